@@ -1,0 +1,96 @@
+"""Every error this library raises on purpose.
+
+One kind per reaction of the caller::
+
+    MPS3Error
+     ├─ ConfigurationError    fix the call: no such bucket, versioning off, the store cannot do what was asked
+     ├─ AccessError           fix the permissions (names the S3 action and the resource)
+     ├─ UnavailableError      try again later: network, throttling, timeouts, server errors
+     ├─ ConflictError         read again and decide: a condition on a write did not hold
+     ├─ CorruptionError       what is in the bucket is not what was written; names the object version
+     ├─ FormatError           written by a newer mps3: upgrade this client
+     ├─ WithdrawnError        the write was withdrawn before it was sent
+     └─ ClosedError           the client is closed (or was never opened)
+
+A value that is not JSON is a ``TypeError`` or ``ValueError`` at the call, as everywhere in Python.
+"""
+
+from __future__ import annotations
+
+
+class MPS3Error(Exception):
+    """The base of every error of this library.
+
+    Attributes:
+        bucket: The bucket it is about, where there is one.
+        key: The object key it is about, where there is one.
+        operation: What was being done: an S3 action such as ``PutObject``, where there is one.
+        version: The object version it is about, where there is one.
+
+    The error of the layer below, if any, is the ``__cause__``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        bucket: str | None = None,
+        key: str | None = None,
+        operation: str | None = None,
+        version: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.bucket = bucket
+        self.key = key
+        self.operation = operation
+        self.version = version
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword arguments are lost by the default pickling of exceptions; process pools pickle them.
+        return _rebuild, (type(self), str(self), self.bucket, self.key, self.operation, self.version)
+
+
+def _rebuild(
+    kind: type[MPS3Error],
+    message: str,
+    bucket: str | None,
+    key: str | None,
+    operation: str | None,
+    version: str | None,
+) -> MPS3Error:
+    return kind(message, bucket=bucket, key=key, operation=operation, version=version)
+
+
+class ConfigurationError(MPS3Error):
+    """The call or the bucket has to change: it can never work as it is."""
+
+
+class AccessError(MPS3Error):
+    """The store refused: credentials or permissions have to change."""
+
+
+class UnavailableError(MPS3Error):
+    """The store could not be reached or could not answer; the same call may work later.
+
+    After a write it is not known whether the store carried it out.
+    """
+
+
+class ConflictError(MPS3Error):
+    """A condition on a write did not hold, so nothing was written."""
+
+
+class CorruptionError(MPS3Error):
+    """Something in the bucket is not what this library wrote. It is left as it is."""
+
+
+class FormatError(MPS3Error):
+    """Written by a newer version of this library, which this one cannot read."""
+
+
+class WithdrawnError(MPS3Error):
+    """The write was withdrawn before it had left this client."""
+
+
+class ClosedError(MPS3Error):
+    """The client is closed, or has not been opened yet."""

@@ -1,0 +1,230 @@
+"""A bucket, as the rest of the library sees it: five calls and a statement of what it can do.
+
+Implement :class:`Storage` to keep data somewhere else. A storage raises only errors of
+:mod:`mps3.errors`, with the bucket, the key, the operation and the cause in them:
+``ConfigurationError`` for a bucket that does not exist, ``AccessError`` for a refusal,
+``UnavailableError`` for whatever may work later (after a ``put``: whether or not it took effect).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Literal, Protocol
+
+
+class Absence(Enum):
+    """Why a ``get`` returned no object."""
+
+    ABSENT = "absent"
+    UNCHANGED = "unchanged"
+
+
+ABSENT: Final = Absence.ABSENT
+"""There is no such object, or no such version of it, or its newest version is a delete marker."""
+UNCHANGED: Final = Absence.UNCHANGED
+"""The object still has the ETag that was given as ``if_none_match``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """An object as read.
+
+    Attributes:
+        body: Its bytes.
+        version: The version read; ``None`` in a bucket without versions.
+        etag: Its ETag as the store sent it, to be given back as it is.
+    """
+
+    body: bytes
+    version: str | None
+    etag: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The answer to a ``put``.
+
+    Attributes:
+        version: The new version; ``None`` in a bucket without versions (also while versioning is suspended).
+        etag: Its ETag as the store sent it, if it sent one.
+    """
+
+    version: str | None
+    etag: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of an object, as listed.
+
+    Attributes:
+        version: Its version.
+        modified: The store's time stamp, in seconds since 1970 (UTC). Its resolution may be a second.
+        etag: Its ETag, ``None`` for a delete marker.
+        size: In bytes.
+        deleted: Whether it is a delete marker.
+    """
+
+    version: str
+    modified: float
+    etag: str | None
+    size: int
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPage:
+    """Some versions of one object, newest first.
+
+    Attributes:
+        versions: In the store's own order, whatever the time stamps say.
+        next: Where the next page starts; ``None`` when this is the last one.
+    """
+
+    versions: tuple[Version, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One current object, as listed by ``list``.
+
+    Attributes:
+        key: Its key.
+        modified: The store's time stamp, in seconds since 1970 (UTC).
+        size: In bytes.
+    """
+
+    key: str
+    modified: float
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some current objects of a bucket.
+
+    Attributes:
+        entries: In no order that could be relied on.
+        next: Where the next page starts; ``None`` when this is the last one.
+    """
+
+    entries: tuple[Entry, ...]
+    next: str | None
+
+
+Versioning = Literal["enabled", "suspended", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a bucket can do.
+
+    Attributes:
+        versioning: Whether every ``put`` makes a new version and the old ones stay.
+    """
+
+    versioning: Versioning
+
+
+class Storage(Protocol):
+    """Objects in buckets. All methods but :meth:`open` and :meth:`aclose` are called between the two.
+
+    Every call may be cancelled at any time, and many are under way at once.
+    """
+
+    async def open(self) -> None:
+        """Acquire what is needed. Called once, before anything else."""
+
+    async def aclose(self) -> None:
+        """Release everything. Safe to call twice, and without :meth:`open`."""
+
+    async def capabilities(self, bucket: str) -> Capabilities:
+        """What ``bucket`` can do.
+
+        Raises:
+            ConfigurationError: There is no such bucket.
+            AccessError: It may not be asked.
+        """
+        ...
+
+    async def get(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        version: str | None = None,
+        if_none_match: str | None = None,
+        limit: int | None = None,
+    ) -> Object | Absence:
+        """Read an object.
+
+        Args:
+            bucket: The bucket.
+            key: The key, literally.
+            version: Which version; the newest if ``None``.
+            if_none_match: An ETag as a former answer gave it: :data:`UNCHANGED` if the object still has it.
+            limit: Refuse an object of more bytes than this, before reading them.
+
+        Raises:
+            CorruptionError: It is larger than ``limit``.
+        """
+        ...
+
+    async def put(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        *,
+        sha256: bytes | None = None,
+        if_match: str | None = None,
+        if_none_match: bool = False,
+    ) -> Stored:
+        """Write an object, whole or not at all, durably.
+
+        It is repeated inside only after failures that certainly had no effect.
+
+        Args:
+            bucket: The bucket.
+            key: The key, literally.
+            body: Its bytes.
+            sha256: The SHA-256 digest of ``body``, for the store to verify if it can.
+            if_match: Only replace the object that has this ETag.
+            if_none_match: Only create: there must be no such object.
+
+        Raises:
+            ConflictError: The condition did not hold; nothing was written.
+            UnavailableError: It may have been written, or not.
+        """
+        ...
+
+    async def delete(self, bucket: str, key: str, *, version: str | None = None) -> None:
+        """Delete one version for good; without ``version``, the object (a delete marker, where there are versions).
+
+        What does not exist is deleted already.
+        """
+
+    async def versions(
+        self, bucket: str, key: str, *, start: str | None = None, limit: int | None = None
+    ) -> VersionPage:
+        """List the versions of exactly this key, newest first, delete markers included.
+
+        Args:
+            bucket: The bucket.
+            key: The key, literally; not a prefix.
+            start: ``next`` of the page before.
+            limit: At most about this many; a page may hold fewer though more follow.
+        """
+        ...
+
+    async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
+        """List current objects whose keys start with ``prefix``.
+
+        Args:
+            bucket: The bucket.
+            prefix: What the keys start with.
+            start: ``next`` of the page before.
+        """
+        ...
