@@ -1,0 +1,412 @@
+"""The manifest document: its shape, reading it, writing it, refusing it. Pure: bytes in, bytes out.
+
+Whatever is read here may have been written by anybody. A document that breaks the shape is refused
+whole; members that this version does not know are kept and written again.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from types import MappingProxyType
+from typing import Any, Final, Literal, TypeAlias, cast
+
+import orjson
+
+from .errors import ConfigurationError, CorruptionError, FormatError
+
+FORMAT: Final = 1
+LIMIT: Final = 32 * 2**20
+"""The largest manifest, in bytes, that is written or read."""
+DEEPEST: Final = 64
+"""How deep unknown members may nest: what is carried along must be writable again."""
+
+File: TypeAlias = Mapping[str, Any]
+"""What a manifest says of one key: ``version``, and ``sha256`` and ``size`` where they are known."""
+Files: TypeAlias = Mapping[str, File | None]
+"""Keys to files; ``None`` for a deleted key."""
+Kind: TypeAlias = Literal["merge", "conditional"]
+
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+def _nothing() -> Mapping[str, Any]:
+    return NOTHING
+
+
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_KNOWN: Final = frozenset(
+    ("mps3", "journal", "window", "session", "sequence", "previous", "update", "log", "files", "sessions", "runs")
+)
+_KNOWN_ENTRY: Final = frozenset(("session", "sequence", "version", "modified", "previous", "update"))
+_KNOWN_RUN: Final = frozenset(("key", "sha256", "entries", "bytes"))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A commit as a log remembers it.
+
+    Attributes:
+        session: One life of one client.
+        sequence: Its place in the session.
+        version: The manifest version that carried it.
+        modified: The store's time stamp of that version, in seconds since 1970.
+        previous: The manifest version it was based on.
+        update: Its change: a JSON merge patch whose ``files`` are what this version understands.
+        extra: Members this version does not know.
+    """
+
+    session: str
+    sequence: int
+    version: str
+    modified: float
+    previous: str | None
+    update: Mapping[str, Any]
+    extra: Mapping[str, Any] = field(default_factory=_nothing)
+
+    @property
+    def id(self) -> str:
+        """Identifies the commit, however often it was written."""
+        return commit_id(self.session, self.sequence)
+
+    @property
+    def files(self) -> Files:
+        """What it changes."""
+        return cast("Files", self.update.get("files", NOTHING))
+
+
+@dataclass(frozen=True, slots=True)
+class RunReference:
+    """A sorted segment of settled files, stored as an object of its own and named by its content."""
+
+    key: str
+    sha256: str
+    entries: int
+    size: int
+    extra: Mapping[str, Any] = field(default_factory=_nothing)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One manifest version: a commit, and the state it was made upon."""
+
+    journal: Kind
+    window: float
+    session: str
+    sequence: int
+    previous: str | None
+    update: Mapping[str, Any]
+    log: tuple[Entry, ...] = ()
+    files: Files = field(default_factory=_nothing)
+    sessions: Mapping[str, int] = field(default_factory=_nothing)
+    runs: tuple[RunReference, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=_nothing)
+
+    def entry(self, version: str, modified: float) -> Entry:
+        """This document's own commit, as a log would remember it."""
+        return Entry(self.session, self.sequence, version, modified, self.previous, self.update)
+
+
+def commit_id(session: str, sequence: int) -> str:
+    """The identity of a commit as users see it."""
+    return f"{session}.{sequence}"
+
+
+def encode(document: Document, *, bucket: str, key: str) -> bytes:
+    """The bytes of a document.
+
+    Raises:
+        ConfigurationError: It has grown beyond what any client would read.
+    """
+    body = orjson.dumps(
+        {
+            "mps3": FORMAT,
+            "journal": document.journal,
+            "window": document.window,
+            "session": document.session,
+            "sequence": document.sequence,
+            "previous": document.previous,
+            "update": document.update,
+            "log": [_encode_entry(entry) for entry in document.log],
+            "files": document.files,
+            "sessions": document.sessions,
+            "runs": [
+                {"key": run.key, "sha256": run.sha256, "entries": run.entries, "bytes": run.size, **run.extra}
+                for run in document.runs
+            ],
+            **document.extra,
+        },
+        default=dict,
+    )
+    if len(body) > LIMIT:
+        raise ConfigurationError(
+            f"the manifest s3://{bucket}/{key} would grow to {len(body)} bytes, more than the {LIMIT} that clients "
+            "read: write fewer keys at once",
+            bucket=bucket,
+            key=key,
+            operation="PutObject",
+        )
+    return body
+
+
+def decode(body: bytes, *, bucket: str, key: str, version: str | None) -> Document:
+    """Read a document.
+
+    Args:
+        body: Its bytes.
+        bucket: Where it was read, for errors.
+        key: Where it was read, for errors.
+        version: Where it was read, for errors.
+
+    Raises:
+        FormatError: A newer mps3 wrote it.
+        CorruptionError: It is not a manifest. The error names the object version.
+    """
+    place = f"s3://{bucket}/{key}" + (f" (version {version})" if version else "")
+    try:
+        if len(body) > LIMIT:
+            raise _Malformed(f"it has {len(body)} bytes, more than {LIMIT}")
+        try:
+            raw = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise _Malformed(f"it is not JSON: {error}") from None
+        return _document(raw)
+    except _Newer as error:
+        raise FormatError(
+            f"the manifest {place} has format {error}, this client reads format {FORMAT}: "
+            "a newer mps3 wrote it, upgrade this one",
+            bucket=bucket,
+            key=key,
+            operation="GetObject",
+            version=version,
+        ) from None
+    except _Malformed as error:
+        raise CorruptionError(
+            f"{place} is not a manifest: {error}. It is left as it is; if it does not belong there, "
+            "delete that object version, or use another manifest",
+            bucket=bucket,
+            key=key,
+            operation="GetObject",
+            version=version,
+        ) from None
+
+
+class _Malformed(Exception):  # noqa: N818 - never leaves this module
+    """What breaks the shape, and where."""
+
+
+class _Newer(Exception):  # noqa: N818 - never leaves this module
+    """The format number of a newer client."""
+
+
+def _document(raw: object) -> Document:
+    raw = _object(raw, "the document")
+    number = raw.get("mps3")
+    if type(number) is not int or number < 1:
+        raise _Malformed("it has no format number in `mps3`")
+    if number > FORMAT:
+        raise _Newer(number)
+    journal = raw.get("journal")
+    if journal not in ("merge", "conditional"):
+        raise _Malformed("`journal` is neither merge nor conditional")
+    window = raw.get("window")
+    if isinstance(window, bool) or not isinstance(window, int | float) or not 0 < window <= 86_400:
+        raise _Malformed("`window` is not a number of seconds up to a day")
+    log = tuple(_entry(entry, f"log[{index}]") for index, entry in enumerate(_list(raw.get("log", []), "log")))
+    return Document(
+        journal=cast("Kind", journal),
+        window=window,
+        session=_text(raw.get("session"), "session"),
+        sequence=_whole(raw.get("sequence"), "sequence"),
+        previous=_optional_text(raw.get("previous"), "previous"),
+        update=_update(raw.get("update"), "update"),
+        log=log,
+        files=_files(raw.get("files", {}), "files", patch=False),
+        sessions=_sessions(raw.get("sessions", {})),
+        runs=tuple(_run(run, f"runs[{index}]") for index, run in enumerate(_list(raw.get("runs", []), "runs"))),
+        extra=_extra(raw, _KNOWN, "the document"),
+    )
+
+
+def _entry(raw: object, where: str) -> Entry:
+    raw = _object(raw, where)
+    return Entry(
+        session=_text(raw.get("session"), f"{where}.session"),
+        sequence=_whole(raw.get("sequence"), f"{where}.sequence"),
+        version=_text(raw.get("version"), f"{where}.version"),
+        modified=_time(raw.get("modified"), f"{where}.modified"),
+        previous=_optional_text(raw.get("previous"), f"{where}.previous"),
+        update=_update(raw.get("update"), f"{where}.update"),
+        extra=_extra(raw, _KNOWN_ENTRY, where),
+    )
+
+
+def _encode_entry(entry: Entry) -> dict[str, Any]:
+    return {
+        "session": entry.session,
+        "sequence": entry.sequence,
+        "version": entry.version,
+        "modified": format_time(entry.modified),
+        "previous": entry.previous,
+        "update": entry.update,
+        **entry.extra,
+    }
+
+
+def _run(raw: object, where: str) -> RunReference:
+    raw = _object(raw, where)
+    return RunReference(
+        key=_text(raw.get("key"), f"{where}.key"),
+        sha256=_sha256(raw.get("sha256"), f"{where}.sha256"),
+        entries=_whole(raw.get("entries"), f"{where}.entries"),
+        size=_whole(raw.get("bytes"), f"{where}.bytes"),
+        extra=_extra(raw, _KNOWN_RUN, where),
+    )
+
+
+def _update(raw: object, where: str) -> dict[str, Any]:
+    raw = _object(raw, where)
+    _files(raw.get("files", {}), f"{where}.files", patch=True)
+    for member, value in raw.items():
+        if member != "files":
+            _shallow(value, f"{where}.{member}")
+    return raw
+
+
+def _files(raw: object, where: str, *, patch: bool) -> dict[str, Any]:
+    raw = _object(raw, where)
+    for name, file in raw.items():
+        if file is not None:
+            check_file(file, f"{where}[{name!r:.80}]", patch=patch)
+        if not name:
+            raise _Malformed(f"{where} names an empty key")
+    return raw
+
+
+def check_file(raw: object, where: str, *, patch: bool = False) -> None:
+    """Refuse what is not a file description.
+
+    Args:
+        raw: The description.
+        where: Where it stands, for the error.
+        patch: Whether members may be null, to be removed.
+    """
+    raw = _object(raw, where)
+    _text(raw.get("version"), f"{where}.version")
+    for member, value in raw.items():
+        if value is None and patch and member != "version":
+            continue
+        if member == "sha256":
+            _sha256(value, f"{where}.sha256")
+        elif member == "size":
+            _whole(value, f"{where}.size")
+        elif member != "version":
+            _shallow(value, f"{where}.{member}")
+
+
+def parse_files(lines: list[bytes]) -> dict[str, File | None]:
+    """The content of a run: each line a key and its file.
+
+    Raises:
+        ValueError: It is not that.
+    """
+    files: dict[str, File | None] = {}
+    try:
+        for number, line in enumerate(lines):
+            name, file = orjson.loads(line)
+            _text(name, f"line {number}")
+            if file is not None:
+                check_file(file, f"line {number}")
+            files[name] = file
+    except (_Malformed, ValueError, TypeError) as error:
+        raise ValueError(str(error)) from None
+    return files
+
+
+def _sessions(raw: object) -> dict[str, int]:
+    raw = _object(raw, "sessions")
+    for session, sequence in raw.items():
+        _whole(sequence, f"sessions[{session!r:.80}]")
+    return raw
+
+
+def _object(raw: object, where: str) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        raise _Malformed(f"{where} is not an object")
+    return raw
+
+
+def _list(raw: object, where: str) -> list[Any]:
+    if not isinstance(raw, list):
+        raise _Malformed(f"{where} is not an array")
+    return raw
+
+
+def _text(raw: object, where: str) -> str:
+    if not isinstance(raw, str) or not raw:
+        raise _Malformed(f"{where} is not a text")
+    return raw
+
+
+def _optional_text(raw: object, where: str) -> str | None:
+    return None if raw is None else _text(raw, where)
+
+
+def _whole(raw: object, where: str) -> int:
+    if type(raw) is not int or not 0 <= raw < 2**53:
+        raise _Malformed(f"{where} is not a whole number")
+    return raw
+
+
+def _sha256(raw: object, where: str) -> str:
+    if not isinstance(raw, str) or not _SHA256.match(raw):
+        raise _Malformed(f"{where} is not a SHA-256 in hexadecimal")
+    return raw
+
+
+def _time(raw: object, where: str) -> float:
+    try:
+        moment = datetime.fromisoformat(_text(raw, where))
+        if moment.tzinfo is None:
+            raise _Malformed(f"{where} has no time zone")
+        return moment.timestamp()
+    except (ValueError, OverflowError):
+        raise _Malformed(f"{where} is not a time") from None
+
+
+def whole_milliseconds(seconds: float) -> int:
+    """A store's time stamp in the precision that documents keep: never later than it was."""
+    return math.floor(round(seconds * 1000, 3))
+
+
+def format_time(seconds: float) -> str:
+    """A store's time stamp as documents hold it."""
+    milliseconds = whole_milliseconds(seconds)
+    moment = datetime.fromtimestamp(milliseconds // 1000, timezone.utc)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
+
+
+def _extra(raw: dict[str, Any], known: frozenset[str], where: str) -> Mapping[str, Any]:
+    if raw.keys() <= known:
+        return NOTHING
+    extra = {member: value for member, value in raw.items() if member not in known}
+    for member, value in extra.items():
+        _shallow(value, f"{where}: {member!r:.80}")
+    return extra
+
+
+def _shallow(value: object, where: str) -> None:
+    layer, depth = [value], 0
+    while layer:
+        depth += 1
+        if depth > DEEPEST:
+            raise _Malformed(f"{where} nests more than {DEEPEST} deep")
+        layer = [
+            inner
+            for outer in layer
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]

@@ -1,0 +1,130 @@
+"""The order of commits (rules R3 to R5). Pure.
+
+Everyone who knows the same commits computes the same order from it, and that is what makes many
+writers without locks agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from ..document import Entry
+
+
+class CycleError(ValueError):
+    """Two commits each claim to follow the other; nobody can have written that in good faith.
+
+    Attributes:
+        version: The version of one of them.
+    """
+
+    def __init__(self, version: str) -> None:
+        super().__init__(f"version {version} claims to follow itself")
+        self.version = version
+
+
+def store_order(log: Sequence[Entry], listed: Sequence[Entry]) -> list[Entry]:
+    """All entries in the store's version order, oldest first, each version once.
+
+    Args:
+        log: The head's log, in resolved order: it may reach further back than the listing.
+        listed: The entries of listed versions, oldest first. Only the position counts: time stamps
+            of stores with several nodes may rise down a listing.
+    """
+    known = {entry.version for entry in listed}
+    # What is not listed goes behind the log entry before it; R5 restores where it was moved from.
+    behind: dict[str | None, list[Entry]] = {}
+    anchor: str | None = None
+    for entry in log:
+        if entry.version in known:
+            anchor = entry.version
+        else:
+            behind.setdefault(anchor, []).append(entry)
+    ordered = list(behind.get(None, ()))
+    for entry in listed:
+        ordered.append(entry)
+        ordered.extend(behind.get(entry.version, ()))
+    return ordered
+
+
+def causal_order(entries: Sequence[Entry]) -> list[Entry]:
+    """R5: the given order, but never before the commit it was based on, nor before its session's earlier ones.
+
+    Args:
+        entries: In the store's order, each version once.
+
+    Raises:
+        CycleError: Entries follow each other in a circle.
+    """
+    index = {entry.version: position for position, entry in enumerate(entries)}
+    after = [_predecessors(entry, index) for entry in entries]
+    _add_session_order(entries, after)
+    places: list[tuple[int, int, int] | None] = [None] * len(entries)
+    for start in range(len(entries)):
+        _place(start, entries, after, places)
+    return [entries[place[2]] for place in sorted(place for place in places if place is not None)]
+
+
+def _predecessors(entry: Entry, index: Mapping[str, int]) -> list[list[int]]:
+    """Groups of positions; an entry comes after the first of each group."""
+    if entry.previous is not None and entry.previous in index:
+        return [[index[entry.previous]]]
+    return []
+
+
+def _add_session_order(entries: Sequence[Entry], after: list[list[list[int]]]) -> None:
+    sessions: dict[str, dict[int, list[int]]] = {}
+    for position, entry in enumerate(entries):
+        sessions.setdefault(entry.session, {}).setdefault(entry.sequence, []).append(position)
+    for sequences in sessions.values():
+        earlier: list[int] | None = None
+        for sequence in sorted(sequences):
+            if earlier is not None:
+                for position in sequences[sequence]:
+                    after[position].append(earlier)
+            earlier = sequences[sequence]
+
+
+def _place(
+    start: int,
+    entries: Sequence[Entry],
+    after: list[list[list[int]]],
+    places: list[tuple[int, int, int] | None],
+) -> None:
+    # Depth first without recursion: chains are as long as the log.
+    stack, under_way = [start], set[int]()
+    while stack:
+        position = stack[-1]
+        if places[position] is not None:
+            stack.pop()
+            continue
+        waiting = [one for group in after[position] for one in group if places[one] is None]
+        if waiting:
+            if position in under_way:
+                raise CycleError(entries[position].version)
+            under_way.add(position)
+            stack.extend(waiting)
+            continue
+        place = (position, 0, position)
+        for group in after[position]:
+            first = min(found for one in group if (found := places[one]) is not None)
+            if first >= place:
+                place = (first[0], first[1] + 1, position)
+        places[position] = place
+        stack.pop()
+
+
+def once(entries: Iterable[Entry], sessions: Mapping[str, int]) -> list[Entry]:
+    """R4: leave out repetitions: commits whose sequence is not above the last one applied of their session.
+
+    Args:
+        entries: In order.
+        sessions: The last sequence of each session that is settled already.
+    """
+    applied = dict(sessions)
+    kept = []
+    for entry in entries:
+        if entry.sequence > applied.get(entry.session, -1):
+            applied[entry.session] = entry.sequence
+            kept.append(entry)
+    return kept
