@@ -1,0 +1,466 @@
+"""The client: what users call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar, overload
+
+from .content import Content, Contents, decode
+from .document import File
+from .errors import ClosedError, ConfigurationError, CorruptionError, MPS3Error
+from .journal import Journal
+from .journal.merge import MergeJournal
+from .manifest import Manifest
+from .names import check_bucket, check_key, check_not_own, name_in
+from .outbox import Pending
+from .storage import Storage
+from .storage.local import LocalStorage
+from .storage.memory import memory_storage
+from .subscription import Subscription
+from .types import DELETE, JSON, Delete, Ref, Status
+from .url import parse
+from .world import World
+from .write import Write
+
+D = TypeVar("D")
+
+FLUSH: Final = 30.0
+"""Seconds that closing waits for pending writes."""
+FLUSH_OFFLINE: Final = 3.0
+"""Seconds that closing waits for them while the store does not answer."""
+
+_log = logging.getLogger("mps3")
+
+
+class MPS3:
+    """A shared, live, durable key-value store in a bucket.
+
+    Use it as an async context manager, one for the whole process.
+
+    Args:
+        default_bucket: The bucket of keys and manifests that name none.
+        default_manifest: The key of the manifest that groups the keys, or a :class:`Ref` to one in
+            another bucket. It is created by the first write.
+        s3_config: Keyword arguments for the S3 client, as aiobotocore's ``create_client("s3")`` takes
+            them: ``endpoint_url``, ``region_name``, ``aws_access_key_id`` and so on. Without it
+            everything comes from the environment and the profiles, as with other S3 tools.
+        storage: Another kind of store than S3, such as ``LocalStorage(path)``.
+        poll_interval: Seconds between two looks for changes, while nothing happens.
+        checksums: Whether SHA-256 checksums are sent, recorded and verified.
+        world: Where time, chance and names come from; for simulations.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument has an impossible value.
+        ConfigurationError: Arguments contradict each other.
+    """
+
+    def __init__(
+        self,
+        default_bucket: str,
+        default_manifest: str | Ref = "manifest.json",
+        *,
+        s3_config: Mapping[str, Any] | None = None,
+        storage: Storage | None = None,
+        poll_interval: float = 1.0,
+        checksums: bool = True,
+        world: World | None = None,
+    ) -> None:
+        self._bucket = check_bucket(default_bucket)
+        self._default = self._manifest_ref(default_manifest)
+        if storage is not None and s3_config is not None:
+            raise ConfigurationError("s3_config configures the S3 client, but storage is given instead of S3")
+        if not 0 < poll_interval < math.inf:
+            raise ValueError(f"poll_interval is a positive number of seconds, not {poll_interval!r}")
+        self._world = World() if world is None else world
+        self._storage = storage if storage is not None else _s3(s3_config, self._world, checksums=checksums)
+        self._interval = poll_interval
+        self._contents = Contents(self._storage, self._world, checksums=checksums, contact=self._contact)
+        self._manifests: dict[Ref, Manifest] = {}
+        self._state = "new"
+        self._online = False
+        self._last_contact: datetime | None = None
+        self._last_error: MPS3Error | None = None
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """A client for a store named by a URL.
+
+        Args:
+            url: ``s3://bucket/manifest.json?endpoint_url=…&region_name=…``, ``file:///some/dir`` for a
+                directory of this machine, or ``memory:`` for a store that lives as long as the clients
+                of this process that use it.
+            **options: Further arguments of :class:`MPS3`.
+
+        Raises:
+            ConfigurationError: The URL is not one of these.
+        """
+        location = parse(url)
+        if location.scheme == "s3":
+            options = {"s3_config": {**location.s3_config, **options.pop("s3_config", {})}, **options}
+        elif location.scheme == "file":
+            options = {"storage": LocalStorage(location.path), **options}
+        else:
+            options = {"storage": memory_storage(location.path), **options}
+        return cls(location.bucket, location.manifest, **options)
+
+    async def __aenter__(self) -> Self:
+        """Open the client.
+
+        Raises:
+            ConfigurationError: There is no such bucket, or it cannot do what is needed.
+            AccessError: The credentials do not permit it.
+            CorruptionError: The manifest is not one.
+            FormatError: A newer version of this library wrote the manifest.
+            UnavailableError: The store does not answer.
+        """
+        if self._state != "new":
+            raise ClosedError("this client was opened before: make a new one")
+        self._state = "open"
+        try:
+            await self._storage.open()
+            manifest = self._make_manifest(self._default)
+            await manifest.open()
+            self._start(manifest)
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Send what is pending, then stop everything.
+
+        It waits for pending writes up to 30 seconds, and while the store does not answer up to 3. What
+        is still pending then fails with a :class:`ClosedError`, and is logged if nobody awaits it.
+        """
+        if self._state != "open":
+            return
+        self._state = "closing"
+        try:
+            await self._flush()
+        finally:
+            await self._stop()
+
+    async def _flush(self) -> None:
+        drained = asyncio.gather(*(manifest.drained() for manifest in self._manifests.values()))
+        left, left_offline = FLUSH, FLUSH_OFFLINE
+        step = 0.25
+        try:
+            while left > 0 and left_offline > 0 and not drained.done():
+                await asyncio.wait([drained], timeout=step)
+                left -= step
+                left_offline = FLUSH_OFFLINE if self._online else left_offline - step
+        finally:
+            drained.cancel()
+            await asyncio.gather(drained, return_exceptions=True)
+
+    async def _stop(self) -> None:
+        self._state = "closed"
+        try:
+            for manifest in self._manifests.values():
+                await manifest.aclose()
+            await self._contents.aclose()
+        finally:
+            await self._storage.aclose()
+
+    def __del__(self) -> None:
+        if getattr(self, "_state", "new") in ("open", "closing"):
+            warnings.warn(
+                f"{self!r} was not closed: use `async with`, or call `aclose()`",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
+
+    def __repr__(self) -> str:
+        return f"<MPS3 {self._default}, {self._state}>"
+
+    # Writing
+
+    def put(
+        self,
+        key: str | Ref,
+        value: JSON | Delete,
+        *,
+        bucket: str | None = None,
+        manifests: Sequence[str | Ref] | None = None,
+    ) -> Write:
+        """Set a key. It shows here at once; await the result to know that it is durable.
+
+        Args:
+            key: The key, or a :class:`Ref` to one in another bucket.
+            value: Any JSON value; ``None`` is one. :data:`DELETE` deletes the key.
+            bucket: The key's bucket; the default bucket if ``None``.
+            manifests: The manifests that are to name the new value; the default manifest if ``None``.
+
+        Returns:
+            Something to await, or not. A failure that nobody awaits is logged.
+
+        Raises:
+            TypeError: The value is not JSON.
+            ValueError: The value or the key cannot be stored.
+            ClosedError: The client is not open.
+        """
+        return self._write({key: value}, bucket, manifests, "put")
+
+    def put_all(
+        self,
+        values: Mapping[str | Ref, JSON | Delete] | Mapping[str, JSON | Delete],
+        *,
+        bucket: str | None = None,
+        manifests: Sequence[str | Ref] | None = None,
+    ) -> Write:
+        """Set many keys as one: whoever sees one of the new values sees all.
+
+        Args:
+            values: Keys and their values, as for :meth:`put`.
+            bucket: The bucket of keys that name none; the default bucket if ``None``.
+            manifests: The manifests that are to name the new values. Within each they appear together.
+
+        Returns:
+            Something to await, or not. A failure that nobody awaits is logged.
+
+        Raises:
+            TypeError: A value is not JSON.
+            ValueError: A value or a key cannot be stored, or there is none.
+            ClosedError: The client is not open.
+        """
+        return self._write(values, bucket, manifests, "put_all")
+
+    def delete(
+        self, key: str | Ref, *, bucket: str | None = None, manifests: Sequence[str | Ref] | None = None
+    ) -> Write:
+        """Delete a key: it is absent afterwards, which is not the same as ``None``.
+
+        Args:
+            key: The key, or a :class:`Ref` to one in another bucket.
+            bucket: The key's bucket; the default bucket if ``None``.
+            manifests: The manifests that are not to name it any more; the default manifest if ``None``.
+
+        Returns:
+            Something to await, or not. A failure that nobody awaits is logged.
+
+        Raises:
+            ValueError: It is not a key.
+            ClosedError: The client is not open.
+        """
+        return self._write({key: DELETE}, bucket, manifests, "delete")
+
+    def _write(
+        self,
+        values: Mapping[Any, JSON | Delete],
+        bucket: str | None,
+        manifests: Sequence[str | Ref] | None,
+        verb: str,
+    ) -> Write:
+        self._check_open()
+        if not values:
+            raise ValueError("there is nothing to write")
+        if isinstance(manifests, str | Ref):
+            raise TypeError("manifests is a list of manifests; put the one in brackets")
+        refs = [self._default] if manifests is None else [self._manifest_ref(manifest) for manifest in manifests]
+        if not refs:
+            raise ValueError("a write needs a manifest to be committed to; for the default one leave `manifests` out")
+        targets = [(*self._place(key, bucket), value) for key, value in values.items()]
+        for place, key, _ in targets:
+            for ref in {**dict.fromkeys(refs), **self._manifests}:
+                check_not_own(ref, place, key)
+        # Everything is checked and encoded before anything shows anywhere.
+        contents = [
+            (place, key, None if value is DELETE else self._contents.prepare(place, key, value))
+            for place, key, value in targets
+        ]
+        opened = [(ref, self._manifest(ref)) for ref in dict.fromkeys(refs)]
+        parts = []
+        for ref, manifest in opened:
+            pending = Pending(
+                {name_in(ref, place, key): content for place, key, content in contents},
+                {name_in(ref, place, key): self._label(place, key) for place, key, _ in contents},
+            )
+            parts.append((manifest, pending))
+        write = Write(parts, f"{verb} {_some([self._label(place, key) for place, key, _ in contents])}")
+        for manifest, pending in parts:
+            manifest.add(pending)
+        return write
+
+    # Reading
+
+    @overload
+    async def get(self, key: str | Ref, *, bucket: str | None = None, manifest: str | Ref | None = None) -> JSON: ...
+
+    @overload
+    async def get(
+        self, key: str | Ref, default: D, *, bucket: str | None = None, manifest: str | Ref | None = None
+    ) -> JSON | D: ...
+
+    async def get(
+        self, key: str | Ref, default: Any = None, *, bucket: str | None = None, manifest: str | Ref | None = None
+    ) -> Any:
+        """Read a key: at least as new as the moment of the call, and never older than this client's own writes.
+
+        While the store cannot be reached, what is known is returned, if it is.
+
+        Args:
+            key: The key, or a :class:`Ref` to one in another bucket.
+            default: What to return if there is no such key.
+            bucket: The key's bucket; the default bucket if ``None``.
+            manifest: The manifest that names it; the default manifest if ``None``.
+
+        Raises:
+            UnavailableError: The store does not answer, and the value is not known here.
+            CorruptionError: What is stored is not what was written.
+            AccessError: The credentials do not permit it.
+            ClosedError: The client is not open.
+        """
+        self._check_open()
+        ref, place, literal = self._reading(key, bucket, manifest)
+        opened = self._manifest(ref)
+        name = name_in(ref, place, literal)
+        if not opened.is_pending(name):
+            await opened.refresh()
+        found = opened.look_up(name)
+        try:
+            return await self._read(place, literal, found, default)
+        except CorruptionError:
+            # Superseded and collected in the meantime, perhaps: then there is a newer one.
+            await opened.refresh()
+            newer = opened.look_up(name)
+            if newer is found or newer == found:
+                raise
+            return await self._read(place, literal, newer, default)
+
+    @overload
+    def subscribe(
+        self, key: str | Ref, *, bucket: str | None = None, manifest: str | Ref | None = None
+    ) -> Subscription[JSON]: ...
+
+    @overload
+    def subscribe(
+        self, key: str | Ref, default: D, *, bucket: str | None = None, manifest: str | Ref | None = None
+    ) -> Subscription[JSON | D]: ...
+
+    def subscribe(
+        self, key: str | Ref, default: Any = None, *, bucket: str | None = None, manifest: str | Ref | None = None
+    ) -> Subscription[Any]:
+        """The value of a key now, and the newest one after each change, whoever makes it.
+
+        Args:
+            key: The key, or a :class:`Ref` to one in another bucket.
+            default: What stands for the value while there is no such key.
+            bucket: The key's bucket; the default bucket if ``None``.
+            manifest: The manifest that names it; the default manifest if ``None``.
+
+        Raises:
+            ClosedError: The client is not open.
+        """
+        self._check_open()
+        ref, place, literal = self._reading(key, bucket, manifest)
+
+        async def read(found: Content | File | None) -> Any:
+            return await self._read(place, literal, found, default)
+
+        return Subscription(self._manifest(ref), name_in(ref, place, literal), read, self._world)
+
+    def status(self) -> Status:
+        """How this client is doing."""
+        return Status(
+            online=self._online,
+            pending=sum(manifest.pending for manifest in self._manifests.values()),
+            last_contact=self._last_contact,
+            last_error=self._last_error,
+            subscriptions=sum(len(manifest.listeners) for manifest in self._manifests.values()),
+            manifests=tuple(self._manifests),
+        )
+
+    async def _read(self, bucket: str, key: str, found: Content | File | None, default: object) -> object:
+        if found is None:
+            return default
+        if isinstance(found, Content):
+            return decode(found.body, bucket, key, found.version)
+        return decode(await self._contents.fetch(bucket, key, found), bucket, key, found["version"])
+
+    # Names, and what they stand for
+
+    def _check_open(self) -> None:
+        if self._state == "new":
+            raise ClosedError("the client is not open yet: use `async with MPS3(…) as client`")
+        if self._state != "open":
+            raise ClosedError("the client is closed")
+
+    def _place(self, key: str | Ref, bucket: str | None) -> tuple[str, str]:
+        if isinstance(key, Ref):
+            place = key.bucket or bucket or self._bucket
+            return check_bucket(place), check_key(key.key)
+        return self._bucket if bucket is None else check_bucket(bucket), check_key(key)
+
+    def _label(self, bucket: str, key: str) -> str:
+        return key if bucket == self._bucket else f"s3://{bucket}/{key}"
+
+    def _manifest_ref(self, manifest: str | Ref) -> Ref:
+        ref = manifest if isinstance(manifest, Ref) else Ref(manifest)
+        return Ref(check_key(ref.key, "manifest"), self._bucket if ref.bucket is None else check_bucket(ref.bucket))
+
+    def _reading(self, key: str | Ref, bucket: str | None, manifest: str | Ref | None) -> tuple[Ref, str, str]:
+        return (self._default if manifest is None else self._manifest_ref(manifest), *self._place(key, bucket))
+
+    def _manifest(self, ref: Ref) -> Manifest:
+        manifest = self._manifests.get(ref)
+        if manifest is None or manifest.ended:
+            manifest = self._make_manifest(ref)
+            self._start(manifest)
+        return manifest
+
+    def _start(self, manifest: Manifest) -> None:
+        self._manifests[manifest.ref] = manifest
+        manifest.start()
+
+    def _make_manifest(self, ref: Ref) -> Manifest:
+        async def open_journal() -> Journal:
+            return await self._open_journal(ref)
+
+        return Manifest(
+            ref, open_journal, self._contents, self._world, poll_interval=self._interval, contact=self._contact
+        )
+
+    async def _open_journal(self, ref: Ref) -> Journal:
+        bucket = ref.bucket or self._bucket
+        versioning = (await self._storage.capabilities(bucket)).versioning
+        if versioning != "enabled":
+            state = "has versioning suspended" if versioning == "suspended" else "does not have versioning enabled"
+            raise ConfigurationError(
+                f"bucket {bucket} {state}, and many clients could overwrite each other's commits: enable it, for "
+                f"example with `aws s3api put-bucket-versioning --bucket {bucket} "
+                "--versioning-configuration Status=Enabled`, or use another bucket",
+                bucket=bucket,
+                operation="GetBucketVersioning",
+            )
+        return MergeJournal(self._storage, bucket, ref.key, self._world)
+
+    def _contact(self, error: MPS3Error | None) -> None:
+        self._last_error = error
+        self._online = error is None
+        if error is None:
+            self._last_contact = self._world.now()
+
+
+def _s3(s3_config: Mapping[str, Any] | None, world: World, *, checksums: bool) -> Storage:
+    # Importing the SDK takes a while, which a client of another store need not wait for.
+    from .storage.s3 import S3Storage  # noqa: PLC0415
+
+    return S3Storage(s3_config, world=world, checksums=checksums)
+
+
+def _some(keys: list[str]) -> str:
+    shown = ", ".join(map(repr, keys[:3]))
+    return shown if len(keys) <= 3 else f"{shown} and {len(keys) - 3} more"

@@ -1,0 +1,331 @@
+"""Values: encoding, checksums, storing, fetching by version, and a cache of what was read."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Hashable, Mapping
+from typing import Any, Final, TypeVar, cast
+
+import orjson
+
+from .document import File
+from .errors import ClosedError, CorruptionError, MPS3Error, UnavailableError
+from .storage import Object, Storage
+from .types import JSON
+from .world import World
+
+MINTED: Final = "mps3-"
+"""What versions begin with that this library made up itself, for buckets that have none."""
+CONCURRENCY: Final = 32
+CACHE: Final = 64 * 2**20
+LARGE: Final = 2**20
+"""Hashing more bytes than this would hold up the event loop; a thread does it."""
+FIRST_WAIT: Final = 0.2
+LONGEST_WAIT: Final = 30.0
+
+_OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+T = TypeVar("T")
+
+
+def encode(value: JSON, key: str) -> bytes:
+    """The bytes of a value.
+
+    Raises:
+        TypeError: Something in it is not JSON.
+        ValueError: It is a number or text that JSON cannot hold.
+    """
+    try:
+        body = orjson.dumps(value, option=_OPTIONS)
+        if orjson.loads(body) == value:
+            return body
+    except (TypeError, ValueError, RecursionError) as error:
+        _explain(value, key)
+        raise TypeError(f"the value for {key!r} is not JSON: {error}") from error
+    _explain(value, key)
+    return body
+
+
+def decode(body: bytes, bucket: str, key: str, version: str | None) -> JSON:
+    """The value in some bytes.
+
+    Raises:
+        CorruptionError: They are not JSON.
+    """
+    try:
+        return cast("JSON", orjson.loads(body))
+    except orjson.JSONDecodeError as error:
+        raise CorruptionError(
+            f"s3://{bucket}/{key} (version {version}) is not JSON: {error}",
+            bucket=bucket,
+            key=key,
+            operation="GetObject",
+            version=version,
+        ) from error
+
+
+def _explain(value: object, key: str) -> None:
+    """Raise for the first part of ``value`` that does not round-trip, saying where it is."""
+    stack: list[tuple[object, str, int]] = [(value, "", 0)]
+    while stack:
+        part, path, depth = stack.pop()
+        where = f"the value for {key!r}" + (f", at {path}," if path else "")
+        if depth > 250:
+            raise ValueError(f"{where} nests too deep")
+        if part is None or type(part) in (bool, str, int):
+            if isinstance(part, str) and not part.isascii():
+                try:
+                    part.encode()
+                except UnicodeEncodeError:
+                    raise ValueError(f"{where} is a text with a lone surrogate, which UTF-8 cannot hold") from None
+            if type(part) is int and not -(2**63) <= part < 2**64:
+                raise ValueError(f"{where} is an integer of more than 64 bits")
+        elif type(part) is float:
+            if part != part or part in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN
+                raise ValueError(f"{where} is {part}, which JSON does not have: use None or a text")
+        elif type(part) is dict:
+            for name, inner in part.items():
+                if type(name) is not str:
+                    raise TypeError(f"{where} has the key {name!r}: the keys of JSON objects are texts")
+                stack.append((inner, f"{path}[{name!r}]", depth + 1))
+                stack.append((name, f"{path} the key {name!r}", depth + 1))
+        elif type(part) in (list, tuple):
+            stack.extend((inner, f"{path}[{index}]", depth + 1) for index, inner in enumerate(cast("list[Any]", part)))
+        else:
+            raise TypeError(f"{where} is a {type(part).__qualname__}, which is not JSON: convert it first")
+
+
+class Content:
+    """One value on its way to the store.
+
+    Args:
+        bucket: Where it goes.
+        key: Where it goes.
+        body: Its bytes.
+
+    Attributes:
+        digest: Its SHA-256, once it is stored with one.
+        version: Its version, once it is stored.
+    """
+
+    __slots__ = ("body", "bucket", "digest", "key", "storing", "version")
+
+    def __init__(self, bucket: str, key: str, body: bytes) -> None:
+        self.bucket = bucket
+        self.key = key
+        self.body = body
+        self.digest: bytes | None = None
+        self.version: str | None = None
+        self.storing: asyncio.Task[None] | None = None
+
+    @property
+    def patch(self) -> dict[str, Any]:
+        """What a commit says of it. A null takes away what an older value had."""
+        return {
+            "version": self.version,
+            "sha256": self.digest.hex() if self.digest else None,
+            "size": len(self.body),
+        }
+
+
+class Cache:
+    """The values read or written last, by version.
+
+    Args:
+        most: Bytes to keep at the most.
+    """
+
+    def __init__(self, most: int = CACHE) -> None:
+        self._most = most
+        self._size = 0
+        self._bodies: OrderedDict[Hashable, bytes] = OrderedDict()
+
+    def get(self, name: Hashable) -> bytes | None:
+        """The bytes kept under a name."""
+        body = self._bodies.get(name)
+        if body is not None:
+            self._bodies.move_to_end(name)
+        return body
+
+    def add(self, name: Hashable, body: bytes) -> None:
+        """Keep some bytes, and let go of those not used for longest."""
+        self._size += len(body) - len(self._bodies.pop(name, b""))
+        self._bodies[name] = body
+        while self._size > self._most:
+            self._size -= len(self._bodies.popitem(last=False)[1])
+
+
+class Contents:
+    """The values of all manifests of one client.
+
+    Args:
+        storage: Where they are kept.
+        world: Time, chance and names.
+        checksums: Whether to send and verify SHA-256 checksums.
+        contact: Told of each answer of the store (``None``) and each failure to get one.
+    """
+
+    def __init__(
+        self, storage: Storage, world: World, *, checksums: bool, contact: Callable[[MPS3Error | None], None]
+    ) -> None:
+        self._storage = storage
+        self._world = world
+        self._checksums = checksums
+        self._contact = contact
+        self._cache = Cache()
+        self._puts = asyncio.Semaphore(CONCURRENCY)
+        self._gets = asyncio.Semaphore(CONCURRENCY)
+        self._versioned: dict[str, bool] = {}
+        self._fetching: dict[Hashable, asyncio.Task[bytes]] = {}
+        self._tasks: dict[asyncio.Task[Any], None] = {}
+
+    def prepare(self, bucket: str, key: str, value: JSON) -> Content:
+        """Encode a value to be stored later.
+
+        Raises:
+            TypeError: It is not JSON.
+            ValueError: It is not JSON.
+        """
+        return Content(bucket, key, encode(value, key))
+
+    async def versioned(self, bucket: str) -> bool:
+        """Whether a bucket keeps versions. Asked once a bucket."""
+        if bucket not in self._versioned:
+            self._versioned[bucket] = (await self._storage.capabilities(bucket)).versioning == "enabled"
+        return self._versioned[bucket]
+
+    async def store(self, content: Content) -> None:
+        """Store a value; return when it is durable. Tries until it works, or can never work.
+
+        Whoever calls for the same content at the same time waits for the same request.
+
+        Raises:
+            MPS3Error: It can never work.
+        """
+        if content.version is not None:
+            return
+        if content.storing is None:
+            content.storing = self._spawn(self._store(content))
+        await asyncio.shield(content.storing)
+
+    async def _store(self, content: Content) -> None:
+        attempt = 0
+        try:
+            while True:
+                try:
+                    async with self._puts:
+                        await self._put(content)
+                except UnavailableError as error:
+                    attempt += 1
+                    self._contact(error)
+                    await asyncio.sleep(self._world.backoff(attempt, first=FIRST_WAIT, most=LONGEST_WAIT))
+                else:
+                    self._contact(None)
+                    return
+        finally:
+            content.storing = None
+
+    async def _put(self, content: Content) -> None:
+        if self._checksums and content.digest is None:
+            content.digest = await _sha256(content.body)
+        if await self.versioned(content.bucket):
+            stored = await self._storage.put(content.bucket, content.key, content.body, sha256=content.digest)
+            version = stored.version
+            if version is None:
+                self._versioned[content.bucket] = False
+                raise UnavailableError(
+                    f"bucket {content.bucket} no longer keeps versions; the value is stored in another way",
+                    bucket=content.bucket,
+                    key=content.key,
+                    operation="PutObject",
+                )
+        else:
+            version = MINTED + self._world.name()
+            await self._storage.put(content.bucket, f"{content.key}@{version}", content.body, sha256=content.digest)
+        self._cache.add((content.bucket, content.key, version), content.body)
+        content.version = version
+
+    def cached(self, bucket: str, key: str, file: File) -> bytes | None:
+        """The bytes of a value, if they are here."""
+        return self._cache.get((bucket, key, file["version"]))
+
+    async def fetch(self, bucket: str, key: str, file: File) -> bytes:
+        """The bytes of a value, verified. Simultaneous calls for one value share a request.
+
+        Args:
+            bucket: Where it is.
+            key: Where it is.
+            file: What the manifest says of it.
+
+        Raises:
+            CorruptionError: It is missing, or not what the manifest says.
+            UnavailableError: The store does not answer.
+        """
+        name = (bucket, key, file["version"])
+        body = self._cache.get(name)
+        if body is not None:
+            return body
+        task = self._fetching.get(name)
+        if task is None:
+            task = self._fetching[name] = self._spawn(self._fetch(bucket, key, file))
+            task.add_done_callback(lambda _: self._fetching.pop(name, None))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            waiting = asyncio.current_task()
+            if task.cancelled() and waiting is not None and not waiting.cancelling():
+                raise ClosedError("the client was closed") from None
+            raise
+
+    async def _fetch(self, bucket: str, key: str, file: Mapping[str, Any]) -> bytes:
+        version: str = file["version"]
+        size = file.get("size")
+        where = (f"{key}@{version}", None) if version.startswith(MINTED) else (key, version)
+        async with self._gets:
+            found = await self._storage.get(bucket, where[0], version=where[1], limit=size)
+        self._contact(None)
+        if not isinstance(found, Object):
+            raise _corrupt(bucket, key, version, "it is missing, though the manifest names it")
+        if self._checksums:
+            if size is not None and len(found.body) != size:
+                raise _corrupt(bucket, key, version, f"it has {len(found.body)} bytes, the manifest says {size}")
+            sha256 = file.get("sha256")
+            if sha256 is not None and (await _sha256(found.body)).hex() != sha256:
+                raise _corrupt(bucket, key, version, "its SHA-256 is not the one that the manifest names")
+        self._cache.add((bucket, key, version), found.body)
+        return found.body
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks[task] = None
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.pop(task, None)
+        if not task.cancelled():
+            task.exception()  # whoever still waits gets it; nobody else needs to hear of it
+
+    async def aclose(self) -> None:
+        """Stop what is under way."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _sha256(body: bytes) -> bytes:
+    if len(body) <= LARGE:
+        return hashlib.sha256(body).digest()
+    return await asyncio.to_thread(lambda: hashlib.sha256(body).digest())
+
+
+def _corrupt(bucket: str, key: str, version: str, why: str) -> CorruptionError:
+    return CorruptionError(
+        f"cannot read s3://{bucket}/{key} (version {version}): {why}",
+        bucket=bucket,
+        key=key,
+        operation="GetObject",
+        version=version,
+    )

@@ -1,0 +1,137 @@
+"""What ``subscribe`` returns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from .content import Content
+from .document import File
+from .errors import ClosedError, CorruptionError, UnavailableError
+from .listeners import Listener
+from .manifest import Manifest
+from .world import World
+
+T_co = TypeVar("T_co", covariant=True)
+
+FIRST_WAIT = 0.2
+LONGEST_WAIT = 10.0
+
+
+class Subscription(AsyncIterator[T_co], Generic[T_co]):
+    """The value of a key now, and then the newest value after each change.
+
+    A slow reader skips to the newest value; what it gets is in order. Losing the network does not end
+    it. It ends when the client closes, and raises when it can never work again.
+
+    It is live from the call that made it. Iterate it, from one task at a time; close it with
+    ``aclose()`` or ``async with``, or just drop it: it holds no resource but its place in a list.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        name: str,
+        read: Callable[[Content | File | None], Awaitable[T_co]],
+        world: World,
+    ) -> None:
+        self._manifest = manifest
+        self._name = name
+        self._read = read
+        self._world = world
+        self._listener = Listener()
+        self._started = False
+        self._closed = False
+        self._last: Content | File | None = None
+        manifest.listeners.add(name, self._listener)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T_co:
+        """Wait for the next value.
+
+        Raises:
+            AccessError: The store refuses to show it from now on.
+            CorruptionError: The manifest or the value is not what was written.
+            FormatError: A newer client wrote the manifest.
+        """
+        if self._closed:
+            raise StopAsyncIteration
+        manifest = self._manifest
+        if not self._started and not manifest.is_pending(self._name):
+            try:
+                await manifest.refresh()
+            except ClosedError:
+                raise StopAsyncIteration from None
+        failures = 0
+        while True:
+            if self._closed or self._listener.error is not None:
+                return self._end()
+            self._listener.changed.clear()
+            found = manifest.look_up(self._name)
+            if self._started and _same(found, self._last):
+                await self._listener.changed.wait()
+                continue
+            try:
+                value = await self._read(found)
+            except ClosedError:
+                return self._end()
+            except UnavailableError:
+                failures += 1
+                await self._pause(self._world.backoff(failures, first=FIRST_WAIT, most=LONGEST_WAIT))
+                continue
+            except CorruptionError:
+                # Superseded and collected while it was being read, perhaps: then there is a newer one.
+                await manifest.refresh()
+                if _same(found, manifest.look_up(self._name)):
+                    raise
+                continue
+            self._started, self._last = True, found
+            return value
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._listener.changed.wait()
+        except TimeoutError:
+            pass
+
+    def _end(self) -> T_co:
+        error = self._listener.error
+        self._detach()
+        if error is None or isinstance(error, ClosedError):
+            raise StopAsyncIteration
+        raise error
+
+    def _detach(self) -> None:
+        self._closed = True
+        self._manifest.listeners.remove(self._name, self._listener)
+        self._listener.changed.set()
+
+    async def aclose(self) -> None:
+        """End it; whoever waits for its next value stops waiting."""
+        self._detach()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _same(one: Content | File | None, other: Content | File | None) -> bool:
+    if one is other:
+        return True
+    if one is None or other is None:
+        return False
+    version = _version(one)
+    return version is not None and version == _version(other)
+
+
+def _version(found: Content | File) -> object:
+    return found.version if isinstance(found, Content) else found["version"]

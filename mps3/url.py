@@ -1,0 +1,72 @@
+"""Stores as URLs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from .errors import ConfigurationError
+
+_S3: Final = (
+    "endpoint_url",
+    "region_name",
+    "profile_name",
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "aws_session_token",
+)
+_FORMS: Final = "s3://bucket/manifest.json?endpoint_url=…&region_name=…, file:///some/dir or memory:"
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """What a URL says.
+
+    Attributes:
+        scheme: ``s3``, ``file`` or ``memory``.
+        bucket: The default bucket.
+        manifest: The default manifest's key.
+        path: The directory of a ``file`` URL, the name of a ``memory`` one.
+        s3_config: Arguments for the S3 client. May hold secrets: not part of the ``repr``.
+    """
+
+    scheme: str
+    bucket: str
+    manifest: str
+    path: str = ""
+    s3_config: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+def parse(url: str) -> Location:
+    """Read a URL. The URL itself is in no error, for it may hold secrets.
+
+    Raises:
+        ConfigurationError: It is not one of the forms.
+    """
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if parts.username or parts.password:
+        raise ConfigurationError("a store's URL has no user or password: give credentials as other S3 tools take them")
+    if parts.scheme == "s3":
+        if not parts.netloc:
+            raise ConfigurationError(f"the URL names no bucket: {_FORMS}")
+        _refuse_unknown(query, _S3)
+        return Location("s3", parts.netloc, unquote(parts.path[1:]) or "manifest.json", s3_config=query)
+    if parts.scheme in ("file", "memory"):
+        if parts.scheme == "file" and (parts.netloc not in ("", "localhost") or len(parts.path) < 2):
+            raise ConfigurationError(f"a file URL has three slashes and names a directory: {_FORMS}")
+        _refuse_unknown(query, ("bucket", "manifest"))
+        return Location(
+            parts.scheme,
+            query.get("bucket") or "default",
+            query.get("manifest") or "manifest.json",
+            path=unquote(parts.path),
+        )
+    raise ConfigurationError(f"not the URL of a store (scheme {parts.scheme!r}): use {_FORMS}")
+
+
+def _refuse_unknown(query: dict[str, str], known: tuple[str, ...]) -> None:
+    unknown = sorted(query.keys() - set(known))
+    if unknown:
+        raise ConfigurationError(f"unknown in a store's URL: {', '.join(unknown)}; known: {', '.join(known)}")

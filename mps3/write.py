@@ -1,0 +1,73 @@
+"""What a write returns: something to await, or not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Generator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from .errors import WithdrawnError
+from .manifest import Manifest
+from .outbox import SENT, Pending
+from .types import Commit
+
+_log = logging.getLogger("mps3")
+
+
+class Write(Awaitable[Commit]):
+    """A write that has taken effect here, and is on its way to be durable.
+
+    Await it to wait until it is, and to learn that it failed. Cancelling the await does not cancel the
+    write. A write that fails while nobody awaits it is logged.
+    """
+
+    def __init__(self, parts: Sequence[tuple[Manifest, Pending]], description: str) -> None:
+        self._parts = parts
+        self._description = description
+        self._awaiting = 0
+        for _, part in parts:
+            part.outcome.add_done_callback(self._report)
+
+    def __await__(self) -> Generator[Any, Any, Commit]:
+        """Wait until the write is durable and has its place in the order.
+
+        Raises:
+            MPS3Error: It failed, and what was shown here is taken back.
+        """
+        return self._wait().__await__()
+
+    async def _wait(self) -> Commit:
+        self._awaiting += 1
+        try:
+            commits = [await asyncio.shield(part.outcome) for _, part in self._parts]
+        finally:
+            self._awaiting -= 1
+        return replace(commits[0], others=tuple(commits[1:])) if len(commits) > 1 else commits[0]
+
+    @property
+    def pending(self) -> bool:
+        """Whether it is neither durable nor failed yet."""
+        return any(not part.outcome.done() for _, part in self._parts)
+
+    def withdraw(self) -> bool:
+        """Take the write back.
+
+        Returns:
+            True if it had not left this client yet, and now never will. For a write to several
+            manifests: if none of it had left.
+        """
+        if any(part.outcome.done() or part.stage == SENT for _, part in self._parts):
+            return False
+        return all(manifest.withdraw(part) for manifest, part in self._parts)
+
+    def _report(self, outcome: asyncio.Future[Commit]) -> None:
+        if outcome.cancelled():
+            return
+        error = outcome.exception()
+        if error is not None and not self._awaiting and not isinstance(error, WithdrawnError):
+            _log.error("%s failed: %s", self._description, error, exc_info=error)
+
+    def __repr__(self) -> str:
+        return f"<{self._description}, {'pending' if self.pending else 'done'}>"
