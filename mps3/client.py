@@ -15,7 +15,7 @@ from .content import Content, Contents, decode
 from .document import File
 from .errors import ClosedError, ConfigurationError, CorruptionError, MPS3Error
 from .journal import Journal
-from .journal.merge import MergeJournal
+from .journal.choose import choose_journal
 from .manifest import Manifest
 from .names import check_bucket, check_key, check_not_own, name_in
 from .outbox import Pending
@@ -23,7 +23,7 @@ from .storage import Storage
 from .storage.local import LocalStorage
 from .storage.memory import memory_storage
 from .subscription import Subscription
-from .types import DELETE, JSON, Delete, Ref, Status
+from .types import DELETE, JSON, Delete, JournalKind, Ref, Status
 from .url import parse
 from .world import World
 from .write import Write
@@ -51,6 +51,8 @@ class MPS3:
             them: ``endpoint_url``, ``region_name``, ``aws_access_key_id`` and so on. Without it
             everything comes from the environment and the profiles, as with other S3 tools.
         storage: Another kind of store than S3, such as ``LocalStorage(path)``.
+        journal: How commits get their order: ``"merge"`` needs a bucket with versioning, ``"conditional"`` a
+            store that enforces conditional writes. ``"auto"`` follows the manifest, or else the bucket.
         poll_interval: Seconds between two looks for changes, while nothing happens.
         checksums: Whether SHA-256 checksums are sent, recorded and verified.
         world: Where time, chance and names come from; for simulations.
@@ -68,6 +70,7 @@ class MPS3:
         *,
         s3_config: Mapping[str, Any] | None = None,
         storage: Storage | None = None,
+        journal: JournalKind = "auto",
         poll_interval: float = 1.0,
         checksums: bool = True,
         world: World | None = None,
@@ -78,6 +81,9 @@ class MPS3:
             raise ConfigurationError("s3_config configures the S3 client, but storage is given instead of S3")
         if not 0 < poll_interval < math.inf:
             raise ValueError(f"poll_interval is a positive number of seconds, not {poll_interval!r}")
+        if journal not in ("auto", "merge", "conditional"):
+            raise ValueError(f'journal is "auto", "merge" or "conditional", not {journal!r}')
+        self._journal: JournalKind = journal
         self._world = World() if world is None else world
         self._storage = storage if storage is not None else _s3(s3_config, self._world, checksums=checksums)
         self._interval = poll_interval
@@ -427,25 +433,11 @@ class MPS3:
 
     def _make_manifest(self, ref: Ref) -> Manifest:
         async def open_journal() -> Journal:
-            return await self._open_journal(ref)
+            return await choose_journal(self._storage, ref.bucket or self._bucket, ref.key, self._journal, self._world)
 
         return Manifest(
             ref, open_journal, self._contents, self._world, poll_interval=self._interval, contact=self._contact
         )
-
-    async def _open_journal(self, ref: Ref) -> Journal:
-        bucket = ref.bucket or self._bucket
-        versioning = (await self._storage.capabilities(bucket)).versioning
-        if versioning != "enabled":
-            state = "has versioning suspended" if versioning == "suspended" else "does not have versioning enabled"
-            raise ConfigurationError(
-                f"bucket {bucket} {state}, and many clients could overwrite each other's commits: enable it, for "
-                f"example with `aws s3api put-bucket-versioning --bucket {bucket} "
-                "--versioning-configuration Status=Enabled`, or use another bucket",
-                bucket=bucket,
-                operation="GetBucketVersioning",
-            )
-        return MergeJournal(self._storage, bucket, ref.key, self._world)
 
     def _contact(self, error: MPS3Error | None) -> None:
         self._last_error = error

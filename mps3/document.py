@@ -152,7 +152,9 @@ def encode(document: Document, *, bucket: str, key: str) -> bytes:
     return body
 
 
-def decode(body: bytes, *, bucket: str, key: str, version: str | None) -> Document:
+def decode(
+    body: bytes, *, bucket: str, key: str, version: str | None, known: Mapping[str, Entry] = NOTHING
+) -> Document:
     """Read a document.
 
     Args:
@@ -160,6 +162,7 @@ def decode(body: bytes, *, bucket: str, key: str, version: str | None) -> Docume
         bucket: Where it was read, for errors.
         key: Where it was read, for errors.
         version: Where it was read, for errors.
+        known: Commits by version that were read before: versions never change, so they are not read again.
 
     Raises:
         FormatError: A newer mps3 wrote it.
@@ -173,7 +176,7 @@ def decode(body: bytes, *, bucket: str, key: str, version: str | None) -> Docume
             raw = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             raise _Malformed(f"it is not JSON: {error}") from None
-        return _document(raw)
+        return _document(raw, known)
     except _Newer as error:
         raise FormatError(
             f"the manifest {place} has format {error}, this client reads format {FORMAT}: "
@@ -202,7 +205,7 @@ class _Newer(Exception):  # noqa: N818 - never leaves this module
     """The format number of a newer client."""
 
 
-def _document(raw: object) -> Document:
+def _document(raw: object, known: Mapping[str, Entry]) -> Document:
     raw = _object(raw, "the document")
     number = raw.get("mps3")
     if type(number) is not int or number < 1:
@@ -215,7 +218,7 @@ def _document(raw: object) -> Document:
     window = raw.get("window")
     if isinstance(window, bool) or not isinstance(window, int | float) or not 0 < window <= 86_400:
         raise _Malformed("`window` is not a number of seconds up to a day")
-    log = tuple(_entry(entry, f"log[{index}]") for index, entry in enumerate(_list(raw.get("log", []), "log")))
+    log = tuple(_entry(entry, index, known) for index, entry in enumerate(_list(raw.get("log", []), "log")))
     return Document(
         journal=cast("Kind", journal),
         window=window,
@@ -231,8 +234,12 @@ def _document(raw: object) -> Document:
     )
 
 
-def _entry(raw: object, where: str) -> Entry:
+def _entry(raw: object, index: int, known: Mapping[str, Entry]) -> Entry:
+    where = f"log[{index}]"
     raw = _object(raw, where)
+    version = raw.get("version")
+    if isinstance(version, str) and version in known:
+        return known[version]
     return Entry(
         session=_text(raw.get("session"), f"{where}.session"),
         sequence=_whole(raw.get("sequence"), f"{where}.sequence"),

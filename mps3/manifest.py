@@ -11,7 +11,7 @@ from typing import Final
 
 from .content import Content, Contents
 from .document import File, commit_id
-from .errors import ClosedError, MPS3Error, UnavailableError
+from .errors import ClosedError, ConflictError, MPS3Error, UnavailableError
 from .journal import Attempt, Journal
 from .listeners import Listeners
 from .outbox import Outbox, Pending, final_changes
@@ -27,6 +27,8 @@ STALE: Final = 10.0
 """Seconds without contact after which a commit is preceded by a look at what others did."""
 FIRST_WAIT: Final = 0.2
 LONGEST_WAIT: Final = 10.0
+FIRST_CONFLICT: Final = 0.05
+LONGEST_CONFLICT: Final = 2.0
 
 _log = logging.getLogger("mps3")
 
@@ -38,6 +40,7 @@ class _Sending:
     attempt: Attempt
     group: list[Pending]
     failures: int = 0
+    conflicts: int = 0
     retry_at: float = -math.inf
 
 
@@ -260,6 +263,13 @@ class Manifest:
             if self._unreadable or started - self._resolved_at > max(STALE, 2 * self._interval):
                 await journal.resolve()
             await journal.append(sending.attempt)
+        except ConflictError:
+            sending.conflicts += 1
+            sending.retry_at = self._world.monotonic() + self._world.backoff(
+                sending.conflicts, first=FIRST_CONFLICT, most=LONGEST_CONFLICT
+            )
+            self._contact(None)
+            return
         except UnavailableError as error:
             sending.failures += 1
             sending.retry_at = self._world.monotonic() + self._world.backoff(

@@ -36,7 +36,9 @@ class Listing:
                 if version.version not in self._seen:
                     self._seen.add(version.version)
                     # To the precision that documents keep, so that a stamp is the same wherever it comes from.
-                    self.versions.append(replace(version, modified=whole_milliseconds(version.modified) / 1000))
+                    modified = whole_milliseconds(version.modified) / 1000
+                    same = modified == version.modified
+                    self.versions.append(version if same else replace(version, modified=modified))
             self._next, self._page = page.next, 1000
             self._complete = page.next is None
 

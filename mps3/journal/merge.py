@@ -248,7 +248,7 @@ class MergeJournal:
         return self._decode(found, version.version) if isinstance(found, Object) else None
 
     def _decode(self, found: Object, version: str) -> Document:
-        document = decode(found.body, bucket=self._bucket, key=self._key, version=version)
+        document = decode(found.body, bucket=self._bucket, key=self._key, version=version, known=self._entries)
         if document.journal != "merge":
             raise ConfigurationError(
                 f"the manifest s3://{self._bucket}/{self._key} is written with the {document.journal} journal: "

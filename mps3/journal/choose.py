@@ -1,0 +1,93 @@
+"""Which journal a manifest is written with."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Literal
+
+from ..document import LIMIT, Kind, decode
+from ..errors import AccessError, ConfigurationError
+from ..storage import Object, Storage
+from ..types import JournalKind
+from ..world import World
+from . import Journal
+from .conditional import ConditionalJournal
+from .conditions import lacking_conditions
+from .merge import MergeJournal
+
+
+async def choose_journal(storage: Storage, bucket: str, key: str, kind: JournalKind, world: World) -> Journal:
+    """The journal of a manifest: the one it is written with, or else the one that its bucket permits.
+
+    Args:
+        storage: The store.
+        bucket: The manifest's bucket.
+        key: The manifest's key.
+        kind: What was asked for.
+        world: Time, chance and names.
+
+    Raises:
+        ConfigurationError: The bucket permits neither, or not the one that was asked for.
+        MPS3Error: The manifest cannot be read.
+    """
+    chosen: Kind = await _follow(storage, bucket, key) or await _by_bucket(storage, bucket, key, kind, world)
+    if kind not in ("auto", chosen):
+        raise ConfigurationError(
+            f'the manifest s3://{bucket}/{key} is written with the {chosen} journal: open it with journal="{chosen}" '
+            'or "auto"',
+            bucket=bucket,
+            key=key,
+        )
+    if chosen == "merge":
+        await _require_versioning(storage, bucket)
+        return MergeJournal(storage, bucket, key, world)
+    return ConditionalJournal(storage, bucket, key, world)
+
+
+async def _follow(storage: Storage, bucket: str, key: str) -> Kind | None:
+    found = await storage.get(bucket, key, limit=LIMIT)
+    if not isinstance(found, Object):
+        return None
+    return decode(found.body, bucket=bucket, key=key, version=found.version or found.etag).journal
+
+
+async def _by_bucket(storage: Storage, bucket: str, key: str, kind: JournalKind, world: World) -> Kind:
+    versioning = (await storage.capabilities(bucket)).versioning
+    if kind == "merge" or (kind == "auto" and versioning == "enabled"):
+        return "merge"
+    if kind == "auto" and versioning == "suspended":
+        raise _unversioned(bucket, versioning)
+    lacking = None
+    # Someone who may only read finds out nothing, and need not: the first commit asks again.
+    with contextlib.suppress(AccessError):
+        lacking = await lacking_conditions(storage, bucket, key, world)
+    if lacking is None:
+        return "conditional"
+    if kind == "conditional":
+        raise ConfigurationError(
+            f"the conditional journal needs conditional writes, and the store of bucket {bucket} does not enforce "
+            f"them: {lacking}. Use a bucket with versioning enabled, or another store",
+            bucket=bucket,
+            operation="PutObject",
+        )
+    raise _unversioned(bucket, versioning, lacking)
+
+
+async def _require_versioning(storage: Storage, bucket: str) -> None:
+    versioning = (await storage.capabilities(bucket)).versioning
+    if versioning != "enabled":
+        raise _unversioned(bucket, versioning)
+
+
+def _unversioned(
+    bucket: str, versioning: Literal["enabled", "suspended", "off"], lacking: str | None = None
+) -> ConfigurationError:
+    state = "has versioning suspended" if versioning == "suspended" else "does not have versioning enabled"
+    also = f", and its store does not enforce conditional writes either ({lacking})" if lacking else ""
+    return ConfigurationError(
+        f"bucket {bucket} {state}{also}; clients would overwrite each other's commits. Enable it, for example with "
+        f"`aws s3api put-bucket-versioning --bucket {bucket} --versioning-configuration Status=Enabled`, "
+        "or use another bucket",
+        bucket=bucket,
+        operation="GetBucketVersioning",
+    )
