@@ -13,7 +13,7 @@ from typing import Any, Final, Self, TypeVar, overload
 
 from .content import Content, Contents, decode
 from .document import File
-from .errors import ClosedError, ConfigurationError, CorruptionError, MPS3Error
+from .errors import ClosedError, ConfigurationError, CorruptionError, MPS3Error, UnavailableError
 from .journal import Journal
 from .journal.choose import choose_journal
 from .manifest import Manifest
@@ -23,8 +23,8 @@ from .storage import Storage
 from .storage.local import LocalStorage
 from .storage.memory import memory_storage
 from .subscription import Subscription
-from .types import DELETE, JSON, Delete, JournalKind, Ref, Status
-from .url import parse
+from .types import DELETE, JSON, Auth, Delete, JournalKind, Ref, Status
+from .url import Location, parse
 from .world import World
 from .write import Write
 
@@ -51,6 +51,8 @@ class MPS3:
             them: ``endpoint_url``, ``region_name``, ``aws_access_key_id`` and so on. Without it
             everything comes from the environment and the profiles, as with other S3 tools.
         storage: Another kind of store than S3, such as ``LocalStorage(path)``.
+        auth: Any ``httpx.Auth``, which then authorises the requests: they leave unsigned by the SDK, and
+            pass through it. Needs the extra ``mps3[auth]``.
         journal: How commits get their order: ``"merge"`` needs a bucket with versioning, ``"conditional"`` a
             store that enforces conditional writes. ``"auto"`` follows the manifest, or else the bucket.
         poll_interval: Seconds between two looks for changes, while nothing happens.
@@ -70,6 +72,7 @@ class MPS3:
         *,
         s3_config: Mapping[str, Any] | None = None,
         storage: Storage | None = None,
+        auth: Auth | None = None,
         journal: JournalKind = "auto",
         poll_interval: float = 1.0,
         checksums: bool = True,
@@ -77,15 +80,15 @@ class MPS3:
     ) -> None:
         self._bucket = check_bucket(default_bucket)
         self._default = self._manifest_ref(default_manifest)
-        if storage is not None and s3_config is not None:
-            raise ConfigurationError("s3_config configures the S3 client, but storage is given instead of S3")
+        if storage is not None and (s3_config is not None or auth is not None):
+            raise ConfigurationError("s3_config and auth are for S3, but storage is given instead of it")
         if not 0 < poll_interval < math.inf:
             raise ValueError(f"poll_interval is a positive number of seconds, not {poll_interval!r}")
         if journal not in ("auto", "merge", "conditional"):
             raise ValueError(f'journal is "auto", "merge" or "conditional", not {journal!r}')
         self._journal: JournalKind = journal
         self._world = World() if world is None else world
-        self._storage = storage if storage is not None else _s3(s3_config, self._world, checksums=checksums)
+        self._storage = storage if storage is not None else _s3(s3_config, self._world, auth, checksums=checksums)
         self._interval = poll_interval
         self._contents = Contents(self._storage, self._world, checksums=checksums, contact=self._contact)
         self._manifests: dict[Ref, Manifest] = {}
@@ -110,10 +113,8 @@ class MPS3:
         location = parse(url)
         if location.scheme == "s3":
             options = {"s3_config": {**location.s3_config, **options.pop("s3_config", {})}, **options}
-        elif location.scheme == "file":
-            options = {"storage": LocalStorage(location.path), **options}
-        else:
-            options = {"storage": memory_storage(location.path), **options}
+        elif "storage" not in options:
+            options["storage"] = storage_of(location, options.get("world") or World())
         return cls(location.bucket, location.manifest, **options)
 
     async def __aenter__(self) -> Self:
@@ -440,17 +441,32 @@ class MPS3:
         )
 
     def _contact(self, error: MPS3Error | None) -> None:
-        self._last_error = error
-        self._online = error is None
-        if error is None:
+        if isinstance(error, UnavailableError):
+            if self._online:
+                _log.warning("%s lost contact with the store, and tries again: %s", self._default, error)
+            self._online = False
+        else:
+            if not self._online and self._last_contact is not None:
+                _log.info("%s has contact with the store again", self._default)
+            self._online = True
             self._last_contact = self._world.now()
+        self._last_error = error
 
 
-def _s3(s3_config: Mapping[str, Any] | None, world: World, *, checksums: bool) -> Storage:
+def storage_of(location: Location, world: World) -> Storage:
+    """The store that a URL names, not opened yet."""
+    if location.scheme == "file":
+        return LocalStorage(location.path)
+    if location.scheme == "memory":
+        return memory_storage(location.path)
+    return _s3(location.s3_config, world, None, checksums=True)
+
+
+def _s3(s3_config: Mapping[str, Any] | None, world: World, auth: Auth | None, *, checksums: bool) -> Storage:
     # Importing the SDK takes a while, which a client of another store need not wait for.
     from .storage.s3 import S3Storage  # noqa: PLC0415
 
-    return S3Storage(s3_config, world=world, checksums=checksums)
+    return S3Storage(s3_config, world=world, auth=auth, checksums=checksums)
 
 
 def _some(keys: list[str]) -> str:

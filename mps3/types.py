@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Final, Literal, TypeAlias, Union
+from typing import Any, Final, Literal, Protocol, TypeAlias, Union
 
 JSON: TypeAlias = Union[bool, int, float, str, Sequence["JSON"], Mapping[str, "JSON"], None]
 """Any JSON value. Read-only containers, so that ``dict[str, int]`` is one too."""
@@ -77,6 +77,14 @@ class Status:
     last_error: Exception | None
     subscriptions: int
     manifests: tuple[Ref, ...] = field(default=())
+
+
+class Auth(Protocol):
+    """What authorises requests: any ``httpx.Auth``."""
+
+    def async_auth_flow(self, request: Any, /) -> AsyncGenerator[Any, Any]:
+        """Yield requests, receive their responses; the last one yielded counts."""
+        ...
 
 
 JournalKind: TypeAlias = Literal["auto", "merge", "conditional"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ..document import Kind
 from ..state import View
 
 
@@ -26,6 +27,11 @@ class Attempt:
 
 class Journal(Protocol):
     """Orders the commits of one manifest. Its calls are made one at a time."""
+
+    @property
+    def kind(self) -> Kind:
+        """What documents call it."""
+        ...
 
     @property
     def session(self) -> str:

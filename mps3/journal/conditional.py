@@ -36,6 +36,8 @@ class ConditionalJournal:
         window: Seconds that the log reaches back at least; what a new manifest is created with.
     """
 
+    kind: Final = "conditional"
+
     def __init__(self, storage: Storage, bucket: str, key: str, world: World, *, window: float = WINDOW) -> None:
         self._storage = storage
         self._bucket = bucket

@@ -41,6 +41,8 @@ class MergeJournal:
         window: Seconds; what a new manifest is created with. An existing one says its own.
     """
 
+    kind: Final = "merge"
+
     def __init__(self, storage: Storage, bucket: str, key: str, world: World, *, window: float = WINDOW) -> None:
         self._storage = storage
         self._bucket = bucket

@@ -34,11 +34,13 @@ class Object:
         body: Its bytes.
         version: The version read; ``None`` in a bucket without versions.
         etag: Its ETag as the store sent it, to be given back as it is.
+        modified: The store's time stamp, in seconds since 1970 (UTC), if it sent one.
     """
 
     body: bytes
     version: str | None
     etag: str | None
+    modified: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,13 @@ class Stored:
     Attributes:
         version: The new version; ``None`` in a bucket without versions (also while versioning is suspended).
         etag: Its ETag as the store sent it, if it sent one.
+        modified: The store's time stamp, in seconds since 1970 (UTC), or its clock when it answered, if it
+            sent one.
     """
 
     version: str | None
     etag: str | None
+    modified: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +140,10 @@ class Storage(Protocol):
     """
 
     async def open(self) -> None:
-        """Acquire what is needed. Called once, before anything else."""
+        """Acquire what is needed. Each client that uses it calls this once, before anything else."""
 
     async def aclose(self) -> None:
-        """Release everything. Safe to call twice, and without :meth:`open`."""
+        """Release what :meth:`open` acquired; everything, when the last client does. Safe without :meth:`open`."""
 
     async def capabilities(self, bucket: str) -> Capabilities:
         """What ``bucket`` can do.

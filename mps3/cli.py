@@ -1,0 +1,76 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import orjson
+
+from .client import storage_of
+from .doctor import Diagnosis, diagnose
+from .errors import MPS3Error
+from .url import parse
+from .world import World
+
+_MARKS = {True: "ok  ", False: "FAIL", None: "-   "}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: What follows the program's name; the process's own if ``None``.
+
+    Returns:
+        The exit code: 0, or 1 if something is wrong, or 2 if the call is.
+    """
+    parser = argparse.ArgumentParser(prog="mps3", description="A multiplayer key-value store in a bucket.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    doctor = commands.add_parser("doctor", help="try what a bucket can do, and say how it would be used")
+    doctor.add_argument("url", help="s3://bucket/manifest.json?endpoint_url=…, file:///some/dir or memory:")
+    doctor.add_argument("--journal", choices=("auto", "merge", "conditional"), default="auto")
+    doctor.add_argument("--poll-interval", type=float, default=1.0, metavar="SECONDS", help="for the cost of polling")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(arguments)
+    try:
+        found = asyncio.run(_doctor(options))
+    except MPS3Error as error:
+        print(f"mps3: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(orjson.dumps(asdict(found)).decode() if options.json else _report(found))  # noqa: T201
+    return 0 if found.healthy else 1
+
+
+async def _doctor(options: argparse.Namespace) -> Diagnosis:
+    location, world = parse(options.url), World()
+    storage = storage_of(location, world)
+    try:
+        await storage.open()
+        return await diagnose(
+            storage,
+            location.bucket,
+            location.manifest,
+            journal=options.journal,
+            poll_interval=options.poll_interval,
+            world=world,
+        )
+    finally:
+        await storage.aclose()
+
+
+def _report(found: Diagnosis) -> str:
+    width = max(len(finding.what) for finding in found.findings)
+    lines = [f"{_MARKS[finding.good]}  {finding.what:{width}}  {finding.result}" for finding in found.findings]
+    lines += [
+        "",
+        f"polling: about ${found.monthly_cost:.2f} a month for each client at AWS's prices",
+        "the least that an IAM policy has to allow:",
+        found.policy,
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,540 @@
+"""Objects in a directory of this machine: versions, conditions and all, safe between processes and after a crash.
+
+Every call is one SQL statement, run whole by the thread of one connection. SQLite makes each atomic, so
+that whoever is cancelled, killed or ahead, no transaction stays open and no lock is held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import secrets
+import sqlite3
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
+
+import aiosqlite
+
+from mps3.errors import (
+    AccessError,
+    ClosedError,
+    ConfigurationError,
+    CorruptionError,
+    FormatError,
+    MPS3Error,
+    UnavailableError,
+)
+from mps3.storage import (
+    ABSENT,
+    UNCHANGED,
+    Absence,
+    Capabilities,
+    Entry,
+    Object,
+    Page,
+    Stored,
+    Version,
+    VersionPage,
+)
+from mps3.storage.memory import (
+    NULL_VERSION,
+    PAGE_SIZE,
+    check_names,
+    checked_etag,
+    conflict,
+    page_size,
+    too_large,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+    from threading import Thread
+
+T = TypeVar("T")
+Rows: TypeAlias = list[Any]
+
+FILE_NAME: Final = "objects.sqlite3"
+SCHEMA: Final = 1
+PATIENCE: Final = 30.0
+"""Seconds to wait for other processes that are writing."""
+LOCK_WAIT: Final = 0.5
+"""Seconds that SQLite waits in one go; in between it can be seen that nobody wants the answer any more."""
+LOCK_PAUSE: Final = 0.01
+"""Seconds before asking SQLite again."""
+LARGE: Final = 1 << 16
+"""Bytes from which hashing would be felt on the event loop."""
+
+# Rows are in the order of their ids, which are never used twice. A delete marker is a row without an ETag.
+_CREATE: Final = (
+    "CREATE TABLE store (versioning INTEGER NOT NULL)",
+    """
+    CREATE TABLE objects (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        bucket BLOB NOT NULL,
+        key BLOB NOT NULL,
+        version TEXT,
+        modified REAL NOT NULL,
+        etag TEXT,
+        size INTEGER NOT NULL,
+        body BLOB NOT NULL
+    )
+    """,
+    "CREATE INDEX objects_by_key ON objects (bucket, key)",
+    "CREATE UNIQUE INDEX objects_by_version ON objects (version)",
+    # Without versions, this is what makes INSERT OR REPLACE replace.
+    "CREATE UNIQUE INDEX objects_unversioned ON objects (bucket, key) WHERE version IS NULL",
+)
+_NEWEST: Final = "SELECT etag FROM objects WHERE bucket = :bucket AND key = :key ORDER BY id DESC LIMIT 1"
+# The stamps go on though the clock be set back: who lists back to a stamp must not miss what is newer.
+_STAMP: Final = "max(:now, coalesce((SELECT modified FROM objects ORDER BY id DESC LIMIT 1) + 0.0002, 0))"
+_PUT: Final = f"""
+    INSERT OR REPLACE INTO objects (bucket, key, version, modified, etag, size, body)
+    SELECT :bucket, :key, :version, {_STAMP}, :etag, :size, :body
+    WHERE (:if_match IS NULL OR :if_match = ({_NEWEST})) AND (NOT :if_none_match OR ({_NEWEST}) IS NULL)
+"""
+_MARK: Final = f"""
+    INSERT INTO objects (bucket, key, version, modified, etag, size, body)
+    SELECT :bucket, :key, :version, {_STAMP}, NULL, 0, x'' WHERE ({_NEWEST}) IS NOT NULL
+"""
+_DELETE: Final = "DELETE FROM objects WHERE bucket = :bucket AND key = :key AND version IS :version"
+_GET: Final = """
+    SELECT version, modified, etag, size,
+        CASE WHEN etag = :if_none_match OR size > :limit THEN NULL ELSE body END AS body
+    FROM objects WHERE bucket = :bucket AND key = :key
+"""
+_GET_NEWEST: Final = f"{_GET} ORDER BY id DESC LIMIT 1"
+_GET_VERSION: Final = f"{_GET} AND version = :version"
+_VERSIONS: Final = """
+    SELECT id, version, modified, etag, size FROM objects
+    WHERE bucket = :bucket AND key = :key AND id < :start ORDER BY id DESC LIMIT :limit
+"""
+# Steps from key to key: a key may have a hundred thousand versions.
+_LIST: Final = """
+    WITH RECURSIVE keys (key) AS (
+        SELECT min(key) FROM objects WHERE bucket = :bucket AND key >= :first AND key > :start AND key < :end
+        UNION ALL
+        SELECT (SELECT min(key) FROM objects WHERE bucket = :bucket AND key > keys.key AND key < :end)
+        FROM keys WHERE keys.key IS NOT NULL
+    )
+    SELECT keys.key, modified, size FROM keys JOIN objects ON objects.id = (
+        SELECT id FROM objects WHERE bucket = :bucket AND key = keys.key ORDER BY id DESC LIMIT 1
+    )
+    WHERE etag IS NOT NULL LIMIT :limit
+"""
+
+
+_left_alone: Final[list[object]] = []
+
+
+class LocalStorage:
+    """Objects in a directory of this machine, shared by all processes that use the same directory.
+
+    They are kept in one SQLite file, ``objects.sqlite3``. Buckets need not be created. What a ``put`` has
+    acknowledged survives the end of the process and of the power. The directory must not be on a
+    network file system.
+
+    Args:
+        path: The directory. :meth:`open` creates it if need be.
+        versioning: Whether buckets keep every version of an object. It is settled for good when the
+            directory is first used.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, versioning: bool = True) -> None:
+        self._file = Path(path) / FILE_NAME
+        self._versioning = versioning
+        self._reader: aiosqlite.Connection | None = None
+        self._writer: aiosqlite.Connection | None = None
+        self._opening = asyncio.Lock()
+        self._turn = asyncio.Lock()
+        self._users = 0
+        self._process = os.getpid()
+
+    async def open(self) -> None:
+        """Create the directory if need be, and start two threads: one reads, one writes.
+
+        Every user of the storage calls it, and :meth:`aclose` in the end.
+
+        Raises:
+            ConfigurationError: The directory cannot be one, or was made with another ``versioning``.
+            AccessError: It may not be written to.
+            CorruptionError: Its file is not a database.
+            FormatError: Its file was written by a newer mps3.
+            UnavailableError: The disk is full, or another process keeps the file locked.
+        """
+        if self._process != os.getpid():
+            self._leave_to_the_parent()
+        if self._users == 0:
+            # Once waited for, a lock belongs to its event loop.
+            self._opening, self._turn = asyncio.Lock(), asyncio.Lock()
+        self._users += 1
+        try:
+            async with self._opening:
+                if self._writer is None:
+                    self._writer = await self._patiently("open", None, None, self._connect)
+                if self._reader is None:
+                    self._reader = await self._patiently("open", None, None, self._connect)
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """With the last user, finish the statements under way and stop the threads, though it be cancelled."""
+        if self._process != os.getpid():
+            return
+        self._users = max(0, self._users - 1)
+        if self._users == 0:
+            connections, self._reader, self._writer = (self._reader, self._writer), None, None
+            await _to_the_end(_stop_all(*filter(None, connections)))
+
+    async def capabilities(self, bucket: str) -> Capabilities:  # noqa: ARG002 - all buckets are alike
+        """What the constructor was told."""
+        return Capabilities(versioning="enabled" if self._versioning else "off")
+
+    async def get(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        version: str | None = None,
+        if_none_match: str | None = None,
+        limit: int | None = None,
+    ) -> Object | Absence:
+        """Read an object, as :meth:`mps3.storage.Storage.get` says.
+
+        Raises:
+            CorruptionError: It is larger than ``limit``, or the file is damaged.
+            UnavailableError: The file could not be read.
+        """
+        check_names(bucket, key, "GetObject")
+        newest = version is None or (version == NULL_VERSION and not self._versioning)
+        rows = await self._read(
+            "GetObject",
+            _GET_NEWEST if newest else _GET_VERSION,
+            bucket,
+            key,
+            version=version,
+            if_none_match=if_none_match,
+            limit=sys.maxsize if limit is None else limit,
+        )
+        for found, modified, etag, size, body in rows:
+            if etag is None:
+                return ABSENT
+            if etag == if_none_match:
+                return UNCHANGED
+            if limit is not None and size > limit:
+                raise too_large(bucket, key, found, size, limit)
+            return Object(body=body, version=found, etag=etag, modified=modified)
+        return ABSENT
+
+    async def put(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        *,
+        sha256: bytes | None = None,
+        if_match: str | None = None,
+        if_none_match: bool = False,
+    ) -> Stored:
+        """Write an object, as :meth:`mps3.storage.Storage.put` says.
+
+        Raises:
+            ConflictError: The condition did not hold; nothing was written.
+            ConfigurationError: The body is larger than SQLite takes (some 1,000,000,000 bytes).
+            CorruptionError: ``body`` does not have the digest ``sha256``, or the file is damaged.
+            UnavailableError: The disk is full, or other processes did not let this one write for 30 seconds.
+        """
+        check_names(bucket, key, "PutObject")
+        if len(body) < LARGE:
+            etag = checked_etag(body, sha256, bucket, key)
+        else:
+            etag = await asyncio.to_thread(checked_etag, body, sha256, bucket, key)
+        version = secrets.token_urlsafe(24) if self._versioning else None
+        written = await self._write(
+            "PutObject",
+            _PUT,
+            bucket,
+            key,
+            version=version,
+            now=time.time(),
+            etag=etag,
+            size=len(body),
+            body=body,
+            if_match=if_match,
+            if_none_match=if_none_match,
+        )
+        if not written:
+            raise conflict(bucket, key, if_match)
+        return Stored(version=version, etag=etag, modified=time.time())
+
+    async def delete(self, bucket: str, key: str, *, version: str | None = None) -> None:
+        """Delete an object or a version, as :meth:`mps3.storage.Storage.delete` says.
+
+        Raises:
+            UnavailableError: The file could not be written; whether it was is not known.
+        """
+        check_names(bucket, key, "DeleteObject")
+        if self._versioning and version is None:
+            marker = secrets.token_urlsafe(24)
+            await self._write("DeleteObject", _MARK, bucket, key, version=marker, now=time.time())
+        else:
+            stored = None if version == NULL_VERSION and not self._versioning else version
+            await self._write("DeleteObject", _DELETE, bucket, key, version=stored)
+
+    async def versions(
+        self, bucket: str, key: str, *, start: str | None = None, limit: int | None = None
+    ) -> VersionPage:
+        """List the versions of a key, as :meth:`mps3.storage.Storage.versions` says.
+
+        Raises:
+            UnavailableError: The file could not be read.
+        """
+        check_names(bucket, key, "ListObjectVersions")
+        size = page_size(limit)
+        before = sys.maxsize if start is None else int(start)
+        rows = await self._read("ListObjectVersions", _VERSIONS, bucket, key, start=before, limit=size + 1)
+        versions = tuple(
+            Version(NULL_VERSION if version is None else version, modified, etag, length, deleted=etag is None)
+            for _, version, modified, etag, length in rows[:size]
+        )
+        return VersionPage(versions=versions, next=str(rows[size - 1][0]) if len(rows) > size else None)
+
+    async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
+        """List current objects, as :meth:`mps3.storage.Storage.list` says.
+
+        Raises:
+            UnavailableError: The file could not be read.
+        """
+        check_names(bucket, prefix or "any", "ListObjects")
+        first = prefix.encode()
+        rows = await self._read(
+            "ListObjects",
+            _LIST,
+            bucket,
+            None,
+            first=first,
+            # No UTF-8 has a byte 0xff, so this bounds all keys, and adding one to the last byte never overflows.
+            end=first[:-1] + bytes([first[-1] + 1]) if first else b"\xff",
+            start=b"" if start is None else start.encode(),
+            limit=PAGE_SIZE + 1,
+        )
+        entries = tuple(Entry(key.decode(), modified, size) for key, modified, size in rows[:PAGE_SIZE])
+        return Page(entries=entries, next=entries[-1].key if len(rows) > PAGE_SIZE else None)
+
+    async def _read(self, operation: str, sql: str, bucket: str, key: str | None, **arguments: Any) -> Rows:
+        names = _names(bucket, key)
+
+        async def fetch() -> Rows:
+            return list(await self._open_one(self._reader).execute_fetchall(sql, names | arguments))
+
+        return await self._patiently(operation, bucket, key, fetch)
+
+    async def _write(self, operation: str, sql: str, bucket: str, key: str, **arguments: Any) -> int:
+        names = _names(bucket, key)
+
+        async def execute() -> int:
+            # Only its first step is needed, which also commits: there is nothing to close.
+            cursor = await self._open_one(self._writer).execute(sql, names | arguments)
+            return cursor.rowcount
+
+        # One at a time, so that what was cancelled or comes too late for aclose() never reaches the thread.
+        async with self._turn:
+            return await self._patiently(operation, bucket, key, execute)
+
+    def _leave_to_the_parent(self) -> None:
+        # The child of a fork has connections without their threads; to close them would disturb the parent.
+        _left_alone.append((self._reader, self._writer))
+        self._reader = self._writer = None
+        self._users, self._process = 0, os.getpid()
+
+    def _open_one(self, connection: aiosqlite.Connection | None) -> aiosqlite.Connection:
+        if connection is None or self._process != os.getpid():
+            raise ClosedError(f"{self._file} is not open in this process: call open() first")
+        return connection
+
+    async def _patiently(
+        self, operation: str, bucket: str | None, key: str | None, call: Callable[[], Awaitable[T]]
+    ) -> T:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + PATIENCE
+        while True:
+            try:
+                return await call()
+            except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
+                if not _is_locked(error) or loop.time() > deadline:
+                    raise _error(error, self._file, bucket, key, operation) from error
+            await asyncio.sleep(LOCK_PAUSE)
+
+    async def _connect(self) -> aiosqlite.Connection:
+        connection = aiosqlite.connect(
+            self._file,
+            factory=partial(_connect, self._file, self._versioning),
+            isolation_level=None,
+            timeout=LOCK_WAIT,
+        )
+        # A program that ends without closing must end all the same; to SQLite that is one crash more.
+        _thread(connection).daemon = True
+        try:
+            await _to_the_end(_start(connection))
+        except BaseException:
+            await _to_the_end(_stop(connection))
+            raise
+        return connection
+
+
+def _names(bucket: str, key: str | None) -> dict[str, Any]:
+    # As bytes: they compare as on S3, and may hold NUL.
+    return {"bucket": bucket.encode(), "key": None if key is None else key.encode()}
+
+
+def _thread(connection: aiosqlite.Connection) -> Thread:
+    # Before aiosqlite 0.22 a connection is its thread.
+    return cast("Thread", getattr(connection, "_thread", connection))
+
+
+async def _start(connection: aiosqlite.Connection) -> None:
+    await connection
+
+
+async def _stop(connection: aiosqlite.Connection) -> None:
+    await connection.close()
+    await asyncio.to_thread(_thread(connection).join, PATIENCE)
+
+
+async def _stop_all(*connections: aiosqlite.Connection) -> None:
+    await asyncio.gather(*map(_stop, connections))
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for ``work`` even when cancelled, which is then passed on."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()
+    raise cancelled
+
+
+def _connect(file: Path, versioning: bool, *args: Any, **options: Any) -> sqlite3.Connection:  # noqa: FBT001 - for partial
+    options.pop("factory", None)
+    try:
+        _make_directory(file.parent)
+    except ValueError as error:
+        raise ConfigurationError(f"{file.parent!r} is not a path: choose another one") from error
+    connection = sqlite3.Connection(*args, **options)
+    try:
+        _prepare(connection, file, versioning=versioning)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _make_directory(directory: Path) -> None:
+    if directory.is_dir():
+        return
+    if directory.parent != directory:
+        _make_directory(directory.parent)
+    directory.mkdir(exist_ok=True)
+    if os.name == "posix":
+        # SQLite sees to it that its file outlives a power cut, but not the directory.
+        parent = os.open(directory.parent, os.O_RDONLY)
+        try:
+            os.fsync(parent)
+        finally:
+            os.close(parent)
+
+
+def _prepare(connection: sqlite3.Connection, file: Path, *, versioning: bool) -> None:
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA fullfsync = ON")
+    schema = _value(connection, "PRAGMA user_version")
+    if schema > SCHEMA:
+        raise FormatError(
+            f"{file} was written by a newer mps3 (its schema is {schema}, this version reads up to {SCHEMA}): upgrade"
+        )
+    if schema == 0:
+        _create(connection, file, versioning=versioning)
+    if bool(_value(connection, "SELECT versioning FROM store")) != versioning:
+        raise ConfigurationError(
+            f"{file} was made with versioning={not versioning}: open it so, or choose another directory"
+        )
+
+
+def _create(connection: sqlite3.Connection, file: Path, *, versioning: bool) -> None:
+    if _value(connection, "SELECT count(*) FROM sqlite_master"):
+        # Or another process has just made them.
+        if _value(connection, "PRAGMA user_version") == SCHEMA:
+            return
+        raise ConfigurationError(f"{file} holds the tables of another program: choose another directory")
+    if _value(connection, "PRAGMA journal_mode = WAL") != "wal":
+        raise ConfigurationError(f"SQLite cannot keep a write-ahead log beside {file}: choose another file system")
+    connection.execute("BEGIN IMMEDIATE")
+    if _value(connection, "PRAGMA user_version") == 0:
+        for statement in _CREATE:
+            connection.execute(statement)
+        connection.execute("INSERT INTO store VALUES (?)", [versioning])
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
+    connection.execute("COMMIT")
+
+
+def _value(connection: sqlite3.Connection, sql: str) -> Any:
+    (value,) = connection.execute(sql).fetchone()
+    return value
+
+
+def _code(error: BaseException) -> int:
+    # The lowest byte of an extended code is the primary one.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _is_locked(error: BaseException) -> bool:
+    return _code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
+
+
+_NOT_ALLOWED: Final = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_CANTOPEN}
+# A statement is only wrong for a file without our tables.
+_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+_NO_DIRECTORY: Final = {errno.EEXIST, errno.ENOTDIR, errno.ENOENT, errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP}
+_REFUSED: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def _error(error: Exception, file: Path, bucket: str | None, key: str | None, operation: str) -> MPS3Error:
+    kind, message = _reaction(error, file)
+    return kind(f"{message} ({error})", bucket=bucket, key=key, operation=operation)
+
+
+def _reaction(error: Exception, file: Path) -> tuple[type[MPS3Error], str]:
+    code = _code(error)
+    number = error.errno if isinstance(error, OSError) else None
+    if _is_locked(error):
+        return UnavailableError, f"Other processes kept {file} locked for {PATIENCE:.0f} seconds: try again"
+    if code == sqlite3.SQLITE_FULL or number == errno.ENOSPC:
+        return UnavailableError, f"The disk with {file} is full: make room, then try again"
+    if code in _NOT_ALLOWED or number in _REFUSED:
+        return (
+            AccessError,
+            f"{file} cannot be opened for reading and writing: let this user write to it and its directory",
+        )
+    if code in _DAMAGED:
+        return (
+            CorruptionError,
+            f"{file} is not a sound database of mps3: restore it from a copy, or choose another directory",
+        )
+    if number in _NO_DIRECTORY:
+        return ConfigurationError, f"{file.parent} cannot be a directory: choose another path"
+    if code == sqlite3.SQLITE_TOOBIG or isinstance(error, OverflowError):
+        return ConfigurationError, "An object larger than SQLite takes (some 1,000,000,000 bytes): store less in one"
+    if isinstance(error, ValueError):
+        return ClosedError, f"{file} was closed meanwhile"
+    return UnavailableError, f"{file} could not be used: try again"

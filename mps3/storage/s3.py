@@ -1,0 +1,474 @@
+"""Buckets of any S3-compatible service, through aiobotocore.
+
+Requests are repeated here and nowhere below: only this place knows which failures certainly had no effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import warnings
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import unquote_plus
+
+from botocore.exceptions import ClientError, IncompleteReadError
+
+from mps3.errors import ClosedError, CorruptionError, MPS3Error, UnavailableError
+from mps3.storage import (
+    ABSENT,
+    UNCHANGED,
+    Absence,
+    Capabilities,
+    Entry,
+    Object,
+    Page,
+    Storage,
+    Stored,
+    Version,
+    VersionPage,
+)
+from mps3.storage.s3_client import Connection, connect
+from mps3.storage.s3_errors import Request, is_absent, judge, refuses_checksum, setup_error, status_of
+from mps3.storage.s3_listing import GarbledError, Listing, listing, newest_first
+from mps3.types import Auth
+from mps3.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+T = TypeVar("T")
+
+ATTEMPTS: Final = 4
+PAGE: Final = 1000
+CHUNK: Final = 1 << 16
+
+
+class S3Storage(Storage):
+    """Buckets of an S3-compatible service.
+
+    Args:
+        s3_config: Keyword arguments of aiobotocore's ``create_client("s3")``, such as ``endpoint_url``,
+            ``region_name``, ``aws_access_key_id``, ``aws_secret_access_key`` or ``config``; and
+            ``profile_name``, a profile of the AWS configuration. What is not given comes from the
+            environment, as usual.
+        world: Where chance comes from.
+        auth: Any ``httpx.Auth``: it authorises the requests, which leave unsigned by the SDK.
+        timeout: How long one call may take with all its attempts, in seconds.
+        checksums: Whether to send SHA-256 checksums for the store to verify.
+    """
+
+    def __init__(
+        self,
+        s3_config: Mapping[str, Any] | None = None,
+        *,
+        world: World | None = None,
+        auth: Auth | None = None,
+        timeout: float = 30.0,
+        checksums: bool = True,
+    ) -> None:
+        self._connection: Connection | None = None
+        self._users = 0
+        self._opening = asyncio.Lock()
+        self._s3_config = dict(s3_config or {})
+        self._world = world or World()
+        self._auth = auth
+        self._timeout = timeout
+        self._checksums = checksums
+        self._unquoted: bool | None = None  # how this store takes ETags in If-Match; not known yet
+
+    def __repr__(self) -> str:
+        # Without s3_config, which may hold credentials.
+        return f"<{type(self).__name__} {'closed' if self._connection is None else 'open'}>"
+
+    def __del__(self) -> None:
+        if getattr(self, "_connection", None) is not None:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+
+    async def open(self) -> None:
+        """Make the client, unless somebody else has. It connects with the first request.
+
+        Raises:
+            ConfigurationError: ``s3_config`` does not make sense.
+            AccessError: There are no credentials.
+        """
+        if not self._users:
+            self._opening = asyncio.Lock()  # a lock may not outlive the event loop in which it was waited for
+        self._users += 1
+        try:
+            async with self._opening:
+                if self._connection is None:
+                    self._connection = await connect(self._s3_config, self._auth)
+        except BaseException as error:
+            self._users -= 1
+            if isinstance(error, Exception):
+                raise setup_error(error) from error
+            raise
+
+    async def aclose(self) -> None:
+        """Close all connections, if nobody else has opened it too. Requests that are under way fail."""
+        if self._users != 1:
+            self._users = max(0, self._users - 1)
+            return
+        self._users = 0
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.aclose()
+
+    async def capabilities(self, bucket: str) -> Capabilities:
+        """Whether a bucket keeps versions.
+
+        Args:
+            bucket: The bucket.
+
+        Returns:
+            Versioning is ``off`` too where the store knows no versions at all.
+
+        Raises:
+            ConfigurationError: There is no such bucket.
+            AccessError: ``s3:GetBucketVersioning`` is not allowed.
+            UnavailableError: The store did not answer in time.
+        """
+
+        async def send(client: Any) -> Capabilities:
+            try:
+                response = await client.get_bucket_versioning(Bucket=bucket)
+            except ClientError as error:
+                if status_of(error) in {405, 501}:
+                    return Capabilities("off")
+                raise
+            match response.get("Status"):
+                case "Enabled":
+                    return Capabilities("enabled")
+                case "Suspended":
+                    return Capabilities("suspended")
+            return Capabilities("off")
+
+        return await self._call(Request("GetBucketVersioning", "s3:GetBucketVersioning", bucket), send)
+
+    async def get(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        version: str | None = None,
+        if_none_match: str | None = None,
+        limit: int | None = None,
+    ) -> Object | Absence:
+        """Read an object.
+
+        Args:
+            bucket: The bucket.
+            key: The key, literally.
+            version: Which version; the newest if ``None``.
+            if_none_match: An ETag as a former answer gave it.
+            limit: Refuse an object of more bytes than this.
+
+        Returns:
+            The object; ``ABSENT``; or ``UNCHANGED`` if it still has the ETag ``if_none_match``.
+
+        Raises:
+            CorruptionError: It is larger than ``limit``.
+            ConfigurationError: There is no such bucket, or the key cannot be one.
+            AccessError: ``s3:GetObject`` or ``s3:GetObjectVersion`` is not allowed.
+            UnavailableError: The store did not answer in time.
+        """
+        action = "s3:GetObject" if version is None else "s3:GetObjectVersion"
+        request = Request("GetObject", action, bucket, key, version)
+        params = _given(Bucket=bucket, Key=key, VersionId=version, IfNoneMatch=if_none_match)
+
+        async def send(client: Any) -> Object | Absence:
+            try:
+                response = await client.get_object(**params)
+            except ClientError as error:
+                if status_of(error) == 304:
+                    return UNCHANGED
+                if is_absent(error, request):
+                    return ABSENT
+                raise
+            # Whatever happens in here, and be it a cancellation, the connection is given back or closed.
+            async with response["Body"] as body:
+                content = await _read(body, response.get("ContentLength"), limit, request)
+            if "ETag" not in response and b"<Error>" in content[:500]:
+                raise GarbledError("an error came as an object")
+            return Object(content, _version(response), response.get("ETag"), _stamp(response.get("LastModified")))
+
+        return await self._call(request, send)
+
+    async def put(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        *,
+        sha256: bytes | None = None,
+        if_match: str | None = None,
+        if_none_match: bool = False,
+    ) -> Stored:
+        """Write an object, whole or not at all, durably.
+
+        Only what certainly had no effect is repeated: a request that the store refused because it
+        was busy, or that never left because there was no connection.
+
+        Args:
+            bucket: The bucket.
+            key: The key, literally.
+            body: Its bytes.
+            sha256: The SHA-256 digest of ``body``, for the store to verify if it can.
+            if_match: Only replace the object that has this ETag.
+            if_none_match: Only create: there must be no such object.
+
+        Returns:
+            The version and the ETag that the store gave it.
+
+        Raises:
+            ConflictError: The condition did not hold; nothing was written.
+            ConfigurationError: There is no such bucket, or it takes no such object.
+            AccessError: ``s3:PutObject`` is not allowed.
+            UnavailableError: It may have been written, or not.
+        """
+        conditional = if_match is not None or if_none_match
+        request = Request("PutObject", "s3:PutObject", bucket, key, conditional=conditional, repeatable=False)
+        params = _given(
+            Bucket=bucket,
+            Key=key,
+            Body=body,
+            ContentType="application/json",
+            ChecksumSHA256=None if sha256 is None else base64.b64encode(sha256).decode(),
+            IfMatch=if_match,
+            IfNoneMatch="*" if if_none_match else None,
+        )
+
+        async def send(client: Any) -> Stored:
+            response = await self._put(client, params)
+            return Stored(_version(response), response.get("ETag"), _answered(response))
+
+        return await self._call(request, send)
+
+    async def delete(self, bucket: str, key: str, *, version: str | None = None) -> None:
+        """Delete one version for good; without ``version``, the object.
+
+        Args:
+            bucket: The bucket.
+            key: The key, literally.
+            version: Which version.
+
+        Raises:
+            ConfigurationError: There is no such bucket.
+            AccessError: ``s3:DeleteObject`` or ``s3:DeleteObjectVersion`` is not allowed.
+            UnavailableError: It may have been deleted, or not.
+        """
+        action = "s3:DeleteObject" if version is None else "s3:DeleteObjectVersion"
+        request = Request("DeleteObject", action, bucket, key, version)
+
+        async def send(client: Any) -> None:
+            try:
+                await client.delete_object(**_given(Bucket=bucket, Key=key, VersionId=version))
+            except ClientError as error:
+                if not is_absent(error, request):
+                    raise
+
+        await self._call(request, send)
+
+    async def versions(
+        self, bucket: str, key: str, *, start: str | None = None, limit: int | None = None
+    ) -> VersionPage:
+        """List the versions of exactly this key, newest first, delete markers included.
+
+        Args:
+            bucket: The bucket.
+            key: The key, literally; not a prefix.
+            start: ``next`` of the page before.
+            limit: At most so many; a page may hold fewer though more follow.
+
+        Returns:
+            The versions in the store's own order.
+
+        Raises:
+            ConfigurationError: There is no such bucket.
+            AccessError: ``s3:ListBucketVersions`` is not allowed.
+            UnavailableError: The store did not answer in time.
+        """
+        request = Request("ListObjectVersions", "s3:ListBucketVersions", bucket, key)
+        key_marker, version_marker = json.loads(start) if start else (None, None)
+        params = _given(
+            Bucket=bucket,
+            Prefix=key,
+            KeyMarker=key_marker,
+            VersionIdMarker=version_marker,
+            MaxKeys=min(limit or PAGE, PAGE),
+            EncodingType="url",
+        )
+
+        async def send(client: Any) -> VersionPage:
+            page = listing(await client.list_object_versions(**params))
+            versions = tuple(
+                Version(item.version, item.modified, item.etag, item.size, item.deleted)
+                for item in newest_first(item for item in page.items if item.key == key)
+            )
+            return VersionPage(versions, _next_versions(key, page, start))
+
+        return await self._call(request, send)
+
+    async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
+        """List current objects whose keys start with ``prefix``.
+
+        Args:
+            bucket: The bucket.
+            prefix: What the keys start with.
+            start: ``next`` of the page before.
+
+        Returns:
+            The objects, and where the next page starts.
+
+        Raises:
+            ConfigurationError: There is no such bucket.
+            AccessError: ``s3:ListBucket`` is not allowed.
+            UnavailableError: The store did not answer in time.
+        """
+        request = Request("ListObjectsV2", "s3:ListBucket", bucket)
+        token, after = json.loads(start) if start else (None, None)
+        params = _given(
+            Bucket=bucket, Prefix=prefix, ContinuationToken=token, StartAfter=after, MaxKeys=PAGE, EncodingType="url"
+        )
+
+        async def send(client: Any) -> Page:
+            page = listing(await client.list_objects_v2(**params))
+            entries = tuple(Entry(item.key, item.modified, item.size) for item in page.items)
+            return Page(entries, _next_objects(page, start))
+
+        return await self._call(request, send)
+
+    # Attempts ---------------------------------------------------------------------------------------------------------
+
+    async def _call(self, request: Request, send: Callable[[Any], Awaitable[T]]) -> T:
+        last: Exception | None = None
+        try:
+            async with asyncio.timeout(self._timeout):
+                for attempt in range(1, ATTEMPTS + 1):
+                    try:
+                        return await send(self._client(request))
+                    except MPS3Error:
+                        raise
+                    except Exception as error:
+                        if self._connection is None:
+                            raise _closed(request) from error
+                        failure = judge(error, request)
+                        again = failure.passing and (request.repeatable or failure.harmless)
+                        if not again or attempt == ATTEMPTS:
+                            raise failure.error from error
+                        last = error
+                    await asyncio.sleep(self._world.backoff(attempt, first=0.1, most=5.0))
+        except TimeoutError as error:
+            raise request.error(UnavailableError, f"no answer in {self._timeout:g} s") from last or error
+        raise AssertionError  # the last attempt returns or raises
+
+    def _client(self, request: Request) -> Any:
+        if self._connection is None:
+            raise _closed(request)
+        return self._connection.client
+
+    async def _put(self, client: Any, params: dict[str, Any]) -> Any:
+        """Put, in the dialect of this store, which is found out from what it refuses."""
+        params = dict(params)
+        if not self._checksums:
+            params.pop("ChecksumSHA256", None)
+        if self._unquoted and "IfMatch" in params:
+            params["IfMatch"] = params["IfMatch"].strip('"')
+        try:
+            response = await client.put_object(**params)
+        except ClientError as error:
+            if "ChecksumSHA256" in params and refuses_checksum(error):
+                del params["ChecksumSHA256"]
+                response = await client.put_object(**params)
+                self._checksums = False
+                return response
+            # Ceph compares the ETag that it sends in quotes with the one it gets, quotes and all.
+            if status_of(error) == 412 and self._unquoted is None and params.get("IfMatch", "").startswith('"'):
+                params["IfMatch"] = params["IfMatch"].strip('"')
+                response = await client.put_object(**params)
+                self._unquoted = True
+                return response
+            raise
+        if "IfMatch" in params and self._unquoted is None:
+            self._unquoted = False
+        return response
+
+
+def _closed(request: Request) -> MPS3Error:
+    return request.error(ClosedError, "the storage is closed, or was never opened")
+
+
+def _given(**params: Any) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def _version(response: Mapping[str, Any]) -> str | None:
+    version = response.get("VersionId")
+    return None if version in {None, "", "null"} else str(version)
+
+
+def _stamp(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+def _answered(response: Mapping[str, Any]) -> float | None:
+    """The store's clock when it answered."""
+    date = response["ResponseMetadata"].get("HTTPHeaders", {}).get("date")
+    try:
+        return None if date is None else parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None
+
+
+async def _read(body: Any, length: int | None, limit: int | None, request: Request) -> bytes:
+    most = length if limit is None else limit
+    if most is not None and length is not None and length > most:
+        raise _too_large(request, limit)
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := await body.read(CHUNK):
+        chunks.append(chunk)
+        size += len(chunk)
+        if most is not None and size > most:
+            raise _too_large(request, limit)
+    if length is not None and size != length:
+        raise IncompleteReadError(actual_bytes=size, expected_bytes=length)
+    return b"".join(chunks)
+
+
+def _too_large(request: Request, limit: int | None) -> MPS3Error:
+    return request.error(CorruptionError, f"the object has more than {limit} bytes")
+
+
+def _next_versions(key: str, page: Listing, start: str | None) -> str | None:
+    # Whatever else starts with our key comes after it, so with that all of its versions have been listed.
+    if not page.truncated or (page.items and page.items[-1].key != key):
+        return None
+    marker = page.key_marker
+    if marker is not None and key in {marker, unquote_plus(marker)} and page.version_marker:
+        return _forward(start, [key, page.version_marker])
+    if page.items:
+        return _forward(start, [key, page.items[-1].version])
+    if marker is None:
+        raise GarbledError("more versions follow, but not where")
+    return _forward(start, [marker, page.version_marker])
+
+
+def _next_objects(page: Listing, start: str | None) -> str | None:
+    if not page.truncated:
+        return None
+    if page.token:
+        return _forward(start, [page.token, None])
+    if not page.items:
+        raise GarbledError("more objects follow, but not where")
+    return _forward(start, [None, page.items[-1].key])
+
+
+def _forward(start: str | None, marker: list[str | None]) -> str:
+    following = json.dumps(marker)
+    if following == start:
+        raise GarbledError("the listing does not move forward")
+    return following

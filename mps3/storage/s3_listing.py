@@ -1,0 +1,175 @@
+"""Reading the listings of S3.
+
+The SDK sorts versions and delete markers into two lists and so loses the order that they stand in,
+which is the only thing that tells which one is newer: time stamps are coarse, and may even run backwards.
+So listings are read here, and the SDK gets an empty one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_plus
+from xml.etree import ElementTree as ET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_MEMBER: Final = "mps3.Listing"
+_ROOTS: Final = {"ListObjectVersions": "ListVersionsResult", "ListObjectsV2": "ListBucketResult"}
+_ITEMS: Final = {"Version", "DeleteMarker", "Contents"}
+_STUB: Final = b"<Listing/>"
+
+# XML 1.0 has no control characters, but keys do, and Ceph repeats them in places where it does not encode keys.
+# Characters that Unicode assigns to nobody stand in for them.
+_FORBIDDEN: Final = re.compile(rb"([\x00-\x08\x0b\x0c\x0e-\x1f])|&#(?:[xX]0*([0-9a-fA-F]{1,2})|0*([0-9]{1,2}));")
+_STAND_IN: Final = 0xFDD0
+_UNMENDED: Final = {_STAND_IN + code: code for code in range(0x20)}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A ``Version``, a ``DeleteMarker`` or a ``Contents``."""
+
+    key: str
+    version: str
+    modified: float
+    etag: str | None
+    size: int
+    deleted: bool
+    latest: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A page of a listing.
+
+    Attributes:
+        items: In the order of the document.
+        truncated: Whether more follow.
+        key_marker: The key from which the next page of versions follows, as the store sent it: Ceph
+            encodes the keys of the items, and not this one.
+        version_marker: And the version.
+        token: With which the next page of objects is asked for.
+    """
+
+    items: tuple[Item, ...]
+    truncated: bool
+    key_marker: str | None
+    version_marker: str | None
+    token: str | None
+
+
+class GarbledError(Exception):
+    """An answer is not what was asked for, whatever its status says."""
+
+
+def register(events: Any) -> None:
+    """Have the listings that a client receives read here.
+
+    Args:
+        events: The event system of the client.
+    """
+    for operation in _ROOTS:
+        events.register_first(f"before-parse.s3.{operation}", _on_answer)
+
+
+def listing(response: dict[str, Any]) -> Listing:
+    """The listing in a response of the SDK.
+
+    Raises:
+        GarbledError: There is none, whatever the status said.
+    """
+    found = response.get(_MEMBER)
+    if not isinstance(found, Listing):
+        raise GarbledError("the answer is not a listing")
+    return found
+
+
+def newest_first(items: Iterable[Item]) -> list[Item]:
+    """Put versions of one key in order.
+
+    That is the order they are in, unless the latest is not the first: some servers (moto) list all
+    delete markers after all versions.
+    """
+    listed = [*items]
+    if any(item.latest for item in listed[1:]) and not listed[0].latest:
+        listed.sort(key=lambda item: (item.latest, item.modified, item.deleted), reverse=True)
+    return listed
+
+
+def _on_answer(
+    operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
+) -> None:
+    # The SDK has seen it before and made a 500 of what it could not parse.
+    if response_dict["status_code"] not in {200, 500}:
+        return
+    try:
+        root = _parse(response_dict["body"])
+        if _tag(root) != _ROOTS[operation_model.name]:
+            return
+        customized_response_dict[_MEMBER] = _read(root)
+    except (ET.ParseError, ValueError):
+        return  # Left to the SDK, which makes it an error.
+    response_dict["status_code"], response_dict["body"] = 200, _STUB
+
+
+def _parse(body: bytes) -> ET.Element:
+    try:
+        return ET.fromstring(body)  # noqa: S314 - expat bounds the expansion of entities
+    except ET.ParseError:
+        mended = _FORBIDDEN.sub(_mended, body)
+        if mended == body:
+            raise
+    root = ET.fromstring(mended)  # noqa: S314
+    for element in root.iter():
+        element.text = element.text and element.text.translate(_UNMENDED)
+    return root
+
+
+def _mended(match: re.Match[bytes]) -> bytes:
+    raw, hexadecimal, decimal = match.groups()
+    code = raw[0] if raw else int(hexadecimal, 16) if hexadecimal else int(decimal)
+    return chr(_STAND_IN + code).encode() if code < 0x20 else match[0]
+
+
+def _read(root: ET.Element) -> Listing:
+    fields = _texts(root)
+    encoded = fields.get("EncodingType", "").lower() == "url"
+    return Listing(
+        items=tuple(_item(element, encoded=encoded) for element in root if _tag(element) in _ITEMS),
+        truncated=fields.get("IsTruncated", "").strip().lower() == "true",
+        key_marker=fields.get("NextKeyMarker"),
+        version_marker=fields.get("NextVersionIdMarker"),
+        token=fields.get("NextContinuationToken"),
+    )
+
+
+def _item(element: ET.Element, *, encoded: bool) -> Item:
+    fields = _texts(element)
+    key = fields.get("Key", "")
+    return Item(
+        # A key that is not UTF-8 cannot be ours, and must not keep us from reading those that are.
+        key=unquote_plus(key, errors="surrogateescape") if encoded else key,
+        version=fields.get("VersionId") or "null",
+        modified=_seconds(fields["LastModified"]) if "LastModified" in fields else 0.0,
+        etag=fields.get("ETag"),
+        size=int(fields.get("Size") or 0),
+        deleted=_tag(element) == "DeleteMarker",
+        latest=fields.get("IsLatest") == "true",
+    )
+
+
+def _texts(element: ET.Element) -> dict[str, str]:
+    return {_tag(child): child.text or "" for child in element}
+
+
+def _tag(element: ET.Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _seconds(text: str) -> float:
+    moment = datetime.fromisoformat(text.strip())
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
