@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     doctor.add_argument("--poll-interval", type=float, default=1.0, metavar="SECONDS", help="for the cost of polling")
     doctor.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
+    if not 0 < options.poll_interval < math.inf:
+        doctor.error("--poll-interval is a positive number of seconds")
     try:
         found = asyncio.run(_doctor(options))
     except MPS3Error as error:
@@ -43,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    print(orjson.dumps(asdict(found)).decode() if options.json else _report(found))  # noqa: T201
+    print(_json(found) if options.json else _report(found))  # noqa: T201
     return 0 if found.healthy else 1
 
 
@@ -64,13 +67,23 @@ async def _doctor(options: argparse.Namespace) -> Diagnosis:
         await storage.aclose()
 
 
+def _json(found: Diagnosis) -> str:
+    members = asdict(found) | {"healthy": found.healthy, "policy": orjson.loads(found.policy)}
+    return orjson.dumps(members, option=orjson.OPT_INDENT_2).decode()
+
+
 def _report(found: Diagnosis) -> str:
     width = max(len(finding.what) for finding in found.findings)
-    lines = [f"{_MARKS[finding.good]}  {finding.what:{width}}  {finding.result}" for finding in found.findings]
+    lines = [f"vendor: {found.vendor}", *found.notes, ""] if found.vendor else []
+    lines += [f"{_MARKS[finding.good]}  {finding.what:{width}}  {finding.result}" for finding in found.findings]
+    costs = ", ".join(f"{1000 * cost:.4f} ({journal})" for journal, cost in found.cost_of_change.items())
     lines += [
         "",
-        f"polling: about ${found.monthly_cost:.2f} a month for each client at AWS's prices",
+        f"polling: about ${found.monthly_cost:.2f} a month for each client while nothing happens, with either journal,",
+        f"and ${costs} for each client that sees a thousand changes, at AWS's prices",
         "the least that an IAM policy has to allow:",
         found.policy,
+        "",
+        f"{'ready for' if found.healthy else 'not ready'}" + (f" the {found.journal} journal" if found.healthy else ""),
     ]
     return "\n".join(lines)

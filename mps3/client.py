@@ -17,7 +17,7 @@ from .errors import ClosedError, ConfigurationError, CorruptionError, MPS3Error,
 from .journal import Journal
 from .journal.choose import choose_journal
 from .manifest import Manifest
-from .names import check_bucket, check_key, check_not_own, name_in
+from .names import LONGEST_MANIFEST, check_bucket, check_key, check_not_own, name_in
 from .outbox import Pending
 from .storage import Storage
 from .storage.local import LocalStorage
@@ -407,8 +407,9 @@ class MPS3:
 
     def _place(self, key: str | Ref, bucket: str | None) -> tuple[str, str]:
         if isinstance(key, Ref):
-            place = key.bucket or bucket or self._bucket
-            return check_bucket(place), check_key(key.key)
+            if key.bucket is not None:
+                return check_bucket(key.bucket), check_key(key.key)
+            key = key.key
         return self._bucket if bucket is None else check_bucket(bucket), check_key(key)
 
     def _label(self, bucket: str, key: str) -> str:
@@ -416,7 +417,10 @@ class MPS3:
 
     def _manifest_ref(self, manifest: str | Ref) -> Ref:
         ref = manifest if isinstance(manifest, Ref) else Ref(manifest)
-        return Ref(check_key(ref.key, "manifest"), self._bucket if ref.bucket is None else check_bucket(ref.bucket))
+        return Ref(
+            check_key(ref.key, "manifest", LONGEST_MANIFEST),
+            self._bucket if ref.bucket is None else check_bucket(ref.bucket),
+        )
 
     def _reading(self, key: str | Ref, bucket: str | None, manifest: str | Ref | None) -> tuple[Ref, str, str]:
         return (self._default if manifest is None else self._manifest_ref(manifest), *self._place(key, bucket))

@@ -11,7 +11,8 @@ from typing import Any, Final, TypeVar, cast
 import orjson
 
 from .document import File
-from .errors import ClosedError, CorruptionError, MPS3Error, UnavailableError
+from .errors import ClosedError, ConfigurationError, CorruptionError, MPS3Error, UnavailableError
+from .names import LONGEST
 from .storage import Object, Storage
 from .types import JSON
 from .world import World
@@ -70,7 +71,8 @@ def _explain(value: object, key: str) -> None:
     stack: list[tuple[object, str, int]] = [(value, "", 0)]
     while stack:
         part, path, depth = stack.pop()
-        where = f"the value for {key!r}" + (f", at {path}," if path else "")
+        shown = path if len(path) <= 120 else f"{path[:60]}…{path[-60:]}"
+        where = f"the value for {key!r}" + (f", at {shown}," if path else "")
         if depth > 250:
             raise ValueError(f"{where} nests too deep")
         if part is None or type(part) in (bool, str, int):
@@ -242,6 +244,7 @@ class Contents:
                 )
         else:
             version = MINTED + self._world.name()
+            _check_length(content, version)
             await self._storage.put(content.bucket, f"{content.key}@{version}", content.body, sha256=content.digest)
         self._cache.add((content.bucket, content.key, version), content.body)
         content.version = version
@@ -313,6 +316,18 @@ class Contents:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _check_length(content: Content, version: str) -> None:
+    longest = LONGEST - len(version) - 1
+    if len(content.key.encode()) > longest:
+        raise ConfigurationError(
+            f"the key {content.key[:40]!r}… has {len(content.key.encode())} bytes of UTF-8; in a bucket without "
+            f"versioning, where its version becomes part of the object's key, at most {longest} are possible",
+            bucket=content.bucket,
+            key=content.key,
+            operation="PutObject",
+        )
 
 
 async def _sha256(body: bytes) -> bytes:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 
-from .errors import MPS3Error
+from .document import LIMIT
+from .errors import AccessError, ConfigurationError, MPS3Error
 from .journal.choose import choose_journal
 from .journal.conditions import SUFFIX, lacking_conditions
-from .storage import Storage
+from .storage import Storage, Stored
 from .types import JournalKind
 from .world import World
 
+T = TypeVar("T")
+
 TRIES: Final = 5
+PATIENCE: Final = 5.0
+"""Seconds that an interrupted trial has for removing what it made."""
 MONTH: Final = 30 * 24 * 3600
 GET_PRICE: Final = 0.4e-6
 """Dollars a GET on S3 Standard in us-east-1."""
@@ -45,27 +51,35 @@ class Diagnosis:
     """What was found.
 
     Attributes:
+        vendor: Who serves the endpoint, as far as its name tells.
+        notes: What is known of the vendor, and worth knowing.
         findings: In the order they were tried.
         journal: The journal that would be used; ``None`` if none can.
+        tidy: Whether what was written for a trial could be removed again.
         policy: The least that an IAM policy has to allow, as JSON.
-        monthly_cost: Dollars that one client pays for polling, at S3's prices.
+        monthly_cost: Dollars that one client pays for polling when nothing happens, at S3's prices.
+        cost_of_change: Dollars that one client pays to see one change of one key, at S3's prices, by journal.
     """
 
+    vendor: str = ""
+    notes: tuple[str, ...] = ()
     findings: list[Finding] = field(default_factory=list)
     journal: str | None = None
+    tidy: bool = False
     policy: str = ""
     monthly_cost: float = 0.0
+    cost_of_change: dict[str, float] = field(default_factory=dict)
 
     @property
     def healthy(self) -> bool:
-        """Whether the bucket can be used."""
+        """Whether the bucket can be used, for writing too."""
         return self.journal is not None and all(finding.good is not False for finding in self.findings)
 
 
 async def diagnose(
     storage: Storage, bucket: str, manifest: str, *, journal: JournalKind, poll_interval: float, world: World
 ) -> Diagnosis:
-    """Try what this library needs of a bucket. An object is made beside the manifest, and removed again.
+    """Try what this library needs of a bucket. Objects are made beside the manifest, and removed again.
 
     Args:
         storage: The store, opened.
@@ -74,15 +88,25 @@ async def diagnose(
         journal: The journal that is wanted.
         poll_interval: Seconds between polls, for the cost.
         world: Time, chance and names.
+
+    Raises:
+        ConfigurationError: There is no such bucket or store.
+        UnavailableError: The store does not answer.
     """
     found = Diagnosis()
+    vendor = getattr(storage, "vendor", None)
+    if vendor is not None:
+        found.vendor, found.notes = vendor.name, vendor.limits
     versioning = await _try(found, "versioning", _versioning(storage, bucket))
-    await _try(found, "reading", _reading(storage, bucket, manifest))
+    await _try(found, "reading", _timed(lambda: storage.get(bucket, manifest, limit=LIMIT)))
     if versioning == "enabled":
         await _try(found, "listing versions", _timed(lambda: storage.versions(bucket, manifest, limit=1)))
-    await _try(found, "writing", _writing(found, storage, bucket, manifest, world))
-    # Only who has no versions needs them.
-    await _try(found, "conditions", _conditions(storage, bucket, manifest, world), needed=versioning != "enabled")
+    if versioning is not None:
+        await _try(found, "writing", _writing(found, storage, bucket, manifest, world))
+    if found.tidy:
+        # Only who has no versions needs them.
+        trial = _conditions(storage, bucket, manifest, world)
+        await _try(found, "conditions", trial, needed=versioning != "enabled")
 
     async def choose() -> tuple[bool, str]:
         chosen = await choose_journal(storage, bucket, manifest, journal, world)
@@ -92,6 +116,7 @@ async def diagnose(
     await _try(found, "journal", choose())
     found.policy = policy(bucket, manifest, found.journal or "merge")
     found.monthly_cost = MONTH / poll_interval * GET_PRICE
+    found.cost_of_change = {"merge": 2 * GET_PRICE + PUT_PRICE, "conditional": 2 * GET_PRICE}
     return found
 
 
@@ -99,7 +124,12 @@ async def _try(found: Diagnosis, what: str, trial: Awaitable[tuple[bool, str]], 
     try:
         good, result = await trial
     except MPS3Error as error:
+        if not found.findings and not isinstance(error, AccessError):
+            raise  # without a bucket there is nothing else to try
         good, result = False, str(error)
+    # The same reason again would hide the first.
+    if not good and any(result == earlier.result for earlier in found.findings):
+        result = "for the same reason"
     found.findings.append(Finding(what, good if needed or good else None, result))
     return result if good else None
 
@@ -109,21 +139,38 @@ async def _versioning(storage: Storage, bucket: str) -> tuple[bool, str]:
     return versioning != "suspended", versioning
 
 
-async def _reading(storage: Storage, bucket: str, manifest: str) -> tuple[bool, str]:
-    return await _timed(lambda: storage.get(bucket, manifest))
-
-
 async def _writing(found: Diagnosis, storage: Storage, bucket: str, manifest: str, world: World) -> tuple[bool, str]:
     key = f"{manifest}{SUFFIX}{world.name()}"
-    began, wall = time.perf_counter(), world.now().timestamp()
-    stored = await storage.put(bucket, key, b"{}")
-    took = time.perf_counter() - began
-    try:
-        if stored.modified is not None:
-            found.findings.append(Finding("clocks", None, _clocks(stored.modified, wall, took)))
-    finally:
-        await storage.delete(bucket, key, version=stored.version)
+
+    async def trial() -> tuple[float, float, Stored]:
+        began, wall = time.perf_counter(), world.now().timestamp()
+        stored = await storage.put(bucket, key, b"{}")
+        took = time.perf_counter() - began
+        try:
+            await storage.delete(bucket, key, version=stored.version)
+            found.tidy = True
+        except MPS3Error as error:
+            # A client never deletes a version, so it is no failure.
+            found.findings.append(Finding("removing", None, f"s3://{bucket}/{key} is left behind: {error}"))
+        return took, wall, stored
+
+    took, wall, stored = await _to_the_end(trial())
+    if stored.modified is not None:
+        found.findings.append(Finding("clocks", None, _clocks(stored.modified, wall, took)))
+    if stored.version is None and (await storage.capabilities(bucket)).versioning == "enabled":
+        raise ConfigurationError("the store says that versioning is enabled, but a PUT made no version")
     return True, f"{took * 1000:.0f} ms"
+
+
+async def _to_the_end(trial: Coroutine[Any, Any, T]) -> T:
+    """Let a trial remove what it made, also when nobody waits for it any more."""
+    task = asyncio.ensure_future(trial)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=PATIENCE)
+        task.cancel()
+        raise
 
 
 def _clocks(theirs: float, before: float, took: float) -> str:
@@ -137,7 +184,7 @@ def _clocks(theirs: float, before: float, took: float) -> str:
 
 
 async def _conditions(storage: Storage, bucket: str, manifest: str, world: World) -> tuple[bool, str]:
-    lacking = await lacking_conditions(storage, bucket, manifest, world)
+    lacking = await _to_the_end(lacking_conditions(storage, bucket, manifest, world))
     return lacking is None, lacking or "the store enforces them"
 
 
@@ -164,11 +211,11 @@ def policy(bucket: str, manifest: str, journal: str) -> str:
         objects.append("s3:GetObjectVersion")
         of_bucket.append("s3:ListBucketVersions")
     arn = f"arn:aws:s3:::{bucket}"
-    probe = [f"{arn}/{manifest}{SUFFIX}*"]
     statements: list[dict[str, Any]] = [
         {"Effect": "Allow", "Action": of_bucket, "Resource": [arn]},
         {"Effect": "Allow", "Action": objects, "Resource": [f"{arn}/*"]},
     ]
     if journal == "conditional":
-        statements.append({"Effect": "Allow", "Action": ["s3:DeleteObject"], "Resource": probe})
+        probes = [f"{arn}/{manifest}{SUFFIX}*"]
+        statements.append({"Effect": "Allow", "Action": ["s3:DeleteObject"], "Resource": probes})
     return orjson.dumps({"Version": "2012-10-17", "Statement": statements}, option=orjson.OPT_INDENT_2).decode()

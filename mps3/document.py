@@ -19,6 +19,8 @@ import orjson
 from .errors import ConfigurationError, CorruptionError, FormatError
 
 FORMAT: Final = 1
+LATEST: Final = 253_370_764_800
+"""The year 9999, in seconds since 1970."""
 LIMIT: Final = 32 * 2**20
 """The largest manifest, in bytes, that is written or read."""
 DEEPEST: Final = 64
@@ -379,7 +381,10 @@ def _time(raw: object, where: str) -> float:
         moment = datetime.fromisoformat(_text(raw, where))
         if moment.tzinfo is None:
             raise _Malformed(f"{where} has no time zone")
-        return moment.timestamp()
+        seconds = moment.timestamp()
+        if not 0 <= seconds <= LATEST:
+            raise _Malformed(f"{where} is not a time that could be written again")
+        return seconds
     except (ValueError, OverflowError):
         raise _Malformed(f"{where} is not a time") from None
 

@@ -151,14 +151,19 @@ class Manifest:
             UnavailableError: The store could not be reached yet, so nothing is known.
             MPS3Error: The manifest cannot be read any more.
         """
-        if self._ended is not None:
-            raise self._ended
-        if self._failures and not self._unreadable and self._journal is not None:
-            return
+        await self.ask()
+
+    def ask(self) -> asyncio.Future[None]:
+        """A future that is done once the state has been looked at anew. Whoever has it may end it."""
         asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._asking.append(asked)
-        self._wake()
-        await asked
+        if self._ended is not None:
+            asked.set_exception(self._ended)
+        elif self._failures and not self._unreadable and self._journal is not None:
+            asked.set_result(None)
+        else:
+            self._asking.append(asked)
+            self._wake()
+        return asked
 
     def add(self, pending: Pending) -> None:
         """Commit a write as soon as possible; it shows at once."""
@@ -176,7 +181,7 @@ class Manifest:
 
     async def _run(self) -> None:
         journal = self._journal or await self._opened()
-        while True:
+        while journal is not None:
             self._awake.clear()
             now = self._world.monotonic()
             if self._sending is None and now >= self._commit_at and (group := self._outbox.take()):
@@ -189,7 +194,7 @@ class Manifest:
                 wake_at = self._sending.retry_at if self._sending else self._commit_at
                 await self._sleep(min(self._poll_at, wake_at if wake_at > now else math.inf) - now)
 
-    async def _opened(self) -> Journal:
+    async def _opened(self) -> Journal | None:
         while self._journal is None:
             try:
                 await self.open()
@@ -203,7 +208,7 @@ class Manifest:
             except MPS3Error as error:
                 self._contact(error)
                 self._end(error)
-                await asyncio.get_running_loop().create_future()  # until it is closed
+                return None
         return self._journal
 
     async def _sleep(self, seconds: float) -> None:
@@ -220,11 +225,12 @@ class Manifest:
         self._poll_at = self._world.monotonic() + self._world.random.uniform(0.8, 1.0) * self._pause
 
     async def _poll(self, journal: Journal) -> None:
-        asking, self._asking = self._asking, []
+        asking = list(self._asking)
         before, started = journal.view, self._world.monotonic()
         try:
             news = await journal.resolve()
         except MPS3Error as error:
+            self._asking = self._asking[len(asking) :]
             self._failures += 1
             self._unreadable = not isinstance(error, UnavailableError)
             self._poll_at = self._world.monotonic() + max(
@@ -235,6 +241,7 @@ class Manifest:
                 self.listeners.tell(error)
             _answer(asking, error if self._unreadable else None)
             return
+        self._asking = self._asking[len(asking) :]
         if self._sending is not None and self._failures:
             self._sending.retry_at = -math.inf
         self._resolved(started)
@@ -322,6 +329,9 @@ class Manifest:
             return
         self._ended = error
         self._sending = None
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
         self._outbox.fail_all(error)
         self.listeners.tell(error)
         asking, self._asking = self._asking, []

@@ -9,10 +9,12 @@ from .journal.runs import SUFFIX
 from .types import Ref
 
 LONGEST: Final = 1024
+LONGEST_MANIFEST: Final = LONGEST - len(SUFFIX) - 64
+"""What leaves room for the names of its runs."""
 _SCHEME: Final = "s3://"
 
 
-def check_key(key: object, what: str = "key") -> str:
+def check_key(key: object, what: str = "key", longest: int = LONGEST) -> str:
     """Refuse what S3 does not take as an object key.
 
     Raises:
@@ -27,8 +29,8 @@ def check_key(key: object, what: str = "key") -> str:
         size = len(key.encode())
     except UnicodeEncodeError:
         raise ValueError(f"the {what} {key!r} has a lone surrogate, which UTF-8 cannot hold") from None
-    if size > LONGEST:
-        raise ValueError(f"the {what} {key[:40]!r}… has {size} bytes of UTF-8; object keys have at most {LONGEST}")
+    if size > longest:
+        raise ValueError(f"the {what} {key[:40]!r}… has {size} bytes of UTF-8; at most {longest} are possible")
     return key
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -63,7 +64,7 @@ def apply_update(update: Mapping[str, Any], files: dict[str, File | None], runs:
         else:
             current = look_up(name, files, runs)
             # `merge` changes its first argument, and entries are shared between states.
-            files[name] = merge(dict(current) if current else {}, patch)
+            files[name] = merge(deepcopy(dict(current)) if current else {}, patch)
 
 
 @dataclass(frozen=True, slots=True)

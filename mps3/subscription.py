@@ -45,6 +45,7 @@ class Subscription(AsyncIterator[T_co], Generic[T_co]):
         self._started = False
         self._closed = False
         self._last: Content | File | None = None
+        self._asked: asyncio.Future[None] | None = None
         manifest.listeners.add(name, self._listener)
 
     def __aiter__(self) -> Self:
@@ -62,10 +63,7 @@ class Subscription(AsyncIterator[T_co], Generic[T_co]):
             raise StopAsyncIteration
         manifest = self._manifest
         if not self._started and not manifest.is_pending(self._name):
-            try:
-                await manifest.refresh()
-            except ClosedError:
-                raise StopAsyncIteration from None
+            await self._refresh()
         failures = 0
         while True:
             if self._closed or self._listener.error is not None:
@@ -92,6 +90,21 @@ class Subscription(AsyncIterator[T_co], Generic[T_co]):
             self._started, self._last = True, found
             return value
 
+    async def _refresh(self) -> None:
+        """The first value is one of now."""
+        failures = 0
+        while not self._closed:
+            self._asked = self._manifest.ask()
+            try:
+                await self._asked
+            except UnavailableError:
+                failures += 1
+                await self._pause(self._world.backoff(failures, first=FIRST_WAIT, most=LONGEST_WAIT))
+            except ClosedError:
+                return
+            else:
+                return
+
     async def _pause(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
@@ -108,6 +121,8 @@ class Subscription(AsyncIterator[T_co], Generic[T_co]):
 
     def _detach(self) -> None:
         self._closed = True
+        if self._asked is not None and not self._asked.done():
+            self._asked.set_result(None)
         self._manifest.listeners.remove(self._name, self._listener)
         self._listener.changed.set()
 

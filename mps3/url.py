@@ -44,7 +44,12 @@ def parse(url: str) -> Location:
     Raises:
         ConfigurationError: It is not one of the forms.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ConfigurationError(f"not the URL of a store ({error}): use {_FORMS}") from None
+    if parts.fragment or url.endswith("#"):
+        raise ConfigurationError("a # in a store's URL is written %23")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     if parts.username or parts.password:
         raise ConfigurationError("a store's URL has no user or password: give credentials as other S3 tools take them")
@@ -61,7 +66,7 @@ def parse(url: str) -> Location:
             parts.scheme,
             query.get("bucket") or "default",
             query.get("manifest") or "manifest.json",
-            path=unquote(parts.path),
+            path=unquote(parts.path if parts.scheme == "file" else parts.netloc + parts.path),
         )
     raise ConfigurationError(f"not the URL of a store (scheme {parts.scheme!r}): use {_FORMS}")
 

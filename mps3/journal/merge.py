@@ -187,7 +187,7 @@ class MergeJournal:
         try:
             ordered = causal_order(store_order(document.log, listed))
         except CycleError as error:
-            raise self._corrupt(error.version, str(error)) from error
+            raise self._corrupt(newest.version, str(error)) from error
         commits = tuple(once(ordered, document.sessions))
         runs = await self._runs.load(document.runs)
         stamp = max(version.modified for version in listing.versions)
@@ -221,10 +221,10 @@ class MergeJournal:
         """What is known of the listed versions, and the entries among them, oldest first."""
         entries = {entry.version: entry for entry in document.log}
         entries[head.version] = document.entry(head.version, head.modified)
+        # Behind the first that is older than the bound, the log alone says what there is, and in which order.
+        reached = list(takewhile(lambda version: version.modified >= bound, listing.versions))
         missing = {
-            version.version: version
-            for version in listing.versions
-            if version.modified >= bound and not version.deleted and version.version not in entries
+            version.version: version for version in reached if not version.deleted and version.version not in entries
         }
         for name in list(missing):
             if name in self._entries:
@@ -242,7 +242,7 @@ class MergeJournal:
                 for entry in sibling.log:
                     if missing.pop(entry.version, None) is not None:
                         entries[entry.version] = entry
-        listed = [entries[version.version] for version in reversed(listing.versions) if version.version in entries]
+        listed = [entries[version.version] for version in reversed(reached) if version.version in entries]
         return {entry.version: entry for entry in listed}, listed
 
     async def _fetch(self, version: Version) -> Document | None:

@@ -32,19 +32,8 @@ def store_order(log: Sequence[Entry], listed: Sequence[Entry]) -> list[Entry]:
             of stores with several nodes may rise down a listing.
     """
     known = {entry.version for entry in listed}
-    # What is not listed goes behind the log entry before it; R5 restores where it was moved from.
-    behind: dict[str | None, list[Entry]] = {}
-    anchor: str | None = None
-    for entry in log:
-        if entry.version in known:
-            anchor = entry.version
-        else:
-            behind.setdefault(anchor, []).append(entry)
-    ordered = list(behind.get(None, ()))
-    for entry in listed:
-        ordered.append(entry)
-        ordered.extend(behind.get(entry.version, ()))
-    return ordered
+    # What the listing does not reach is older than all that it does; where R5 had moved it, R5 moves it again.
+    return [*(entry for entry in log if entry.version not in known), *listed]
 
 
 def causal_order(entries: Sequence[Entry]) -> list[Entry]:

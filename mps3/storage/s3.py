@@ -9,6 +9,7 @@ import asyncio
 import base64
 import json
 import warnings
+from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -33,6 +34,7 @@ from mps3.storage import (
 from mps3.storage.s3_client import Connection, connect
 from mps3.storage.s3_errors import Request, is_absent, judge, refuses_checksum, setup_error, status_of
 from mps3.storage.s3_listing import GarbledError, Listing, listing, newest_first
+from mps3.storage.vendors import Vendor
 from mps3.types import Auth
 from mps3.world import World
 
@@ -86,6 +88,11 @@ class S3Storage(Storage):
     def __del__(self) -> None:
         if getattr(self, "_connection", None) is not None:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+
+    @property
+    def vendor(self) -> Vendor | None:
+        """Who serves the endpoint, once it is open."""
+        return None if self._connection is None else self._connection.vendor
 
     async def open(self) -> None:
         """Make the client, unless somebody else has. It connects with the first request.
@@ -190,7 +197,8 @@ class S3Storage(Storage):
                 raise
             # Whatever happens in here, and be it a cancellation, the connection is given back or closed.
             async with response["Body"] as body:
-                content = await _read(body, response.get("ContentLength"), limit, request)
+                seen = replace(request, version=_version(response) or version)
+                content = await _read(body, response.get("ContentLength"), limit, seen)
             if "ETag" not in response and b"<Error>" in content[:500]:
                 raise GarbledError("an error came as an object")
             return Object(content, _version(response), response.get("ETag"), _stamp(response.get("LastModified")))

@@ -21,6 +21,7 @@ from botocore.loaders import JSONFileLoader
 
 from mps3.storage.s3_auth import authorised_session
 from mps3.storage.s3_listing import register
+from mps3.storage.vendors import Vendor, vendor_of
 from mps3.types import Auth
 
 if TYPE_CHECKING:
@@ -41,10 +42,12 @@ class Connection:
 
     Attributes:
         client: It.
+        vendor: Who serves its endpoint.
     """
 
-    def __init__(self, client: Any, context: AbstractAsyncContextManager[Any]) -> None:
+    def __init__(self, client: Any, context: AbstractAsyncContextManager[Any], vendor: Vendor) -> None:
         self.client = client
+        self.vendor = vendor
         self._context = context
 
     async def aclose(self) -> None:
@@ -68,27 +71,32 @@ async def connect(s3_config: Mapping[str, Any], auth: Auth | None = None) -> Con
 def _connect(options: dict[str, Any], auth: Auth | None) -> Connection:
     session = AioSession(profile=options.pop("profile_name", None))
     _preload(session)
-    options["config"] = _config(session, options)
+    endpoint_url = _endpoint_url(session, options)
+    vendor = vendor_of(endpoint_url)
+    if endpoint_url and not (options.get("region_name") or session.get_config_variable("region")):
+        options["region_name"] = vendor.region_of(endpoint_url)
+    options["config"] = _config(session, options, vendor)
     if auth is not None:
         unsigned = AioConfig(signature_version=UNSIGNED, http_session_cls=authorised_session(auth))
         options["config"] = options["config"].merge(unsigned)
     # Nothing in a client belongs to a loop before its first request, so this thread may have one of its own.
-    return asyncio.run(_create(session, options))
+    return asyncio.run(_create(session, options, vendor))
 
 
-async def _create(session: Any, options: dict[str, Any]) -> Connection:
+async def _create(session: Any, options: dict[str, Any], vendor: Vendor) -> Connection:
     context = session.create_client("s3", **options)
     client = await context.__aenter__()
     register(client.meta.events)
     client.meta.events.register_last("before-call.s3.PutObject", _at_once)
+    client.meta.events.register("before-call.s3", lambda params, **_: params["headers"].update(vendor.headers))
     await _rehearse(client)
-    return Connection(client, context)
+    return Connection(client, context, vendor)
 
 
 # Settings -------------------------------------------------------------------------------------------------------------
 
 
-def _config(session: Any, options: Mapping[str, Any]) -> AioConfig:
+def _config(session: Any, options: Mapping[str, Any], vendor: Vendor) -> AioConfig:
     given = options.get("config")
     settings: dict[str, Any] = {
         "max_pool_connections": CONNECTIONS,
@@ -98,8 +106,7 @@ def _config(session: Any, options: Mapping[str, Any]) -> AioConfig:
         "retries": {"mode": "standard", "total_max_attempts": 1},
         "http_session_cls": _Session,
     }
-    if not _is_aws(session, options):
-        settings |= _for_other_vendors(session)
+    settings |= _for_vendor(session, vendor)
     config = AioConfig(**settings)
     if given is None:
         return config
@@ -109,27 +116,28 @@ def _config(session: Any, options: Mapping[str, Any]) -> AioConfig:
     return config.merge(given)
 
 
-def _for_other_vendors(session: Any) -> dict[str, Any]:
-    """Settings that every vendor understands, except where the user's environment or profile says otherwise."""
+def _for_vendor(session: Any, vendor: Vendor) -> dict[str, Any]:
+    """Settings that the vendor understands, except where the user's environment or profile says otherwise."""
     profile = session.get_scoped_config()
     settings: dict[str, Any] = {}
     for name in ("request_checksum_calculation", "response_checksum_validation"):
-        if f"AWS_{name.upper()}" not in os.environ and name not in profile:
+        if not vendor.sdk_checksums and f"AWS_{name.upper()}" not in os.environ and name not in profile:
             settings[name] = "when_required"
-    if "addressing_style" not in (profile.get("s3") or {}):
-        settings["s3"] = {"addressing_style": "path"}
+    if vendor.addressing and "addressing_style" not in (profile.get("s3") or {}):
+        settings["s3"] = {"addressing_style": vendor.addressing}
     return settings
 
 
-def _is_aws(session: Any, options: Mapping[str, Any]) -> bool:
+def _endpoint_url(session: Any, options: Mapping[str, Any]) -> str | None:
+    """The endpoint as it is configured, wherever; ``None`` if it is not."""
     if options.get("endpoint_url"):
-        return False
+        return str(options["endpoint_url"])
     profile = session.get_scoped_config()
     ignored = os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", profile.get("ignore_configured_endpoint_urls", ""))
     if getattr(options.get("config"), "ignore_configured_endpoint_urls", None) or ignored.lower() == "true":
-        return True
+        return None
     services = session.full_config.get("services", {}).get(profile.get("services"), {})
-    return not (
+    return (
         os.environ.get("AWS_ENDPOINT_URL_S3")
         or os.environ.get("AWS_ENDPOINT_URL")
         or services.get("s3", {}).get("endpoint_url")

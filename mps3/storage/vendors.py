@@ -1,0 +1,129 @@
+"""Who serves an endpoint, and what is set by default there.
+
+A default is here only where the vendor documents it, or where many users of the SDK met the problem. All of
+them give way to what the user sets. What a vendor can do is not here: that is tried.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """A service, or what is known of one that is not known.
+
+    Attributes:
+        name: What people call it.
+        host: Matches the hosts of its endpoints, which the bucket's name may precede. A group ``region`` is the
+            region that requests are signed for.
+        addressing: Where the bucket's name stands; ``None`` leaves it to the SDK.
+        sdk_checksums: Whether the SDK may add checksums of its own to requests, as it does since early 2025.
+        region: The region that requests are signed for, if the host does not tell.
+        headers: What every request says besides.
+        limits: What users of this library should know, one sentence each.
+    """
+
+    name: str
+    host: str
+    addressing: Literal["path", "virtual"] | None = "path"
+    sdk_checksums: bool = False
+    region: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
+
+    def region_of(self, endpoint_url: str) -> str | None:
+        """The region to sign for, where the vendor wants a certain one."""
+        match = self._match(endpoint_url)
+        return self.region if match is None else match.groupdict().get("region") or self.region
+
+    def serves(self, endpoint_url: str) -> bool:
+        """Whether an endpoint is one of this vendor's."""
+        return self._match(endpoint_url) is not None
+
+    def _match(self, endpoint_url: str) -> re.Match[str] | None:
+        try:
+            host = urlsplit(endpoint_url).hostname or ""
+        except ValueError:
+            return None  # the SDK says it better
+        return re.search(rf"(?:^|\.){self.host}$", host)
+
+
+AWS: Final = Vendor("AWS S3", r"amazonaws\.com(?:\.cn)?", addressing=None, sdk_checksums=True)
+S3_EXPRESS: Final = Vendor(
+    "AWS S3 Express One Zone",
+    r"s3express-[a-z0-9-]+\.[a-z0-9-]+\.amazonaws\.com",
+    addressing=None,
+    sdk_checksums=True,
+    limits=("Directory buckets keep no versions.", "Listings are in no order."),
+)
+GENERIC: Final = Vendor("unknown", r"(?!)")
+"""Path style and no checksums of the SDK's: what the most servers understand."""
+
+_KNOWN: Final = (
+    S3_EXPRESS,
+    AWS,
+    Vendor(
+        "Cloudflare R2",
+        r"r2\.cloudflarestorage\.com",
+        region="auto",
+        limits=(
+            "R2 keeps no versions.",
+            "About one write a second to each key, and so one commit a second to each manifest.",
+        ),
+    ),
+    Vendor(
+        "Backblaze B2",
+        r"s3\.(?P<region>[a-z0-9-]+)\.backblazeb2\.com",
+        limits=(
+            "B2 has no conditional writes: the bucket needs versioning, which new ones have.",
+            "SHA-256 headers are refused; they are left out after the first.",
+        ),
+    ),
+    Vendor(
+        "Google Cloud Storage",
+        r"storage\.googleapis\.com",
+        limits=(
+            "Conditions have headers of Google's own, which the S3 API does not send.",
+            "About one write a second to each key, and so one commit a second to each manifest.",
+        ),
+    ),
+    Vendor(
+        "DigitalOcean Spaces",
+        r"[a-z0-9-]+\.digitaloceanspaces\.com",
+        limits=(
+            "Versioning is switched on through the API only.",
+            "Requests are limited for each address, Space and object; see its page of limits.",
+        ),
+    ),
+    Vendor(
+        "Wasabi",
+        r"s3\.(?:(?P<region>[a-z0-9-]+)\.)?wasabisys\.com",
+        limits=("What is deleted is billed for a minimum time, and every commit is a version.",),
+    ),
+    Vendor(
+        "Tigris",
+        r"(?:fly\.storage\.tigris\.dev|t3\.storage\.dev)",
+        addressing="virtual",
+        region="auto",
+        # Buckets of the default location are otherwise only eventually consistent between regions.
+        headers={"X-Tigris-Consistent": "true"},
+    ),
+    Vendor("OVHcloud", r"s3\.(?P<region>[a-z0-9-]+)\.(?:io|perf)\.cloud\.ovh\.(?:net|us)"),
+    Vendor("Scaleway", r"s3\.(?P<region>[a-z0-9-]+)\.scw\.cloud"),
+)
+
+
+def vendor_of(endpoint_url: str | None) -> Vendor:
+    """Who serves an endpoint.
+
+    Args:
+        endpoint_url: The endpoint; ``None`` for the SDK's own choice, which is AWS.
+    """
+    if endpoint_url is None:
+        return AWS
+    return next((vendor for vendor in _KNOWN if vendor.serves(endpoint_url)), GENERIC)
