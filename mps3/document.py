@@ -19,8 +19,8 @@ import orjson
 from .errors import ConfigurationError, CorruptionError, FormatError
 
 FORMAT: Final = 1
-LATEST: Final = 253_370_764_800
-"""The year 9999, in seconds since 1970."""
+LATEST: Final = 253_402_300_799
+"""The last second of the year 9999, in seconds since 1970."""
 LIMIT: Final = 32 * 2**20
 """The largest manifest, in bytes, that is written or read."""
 DEEPEST: Final = 64
