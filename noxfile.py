@@ -1,0 +1,135 @@
+"""`nox` checks everything that a change must pass; `nox -l` lists what else there is."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+PROJECT = nox.project.load_toml("pyproject.toml")
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def runs(version: str) -> bool:
+    """Whether this machine has that Python: not only a launcher that would say it is not installed."""
+    command = shutil.which(f"python{version}")
+    return command is not None and subprocess.run([command, "-V"], capture_output=True, check=False).returncode == 0
+
+
+PYTHONS = [version for version in ("3.11", "3.12", "3.13", "3.14") if version == HERE or runs(version)]
+if HERE not in PYTHONS:
+    PYTHONS.append(HERE)
+
+nox.options.sessions = ["lint", "types", f"tests-{HERE}"]
+nox.options.reuse_venv = "yes"
+
+# Where the tests find an S3 server other than the one they start.
+SERVER = ("MPS3_TEST_ENDPOINT", "MPS3_TEST_ACCESS_KEY", "MPS3_TEST_SECRET_KEY", "MPS3_TEST_REGION")
+
+
+def group(*names: str) -> list[str]:
+    return nox.project.dependency_groups(PROJECT, *names)
+
+
+def install_wheel(session: nox.Session) -> None:
+    """Install the wheel as it would be published, built from the source distribution, and what the tests need."""
+    dist = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.install(*group("build", "test"))
+    session.run("python", "-m", "build", "--outdir", str(dist), str(ROOT), silent=True)
+    (wheel,) = dist.glob("*.whl")
+    session.install(str(wheel))
+    session.install("--force-reinstall", "--no-deps", str(wheel))  # the same version again is another wheel
+
+
+def pytest(session: nox.Session, *args: str, **env: str | None) -> None:
+    """Run the tests in the checkout without its root on ``sys.path``, so that ``mps3`` is the wheel's.
+
+    The variables reach the processes that tests start, too. ``tests/test_wheel.py`` checks that it worked.
+    """
+    session.run(
+        "pytest",
+        *args,
+        env={"PYTHONSAFEPATH": "1", "PYTHONPATH": str(ROOT / "tests"), "MPS3_TEST_WHEEL": "1", **env},
+    )
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the style and the format."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of the package, of the examples, and those that users see."""
+    project = PROJECT["project"]
+    extras = [requirement for extra in project.get("optional-dependencies", {}).values() for requirement in extra]
+    session.install(*project["dependencies"], *extras, *group("types"))
+    session.run("mypy", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests against the installed wheel and a server that they start."""
+    install_wheel(session)
+    pytest(session, *session.posargs, **dict.fromkeys(SERVER))
+
+
+@nox.session
+def server(session: nox.Session) -> None:
+    """Run the tests against the S3 server that the environment names."""
+    if not os.environ.get(SERVER[0]):
+        session.error(f"set {', '.join(SERVER)} to a server with versioning, and keys that may make buckets")
+    install_wheel(session)
+    # What does not touch a server is quick, and the simulation brings its own.
+    pytest(session, *(session.posargs or ["--ignore=tests/simulation"]))
+
+
+@nox.session
+def simulation(session: nox.Session) -> None:
+    """Run whole histories in a simulated, hostile world: ``nox -s simulation -- --histories 10000``."""
+    install_wheel(session)
+    # As long as it takes: no dump of where it is.
+    pytest(session, "tests/simulation", "-o", "faulthandler_timeout=0", *session.posargs, **dict.fromkeys(SERVER))
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into ``site/``; a broken link fails. ``nox -s docs -- serve`` shows it instead."""
+    session.install(*group("docs", "lint"))  # mkdocstrings formats signatures with ruff
+    check_links(session)
+    env = {"NO_MKDOCS_2_WARNING": "1"}
+    if session.posargs:
+        session.run("mkdocs", *session.posargs, env=env)
+    else:
+        session.run("mkdocs", "build", "--strict", env=env)
+
+
+def check_links(session: nox.Session) -> None:
+    """Every relative link of the pages outside ``docs/`` leads somewhere; mkdocs checks its own."""
+    broken = [
+        f"{page.name}: {target}"
+        for page in sorted(ROOT.glob("*.md"))
+        for target in re.findall(r"\]\(([^)\s#]+)", page.read_text(encoding="utf-8"))
+        if not re.match(r"[a-z]+:", target) and not (ROOT / target).exists()
+    ]
+    if broken:
+        session.error("broken links:\n" + "\n".join(broken))
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build what is published into ``dist/``, and check it."""
+    session.install(*group("build"))
+    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+    session.run("python", "-m", "build")
+    session.run("twine", "check", "--strict", *map(str, (ROOT / "dist").iterdir()))
