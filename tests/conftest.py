@@ -1,0 +1,90 @@
+"""What tests share: a server, buckets in it, and a proxy that counts the requests that it gets."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+import servers
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.session import get_session
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    MakeBucket = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[servers.Server]:
+    with servers.server() as found:
+        yield found
+
+
+@pytest.fixture
+def s3_config(server: servers.Server) -> dict[str, Any]:
+    """For ``MPS3`` and ``S3Storage``."""
+    return server.s3_config
+
+
+@pytest.fixture(scope="session")
+def s3(server: servers.Server) -> Iterator[Any]:
+    """A plain blocking client, for tampering behind the library's back."""
+    config = Config(
+        s3={"addressing_style": "path"},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    client = get_session().create_client("s3", config=config, **server.s3_config)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def make_bucket(s3: Any) -> Iterator[MakeBucket]:
+    """Makes buckets that last as long as the test."""
+    made: list[str] = []
+
+    def make(versioning: Literal["Enabled", "Suspended"] | None = "Enabled") -> str:
+        bucket = f"mps3-{secrets.token_hex(8)}"
+        s3.create_bucket(Bucket=bucket)
+        made.append(bucket)
+        if versioning is not None:
+            s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": versioning})
+        return bucket
+
+    yield make
+    # Moto goes, and all buckets with it.
+    for bucket in made if "MPS3_TEST_ENDPOINT" in os.environ else ():
+        with contextlib.suppress(BotoCoreError, ClientError):
+            remove(s3, bucket)
+
+
+def remove(s3: Any, bucket: str) -> None:
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        for item in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+            s3.delete_object(Bucket=bucket, Key=item["Key"], VersionId=item["VersionId"])
+    s3.delete_bucket(Bucket=bucket)
+
+
+@pytest.fixture
+def bucket(make_bucket: MakeBucket) -> str:
+    """A bucket with versions."""
+    return make_bucket()
+
+
+@pytest.fixture
+def plain_bucket(make_bucket: MakeBucket) -> str:
+    """A bucket without versions."""
+    return make_bucket(None)
+
+
+@pytest.fixture
+async def counting_proxy(server: servers.Server) -> AsyncIterator[servers.CountingProxy]:
+    """Stands before the server: has ``url``, ``requests`` and ``clear()``."""
+    async with servers.counted(server.url) as proxy:
+        yield proxy

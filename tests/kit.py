@@ -1,0 +1,171 @@
+"""What several test modules use."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from mps3 import MPS3, MemoryStorage, UnavailableError
+from mps3.errors import MPS3Error
+
+POLL = 0.05
+WINDOW = 3.0
+BUCKET = "bucket"
+MANIFEST = "manifest.json"
+
+AWKWARD_KEYS = {
+    "plain": "key",
+    "awkward": '&$@=;[~|^  :+,"?\\{^}%]>#',
+    "control": "".join(map(chr, range(1, 32))) + "\x7f",
+    "newline": "a\nb\r\nc\td",
+    "c1 controls": "\x80\x9f\xa0\u2028",
+    "spaces": " a  b ",
+    "space": " ",
+    "slash": "/",
+    "slashes": "//a///b//",
+    "leading slash": "/a",
+    "trailing slash": "a/",
+    "dot": ".",
+    "dots": "..",
+    "up": "../x",
+    "up inside": "a/../../b",
+    "here": "./a/./b",
+    "emoji": "\U0001f600\U0001f469\u200d\U0001f4bb",
+    "combining": "e\u0301",
+    "composed": "\u00e9",
+    "rtl": "\u202e\u05d0",
+    "1024 bytes": "k" * 1024,
+    "1024 bytes of emoji": "\U0001f600" * 256,
+    "percent": "a%2Fb",
+    "percents": "%%25%",
+    "plus": "a+b",
+    "query": "a?versionId=1&x=y",
+    "url": "s3://looks/like/a/url",
+    "short url": "s3://",
+    "http url": "https://example.org/a?b#c",
+    "version like": "a@mps3-0",
+    "xml": "<a>&amp;</a>",
+    "quotes": "'\"`",
+    "backslash": "a\\b",
+    "digits": "0",
+    "looks like null": "null",
+    "dunder": "__proto__",
+    "tilde": "~",
+    "manifest like": "manifest.json/x",
+    "uppercase": "KEY",
+}
+
+
+def client(bucket: str, s3_config: Mapping[str, Any] | None, manifest: Any = MANIFEST, **options: Any) -> MPS3:
+    """A client of the server under test that does not let anyone wait."""
+    return MPS3(bucket, manifest, s3_config=s3_config, **{"poll_interval": POLL, **options})
+
+
+def memory_client(storage: Any, manifest: Any = MANIFEST, **options: Any) -> MPS3:
+    return MPS3(BUCKET, manifest, storage=storage, **{"poll_interval": POLL, **options})
+
+
+async def eventually(condition: Callable[[], Any], *, within: float = 10.0) -> Any:
+    """Wait until ``condition()``, or what it returns to be awaited, is true."""
+    async with asyncio.timeout(within):
+        while True:
+            found = condition()
+            if isinstance(found, Awaitable):
+                found = await found
+            if found:
+                return found
+            await asyncio.sleep(0.01)
+
+
+async def soon(awaitable: Awaitable[Any], within: float = 10.0) -> Any:
+    async with asyncio.timeout(within):
+        return await awaitable
+
+
+async def settle() -> None:
+    """Let every task go as far as it gets without waiting for anything outside."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def no_task_left() -> AsyncIterator[None]:
+    """Fail if there is a task afterwards that was not there before."""
+    before = asyncio.all_tasks()
+    yield
+    await settle()
+    assert asyncio.all_tasks() - before == set()
+
+
+class Unreliable(MemoryStorage):
+    """A store in memory that can be told to fail, to hang, and what was asked of it.
+
+    Attributes:
+        calls: The operation and key of each call so far.
+        fail: Returns the error of a call, given its operation and key, or None.
+        gate: Calls wait for it.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.calls: list[tuple[str, str]] = []
+        self.fail: Callable[[str, str], MPS3Error | None] = lambda operation, key: None
+        self.hang: Callable[[str, str], bool] = lambda operation, key: False
+        self.gate = asyncio.Event()
+
+    def down(self) -> None:
+        self.fail = lambda operation, key: UnavailableError("the network is down", operation=operation, key=key)
+
+    def up(self) -> None:
+        self.fail = lambda operation, key: None
+
+    def refuse(self, error: MPS3Error, *, operation: str = "put", key: str | None = None) -> None:
+        self.fail = lambda asked, name: error if asked == operation and key in (None, name) else None
+
+    def hold(self, operation: str, key: str | None = None) -> None:
+        """Let matching calls wait until :meth:`release`."""
+        self.gate.clear()
+        self.hang = lambda asked, name: asked == operation and key in (None, name)
+
+    def hold_all(self) -> None:
+        self.gate.clear()
+        self.hang = lambda asked, name: True
+
+    def release(self) -> None:
+        self.hang = lambda asked, name: False
+        self.gate.set()
+
+    def count(self, operation: str, key: str | None = None) -> int:
+        return sum(asked == operation and key in (None, name) for asked, name in self.calls)
+
+    async def _pass(self, operation: str, key: str) -> None:
+        self.calls.append((operation, key))
+        if self.hang(operation, key):
+            await self.gate.wait()
+        error = self.fail(operation, key)
+        if error is not None:
+            raise error
+
+    async def capabilities(self, bucket: str) -> Any:
+        await self._pass("capabilities", bucket)
+        return await super().capabilities(bucket)
+
+    async def get(self, bucket: str, key: str, **options: Any) -> Any:
+        await self._pass("get", key)
+        return await super().get(bucket, key, **options)
+
+    async def put(self, bucket: str, key: str, body: bytes, **options: Any) -> Any:
+        await self._pass("put", key)
+        return await super().put(bucket, key, body, **options)
+
+    async def versions(self, bucket: str, key: str, **options: Any) -> Any:
+        await self._pass("versions", key)
+        return await super().versions(bucket, key, **options)
+
+
+async def stored_manifest(storage: MemoryStorage, key: str = MANIFEST) -> dict[str, Any]:
+    found = await MemoryStorage.get(storage, BUCKET, key)
+    return json.loads(found.body)

@@ -1,0 +1,170 @@
+import asyncio
+import os
+import posixpath
+from dataclasses import replace
+
+import pytest
+
+from mps3.errors import ConfigurationError, MPS3Error
+from mps3.storage import ABSENT, Capabilities
+from mps3.storage.local import LocalStorage
+from mps3.storage.memory import MemoryStorage
+from mps3.storage.s3 import S3Storage
+from mps3.testing import CHECKS, Report, Result, Skipped, check_storage
+
+# Servers of the tests that do less than S3 does, and what they do instead.
+SERVER_WEAKNESSES = {
+    "control_characters": "moto routes no line feeds, Ceph cannot list by a prefix that XML cannot carry",
+}
+MOTO_WEAKNESSES = {
+    "deleted": "moto lists delete markers behind all versions",
+    "deleted_version": "moto lists delete markers behind all versions",
+}
+
+
+@pytest.fixture(params=["memory", "memory unversioned", "local", "local unversioned"])
+async def storage(request, tmp_path):
+    versioning = "unversioned" not in request.param
+    if request.param.startswith("memory"):
+        storage = MemoryStorage(versioning=versioning)
+    else:
+        storage = LocalStorage(tmp_path, versioning=versioning)
+    await storage.open()
+    yield storage
+    await storage.aclose()
+
+
+@pytest.fixture
+async def s3_storage(s3_config):
+    storage = S3Storage(s3_config)
+    await storage.open()
+    yield storage
+    await storage.aclose()
+
+
+every_check = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+
+
+@every_check
+async def test_conformance(check, storage):
+    try:
+        await check(storage, "conformance")
+    except Skipped as reason:
+        pytest.skip(str(reason))
+
+
+@every_check
+@pytest.mark.parametrize("versioning", ["Enabled", None])
+async def test_s3_conformance(check, versioning, s3_storage, make_bucket):
+    known = SERVER_WEAKNESSES | ({} if "MPS3_TEST_ENDPOINT" in os.environ else MOTO_WEAKNESSES)
+    try:
+        await check(s3_storage, make_bucket(versioning))
+    except Skipped as reason:
+        pytest.skip(str(reason))
+    except (AssertionError, MPS3Error) as error:
+        if check.__name__ not in known:
+            raise
+        pytest.xfail(f"{known[check.__name__]}: {error}")
+
+
+async def test_everything_at_once(tmp_path):
+    for storage in (MemoryStorage(), LocalStorage(tmp_path)):
+        report = await check_storage(storage, "conformance")
+        assert report.passed, report
+        assert len(report.results) == len(CHECKS)
+
+
+async def test_every_check_is_documented():
+    assert all(check.__doc__ for check in CHECKS)
+
+
+def test_a_report_reads_well():
+    report = Report((Result("one", "passed"), Result("two", "failed", "why"), Result("three", "skipped", "because")))
+    assert not report.passed
+    assert str(report).split("\n") == ["passed  one", "failed  two: why", "skipped three: because"]
+
+
+class OldestFirst(MemoryStorage):
+    async def versions(self, bucket, key, **options):
+        page = await super().versions(bucket, key, **options)
+        return replace(page, versions=page.versions[::-1])
+
+
+class PrefixListed(MemoryStorage):
+    async def versions(self, bucket, key, **options):
+        pages = [
+            await super(PrefixListed, self).versions(bucket, one)
+            for one in self._buckets.get(bucket, {})
+            if one.startswith(key)
+        ]
+        return replace(
+            await super().versions(bucket, key), versions=tuple(one for page in pages for one in page.versions)
+        )
+
+
+class Unlimited(MemoryStorage):
+    async def get(self, bucket, key, *, limit=None, **options):
+        return await super().get(bucket, key, **options)
+
+
+class Normalising(MemoryStorage):
+    async def get(self, bucket, key, **options):
+        return await super().get(bucket, posixpath.normpath(key), **options)
+
+    async def put(self, bucket, key, body, **options):
+        return await super().put(bucket, posixpath.normpath(key), body, **options)
+
+
+class Checking(MemoryStorage):
+    async def put(self, bucket, key, body, *, if_none_match=False, **options):
+        if if_none_match and await self.get(bucket, key) is not ABSENT:
+            options["if_match"] = "never"
+        return await super().put(bucket, key, body, **options)
+
+
+class Erasing(MemoryStorage):
+    async def delete(self, bucket, key, *, version=None):
+        self._buckets[bucket][key] = {}
+
+
+class Torn(MemoryStorage):
+    async def put(self, bucket, key, body, **options):
+        await super().put(bucket, key, body[:-1], **options)
+        return await super().put(bucket, key, body)
+
+
+@pytest.mark.parametrize("kind", [OldestFirst, PrefixListed, Unlimited, Normalising, Checking, Erasing, Torn])
+async def test_broken_storages_fail(kind):
+    assert not (await check_storage(kind(), "conformance")).passed
+
+
+class Careless(MemoryStorage):
+    async def put(self, bucket, key, body, *, sha256=None, if_match=None, if_none_match=False):
+        return await super().put(bucket, key, body)
+
+
+class Boastful(Careless):
+    async def capabilities(self, bucket):
+        return BoastfulCapabilities(versioning="enabled")
+
+
+class BoastfulCapabilities(Capabilities):
+    conditional_create = True
+
+
+async def test_conditions_are_only_needed_where_they_are_claimed():
+    careless, boastful = await asyncio.gather(*(check_storage(kind(), "conformance") for kind in (Careless, Boastful)))
+    assert careless.passed, careless
+    assert [one.check for one in boastful.results if one.outcome == "failed"] == ["conditional_create"]
+
+
+class Explicit(MemoryStorage):
+    async def capabilities(self, bucket):
+        if bucket != "conformance":
+            raise ConfigurationError("no such bucket", bucket=bucket, operation="GetBucketVersioning")
+        return await super().capabilities(bucket)
+
+
+async def test_a_missing_bucket_must_be_missing_for_all_calls():
+    report = await check_storage(Explicit(), "conformance")
+    assert [one.check for one in report.results if one.outcome == "failed"] == ["missing_bucket"]

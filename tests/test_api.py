@@ -1,0 +1,162 @@
+"""The public names: they are what users rely on, so that changing one fails a test."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+import pickle
+from collections.abc import AsyncIterator, Awaitable
+
+import pytest
+
+import mps3
+from mps3 import (
+    DELETE,
+    MPS3,
+    AccessError,
+    ClosedError,
+    Commit,
+    ConfigurationError,
+    ConflictError,
+    CorruptionError,
+    FormatError,
+    MPS3Error,
+    Ref,
+    Status,
+    Subscription,
+    UnavailableError,
+    WithdrawnError,
+    Write,
+)
+
+KINDS = [
+    AccessError,
+    ClosedError,
+    ConfigurationError,
+    ConflictError,
+    CorruptionError,
+    FormatError,
+    UnavailableError,
+    WithdrawnError,
+]
+
+
+def test_all_is_exactly_the_public_names():
+    public = {
+        name
+        for name, value in vars(mps3).items()
+        if not name.startswith("_") and not inspect.ismodule(value) and name != "annotations"
+    }
+    assert set(mps3.__all__) == public | {"__version__"}
+    assert len(set(mps3.__all__)) == len(mps3.__all__)
+
+
+def test_the_promised_names_are_there():
+    promised = {"MPS3", "Ref", "DELETE", "JSON", "Write", "Commit", "Subscription", "Status", "LocalStorage"}
+    promised |= {kind.__name__ for kind in KINDS} | {"MPS3Error"}
+    assert promised <= set(mps3.__all__)
+
+
+@pytest.mark.parametrize("name", [name for name in mps3.__all__ if inspect.isclass(getattr(mps3, name, None))])
+def test_classes_and_their_methods_are_documented(name):
+    kind = getattr(mps3, name)
+    assert kind.__doc__
+    for member, value in vars(kind).items():
+        if not member.startswith("_") and (callable(value) or isinstance(value, property | classmethod)):
+            assert inspect.getdoc(getattr(kind, member)), f"{name}.{member}"
+
+
+SIGNATURES = {
+    "__init__": "(self, default_bucket, default_manifest='manifest.json', *, s3_config=None, storage=None, poll_interval=1.0, checksums=True)",
+    "from_url": "(url, **options)",
+    "aclose": "(self)",
+    "put": "(self, key, value, *, bucket=None, manifests=None)",
+    "put_all": "(self, values, *, bucket=None, manifests=None)",
+    "delete": "(self, key, *, bucket=None, manifests=None)",
+    "get": "(self, key, default=None, *, bucket=None, manifest=None)",
+    "subscribe": "(self, key, default=None, *, bucket=None, manifest=None)",
+    "status": "(self)",
+}
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_the_signatures_hold(name):
+    """More keywords may follow; these stay."""
+    promised = inspect.signature(eval(f"lambda {SIGNATURES[name][1:-1]}: None"))
+    found = inspect.signature(getattr(MPS3, name))
+    positional = [each for each in found.parameters.values() if each.kind is not each.KEYWORD_ONLY]
+    expected = [each for each in promised.parameters.values() if each.kind is not each.KEYWORD_ONLY]
+    assert [(each.name, each.kind, each.default) for each in positional] == [
+        (each.name, each.kind, each.default) for each in expected
+    ]
+    for each in promised.parameters.values():
+        assert found.parameters[each.name].default == each.default
+        assert found.parameters[each.name].kind == each.kind
+    for each in found.parameters.values():
+        if each.name not in promised.parameters:
+            assert each.kind is each.KEYWORD_ONLY and each.default is not each.empty
+
+
+def test_what_is_async_and_what_is_not():
+    asynchronous = {"__aenter__", "__aexit__", "aclose", "get"}
+    for name in ("__aenter__", "__aexit__", *SIGNATURES):
+        assert inspect.iscoroutinefunction(getattr(MPS3, name)) is (name in asynchronous), name
+
+
+def test_what_calls_return():
+    assert issubclass(Write, Awaitable)
+    assert {"pending", "withdraw"} <= set(dir(Write))
+    assert issubclass(Subscription, AsyncIterator)
+    assert {"__aenter__", "__aexit__", "aclose"} <= set(dir(Subscription))
+
+
+@pytest.mark.parametrize("kind", [Ref, Commit, Status])
+def test_words_are_frozen(kind):
+    assert kind.__dataclass_params__.frozen
+    names = {field.name for field in dataclasses.fields(kind)}
+    assert (
+        names
+        >= {
+            Ref: {"key", "bucket"},
+            Commit: {"id", "versions", "manifest"},
+            Status: {"online", "pending", "last_contact", "last_error"},
+        }[kind]
+    )
+
+
+def test_references_are_values():
+    assert Ref("k") == Ref("k", None) != Ref("k", "b")
+    assert len({Ref("k", "b"), Ref("k", "b")}) == 1
+    assert (str(Ref("k")), str(Ref("k", "b"))) == ("k", "s3://b/k")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Ref("k").key = "x"
+
+
+def test_delete_is_one_of_a_kind():
+    assert repr(DELETE) == "DELETE"
+    assert copy.deepcopy(DELETE) is DELETE
+    assert pickle.loads(pickle.dumps(DELETE)) is DELETE
+    assert DELETE is not None
+
+
+def test_errors_are_in_one_tree():
+    found = {value for value in vars(mps3).values() if inspect.isclass(value) and issubclass(value, Exception)}
+    assert found == {MPS3Error, *KINDS}
+    assert all(kind.__mro__[1] is MPS3Error for kind in KINDS)
+    assert MPS3Error.__mro__[1] is Exception
+
+
+@pytest.mark.parametrize("kind", [MPS3Error, *KINDS])
+def test_errors_carry_what_they_are_about_through_a_pickle(kind):
+    error = kind("what went wrong", bucket="b", key="k", operation="PutObject", version="v")
+    for one in (error, pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(one) is kind
+        assert str(one) == "what went wrong"
+        assert (one.bucket, one.key, one.operation, one.version) == ("b", "k", "PutObject", "v")
+    bare = pickle.loads(pickle.dumps(kind("x")))
+    assert (bare.bucket, bare.key, bare.operation, bare.version) == (None, None, None, None)
+
+
+def test_the_version_is_one():
+    assert all(part.isdigit() for part in mps3.__version__.split(".")[:2])

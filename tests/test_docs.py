@@ -1,0 +1,103 @@
+"""The code in the documentation runs, and prints what its comments say."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import inspect
+import io
+import re
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from httpx import ASGITransport, AsyncClient
+
+from mps3 import MPS3
+
+ROOT = Path(__file__).parent.parent
+PAGES = ["README.md", "docs/guide.md"]
+NOT_CODE = {"console", "json", "text"}
+
+pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the documentation is not beside the tests")
+
+
+@dataclass(frozen=True)
+class Block:
+    page: str
+    line: int
+    language: str
+    code: str
+    needs: str | None
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+    async def run(self, namespace: dict[str, Any]) -> list[str]:
+        """Run it as the REPL of asyncio would; what it printed."""
+        source = "\n" * self.line + self.code  # tracebacks show the line in the page
+        code = compile(source, str(ROOT / self.page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            result = eval(code, namespace)
+            if inspect.isawaitable(result):
+                await result
+        return printed.getvalue().splitlines()
+
+    def expected(self) -> list[str]:
+        return re.findall(r"^ *print\(.*\)  # (.*)$", self.code, re.MULTILINE)
+
+
+def blocks(page: str) -> list[Block]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = [
+        Block(page, text[: match.start("fence")].count("\n") + 1, match["language"], match["code"], match["needs"])
+        for match in re.finditer(
+            r"^(?:<!-- needs: (?P<needs>\w+) -->\n)?(?P<fence>```)(?P<language>.*)\n(?P<code>(?s:.*?))^```$",
+            text,
+            re.MULTILINE,
+        )
+    ]
+    assert len(found) == len(re.findall("^ *```", text, re.MULTILINE)) / 2, "a fence was not understood"
+    return found
+
+
+def python(page: str) -> list[Block]:
+    return [block for block in blocks(page) if block.language == "python"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_is_run_or_no_code(page: str) -> None:
+    assert {block.language for block in blocks(page)} <= {"python", *NOT_CODE}
+    assert python(page)
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_page(page: str) -> None:
+    async with MPS3.from_url(f"memory:{secrets.token_hex(8)}") as client:
+        namespace: dict[str, Any] = {"client": client, "__name__": "__main__"}
+        for block in python(page):
+            if block.needs is None:
+                assert await block.run(namespace) == block.expected(), str(block)
+
+
+@pytest.mark.parametrize("block", [block for page in PAGES for block in python(page) if block.needs], ids=str)
+async def test_block_that_needs_more(block: Block) -> None:
+    pytest.importorskip(block.needs)
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    assert await block.run(namespace) == block.expected()
+    if block.needs == "fastapi":
+        await try_application(namespace["app"])
+
+
+async def try_application(app: Any) -> None:
+    async with app.router.lifespan_context(app) as state:
+
+        async def with_state(scope: Any, receive: Any, send: Any) -> None:
+            await app({**scope, "state": dict(state)}, receive, send)
+
+        async with AsyncClient(transport=ASGITransport(app=with_state), base_url="http://app") as web:
+            assert (await web.get("/values/color")).status_code == 404
+            assert (await web.put("/values/color", json=["red", None])).status_code == 204
+            assert (await web.get("/values/color")).json() == ["red", None]

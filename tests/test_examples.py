@@ -1,0 +1,224 @@
+"""The examples, started as a user would."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Start = Callable[..., Awaitable["Program"]]
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+PATIENCE = 30.0
+
+pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the examples are not beside the tests")
+
+
+class Program:
+    """A running example."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.printed: list[str] = []
+
+    def type(self, line: str) -> None:
+        self.process.stdin.write(f"{line}\n".encode())
+
+    def interrupt(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    async def prints(self, line: str) -> None:
+        """Wait for a line."""
+        async with asyncio.timeout(PATIENCE):
+            while line not in self.printed:
+                read = await self.process.stdout.readline()
+                assert read, f"it ended without printing {line!r}: {self.printed}, {await self.process.stderr.read()}"
+                self.printed.append(read.decode().rstrip())
+
+    async def ends(self) -> int:
+        """Close its input and wait; it must not have complained of anything."""
+        self.process.stdin.close()
+        async with asyncio.timeout(PATIENCE):
+            out, err = await self.process.communicate()
+        self.printed += out.decode().splitlines()
+        assert err.decode() == ""
+        return self.process.returncode
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    programs: list[Program] = []
+
+    async def start(example: str, *args: str) -> Program:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-W",
+            "error",
+            str(EXAMPLES / example),
+            *args,
+            cwd=tmp_path,
+            env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONIOENCODING": "utf-8"},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        programs.append(Program(process))
+        return programs[-1]
+
+    yield start
+    for program in programs:
+        if program.process.returncode is None:
+            program.process.kill()
+            await program.process.communicate()
+
+
+@pytest.fixture
+def s3_url(s3_config: dict[str, Any], bucket: str) -> str:
+    return f"s3://{bucket}?{urlencode(s3_config)}"
+
+
+def is_story(printed: list[str]) -> None:
+    assert printed[0] == "ann reads hello while it is pending"
+    assert printed[1].startswith("durable as version ")
+    assert printed[2:] == [
+        "bob reads hello",
+        "bob is told 0",
+        "bob is told {'ann': 1}",
+        "bob reads None",
+        "bob reads absent",
+        "bob is told bye",
+    ]
+
+
+async def test_quickstart_without_arguments(start: Start) -> None:
+    program = await start("quickstart.py")
+    assert await program.ends() == 0
+    is_story(program.printed)
+
+
+async def test_quickstart_twice_in_one_directory(start: Start, tmp_path: Path) -> None:
+    for _ in range(2):
+        program = await start("quickstart.py", (tmp_path / "store").as_uri())
+        assert await program.ends() == 0
+    assert program.printed[2] == "bob reads hello"
+
+
+async def test_quickstart_on_s3(start: Start, s3_url: str) -> None:
+    program = await start("quickstart.py", s3_url)
+    assert await program.ends() == 0
+    is_story(program.printed)
+
+
+async def talk(start: Start, *url: str) -> None:
+    ann = await start("chat.py", "ann", *url)
+    ann.type("hello")
+    bob = await start("chat.py", "bob", *url)
+    await ann.prints("* bob is here")
+    await bob.prints("* ann is here")
+    await bob.prints("ann: hello")
+    bob.type("hi, ann: naïve ☺")
+    await ann.prints("bob: hi, ann: naïve ☺")
+    ann.type("good-bye")
+    assert await ann.ends() == 0
+    await bob.prints("ann: good-bye")
+    await bob.prints("* ann left")
+    assert await bob.ends() == 0
+
+
+async def test_chat_of_two_on_the_default_store(start: Start) -> None:
+    await talk(start)
+
+
+async def test_chat_of_two_on_s3(start: Start, s3_url: str) -> None:
+    await talk(start, s3_url)
+
+
+async def test_chat_loses_nothing_and_keeps_the_order(start: Start, tmp_path: Path) -> None:
+    url = (tmp_path / "store").as_uri()
+    names = ("ann", "bob", "eve")
+    guests = [await start("chat.py", name, url) for name in names]
+    for number in range(30):
+        for name, guest in zip(names, guests, strict=True):
+            guest.type(f"{name} says {number}")
+        await asyncio.sleep(0.01)
+    for name, guest in zip(names, guests, strict=True):
+        for other in names:
+            if other != name:
+                await guest.prints(f"{other}: {other} says 29")
+    late = await start("chat.py", "late", url)
+    for name in names:
+        await late.prints(f"{name}: {name} says 29")
+    for name, guest in zip((*names, "late"), (*guests, late), strict=True):
+        assert await guest.ends() == 0
+        for other in names:
+            said = [line for line in guest.printed if line.startswith(f"{other}: ")]
+            assert said == ([] if other == name else [f"{other}: {other} says {number}" for number in range(30)])
+
+
+async def test_an_answer_is_shown_after_its_question(start: Start, tmp_path: Path) -> None:
+    url = (tmp_path / "store").as_uri()
+    ann, bob, eve = [await start("chat.py", name, url) for name in ("ann", "bob", "eve")]
+    for number in range(10):
+        ann.type(f"question {number}")
+        await bob.prints(f"ann: question {number}")
+        bob.type(f"answer {number}")
+        await ann.prints(f"bob: answer {number}")
+    await eve.prints("bob: answer 9")
+    late = await start("chat.py", "late", url)
+    await late.prints("bob: answer 9")
+    talk = [line for number in range(10) for line in (f"ann: question {number}", f"bob: answer {number}")]
+    for reader in (eve, late):
+        assert [line for line in reader.printed if not line.startswith("*")] == talk
+    for guest in (ann, bob, eve, late):
+        assert await guest.ends() == 0
+
+
+async def test_chat_takes_a_file_as_input(start: Start, tmp_path: Path) -> None:
+    url = (tmp_path / "store").as_uri()
+    (tmp_path / "script.txt").write_text("one\n\ntwo")
+    with (tmp_path / "script.txt").open() as script:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-W", "error", str(EXAMPLES / "chat.py"), "ann", url, stdin=script
+        )
+        async with asyncio.timeout(PATIENCE):
+            assert await process.wait() == 0
+    bob = await start("chat.py", "bob", url)
+    await bob.prints("ann: one")
+    await bob.prints("ann: two")
+    assert await bob.ends() == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
+async def test_chat_ends_at_once_when_interrupted(start: Start, tmp_path: Path) -> None:
+    url = (tmp_path / "store").as_uri()
+    ann = await start("chat.py", "ann", url)
+    bob = await start("chat.py", "bob", url)
+    await bob.prints("* ann is here")
+    ann.type("in haste")
+    await bob.prints("ann: in haste")
+    began = time.monotonic()
+    ann.interrupt()
+    async with asyncio.timeout(PATIENCE):  # its input stays open
+        assert await ann.process.wait() in (0, 130)
+    assert time.monotonic() - began < 5
+    assert (await ann.process.stderr.read()).decode() == ""
+    await bob.prints("* ann left")
+    assert await bob.ends() == 0
+
+
+async def test_chat_says_what_is_wrong(start: Start) -> None:
+    program = await start("chat.py", "ann", "ftp://somewhere")
+    _, err = await program.process.communicate()
+    assert program.process.returncode == 1
+    assert "not the URL of a store" in err.decode()
+    assert "Traceback" not in err.decode()

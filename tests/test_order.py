@@ -1,0 +1,160 @@
+"""The order of commits (R3 to R5): pure, and said as properties."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mps3.document import Entry
+from mps3.journal.order import CycleError, causal_order, once, store_order
+
+
+def entry(version: str, session: str = "s", sequence: int = 0, previous: str | None = None) -> Entry:
+    return Entry(session, sequence, version, 0.0, previous, {"files": {}})
+
+
+def versions(entries: list[Entry]) -> list[str]:
+    return [one.version for one in entries]
+
+
+@st.composite
+def histories(draw, *, skew: int = 1000) -> list[Entry]:
+    """Commits in the store's order, which may differ from that of cause and effect by ``skew`` places."""
+    made: list[Entry] = []
+    sequences: dict[str, int] = {}
+    for number in range(draw(st.integers(0, 12))):
+        session = draw(st.sampled_from("abc"))
+        if session in sequences and draw(st.integers(0, 3)) == 0:
+            sequence = sequences[session]  # an answer was lost: written again
+        else:
+            sequence = sequences[session] = sequences.get(session, -1) + 1
+        previous = draw(st.none() | st.sampled_from(made)) if made else None
+        made.append(entry(f"v{number}", session, sequence, previous and previous.version))
+    shift = {one.version: place + draw(st.integers(0, skew)) for place, one in enumerate(made)}
+    return sorted(made, key=lambda one: (shift[one.version], one.version))
+
+
+@given(histories())
+def test_every_version_is_in_the_order_once(stored):
+    assert sorted(versions(causal_order(stored))) == sorted(versions(stored))
+
+
+@given(histories())
+def test_no_commit_is_before_the_one_it_was_based_on(stored):
+    place = {version: index for index, version in enumerate(versions(causal_order(stored)))}
+    assert all(place[one.previous] < place[one.version] for one in stored if one.previous)
+
+
+@given(histories(), st.dictionaries(st.sampled_from("abc"), st.integers(0, 5)))
+def test_each_commit_counts_once_and_in_the_order_of_its_session(stored, settled):
+    kept = once(causal_order(stored), settled)
+    for session in "abc":
+        made = {one.sequence for one in stored if one.session == session}
+        expected = sorted(sequence for sequence in made if sequence > settled.get(session, -1))
+        assert [one.sequence for one in kept if one.session == session] == expected
+
+
+@given(histories(skew=0))
+def test_an_order_that_needs_no_change_gets_none(stored):
+    assert causal_order(stored) == stored
+
+
+@given(histories())
+def test_ordering_twice_changes_nothing(stored):
+    ordered = causal_order(stored)
+    assert causal_order(ordered) == ordered
+
+
+@given(histories(), st.permutations("abc"), st.integers())
+def test_the_order_depends_on_no_name(stored, names, seed):
+    """Neither the names of sessions and versions nor the order of any dictionary made from them count."""
+    session = dict(zip("abc", names, strict=True))
+    labels = [f"w{number}" for number in range(len(stored))]
+    random.Random(seed).shuffle(labels)
+    version = dict(zip(versions(stored), labels, strict=True))
+    renamed = [
+        entry(version[one.version], session[one.session], one.sequence, version.get(one.previous)) for one in stored
+    ]
+    assert versions(causal_order(renamed)) == [version[one] for one in versions(causal_order(stored))]
+
+
+@given(histories(), st.data())
+def test_a_log_stands_in_for_what_is_not_listed(stored, data):
+    """R3: whoever lists far back and whoever lists less far and has a log resolve the same order."""
+    resolved = causal_order(stored)
+    listed = stored[data.draw(st.integers(0, len(stored)), label="unlisted") :]
+    assert versions(causal_order(store_order(resolved, listed))) == versions(resolved)
+
+
+@given(histories(skew=0), st.data())
+def test_siblings_find_their_place_without_skew(stored, data):
+    """The head's writer did not see some of the listed versions; readers merge them all the same."""
+    cut = data.draw(st.integers(0, len(stored)), label="unlisted")
+    seen = [one for one in stored[cut:] if data.draw(st.booleans(), label=one.version)]
+    log = causal_order(stored[:cut] + seen)
+    assert versions(causal_order(store_order(log, stored[cut:]))) == versions(causal_order(stored))
+
+
+@given(histories())
+def test_each_version_is_taken_from_log_or_listing_but_once(stored):
+    assert versions(store_order(stored, stored)) == versions(stored)
+    assert versions(store_order(stored, [])) == versions(stored)
+    assert versions(store_order([], stored)) == versions(stored)
+
+
+def test_cause_before_effect_though_the_store_says_otherwise():
+    effect, cause = entry("2", "b", 0, previous="1"), entry("1", "a", 0)
+    other = entry("0", "c", 0)
+    assert versions(causal_order([effect, other, cause])) == ["0", "1", "2"]
+
+
+def test_a_session_keeps_its_order_though_the_store_says_otherwise():
+    assert versions(causal_order([entry("b", sequence=1), entry("x", "t"), entry("a", sequence=0)])) == ["x", "a", "b"]
+
+
+def test_a_later_commit_may_follow_the_first_of_several_repetitions():
+    first, again = entry("1", sequence=0), entry("3", sequence=0)
+    assert versions(causal_order([first, entry("2", sequence=1), again])) == ["1", "2", "3"]
+
+
+def test_what_it_was_based_on_may_be_settled_already():
+    assert versions(causal_order([entry("2", previous="long ago"), entry("3", "t")])) == ["2", "3"]
+
+
+def test_a_repetition_is_skipped_also_when_settled():
+    entries = [entry("1", "a", 3), entry("2", "a", 4), entry("3", "a", 4), entry("4", "b", 0)]
+    assert versions(once(entries, {"a": 3})) == ["2", "4"]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [entry("1", "a", 0, previous="1")],
+        [entry("1", "a", 0, previous="2"), entry("2", "b", 0, previous="1")],
+        [entry("1", "a", 0, previous="3"), entry("2", "b", 0, previous="1"), entry("3", "c", 0, previous="2")],
+        [entry("1", "a", 0, previous="2"), entry("2", "a", 1)],
+    ],
+)
+def test_circles_are_refused(entries):
+    with pytest.raises(CycleError) as caught:
+        causal_order([entry("x", "x"), *entries, entry("y", "y")])
+    assert caught.value.version in versions(entries)
+
+
+def test_long_chains_need_no_deep_stack():
+    chain = [entry(str(number), f"s{number}", 0, previous=str(number - 1)) for number in range(5000)]
+    assert versions(causal_order(chain[::-1])) == versions(chain)
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 2), st.sampled_from("1234"), st.sampled_from(["1", "2", "3", "4", None])), max_size=6))  # fmt: skip
+def test_anything_that_has_the_shape_of_a_log_is_ordered_or_refused(made):
+    log = [entry(version, session, sequence, previous) for session, sequence, version, previous in made]
+    try:
+        ordered = causal_order(store_order(log, []))
+    except CycleError:
+        return
+    kept = once(ordered, {})
+    assert len({one.id for one in kept}) == len(kept)
