@@ -1,0 +1,108 @@
+"""The client broken on purpose, one rule at a time: the simulation must notice each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from unittest.mock import patch
+
+from mps3.journal import merge
+from mps3.journal.merge import MergeJournal
+
+
+@dataclass(frozen=True)
+class Break:
+    """One way to break the client.
+
+    Attributes:
+        damage: Breaks it while the context lasts.
+        options: What the histories are to be like, beyond what is drawn.
+        versioning: Whether the bucket has versions.
+    """
+
+    damage: Callable[[], AbstractContextManager[Any]]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    versioning: bool = True
+
+
+@contextmanager
+def _without_r4() -> Iterator[None]:
+    with patch.object(merge, "once", lambda entries, sessions: list(entries)):
+        yield
+
+
+@contextmanager
+def _without_r5() -> Iterator[None]:
+    with patch.object(merge, "causal_order", lambda entries: list(entries)):
+        yield
+
+
+@contextmanager
+def _without_r6() -> Iterator[None]:
+    with patch.object(MergeJournal, "_audit_due", lambda self: False):
+        yield
+
+
+@contextmanager
+def _without_r7s_bound() -> Iterator[None]:
+    """Settle whatever is in the log, but what ``previous`` needs."""
+    original = merge.settle
+    compose = MergeJournal._compose
+
+    async def eager(self: MergeJournal, attempt: Any) -> Any:
+        document = await compose(self, attempt)
+        if len(document.log) < 2:
+            return document
+        files, sessions, runs = await original(document, document.log[:-1], self._view.runs, self._runs)
+        return merge.Document(
+            document.journal,
+            document.window,
+            document.session,
+            document.sequence,
+            document.previous,
+            document.update,
+            document.log[-1:],
+            files,
+            sessions,
+            runs,
+            document.extra,
+        )
+
+    with patch.object(MergeJournal, "_compose", eager):
+        yield
+
+
+@contextmanager
+def _without_r8s_doubt() -> Iterator[None]:
+    with (
+        patch.object(MergeJournal, "_too_slow", lambda self, seconds: False),
+        patch.object(MergeJournal, "_in_time", lambda self, attempt: True),
+    ):
+        yield
+
+
+@contextmanager
+def _window_too_short() -> Iterator[None]:
+    with patch.object(MergeJournal.__init__, "__kwdefaults__", {"window": 0.3}):
+        yield
+
+
+@contextmanager
+def _lists_only_the_head() -> Iterator[None]:
+    """R3 without siblings: the newest writer wins, and who wrote meanwhile is forgotten."""
+    with patch.object(MergeJournal, "_bound", lambda self, document, version=None: math.inf):
+        yield
+
+
+BREAKS: dict[str, Break] = {
+    "R3 no siblings": Break(_lists_only_the_head),
+    "R4 once": Break(_without_r4),
+    "R5 order": Break(_without_r5),
+    "R6 audit": Break(_without_r6),
+    "R7 bound": Break(_without_r7s_bound),
+    "R8 doubt": Break(_without_r8s_doubt),
+    "window too short": Break(_window_too_short),
+}

@@ -1,0 +1,239 @@
+"""One history: several clients in one hostile world, from its first moment to its check."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import random
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from .checker import check
+from .client import Life
+from .history import Event, Killed, Violation
+from .loop import Process, run
+from .options import WINDOW, Options, draw
+from .store import Kept, SimStorage, SimStore
+
+BUCKET = "bucket"
+PATIENCE = 900.0
+"""The virtual seconds after the faults in which everything must come to rest."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What happened in a history, and what was wrong with it."""
+
+    seed: int
+    options: Options
+    violations: list[Violation]
+    history: list[Event]
+    trace: list[tuple[float, str, str, str, str]]
+    acknowledged: int
+    time: float
+    manifests: list[str]
+
+
+class World:
+    """What the clients of one history share."""
+
+    def __init__(self, seed: int, options: Options) -> None:
+        self.seed = seed
+        self.options = options
+        self.history: list[Event] = []
+        self.violations: list[Violation] = []
+        self.settled = asyncio.Event()
+        self.store = SimStore(
+            self.dice("store"),
+            options.faults,
+            versioning=options.versioning,
+            resolution=options.resolution,
+            page=options.page,
+            offset=self.dice("offset").random(),
+        )
+        self.calm_at = math.inf
+        self.people: list[Person] = []
+        self._writes: dict[tuple[str, str], str] = {}
+
+    @property
+    def calm(self) -> bool:
+        return self.calm_at < math.inf
+
+    def dice(self, name: str) -> random.Random:
+        return random.Random(f"{self.seed} {name}")
+
+    def record(self, event: Event) -> None:
+        self.history.append(event)
+        shown = {name: value for name, value in vars(event).items() if name not in ("at", "client", "values", "ids")}
+        self.store.note(event.client, type(event).__name__, "", " ".join(f"{k}={v}" for k, v in shown.items()))
+
+    def write_of(self, key: str, version: str) -> str:
+        """Which write made this version of a value."""
+        if (key, version) not in self._writes:
+            body = self.store.body(BUCKET, key, version)
+            self._writes[key, version] = "nothing" if body is None else json.loads(body)["write"]
+        return self._writes[key, version]
+
+    def calm_from(self) -> float:
+        """From when on nothing fails any more: requests under way may outlast the faults."""
+        return max(self.calm_at, self.store.busy_until)
+
+    def become_calm(self) -> None:
+        """End all faults; the clocks stay as they are, and versions still become visible late."""
+        if not self.calm:
+            self.calm_at = asyncio.get_running_loop().time()
+            self.store.faults = self.store.faults.none()
+            self.store.note("world", "calm")
+            for person in self.people:
+                for life in person.lives:
+                    life.process.calm()
+                    life.storage.offline_until = 0.0
+
+
+class Person:
+    """A client that is started again whenever it is killed, until its operations are used up."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.name = name
+        self.lives: list[Life] = []
+        self.left = world.options.operations
+
+    def begin(self) -> Life:
+        world, options = self.world, self.world.options
+        name = f"{self.name}.{len(self.lives)}"
+        dice = world.dice(name)
+        dies = not world.calm and dice.random() < options.kill and len(self.lives) < 3
+        process = Process(
+            name,
+            world.dice(f"{name} stalls"),
+            stall=0.0 if world.calm else options.stall,
+            longest_stall=options.longest_stall,
+            dies_at=int(2 ** dice.uniform(3, 10)) if dies else None,
+            report=lambda what: world.store.note(name, what),
+        )
+        life = Life(world, name, process, SimStorage(world.store, name, world.dice(f"{name} network")), dice)
+        process.death.add_done_callback(lambda _: world.record(Killed(asyncio.get_running_loop().time(), name)))
+        self.lives.append(life)
+        return life
+
+    async def run(self) -> None:
+        while True:
+            life = self.begin()
+            done = life.process.spawn(life.work(self))
+            await asyncio.wait((done, life.process.death), return_when=asyncio.FIRST_COMPLETED)
+            if not life.process.dead:
+                return done.result()
+            await asyncio.sleep(self.world.dice(life.name + " death").random() * 3)
+
+    @property
+    def life(self) -> Life:
+        return self.lives[-1]
+
+
+async def _history(world: World) -> None:
+    options = world.options
+    world.people = [Person(world, f"c{number}") for number in range(options.clients)]
+    running = [asyncio.ensure_future(person.run()) for person in world.people]
+    await asyncio.wait(running, timeout=options.calm_after)
+    world.become_calm()
+    _, stuck = await asyncio.wait(running, timeout=PATIENCE)
+    if stuck:
+        names = [person.name for person, task in zip(world.people, running, strict=True) if task in stuck]
+        _wrong(world, "stuck", f"{', '.join(names)} did not finish within {PATIENCE:.0f} s after the faults")
+        for person in world.people:
+            person.life.process.kill()
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running)
+        return
+    for task in running:
+        task.result()
+    loop = asyncio.get_running_loop()
+    last = max(world.store.busy_until, *(person.life.process.awake_from for person in world.people))
+    # The longest a client waits before it tries again, and an audit after the last version is visible.
+    await asyncio.sleep(max(0.0, last - loop.time()) + 10 + 2 * WINDOW + 3 * options.poll_interval)
+    world.people.append(Person(world, "fresh"))
+    for person in world.people:
+        if not person.lives or person.life.process.dead:
+            await person.begin().process.spawn(person.life.open())
+    for person in world.people:
+        await _in_time(world, person.life, person.life.read_all())
+    for person in world.people:
+        await _in_time(world, person.life, person.life.close())
+
+
+async def _in_time(world: World, life: Life, coro: Coroutine[Any, Any, None]) -> None:
+    task = life.process.spawn(coro)
+    await asyncio.wait((task,), timeout=PATIENCE)
+    if not task.done():
+        _wrong(world, "stuck", f"{life.name}: {coro.__qualname__} did not finish")
+        life.process.kill()
+        return
+    task.result()
+
+
+def _wrong(world: World, promise: str, text: str) -> None:
+    world.violations.append(Violation(promise, asyncio.get_running_loop().time(), text))
+
+
+def run_history(seed: int, options: Options | None = None) -> Result:
+    """Run the history of this seed and check it."""
+    options = options or draw(seed)
+    worlds = []
+
+    async def main() -> None:
+        worlds.append(World(seed, options))
+        await _history(worlds[0])
+
+    outcome = run(main, most_time=20_000)
+    world = worlds[0]
+    violations = check(world.history, *_excused(world)) + world.violations
+    violations += [Violation("clean", outcome.time, complaint) for complaint in outcome.complaints]
+    if outcome.error is not None and not isinstance(outcome.error, AssertionError):
+        outcome.error.add_note(f"in the history of seed {seed}")
+    return Result(
+        seed,
+        options,
+        violations,
+        world.history,
+        world.store.trace,
+        sum(type(event).__name__ == "Acknowledged" for event in world.history),
+        outcome.time,
+        _manifests(world.store),
+    )
+
+
+def _excused(world: World) -> tuple[set[str], set[str]]:
+    """Commits that are in the store more than once, and writes in them; writes that were visible too late."""
+    versions: dict[str, list[Kept]] = {}
+    names: dict[str, set[str]] = {}
+    for kept in world.store.objects.get((BUCKET, "manifest.json"), ()):
+        document = json.loads(kept.body or b"{}")
+        commit = f"{document['session']}.{document['sequence']}"
+        versions.setdefault(commit, []).append(kept)
+        files = document["update"].get("files", {})
+        names[commit] = {world.write_of(key, file["version"]) for key, file in files.items() if file}
+    late = WINDOW - world.options.faults.skew
+    twice = {commit for commit, copies in versions.items() if len(copies) > 1}
+    overdue = {
+        commit for commit, copies in versions.items() if any(kept.visible - kept.stamp > late for kept in copies)
+    }
+    return twice.union(*(names[commit] for commit in twice)), set().union(*(names[commit] for commit in overdue))
+
+
+def _manifests(store: SimStore) -> list[str]:
+    """Every version of the manifest, in the store's order, in a line each."""
+    lines = []
+    for kept in store.objects.get((BUCKET, "manifest.json"), ()):
+        document = json.loads(kept.body or b"{}")
+        log = [f"{entry['session'][:4]}/{entry['sequence']}@{entry['version']}" for entry in document.get("log", ())]
+        lines.append(
+            f"{kept.name} stamp {kept.stamp:.3f} visible {kept.visible:.3f} by {kept.by}"
+            f" = {str(document.get('session'))[:4]}/{document.get('sequence')} after {document.get('previous')}"
+            f" writes {sorted((document.get('update') or {}).get('files', {}))} log {log}"
+            f" settled { {name[:4]: last for name, last in document.get('sessions', {}).items()} }"
+        )
+    return lines

@@ -1,0 +1,110 @@
+"""What clients did and saw, as a list of events, and what was wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Union
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A client may be used; it was opened at the event ``since``."""
+
+    at: float
+    client: str
+    since: int
+
+
+@dataclass(frozen=True)
+class Invoked:
+    """A write was made. ``changes`` says of each key whether it is put (or deleted)."""
+
+    at: float
+    client: str
+    write: str
+    changes: Mapping[str, bool]
+
+
+@dataclass(frozen=True)
+class Acknowledged:
+    at: float
+    client: str
+    write: str
+    commit: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    at: float
+    client: str
+    write: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    at: float
+    client: str
+    write: str
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A value was returned by a call that began at the event ``since``. ``write`` is ``None``: absent."""
+
+    at: float
+    client: str
+    how: str
+    key: str
+    write: str | None
+    since: int
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a client has resolved, without its own pending writes. ``ids``: its last commits, in order."""
+
+    at: float
+    client: str
+    values: Mapping[str, str]
+    ids: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Final:
+    """All values as a client read them once everything had settled."""
+
+    at: float
+    client: str
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The last value a subscription gave that was never closed."""
+
+    at: float
+    client: str
+    key: str
+    write: str | None
+
+
+@dataclass(frozen=True)
+class Killed:
+    at: float
+    client: str
+
+
+Event = Union[Opened, Invoked, Acknowledged, Failed, Withdrawn, Observed, State, Final, Watched, Killed]
+
+
+class Violation(NamedTuple):
+    """A broken promise, when and how it showed."""
+
+    promise: str
+    at: float
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.promise} at {self.at:.3f}: {self.text}"

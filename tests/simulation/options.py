@@ -1,0 +1,90 @@
+"""What a history is made of, drawn from its seed: every history is hostile in its own way."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from .store import Faults
+
+WINDOW = 3.0
+"""The window that manifests are written with unless they say otherwise."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """One history.
+
+    Attributes:
+        clients: How many at once.
+        operations: How many each carries out, over all its lives.
+        keys: How many keys they share.
+        pause: The longest time between two operations of a client; most are shorter.
+        poll_interval: Of the clients.
+        versioning: Whether the bucket has versions.
+        resolution: Of the time stamps that the store shows.
+        page: The most versions in a page of a listing.
+        faults: Of the store and the network.
+        stall: The chance, for each step of a client, that it stalls.
+        longest_stall: In seconds.
+        kill: The chance, for each life of a client, that it is killed in it.
+        offline: The chance, for each operation of a client, that its network goes away for a while.
+        calm_after: When the faults end at the latest.
+    """
+
+    clients: int = 3
+    operations: int = 6
+    keys: int = 3
+    pause: float = 4.0
+    poll_interval: float = 1.0
+    versioning: bool = True
+    resolution: float = 1.0
+    page: int = 1000
+    faults: Faults = field(default_factory=Faults)
+    stall: float = 0.0
+    longest_stall: float = 60.0
+    kill: float = 0.0
+    offline: float = 0.0
+    calm_after: float = 60.0
+
+
+def draw(seed: int, *, versioning: bool = True) -> Options:
+    """Every fault that the protocol is to withstand, each in half of the histories or so, more or less often.
+
+    Lateness and the difference between two clocks together stay below the window: that much is assumed,
+    but of the few writes that crawl.
+    """
+    dice = random.Random(f"options {seed}")
+
+    def sometimes(most: float) -> float:
+        return most * dice.random() if dice.random() < 0.6 else 0.0
+
+    skew = dice.choice([0.0, 0.1, 0.5, 0.5, 1.0, 1.4])
+    return Options(
+        clients=dice.choice([2, 3, 3, 3, 4, 5]),
+        operations=dice.randint(4, 8),
+        keys=dice.choice([1, 2, 3, 4]),
+        pause=dice.choice([0.1, 1.0, 4.0, 10.0]),
+        poll_interval=dice.choice([0.5, 1.0, 1.0, 2.0]),
+        versioning=versioning,
+        resolution=dice.choice([1.0, 1.0, 0.001]),
+        page=dice.choice([2, 5, 1000, 1000]),
+        faults=Faults(
+            refused=sometimes(0.15),
+            lost=sometimes(0.15),
+            ghost=sometimes(0.15),
+            ghost_delay=dice.choice([1.0, 8.0, 25.0]),
+            slow=sometimes(0.2),
+            slowness=dice.choice([1.0, 2.5, 8.0]),
+            hang=sometimes(0.02),
+            late=dice.choice([0.0, 1.0, 1.0]) * (0.98 * WINDOW - 2 * skew) * dice.random() ** 0.3,
+            lateness=dice.choice([0.1, 0.5, 0.9]),
+            skew=skew,
+            crawl=dice.choice([0.0, 0.0, 0.1]),
+            conflict=0.0 if versioning else sometimes(0.1),
+        ),
+        stall=dice.choice([0.0, 0.0, 0.002, 0.01]),
+        longest_stall=dice.choice([3.0, 10.0, 60.0]),
+        kill=sometimes(0.6),
+        offline=sometimes(0.1),
+    )

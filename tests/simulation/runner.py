@@ -1,0 +1,133 @@
+"""Many histories, over several processes; and what is printed of one that went wrong."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import multiprocessing
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from . import breaks
+from .history import Violation
+from .histories import Result, run_history
+from .options import Options, draw
+
+PROCESSES = 2
+CHUNK = 20
+
+
+@dataclass
+class Totals:
+    """What many histories came to."""
+
+    histories: int = 0
+    acknowledged: int = 0
+    events: int = 0
+    virtual_seconds: float = 0.0
+    wrong: list[tuple[int, list[Violation]]] = field(default_factory=list)
+
+    def add(self, other: Totals) -> None:
+        self.histories += other.histories
+        self.acknowledged += other.acknowledged
+        self.events += other.events
+        self.virtual_seconds += other.virtual_seconds
+        self.wrong += other.wrong
+
+    def __str__(self) -> str:
+        kinds = Counter(promise for _, violations in self.wrong for promise in {one.promise for one in violations})
+        return (
+            f"{self.histories} histories, {self.acknowledged} acknowledged writes, {self.events} events, "
+            f"{self.virtual_seconds / 3600:.1f} virtual hours; {len(self.wrong)} histories with violations "
+            f"{dict(kinds)} seeds {[seed for seed, _ in self.wrong[:20]]}"
+        )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Killed clients close nothing, and all of them log what the faults do to them."""
+    level = logging.getLogger("mps3").level
+    logging.getLogger("mps3").setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            yield
+    finally:
+        logging.getLogger("mps3").setLevel(level)
+
+
+def one(seed: int, *, versioning: bool = True, broken: str | None = None) -> Result:
+    """One history, perhaps with the client broken on purpose."""
+    damage: AbstractContextManager[Any] = nullcontext() if broken is None else breaks.BREAKS[broken].damage()
+    with quiet(), damage:
+        return run_history(seed, _options(seed, versioning=versioning, broken=broken))
+
+
+def _options(seed: int, *, versioning: bool, broken: str | None) -> Options:
+    options = draw(seed, versioning=versioning)
+    return options if broken is None else replace(options, **breaks.BREAKS[broken].options)
+
+
+def some(seeds: Sequence[int], *, versioning: bool = True, broken: str | None = None) -> Totals:
+    """Histories one after the other, in this process."""
+    totals = Totals()
+    for seed in seeds:
+        result = one(seed, versioning=versioning, broken=broken)
+        totals.histories += 1
+        totals.acknowledged += result.acknowledged
+        totals.events += len(result.trace)
+        totals.virtual_seconds += result.time
+        if result.violations:
+            totals.wrong.append((seed, result.violations))
+            if broken is not None:
+                break
+    return totals
+
+
+def many(
+    first: int,
+    number: int,
+    *,
+    versioning: bool = True,
+    processes: int = PROCESSES,
+    progress: Callable[[Totals], None] = lambda totals: None,
+) -> Totals:
+    """The histories of ``number`` seeds, beginning with ``first``."""
+    totals = Totals()
+    chunks = [range(start, min(start + CHUNK, first + number)) for start in range(first, first + number, CHUNK)]
+    # Not forked: a child of a process with threads may hang, and a fresh one proves that seeds are all there is.
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context) as pool:
+        for some_totals in pool.map(partial(some, versioning=versioning), chunks):
+            totals.add(some_totals)
+            progress(totals)
+    totals.wrong.sort(key=lambda wrong: wrong[0])
+    return totals
+
+
+def find_first_violation(broken: str, most: int = 500, first: int = 0) -> tuple[int, list[Violation]] | None:
+    """How many histories it takes to notice that the client is broken in this way, and what was noticed."""
+    totals = some(range(first, first + most), versioning=breaks.BREAKS[broken].versioning, broken=broken)
+    return (totals.histories, totals.wrong[0][1]) if totals.wrong else None
+
+
+def report(result: Result, *, idle: bool = False) -> str:
+    """A history in readable form: its options, all that happened, the manifests, what was wrong.
+
+    Args:
+        result: Of the history.
+        idle: Whether to show polls that found nothing new.
+    """
+    lines = [f"seed {result.seed}: {result.options}", ""]
+    for time, client, operation, key, outcome in result.trace:
+        if idle or not outcome.endswith("unchanged"):
+            lines.append(f"{time:9.3f} {client:8} {operation:12} {key} {outcome}")
+    lines += ["", "manifest versions, oldest first:", *(f"  {line}" for line in result.manifests), ""]
+    lines += ["VIOLATIONS" if result.violations else "no violations", *(f"  {one}" for one in result.violations)]
+    lines += [f"replay with: python -m tests.simulation {result.seed}"] if result.violations else []
+    return "\n".join(lines)

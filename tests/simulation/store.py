@@ -1,0 +1,402 @@
+"""A store of objects that does all that a store may do to its clients, decided by one random generator.
+
+Its nodes' clocks differ, versions become visible late, requests fail before or after they took effect or
+long before they do, answers are lost. One :class:`SimStore` is the world; each client gets a
+:class:`SimStorage` of its own, which is the ``Storage`` that the library sees.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+import random
+from asyncio import get_running_loop
+from bisect import insort
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mps3.errors import ConflictError, CorruptionError, UnavailableError
+from mps3.storage import (
+    ABSENT,
+    UNCHANGED,
+    Absence,
+    Capabilities,
+    Entry,
+    Object,
+    Page,
+    Stored,
+    Version,
+    VersionPage,
+)
+
+from .loop import PROCESS
+
+EPOCH = 1_700_000_000.0
+"""What the store's clocks show at virtual time 0."""
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Chances per request, and how bad things get. All of them 0: a store that is only a little slow.
+
+    Attributes:
+        refused: Fails and has no effect (throttled, or never connected).
+        lost: Takes effect, but the answer is lost.
+        ghost: Fails at once, and a ``put`` takes effect later, up to ``ghost_delay`` seconds.
+        slow: Takes up to ``slowness`` seconds to reach the store.
+        hang: Neither fails nor answers for up to ``hanging`` seconds; then fails.
+        late: A version is visible up to so many seconds after its stamp (its ``put`` is answered later still).
+        lateness: How often it is visible late at all.
+        skew: The clocks of the store's nodes are at most so many seconds off.
+        crawl: A ``put`` is stamped, then takes up to ``crawling`` seconds: beyond the window, which its writer notices.
+        conflict: A conditional ``put`` is refused though the condition holds.
+    """
+
+    refused: float = 0.0
+    lost: float = 0.0
+    ghost: float = 0.0
+    ghost_delay: float = 30.0
+    slow: float = 0.0
+    slowness: float = 4.0
+    hang: float = 0.0
+    hanging: float = 25.0
+    late: float = 0.0
+    lateness: float = 0.5
+    skew: float = 0.0
+    crawl: float = 0.0
+    crawling: float = 12.0
+    conflict: float = 0.0
+
+    def none(self) -> Faults:
+        """The same store with nothing failing any more; its clocks remain what they are."""
+        return replace(self, refused=0, lost=0, ghost=0, slow=0, hang=0, crawl=0, conflict=0)
+
+
+@dataclass(order=True)
+class Kept:
+    """One version. Ordered by stamp, as the store orders them."""
+
+    stamp: float
+    number: int
+    name: str = field(compare=False)
+    etag: str = field(compare=False)
+    body: bytes | None = field(compare=False)  # None: a delete marker
+    visible: float = field(compare=False)
+    by: str = field(compare=False)
+
+
+@dataclass
+class SimStore:
+    """The objects, the nodes with their clocks, the faults, and the trace of all that happened.
+
+    Attributes:
+        versioning: Whether old versions stay.
+        resolution: Of the time stamps shown, in seconds; they are rounded down.
+        page: The most versions in one page of a listing.
+        trace: ``(time, client, operation, key, outcome)`` in order.
+    """
+
+    random: random.Random
+    faults: Faults = field(default_factory=Faults)
+    versioning: bool = True
+    resolution: float = 1.0
+    page: int = 1000
+    offset: float = 0.0
+    objects: dict[tuple[str, str], list[Kept]] = field(default_factory=dict)
+    trace: list[tuple[float, str, str, str, str]] = field(default_factory=list)
+    busy_until: float = 0.0  # when the last request is over that a fault prolonged
+    _count: int = 0
+
+    def __post_init__(self) -> None:
+        skew = self.faults.skew
+        self.clocks = [0.0, 0.0, skew, -skew]
+
+    def note(self, client: str, operation: str, key: str = "", outcome: str = "") -> None:
+        self.trace.append((get_running_loop().time(), client, operation, key, outcome))
+
+    def shown(self, kept: Kept) -> float:
+        return math.floor((EPOCH + self.offset + kept.stamp) / self.resolution) * self.resolution
+
+    def newest(self, bucket: str, key: str, now: float) -> Kept | None:
+        for kept in reversed(self.objects.get((bucket, key), ())):
+            if kept.visible <= now:
+                return kept
+        return None
+
+    def find(self, bucket: str, key: str, version: str) -> Kept | None:
+        for kept in self.objects.get((bucket, key), ()):
+            if kept.name == version:
+                return kept
+        return None
+
+    def add(self, by: str, bucket: str, key: str, body: bytes | None) -> Kept:
+        """Stamp a version; it may become visible later."""
+        now = get_running_loop().time()
+        late = 0.0
+        if self.versioning and self.faults.late and self.random.random() < self.faults.lateness:
+            late = self.random.random() ** 2 * self.faults.late
+        if self.versioning and self.faults.crawl and self.random.random() < self.faults.crawl:
+            late = self.random.random() * self.faults.crawling
+            self.busy_until = max(self.busy_until, now + late)
+        self._count += 1
+        kept = Kept(
+            stamp=now + self.random.choice(self.clocks),
+            number=self._count,
+            name=f"{self.random.getrandbits(16):04x}v{self._count}",
+            etag='"' + hashlib.md5(body or b"", usedforsecurity=False).hexdigest() + '"',
+            body=body,
+            visible=now + late,
+            by=by,
+        )
+        if self.versioning:
+            insort(self.objects.setdefault((bucket, key), []), kept)
+        elif body is None:
+            self.objects.pop((bucket, key), None)
+        else:
+            self.objects[bucket, key] = [kept]
+        return kept
+
+    def body(self, bucket: str, key: str, version: str) -> bytes | None:
+        """What a manifest means by this version of this key, however late it is visible."""
+        kept = self.find(bucket, key, version) if self.versioning else None
+        if kept is None:
+            kept = next(iter(self.objects.get((bucket, f"{key}@{version}"), ())), None)
+        return None if kept is None else kept.body
+
+
+@dataclass
+class _Sent:
+    """A write on its way: what the store did with it, once it did."""
+
+    arrived: asyncio.Future[None]
+    done: Kept | None = None
+    conflict: bool = False
+
+
+class SimStorage:
+    """One client's way to the store.
+
+    Args:
+        store: The store.
+        client: Its name in the trace.
+        dice: Decides about latencies and faults of this client's requests.
+
+    Attributes:
+        offline_until: Before that time no request gets through.
+        before_each: Called before each request.
+    """
+
+    def __init__(self, store: SimStore, client: str, dice: random.Random) -> None:
+        self._store = store
+        self._client = client
+        self._dice = dice
+        self.offline_until = 0.0
+        self.before_each: Callable[[], None] = lambda: None
+
+    async def open(self) -> None:
+        self._store.note(self._client, "open")
+
+    async def aclose(self) -> None:
+        process = PROCESS.get()
+        if process is None or not process.dead:
+            self._store.note(self._client, "close")
+
+    async def capabilities(self, bucket: str) -> Capabilities:
+        await self._ask("CAPABILITIES", bucket, "")
+        await self._answer("CAPABILITIES", bucket, "")
+        return Capabilities(versioning="enabled" if self._store.versioning else "off")
+
+    async def get(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        version: str | None = None,
+        if_none_match: str | None = None,
+        limit: int | None = None,
+    ) -> Object | Absence:
+        await self._ask("GET", bucket, key)
+        store, now = self._store, self._now()
+        kept = store.newest(bucket, key, now)
+        if version is not None:
+            kept = store.find(bucket, key, version)
+            kept = kept if kept is not None and kept.visible <= now else None
+        if kept is None or kept.body is None:
+            store.note(self._client, "GET", key, f"{version or 'head'} absent")
+            await self._answer("GET", bucket, key)
+            return ABSENT
+        unchanged = kept.etag == if_none_match
+        store.note(self._client, "GET", key, f"{version or 'head ' + kept.name}{' unchanged' if unchanged else ''}")
+        await self._answer("GET", bucket, key)
+        if unchanged:
+            return UNCHANGED
+        if limit is not None and len(kept.body) > limit:
+            raise CorruptionError(f"larger than {limit}", bucket=bucket, key=key, operation="GetObject")
+        return Object(kept.body, kept.name if store.versioning else None, kept.etag)
+
+    async def put(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        *,
+        sha256: bytes | None = None,
+        if_match: str | None = None,
+        if_none_match: bool = False,
+    ) -> Stored:
+        if sha256 is not None:
+            assert hashlib.sha256(body).digest() == sha256, f"wrong digest for {key}"
+        conditional = if_none_match or if_match is not None
+        sent = _Sent(get_running_loop().create_future())
+        body = bytes(body)
+
+        def arrive() -> None:
+            if conditional:
+                current = self._store.newest(bucket, key, self._now())
+                etag = None if current is None or current.body is None else current.etag
+                spurious = self._dice.random() < self._store.faults.conflict
+                if spurious or (etag is not None if if_none_match else etag != if_match):
+                    self._store.note(self._client, "PUT", key, "conflict" + " (spurious)" * spurious)
+                    sent.conflict = True
+                    return
+            sent.done = kept = self._store.add(self._client, bucket, key, body)
+            late = f" visible {kept.visible:.3f}" if kept.visible > self._now() else ""
+            self._store.note(self._client, "PUT", key, f"{kept.name} stamp {kept.stamp:.3f}{late}")
+
+        await self._write("PUT", bucket, key, arrive, sent)
+        if sent.conflict:
+            raise ConflictError("the condition does not hold", bucket=bucket, key=key, operation="PutObject")
+        assert sent.done is not None
+        return Stored(sent.done.name if self._store.versioning else None, sent.done.etag)
+
+    async def delete(self, bucket: str, key: str, *, version: str | None = None) -> None:
+        sent = _Sent(get_running_loop().create_future())
+
+        def arrive() -> None:
+            self._store.note(self._client, "DELETE", key, version or "")
+            if version is None:
+                sent.done = self._store.add(self._client, bucket, key, None)
+            elif (kept := self._store.find(bucket, key, version)) is not None:
+                self._store.objects[bucket, key].remove(kept)
+
+        await self._write("DELETE", bucket, key, arrive, sent)
+
+    async def versions(
+        self, bucket: str, key: str, *, start: str | None = None, limit: int | None = None
+    ) -> VersionPage:
+        await self._ask("VERSIONS", bucket, key)
+        store, now = self._store, self._now()
+        listed = [kept for kept in reversed(store.objects.get((bucket, key), ())) if kept.visible <= now]
+        current = {id(listed[0])} if listed else set()
+        if start is not None:
+            stamp, number = start.split("/")
+            listed = [kept for kept in listed if (kept.stamp, kept.number) < (float(stamp), int(number))]
+        most = min(store.page, limit or store.page)
+        page, more = listed[:most], len(listed) > most
+        if not store.versioning:
+            page = [kept for kept in page if id(kept) in current]
+        store.note(self._client, "VERSIONS", key, " ".join(kept.name for kept in page) + (" ..." if more else ""))
+        await self._answer("VERSIONS", bucket, key)
+        return VersionPage(
+            tuple(
+                Version(
+                    version=kept.name if store.versioning else "null",
+                    modified=store.shown(kept),
+                    etag=None if kept.body is None else kept.etag,
+                    size=len(kept.body or b""),
+                    deleted=kept.body is None,
+                )
+                for kept in page
+            ),
+            f"{page[-1].stamp!r}/{page[-1].number}" if more else None,
+        )
+
+    async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
+        await self._ask("LIST", bucket, prefix)
+        store, now = self._store, self._now()
+        entries = []
+        for its_bucket, key in sorted(store.objects):
+            if its_bucket == bucket and key.startswith(prefix) and (start is None or key > start):
+                kept = store.newest(bucket, key, now)
+                if kept is not None and kept.body is not None:
+                    entries.append(Entry(key, store.shown(kept), len(kept.body)))
+        page, more = entries[: store.page], len(entries) > store.page
+        store.note(self._client, "LIST", prefix, f"{len(page)} keys")
+        await self._answer("LIST", bucket, prefix)
+        return Page(tuple(page), page[-1].key if more else None)
+
+    # How a request fares.
+
+    def _now(self) -> float:
+        return get_running_loop().time()
+
+    def _latency(self) -> float:
+        faults, dice = self._store.faults, self._dice
+        if faults.slow and dice.random() < faults.slow:
+            return self._prolonged(dice.random() * faults.slowness)
+        return 0.005 + dice.random() * 0.045
+
+    def _prolonged(self, seconds: float) -> float:
+        self._store.busy_until = max(self._store.busy_until, self._now() + seconds)
+        return seconds
+
+    def _failure(self, operation: str, bucket: str, key: str, why: str) -> UnavailableError:
+        self._store.note(self._client, operation, key, f"FAILED: {why}")
+        return UnavailableError(f"{operation} failed: {why}", bucket=bucket, key=key, operation=operation)
+
+    async def _refusals(self, operation: str, bucket: str, key: str) -> None:
+        """Failures that never reach the store."""
+        process = PROCESS.get()
+        if process is not None and process.dead:
+            raise asyncio.CancelledError
+        self.before_each()
+        faults, dice = self._store.faults, self._dice
+        if self._now() < self.offline_until:
+            await asyncio.sleep(dice.random() * 3)
+            raise self._failure(operation, bucket, key, "offline")
+        if faults.refused and dice.random() < faults.refused:
+            await asyncio.sleep(self._latency())
+            raise self._failure(operation, bucket, key, "refused")
+        if faults.hang and dice.random() < faults.hang:
+            await asyncio.sleep(self._prolonged(dice.random() * faults.hanging))
+            raise self._failure(operation, bucket, key, "timed out")
+
+    async def _ask(self, operation: str, bucket: str, key: str) -> None:
+        await self._refusals(operation, bucket, key)
+        await asyncio.sleep(self._latency())
+
+    async def _answer(self, operation: str, bucket: str, key: str) -> None:
+        faults, dice = self._store.faults, self._dice
+        if dice.random() < 0.5:  # else the store answers at once, and so does the network
+            await asyncio.sleep(self._latency())
+        if faults.lost and dice.random() < faults.lost:
+            raise self._failure(operation, bucket, key, "answer lost")
+
+    async def _write(self, operation: str, bucket: str, key: str, arrive: Any, sent: _Sent) -> None:
+        """Send a write. Once sent it takes effect, whatever becomes of the caller meanwhile."""
+        await self._refusals(operation, bucket, key)
+        loop, faults, dice = get_running_loop(), self._store.faults, self._dice
+        ghost = faults.ghost and dice.random() < faults.ghost
+        delay = self._prolonged(dice.random() * faults.ghost_delay) if ghost else self._latency()
+        outlives = dice.random() < 0.7
+
+        def carry_out() -> None:
+            arrive()
+            if not sent.arrived.done():
+                sent.arrived.set_result(None)
+
+        request = loop.call_later(delay, carry_out)
+        try:
+            if ghost:
+                await asyncio.sleep(min(delay, self._latency()))
+                raise self._failure(operation, bucket, key, f"connection lost, arrives {delay:.1f} s after it was sent")
+            await sent.arrived
+            if sent.done is not None and sent.done.visible > self._now():
+                await asyncio.sleep(sent.done.visible - self._now())
+        except asyncio.CancelledError:
+            if not outlives:
+                request.cancel()
+            raise
+        await self._answer(operation, bucket, key)
