@@ -22,6 +22,7 @@ from .outbox import Pending
 from .storage import Storage
 from .storage.local import LocalStorage
 from .storage.memory import memory_storage
+from .storage.s3 import S3Storage
 from .subscription import Subscription
 from .types import DELETE, JSON, Auth, Delete, JournalKind, Ref, Status
 from .url import Location, parse
@@ -45,7 +46,7 @@ class MPS3:
 
     Args:
         default_bucket: The bucket of keys and manifests that name none.
-        default_manifest: The key of the manifest that groups the keys, or a :class:`Ref` to one in
+        default_manifest: The key of the manifest that groups the keys, or a `Ref` to one in
             another bucket. It is created by the first write.
         s3_config: Keyword arguments for the S3 client, as aiobotocore's ``create_client("s3")`` takes
             them: ``endpoint_url``, ``region_name``, ``aws_access_key_id`` and so on. Without it
@@ -105,7 +106,7 @@ class MPS3:
             url: ``s3://bucket/manifest.json?endpoint_url=…&region_name=…``, ``file:///some/dir`` for a
                 directory of this machine, or ``memory:`` for a store that lives as long as the clients
                 of this process that use it.
-            **options: Further arguments of :class:`MPS3`.
+            **options: Further arguments of `MPS3`.
 
         Raises:
             ConfigurationError: The URL is not one of these.
@@ -149,7 +150,7 @@ class MPS3:
         """Send what is pending, then stop everything.
 
         It waits for pending writes up to 30 seconds, and while the store does not answer up to 3. What
-        is still pending then fails with a :class:`ClosedError`, and is logged if nobody awaits it.
+        is still pending then fails with a `ClosedError`, and is logged if nobody awaits it.
         """
         if self._state != "open":
             return
@@ -206,8 +207,8 @@ class MPS3:
         """Set a key. It shows here at once; await the result to know that it is durable.
 
         Args:
-            key: The key, or a :class:`Ref` to one in another bucket.
-            value: Any JSON value; ``None`` is one. :data:`DELETE` deletes the key.
+            key: The key, or a `Ref` to one in another bucket.
+            value: Any JSON value; ``None`` is one. `DELETE` deletes the key.
             bucket: The key's bucket; the default bucket if ``None``.
             manifests: The manifests that are to name the new value; the default manifest if ``None``.
 
@@ -231,7 +232,7 @@ class MPS3:
         """Set many keys as one: whoever sees one of the new values sees all.
 
         Args:
-            values: Keys and their values, as for :meth:`put`.
+            values: Keys and their values, as for `put`.
             bucket: The bucket of keys that name none; the default bucket if ``None``.
             manifests: The manifests that are to name the new values. Within each they appear together.
 
@@ -251,7 +252,7 @@ class MPS3:
         """Delete a key: it is absent afterwards, which is not the same as ``None``.
 
         Args:
-            key: The key, or a :class:`Ref` to one in another bucket.
+            key: The key, or a `Ref` to one in another bucket.
             bucket: The key's bucket; the default bucket if ``None``.
             manifests: The manifests that are not to name it any more; the default manifest if ``None``.
 
@@ -319,7 +320,7 @@ class MPS3:
         While the store cannot be reached, what is known is returned, if it is.
 
         Args:
-            key: The key, or a :class:`Ref` to one in another bucket.
+            key: The key, or a `Ref` to one in another bucket.
             default: What to return if there is no such key.
             bucket: The key's bucket; the default bucket if ``None``.
             manifest: The manifest that names it; the default manifest if ``None``.
@@ -363,7 +364,7 @@ class MPS3:
         """The value of a key now, and the newest one after each change, whoever makes it.
 
         Args:
-            key: The key, or a :class:`Ref` to one in another bucket.
+            key: The key, or a `Ref` to one in another bucket.
             default: What stands for the value while there is no such key.
             bucket: The key's bucket; the default bucket if ``None``.
             manifest: The manifest that names it; the default manifest if ``None``.
@@ -452,6 +453,7 @@ class MPS3:
         else:
             if not self._online and self._last_contact is not None:
                 _log.info("%s has contact with the store again", self._default)
+                self._contents.reached()
             self._online = True
             self._last_contact = self._world.now()
         self._last_error = error
@@ -467,9 +469,6 @@ def storage_of(location: Location, world: World) -> Storage:
 
 
 def _s3(s3_config: Mapping[str, Any] | None, world: World, auth: Auth | None, *, checksums: bool) -> Storage:
-    # Importing the SDK takes a while, which a client of another store need not wait for.
-    from .storage.s3 import S3Storage  # noqa: PLC0415
-
     return S3Storage(s3_config, world=world, auth=auth, checksums=checksums)
 
 

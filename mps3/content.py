@@ -24,7 +24,7 @@ CACHE: Final = 64 * 2**20
 LARGE: Final = 2**20
 """Hashing more bytes than this would hold up the event loop; a thread does it."""
 FIRST_WAIT: Final = 0.2
-LONGEST_WAIT: Final = 30.0
+LONGEST_WAIT: Final = 10.0
 
 _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 T = TypeVar("T")
@@ -176,6 +176,7 @@ class Contents:
         self._checksums = checksums
         self._contact = contact
         self._cache = Cache()
+        self._reached = asyncio.Event()
         self._puts = asyncio.Semaphore(CONCURRENCY)
         self._gets = asyncio.Semaphore(CONCURRENCY)
         self._versioned: dict[str, bool] = {}
@@ -221,12 +222,24 @@ class Contents:
                 except UnavailableError as error:
                     attempt += 1
                     self._contact(error)
-                    await asyncio.sleep(self._world.backoff(attempt, first=FIRST_WAIT, most=LONGEST_WAIT))
+                    await self._pause(self._world.backoff(attempt, first=FIRST_WAIT, most=LONGEST_WAIT))
                 else:
                     self._contact(None)
                     return
         finally:
             content.storing = None
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._reached.wait()
+        except TimeoutError:
+            pass
+
+    def reached(self) -> None:
+        """The store answers again: what waited for another try need not wait longer."""
+        self._reached.set()
+        self._reached = asyncio.Event()
 
     async def _put(self, content: Content) -> None:
         if self._checksums and content.digest is None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Final, TypeVar
@@ -14,7 +13,7 @@ import orjson
 from .document import LIMIT
 from .errors import AccessError, ConfigurationError, MPS3Error
 from .journal.choose import choose_journal
-from .journal.conditions import SUFFIX, lacking_conditions
+from .journal.conditions import SUFFIX, lacking_conditions, to_the_end
 from .storage import Storage, Stored
 from .types import JournalKind
 from .world import World
@@ -154,23 +153,12 @@ async def _writing(found: Diagnosis, storage: Storage, bucket: str, manifest: st
             found.findings.append(Finding("removing", None, f"s3://{bucket}/{key} is left behind: {error}"))
         return took, wall, stored
 
-    took, wall, stored = await _to_the_end(trial())
+    took, wall, stored = await to_the_end(trial())
     if stored.modified is not None:
         found.findings.append(Finding("clocks", None, _clocks(stored.modified, wall, took)))
     if stored.version is None and (await storage.capabilities(bucket)).versioning == "enabled":
         raise ConfigurationError("the store says that versioning is enabled, but a PUT made no version")
     return True, f"{took * 1000:.0f} ms"
-
-
-async def _to_the_end(trial: Coroutine[Any, Any, T]) -> T:
-    """Let a trial remove what it made, also when nobody waits for it any more."""
-    task = asyncio.ensure_future(trial)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task], timeout=PATIENCE)
-        task.cancel()
-        raise
 
 
 def _clocks(theirs: float, before: float, took: float) -> str:
@@ -184,7 +172,7 @@ def _clocks(theirs: float, before: float, took: float) -> str:
 
 
 async def _conditions(storage: Storage, bucket: str, manifest: str, world: World) -> tuple[bool, str]:
-    lacking = await _to_the_end(lacking_conditions(storage, bucket, manifest, world))
+    lacking = await lacking_conditions(storage, bucket, manifest, world)
     return lacking is None, lacking or "the store enforces them"
 
 

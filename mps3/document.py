@@ -379,14 +379,14 @@ def _sha256(raw: object, where: str) -> str:
 def _time(raw: object, where: str) -> float:
     try:
         moment = datetime.fromisoformat(_text(raw, where))
-        if moment.tzinfo is None:
-            raise _Malformed(f"{where} has no time zone")
         seconds = moment.timestamp()
-        if not 0 <= seconds <= LATEST:
-            raise _Malformed(f"{where} is not a time that could be written again")
-        return seconds
     except (ValueError, OverflowError):
         raise _Malformed(f"{where} is not a time") from None
+    if moment.tzinfo is None:
+        raise _Malformed(f"{where} has no time zone")
+    if not 0 <= whole_milliseconds(seconds) < (LATEST + 1) * 1000:
+        raise _Malformed(f"{where} is not a time that could be written again")
+    return seconds
 
 
 def whole_milliseconds(seconds: float) -> int:

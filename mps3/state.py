@@ -32,12 +32,12 @@ def encode_run(files: Files) -> bytes:
 
 
 def decode_run(body: bytes) -> dict[str, File | None]:
-    """Read what :func:`encode_run` wrote.
+    """Read what `encode_run` wrote.
 
     Raises:
         ValueError: It is not that.
     """
-    return parse_files(body.split(b"\n"))
+    return parse_files(body.split(b"\n") if body else [])
 
 
 def look_up(name: str, files: Files, runs: tuple[Run, ...]) -> File | None:

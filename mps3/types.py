@@ -13,7 +13,7 @@ JSON: TypeAlias = Union[bool, int, float, str, Sequence["JSON"], Mapping[str, "J
 
 
 class Delete(Enum):
-    """The type of :data:`DELETE`."""
+    """The type of `DELETE`."""
 
     DELETE = "DELETE"
 

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 class World:
     """Time, chance and names.
 
-    Sleeping and timeouts are the event loop's, whose clock :meth:`monotonic` reads.
+    Sleeping and timeouts are the event loop's, whose clock `monotonic` reads.
 
     Args:
         random: The source of jitter and names. The system's own by default: unlike a seeded one it

@@ -325,14 +325,22 @@ async def test_what_the_storage_says_of_its_vendor(server, bucket):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
 async def test_ctrl_c_is_quiet(tmp_path):
-    silent = await asyncio.start_server(lambda *_: asyncio.sleep(60), "127.0.0.1", 0)
+    reached = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.set()
+        await reader.read()  # until it hangs up
+        writer.close()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     port = silent.sockets[0].getsockname()[1]
     url = f"s3://bucket/m?endpoint_url=http://127.0.0.1:{port}&aws_access_key_id=a&aws_secret_access_key={SECRET}"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "mps3", "doctor", url, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    await asyncio.sleep(3)
+    await asyncio.wait_for(reached.wait(), 30)
     process.send_signal(signal.SIGINT)
     out, err = await asyncio.wait_for(process.communicate(), 20)
     silent.close()
+    await asyncio.sleep(0.1)
     assert (process.returncode, out, err) == (130, b"", b"")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     Start = Callable[..., Awaitable["Program"]]
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the examples are not beside the tests")
 
@@ -78,7 +79,8 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     yield start
     for program in programs:
         if program.process.returncode is None:
-            program.process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                program.process.kill()
             await program.process.communicate()
 
 
@@ -210,7 +212,7 @@ async def test_chat_ends_at_once_when_interrupted(start: Start, tmp_path: Path) 
     ann.interrupt()
     async with asyncio.timeout(PATIENCE):  # its input stays open
         assert await ann.process.wait() in (0, 130)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
     assert (await ann.process.stderr.read()).decode() == ""
     await bob.prints("* ann left")
     assert await bob.ends() == 0

@@ -47,7 +47,7 @@ class Journal(Protocol):
         """Look for what others committed: one conditional GET when there is nothing new.
 
         Returns:
-            Whether :attr:`view` is another now.
+            Whether `view` is another now.
 
         Raises:
             CorruptionError: The manifest is not one.
@@ -56,7 +56,7 @@ class Journal(Protocol):
         ...
 
     async def append(self, attempt: Attempt) -> None:
-        """Try to commit. When it returns, the commit is acknowledged and part of :attr:`view`.
+        """Try to commit. When it returns, the commit is acknowledged and part of `view`.
 
         Raises:
             UnavailableError: Not known to be committed; call again with the same attempt.

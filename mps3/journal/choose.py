@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Literal
 
 from ..document import LIMIT, Kind, decode
@@ -30,7 +29,10 @@ async def choose_journal(storage: Storage, bucket: str, key: str, kind: JournalK
         ConfigurationError: The bucket permits neither, or not the one that was asked for.
         MPS3Error: The manifest cannot be read.
     """
-    chosen: Kind = await _follow(storage, bucket, key) or await _by_bucket(storage, bucket, key, kind, world)
+    trusted = False
+    chosen = await _follow(storage, bucket, key)
+    if chosen is None:
+        chosen, trusted = await _by_bucket(storage, bucket, key, kind, world)
     if kind not in ("auto", chosen):
         raise ConfigurationError(
             f'the manifest s3://{bucket}/{key} is written with the {chosen} journal: open it with journal="{chosen}" '
@@ -41,7 +43,7 @@ async def choose_journal(storage: Storage, bucket: str, key: str, kind: JournalK
     if chosen == "merge":
         await _require_versioning(storage, bucket)
         return MergeJournal(storage, bucket, key, world)
-    return ConditionalJournal(storage, bucket, key, world)
+    return ConditionalJournal(storage, bucket, key, world, trusted=trusted)
 
 
 async def _follow(storage: Storage, bucket: str, key: str) -> Kind | None:
@@ -51,18 +53,18 @@ async def _follow(storage: Storage, bucket: str, key: str) -> Kind | None:
     return decode(found.body, bucket=bucket, key=key, version=found.version or found.etag).journal
 
 
-async def _by_bucket(storage: Storage, bucket: str, key: str, kind: JournalKind, world: World) -> Kind:
+async def _by_bucket(storage: Storage, bucket: str, key: str, kind: JournalKind, world: World) -> tuple[Kind, bool]:
     versioning = (await storage.capabilities(bucket)).versioning
     if kind == "merge" or (kind == "auto" and versioning == "enabled"):
-        return "merge"
+        return "merge", False
     if kind == "auto" and versioning == "suspended":
         raise _unversioned(bucket, versioning)
-    lacking = None
-    # Someone who may only read finds out nothing, and need not: the first commit asks again.
-    with contextlib.suppress(AccessError):
+    try:
         lacking = await lacking_conditions(storage, bucket, key, world)
+    except AccessError:
+        return "conditional", False  # who may only read finds out nothing, and need not: the first commit asks again
     if lacking is None:
-        return "conditional"
+        return "conditional", True
     if kind == "conditional":
         raise ConfigurationError(
             f"the conditional journal needs conditional writes, and the store of bucket {bucket} does not enforce "

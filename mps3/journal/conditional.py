@@ -33,12 +33,15 @@ class ConditionalJournal:
         bucket: Its bucket.
         key: Its key.
         world: Time, chance and names.
+        trusted: Whether the store was seen to enforce conditions.
         window: Seconds that the log reaches back at least; what a new manifest is created with.
     """
 
     kind: Final = "conditional"
 
-    def __init__(self, storage: Storage, bucket: str, key: str, world: World, *, window: float = WINDOW) -> None:
+    def __init__(
+        self, storage: Storage, bucket: str, key: str, world: World, *, trusted: bool = False, window: float = WINDOW
+    ) -> None:
         self._storage = storage
         self._bucket = bucket
         self._key = key
@@ -49,7 +52,7 @@ class ConditionalJournal:
         self._view = EMPTY
         self._etag: str | None = None
         self._modified = -math.inf
-        self._trusted = False
+        self._trusted = trusted
 
     @property
     def session(self) -> str:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
 
 from ..errors import ConfigurationError, ConflictError, MPS3Error
 from ..storage import Storage, Stored
 from ..world import World
 
 SUFFIX: Final = ".probe/"
+PATIENCE: Final = 5.0
+"""Seconds that an interrupted trial has to clean up."""
+
+T = TypeVar("T")
+
 _NOBODYS: Final = '"00000000000000000000000000000000"'
 
 
@@ -30,13 +36,26 @@ async def lacking_conditions(storage: Storage, bucket: str, manifest: str, world
         AccessError: It may not be tried.
         UnavailableError: The store does not answer.
     """
-    key = f"{manifest}{SUFFIX}{world.name()}"
+    return await to_the_end(_try(storage, bucket, f"{manifest}{SUFFIX}{world.name()}"))
+
+
+async def to_the_end(trial: Coroutine[Any, Any, T]) -> T:
+    """Let a trial remove what it made, also when nobody waits for it any more."""
+    task = asyncio.ensure_future(trial)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=PATIENCE)
+        task.cancel()
+        raise
+
+
+async def _try(storage: Storage, bucket: str, key: str) -> str | None:
     made: list[Stored] = []
     try:
         return await _lacking(storage, bucket, key, made)
     finally:
-        # Nothing is left behind, also when this is cancelled in the middle.
-        await asyncio.shield(_remove(storage, bucket, key, made))
+        await _remove(storage, bucket, key, made)
 
 
 async def _lacking(storage: Storage, bucket: str, key: str, made: list[Stored]) -> str | None:

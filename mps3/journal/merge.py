@@ -87,6 +87,8 @@ class MergeJournal:
             await self._look()
             if self._is_head(attempt):
                 return
+        if self._view.head is None:
+            await self.resolve()  # not over one that somebody created meanwhile, with the other journal perhaps
         document = await self._compose(attempt)
         body = encode(document, bucket=self._bucket, key=self._key)
         attempt.doubtful = True

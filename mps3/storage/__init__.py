@@ -1,7 +1,7 @@
 """A bucket, as the rest of the library sees it: five calls and a statement of what it can do.
 
-Implement :class:`Storage` to keep data somewhere else. A storage raises only errors of
-:mod:`mps3.errors`, with the bucket, the key, the operation and the cause in them:
+Implement `Storage` to keep data somewhere else. A storage raises only errors of
+`mps3.errors`, with the bucket, the key, the operation and the cause in them:
 ``ConfigurationError`` for a bucket that does not exist, ``AccessError`` for a refusal,
 ``UnavailableError`` for whatever may work later (after a ``put``: whether or not it took effect).
 """
@@ -134,7 +134,7 @@ class Capabilities:
 
 
 class Storage(Protocol):
-    """Objects in buckets. All methods but :meth:`open` and :meth:`aclose` are called between the two.
+    """Objects in buckets. All methods but `open` and `aclose` are called between the two.
 
     Every call may be cancelled at any time, and many are under way at once.
     """
@@ -143,7 +143,7 @@ class Storage(Protocol):
         """Acquire what is needed. Each client that uses it calls this once, before anything else."""
 
     async def aclose(self) -> None:
-        """Release what :meth:`open` acquired; everything, when the last client does. Safe without :meth:`open`."""
+        """Release what `open` acquired; everything, when the last client does. Safe without `open`."""
 
     async def capabilities(self, bucket: str) -> Capabilities:
         """What ``bucket`` can do.
@@ -169,7 +169,7 @@ class Storage(Protocol):
             bucket: The bucket.
             key: The key, literally.
             version: Which version; the newest if ``None``.
-            if_none_match: An ETag as a former answer gave it: :data:`UNCHANGED` if the object still has it.
+            if_none_match: An ETag as a former answer gave it: `UNCHANGED` if the object still has it.
             limit: Refuse an object of more bytes than this, before reading them.
 
         Raises:

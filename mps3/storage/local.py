@@ -138,7 +138,7 @@ class LocalStorage:
     network file system.
 
     Args:
-        path: The directory. :meth:`open` creates it if need be.
+        path: The directory. `open` creates it if need be.
         versioning: Whether buckets keep every version of an object. It is settled for good when the
             directory is first used.
     """
@@ -156,7 +156,7 @@ class LocalStorage:
     async def open(self) -> None:
         """Create the directory if need be, and start two threads: one reads, one writes.
 
-        Every user of the storage calls it, and :meth:`aclose` in the end.
+        Every user of the storage calls it, and `aclose` in the end.
 
         Raises:
             ConfigurationError: The directory cannot be one, or was made with another ``versioning``.
@@ -203,7 +203,7 @@ class LocalStorage:
         if_none_match: str | None = None,
         limit: int | None = None,
     ) -> Object | Absence:
-        """Read an object, as :meth:`mps3.storage.Storage.get` says.
+        """Read an object, as `mps3.storage.Storage.get` says.
 
         Raises:
             CorruptionError: It is larger than ``limit``, or the file is damaged.
@@ -240,7 +240,7 @@ class LocalStorage:
         if_match: str | None = None,
         if_none_match: bool = False,
     ) -> Stored:
-        """Write an object, as :meth:`mps3.storage.Storage.put` says.
+        """Write an object, as `mps3.storage.Storage.put` says.
 
         Raises:
             ConflictError: The condition did not hold; nothing was written.
@@ -272,7 +272,7 @@ class LocalStorage:
         return Stored(version=version, etag=etag, modified=time.time())
 
     async def delete(self, bucket: str, key: str, *, version: str | None = None) -> None:
-        """Delete an object or a version, as :meth:`mps3.storage.Storage.delete` says.
+        """Delete an object or a version, as `mps3.storage.Storage.delete` says.
 
         Raises:
             UnavailableError: The file could not be written; whether it was is not known.
@@ -288,7 +288,7 @@ class LocalStorage:
     async def versions(
         self, bucket: str, key: str, *, start: str | None = None, limit: int | None = None
     ) -> VersionPage:
-        """List the versions of a key, as :meth:`mps3.storage.Storage.versions` says.
+        """List the versions of a key, as `mps3.storage.Storage.versions` says.
 
         Raises:
             UnavailableError: The file could not be read.
@@ -304,7 +304,7 @@ class LocalStorage:
         return VersionPage(versions=versions, next=str(rows[size - 1][0]) if len(rows) > size else None)
 
     async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
-        """List current objects, as :meth:`mps3.storage.Storage.list` says.
+        """List current objects, as `mps3.storage.Storage.list` says.
 
         Raises:
             UnavailableError: The file could not be read.

@@ -1,6 +1,6 @@
 """Objects in this process: the rules of a store in their plainest form, for tests and for trying things out.
 
-The rules that :mod:`mps3.storage.local` follows too stand here as functions.
+The rules that `mps3.storage.local` follows too stand here as functions.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class MemoryStorage:
         if_none_match: str | None = None,
         limit: int | None = None,
     ) -> Object | Absence:
-        """Read an object, as :meth:`mps3.storage.Storage.get` says."""
+        """Read an object, as `mps3.storage.Storage.get` says."""
         check_names(bucket, key, "GetObject")
         await asyncio.sleep(0)
         rows = self._rows(bucket, key)
@@ -185,7 +185,7 @@ class MemoryStorage:
         if_match: str | None = None,
         if_none_match: bool = False,
     ) -> Stored:
-        """Write an object, as :meth:`mps3.storage.Storage.put` says."""
+        """Write an object, as `mps3.storage.Storage.put` says."""
         check_names(bucket, key, "PutObject")
         etag = checked_etag(body, sha256, bucket, key)
         await asyncio.sleep(0)
@@ -197,7 +197,7 @@ class MemoryStorage:
         return Stored(version=row.version, etag=etag, modified=row.modified)
 
     async def delete(self, bucket: str, key: str, *, version: str | None = None) -> None:
-        """Delete an object or a version, as :meth:`mps3.storage.Storage.delete` says."""
+        """Delete an object or a version, as `mps3.storage.Storage.delete` says."""
         check_names(bucket, key, "DeleteObject")
         await asyncio.sleep(0)
         rows = self._rows(bucket, key)
@@ -211,7 +211,7 @@ class MemoryStorage:
     async def versions(
         self, bucket: str, key: str, *, start: str | None = None, limit: int | None = None
     ) -> VersionPage:
-        """List the versions of a key, as :meth:`mps3.storage.Storage.versions` says."""
+        """List the versions of a key, as `mps3.storage.Storage.versions` says."""
         check_names(bucket, key, "ListObjectVersions")
         await asyncio.sleep(0)
         older = (row for row in _newest_first(self._rows(bucket, key)) if start is None or row.number < int(start))
@@ -221,7 +221,7 @@ class MemoryStorage:
         return VersionPage(versions=tuple(row.listed() for row in rows[:size]), next=more)
 
     async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
-        """List current objects, as :meth:`mps3.storage.Storage.list` says."""
+        """List current objects, as `mps3.storage.Storage.list` says."""
         check_names(bucket, prefix or "any", "ListObjects")
         await asyncio.sleep(0)
         keys = sorted(

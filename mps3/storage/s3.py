@@ -111,7 +111,8 @@ class S3Storage(Storage):
         except BaseException as error:
             self._users -= 1
             if isinstance(error, Exception):
-                raise setup_error(error) from error
+                meant = setup_error(error)
+            raise meant from (None if meant is error else error)
             raise
 
     async def aclose(self) -> None:
@@ -196,7 +197,8 @@ class S3Storage(Storage):
                     return ABSENT
                 raise
             # Whatever happens in here, and be it a cancellation, the connection is given back or closed.
-            async with response["Body"] as body:
+            body = response["Body"]
+            async with body:  # older SDKs do not return it here
                 seen = replace(request, version=_version(response) or version)
                 content = await _read(body, response.get("ContentLength"), limit, seen)
             if "ETag" not in response and b"<Error>" in content[:500]:

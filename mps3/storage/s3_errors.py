@@ -134,7 +134,7 @@ def judge(error: Exception, request: Request) -> Failure:
     if isinstance(error, sdk.ClientError):
         return _judge_answer(error, request)
     if isinstance(error, _CREDENTIALS):
-        return Failure(request.error(AccessError, f"no usable credentials ({_words(error)}). Check s3_config"))
+        return Failure(request.error(AccessError, f"no usable credentials ({_words(error)}). Check the credentials"))
     if isinstance(error, _GARBLED):
         return Failure(
             request.error(UnavailableError, f"the answer was damaged ({type(error).__name__})"), passing=True
@@ -228,7 +228,7 @@ def _remedy(code: str, request: Request) -> str:
     if code in _EXPIRED:
         return "The credentials have expired: renew them"
     if code in {"SignatureDoesNotMatch", "InvalidAccessKeyId", "InvalidToken", "InvalidSecurity"}:
-        return "Check the credentials in s3_config"
+        return "Check the credentials"
     about_bucket = request.key is None or request.action.startswith("s3:List")
     resource = f"arn:aws:s3:::{request.bucket}" + ("" if about_bucket else f"/{_printable(request.key or '')}")
     hint = ""
@@ -273,8 +273,10 @@ def setup_error(error: Exception) -> MPS3Error:
     Args:
         error: Whatever the SDK raised when the client was made.
     """
+    if isinstance(error, MPS3Error):
+        return error
     if isinstance(error, _CREDENTIALS):
-        return AccessError(f"no usable credentials ({_words(error)}). Check s3_config")
+        return AccessError(f"no usable credentials ({_words(error)}). Check the credentials")
     if isinstance(error, (sdk.ConnectionError, *_NETWORK)):
         return UnavailableError(f"the client could not be made: {_words(error)}")
     return ConfigurationError(f"s3_config is wrong: {_words(error)}")

@@ -1,4 +1,4 @@
-"""What every :class:`mps3.storage.Storage` must do, as checks that can be run against one.
+"""What every `mps3.storage.Storage` must do, as checks that can be run against one.
 
 All at once::
 
@@ -63,7 +63,7 @@ class Report:
     """How all checks went.
 
     Attributes:
-        results: One for each check, in the order of :data:`CHECKS`.
+        results: One for each check, in the order of `CHECKS`.
     """
 
     results: tuple[Result, ...]
@@ -532,8 +532,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     missing_bucket,
     shared,  # the last one: if it fails, the storage is closed
 )
-"""Each takes an open storage and a bucket, raises :class:`AssertionError` with the sentence of the
-documentation that does not hold, or :class:`Skipped` if it does not apply."""
+"""Each takes an open storage and a bucket, raises `AssertionError` with the sentence of the
+documentation that does not hold, or `Skipped` if it does not apply."""
 
 
 # What they share ------------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from .history import (
     Acknowledged,
@@ -137,7 +138,7 @@ class _Check:
                 if len(set(ids)) < len(ids):
                     self._wrong("repeated", f"{name} lists a commit twice: {list(ids)}")
                 steady = [commit for commit in ids if commit not in self._movable]
-                for one, other in zip(steady, steady[1:], strict=False):
+                for one, other in pairwise(steady):
                     self._followers[one].add(other)
             case Final(_, name, values):
                 self._learn(name, self._acknowledged)
@@ -274,7 +275,7 @@ class _Check:
         self._one_order_of_commits()
 
     def _one_order_of_commits(self) -> None:
-        waiting = {commit: 0 for commit in self._followers}
+        waiting = dict.fromkeys(self._followers, 0)
         for commit in self._followers.values():
             for follower in commit:
                 waiting[follower] = waiting.get(follower, 0) + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import mps3.world
@@ -30,6 +31,7 @@ class Life:
         self.storage = storage
         self.dice = dice
         self.client: Any = None
+        self.made: list[Any] = []
         self.count = 0
         self.waiting: list[asyncio.Task[None]] = []
         self.readers: list[asyncio.Task[None]] = []
@@ -47,14 +49,15 @@ class Life:
     # Its life.
 
     async def open(self) -> None:
-        while True:
+        for attempt in count():
             since = len(self.world.history)
             client = MPS3(
                 "bucket",
                 storage=self.storage,
                 poll_interval=self.world.options.poll_interval,
-                world=mps3.world.World(random.Random(f"{self.world.seed} {self.name} library")),
+                world=mps3.world.World(random.Random(f"{self.world.seed} {self.name} library {attempt}")),
             )
+            self.made.append(client)
             try:
                 await client.__aenter__()
             except UnavailableError:
@@ -98,6 +101,11 @@ class Life:
             await asyncio.wait(self.readers, timeout=60)
         for task in self.readers:
             assert task.done(), "a subscription does not end with its client"
+
+    def forget(self) -> None:
+        """A killed client closes nothing, and nobody is to be warned of that."""
+        for client in self.made:
+            client._state = "closed"
 
     # What it does.
 

@@ -190,6 +190,8 @@ def run_history(seed: int, options: Options | None = None) -> Result:
 
     outcome = run(main, most_time=20_000)
     world = worlds[0]
+    for life in (life for person in world.people for life in person.lives):
+        life.forget()
     violations = check(world.history, *_excused(world)) + world.violations
     violations += [Violation("clean", outcome.time, complaint) for complaint in outcome.complaints]
     if outcome.error is not None and not isinstance(outcome.error, AssertionError):

@@ -18,11 +18,11 @@ PROCESS: ContextVar[Process | None] = ContextVar("PROCESS", default=None)
 """The simulated process that the running code belongs to."""
 
 
-class Deadlock(Exception):
+class DeadlockError(Exception):
     """Nothing is ready and nothing is scheduled: time would stand still for ever."""
 
 
-class Endless(Exception):
+class EndlessError(Exception):
     """More virtual time, or more turns of the loop, than any history should need."""
 
 
@@ -36,12 +36,12 @@ class _Jumps:
         loop = self._loop
         loop.turns += 1
         if timeout is None:
-            raise Deadlock(f"nothing ready and nothing scheduled at {loop.now:.3f} s")
+            raise DeadlockError(f"nothing ready and nothing scheduled at {loop.now:.3f} s")
         if timeout > 0:
             # The timer's own time, since adding a difference to `now` may round to just before it.
             loop.now = max(loop.now, loop._scheduled[0].when())
         if loop.now > loop.most_time or loop.turns > loop.most_turns:
-            raise Endless(f"still running after {loop.now:.0f} virtual seconds and {loop.turns} turns")
+            raise EndlessError(f"still running after {loop.now:.0f} virtual seconds and {loop.turns} turns")
         return []
 
 
@@ -267,7 +267,7 @@ def run(
         if left:
             loop.run_until_complete(asyncio.wait(left, timeout=600))
         loop.run_until_complete(loop.shutdown_asyncgens())
-    except (Deadlock, Endless) as error:
+    except (DeadlockError, EndlessError) as error:
         complaints.append(f"while closing: {type(error).__name__}: {error}")
     for task in loop.tasks:
         if task.done() and task._log_traceback:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from .store import Faults
+from .faults import Faults
 
 WINDOW = 3.0
 """The window that manifests are written with unless they say otherwise."""

@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any
 
 from . import breaks
-from .history import Violation
 from .histories import Result, run_history
+from .history import Violation
 from .options import Options, draw
 
 PROCESSES = 2
@@ -61,9 +61,17 @@ def quiet() -> Iterator[None]:
         logging.getLogger("mps3").setLevel(level)
 
 
-def one(seed: int, *, versioning: bool = True, broken: str | None = None) -> Result:
-    """One history, perhaps with the client broken on purpose."""
-    damage: AbstractContextManager[Any] = nullcontext() if broken is None else breaks.BREAKS[broken].damage()
+def one(seed: int, *, versioning: bool = True, broken: str | None = None, whole: bool = False) -> Result:
+    """One history.
+
+    Args:
+        seed: Which.
+        versioning: Whether the bucket has versions.
+        broken: How the client is broken on purpose.
+        whole: Leave it whole after all: the same histories must then be good.
+    """
+    intact = broken is None or whole
+    damage: AbstractContextManager[Any] = nullcontext() if intact else breaks.BREAKS[broken].damage()
     with quiet(), damage:
         return run_history(seed, _options(seed, versioning=versioning, broken=broken))
 
@@ -73,11 +81,11 @@ def _options(seed: int, *, versioning: bool, broken: str | None) -> Options:
     return options if broken is None else replace(options, **breaks.BREAKS[broken].options)
 
 
-def some(seeds: Sequence[int], *, versioning: bool = True, broken: str | None = None) -> Totals:
-    """Histories one after the other, in this process."""
+def some(seeds: Sequence[int], *, versioning: bool = True, broken: str | None = None, whole: bool = False) -> Totals:
+    """Histories one after the other, in this process; of a broken client, up to the first that shows it."""
     totals = Totals()
     for seed in seeds:
-        result = one(seed, versioning=versioning, broken=broken)
+        result = one(seed, versioning=versioning, broken=broken, whole=whole)
         totals.histories += 1
         totals.acknowledged += result.acknowledged
         totals.events += len(result.trace)
@@ -110,9 +118,12 @@ def many(
     return totals
 
 
-def find_first_violation(broken: str, most: int = 500, first: int = 0) -> tuple[int, list[Violation]] | None:
+def find_first_violation(
+    broken: str, most: int = 500, first: int = 0, *, whole: bool = False
+) -> tuple[int, list[Violation]] | None:
     """How many histories it takes to notice that the client is broken in this way, and what was noticed."""
-    totals = some(range(first, first + most), versioning=breaks.BREAKS[broken].versioning, broken=broken)
+    versioning = breaks.BREAKS[broken].versioning
+    totals = some(range(first, first + most), versioning=versioning, broken=broken, whole=whole)
     return (totals.histories, totals.wrong[0][1]) if totals.wrong else None
 
 

@@ -14,7 +14,7 @@ import random
 from asyncio import get_running_loop
 from bisect import insort
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from mps3.errors import ConflictError, CorruptionError, UnavailableError
@@ -31,47 +31,11 @@ from mps3.storage import (
     VersionPage,
 )
 
+from .faults import Faults
 from .loop import PROCESS
 
 EPOCH = 1_700_000_000.0
 """What the store's clocks show at virtual time 0."""
-
-
-@dataclass(frozen=True)
-class Faults:
-    """Chances per request, and how bad things get. All of them 0: a store that is only a little slow.
-
-    Attributes:
-        refused: Fails and has no effect (throttled, or never connected).
-        lost: Takes effect, but the answer is lost.
-        ghost: Fails at once, and a ``put`` takes effect later, up to ``ghost_delay`` seconds.
-        slow: Takes up to ``slowness`` seconds to reach the store.
-        hang: Neither fails nor answers for up to ``hanging`` seconds; then fails.
-        late: A version is visible up to so many seconds after its stamp (its ``put`` is answered later still).
-        lateness: How often it is visible late at all.
-        skew: The clocks of the store's nodes are at most so many seconds off.
-        crawl: A ``put`` is stamped, then takes up to ``crawling`` seconds: beyond the window, which its writer notices.
-        conflict: A conditional ``put`` is refused though the condition holds.
-    """
-
-    refused: float = 0.0
-    lost: float = 0.0
-    ghost: float = 0.0
-    ghost_delay: float = 30.0
-    slow: float = 0.0
-    slowness: float = 4.0
-    hang: float = 0.0
-    hanging: float = 25.0
-    late: float = 0.0
-    lateness: float = 0.5
-    skew: float = 0.0
-    crawl: float = 0.0
-    crawling: float = 12.0
-    conflict: float = 0.0
-
-    def none(self) -> Faults:
-        """The same store with nothing failing any more; its clocks remain what they are."""
-        return replace(self, refused=0, lost=0, ghost=0, slow=0, hang=0, crawl=0, conflict=0)
 
 
 @dataclass(order=True)
@@ -256,7 +220,8 @@ class SimStorage:
             if conditional:
                 current = self._store.newest(bucket, key, self._now())
                 etag = None if current is None or current.body is None else current.etag
-                spurious = self._dice.random() < self._store.faults.conflict
+                contended = current is not None and current.by != self._client
+                spurious = contended and self._dice.random() < self._store.faults.conflict
                 if spurious or (etag is not None if if_none_match else etag != if_match):
                     self._store.note(self._client, "PUT", key, "conflict" + " (spurious)" * spurious)
                     sent.conflict = True
@@ -316,12 +281,16 @@ class SimStorage:
     async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
         await self._ask("LIST", bucket, prefix)
         store, now = self._store, self._now()
-        entries = []
-        for its_bucket, key in sorted(store.objects):
-            if its_bucket == bucket and key.startswith(prefix) and (start is None or key > start):
-                kept = store.newest(bucket, key, now)
-                if kept is not None and kept.body is not None:
-                    entries.append(Entry(key, store.shown(kept), len(kept.body)))
+        newest = {
+            key: store.newest(bucket, key, now)
+            for its_bucket, key in sorted(store.objects)
+            if its_bucket == bucket and key.startswith(prefix) and (start is None or key > start)
+        }
+        entries = [
+            Entry(key, store.shown(kept), len(kept.body))
+            for key, kept in newest.items()
+            if kept and kept.body is not None
+        ]
         page, more = entries[: store.page], len(entries) > store.page
         store.note(self._client, "LIST", prefix, f"{len(page)} keys")
         await self._answer("LIST", bucket, prefix)

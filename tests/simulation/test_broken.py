@@ -11,8 +11,13 @@ from .runner import find_first_violation
 @pytest.mark.parametrize("name", BREAKS)
 def test_a_broken_rule_is_noticed(name, capsys):
     found = find_first_violation(name)
-    assert found is not None, f"500 histories without {name}, and nothing was noticed"
+    assert found is not None, f"500 histories, broken: {name}, and nothing was noticed"
     number, violations = found
     assert all(violation.promise not in ("clean", "stuck", "refused") for violation in violations[:1])
     with capsys.disabled():
-        print(f"\nwithout {name}: noticed by history {number}: {violations[0]}")
+        print(f"\nbroken: {name}: noticed by history {number}: {violations[0]}")
+
+
+@pytest.mark.parametrize("name", [name for name in BREAKS if BREAKS[name].options])
+def test_the_same_histories_are_good_with_the_client_whole(name):
+    assert find_first_violation(name, most=40, whole=True) is None

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from .loop import Deadlock, Endless, Process, run
+from .loop import DeadlockError, EndlessError, Process, run
 from .store import SimStorage, SimStore
 
 
@@ -34,7 +34,7 @@ def test_standing_still_is_an_error():
         await asyncio.Event().wait()
 
     outcome = run(main)
-    assert isinstance(outcome.error, Deadlock)
+    assert isinstance(outcome.error, DeadlockError)
 
 
 def test_going_on_for_ever_is_an_error():
@@ -42,7 +42,7 @@ def test_going_on_for_ever_is_an_error():
         while True:
             await asyncio.sleep(100)
 
-    assert isinstance(run(main, most_time=1000).error, Endless)
+    assert isinstance(run(main, most_time=1000).error, EndlessError)
 
 
 def test_what_is_left_over_is_reported():
@@ -53,9 +53,9 @@ def test_what_is_left_over_is_reported():
         raise ValueError("nobody looks")
 
     async def main():
-        asyncio.create_task(left())
-        asyncio.create_task(fails())
+        tasks = [asyncio.create_task(left()), asyncio.create_task(fails())]
         await asyncio.sleep(1)
+        del tasks
 
     complaints = run(main).complaints
     assert any("task left over" in complaint and "left" in complaint for complaint in complaints)
