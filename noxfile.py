@@ -103,6 +103,28 @@ def simulation(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Write thousands of values through a network that misbehaves: ``nox -s faults -- 5000``."""
+    install_wheel(session)
+    writes = session.posargs[0] if session.posargs else "5000"
+    pytest(session, "tests/test_faults.py", "-s", "-o", "faulthandler_timeout=0", MPS3_TEST_FAULTY_WRITES=writes)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Read random documents: ``nox -s fuzz -- --documents 1000000``."""
+    install_wheel(session)
+    session.run("python", "tests/fuzz.py", *session.posargs, env={"PYTHONSAFEPATH": "1"})
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Let clients come and go, and watch the memory: ``nox -s soak -- --seconds 600``."""
+    install_wheel(session)
+    session.run("python", "tests/soak.py", *session.posargs, env={"PYTHONSAFEPATH": "1"})
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation into ``site/``; a broken link fails. ``nox -s docs -- serve`` shows it instead."""
     session.install(*group("docs", "lint"))  # mkdocstrings formats signatures with ruff
