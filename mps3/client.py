@@ -35,6 +35,8 @@ FLUSH: Final = 30.0
 """Seconds that closing waits for pending writes."""
 FLUSH_OFFLINE: Final = 3.0
 """Seconds that closing waits for them while the store does not answer."""
+WARNING: Final = 60.0
+"""Seconds between two warnings that the store does not answer; it may come and go."""
 
 _log = logging.getLogger("mps3")
 
@@ -95,6 +97,7 @@ class MPS3:
         self._manifests: dict[Ref, Manifest] = {}
         self._state = "new"
         self._online = False
+        self._warn_at = -math.inf
         self._last_contact: datetime | None = None
         self._last_error: MPS3Error | None = None
 
@@ -447,13 +450,13 @@ class MPS3:
 
     def _contact(self, error: MPS3Error | None) -> None:
         if isinstance(error, UnavailableError):
-            if self._online:
+            if self._online and self._world.monotonic() >= self._warn_at:
+                self._warn_at = self._world.monotonic() + WARNING
                 _log.warning("%s lost contact with the store, and tries again: %s", self._default, error)
             self._online = False
         else:
             if not self._online and self._last_contact is not None:
-                _log.info("%s has contact with the store again", self._default)
-                self._contents.reached()
+                _log.debug("%s has contact with the store again", self._default)
             self._online = True
             self._last_contact = self._world.now()
         self._last_error = error

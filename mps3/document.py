@@ -41,7 +41,20 @@ def _nothing() -> Mapping[str, Any]:
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _KNOWN: Final = frozenset(
-    ("mps3", "journal", "window", "session", "sequence", "previous", "update", "log", "files", "sessions", "runs")
+    (
+        "mps3",
+        "journal",
+        "window",
+        "session",
+        "sequence",
+        "previous",
+        "update",
+        "log",
+        "files",
+        "sessions",
+        "runs",
+        "attempt",
+    )
 )
 _KNOWN_ENTRY: Final = frozenset(("session", "sequence", "version", "modified", "previous", "update"))
 _KNOWN_RUN: Final = frozenset(("key", "sha256", "entries", "bytes"))
@@ -105,6 +118,7 @@ class Document:
     files: Files = field(default_factory=_nothing)
     sessions: Mapping[str, int] = field(default_factory=_nothing)
     runs: tuple[RunReference, ...] = ()
+    attempt: int = 1
     extra: Mapping[str, Any] = field(default_factory=_nothing)
 
     def entry(self, version: str, modified: float) -> Entry:
@@ -139,6 +153,7 @@ def encode(document: Document, *, bucket: str, key: str) -> bytes:
                 {"key": run.key, "sha256": run.sha256, "entries": run.entries, "bytes": run.size, **run.extra}
                 for run in document.runs
             ],
+            **({"attempt": document.attempt} if document.attempt > 1 else {}),
             **document.extra,
         },
         default=dict,
@@ -232,6 +247,7 @@ def _document(raw: object, known: Mapping[str, Entry]) -> Document:
         files=_files(raw.get("files", {}), "files", patch=False),
         sessions=_sessions(raw.get("sessions", {})),
         runs=tuple(_run(run, f"runs[{index}]") for index, run in enumerate(_list(raw.get("runs", []), "runs"))),
+        attempt=_whole(raw.get("attempt", 1), "attempt"),
         extra=_extra(raw, _KNOWN, "the document"),
     )
 

@@ -76,6 +76,7 @@ class Manifest:
         self._world = world
         self._interval = poll_interval
         self._contact = contact
+        self._contents = contents
         self._outbox = Outbox(contents, ready=self._wake, changed=self.listeners.notify)
         self._sending: _Sending | None = None
         self._sequence = 0
@@ -248,10 +249,18 @@ class Manifest:
         self._pause = self._interval * FASTEST if news else min(self._interval, self._pause * SLOWING)
         self._plan_poll()
         if news:
-            self.listeners.notify(changed_names(before, journal.view, self.listeners.names))
+            self._publish(journal, before)
         _answer(asking)
 
+    def _publish(self, journal: Journal, before: View) -> None:
+        if self._sending is not None:
+            seen = journal.view.has(journal.session, self._sending.attempt.sequence)
+            self._outbox.cover(self._sending.group, seen=seen)
+        self.listeners.notify(changed_names(before, journal.view, self.listeners.names))
+
     def _resolved(self, started: float) -> None:
+        if self._failures:
+            self._contents.reached()
         self._resolved_at = started
         self._failures = 0
         self._unreadable = False
@@ -292,7 +301,7 @@ class Manifest:
             self._outbox.fail(sending.group, error)
             return
         finally:
-            self.listeners.notify(changed_names(before, journal.view, self.listeners.names))
+            self._publish(journal, before)
         self._sending = None
         self._commit_at = started + self._world.random.uniform(1.0, 1.2) * journal.view.pace
         self._resolved(started)

@@ -14,6 +14,8 @@ from .types import Commit
 QUEUED: Final = "queued"
 READY: Final = "ready"
 SENT: Final = "sent"
+SEEN: Final = "seen"
+"""Sent, and part of the resolved state though it is not acknowledged: what others built on it may show."""
 
 
 class Pending:
@@ -37,6 +39,11 @@ class Pending:
         self.stage = QUEUED
         # Whether anybody hears of a failure is the business of `Write`.
         self.outcome.add_done_callback(lambda outcome: outcome.cancelled() or outcome.exception())
+
+    @property
+    def sent(self) -> bool:
+        """Whether it may have left this client."""
+        return self.stage in (SENT, SEEN)
 
     def fail(self, error: MPS3Error) -> None:
         """It did not and will not happen."""
@@ -86,7 +93,7 @@ class Outbox:
 
     def withdraw(self, pending: Pending) -> bool:
         """Take a write back, unless it is on its way already."""
-        if pending not in self._pending or pending.stage == SENT:
+        if pending not in self._pending or pending.sent:
             return False
         pending.fail(WithdrawnError("the write was withdrawn before it was sent"))
         self.remove([pending])
@@ -100,12 +107,27 @@ class Outbox:
                 del self._pending[pending]
                 names.update(pending.changes)
         if names:
-            self._overlay = {}
-            for pending in self._pending:
-                self._overlay.update(pending.changes)
-            self._changed(names)
+            self._lay_over(names)
         if not self._pending:
             self._empty.set()
+
+    def cover(self, group: list[Pending], *, seen: bool) -> None:
+        """Say whether writes that are under way are part of the resolved state, which then shows them itself."""
+        stage = SEEN if seen else SENT
+        names: dict[str, object] = {}
+        for pending in group:
+            if pending.stage != stage:
+                pending.stage = stage
+                names.update(pending.changes)
+        if names:
+            self._lay_over(names)
+
+    def _lay_over(self, names: Mapping[str, object]) -> None:
+        self._overlay = {}
+        for pending in self._pending:
+            if pending.stage != SEEN:
+                self._overlay.update(pending.changes)
+        self._changed(names)
 
     def fail(self, group: list[Pending], error: MPS3Error) -> None:
         """Writes that can never happen."""

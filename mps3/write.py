@@ -10,7 +10,7 @@ from typing import Any
 
 from .errors import WithdrawnError
 from .manifest import Manifest
-from .outbox import SENT, Pending
+from .outbox import Pending
 from .types import Commit
 
 _log = logging.getLogger("mps3")
@@ -58,7 +58,7 @@ class Write(Awaitable[Commit]):
             True if it had not left this client yet, and now never will. For a write to several
             manifests: if none of it had left.
         """
-        if any(part.outcome.done() or part.stage == SENT for _, part in self._parts):
+        if any(part.outcome.done() or part.sent for _, part in self._parts):
             return False
         return all(manifest.withdraw(part) for manifest, part in self._parts)
 

@@ -18,11 +18,13 @@ class Attempt:
         sequence: Its place in the session; every repetition has the same.
         update: The change.
         doubtful: Whether an earlier try may have reached the store.
+        tries: How often it was written, so that no two versions are the same to the byte, or to their ETag.
     """
 
     sequence: int
     update: Mapping[str, Any]
     doubtful: bool = False
+    tries: int = 0
 
 
 class Journal(Protocol):

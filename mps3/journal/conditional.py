@@ -109,6 +109,7 @@ class ConditionalJournal:
         if not self._trusted:
             await require_conditions(self._storage, self._bucket, self._key, self._world)
             self._trusted = True
+        attempt.tries += 1
         document = await self._compose(attempt)
         body = encode(document, bucket=self._bucket, key=self._key)
         attempt.doubtful = True
@@ -170,7 +171,15 @@ class ConditionalJournal:
     async def _compose(self, attempt: Attempt) -> Document:
         view, base = self._view, self._view.document
         if base is None:
-            return Document("conditional", self._window, self._session, attempt.sequence, None, attempt.update)
+            return Document(
+                "conditional",
+                self._window,
+                self._session,
+                attempt.sequence,
+                None,
+                attempt.update,
+                attempt=attempt.tries,
+            )
         settled = self._settleable(view.commits)
         files, sessions, runs = await settle(base, settled, view.runs, self._runs)
         return Document(
@@ -184,6 +193,7 @@ class ConditionalJournal:
             files=files,
             sessions=sessions,
             runs=runs,
+            attempt=attempt.tries,
             extra=base.extra,
         )
 

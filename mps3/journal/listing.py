@@ -26,7 +26,9 @@ class Listing:
         self._next: str | None = None
         self._complete = False
         self._seen: set[str] = set()
+        self._confirmed = 0
         self.versions: list[Version] = []
+        self.pages = 0
 
     async def back_to(self, moment: float) -> None:
         """Read on until a page ends with a version older than ``moment`` (seconds since 1970), or at the end."""
@@ -39,8 +41,22 @@ class Listing:
                     modified = whole_milliseconds(version.modified) / 1000
                     same = modified == version.modified
                     self.versions.append(version if same else replace(version, modified=modified))
+            self.pages += 1
             self._next, self._page = page.next, 1000
             self._complete = page.next is None
+
+    @property
+    def torn(self) -> bool:
+        """Whether it was read at several moments, so that it may show a commit without its cause."""
+        return self.pages > 1 and self._confirmed != len(self.versions)
+
+    async def again(self, moment: float) -> Listing:
+        """The same once more, in as few pages as can be."""
+        listing = Listing(self._storage, self._bucket, self._key, page=1000)
+        await listing.back_to(moment)
+        if [one.version for one in listing.versions] == [one.version for one in self.versions]:
+            listing._confirmed = len(listing.versions)
+        return listing
 
     @property
     def newest(self) -> Version | None:

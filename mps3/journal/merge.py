@@ -18,7 +18,7 @@ from ..storage import ABSENT, Object, Storage, Stored, Version
 from ..world import World
 from . import Attempt
 from .listing import Listing
-from .order import CycleError, causal_order, once, store_order
+from .order import CycleError, causal_order, once, store_order, unsettled
 from .runs import Runs
 from .settle import settle
 
@@ -28,6 +28,10 @@ PACE: Final = 50
 """Commits a second, of all writers together, above which each writer gathers for longer (R15)."""
 FETCHES: Final = 16
 """Siblings that are fetched at once."""
+
+
+LISTINGS: Final = 5
+"""How often a listing of several pages is read, until it is the same twice."""
 
 
 class MergeJournal:
@@ -56,6 +60,7 @@ class MergeJournal:
         self._audit_at = math.inf
         self._listed_nothing = False
         self._newest_stamp = -math.inf
+        self._behind_since: float | None = None
         # Commits of versions that were listed, so that none is fetched twice.
         self._entries: dict[str, Entry] = {}
 
@@ -89,6 +94,7 @@ class MergeJournal:
                 return
         if self._view.head is None:
             await self.resolve()  # not over one that somebody created meanwhile, with the other journal perhaps
+        attempt.tries += 1
         document = await self._compose(attempt)
         body = encode(document, bucket=self._bucket, key=self._key)
         attempt.doubtful = True
@@ -170,8 +176,17 @@ class MergeJournal:
         await listing.back_to(self._bound(*latest) if latest else -math.inf)
         return await self._resolve(listing, known)
 
-    async def _resolve(self, listing: Listing, known: dict[str, tuple[Document, str | None]]) -> bool:
+    async def _resolve(
+        self, listing: Listing, known: dict[str, tuple[Document, str | None]], tries: int = LISTINGS
+    ) -> bool:
         """R3: the state at the newest version listed. Sets all that is remembered, at once, or nothing."""
+        if not tries:
+            raise UnavailableError(
+                f"s3://{self._bucket}/{self._key} changes faster than its versions can be listed",
+                bucket=self._bucket,
+                key=self._key,
+                operation="ListObjectVersions",
+            )
         newest = listing.newest
         if newest is None:
             return False
@@ -185,19 +200,20 @@ class MergeJournal:
             document, etag = found, newest.etag
         bound = self._bound(document, newest.version)
         await listing.back_to(bound)
+        if listing.torn:
+            known = {**known, newest.version: (document, etag)}
+            return await self._resolve(await listing.again(bound), known, tries - 1)
         entries, listed = await self._siblings(document, newest, listing, bound)
         try:
-            ordered = causal_order(store_order(document.log, listed))
+            # What is settled comes before all else, and must not draw others behind its repetitions.
+            ordered = causal_order(unsettled(store_order(document.log, listed), document.sessions))
         except CycleError as error:
             raise self._corrupt(newest.version, str(error)) from error
         commits = tuple(once(ordered, document.sessions))
         runs = await self._runs.load(document.runs)
         stamp = max(version.modified for version in listing.versions)
         view = build_view(document, newest.version, commits, runs, self._pace(commits, stamp, document.window))
-        # A session may be unknown because it was forgotten, but not that soon.
-        if stamp < self._newest_stamp + document.window and any(
-            not view.has(commit.session, commit.sequence) for commit in self._view.commits
-        ):
+        if self._goes_back(view, stamp, document.window):
             raise UnavailableError(
                 f"the store answered with an older state of s3://{self._bucket}/{self._key} than before",
                 bucket=self._bucket,
@@ -209,13 +225,30 @@ class MergeJournal:
             self._audit_at = self._world.monotonic() + document.window
         elif self._audit_due():
             self._audit_at = math.inf
-        changed = [commit.version for commit in view.commits] != [commit.version for commit in self._view.commits]
+        # A commit may arrive as part of the settled files, too.
+        changed = newest.version != self._view.head or [commit.version for commit in view.commits] != [
+            commit.version for commit in self._view.commits
+        ]
         self._etag = etag
         self._window = document.window
         self._newest_stamp = stamp
         self._entries = entries
         self._view = view
         return changed
+
+    def _goes_back(self, view: View, stamp: float, window: float) -> bool:
+        """R13: whether this is an older state than was shown.
+
+        Not for ever: a session may be unknown because it was forgotten, and a commit that nobody
+        acknowledged may have become visible so late that others settled past it.
+        """
+        known = all(view.has(commit.session, commit.sequence) for commit in self._view.commits)
+        if known or stamp >= self._newest_stamp + window:
+            self._behind_since = None
+            return False
+        if self._behind_since is None:
+            self._behind_since = self._world.monotonic()
+        return self._world.monotonic() < self._behind_since + window
 
     async def _siblings(
         self, document: Document, head: Version, listing: Listing, bound: float
@@ -282,7 +315,9 @@ class MergeJournal:
         """R2: the next document."""
         view, base = self._view, self._view.document
         if base is None or view.head is None:
-            return Document("merge", self._window, self._session, attempt.sequence, None, attempt.update)
+            return Document(
+                "merge", self._window, self._session, attempt.sequence, None, attempt.update, attempt=attempt.tries
+            )
         # A log without a commit is one whose head repeats a settled one; readers still need its stamp.
         log = view.commits or (base.entry(view.head, self._newest_stamp),)
         bound = math.floor(log[-1].modified - base.window)
@@ -299,6 +334,7 @@ class MergeJournal:
             files=files,
             sessions=sessions,
             runs=runs,
+            attempt=attempt.tries,
             extra=base.extra,
         )
 

@@ -103,6 +103,11 @@ def _place(
         stack.pop()
 
 
+def unsettled(entries: Iterable[Entry], sessions: Mapping[str, int]) -> list[Entry]:
+    """What is not part of the settled state: commits above the last settled one of their session."""
+    return [entry for entry in entries if entry.sequence > sessions.get(entry.session, -1)]
+
+
 def once(entries: Iterable[Entry], sessions: Mapping[str, int]) -> list[Entry]:
     """R4: leave out repetitions: commits whose sequence is not above the last one applied of their session.
 

@@ -110,10 +110,9 @@ class S3Storage(Storage):
                     self._connection = await connect(self._s3_config, self._auth)
         except BaseException as error:
             self._users -= 1
-            if isinstance(error, Exception):
-                meant = setup_error(error)
-            raise meant from (None if meant is error else error)
-            raise
+            if isinstance(error, MPS3Error) or not isinstance(error, Exception):
+                raise
+            raise setup_error(error) from error
 
     async def aclose(self) -> None:
         """Close all connections, if nobody else has opened it too. Requests that are under way fail."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 CONNECTIONS: Final = 64
 CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 15.0
+LARGE: Final = 1 << 19
 
 # What a client reads from the SDK's data. Whatever another version of the SDK reads besides is only slower.
 _DATA: Final = ("endpoints", "partitions", "sdk-default-configuration")
@@ -163,7 +165,9 @@ def _at_once(params: dict[str, Any], **_: Any) -> None:
     """
     params["headers"].pop("Expect", None)
     if hasattr(params["body"], "read"):
-        params["body"] = params["body"].read()
+        body = params["body"].read()
+        # aiohttp sends bytes in one go, which would hold up the event loop if they are many; it warns of that.
+        params["body"] = io.BytesIO(body) if len(body) > LARGE else body
 
 
 # What would be loaded lazily ------------------------------------------------------------------------------------------

@@ -273,8 +273,6 @@ def setup_error(error: Exception) -> MPS3Error:
     Args:
         error: Whatever the SDK raised when the client was made.
     """
-    if isinstance(error, MPS3Error):
-        return error
     if isinstance(error, _CREDENTIALS):
         return AccessError(f"no usable credentials ({_words(error)}). Check the credentials")
     if isinstance(error, (sdk.ConnectionError, *_NETWORK)):
