@@ -41,6 +41,7 @@ class _Sending:
     group: list[Pending]
     failures: int = 0
     conflicts: int = 0
+    seen: bool = False
     retry_at: float = -math.inf
 
 
@@ -136,12 +137,24 @@ class Manifest:
 
     def look_up(self, name: str) -> Content | File | None:
         """The newest value of a key: a pending one of this client, or what the manifest says."""
+        self._cover()
         overlay = self._outbox.overlay
         return overlay[name] if name in overlay else self._view.look_up(name)
 
     def is_pending(self, name: str) -> bool:
         """Whether the newest value of a key is a pending one of this client."""
+        self._cover()
         return name in self._outbox.overlay
+
+    def _cover(self) -> None:
+        """Once a commit under way is part of the state, the state shows it, and what others built on it."""
+        sending = self._sending
+        if sending is None or self._journal is None:
+            return
+        seen = self._journal.view.has(self._journal.session, sending.attempt.sequence)
+        if seen != sending.seen:
+            sending.seen = seen
+            self._outbox.cover(sending.group, seen=seen)
 
     async def refresh(self) -> None:
         """Wait until what is known is at least as new as now.
@@ -253,9 +266,7 @@ class Manifest:
         _answer(asking)
 
     def _publish(self, journal: Journal, before: View) -> None:
-        if self._sending is not None:
-            seen = journal.view.has(journal.session, self._sending.attempt.sequence)
-            self._outbox.cover(self._sending.group, seen=seen)
+        self._cover()
         self.listeners.notify(changed_names(before, journal.view, self.listeners.names))
 
     def _resolved(self, started: float) -> None:
