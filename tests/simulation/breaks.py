@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest.mock import patch
 
@@ -59,19 +59,7 @@ def _without_r7s_bound() -> Iterator[None]:
         if len(document.log) < 2:
             return document
         files, sessions, runs = await original(document, document.log[:-1], self._view.runs, self._runs)
-        return merge.Document(
-            document.journal,
-            document.window,
-            document.session,
-            document.sequence,
-            document.previous,
-            document.update,
-            document.log[-1:],
-            files,
-            sessions,
-            runs,
-            document.extra,
-        )
+        return replace(document, log=document.log[-1:], files=files, sessions=sessions, runs=runs)
 
     with patch.object(MergeJournal, "_compose", eager):
         yield
