@@ -12,6 +12,7 @@ from ..world import World
 from . import Journal
 from .conditional import ConditionalJournal
 from .conditions import lacking_conditions
+from .kind import other_kind
 from .merge import MergeJournal
 
 
@@ -34,12 +35,7 @@ async def choose_journal(storage: Storage, bucket: str, key: str, kind: JournalK
     if chosen is None:
         chosen, trusted = await _by_bucket(storage, bucket, key, kind, world)
     if kind not in ("auto", chosen):
-        raise ConfigurationError(
-            f'the manifest s3://{bucket}/{key} is written with the {chosen} journal: open it with journal="{chosen}" '
-            'or "auto"',
-            bucket=bucket,
-            key=key,
-        )
+        raise other_kind(chosen, bucket, key)
     if chosen == "merge":
         await _require_versioning(storage, bucket)
         return MergeJournal(storage, bucket, key, world)

@@ -9,13 +9,14 @@ import math
 from itertools import takewhile
 from typing import Final
 
-from ..document import LIMIT, Document, Entry, decode, encode
+from ..document import LIMIT, Document, Entry, encode
 from ..errors import ConfigurationError, ConflictError, CorruptionError, UnavailableError
 from ..state import EMPTY, View, build_view
 from ..storage import ABSENT, UNCHANGED, Object, Storage, Stored
 from ..world import World
 from . import Attempt
 from .conditions import require_conditions
+from .kind import decode_as
 from .order import once
 from .runs import Runs
 from .settle import settle
@@ -79,21 +80,14 @@ class ConditionalJournal:
                 operation="GetObject",
             )
         assert isinstance(found, Object)  # noqa: S101 - tells the type checker what is left
-        document = decode(
+        document = decode_as(
+            self.kind,
             found.body,
             bucket=self._bucket,
             key=self._key,
             version=found.version or found.etag,
             known={commit.version: commit for commit in self._view.commits},
         )
-        if document.journal != "conditional":
-            raise ConfigurationError(
-                f"the manifest s3://{self._bucket}/{self._key} is written with the {document.journal} journal: "
-                f'open it with journal="{document.journal}" or "auto"',
-                bucket=self._bucket,
-                key=self._key,
-                version=found.version,
-            )
         return await self._advance(document, found.etag, found.modified)
 
     async def append(self, attempt: Attempt) -> None:

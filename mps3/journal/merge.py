@@ -11,12 +11,13 @@ import math
 from itertools import takewhile
 from typing import Final
 
-from ..document import LIMIT, Document, Entry, decode, encode
+from ..document import LIMIT, Document, Entry, encode
 from ..errors import ConfigurationError, CorruptionError, UnavailableError
 from ..state import EMPTY, View, build_view
 from ..storage import ABSENT, Object, Storage, Stored, Version
 from ..world import World
 from . import Attempt
+from .kind import decode_as
 from .listing import Listing
 from .order import CycleError, causal_order, once, store_order, unsettled
 from .runs import Runs
@@ -285,16 +286,9 @@ class MergeJournal:
         return self._decode(found, version.version) if isinstance(found, Object) else None
 
     def _decode(self, found: Object, version: str) -> Document:
-        document = decode(found.body, bucket=self._bucket, key=self._key, version=version, known=self._entries)
-        if document.journal != "merge":
-            raise ConfigurationError(
-                f"the manifest s3://{self._bucket}/{self._key} is written with the {document.journal} journal: "
-                f'open it with journal="{document.journal}" or "auto"',
-                bucket=self._bucket,
-                key=self._key,
-                version=version,
-            )
-        return document
+        return decode_as(
+            self.kind, found.body, bucket=self._bucket, key=self._key, version=version, known=self._entries
+        )
 
     def _bound(self, document: Document, version: str | None = None) -> float:
         """How far back to list (R3), and what may be settled (R7): stamps are whole seconds in some stores."""
