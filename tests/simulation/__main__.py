@@ -23,11 +23,14 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first seed of many")
     parser.add_argument("--processes", type=int, default=PROCESSES, metavar="N")
     parser.add_argument("--unversioned", action="store_true", help="a bucket without versions: the conditional journal")
+    parser.add_argument("--overdue", action="store_true", help="some writes are visible later than is assumed")
     parser.add_argument("--broken", nargs="?", const="all", help="break the client on purpose: " + ", ".join(BREAKS))
     parser.add_argument("--idle", action="store_true", help="show polls that found nothing new, too")
     arguments = parser.parse_args()
     if arguments.seed is not None:
-        result = one(arguments.seed, versioning=not arguments.unversioned, broken=arguments.broken)
+        result = one(
+            arguments.seed, versioning=not arguments.unversioned, overdue=arguments.overdue, broken=arguments.broken
+        )
         print(report(result, idle=arguments.idle))
         return bool(result.violations)
     if arguments.broken:
@@ -45,6 +48,7 @@ def main() -> int:
         arguments.first,
         arguments.histories or 300,
         versioning=not arguments.unversioned,
+        overdue=arguments.overdue,
         processes=arguments.processes,
         progress=lambda totals: print(f"\r{totals.histories} histories, {len(totals.wrong)} wrong", end="", flush=True),
     )

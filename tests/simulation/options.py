@@ -48,12 +48,17 @@ class Options:
     calm_after: float = 60.0
 
 
-def draw(seed: int, *, versioning: bool = True) -> Options:
+def draw(seed: int, *, versioning: bool = True, overdue: bool = False) -> Options:
     """Every fault that the protocol is to withstand, each in half of the histories or so, more or less often.
 
-    Lateness and the difference between two clocks together stay below the window: that much is assumed,
-    but of the few writes that crawl.
+    Lateness and the difference between two clocks together stay below the window: that much is assumed.
+
+    Args:
+        seed: Which history.
+        versioning: Whether the bucket has versions.
+        overdue: Break that assumption: let a few writes crawl, in a third of the histories.
     """
+    crawls = (0.0, 0.0, 0.1 if overdue else 0.0)
     dice = random.Random(f"options {seed}")
 
     def sometimes(most: float) -> float:
@@ -80,7 +85,7 @@ def draw(seed: int, *, versioning: bool = True) -> Options:
             late=dice.choice([0.0, 1.0, 1.0]) * (0.98 * WINDOW - 2 * skew) * dice.random() ** 0.3,
             lateness=dice.choice([0.1, 0.5, 0.9]),
             skew=skew,
-            crawl=dice.choice([0.0, 0.0, 0.1]),
+            crawl=dice.choice(crawls),
             conflict=0.0 if versioning else sometimes(0.1),
         ),
         stall=dice.choice([0.0, 0.0, 0.002, 0.01]),

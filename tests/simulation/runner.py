@@ -61,31 +61,43 @@ def quiet() -> Iterator[None]:
         logging.getLogger("mps3").setLevel(level)
 
 
-def one(seed: int, *, versioning: bool = True, broken: str | None = None, whole: bool = False) -> Result:
+def one(
+    seed: int, *, versioning: bool = True, overdue: bool = False, broken: str | None = None, whole: bool = False
+) -> Result:
     """One history.
 
     Args:
         seed: Which.
         versioning: Whether the bucket has versions.
-        broken: How the client is broken on purpose.
+        overdue: Whether some writes become visible later than is assumed.
+        broken: How the client is broken on purpose; some rules matter only for overdue writes.
         whole: Leave it whole after all: the same histories must then be good.
     """
     intact = broken is None or whole
     damage: AbstractContextManager[Any] = nullcontext() if intact else breaks.BREAKS[broken].damage()
     with quiet(), damage:
-        return run_history(seed, _options(seed, versioning=versioning, broken=broken))
+        return run_history(
+            seed, _options(seed, versioning=versioning, overdue=overdue or broken is not None, broken=broken)
+        )
 
 
-def _options(seed: int, *, versioning: bool, broken: str | None) -> Options:
-    options = draw(seed, versioning=versioning)
+def _options(seed: int, *, versioning: bool, overdue: bool, broken: str | None) -> Options:
+    options = draw(seed, versioning=versioning, overdue=overdue)
     return options if broken is None else replace(options, **breaks.BREAKS[broken].options)
 
 
-def some(seeds: Sequence[int], *, versioning: bool = True, broken: str | None = None, whole: bool = False) -> Totals:
+def some(
+    seeds: Sequence[int],
+    *,
+    versioning: bool = True,
+    overdue: bool = False,
+    broken: str | None = None,
+    whole: bool = False,
+) -> Totals:
     """Histories one after the other, in this process; of a broken client, up to the first that shows it."""
     totals = Totals()
     for seed in seeds:
-        result = one(seed, versioning=versioning, broken=broken, whole=whole)
+        result = one(seed, versioning=versioning, overdue=overdue, broken=broken, whole=whole)
         totals.histories += 1
         totals.acknowledged += result.acknowledged
         totals.events += len(result.trace)
@@ -102,6 +114,7 @@ def many(
     number: int,
     *,
     versioning: bool = True,
+    overdue: bool = False,
     processes: int = PROCESSES,
     progress: Callable[[Totals], None] = lambda totals: None,
 ) -> Totals:
@@ -111,7 +124,7 @@ def many(
     # Not forked: a child of a process with threads may hang, and a fresh one proves that seeds are all there is.
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context) as pool:
-        for some_totals in pool.map(partial(some, versioning=versioning), chunks):
+        for some_totals in pool.map(partial(some, versioning=versioning, overdue=overdue), chunks):
             totals.add(some_totals)
             progress(totals)
     totals.wrong.sort(key=lambda wrong: wrong[0])
