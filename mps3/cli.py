@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import math
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -46,7 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    print(_json(found) if options.json else _report(found))  # noqa: T201
+    try:
+        print(_json(found) if options.json else _report(found), flush=True)  # noqa: T201
+    except BrokenPipeError:
+        # Whoever reads has seen enough. The interpreter flushes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0 if found.healthy else 1
 
 
