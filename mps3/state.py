@@ -37,7 +37,7 @@ def decode_run(body: bytes) -> dict[str, File | None]:
     Raises:
         ValueError: It is not that.
     """
-    return parse_files(body.split(b"\n") if body else [])
+    return parse_files(body.split(b"\n"))
 
 
 def look_up(name: str, files: Files, runs: tuple[Run, ...]) -> File | None:
