@@ -91,7 +91,11 @@ async def test_nothing_acknowledged_is_lost(
             await asyncio.gather(*(some_at_a_time(writer, each) for writer in writers))
             proxy.faults = Faults()
             injected = dict(proxy.injected)
-            finals = [{key: await client.get(key) for key in ["shared", *map(_mine, writers)]} for client in clients]
+            # Who has just lost the store answers with what is known, until it is there again.
+            keys = ["shared", *map(_mine, writers)]
+            async with MPS3(bucket, MANIFEST, s3_config=s3_config) as judge:
+                await asyncio.gather(*(agree(client, judge, keys) for client in clients))
+            finals = [{key: await client.get(key) for key in keys} for client in clients]
             seen = [numbers for task in watched for numbers in [await stop(task)]]
         finally:
             proxy.faults = Faults()
@@ -115,6 +119,12 @@ async def some_at_a_time(writer: Writer, most: int) -> None:
     """Up to four of its writes are pending at once, in the order they were made."""
     for first in range(0, most, 4):
         await asyncio.gather(*(writer.write(number) for number in range(first, min(first + 4, most))))
+
+
+async def agree(one: MPS3, judge: MPS3, keys: list[str]) -> None:
+    async with asyncio.timeout(30):
+        while [await one.get(key) for key in keys] != [await judge.get(key) for key in keys]:
+            await asyncio.sleep(0.2)
 
 
 async def watch(client: MPS3, key: str) -> list[int]:
