@@ -15,7 +15,7 @@ from .errors import ClosedError, ConfigurationError, CorruptionError, MPS3Error,
 from .names import LONGEST
 from .storage import Object, Storage
 from .types import JSON
-from .world import World
+from .world import World, happens
 
 MINTED: Final = "mps3-"
 """What versions begin with that this library made up itself, for buckets that have none."""
@@ -23,8 +23,6 @@ CONCURRENCY: Final = 32
 CACHE: Final = 64 * 2**20
 LARGE: Final = 2**20
 """Hashing more bytes than this would hold up the event loop; a thread does it."""
-FIRST_WAIT: Final = 0.2
-LONGEST_WAIT: Final = 10.0
 
 _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 T = TypeVar("T")
@@ -222,19 +220,12 @@ class Contents:
                 except UnavailableError as error:
                     attempt += 1
                     self._contact(error)
-                    await self._pause(self._world.backoff(attempt, first=FIRST_WAIT, most=LONGEST_WAIT))
+                    await happens(self._reached, self._world.backoff(attempt))
                 else:
                     self._contact(None)
                     return
         finally:
             content.storing = None
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._reached.wait()
-        except TimeoutError:
-            pass
 
     def reached(self) -> None:
         """The store answers again: what waited for another try need not wait longer."""

@@ -17,7 +17,7 @@ from .listeners import Listeners
 from .outbox import Outbox, Pending, final_changes
 from .state import EMPTY, View, changed_names
 from .types import Commit, Ref
-from .world import World
+from .world import World, happens
 
 FASTEST: Final = 0.1
 """The first poll after activity, as a part of the poll interval."""
@@ -25,8 +25,6 @@ SLOWING: Final = 1.5
 """Each idle poll waits this much longer than the one before, up to the poll interval."""
 STALE: Final = 10.0
 """Seconds without contact after which a commit is preceded by a look at what others did."""
-FIRST_WAIT: Final = 0.2
-LONGEST_WAIT: Final = 10.0
 FIRST_CONFLICT: Final = 0.05
 LONGEST_CONFLICT: Final = 2.0
 
@@ -206,7 +204,7 @@ class Manifest:
                 await self._poll(journal)
             else:
                 wake_at = self._sending.retry_at if self._sending else self._commit_at
-                await self._sleep(min(self._poll_at, wake_at if wake_at > now else math.inf) - now)
+                await happens(self._awake, min(self._poll_at, wake_at if wake_at > now else math.inf) - now)
 
     async def _opened(self) -> Journal | None:
         while self._journal is None:
@@ -218,19 +216,12 @@ class Manifest:
                 asking, self._asking = self._asking, []
                 _answer(asking, error)
                 self._awake.clear()
-                await self._sleep(self._world.backoff(self._failures, first=FIRST_WAIT, most=LONGEST_WAIT))
+                await happens(self._awake, self._world.backoff(self._failures))
             except MPS3Error as error:
                 self._contact(error)
                 self._end(error)
                 return None
         return self._journal
-
-    async def _sleep(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(None if seconds == math.inf else seconds):
-                await self._awake.wait()
-        except TimeoutError:
-            pass
 
     def _wake(self) -> None:
         self._awake.set()
@@ -247,9 +238,7 @@ class Manifest:
             self._asking = self._asking[len(asking) :]
             self._failures += 1
             self._unreadable = not isinstance(error, UnavailableError)
-            self._poll_at = self._world.monotonic() + max(
-                self._interval * FASTEST, self._world.backoff(self._failures, first=FIRST_WAIT, most=LONGEST_WAIT)
-            )
+            self._poll_at = self._world.monotonic() + max(self._interval * FASTEST, self._world.backoff(self._failures))
             self._contact(error)
             if self._unreadable:
                 self.listeners.tell(error)
@@ -299,9 +288,7 @@ class Manifest:
             return
         except UnavailableError as error:
             sending.failures += 1
-            sending.retry_at = self._world.monotonic() + self._world.backoff(
-                sending.failures, first=FIRST_WAIT, most=LONGEST_WAIT
-            )
+            sending.retry_at = self._world.monotonic() + self._world.backoff(sending.failures)
             self._contact(error)
             return
         except MPS3Error as error:

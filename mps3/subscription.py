@@ -12,12 +12,9 @@ from .document import File
 from .errors import ClosedError, CorruptionError, UnavailableError
 from .listeners import Listener
 from .manifest import Manifest
-from .world import World
+from .world import World, happens
 
 T_co = TypeVar("T_co", covariant=True)
-
-FIRST_WAIT = 0.2
-LONGEST_WAIT = 10.0
 
 
 class Subscription(AsyncIterator[T_co], Generic[T_co]):
@@ -79,7 +76,7 @@ class Subscription(AsyncIterator[T_co], Generic[T_co]):
                 return self._end()
             except UnavailableError:
                 failures += 1
-                await self._pause(self._world.backoff(failures, first=FIRST_WAIT, most=LONGEST_WAIT))
+                await happens(self._listener.changed, self._world.backoff(failures))
                 continue
             except CorruptionError:
                 # Superseded and collected while it was being read, perhaps: then there is a newer one.
@@ -99,18 +96,11 @@ class Subscription(AsyncIterator[T_co], Generic[T_co]):
                 await self._asked
             except UnavailableError:
                 failures += 1
-                await self._pause(self._world.backoff(failures, first=FIRST_WAIT, most=LONGEST_WAIT))
+                await happens(self._listener.changed, self._world.backoff(failures))
             except ClosedError:
                 return
             else:
                 return
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._listener.changed.wait()
-        except TimeoutError:
-            pass
 
     def _end(self) -> T_co:
         error = self._listener.error

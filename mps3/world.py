@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random as _random
 from datetime import datetime, timezone
+from typing import Final
+
+FIRST_WAIT: Final = 0.2
+"""Seconds at the most before a second try, when the store does not answer."""
+LONGEST_WAIT: Final = 10.0
+"""Seconds at the most between two tries."""
+
+
+async def happens(event: asyncio.Event, within: float) -> None:
+    """Wait for an event, or for so many seconds (which may be infinite), whichever is shorter."""
+    try:
+        async with asyncio.timeout(None if within == math.inf else within):
+            await event.wait()
+    except TimeoutError:
+        pass
 
 
 class World:
@@ -32,7 +48,7 @@ class World:
         """A name that nobody else has."""
         return f"{self.random.getrandbits(128):032x}"
 
-    def backoff(self, attempt: int, *, first: float, most: float) -> float:
+    def backoff(self, attempt: int, *, first: float = FIRST_WAIT, most: float = LONGEST_WAIT) -> float:
         """Seconds to wait before another try: full jitter over an exponentially growing span.
 
         Args:
