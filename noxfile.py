@@ -33,6 +33,10 @@ nox.options.reuse_venv = "yes"
 SERVER = ("MPS3_TEST_ENDPOINT", "MPS3_TEST_ACCESS_KEY", "MPS3_TEST_SECRET_KEY", "MPS3_TEST_REGION")
 
 
+# Most tests wait for a network, real or made up, most of the time.
+AT_ONCE = ("-n", "3")
+
+
 def group(*names: str) -> list[str]:
     return nox.project.dependency_groups(PROJECT, *names)
 
@@ -81,7 +85,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests against the installed wheel and a server that they start."""
     install_wheel(session)
-    pytest(session, *session.posargs, **dict.fromkeys(SERVER))
+    pytest(session, *AT_ONCE, *session.posargs, **dict.fromkeys(SERVER))
 
 
 @nox.session
@@ -91,7 +95,7 @@ def server(session: nox.Session) -> None:
         session.error(f"set {', '.join(SERVER)} to a server with versioning, and keys that may make buckets")
     install_wheel(session)
     # What does not touch a server is quick, and the simulation brings its own.
-    pytest(session, *(session.posargs or ["--ignore=tests/simulation"]))
+    pytest(session, *AT_ONCE, *(session.posargs or ["--ignore=tests/simulation"]))
 
 
 @nox.session
@@ -111,6 +115,15 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def crash(session: nox.Session) -> None:
+    """Kill a writer at any moment, again and again: ``nox -s crash -- --kills 2000``."""
+    install_wheel(session)
+    session.run(
+        "python", "tests/crash.py", *session.posargs, env={"PYTHONSAFEPATH": "1", "PYTHONPATH": str(ROOT / "tests")}
+    )
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Read random documents: ``nox -s fuzz -- --documents 1000000``."""
     install_wheel(session)
@@ -119,9 +132,17 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Let clients come and go, and watch the memory: ``nox -s soak -- --seconds 600``."""
+    """Let clients come and go, and watch the memory: ``nox -s soak -- --seconds 600``, or ``--collect 100000``."""
     install_wheel(session)
     session.run("python", "tests/soak.py", *session.posargs, env={"PYTHONSAFEPATH": "1"})
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Measure what things cost, and write docs/performance.md: ``nox -s benchmarks -- --endpoint URL``; ``--quick``."""
+    install_wheel(session)
+    session.install(*group("benchmarks"))
+    session.run("python", "benchmarks", *session.posargs, env={"PYTHONSAFEPATH": "1"})
 
 
 @nox.session

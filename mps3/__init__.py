@@ -1,21 +1,29 @@
 """mps3: a multiplayer key-value store in a bucket."""
 
+from .changes import StatusChanges
 from .client import MPS3
+from .collect import Collected, Collecting, Tally
 from .errors import (
     AccessError,
     ClosedError,
     ConfigurationError,
     ConflictError,
     CorruptionError,
+    ExpiredError,
     FormatError,
     MPS3Error,
     UnavailableError,
+    ValidationError,
     WithdrawnError,
 )
+from .history import Revision, Snapshot
+from .offline.reconnect import PendingChange, PendingWrite, Reconnect
+from .offline.rejected import Rejected
 from .storage.local import LocalStorage
 from .storage.memory import MemoryStorage
 from .subscription import Subscription
-from .types import DELETE, JSON, Commit, Ref, Status
+from .typed import Typed
+from .types import DELETE, JSON, Batch, Change, Commit, Ref, Status
 from .write import Write
 
 __version__ = "0.1.0"
@@ -25,19 +33,34 @@ __all__ = [
     "JSON",
     "MPS3",
     "AccessError",
+    "Batch",
+    "Change",
     "ClosedError",
+    "Collected",
+    "Collecting",
     "Commit",
     "ConfigurationError",
     "ConflictError",
     "CorruptionError",
+    "ExpiredError",
     "FormatError",
     "LocalStorage",
     "MPS3Error",
     "MemoryStorage",
+    "PendingChange",
+    "PendingWrite",
+    "Reconnect",
     "Ref",
+    "Rejected",
+    "Revision",
+    "Snapshot",
     "Status",
+    "StatusChanges",
     "Subscription",
+    "Tally",
+    "Typed",
     "UnavailableError",
+    "ValidationError",
     "WithdrawnError",
     "Write",
     "__version__",

@@ -12,7 +12,8 @@ from dataclasses import asdict
 
 import orjson
 
-from .client import storage_of
+from .client import MPS3, storage_of
+from .collect.command import add_arguments, as_json, check_arguments, gc, report
 from .doctor import Diagnosis, diagnose
 from .errors import MPS3Error
 from .url import parse
@@ -37,22 +38,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     doctor.add_argument("--journal", choices=("auto", "merge", "conditional"), default="auto")
     doctor.add_argument("--poll-interval", type=float, default=1.0, metavar="SECONDS", help="for the cost of polling")
     doctor.add_argument("--json", action="store_true", help="print JSON")
+    collector = commands.add_parser("gc", help="delete what no state of a manifest names any more")
+    add_arguments(collector)
     options = parser.parse_args(arguments)
-    if not 0 < options.poll_interval < math.inf:
-        doctor.error("--poll-interval is a positive number of seconds")
     try:
-        found = asyncio.run(_doctor(options))
+        if options.command == "doctor":
+            if not 0 < options.poll_interval < math.inf:
+                doctor.error("--poll-interval is a positive number of seconds")
+            found = asyncio.run(_doctor(options))
+            return _print(_json(found) if options.json else _report(found), good=found.healthy)
+        try:
+            check_arguments(options)
+        except ValueError as error:
+            collector.error(str(error))
+        return _gc(options)
     except MPS3Error as error:
         print(f"mps3: {error}", file=sys.stderr)  # noqa: T201
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _print(text: str, *, good: bool) -> int:
     try:
-        print(_json(found) if options.json else _report(found), flush=True)  # noqa: T201
+        print(text, flush=True)  # noqa: T201
     except BrokenPipeError:
         # Whoever reads has seen enough. The interpreter flushes once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0 if found.healthy else 1
+    return 0 if good else 1
+
+
+def _gc(options: argparse.Namespace) -> int:
+    # It looks for itself, and need not poll.
+    found = asyncio.run(gc(MPS3.from_url(options.url, poll_interval=60.0), options))
+    if found.since is None:
+        print("mps3: there is no such manifest, so nobody knows what is needed", file=sys.stderr)  # noqa: T201
+        return 1
+    return _print(as_json(found) if options.json else report(found), good=True)
 
 
 async def _doctor(options: argparse.Namespace) -> Diagnosis:

@@ -5,31 +5,48 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import warnings
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, overload
 
+from .changes import StatusChanges, Watchers
+from .collect import GRACE, RETENTION, Collected, Progress, collect
+from .collect import options as collecting
+from .collect.background import collect_in_background
+from .collect.options import seconds
 from .content import Content, Contents, decode
-from .document import File
+from .document import File, Kind
 from .errors import ClosedError, ConfigurationError, CorruptionError, MPS3Error, UnavailableError
 from .journal import Journal
-from .journal.choose import choose_journal
-from .manifest import Manifest
+from .journal.choose import choose_journal, known_journal
+from .manifest import Manifest, Surroundings
 from .names import LONGEST_MANIFEST, check_bucket, check_key, check_not_own, name_in
+from .offline import Directory, Line, Refusal
+from .offline.cache import CACHE
+from .offline.cached import CachedStorage
+from .offline.files import FileDirectory
+from .offline.gate import Gate, OfflineError
+from .offline.keeper import Keeper
+from .offline.reconnect import OnReconnect
+from .offline.rejected import Rejected
 from .outbox import Pending
+from .reads import Reads
 from .storage import Storage
 from .storage.local import LocalStorage
 from .storage.memory import memory_storage
 from .storage.s3 import S3Storage
-from .subscription import Subscription
+from .subscription import Subscription, ValueSubscription
+from .typed import Conversion
 from .types import DELETE, JSON, Auth, Delete, JournalKind, Ref, Status
 from .url import Location, parse
 from .world import World
 from .write import Write
 
 D = TypeVar("D")
+T = TypeVar("T")
 
 FLUSH: Final = 30.0
 """Seconds that closing waits for pending writes."""
@@ -41,7 +58,7 @@ WARNING: Final = 60.0
 _log = logging.getLogger("mps3")
 
 
-class MPS3:
+class MPS3(Reads):
     """A shared, live, durable key-value store in a bucket.
 
     Use it as an async context manager, one for the whole process.
@@ -60,6 +77,16 @@ class MPS3:
             store that enforces conditional writes. ``"auto"`` follows the manifest, or else the bucket.
         poll_interval: Seconds between two looks for changes, while nothing happens.
         checksums: Whether SHA-256 checksums are sent, recorded and verified.
+        offline: A directory of this machine for what is to outlive the process: pending writes, and a cache of
+            what was read. Any number of clients may share it. It must not be on a network file system.
+        cache_bytes: How large the cached values may be together.
+        online: Whether to use the network from the start; see `go_online`. ``False`` needs ``offline``.
+        on_reconnect: Called with a `Reconnect` after a time without the store, before pending writes go out, if
+            others have changed some of their keys meanwhile. Writes wait until it returns, or what it returns has
+            been awaited. If it raises, they go on waiting, and it is called again.
+        retention: Seconds, or a timedelta: how far back collecting keeps all states.
+        collect_every: Seconds, or a timedelta: about how often the default manifest is collected in the
+            background. ``None``, the default, for never. One client in a few is enough.
         world: Where time, chance and names come from; for simulations.
 
     Raises:
@@ -79,8 +106,19 @@ class MPS3:
         journal: JournalKind = "auto",
         poll_interval: float = 1.0,
         checksums: bool = True,
+        offline: str | os.PathLike[str] | Directory | None = None,
+        cache_bytes: int = CACHE,
+        online: bool = True,
+        on_reconnect: OnReconnect | None = None,
+        retention: float | timedelta = RETENTION,
+        collect_every: float | timedelta | None = None,
         world: World | None = None,
     ) -> None:
+        self._retention = seconds(retention, "retention")
+        self._collect_every = None if collect_every is None else seconds(collect_every, "collect_every")
+        if self._collect_every == 0:
+            raise ValueError("collect_every is a positive number of seconds; None for never")
+        self._collector: asyncio.Task[None] | None = None
         self._bucket = check_bucket(default_bucket)
         self._default = self._manifest_ref(default_manifest)
         if storage is not None and (s3_config is not None or auth is not None):
@@ -89,11 +127,29 @@ class MPS3:
             raise ValueError(f"poll_interval is a positive number of seconds, not {poll_interval!r}")
         if journal not in ("auto", "merge", "conditional"):
             raise ValueError(f'journal is "auto", "merge" or "conditional", not {journal!r}')
+        if not online and offline is None:
+            raise ConfigurationError("online=False needs a directory to start from: offline=DIRECTORY")
+        if cache_bytes < 0:
+            raise ValueError(f"cache_bytes is a number of bytes, not {cache_bytes!r}")
         self._journal: JournalKind = journal
         self._world = World() if world is None else world
-        self._storage = storage if storage is not None else _s3(s3_config, self._world, auth, checksums=checksums)
+        store = storage if storage is not None else _s3(s3_config, self._world, auth, checksums=checksums)
+        self._storage: Storage
+        self._storage = self._gate = Gate(store, shut=not online)
+        self._directory: Directory | None = None
+        if offline is not None:
+            if isinstance(offline, str | os.PathLike):
+                offline = FileDirectory(offline, self._world, cache_bytes=cache_bytes)
+            self._directory = offline
+            self._storage = CachedStorage(self._gate, offline.cache, self._is_manifest)
+        self._keepers: list[Keeper] = []
+        self._rejected: dict[Rejected, None] = {}
+        self._on_reconnect = on_reconnect
+        self._watchers = Watchers()
         self._interval = poll_interval
-        self._contents = Contents(self._storage, self._world, checksums=checksums, contact=self._contact)
+        self._contents = Contents(
+            self._storage, self._world, checksums=checksums, contact=self._contact, away=self._is_away
+        )
         self._manifests: dict[Ref, Manifest] = {}
         self._state = "new"
         self._online = False
@@ -129,20 +185,49 @@ class MPS3:
             AccessError: The credentials do not permit it.
             CorruptionError: The manifest is not one.
             FormatError: A newer version of this library wrote the manifest.
-            UnavailableError: The store does not answer.
+            UnavailableError: The store does not answer, and the manifest has never been read with the directory
+                that was given as ``offline``, or none was given.
         """
         if self._state != "new":
             raise ClosedError("this client was opened before: make a new one")
         self._state = "open"
         try:
-            await self._storage.open()
-            manifest = self._make_manifest(self._default)
-            await manifest.open()
-            self._start(manifest)
+            await self._open_storage()
+            lines = await self._open_directory()
+            manifests = {ref: self._make_manifest(ref) for ref in dict.fromkeys((self._default, *lines))}
+            for ref, manifest in manifests.items():
+                for line, keeper in lines.get(ref, ()):
+                    manifest.recover(line, keeper)
+            await manifests[self._default].open()
+            for manifest in manifests.values():
+                self._start(manifest)
+            if self._collect_every is not None:
+                every = collect_in_background(self.collect, self._collect_every, self._world, str(self._default))
+                self._collector = asyncio.create_task(every, name=f"mps3 collector {self._default}")
         except BaseException:
             await self._stop()
             raise
         return self
+
+    async def _open_storage(self) -> None:
+        try:
+            await self._storage.open()
+        except UnavailableError as error:
+            if self._directory is None:
+                raise
+            self._contact(error)  # it is opened by the first request that can be
+
+    async def _open_directory(self) -> dict[Ref, list[tuple[Line, Keeper]]]:
+        """What clients that are no more have left to do, for each manifest."""
+        if self._directory is None:
+            return {}
+        own, others = await self._directory.open()
+        self._keepers = [Keeper(shelf) for shelf in (own, *others)]
+        lines: dict[Ref, list[tuple[Line, Keeper]]] = {}
+        for keeper, shelf in zip(self._keepers[1:], others, strict=True):
+            for line in await shelf.lines():
+                lines.setdefault(line.manifest, []).append((line, keeper))
+        return lines
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -153,11 +238,14 @@ class MPS3:
         """Send what is pending, then stop everything.
 
         It waits for pending writes up to 30 seconds, and while the store does not answer up to 3. What
-        is still pending then fails with a `ClosedError`, and is logged if nobody awaits it.
+        is still pending then fails with a `ClosedError`, and is logged if nobody awaits it. With ``offline`` it
+        waits only while the store answers: pending writes are kept, and the next client goes on with them.
         """
         if self._state != "open":
             return
         self._state = "closing"
+        if self._collector is not None:
+            self._collector.cancel()
         try:
             await self._flush()
         finally:
@@ -165,13 +253,14 @@ class MPS3:
 
     async def _flush(self) -> None:
         drained = asyncio.gather(*(manifest.drained() for manifest in self._manifests.values()))
-        left, left_offline = FLUSH, FLUSH_OFFLINE
+        patience = FLUSH_OFFLINE if self._directory is None else 0.0
+        left, left_offline = FLUSH, patience
         step = 0.25
         try:
-            while left > 0 and left_offline > 0 and not drained.done():
+            while left > 0 and (left_offline > 0 or self._is_online) and not drained.done():
                 await asyncio.wait([drained], timeout=step)
                 left -= step
-                left_offline = FLUSH_OFFLINE if self._online else left_offline - step
+                left_offline = patience if self._is_online else left_offline - step
         finally:
             drained.cancel()
             await asyncio.gather(drained, return_exceptions=True)
@@ -179,11 +268,25 @@ class MPS3:
     async def _stop(self) -> None:
         self._state = "closed"
         try:
+            if self._collector is not None:
+                self._collector.cancel()
+                await asyncio.gather(self._collector, return_exceptions=True)
             for manifest in self._manifests.values():
                 await manifest.aclose()
             await self._contents.aclose()
         finally:
-            await self._storage.aclose()
+            self._watchers.tell(ended=True)
+            try:
+                await self._close_directory()
+            finally:
+                await self._storage.aclose()
+
+    async def _close_directory(self) -> None:
+        keepers, self._keepers = self._keepers, []
+        for keeper in keepers:
+            await keeper.aclose()
+        if self._directory is not None:
+            await self._directory.aclose()
 
     def __del__(self) -> None:
         if getattr(self, "_state", "new") in ("open", "closing"):
@@ -287,17 +390,21 @@ class MPS3:
         for place, key, _ in targets:
             for ref in {**dict.fromkeys(refs), **self._manifests}:
                 check_not_own(ref, place, key)
+        owners = tuple(dict.fromkeys(refs))
         # Everything is checked and encoded before anything shows anywhere.
         contents = [
-            (place, key, None if value is DELETE else self._contents.prepare(place, key, value))
+            (place, key, None if value is DELETE else self._contents.prepare(place, key, value, owners))
             for place, key, value in targets
         ]
-        opened = [(ref, self._manifest(ref)) for ref in dict.fromkeys(refs)]
+        opened = [(ref, self._manifest(ref)) for ref in owners]
         parts = []
         for ref, manifest in opened:
             pending = Pending(
                 {name_in(ref, place, key): content for place, key, content in contents},
                 {name_in(ref, place, key): self._label(place, key) for place, key, _ in contents},
+                {name_in(ref, place, key): (place, key) for place, key, _ in contents},
+                self._world.now(),
+                manifest.session,
             )
             parts.append((manifest, pending))
         write = Write(parts, f"{verb} {_some([self._label(place, key) for place, key, _ in contents])}")
@@ -308,15 +415,34 @@ class MPS3:
     # Reading
 
     @overload
-    async def get(self, key: str | Ref, *, bucket: str | None = None, manifest: str | Ref | None = None) -> JSON: ...
+    async def get(
+        self,
+        key: str | Ref,
+        *,
+        bucket: str | None = None,
+        manifest: str | Ref | None = None,
+        at: str | datetime | None = None,
+    ) -> JSON: ...
 
     @overload
     async def get(
-        self, key: str | Ref, default: D, *, bucket: str | None = None, manifest: str | Ref | None = None
+        self,
+        key: str | Ref,
+        default: D,
+        *,
+        bucket: str | None = None,
+        manifest: str | Ref | None = None,
+        at: str | datetime | None = None,
     ) -> JSON | D: ...
 
     async def get(
-        self, key: str | Ref, default: Any = None, *, bucket: str | None = None, manifest: str | Ref | None = None
+        self,
+        key: str | Ref,
+        default: Any = None,
+        *,
+        bucket: str | None = None,
+        manifest: str | Ref | None = None,
+        at: str | datetime | None = None,
     ) -> Any:
         """Read a key: at least as new as the moment of the call, and never older than this client's own writes.
 
@@ -327,13 +453,17 @@ class MPS3:
             default: What to return if there is no such key.
             bucket: The key's bucket; the default bucket if ``None``.
             manifest: The manifest that names it; the default manifest if ``None``.
+            at: Instead of the present: the id of a commit, or a time, as for `snapshot`.
 
         Raises:
             UnavailableError: The store does not answer, and the value is not known here.
             CorruptionError: What is stored is not what was written.
+            ExpiredError: The moment ``at`` is not kept (any more).
             AccessError: The credentials do not permit it.
             ClosedError: The client is not open.
         """
+        if at is not None:
+            return await self._get_at(key, default, at, bucket, manifest)
         self._check_open()
         ref, place, literal = self._reading(key, bucket, manifest)
         opened = self._manifest(ref)
@@ -361,8 +491,24 @@ class MPS3:
         self, key: str | Ref, default: D, *, bucket: str | None = None, manifest: str | Ref | None = None
     ) -> Subscription[JSON | D]: ...
 
+    @overload
     def subscribe(
-        self, key: str | Ref, default: Any = None, *, bucket: str | None = None, manifest: str | Ref | None = None
+        self, key: str | Ref, *, bucket: str | None = None, manifest: str | Ref | None = None, type: type[T]
+    ) -> Subscription[T | None]: ...
+
+    @overload
+    def subscribe(
+        self, key: str | Ref, default: D, *, bucket: str | None = None, manifest: str | Ref | None = None, type: type[T]
+    ) -> Subscription[T | D]: ...
+
+    def subscribe(
+        self,
+        key: str | Ref,
+        default: Any = None,
+        *,
+        bucket: str | None = None,
+        manifest: str | Ref | None = None,
+        type: Any = None,  # noqa: A002 - what it is
     ) -> Subscription[Any]:
         """The value of a key now, and the newest one after each change, whoever makes it.
 
@@ -371,30 +517,169 @@ class MPS3:
             default: What stands for the value while there is no such key.
             bucket: The key's bucket; the default bucket if ``None``.
             manifest: The manifest that names it; the default manifest if ``None``.
+            type: What to make of the values, as with `typed`; JSON if ``None``.
 
         Raises:
+            ConfigurationError: The package that knows such a type is not installed.
             ClosedError: The client is not open.
         """
+        return self._subscribe(key, default, bucket, manifest, None if type is None else Conversion(type))
+
+    def _subscribe(
+        self,
+        key: str | Ref,
+        default: object,
+        bucket: str | None,
+        manifest: str | Ref | None,
+        conversion: Conversion | None,
+    ) -> Subscription[Any]:
         self._check_open()
         ref, place, literal = self._reading(key, bucket, manifest)
 
         async def read(found: Content | File | None) -> Any:
-            return await self._read(place, literal, found, default)
+            value = await self._read(place, literal, found, default)
+            return value if conversion is None or found is None else conversion.load(self._label(place, literal), value)
 
-        return Subscription(self._manifest(ref), name_in(ref, place, literal), read, self._world)
+        return ValueSubscription(self._manifest(ref), name_in(ref, place, literal), read, self._world)
+
+    async def collect(
+        self,
+        *,
+        retention: float | timedelta | None = None,
+        grace: float | timedelta = GRACE,
+        dry_run: bool = False,
+        manifest: str | Ref | None = None,
+        progress: Progress | None = None,
+        rate: float | None = None,
+    ) -> Collected:
+        """Delete what no state of a manifest names any more: old versions of it, its unused runs, and old values.
+
+        It may be cancelled at any time, and goes on where it was when it is called again. Nobody has to wait
+        for it, and any number of clients may do it at once. Values are deleted that were written for this
+        manifest, and that no other manifest needs; everything else in the bucket is left alone.
+
+        Args:
+            retention: Seconds, or a timedelta: everything is kept that a state younger than this names. The
+                client's own ``retention`` if ``None``.
+            grace: Seconds, or a timedelta: nothing younger is deleted. At least 20 minutes; what is more is for
+                peace of mind.
+            dry_run: Delete nothing, and say what would be deleted.
+            manifest: The manifest; the default manifest if ``None``.
+            progress: Called now and then with how far it has come.
+            rate: The most objects a second to look at and delete, one by one.
+
+        Returns:
+            What was deleted, and what was kept.
+
+        Raises:
+            AccessError: The credentials do not permit it.
+            CorruptionError: The manifest is not one, so nobody knows what it needs.
+            UnavailableError: The store does not answer.
+            ClosedError: The client is not open.
+        """
+        self._check_open()
+        how = collecting(
+            retention=self._retention if retention is None else retention, grace=grace, dry_run=dry_run, rate=rate
+        )
+        ref = self._default if manifest is None else self._manifest_ref(manifest)
+        return await collect(self._gate, self._world, ref, self._manifests, self._make_manifest, how, progress)
 
     def status(self) -> Status:
         """How this client is doing."""
+        oldest = [made for manifest in self._manifests.values() if (made := manifest.oldest_pending) is not None]
         return Status(
-            online=self._online,
+            online=self._is_online,
             pending=sum(manifest.pending for manifest in self._manifests.values()),
             last_contact=self._last_contact,
             last_error=self._last_error,
             subscriptions=sum(len(manifest.listeners) for manifest in self._manifests.values()),
             manifests=tuple(self._manifests),
+            oldest_pending=min(oldest, default=None),
         )
 
-    async def _read(self, bucket: str, key: str, found: Content | File | None, default: object) -> object:
+    def status_changes(self) -> StatusChanges:
+        """The status now, and then the newest one after each change, until the client closes.
+
+        That there was another contact is no change by itself.
+
+        Raises:
+            ClosedError: The client is not open.
+        """
+        self._check_open()
+        return self._watchers.add(self.status)
+
+    # Offline and online
+
+    def go_offline(self) -> None:
+        """Make no request from now on, until `go_online`. Those under way are finished.
+
+        Reads and subscriptions go on with what is known, and writes wait.
+
+        Raises:
+            ClosedError: The client is not open.
+        """
+        self._check_open()
+        self._gate.shut = True
+        for manifest in self._manifests.values():
+            manifest.pause()
+        self._watchers.tell()
+
+    def go_online(self) -> None:
+        """Use the network again, at once.
+
+        Raises:
+            ClosedError: The client is not open.
+        """
+        self._check_open()
+        self._gate.shut = False
+        for manifest in self._manifests.values():
+            manifest.hurry()
+        self._watchers.tell()
+
+    def rejected(self) -> tuple[Rejected, ...]:
+        """The writes that failed for good, oldest first, until they are retried or dropped.
+
+        Only clients with an ``offline`` directory remember them: their own, and those of clients that are no more.
+        """
+        return tuple(self._rejected)
+
+    @property
+    def _is_online(self) -> bool:
+        return self._online and not self._gate.shut
+
+    def _is_away(self) -> bool:
+        # Thousands of writes may wait, and need not all try again and again.
+        return self._gate.shut or (self._directory is not None and not self._online)
+
+    def _refuse(self, pending: Pending, refusal: Refusal) -> None:
+        self._rejected[Rejected(pending, refusal, self._retry, self._drop)] = None
+
+    def _retry(self, rejected: Rejected, old: Pending) -> Write:
+        self._check_open()
+        manifest = self._manifest(rejected.manifest)
+        contents = {
+            name: None if content is None else Content(content.bucket, content.key, content.body, (manifest.ref,))
+            for name, content in old.changes.items()
+        }
+        pending = Pending(contents, old.labels, old.places, self._world.now(), manifest.session)
+        write = Write([(manifest, pending)], f"retry of {_some(list(rejected.values))}")
+        manifest.add(pending)
+        self._rejected.pop(rejected, None)
+
+        def kept(_: object) -> None:
+            if pending.safe:
+                old.session.forget(old)
+
+        if pending.kept is not None:
+            pending.kept.add_done_callback(kept)
+        return write
+
+    def _drop(self, rejected: Rejected, old: Pending) -> None:
+        self._check_open()
+        self._rejected.pop(rejected, None)
+        old.session.forget(old)
+
+    async def _read(self, bucket: str, key: str, found: Content | File | None, default: object) -> Any:
         if found is None:
             return default
         if isinstance(found, Content):
@@ -441,14 +726,43 @@ class MPS3:
         manifest.start()
 
     def _make_manifest(self, ref: Ref) -> Manifest:
-        async def open_journal() -> Journal:
-            return await choose_journal(self._storage, ref.bucket or self._bucket, ref.key, self._journal, self._world)
+        async def open_journal(known: Kind | None) -> Journal:
+            where = self._storage, ref.bucket or self._bucket, ref.key
+            if known is not None:
+                return known_journal(*where, known, self._world)
+            return await choose_journal(*where, self._journal, self._world)
 
         return Manifest(
-            ref, open_journal, self._contents, self._world, poll_interval=self._interval, contact=self._contact
+            ref,
+            open_journal,
+            Surroundings(
+                self._contents,
+                self._world,
+                self._interval,
+                self._contact,
+                lambda: self._gate.shut,
+                self._watchers.tell,
+                self._refuse,
+                self._keepers[0] if self._keepers else None,
+                None if self._directory is None else self._directory.cache,
+                self._on_reconnect,
+            ),
         )
 
+    def _is_manifest(self, bucket: str, key: str) -> bool:
+        ref = Ref(key, bucket)
+        return ref == self._default or ref in self._manifests
+
     def _contact(self, error: MPS3Error | None) -> None:
+        before = self._online, self._last_error
+        if isinstance(error, OfflineError):
+            self._online = False
+        else:
+            self._note(error)
+        if before != (self._online, self._last_error):
+            self._watchers.tell()
+
+    def _note(self, error: MPS3Error | None) -> None:
         if isinstance(error, UnavailableError):
             if self._online and self._world.monotonic() >= self._warn_at:
                 self._warn_at = self._world.monotonic() + WARNING

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Hashable, Mapping
 from typing import Any, Final, TypeVar, cast
@@ -12,13 +13,18 @@ import orjson
 
 from .document import File
 from .errors import ClosedError, ConfigurationError, CorruptionError, MPS3Error, UnavailableError
+from .freshness import fresh
 from .names import LONGEST
-from .storage import Object, Storage
-from .types import JSON
+from .offline.cached import Recalled
+from .ownership import describe
+from .storage import Object, Storage, Stored
+from .types import JSON, Ref
 from .world import World, happens
 
 MINTED: Final = "mps3-"
 """What versions begin with that this library made up itself, for buckets that have none."""
+LOOK: Final = 1.0
+"""Seconds between two looks whether the store can be reached again, if nobody says so."""
 CONCURRENCY: Final = 32
 CACHE: Final = 64 * 2**20
 LARGE: Final = 2**20
@@ -103,20 +109,26 @@ class Content:
         bucket: Where it goes.
         key: Where it goes.
         body: Its bytes.
+        manifests: The manifests that it is written for.
 
     Attributes:
         digest: Its SHA-256, once it is stored with one.
         version: Its version, once it is stored.
+        stored: The store's clock when it was, in seconds since 1970, if the store tells.
+        stored_at: This client's clock when that began.
     """
 
-    __slots__ = ("body", "bucket", "digest", "key", "storing", "version")
+    __slots__ = ("body", "bucket", "digest", "key", "manifests", "stored", "stored_at", "storing", "version")
 
-    def __init__(self, bucket: str, key: str, body: bytes) -> None:
+    def __init__(self, bucket: str, key: str, body: bytes, manifests: tuple[Ref, ...] = ()) -> None:
         self.bucket = bucket
         self.key = key
         self.body = body
         self.digest: bytes | None = None
         self.version: str | None = None
+        self.manifests = manifests
+        self.stored: float | None = None
+        self.stored_at = -math.inf
         self.storing: asyncio.Task[None] | None = None
 
     @property
@@ -164,12 +176,20 @@ class Contents:
         world: Time, chance and names.
         checksums: Whether to send and verify SHA-256 checksums.
         contact: Told of each answer of the store (``None``) and each failure to get one.
+        away: Whether it is known that nothing can be stored now.
     """
 
     def __init__(
-        self, storage: Storage, world: World, *, checksums: bool, contact: Callable[[MPS3Error | None], None]
+        self,
+        storage: Storage,
+        world: World,
+        *,
+        checksums: bool,
+        contact: Callable[[MPS3Error | None], None],
+        away: Callable[[], bool] = lambda: False,
     ) -> None:
         self._storage = storage
+        self._away = away
         self._world = world
         self._checksums = checksums
         self._contact = contact
@@ -181,14 +201,20 @@ class Contents:
         self._fetching: dict[Hashable, asyncio.Task[bytes]] = {}
         self._tasks: dict[asyncio.Task[Any], None] = {}
 
-    def prepare(self, bucket: str, key: str, value: JSON) -> Content:
+    def prepare(self, bucket: str, key: str, value: JSON, manifests: tuple[Ref, ...]) -> Content:
         """Encode a value to be stored later.
+
+        Args:
+            bucket: Where it goes.
+            key: Where it goes.
+            value: The value.
+            manifests: The manifests that it is written for, with their buckets.
 
         Raises:
             TypeError: It is not JSON.
             ValueError: It is not JSON.
         """
-        return Content(bucket, key, encode(value, key))
+        return Content(bucket, key, encode(value, key), manifests)
 
     async def versioned(self, bucket: str) -> bool:
         """Whether a bucket keeps versions. Asked once a bucket."""
@@ -210,6 +236,26 @@ class Contents:
             content.storing = self._spawn(self._store(content))
         await asyncio.shield(content.storing)
 
+    async def store_again(self, content: Content) -> None:
+        """Store a value once more, as a version of its own: the one that is there may be collected soon (R1).
+
+        Raises:
+            UnavailableError: It could not be stored now.
+            MPS3Error: It can never work.
+        """
+        async with self._puts:
+            await self._put(content)
+
+    def aged(self, content: Content, clock: float | None) -> bool:
+        """Whether a stored value is too old for being committed.
+
+        Args:
+            content: The value.
+            clock: The store's clock as it was seen last. It goes on while this machine sleeps.
+        """
+        by_store = 0.0 if clock is None or content.stored is None else clock - content.stored
+        return max(by_store, self._world.monotonic() - content.stored_at) > fresh()
+
     async def _store(self, content: Content) -> None:
         attempt = 0
         try:
@@ -227,6 +273,11 @@ class Contents:
         finally:
             content.storing = None
 
+    async def passable(self) -> None:
+        """Wait until it makes sense to store something."""
+        while self._away():
+            await happens(self._reached, LOOK)
+
     def reached(self) -> None:
         """The store answers again: what waited for another try need not wait longer."""
         self._reached.set()
@@ -235,8 +286,9 @@ class Contents:
     async def _put(self, content: Content) -> None:
         if self._checksums and content.digest is None:
             content.digest = await _sha256(content.body)
+        started = self._world.monotonic()
         if await self.versioned(content.bucket):
-            stored = await self._storage.put(content.bucket, content.key, content.body, sha256=content.digest)
+            stored = await self._put_at(content, content.key)
             version = stored.version
             if version is None:
                 self._versioned[content.bucket] = False
@@ -249,9 +301,19 @@ class Contents:
         else:
             version = MINTED + self._world.name()
             _check_length(content, version)
-            await self._storage.put(content.bucket, f"{content.key}@{version}", content.body, sha256=content.digest)
+            stored = await self._put_at(content, f"{content.key}@{version}")
         self._cache.add((content.bucket, content.key, version), content.body)
         content.version = version
+        content.stored, content.stored_at = stored.modified, started
+
+    async def _put_at(self, content: Content, key: str) -> Stored:
+        return await self._storage.put(
+            content.bucket,
+            key,
+            content.body,
+            sha256=content.digest,
+            metadata=describe(content.manifests, content.bucket, key),
+        )
 
     def cached(self, bucket: str, key: str, file: File) -> bytes | None:
         """The bytes of a value, if they are here."""
@@ -291,7 +353,8 @@ class Contents:
         where = (f"{key}@{version}", None) if version.startswith(MINTED) else (key, version)
         async with self._gets:
             found = await self._storage.get(bucket, where[0], version=where[1], limit=size)
-        self._contact(None)
+        if not isinstance(found, Recalled):
+            self._contact(None)
         if not isinstance(found, Object):
             raise _corrupt(bucket, key, version, "it is missing, though the manifest names it")
         if self._checksums:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from types import MappingProxyType
@@ -54,10 +54,12 @@ _KNOWN: Final = frozenset(
         "sessions",
         "runs",
         "attempt",
+        "until",
+        "collected",
     )
 )
 _KNOWN_ENTRY: Final = frozenset(("session", "sequence", "version", "modified", "previous", "update"))
-_KNOWN_RUN: Final = frozenset(("key", "sha256", "entries", "bytes"))
+_KNOWN_RUN: Final = frozenset(("key", "sha256", "entries", "bytes", "continues"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ class Entry:
         version: The manifest version that carried it.
         modified: The store's time stamp of that version, in seconds since 1970.
         previous: The manifest version it was based on.
-        update: Its change: a JSON merge patch whose ``files`` are what this version understands.
+        update: Its change: a JSON merge patch whose ``files`` are what this version understands. A large one
+            is stored as ``runs`` of its own, whose lines replace what was there.
         extra: Members this version does not know.
     """
 
@@ -81,6 +84,8 @@ class Entry:
     previous: str | None
     update: Mapping[str, Any]
     extra: Mapping[str, Any] = field(default_factory=_nothing)
+    # A log is written again with each commit, its entries never change.
+    _written: list[bytes] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def id(self) -> str:
@@ -89,24 +94,59 @@ class Entry:
 
     @property
     def files(self) -> Files:
-        """What it changes."""
+        """What it changes, beside what its `runs` say."""
         return cast("Files", self.update.get("files", NOTHING))
+
+    @property
+    def runs(self) -> tuple[RunReference, ...]:
+        """Where a large change is stored."""
+        return update_runs(self.update)
+
+    def encoded(self) -> orjson.Fragment:
+        """As it stands in a log."""
+        if not self._written:
+            members = {
+                "session": self.session,
+                "sequence": self.sequence,
+                "version": self.version,
+                "modified": format_time(self.modified),
+                "previous": self.previous,
+                "update": self.update,
+                **self.extra,
+            }
+            self._written.append(orjson.dumps(members, default=dict))
+        return orjson.Fragment(self._written[0])
 
 
 @dataclass(frozen=True, slots=True)
 class RunReference:
-    """A sorted segment of settled files, stored as an object of its own and named by its content."""
+    """A sorted segment of files, stored as an object of its own and named by its content.
+
+    Attributes:
+        key: Where it is.
+        sha256: Of its content.
+        entries: How many keys it speaks of.
+        size: In bytes.
+        continues: Whether it is a further part of the run before it, with keys behind all of that one's.
+        extra: Members this version does not know.
+    """
 
     key: str
     sha256: str
     entries: int
     size: int
+    continues: bool = False
     extra: Mapping[str, Any] = field(default_factory=_nothing)
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One manifest version: a commit, and the state it was made upon."""
+    """One manifest version: a commit, and the state it was made upon.
+
+    Attributes:
+        until: If the store's stamp on the version is later, in seconds since 1970, it does not count (R16).
+        collected: The commit before which values were stored that may be collected by now (R17).
+    """
 
     journal: Kind
     window: float
@@ -119,11 +159,51 @@ class Document:
     sessions: Mapping[str, int] = field(default_factory=_nothing)
     runs: tuple[RunReference, ...] = ()
     attempt: int = 1
+    until: float | None = None
+    collected: str | None = None
     extra: Mapping[str, Any] = field(default_factory=_nothing)
+
+    def counts(self, modified: float) -> bool:
+        """Whether it landed in time (R16).
+
+        Args:
+            modified: The store's time stamp of its version, in seconds since 1970.
+        """
+        return self.until is None or modified <= self.until
 
     def entry(self, version: str, modified: float) -> Entry:
         """This document's own commit, as a log would remember it."""
         return Entry(self.session, self.sequence, version, modified, self.previous, self.update)
+
+    def bound(self) -> float:
+        """Which commits may still join those of its log: whose time stamp, in seconds since 1970, is not less (R3)."""
+        for entry in reversed(self.log):
+            if entry.version == self.previous:
+                return float(max(0, math.floor(entry.modified - self.window)))
+        return 0.0
+
+    def references(self) -> tuple[RunReference, ...]:
+        """All runs that it needs: those of the settled files, of its log, and of its own change."""
+        logged = (reference for entry in self.log for reference in entry.runs)
+        return (*self.runs, *logged, *update_runs(self.update))
+
+
+def update_runs(update: Mapping[str, Any]) -> tuple[RunReference, ...]:
+    """The runs of a commit's change, which was checked before."""
+    raw = update.get("runs")
+    return tuple(_run(run, "update.runs") for run in raw) if raw else ()
+
+
+def encode_reference(run: RunReference) -> dict[str, Any]:
+    """What a document says of a run."""
+    return {
+        "key": run.key,
+        "sha256": run.sha256,
+        "entries": run.entries,
+        "bytes": run.size,
+        **({"continues": True} if run.continues else {}),
+        **run.extra,
+    }
 
 
 def commit_id(session: str, sequence: int) -> str:
@@ -146,14 +226,13 @@ def encode(document: Document, *, bucket: str, key: str) -> bytes:
             "sequence": document.sequence,
             "previous": document.previous,
             "update": document.update,
-            "log": [_encode_entry(entry) for entry in document.log],
+            "log": [entry.encoded() for entry in document.log],
             "files": document.files,
             "sessions": document.sessions,
-            "runs": [
-                {"key": run.key, "sha256": run.sha256, "entries": run.entries, "bytes": run.size, **run.extra}
-                for run in document.runs
-            ],
+            "runs": [encode_reference(run) for run in document.runs],
             **({"attempt": document.attempt} if document.attempt > 1 else {}),
+            **({"until": format_time(document.until)} if document.until is not None else {}),
+            **({"collected": document.collected} if document.collected is not None else {}),
             **document.extra,
         },
         default=dict,
@@ -246,8 +325,10 @@ def _document(raw: object, known: Mapping[str, Entry]) -> Document:
         log=log,
         files=_files(raw.get("files", {}), "files", patch=False),
         sessions=_sessions(raw.get("sessions", {})),
-        runs=tuple(_run(run, f"runs[{index}]") for index, run in enumerate(_list(raw.get("runs", []), "runs"))),
+        runs=_runs(raw.get("runs", []), "runs"),
         attempt=_whole(raw.get("attempt", 1), "attempt"),
+        until=None if raw.get("until") is None else _time(raw["until"], "until"),
+        collected=_optional_text(raw.get("collected"), "collected"),
         extra=_extra(raw, _KNOWN, "the document"),
     )
 
@@ -269,25 +350,37 @@ def _entry(raw: object, index: int, known: Mapping[str, Entry]) -> Entry:
     )
 
 
-def _encode_entry(entry: Entry) -> dict[str, Any]:
-    return {
-        "session": entry.session,
-        "sequence": entry.sequence,
-        "version": entry.version,
-        "modified": format_time(entry.modified),
-        "previous": entry.previous,
-        "update": entry.update,
-        **entry.extra,
-    }
+def encode_entries(entries: Iterable[Entry]) -> list[Any]:
+    """Commits as a log holds them, before they become JSON."""
+    return [entry.encoded() for entry in entries]
+
+
+def decode_entries(raw: object) -> tuple[Entry, ...]:
+    """What `encode_entries` made.
+
+    Raises:
+        ValueError: It is not that.
+    """
+    try:
+        return tuple(_entry(entry, index, NOTHING) for index, entry in enumerate(_list(raw, "log")))
+    except _Malformed as error:
+        raise ValueError(str(error)) from None
+
+
+def _runs(raw: object, where: str) -> tuple[RunReference, ...]:
+    return tuple(_run(run, f"{where}[{index}]") for index, run in enumerate(_list(raw, where)))
 
 
 def _run(raw: object, where: str) -> RunReference:
     raw = _object(raw, where)
+    if not isinstance(raw.get("continues", False), bool):
+        raise _Malformed(f"{where}.continues is neither true nor false")
     return RunReference(
         key=_text(raw.get("key"), f"{where}.key"),
         sha256=_sha256(raw.get("sha256"), f"{where}.sha256"),
         entries=_whole(raw.get("entries"), f"{where}.entries"),
         size=_whole(raw.get("bytes"), f"{where}.bytes"),
+        continues=raw.get("continues", False),
         extra=_extra(raw, _KNOWN_RUN, where),
     )
 
@@ -295,8 +388,9 @@ def _run(raw: object, where: str) -> RunReference:
 def _update(raw: object, where: str) -> dict[str, Any]:
     raw = _object(raw, where)
     _files(raw.get("files", {}), f"{where}.files", patch=True)
+    _runs(raw.get("runs", []), f"{where}.runs")
     for member, value in raw.items():
-        if member != "files":
+        if member not in ("files", "runs"):
             _shallow(value, f"{where}.{member}")
     return raw
 
@@ -332,23 +426,16 @@ def check_file(raw: object, where: str, *, patch: bool = False) -> None:
             _shallow(value, f"{where}.{member}")
 
 
-def parse_files(lines: list[bytes]) -> dict[str, File | None]:
-    """The content of a run: each line a key and its file.
+def check_line(file: object, where: str) -> None:
+    """Refuse what is not a file description in a run.
 
     Raises:
-        ValueError: It is not that.
+        ValueError: It is not one.
     """
-    files: dict[str, File | None] = {}
     try:
-        for number, line in enumerate(lines):
-            name, file = orjson.loads(line)
-            _text(name, f"line {number}")
-            if file is not None:
-                check_file(file, f"line {number}")
-            files[name] = file
-    except (_Malformed, ValueError, TypeError) as error:
+        check_file(file, where)
+    except _Malformed as error:
         raise ValueError(str(error)) from None
-    return files
 
 
 def _sessions(raw: object) -> dict[str, int]:

@@ -7,6 +7,8 @@ One kind per reaction of the caller::
      ├─ AccessError           fix the permissions (names the S3 action and the resource)
      ├─ UnavailableError      try again later: network, throttling, timeouts, server errors
      ├─ ConflictError         read again and decide: a condition on a write did not hold
+     ├─ ExpiredError          start again from the present: the past that was asked for is not kept (any more)
+     ├─ ValidationError       look at the value: it does not fit the type that was asked for; also a ValueError
      ├─ CorruptionError       what is in the bucket is not what was written; names the object version
      ├─ FormatError           written by a newer mps3: upgrade this client
      ├─ WithdrawnError        the write was withdrawn before it was sent
@@ -78,6 +80,14 @@ class UnavailableError(MPS3Error):
 
 class ConflictError(MPS3Error):
     """A condition on a write did not hold, so nothing was written."""
+
+
+class ExpiredError(MPS3Error):
+    """The past that was asked for is not kept, or not any more. What is there now can be read."""
+
+
+class ValidationError(MPS3Error, ValueError):
+    """A value does not fit the type that was asked for. What is stored is left as it is."""
 
 
 class CorruptionError(MPS3Error):

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
 
 from .content import Content, Contents
-from .document import File, commit_id
-from .errors import ClosedError, ConflictError, MPS3Error, UnavailableError
-from .journal import Attempt, Journal
+from .document import File, Kind, commit_id
+from .errors import ClosedError, ConflictError, CorruptionError, MPS3Error, UnavailableError
+from .journal import Attempt, Journal, Retained
+from .journal.past import Past
+from .journal.saved import Saved
 from .listeners import Listeners
-from .outbox import Outbox, Pending, final_changes
+from .offline import Cache, Line, Refusal, Sent
+from .offline.doubt import Fate, fate, witnesses
+from .offline.keeper import Keeper
+from .offline.reconnect import OnReconnect, Review
+from .offline.session import Session, refusal_of
+from .outbox import SENT, Outbox, Pending, Resend, final_changes
 from .state import EMPTY, View, changed_names
 from .types import Commit, Ref
 from .world import World, happens
@@ -25,10 +36,43 @@ SLOWING: Final = 1.5
 """Each idle poll waits this much longer than the one before, up to the poll interval."""
 STALE: Final = 10.0
 """Seconds without contact after which a commit is preceded by a look at what others did."""
+OPENING: Final = 5.0
+"""Seconds that opening waits for the store where it could go on from what was kept."""
+LIVES: Final = 1000
+"""How often a commit may have been written in an earlier life of the client, at the most."""
 FIRST_CONFLICT: Final = 0.05
 LONGEST_CONFLICT: Final = 2.0
 
 _log = logging.getLogger("mps3")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all manifests of a client share.
+
+    Attributes:
+        contents: Stores and fetches values.
+        world: Time, chance and names.
+        poll_interval: Seconds between polls when nothing happens.
+        contact: Told of each answer of the store (``None``) and each failure to get one.
+        shut: Whether nothing may be asked of the store.
+        changed: Called when there are more or fewer pending writes.
+        refused: Told of writes that failed for good and are kept, and why.
+        keeper: Keeps writes durably.
+        cache: Keeps what was seen.
+        on_reconnect: Asked before writes go out after a time without the store.
+    """
+
+    contents: Contents
+    world: World
+    poll_interval: float
+    contact: Callable[[MPS3Error | None], None]
+    shut: Callable[[], bool]
+    changed: Callable[[], None]
+    refused: Callable[[Pending, Refusal], None]
+    keeper: Keeper | None = None
+    cache: Cache | None = None
+    on_reconnect: OnReconnect | None = None
 
 
 @dataclass(slots=True)
@@ -37,6 +81,9 @@ class _Sending:
 
     attempt: Attempt
     group: list[Pending]
+    session: Session
+    sent: Sent | None = None
+    recorded: Mapping[str, Any] | None = None
     failures: int = 0
     conflicts: int = 0
     seen: bool = False
@@ -48,41 +95,40 @@ class Manifest:
 
     Args:
         ref: Which manifest, bucket included.
-        open_journal: Finds out which journal orders its commits.
-        contents: Stores and fetches values.
-        world: Time, chance and names.
-        poll_interval: Seconds between polls when nothing happens.
-        contact: Told of each answer of the store (``None``) and each failure to get one.
+        open_journal: Finds out which journal orders its commits; or makes the one that is known to.
+        around: What all manifests of a client share.
 
     Attributes:
         listeners: Who is told of changes.
     """
 
     def __init__(
-        self,
-        ref: Ref,
-        open_journal: Callable[[], Awaitable[Journal]],
-        contents: Contents,
-        world: World,
-        *,
-        poll_interval: float,
-        contact: Callable[[MPS3Error | None], None],
+        self, ref: Ref, open_journal: Callable[[Kind | None], Awaitable[Journal]], around: Surroundings
     ) -> None:
         self.ref = ref
         self.listeners = Listeners()
         self._open_journal = open_journal
         self._journal: Journal | None = None
-        self._world = world
-        self._interval = poll_interval
-        self._contact = contact
-        self._contents = contents
-        self._outbox = Outbox(contents, ready=self._wake, changed=self.listeners.notify)
+        self._verified = False
+        self._shown: View | None = None
+        self._around = around
+        self._world = around.world
+        self._interval = around.poll_interval
+        self._contact = around.contact
+        self._contents = around.contents
+        self._outbox = Outbox(self._contents, ready=self._wake, changed=self._changed, refused=self._refused)
         self._sending: _Sending | None = None
-        self._sequence = 0
+        self._recovered: deque[_Sending] = deque()
+        self._volatile = Session(ref)
+        self._session = self._volatile
+        if around.keeper is not None:
+            self._session = Session(ref, name=self._world.name(), keeper=around.keeper)
+        self._review = Review(self._contents, around.on_reconnect) if around.on_reconnect is not None else None
         self._commit_at = -math.inf
         self._poll_at = -math.inf
         self._resolved_at = -math.inf
-        self._pause = poll_interval * FASTEST
+        self._away_at = -math.inf
+        self._pause = self._interval * FASTEST
         self._failures = 0
         self._unreadable = False
         self._ended: MPS3Error | None = None
@@ -91,18 +137,99 @@ class Manifest:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
-        """Resolve it for the first time.
+        """Resolve it for the first time, or go on from what was kept of it when the store cannot be reached.
 
         Raises:
             MPS3Error: It cannot be read.
         """
-        journal = await self._open_journal()
+        saved = await self._recall()
+        try:
+            async with asyncio.timeout(None if saved is None else OPENING):
+                journal, started = await self._look_first(saved)
+        except (TimeoutError, UnavailableError) as error:
+            if saved is not None and await self._go_on_from(saved):
+                self._failures = 1
+                self._contact(error if isinstance(error, UnavailableError) else _silent(self.ref))
+                self._lost_contact()
+            elif isinstance(error, TimeoutError):
+                await self._begin(*await self._look_first(None))
+            elif self._around.cache is None:
+                raise
+            else:
+                raise UnavailableError(
+                    f"{error}. The manifest s3://{self.ref.bucket}/{self.ref.key} cannot be opened offline, because "
+                    "it has never been read with this directory",
+                    bucket=self.ref.bucket,
+                    key=self.ref.key,
+                    operation=error.operation,
+                ) from error
+        else:
+            await self._begin(journal, started)
+        self.listeners.notify(list(self.listeners.names))
+
+    async def _look_first(self, saved: Saved | None) -> tuple[Journal, float]:
+        """Find the journal and resolve, going on from what was saved; and when that began."""
+        journal = await self._open_journal(None)
         started = self._world.monotonic()
+        if saved is not None and journal.kind == saved.kind:
+            with contextlib.suppress(CorruptionError):  # a cache that is not what it says
+                await journal.restore(saved)
         await journal.resolve()
-        self._journal = journal
+        return journal, started
+
+    async def _begin(self, journal: Journal, started: float) -> None:
+        self._journal, self._verified = journal, True
         self._resolved(started)
         self._plan_poll()
-        self.listeners.notify(list(self.listeners.names))
+        await self._show(journal)
+
+    async def _recall(self) -> Saved | None:
+        """What was kept of it."""
+        if self._around.cache is None:
+            return None
+        body = await self._around.cache.state(self.ref)
+        try:
+            return None if body is None else Saved.decode(body, self.ref.bucket or "", self.ref.key)
+        except ValueError as error:
+            _log.warning("what was kept of %s cannot be used: %s", self.ref, error)
+            return None
+
+    async def _go_on_from(self, saved: Saved) -> bool:
+        """Show what was kept until the store can be reached."""
+        journal = await self._open_journal(saved.kind)
+        try:
+            await journal.restore(saved)
+        except MPS3Error as error:
+            _log.warning("what was kept of %s cannot be used: %s", self.ref, error)
+            return False
+        self._journal, self._shown = journal, journal.view  # it is kept already
+        self._cover()
+        self.listeners.offer(journal.view)
+        return True
+
+    def recover(self, line: Line, keeper: Keeper) -> None:
+        """Go on with a session of a client that is no more. To be called before `start`.
+
+        Args:
+            line: The session, and its writes.
+            keeper: Where it is kept.
+        """
+        session = Session(line.manifest, name=line.session, sequence=line.sequence, keeper=keeper)
+        group = []
+        for row in line.rows:
+            pending = Pending.of(row, session)
+            if row.refusal is not None:
+                self._around.refused(pending, row.refusal)
+                continue
+            if row.sequence is not None:
+                pending.stage = SENT
+                group.append(pending)
+            self._outbox.add(pending)
+        if group and line.sent is not None:
+            sent = line.sent
+            attempt = Attempt(sent.sequence, sent.update, doubtful=True, tries=sent.tries + LIVES, session=line.session)
+            self._recovered.append(_Sending(attempt, group, session, sent))
+        self._lost_contact()
 
     def start(self) -> None:
         """Start its task, which opens it if need be."""
@@ -116,8 +243,19 @@ class Manifest:
         """Stop its task. Writes that are still pending fail, and subscriptions end."""
         for task in self._tasks:
             task.cancel()
+        if self._review is not None:
+            await self._review.aclose()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._end(ClosedError("the client was closed before the write was known to be durable"))
+        if self._journal is not None:
+            await self._journal.aclose()
+        self._end(
+            ClosedError(
+                "the client was closed before the write was known to be durable"
+                if self._around.keeper is None
+                else "the client was closed before the write was known to be in the store; if it was kept, the next "
+                "client that uses the same directory sends it"
+            )
+        )
 
     @property
     def ended(self) -> bool:
@@ -126,12 +264,46 @@ class Manifest:
 
     @property
     def _view(self) -> View:
-        return EMPTY if self._journal is None else self._journal.view
+        if self._journal is None:
+            return EMPTY
+        return self._journal.view if self._around.cache is None else self._shown or EMPTY
+
+    @property
+    def past(self) -> Past:
+        """What came before the state that is shown.
+
+        Raises:
+            UnavailableError: The store could not be reached yet.
+        """
+        if self._journal is None:
+            raise UnavailableError(f"the manifest {self.ref} could not be reached yet", key=self.ref.key)
+        return self._journal.past
+
+    def require_contact(self) -> None:
+        """Refuse to take what is known for the newest state.
+
+        Raises:
+            UnavailableError: The store does not answer at the moment, or is not to be asked.
+        """
+        if self._failures or self._around.shut():
+            raise UnavailableError(
+                f"the manifest {self.ref} cannot be reached at the moment", bucket=self.ref.bucket, key=self.ref.key
+            )
+
+    def state(self) -> tuple[View, Mapping[str, Content | None]]:
+        """The newest state, and the pending values of this client that lie over it, at one moment."""
+        self._cover()
+        return self._view, self._outbox.overlay
 
     @property
     def pending(self) -> int:
         """How many writes are not yet durable."""
         return len(self._outbox)
+
+    @property
+    def oldest_pending(self) -> datetime | None:
+        """When the first of them was made."""
+        return self._outbox.oldest
 
     def look_up(self, name: str) -> Content | File | None:
         """The newest value of a key: a pending one of this client, or what the manifest says."""
@@ -146,13 +318,15 @@ class Manifest:
 
     def _cover(self) -> None:
         """Once a commit under way is part of the state, the state shows it, and what others built on it."""
-        sending = self._sending
-        if sending is None or self._journal is None:
+        if self._journal is None:
             return
-        seen = self._journal.view.has(self._journal.session, sending.attempt.sequence)
-        if seen != sending.seen:
-            sending.seen = seen
-            self._outbox.cover(sending.group, seen=seen)
+        for sending in (self._sending, *self._recovered):
+            if sending is not None:
+                session = sending.attempt.session or self._journal.session
+                seen = self._view.has(session, sending.attempt.sequence)
+                if seen != sending.seen:
+                    sending.seen = seen
+                    self._outbox.cover(sending.group, seen=seen)
 
     async def refresh(self) -> None:
         """Wait until what is known is at least as new as now.
@@ -170,7 +344,7 @@ class Manifest:
         asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._ended is not None:
             asked.set_exception(self._ended)
-        elif self._failures and not self._unreadable and self._journal is not None:
+        elif (self._failures or self._around.shut()) and not self._unreadable and self._journal is not None:
             asked.set_result(None)
         else:
             self._asking.append(asked)
@@ -181,7 +355,61 @@ class Manifest:
         """Commit a write as soon as possible; it shows at once."""
         if self._ended is not None:
             raise self._ended
+        for name in pending.changes:
+            pending.bases[name] = _version(self._view.look_up(name))
+        pending.session.keep(pending)
+        if pending.kept is not None:
+            pending.kept.add_done_callback(partial(self._kept, pending))
+        pending.collected = self._collected
         self._outbox.add(pending)
+
+    def _kept(self, pending: Pending, kept: asyncio.Future[None]) -> None:
+        self._wake()
+        if not kept.cancelled() and (error := kept.exception()) is not None:
+            keys = ", ".join(map(repr, pending.labels.values()))
+            _log.error("a write to %.80s could not be kept, and is lost if this process ends now: %s", keys, error)
+
+    @property
+    def session(self) -> Session:
+        """What new writes belong to."""
+        return self._session
+
+    def pause(self) -> None:
+        """The client was told to be offline: what is not known before the next contact is not known."""
+        self._lost_contact()
+
+    def hurry(self) -> None:
+        """Do at once what waits for another try."""
+        self._lost_contact()
+        self._contents.reached()
+        self._poll_at = -math.inf
+        if self._sending is not None:
+            self._sending.retry_at = -math.inf
+        self._wake()
+
+    async def retained(self, seconds: float, *, announce: bool) -> Retained | None:
+        """What collecting leaves alone.
+
+        Args:
+            seconds: How far back all states are kept.
+            announce: Whether it may be deleted after. Then, where that is what makes it safe, a commit says
+                so before (R17).
+
+        Returns:
+            ``None`` if there is no manifest.
+
+        Raises:
+            MPS3Error: It cannot be read, or not be written.
+        """
+        await self.refresh()
+        journal = self._journal
+        if journal is None or journal.view.head is None:
+            return None
+        if announce and journal.kind == "conditional":
+            pending = Pending({}, {}, {}, self._world.now(), self._volatile, fence=True)
+            self.add(pending)
+            await asyncio.shield(pending.outcome)
+        return await journal.retained(seconds)
 
     def withdraw(self, pending: Pending) -> bool:
         """Take a write back, unless it is on its way already."""
@@ -192,12 +420,12 @@ class Manifest:
         await self._outbox.drained()
 
     async def _run(self) -> None:
-        journal = self._journal or await self._opened()
+        journal = await self._opened()
         while journal is not None:
             self._awake.clear()
             now = self._world.monotonic()
-            if self._sending is None and now >= self._commit_at and (group := self._outbox.take()):
-                self._sending = self._gather(group)
+            if self._sending is None and now >= self._commit_at:
+                self._sending = self._next()
             if self._sending is not None and now >= self._sending.retry_at:
                 await self._commit(journal, self._sending)
             elif self._asking or now >= self._poll_at:
@@ -207,21 +435,56 @@ class Manifest:
                 await happens(self._awake, min(self._poll_at, wake_at if wake_at > now else math.inf) - now)
 
     async def _opened(self) -> Journal | None:
-        while self._journal is None:
+        while not self._verified:
+            known = self._journal
+            self._awake.clear()
             try:
-                await self.open()
+                await self._begin(*await self._look_first(None if known is None else known.save()))
             except UnavailableError as error:
                 self._failures += 1
                 self._contact(error)
+                self._lost_contact()
                 asking, self._asking = self._asking, []
-                _answer(asking, error)
-                self._awake.clear()
+                _answer(asking, error if known is None else None)
                 await happens(self._awake, self._world.backoff(self._failures))
             except MPS3Error as error:
                 self._contact(error)
                 self._end(error)
                 return None
+            else:
+                self.listeners.notify(list(self.listeners.names))
         return self._journal
+
+    def _next(self) -> _Sending | None:
+        """What is to be committed next, if there is anything that may be."""
+        if self._recovered:
+            return self._recovered.popleft()
+        if self._review is not None and self._review.due:
+            if self._resolved_at >= self._away_at:
+                self._review.start(self.ref, self._outbox, self._view_now, self._wake)
+            return None
+        group = self._outbox.take()
+        return self._gather(group) if group else None
+
+    def _view_now(self) -> View:
+        return self._view
+
+    def _lost_contact(self) -> None:
+        if self._review is not None:
+            self._away_at = self._world.monotonic()
+            self._review.begin()
+
+    def _changed(self, names: Mapping[str, object]) -> None:
+        self.listeners.touch(names)
+        self._around.changed()
+
+    def _refused(self, group: list[Pending], error: MPS3Error, attempt: Attempt | None = None) -> None:
+        refusal = refusal_of(error, self._world.now())
+        for session in dict.fromkeys(pending.session for pending in group):
+            own = [pending for pending in group if pending.session is session and pending.row is not None]
+            session.set_aside(own, refusal, attempt)
+            for pending in own:
+                self._around.refused(pending, refusal)
 
     def _wake(self) -> None:
         self._awake.set()
@@ -231,7 +494,7 @@ class Manifest:
 
     async def _poll(self, journal: Journal) -> None:
         asking = list(self._asking)
-        before, started = journal.view, self._world.monotonic()
+        started = self._world.monotonic()
         try:
             news = await journal.resolve()
         except MPS3Error as error:
@@ -240,6 +503,7 @@ class Manifest:
             self._unreadable = not isinstance(error, UnavailableError)
             self._poll_at = self._world.monotonic() + max(self._interval * FASTEST, self._world.backoff(self._failures))
             self._contact(error)
+            self._lost_contact()
             if self._unreadable:
                 self.listeners.tell(error)
             _answer(asking, error if self._unreadable else None)
@@ -250,13 +514,26 @@ class Manifest:
         self._resolved(started)
         self._pause = self._interval * FASTEST if news else min(self._interval, self._pause * SLOWING)
         self._plan_poll()
-        if news:
-            self._publish(journal, before)
+        await self._show(journal)
         _answer(asking)
 
-    def _publish(self, journal: Journal, before: View) -> None:
+    async def _show(self, journal: Journal) -> None:
+        """Let everybody see what was resolved: not before it is kept, so that no later life shows less (R13)."""
+        view = journal.view
+        if view is self._shown:
+            return
+        if self._around.cache is not None:
+            saved, bucket = journal.save(), self.ref.bucket or ""
+            runs = [(bucket, run.key) for run in saved.runs]
+            await self._around.cache.keep_state(self.ref, saved.encode(bucket, self.ref.key), saved.stamp, runs)
+        before, self._shown = self._shown or EMPTY, view
         self._cover()
-        self.listeners.notify(changed_names(before, journal.view, self.listeners.names))
+        self.listeners.offer(view)
+        # Some at a time: ten thousand woken at once would stop the event loop.
+        for step, names in enumerate(changed_names(before, view, self.listeners.names)):
+            if step:
+                await asyncio.sleep(0)
+            self.listeners.notify(names)
 
     def _resolved(self, started: float) -> None:
         if self._failures:
@@ -266,61 +543,160 @@ class Manifest:
         self._unreadable = False
         self._contact(None)
 
+    @property
+    def _collected(self) -> str | None:
+        """The last collection that is known of."""
+        document = self._view.document
+        return None if document is None else document.collected
+
     def _gather(self, group: list[Pending]) -> _Sending:
-        self._sequence += 1
-        changes = {name: None if content is None else content.patch for name, content in final_changes(group).items()}
-        return _Sending(Attempt(self._sequence, {"files": changes}), group)
+        session, resend = group[0].session, group[0].resend
+        if session.keeper is not None and not any(pending.safe for pending in group):
+            session = self._volatile  # nobody will ever look for it
+        marks = {pending.collected for pending in group if any(pending.changes.values())}
+        attempt = Attempt(0, {}, fence=any(pending.fence for pending in group), session=session.name)
+        # Whatever was stored before different collections is stored again: no collection has this name.
+        attempt.collected = marks.pop() if len(marks) == 1 else "" if marks else self._collected
+        if resend is not None:
+            attempt.sequence, attempt.tries, attempt.doubtful = resend.sequence, resend.tries, True
+        else:
+            session.sequence += 1
+            attempt.sequence = session.sequence
+        sending = _Sending(attempt, group, session)
+        _fill(sending)
+        return sending
+
+    async def _freshen(self, journal: Journal, sending: _Sending) -> None:
+        """Store again what may be collected before it is committed (R1)."""
+        collected = self._collected
+        contents = [content for content in final_changes(sending.group).values() if content is not None]
+        if sending.attempt.collected == collected:
+            contents = [content for content in contents if self._contents.aged(content, journal.clock)]
+        if contents:
+            results = await asyncio.gather(*map(self._contents.store_again, contents), return_exceptions=True)
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
+        sending.attempt.collected = collected
+        _fill(sending)
 
     async def _commit(self, journal: Journal, sending: _Sending) -> None:
         asking = list(self._asking)
-        before, started = journal.view, self._world.monotonic()
+        started = self._world.monotonic()
         try:
-            # Not onto what could not be read, nor onto what has long been superseded.
-            if self._unreadable or started - self._resolved_at > max(STALE, 2 * self._interval):
-                await journal.resolve()
-            await journal.append(sending.attempt)
-        except ConflictError:
-            sending.conflicts += 1
-            sending.retry_at = self._world.monotonic() + self._world.backoff(
-                sending.conflicts, first=FIRST_CONFLICT, most=LONGEST_CONFLICT
-            )
-            self._contact(None)
-            return
-        except UnavailableError as error:
-            sending.failures += 1
-            sending.retry_at = self._world.monotonic() + self._world.backoff(sending.failures)
-            self._contact(error)
-            return
+            failed: MPS3Error | None = None
+            committed = await self._try(journal, sending, started)
         except MPS3Error as error:
+            failed, committed = error, False
+        await self._show(journal)
+        if failed is not None:
+            self._not_committed(sending, failed)
+        elif committed:
+            self._sending = None
+            self._commit_at = started + self._world.random.uniform(1.0, 1.2) * journal.view.pace
+            self._resolved(started)
+            self._pause = self._interval * FASTEST
+            self._plan_poll()
+            self._acknowledge(journal, sending)
+            self._asking = self._asking[len(asking) :]
+            _answer(asking)
+
+    async def _try(self, journal: Journal, sending: _Sending, started: float) -> bool:
+        """Try to commit; false if it has to be prepared anew."""
+        if sending.sent is not None:
+            return await self._find(journal, sending, sending.sent, started)
+        # Not onto what could not be read, nor onto what has long been superseded.
+        if self._unreadable or started - self._resolved_at > max(STALE, 2 * self._interval):
+            await journal.resolve()
+        await self._freshen(journal, sending)
+        if sending.recorded != sending.attempt.update:
+            try:
+                await sending.session.send(sending.group, sending.attempt, witnesses(journal.view))
+            except MPS3Error as error:
+                raise _Unrecorded(f"a commit waits until it can be recorded that it leaves: {error}") from error
+            sending.recorded = sending.attempt.update
+        await journal.append(sending.attempt)
+        return True
+
+    async def _find(self, journal: Journal, sending: _Sending, sent: Sent, started: float) -> bool:
+        """Find out what became of a commit that left in an earlier life of the client (R4, R8)."""
+        await journal.resolve()
+        session = sending.attempt.session or journal.session
+        match fate(journal.view, session, sent.sequence, sent.update, sent.witnesses):
+            case Fate.SETTLED:
+                return True
+            case Fate.LANDED:
+                await journal.append(sending.attempt)
+                return True
+            case Fate.NOT_YET:
+                # Its values may be so old that they were collected.
+                self._sending = None
+                self._resolved(started)
+                self._outbox.again(sending.group, Resend(sent.sequence, sending.attempt.tries))
+                return False
+            case Fate.UNKNOWN:
+                self._resolved(started)
+                self._give_up(
+                    sending,
+                    ConflictError(
+                        "it had left for the store when its client ended, so long ago that the manifest no longer "
+                        "tells whether it arrived: it is not sent again, because then it might be applied twice",
+                        bucket=self.ref.bucket,
+                        key=self.ref.key,
+                        operation="PutObject",
+                    ),
+                )
+                return False
+
+    def _not_committed(self, sending: _Sending, error: MPS3Error) -> None:
+        now = self._world.monotonic()
+        if not isinstance(error, ConflictError | UnavailableError):
             if sending.attempt.doubtful:
                 error.add_note("An earlier try of the same commit may have reached the store.")
-            self._sending = None
             self._contact(error)
-            self._outbox.fail(sending.group, error)
-            return
-        finally:
-            self._publish(journal, before)
+            self._give_up(sending, error)
+        elif isinstance(error, ConflictError):
+            sending.conflicts += 1
+            sending.retry_at = now + self._world.backoff(sending.conflicts, first=FIRST_CONFLICT, most=LONGEST_CONFLICT)
+            self._contact(None)
+        else:
+            sending.failures += 1
+            sending.retry_at = now + self._world.backoff(sending.failures)
+            if isinstance(error, _Unrecorded):
+                _log.warning("%s: %s", self.ref, error)
+            else:
+                self._contact(error)
+                self._lost_contact()
+
+    def _give_up(self, sending: _Sending, error: MPS3Error) -> None:
         self._sending = None
-        self._commit_at = started + self._world.random.uniform(1.0, 1.2) * journal.view.pace
-        self._resolved(started)
-        self._pause = self._interval * FASTEST
-        self._plan_poll()
-        self._acknowledge(journal, sending)
-        self._asking = self._asking[len(asking) :]
-        _answer(asking)
+        self._outbox.fail(sending.group, error)
+        self._refused(sending.group, error, sending.attempt)
 
     def _acknowledge(self, journal: Journal, sending: _Sending) -> None:
-        identity = commit_id(journal.session, sending.attempt.sequence)
+        sending.session.done(sending.attempt)
+        identity = commit_id(sending.attempt.session or journal.session, sending.attempt.sequence)
         final = final_changes(sending.group)
+        # Of several tries with values stored again, an earlier one may be the one that counts.
+        own = (sending.attempt.session or journal.session, sending.attempt.sequence)
+        view = journal.view
+        counting = next((one for one in reversed(view.commits) if (one.session, one.sequence) == own), None)
+        said = {} if sending.sent is None else sending.sent.update.get("files", {})
+
+        def version(name: str, content: Content) -> str | None:
+            file = (view.said_by(counting, name) if counting else None) or said.get(name) or {}
+            found: str | None = file.get("version", content.version)
+            return found
+
+        versions_of = {name: None if content is None else version(name, content) for name, content in final.items()}
         for pending in sending.group:
             # A value superseded within its own commit has the version of the one that took its place.
-            versions = {
-                label: None if (content := final[name]) is None else content.version
-                for name, label in pending.labels.items()
-            }
+            versions = {label: versions_of[name] for name, label in pending.labels.items()}
             if not pending.outcome.done():
                 pending.outcome.set_result(Commit(identity, versions, self.ref))
         self._outbox.remove(sending.group)
+        for pending in self._outbox.waiting():
+            pending.bases.update({name: versions_of[name] for name in pending.changes if name in versions_of})
 
     def _died(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or task.exception() is None:
@@ -343,6 +719,32 @@ class Manifest:
         self.listeners.tell(error)
         asking, self._asking = self._asking, []
         _answer(asking, error)
+
+
+def _fill(sending: _Sending) -> None:
+    """Say in the attempt what is to be committed, as it is stored now."""
+    final = final_changes(sending.group)
+    changes = {name: None if content is None else content.patch for name, content in final.items()}
+    stored = [content.stored for content in final.values() if content is not None and content.stored is not None]
+    sending.attempt.update = {"files": changes}
+    sending.attempt.stored = min(stored, default=None)
+
+
+class _Unrecorded(UnavailableError):  # noqa: N818 - never leaves this module
+    """It could not be recorded that a commit leaves, so it must not."""
+
+
+def _silent(ref: Ref) -> UnavailableError:
+    return UnavailableError(
+        f"the store has not answered within {OPENING:.0f} seconds",
+        bucket=ref.bucket,
+        key=ref.key,
+        operation="GetObject",
+    )
+
+
+def _version(file: File | None) -> str | None:
+    return None if file is None else file["version"]
 
 
 def _answer(asking: list[asyncio.Future[None]], error: MPS3Error | None = None) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, CorruptionError
 from .journal.runs import SUFFIX
 from .types import Ref
 
 LONGEST: Final = 1024
-LONGEST_MANIFEST: Final = LONGEST - len(SUFFIX) - 64
+LONGEST_MANIFEST: Final = LONGEST - len(SUFFIX) - 64 - 33
 """What leaves room for the names of its runs."""
 _SCHEME: Final = "s3://"
 
@@ -67,3 +68,59 @@ def check_not_own(manifest: Ref, bucket: str, key: str) -> None:
             bucket=bucket,
             key=key,
         )
+
+
+class Naming:
+    """What the keys of a manifest are called by its users: a key of another bucket is ``s3://bucket/key``.
+
+    Args:
+        manifest: The manifest, with its bucket.
+        default: The bucket of keys that name none.
+    """
+
+    def __init__(self, manifest: Ref, default: str) -> None:
+        self._manifest = manifest
+        self._default = default
+
+    def place(self, name: str) -> tuple[str, str]:
+        """The bucket and the key that the manifest means by a name.
+
+        Raises:
+            CorruptionError: It means none.
+        """
+        if not name.startswith(_SCHEME):
+            return self._manifest.bucket or self._default, name
+        bucket, _, key = name.removeprefix(_SCHEME).partition("/")
+        if not bucket or not key:
+            raise CorruptionError(
+                f"the manifest s3://{self._manifest.bucket}/{self._manifest.key} names {name!r}, which is no key",
+                bucket=self._manifest.bucket,
+                key=self._manifest.key,
+            )
+        return bucket, key
+
+    def label(self, name: str) -> str:
+        """What users call it.
+
+        Raises:
+            CorruptionError: It is no name.
+        """
+        bucket, key = self.place(name)
+        return key if bucket == self._default else f"{_SCHEME}{bucket}/{key}"
+
+    def prefixes(self, prefix: str) -> list[str]:
+        """What all names begin with whose label begins with ``prefix``. Other names may begin so, too."""
+        found = {prefix, f"{_SCHEME}{self._default}/{prefix}"}
+        if self._manifest.bucket != self._default:
+            own = f"{_SCHEME}{self._manifest.bucket}/"
+            if prefix.startswith(own):
+                found.add(prefix.removeprefix(own))
+            elif own.startswith(prefix):
+                found.add("")
+        return sorted(one for one in found if not any(one != other and one.startswith(other) for other in found))
+
+    def matches(self, prefix: str) -> Callable[[str], bool]:
+        """Whether the label of a name begins with ``prefix``."""
+        if not prefix and self._manifest.bucket == self._default:
+            return lambda _: True
+        return lambda name: self.label(name).startswith(prefix)

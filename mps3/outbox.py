@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import takewhile
-from typing import Final
+from typing import Final, Self
 
 from .content import Content, Contents
 from .errors import MPS3Error, WithdrawnError
+from .offline import Row
+from .offline.session import Session, contents_of, time_of
 from .types import Commit
 
 QUEUED: Final = "queued"
@@ -18,32 +22,112 @@ SEEN: Final = "seen"
 """Sent, and part of the resolved state though it is not acknowledged: what others built on it may show."""
 
 
+@dataclass(frozen=True, slots=True)
+class Resend:
+    """How a group of writes may have left before, which it has to leave as again.
+
+    Attributes:
+        sequence: Its place in its session.
+        tries: How often it may have been written.
+    """
+
+    sequence: int
+    tries: int
+
+
 class Pending:
     """One write to one manifest, until it is durable or has failed.
 
     Args:
         changes: The manifest's names of keys, and their new values; ``None`` deletes.
         labels: The same names as the user knows them.
+        places: The buckets and keys that they stand for.
+        made: When, by this machine's clock.
+        fence: Whether it only announces a collection.
 
     Attributes:
         outcome: The commit it became part of, or why it did not.
         stage: How far it has come.
+        session: Under whose name it is committed.
+        bases: The versions that were known of its keys when it was made, and what it may replace.
+        kept: Done once it is kept durably; ``None`` if it is not to be.
+        row: Its number where it is kept.
+        resend: How it may have left in an earlier life of the client.
+        collected: The last collection that was known before its values were stored.
     """
 
-    __slots__ = ("changes", "labels", "outcome", "stage")
+    __slots__ = (
+        "bases",
+        "changes",
+        "collected",
+        "fence",
+        "kept",
+        "labels",
+        "made",
+        "outcome",
+        "places",
+        "resend",
+        "row",
+        "session",
+        "stage",
+    )
 
-    def __init__(self, changes: Mapping[str, Content | None], labels: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        changes: Mapping[str, Content | None],
+        labels: Mapping[str, str],
+        places: Mapping[str, tuple[str, str]],
+        made: datetime,
+        session: Session,
+        *,
+        fence: bool = False,
+    ) -> None:
         self.changes = changes
         self.labels = labels
+        self.places = places
+        self.made = made
+        self.session = session
+        self.bases: dict[str, str | None] = {}
+        self.kept: asyncio.Future[None] | None = None
+        self.row: int | None = None
+        self.resend: Resend | None = None
         self.outcome: asyncio.Future[Commit] = asyncio.get_running_loop().create_future()
         self.stage = QUEUED
+        self.fence = fence
+        self.collected: str | None = None
         # Whether anybody hears of a failure is the business of `Write`.
         self.outcome.add_done_callback(lambda outcome: outcome.cancelled() or outcome.exception())
+
+    @classmethod
+    def of(cls, row: Row, session: Session) -> Self:
+        """A write that was kept in an earlier life of the client."""
+        pending = cls(
+            contents_of(row, session.manifest),
+            {name: change.label for name, change in row.changes.items()},
+            {name: (change.bucket, change.key) for name, change in row.changes.items()},
+            time_of(row.made),
+            session,
+        )
+        pending.bases = {name: change.base for name, change in row.changes.items()}
+        pending.row = row.id
+        pending.kept = asyncio.get_running_loop().create_future()
+        pending.kept.set_result(None)
+        return pending
 
     @property
     def sent(self) -> bool:
         """Whether it may have left this client."""
         return self.stage in (SENT, SEEN)
+
+    @property
+    def ready(self) -> bool:
+        """Whether its values are stored, and it is known whether it is kept."""
+        return self.stage == READY and (self.kept is None or self.kept.done())
+
+    @property
+    def safe(self) -> bool:
+        """Whether it is kept durably."""
+        return self.kept is not None and self.kept.done() and not self.kept.cancelled() and not self.kept.exception()
 
     def fail(self, error: MPS3Error) -> None:
         """It did not and will not happen."""
@@ -61,12 +145,19 @@ class Outbox:
         contents: Stores the values.
         ready: Called when there is something to take.
         changed: Called with the names whose pending values are others now.
+        refused: Called with writes that were failed because their values can never be stored, and why.
     """
 
     def __init__(
-        self, contents: Contents, *, ready: Callable[[], None], changed: Callable[[Mapping[str, object]], None]
+        self,
+        contents: Contents,
+        *,
+        ready: Callable[[], None],
+        changed: Callable[[Mapping[str, object]], None],
+        refused: Callable[[list[Pending], MPS3Error], None],
     ) -> None:
         self._contents = contents
+        self._refused = refused
         self._ready = ready
         self._changed = changed
         self._pending: dict[Pending, None] = {}
@@ -83,6 +174,15 @@ class Outbox:
         """The newest pending value of each key (R11); ``None`` for one to be deleted."""
         return self._overlay
 
+    @property
+    def oldest(self) -> datetime | None:
+        """When the first of the writes was made."""
+        return next((pending.made for pending in self._pending), None)
+
+    def waiting(self) -> list[Pending]:
+        """The writes that have never left."""
+        return [pending for pending in self._pending if not pending.sent and pending.resend is None]
+
     def add(self, pending: Pending) -> None:
         """Append a write. It shows at once."""
         self._pending[pending] = None
@@ -93,11 +193,29 @@ class Outbox:
 
     def withdraw(self, pending: Pending) -> bool:
         """Take a write back, unless it is on its way already."""
-        if pending not in self._pending or pending.sent:
+        if pending not in self._pending or pending.sent or pending.resend is not None:
             return False
         pending.fail(WithdrawnError("the write was withdrawn before it was sent"))
+        pending.session.forget(pending)
         self.remove([pending])
         return True
+
+    def replace(self, pending: Pending, changes: Mapping[str, Content | None]) -> None:
+        """Give a write that has not left other values for its keys."""
+        pending.changes = changes
+        pending.stage = QUEUED
+        self._lay_over(changes)
+        self._arrived.set()
+
+    def again(self, group: list[Pending], resend: Resend) -> None:
+        """Let a group leave as it did before, once its values are stored anew."""
+        for pending in group:
+            pending.stage = QUEUED
+            pending.resend = resend
+        for content in final_changes(group).values():
+            if content is not None:
+                content.version = None
+        self._arrived.set()
 
     def remove(self, group: list[Pending]) -> None:
         """Forget writes that are decided, one way or the other."""
@@ -136,12 +254,22 @@ class Outbox:
         self.remove(group)
 
     def fail_all(self, error: MPS3Error) -> None:
-        """Nothing that is pending can happen any more."""
+        """Nothing that is pending can happen any more in this life of the client."""
         self.fail(list(self._pending), error)
 
     def take(self) -> list[Pending]:
-        """All writes whose values are stored, to be committed together. They cannot be withdrawn any more."""
-        group = list(takewhile(lambda pending: pending.stage == READY, self._pending))
+        """All writes of one session whose values are stored, to be committed together.
+
+        They cannot be withdrawn any more.
+        """
+        first = next(iter(self._pending), None)
+        if first is None:
+            return []
+        group = list(
+            takewhile(
+                lambda one: one.ready and one.session is first.session and one.resend is first.resend, self._pending
+            )
+        )
         if any(content is not None and content.version is None for content in final_changes(group).values()):
             # A withdrawal brought a value back that had not been stored, because another superseded it.
             for pending in group:
@@ -156,10 +284,12 @@ class Outbox:
         """Store the values of writes as they arrive. Ends by being cancelled."""
         while True:
             await self._arrived.wait()
+            await self._contents.passable()
             self._arrived.clear()
             batch = [pending for pending in self._pending if pending.stage == QUEUED]
             while batch and (failed := await self._store(batch)):
                 self.fail(*failed)
+                self._refused(*failed)
                 batch = [pending for pending in batch if pending in self._pending]
             for pending in batch:
                 if pending in self._pending:

@@ -2,69 +2,90 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from itertools import groupby, islice, takewhile
+from operator import itemgetter
+from typing import Any, Final, TypeAlias
 
-import orjson
 from json_merge_patch import merge
 
-from .document import NOTHING, Document, Entry, File, Files, RunReference, parse_files
+from .document import NOTHING, Document, Entry, File, Files, RunReference
+from .run import Run
+
+Layer: TypeAlias = Files | Run
+"""Part of a state; ``None`` hides a key in the layers under it."""
+
+REMEMBERED: Final = 10_000
+STEP: Final = 64
+"""Keys that are compared at once."""
+
+_MISSING: Final = object()
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A sorted segment of settled files, in memory.
+def look_up(name: str, layers: Iterable[Layer]) -> File | None:
+    """What is said of a key.
 
-    Attributes:
-        reference: What documents say of it.
-        files: Its content; ``None`` hides the key in older runs.
+    Args:
+        name: The key.
+        layers: One over the other, the newest first.
     """
-
-    reference: RunReference
-    files: Files
-
-
-def encode_run(files: Files) -> bytes:
-    """The bytes of a run: a line a key, sorted by key."""
-    return b"\n".join(orjson.dumps((name, files[name]), default=dict) for name in sorted(files))
-
-
-def decode_run(body: bytes) -> dict[str, File | None]:
-    """Read what `encode_run` wrote.
-
-    Raises:
-        ValueError: It is not that.
-    """
-    return parse_files(body.split(b"\n"))
-
-
-def look_up(name: str, files: Files, runs: tuple[Run, ...]) -> File | None:
-    """What is said of a key by ``files`` over ``runs``."""
-    if name in files:
-        return files[name]
-    for run in reversed(runs):
-        if name in run.files:
-            return run.files[name]
+    for layer in layers:
+        found = layer.get(name, _MISSING)
+        if found is not _MISSING:
+            return found  # type: ignore[return-value]
     return None
 
 
-def apply_update(update: Mapping[str, Any], files: dict[str, File | None], runs: tuple[Run, ...]) -> None:
-    """Apply a commit's merge patch to ``files``, which lie over ``runs``.
+class Under:
+    """Layers that never change, the oldest first, and what was looked up in them.
 
-    A deleted key that a run may hold leaves a tombstone.
+    Every resolution applies the commits of the last seconds anew, to what is said of the same keys.
+    """
+
+    __slots__ = ("_found", "layers")
+
+    def __init__(self, layers: tuple[Layer, ...]) -> None:
+        self.layers = layers
+        self._found: dict[str, File | None] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.layers)
+
+    def look_up(self, name: str) -> File | None:
+        """What they say of a key."""
+        if name not in self._found:
+            if len(self._found) >= REMEMBERED:
+                self._found.clear()
+            self._found[name] = look_up(name, reversed(self.layers))
+        return self._found[name]
+
+
+def apply_update(update: Mapping[str, Any], files: dict[str, File | None], under: Under) -> None:
+    """Apply a commit's merge patch to ``files``, which lie over other layers.
+
+    A deleted key that may be in one of those leaves a tombstone.
     """
     for name, patch in update.get("files", NOTHING).items():
         if patch is None:
-            if runs:
+            if under:
                 files[name] = None
             else:
                 files.pop(name, None)
-        else:
-            current = look_up(name, files, runs)
-            # `merge` changes its first argument, and entries are shared between states.
-            files[name] = merge(deepcopy(dict(current)) if current else {}, patch)
+            continue
+        files[name] = patched(files[name] if name in files else under.look_up(name), patch)
+
+
+def patched(current: File | None, patch: Mapping[str, Any]) -> File:
+    """What is said of a key after a commit that does not delete it; ``current`` stays as it is."""
+    if any(isinstance(value, dict) for value in patch.values()):
+        # `merge` changes its first argument, and entries are shared between states.
+        merged: File = merge(deepcopy(dict(current)) if current else {}, patch)
+        return merged
+    members = {**current, **patch} if current else patch
+    return {member: value for member, value in members.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,60 +96,164 @@ class View:
         head: The newest manifest version it was resolved from; ``None`` before the first commit.
         document: What that version holds.
         commits: The commits above the settled files, in order, each once.
-        files: The settled files overlaid with the commits.
-        runs: What lies under ``files``, oldest first.
+        layers: What there is, the oldest first: runs, settled files, commits.
         sessions: The last sequence of each session that is part of this state.
+        under: The runs of settled files among them.
         pace: Seconds that each writer should leave between its commits (R15).
     """
 
     head: str | None
     document: Document | None
     commits: tuple[Entry, ...]
-    files: Files
-    runs: tuple[Run, ...]
+    layers: tuple[Layer, ...]
     sessions: Mapping[str, int]
+    under: Under = field(compare=False)
     pace: float = 0.0
 
     def look_up(self, name: str) -> File | None:
         """What this state says of a key; ``None`` if there is no such key."""
-        return look_up(name, self.files, self.runs)
+        return look_up(name, reversed(self.layers))
 
     def has(self, session: str, sequence: int) -> bool:
         """Whether a commit is part of this state."""
         return self.sessions.get(session, -1) >= sequence
 
-    def names(self) -> Iterator[str]:
-        """All keys, in no order."""
-        seen = set()
-        for files in (self.files, *(run.files for run in reversed(self.runs))):
-            for name, file in files.items():
-                if name not in seen:
-                    seen.add(name)
-                    if file is not None:
-                        yield name
+    def said_by(self, commit: Entry, name: str) -> File | None:
+        """What one of the commits says of a key; ``None`` if it deletes it, or says nothing."""
+        runs = {reference.sha256 for reference in commit.runs}
+        return look_up(
+            name, (commit.files, *(one for one in self.layers if isinstance(one, Run) and one.sha256 in runs))
+        )
+
+    def items(self, prefix: str = "") -> Iterator[tuple[str, File]]:
+        """All keys that begin with ``prefix``, in order, and their files."""
+        aged = (_aged(layer, -age, prefix) for age, layer in enumerate(self.layers))
+        for _, said in groupby(heapq.merge(*aged, key=itemgetter(0, 1)), key=itemgetter(0)):
+            name, _, file = next(said)
+            if file is not None:
+                yield name, file
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """All keys that begin with ``prefix``, in order."""
+        return (name for name, _ in self.items(prefix))
 
 
-EMPTY: Final = View(None, None, (), NOTHING, (), NOTHING)
+def _aged(layer: Layer, age: int, prefix: str) -> Iterator[tuple[str, int, File | None]]:
+    if isinstance(layer, Run):
+        for name, file in layer.items(prefix):
+            yield name, age, file
+    else:
+        for name in sorted(name for name in layer if name.startswith(prefix)):
+            yield name, age, layer[name]
+
+
+EMPTY: Final = View(None, None, (), (), NOTHING, Under(()))
 """The state before the first commit."""
 
 
+def needed_runs(document: Document, commits: Iterable[Entry]) -> tuple[RunReference, ...]:
+    """The runs that `build_view` wants to have at hand."""
+    return (*document.runs, *(run for commit in commits for run in commit.runs))
+
+
 def build_view(
-    document: Document, head: str | None, commits: tuple[Entry, ...], runs: tuple[Run, ...], pace: float
+    document: Document,
+    head: str | None,
+    commits: tuple[Entry, ...],
+    held: Mapping[str, Run],
+    pace: float,
+    before: View = EMPTY,
 ) -> View:
-    """Overlay a document's settled files with commits."""
+    """Overlay a document's settled files with commits.
+
+    Args:
+        document: The newest.
+        head: Its version.
+        commits: What is not settled, in order, each once.
+        held: Its runs and those of the commits, by their SHA-256.
+        pace: As in `View`.
+        before: The view before this one, from which it takes what it can.
+    """
+    layers: list[Layer] = [held[reference.sha256] for reference in document.runs]
+    lowest = under = before.under if before.under.layers == tuple(layers) else Under(tuple(layers))
     files = dict(document.files)
     sessions = dict(document.sessions)
     for commit in commits:
-        apply_update(commit.update, files, runs)
+        if runs := [held[reference.sha256] for reference in commit.runs]:
+            layers += [files, *runs] if files else runs
+            files, under = {}, Under(tuple(layers))
+        apply_update(commit.update, files, under)
         sessions[commit.session] = commit.sequence
-    return View(head, document, commits, files, runs, sessions, pace)
+    if files:
+        layers.append(files)
+    return View(head, document, commits, tuple(layers), sessions, lowest, pace)
 
 
-def changed_names(old: View, new: View, among: Mapping[str, object]) -> list[str]:
-    """Which of the keys ``among`` differ between two views of one manifest."""
+def common_layers(old: View, new: View) -> int:
+    """How many of their lowest layers two views have in common."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], zip(old.layers, new.layers, strict=False)))
+
+
+def weight(old: View, new: View) -> int:
+    """About how many keys have to be looked at to know what `differences` there are."""
+    layers = [layer for view in (old, new) for layer in view.layers[common_layers(old, new) :]]
+    return sum(len(layer.body) // 100 if isinstance(layer, Run) else len(layer) for layer in layers)
+
+
+def changed_names(old: View, new: View, among: Mapping[str, object]) -> Iterator[list[str]]:
+    """Which of the keys ``among`` differ between two views of one manifest, a few at a time.
+
+    Each step looks at a few dozen keys, so that one can do something else between two of them.
+    """
+    few = candidates(old, new)
+    left = iter(list(among) if few is None else [name for name in few if name in among])
+    common = common_layers(old, new)
+    while names := list(islice(left, STEP)):
+        yield [name for name in names if _differs(name, old, new, common)]
+
+
+def _differs(name: str, old: View, new: View, common: int) -> bool:
+    if not any(layer.get(name, _MISSING) is not _MISSING for view in (old, new) for layer in view.layers[common:]):
+        return False
+    return old.look_up(name) != new.look_up(name)
+
+
+def differences(old: View, new: View, prefix: str, below: str | None = None) -> Iterator[tuple[str, File | None]]:
+    """The keys that begin with ``prefix`` and differ between two views, in order, and what the newer one says.
+
+    Args:
+        old: A view.
+        new: Another of the same manifest.
+        prefix: What the keys begin with.
+        below: Only keys up to this one.
+    """
+    common = common_layers(old, new)
+    layers = {id(layer): layer for view in (old, new) for layer in view.layers[common:]}
+    mentioned = heapq.merge(*((line[0] for line in _aged(layer, 0, prefix)) for layer in layers.values()))
+    for name, _ in groupby(mentioned):
+        if below is not None and name > below:
+            return
+        said = look_up(name, reversed(new.layers))
+        if look_up(name, reversed(old.layers)) != said:
+            yield name, said
+
+
+def candidates(old: View, new: View) -> Iterable[str] | None:
+    """The keys that may differ; ``None`` where that would be a long list, or cannot be known."""
     if old is new:
-        return []
-    candidates: Iterable[str] = among
-    if old.runs == new.runs:
-        candidates = [name for name in {**old.files, **new.files} if name in among]
-    return [name for name in candidates if old.look_up(name) != new.look_up(name)]
+        return ()
+    if old.document is None or new.document is None:
+        return None
+    settled = new.document.sessions
+    if not all(old.has(session, sequence) for session, sequence in settled.items()):
+        return None  # commits were settled that the older view has never seen
+    large = {commit.id for commit in new.commits if commit.runs}
+    large ^= {commit.id for commit in old.commits if commit.runs and commit.sequence > settled.get(commit.session, -1)}
+    if large:
+        return None
+    names: dict[str, None] = {}
+    for view in (old, new):
+        names.update(dict.fromkeys(view.document.files if view.document else ()))
+        for commit in view.commits:
+            names.update(dict.fromkeys(commit.files))
+    return names

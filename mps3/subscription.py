@@ -5,87 +5,48 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self
 
 from .content import Content
 from .document import File
-from .errors import ClosedError, CorruptionError, UnavailableError
+from .errors import ClosedError, CorruptionError, UnavailableError, ValidationError
 from .listeners import Listener
 from .manifest import Manifest
+from .types import T_co
 from .world import World, happens
-
-T_co = TypeVar("T_co", covariant=True)
 
 
 class Subscription(AsyncIterator[T_co], Generic[T_co]):
-    """The value of a key now, and then the newest value after each change.
+    """What ``subscribe`` and ``watch`` return: what is there now, and then what changes.
 
-    A slow reader skips to the newest value; what it gets is in order. Losing the network does not end
-    it. It ends when the client closes, and raises when it can never work again.
+    Losing the network does not end it. It ends when the client closes, and raises when it can never
+    work again.
 
     It is live from the call that made it. Iterate it, from one task at a time; close it with
     ``aclose()`` or ``async with``, or just drop it: it holds no resource but its place in a list.
     """
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        name: str,
-        read: Callable[[Content | File | None], Awaitable[T_co]],
-        world: World,
-    ) -> None:
+    def __init__(self, manifest: Manifest, listener: Listener, world: World) -> None:
         self._manifest = manifest
-        self._name = name
-        self._read = read
+        self._listener = listener
         self._world = world
-        self._listener = Listener()
-        self._started = False
         self._closed = False
-        self._last: Content | File | None = None
         self._asked: asyncio.Future[None] | None = None
-        manifest.listeners.add(name, self._listener)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> T_co:
-        """Wait for the next value.
+        """Wait for what comes next.
 
         Raises:
             AccessError: The store refuses to show it from now on.
             CorruptionError: The manifest or the value is not what was written.
             FormatError: A newer client wrote the manifest.
+            ExpiredError: A watch was to go on after a commit that is not known any more.
+            ValidationError: The value does not fit the type that was asked for; go on for the next one.
         """
-        if self._closed:
-            raise StopAsyncIteration
-        manifest = self._manifest
-        if not self._started and not manifest.is_pending(self._name):
-            await self._refresh()
-        failures = 0
-        while True:
-            if self._closed or self._listener.error is not None:
-                return self._end()
-            self._listener.changed.clear()
-            found = manifest.look_up(self._name)
-            if self._started and _same(found, self._last):
-                await self._listener.changed.wait()
-                continue
-            try:
-                value = await self._read(found)
-            except ClosedError:
-                return self._end()
-            except UnavailableError:
-                failures += 1
-                await happens(self._listener.changed, self._world.backoff(failures))
-                continue
-            except CorruptionError:
-                # Superseded and collected while it was being read, perhaps: then there is a newer one.
-                await manifest.refresh()
-                if _same(found, manifest.look_up(self._name)):
-                    raise
-                continue
-            self._started, self._last = True, found
-            return value
+        raise NotImplementedError
 
     async def _refresh(self) -> None:
         """The first value is one of now."""
@@ -109,11 +70,15 @@ class Subscription(AsyncIterator[T_co], Generic[T_co]):
             raise StopAsyncIteration
         raise error
 
+    def _leave(self) -> None:
+        """Take the listener out of the list."""
+        raise NotImplementedError
+
     def _detach(self) -> None:
         self._closed = True
         if self._asked is not None and not self._asked.done():
             self._asked.set_result(None)
-        self._manifest.listeners.remove(self._name, self._listener)
+        self._leave()
         self._listener.changed.set()
 
     async def aclose(self) -> None:
@@ -127,6 +92,66 @@ class Subscription(AsyncIterator[T_co], Generic[T_co]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+class ValueSubscription(Subscription[T_co]):
+    """The value of a key now, and then the newest value after each change.
+
+    A slow reader skips to the newest value; what it gets is in order.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        name: str,
+        read: Callable[[Content | File | None], Awaitable[T_co]],
+        world: World,
+    ) -> None:
+        super().__init__(manifest, Listener(), world)
+        self._name = name
+        self._read = read
+        self._started = False
+        self._last: Content | File | None = None
+        manifest.listeners.add(name, self._listener)
+
+    async def __anext__(self) -> T_co:
+        """Wait for the next value."""
+        if self._closed:
+            raise StopAsyncIteration
+        manifest = self._manifest
+        if not self._started and not manifest.is_pending(self._name):
+            await self._refresh()
+        failures = 0
+        while True:
+            if self._closed or self._listener.error is not None:
+                return self._end()
+            self._listener.changed.clear()
+            found = manifest.look_up(self._name)
+            if self._started and _same(found, self._last):
+                await self._listener.changed.wait()
+                continue
+            try:
+                value = await self._read(found)
+            except ClosedError:
+                return self._end()
+            except ValidationError:
+                self._started, self._last = True, found
+                raise
+            except UnavailableError:
+                failures += 1
+                await happens(self._listener.changed, self._world.backoff(failures))
+                continue
+            except CorruptionError:
+                # Superseded and collected while it was being read, perhaps: then there is a newer one.
+                await manifest.refresh()
+                if _same(found, manifest.look_up(self._name)):
+                    raise
+                continue
+            self._started, self._last = True, found
+            return value
+
+    def _leave(self) -> None:
+        self._manifest.listeners.remove(self._name, self._listener)
 
 
 def _same(one: Content | File | None, other: Content | File | None) -> bool:

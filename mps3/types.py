@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final, Literal, Protocol, TypeAlias, Union
+from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, Union
 
 JSON: TypeAlias = Union[bool, int, float, str, Sequence["JSON"], Mapping[str, "JSON"], None]
 """Any JSON value. Read-only containers, so that ``dict[str, int]`` is one too."""
@@ -63,12 +63,13 @@ class Status:
     """How a client is doing, at the moment it was asked.
 
     Attributes:
-        online: Whether the last contact with the store succeeded.
-        pending: How many writes are not yet durable.
+        online: Whether the last contact with the store succeeded, and the client was not told to be offline.
+        pending: How many writes are not yet in the store.
         last_contact: When the store last answered, by this machine's clock; ``None`` before that.
         last_error: The last error of the store; ``None`` again once it answers.
         subscriptions: How many subscriptions are open.
         manifests: The manifests in use.
+        oldest_pending: When the first of the pending writes was made, by this machine's clock.
     """
 
     online: bool
@@ -77,6 +78,50 @@ class Status:
     last_error: Exception | None
     subscriptions: int
     manifests: tuple[Ref, ...] = field(default=())
+    oldest_pending: datetime | None = None
+
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Generic[T_co]):
+    """What became of one key.
+
+    Attributes:
+        key: The key; one in another bucket than the default is written ``s3://bucket/key``.
+        value: Its value, or `DELETE`.
+        version: The version of the value; ``None`` for a deleted key, and for a value not stored yet.
+        pending: Whether it is a write of this client that is only here so far.
+    """
+
+    key: str
+    value: T_co | Delete
+    version: str | None
+    pending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[T_co]):
+    """What happened in one moment: one commit, whole, as far as it concerns what is watched.
+
+    Attributes:
+        id: Of the commit. ``None`` where there is none: while the present is listed, and for writes of this
+            client that are pending, or were taken back.
+        changes: In the order of keys.
+        initial: Whether it is part of the present, with which a watch begins.
+        end_of_initial: Whether it is the last of those.
+        skipped: Whether it stands for several commits that were not seen one by one: it has all that differs.
+        cursor: Give this as ``since`` to a new watch, to go on after this batch. ``None`` where one has to
+            begin anew: before the end of the initial batches, and while the manifest has no commit.
+    """
+
+    id: str | None
+    changes: tuple[Change[T_co], ...]
+    initial: bool = False
+    end_of_initial: bool = False
+    skipped: bool = False
+    cursor: str | None = None
 
 
 class Auth(Protocol):

@@ -6,9 +6,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Generator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from .errors import WithdrawnError
+from .errors import ClosedError, WithdrawnError
 from .manifest import Manifest
 from .outbox import Pending
 from .types import Commit
@@ -28,7 +29,7 @@ class Write(Awaitable[Commit]):
         self._description = description
         self._awaiting = 0
         for _, part in parts:
-            part.outcome.add_done_callback(self._report)
+            part.outcome.add_done_callback(partial(self._report, part))
 
     def __await__(self) -> Generator[Any, Any, Commit]:
         """Wait until the write is durable and has its place in the order.
@@ -46,6 +47,29 @@ class Write(Awaitable[Commit]):
             self._awaiting -= 1
         return replace(commits[0], others=tuple(commits[1:])) if len(commits) > 1 else commits[0]
 
+    async def kept(self) -> None:
+        """Wait until the write survives the end of this process, and of the power.
+
+        With ``offline=DIRECTORY`` that is when it has been recorded there, which takes no network. Without, it is
+        when the write is committed. Cancelling the await does not cancel the write.
+
+        Raises:
+            MPS3Error: It could not be recorded, or it failed. One that could not be recorded is still sent to the
+                store, for as long as this process lives.
+        """
+        for _, part in self._parts:
+            if part.kept is None or part.outcome.done():
+                await self._shielded(part)
+            else:
+                await asyncio.shield(part.kept)
+
+    async def _shielded(self, part: Pending) -> Commit:
+        self._awaiting += 1
+        try:
+            return await asyncio.shield(part.outcome)
+        finally:
+            self._awaiting -= 1
+
     @property
     def pending(self) -> bool:
         """Whether it is neither durable nor failed yet."""
@@ -62,12 +86,15 @@ class Write(Awaitable[Commit]):
             return False
         return all(manifest.withdraw(part) for manifest, part in self._parts)
 
-    def _report(self, outcome: asyncio.Future[Commit]) -> None:
+    def _report(self, part: Pending, outcome: asyncio.Future[Commit]) -> None:
         if outcome.cancelled():
             return
         error = outcome.exception()
-        if error is not None and not self._awaiting and not isinstance(error, WithdrawnError):
-            _log.error("%s failed: %s", self._description, error, exc_info=error)
+        if error is None or self._awaiting or isinstance(error, WithdrawnError):
+            return
+        if isinstance(error, ClosedError) and part.safe:
+            return  # the next client that uses the directory sends it
+        _log.error("%s failed: %s", self._description, error, exc_info=error)
 
     def __repr__(self) -> str:
         return f"<{self._description}, {'pending' if self.pending else 'done'}>"

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from mps3.document import Entry, decode, encode
+from mps3.document import Entry, File, decode, encode
 from mps3.errors import CorruptionError, FormatError
-from mps3.journal.order import CycleError, causal_order, once, store_order
-from mps3.state import build_view, decode_run, encode_run
+from mps3.journal.order import CycleError, causal_order, needed, once, store_order
+from mps3.run import Run, check_run, encode_runs, index_run
+from mps3.state import build_view
 
 TEXTS = [
     "",
@@ -100,6 +103,13 @@ def garble(dice: random.Random, body: bytes) -> bytes:
     return dice.choice([body[:where], body[:where] + dice.randbytes(3) + body[where:], body[where:], body + body])
 
 
+def stored(files: Mapping[str, File | None]) -> Run:
+    """Files as a run, checked."""
+    ((reference, body),) = encode_runs(files, 2**30)
+    check_run(body, reference.entries)
+    return index_run(reference.sha256, body)
+
+
 def try_one(dice: random.Random) -> str:
     document = valid(dice)
     for _ in range(dice.choice([0, 0, 1, 1, 2, 5])):
@@ -120,11 +130,17 @@ def try_one(dice: random.Random) -> str:
     listed = [*dice.sample(read.log, dice.randrange(len(read.log) + 1)), own]
     listed = list({entry.version: entry for entry in listed}.values())
     try:
-        commits = once(causal_order(store_order(read.log, listed)), read.sessions)
+        ordered = causal_order(store_order(read.log, listed), read.sessions)
+        commits = once(ordered, read.sessions)
+        log = needed(ordered, commits[len(commits) // 2 :], dice.choice([0.0, math.inf]))
+        again = once(causal_order(store_order(log, []), read.sessions), read.sessions)
+        assert len({entry.id for entry in again}) == len(again) <= len(log) <= len(ordered)
     except CycleError:
         return "circle"
-    view = build_view(read, "v9", tuple(commits), (), 0.0)
-    assert not view.files or decode_run(encode_run(view.files)) == view.files
+    held = {reference.sha256: stored({"x": {"version": "1"}}) for reference in read.references()}
+    view = build_view(read, "v9", tuple(commits), held, 0.0)
+    files = dict(view.items())
+    assert not files or dict(stored(files).items()) == files
     return "read"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -57,6 +58,19 @@ AWKWARD_KEYS = {
     "manifest like": "manifest.json/x",
     "uppercase": "KEY",
 }
+
+
+class Clock:
+    """A store's clock that can be put forward."""
+
+    def __init__(self) -> None:
+        self.offset = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.offset
+
+    def later(self, seconds: float) -> None:
+        self.offset += seconds
 
 
 def client(bucket: str, s3_config: Mapping[str, Any] | None, manifest: Any = MANIFEST, **options: Any) -> MPS3:

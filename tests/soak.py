@@ -11,13 +11,14 @@ import contextlib
 import gc
 import logging
 import random
+import resource
 import sys
 import tempfile
 import time
 import tracemalloc
 from typing import Any
 
-from mps3 import MPS3, LocalStorage, UnavailableError
+from mps3 import MPS3, LocalStorage, MemoryStorage, UnavailableError
 
 CACHE = 100_000  # bytes; the usual limit would fill for longer than the soak lasts
 ALLOWED = 500_000  # bytes between the second and the last quarter
@@ -115,12 +116,64 @@ async def churn(seconds: float, seed: int) -> int:
     return 0 if growth < ALLOWED and left == 0 else 1
 
 
+async def trim(commits: int, seed: int) -> int:
+    """Very many commits with collection on, on a store whose clock goes on by a second with each: nothing grows."""
+    dice = random.Random(seed)
+    ahead = 0.0
+    store = MemoryStorage(clock=lambda: time.time() + ahead)
+    deleted = 0
+    measured: list[tuple[int, int, int]] = []
+    before = len(asyncio.all_tasks())
+    began = time.monotonic()
+
+    async def write(client: MPS3, share: int) -> None:
+        nonlocal ahead
+        for _ in range(share):
+            await client.put(f"k{dice.randrange(50)}", dice.random())
+            ahead += 1.0
+
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(MPS3("bucket", storage=store, poll_interval=60.0, retention=1800))
+            for _ in range(2)
+        ]
+        for client in clients:
+            client._contents._cache._most = CACHE
+        for part in range(20):
+            writing = asyncio.ensure_future(write(clients[part % 2], commits // 20))
+            while not writing.done():
+                await asyncio.wait([writing], timeout=2.0)
+                deleted += (await clients[part % 2].collect(grace=1200)).deleted
+            await writing
+            objects = store._buckets["bucket"]
+            versions, together = len(objects["manifest.json"]), sum(map(len, objects.values()))
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            measured.append((versions, together, memory))
+            print(
+                f"{commits // 20 * (part + 1)} commits, {time.monotonic() - began:.0f} s: {versions} versions of the "
+                f"manifest, {together} object versions in all, {deleted} deleted, at most {memory / 1024:.0f} MiB",
+                flush=True,
+            )
+        values = [await clients[0].get(f"k{number}") for number in range(50)]
+    assert all(isinstance(value, float) for value in values)
+    half = len(measured) // 2
+    grown = [max(one[kind] for one in measured[half:]) / max(one[kind] for one in measured[:half]) for kind in range(3)]
+    left = len(asyncio.all_tasks()) - before
+    names = ("versions of the manifest", "object versions", "memory")
+    said = ", ".join(f"{name} {ratio:.2f}" for name, ratio in zip(names, grown, strict=True))
+    print(f"the most of the second half over that of the first: {said}; {left} tasks left")
+    return 0 if max(grown) < 1.25 and left == 0 else 1
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--collect", type=int, metavar="COMMITS", help="make so many commits, with collection on")
     options = parser.parse_args()
     logging.getLogger("mps3").setLevel(logging.CRITICAL)  # it is in trouble all the time
+    if options.collect:
+        return asyncio.run(trim(options.collect, options.seed))
     return asyncio.run(churn(options.seconds, options.seed))
 
 

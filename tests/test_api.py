@@ -15,17 +15,27 @@ from mps3 import (
     DELETE,
     MPS3,
     AccessError,
+    Batch,
+    Change,
     ClosedError,
+    Collected,
+    Collecting,
     Commit,
     ConfigurationError,
     ConflictError,
     CorruptionError,
+    ExpiredError,
     FormatError,
     MPS3Error,
     Ref,
+    Revision,
+    Snapshot,
     Status,
     Subscription,
+    Tally,
+    Typed,
     UnavailableError,
+    ValidationError,
     WithdrawnError,
     Write,
 )
@@ -36,8 +46,10 @@ KINDS = [
     ConfigurationError,
     ConflictError,
     CorruptionError,
+    ExpiredError,
     FormatError,
     UnavailableError,
+    ValidationError,
     WithdrawnError,
 ]
 
@@ -53,7 +65,9 @@ def test_all_is_exactly_the_public_names():
 
 
 def test_the_promised_names_are_there():
-    promised = {"MPS3", "Ref", "DELETE", "JSON", "Write", "Commit", "Subscription", "Status", "LocalStorage"}
+    promised = {"Rejected", "Reconnect", "PendingWrite", "PendingChange", "StatusChanges"}
+    promised |= {"MPS3", "Ref", "DELETE", "JSON", "Write", "Commit", "Subscription", "Status", "LocalStorage"}
+    promised |= {"Batch", "Change", "Revision", "Snapshot", "Typed"}
     promised |= {kind.__name__ for kind in KINDS} | {"MPS3Error"}
     assert promised <= set(mps3.__all__)
 
@@ -68,7 +82,7 @@ def test_classes_and_their_methods_are_documented(name):
 
 
 SIGNATURES = {
-    "__init__": "(self, default_bucket, default_manifest='manifest.json', *, s3_config=None, storage=None, poll_interval=1.0, checksums=True)",
+    "__init__": "(self, default_bucket, default_manifest='manifest.json', *, s3_config=None, storage=None, poll_interval=1.0, checksums=True, offline=None, online=True)",
     "from_url": "(url, **options)",
     "aclose": "(self)",
     "put": "(self, key, value, *, bucket=None, manifests=None)",
@@ -77,6 +91,19 @@ SIGNATURES = {
     "get": "(self, key, default=None, *, bucket=None, manifest=None)",
     "subscribe": "(self, key, default=None, *, bucket=None, manifest=None)",
     "status": "(self)",
+    "status_changes": "(self)",
+    "go_offline": "(self)",
+    "go_online": "(self)",
+    "rejected": "(self)",
+    "collect": "(self, *, retention=None, dry_run=False, manifest=None, progress=None, rate=None)",
+    "keys": "(self, prefix='', *, manifest=None)",
+    "get_all": "(self, keys=None, *, prefix=None, manifest=None)",
+    "watch": "(self, prefix='', *, manifest=None, since=None)",
+    "history": "(self, key, *, limit=None)",
+    "snapshot": "(self, at=None, *, manifest=None)",
+    "restore": "(self, key, revision, *, bucket=None, manifest=None)",
+    "restore_all": "(self, at, *, prefix='', manifest=None)",
+    "typed": "(self, model)",
 }
 
 
@@ -99,19 +126,24 @@ def test_the_signatures_hold(name):
 
 
 def test_what_is_async_and_what_is_not():
-    asynchronous = {"__aenter__", "__aexit__", "aclose", "get"}
+    asynchronous = {"__aenter__", "__aexit__", "aclose", "get", "get_all", "keys", "history", "snapshot"}
+    asynchronous |= {"restore", "restore_all"}
+    asynchronous |= {"collect"}
     for name in ("__aenter__", "__aexit__", *SIGNATURES):
         assert inspect.iscoroutinefunction(getattr(MPS3, name)) is (name in asynchronous), name
 
 
 def test_what_calls_return():
     assert issubclass(Write, Awaitable)
-    assert {"pending", "withdraw"} <= set(dir(Write))
+    assert {"pending", "withdraw", "kept"} <= set(dir(Write))
+    assert inspect.iscoroutinefunction(Write.kept)
     assert issubclass(Subscription, AsyncIterator)
     assert {"__aenter__", "__aexit__", "aclose"} <= set(dir(Subscription))
+    assert {"keys", "get", "get_all", "id"} <= {*dir(Snapshot), "id"}
+    assert {"put", "put_all", "get", "get_all", "subscribe", "watch"} <= set(dir(Typed))
 
 
-@pytest.mark.parametrize("kind", [Ref, Commit, Status])
+@pytest.mark.parametrize("kind", [Ref, Commit, Status, Collected, Collecting, Tally, Batch, Change, Revision])
 def test_words_are_frozen(kind):
     assert kind.__dataclass_params__.frozen
     names = {field.name for field in dataclasses.fields(kind)}
@@ -120,7 +152,13 @@ def test_words_are_frozen(kind):
         >= {
             Ref: {"key", "bucket"},
             Commit: {"id", "versions", "manifest"},
-            Status: {"online", "pending", "last_contact", "last_error"},
+            Status: {"online", "pending", "oldest_pending", "last_contact", "last_error"},
+            Collected: {"dry_run", "since", "manifest", "runs", "values", "foreign"},
+            Collecting: {"part", "looked_at", "deleted", "bytes"},
+            Tally: {"deleted", "bytes", "kept", "kept_bytes"},
+            Batch: {"id", "initial", "end_of_initial", "skipped", "changes", "cursor"},
+            Change: {"key", "value", "version", "pending"},
+            Revision: {"id", "version", "time"},
         }[kind]
     )
 

@@ -64,7 +64,8 @@ class Counting(MemoryStorage):
         self.reply: type[MPS3Error] | None = None
 
     def count(self, call: str, key: str) -> None:
-        self.asked[f"{call} {'manifest' if key == MANIFEST else 'value'}"] += 1
+        kind = "manifest" if key == MANIFEST else "run" if key.startswith(f"{MANIFEST}.runs/") else "value"
+        self.asked[f"{call} {kind}"] += 1
 
     async def get(self, bucket: str, key: str, **options: Any) -> Any:
         self.count("get", key)
@@ -113,6 +114,7 @@ async def test_a_thousand_puts_are_not_a_thousand_commits():
         storage.asked.clear()
         await soon(asyncio.gather(*(wait(one.put(f"key {number}", number)) for number in range(1000))), 60)
         assert storage.asked["put value"] == 1000 and storage.asked["put manifest"] < 50
+        assert storage.asked["put run"] <= storage.asked["put manifest"]
 
 
 @pytest.mark.parametrize("lost", [1, 3])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import time
+from datetime import datetime, timezone
 
 import orjson
 import pytest
@@ -19,7 +21,6 @@ from mps3.document import (
     decode,
     encode,
     format_time,
-    parse_files,
     whole_milliseconds,
 )
 from mps3.errors import ConfigurationError, CorruptionError, FormatError
@@ -194,6 +195,25 @@ def test_a_document_reads_as_the_protocol_says():
     assert entry.files == {"c": {"version": "2", "sha256": None}}
     own = document.entry("v4", 5.0)
     assert (own.id, own.version, own.previous, own.modified) == ("s.4", "v4", "v3", 5.0)
+
+
+def test_until_when_it_counts():
+    document = read(raw() | {"until": "2026-01-31T12:00:00.500Z", "collected": "s.1"})
+    moment = datetime(2026, 1, 31, 12, tzinfo=timezone.utc).timestamp() + 0.5
+    assert document.until == moment and document.collected == "s.1"
+    assert document.counts(moment) and not document.counts(moment + 0.001)
+    assert read(raw()).counts(moment) and read(raw()).collected is None
+    again = json.loads(encode(document, bucket="b", key="k"))
+    assert (again["until"], again["collected"]) == ("2026-01-31T12:00:00.500Z", "s.1")
+    assert not {"until", "collected"} & json.loads(encode(read(raw()), bucket="b", key="k")).keys()
+
+
+@pytest.mark.parametrize(
+    "members", [{"until": 5}, {"until": "soon"}, {"until": "2026-01-31T12:00:00"}, {"collected": ""}, {"collected": 1}]
+)
+def test_a_deadline_that_is_none_is_refused(members):
+    with pytest.raises(CorruptionError, match=next(iter(members))):
+        read(raw() | members)
 
 
 def test_the_parts_that_may_be_missing():
@@ -388,9 +408,3 @@ def test_a_time_is_kept_to_the_millisecond_and_never_later(seconds):
     kept = read(document).log[0].modified
     assert kept == whole_milliseconds(seconds) / 1000
     assert -1e-6 < seconds - kept < 0.001 + 1e-6
-
-
-@pytest.mark.parametrize("line", [b"", b"1", b"[]", b'["a"]', b'["", null]', b'["a", 1]', b'["a", {}]', b"[1, null]", b'["a", null, 1]', b'{"a": 1, "b": 2}', b"\xff"])  # fmt: skip
-def test_malformed_runs_are_refused(line):
-    with pytest.raises(ValueError):
-        parse_files([b'["x",{"version":"1"}]', line])

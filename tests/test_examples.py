@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
+from proxy import FaultyProxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -44,6 +45,14 @@ class Program:
             while line not in self.printed:
                 read = await self.process.stdout.readline()
                 assert read, f"it ended without printing {line!r}: {self.printed}, {await self.process.stderr.read()}"
+                self.printed.append(read.decode().rstrip())
+
+    async def prints_start(self, begin: str) -> None:
+        """Wait for a line that begins like this."""
+        async with asyncio.timeout(PATIENCE):
+            while not any(line.startswith(begin) for line in self.printed):
+                read = await self.process.stdout.readline()
+                assert read, f"it ended without printing {begin!r}…: {self.printed}"
                 self.printed.append(read.decode().rstrip())
 
     async def ends(self) -> int:
@@ -224,3 +233,51 @@ async def test_chat_says_what_is_wrong(start: Start) -> None:
     assert program.process.returncode == 1
     assert "not the URL of a store" in err.decode()
     assert "Traceback" not in err.decode()
+
+
+@pytest.mark.server
+async def test_notes_survive_a_lost_network_and_a_kill(
+    start: Start, server: Any, s3_config: dict[str, Any], bucket: str
+) -> None:
+    async with FaultyProxy(server.url) as proxy:
+        url = f"s3://{bucket}?{urlencode({**s3_config, 'endpoint_url': proxy.url})}"
+        ann = await start("offline_notes.py", "ann", url)
+        await ann.prints("* online")
+        ann.type("before the tunnel")
+        await ann.prints("kept: before the tunnel")
+        proxy.go_offline()
+        ann.type("in the tunnel")
+        await ann.prints("kept: in the tunnel")
+        await ann.prints_start("* offline, ")
+        ann.process.kill()
+        await ann.process.wait()
+
+        ann = await start("offline_notes.py", "ann", url)
+        ann.type("after a restart")
+        await ann.prints("kept: after a restart")
+        ann.type("/list")
+        for text in ("before the tunnel", "in the tunnel", "after a restart"):
+            await ann.prints(f"ann: {text}")
+        proxy.go_online()
+        await ann.prints("* online")
+
+        bob = await start("offline_notes.py", "bob", url)
+        bob.type("hello")
+        await bob.prints("kept: hello")
+        bob.type("/off")
+        await bob.prints_start("* offline")
+        bob.type("/on")
+        bob.type("/list")
+        await bob.prints("bob: hello")
+        assert await bob.ends() == 0
+        notes = [line for line in bob.printed if line.startswith("ann: ")]
+        assert notes == ["ann: before the tunnel", "ann: in the tunnel", "ann: after a restart"]
+        assert await ann.ends() == 0
+
+
+async def test_notes_start_on_this_machine_without_a_url(start: Start) -> None:
+    ann = await start("offline_notes.py", "ann")
+    ann.type("one")
+    ann.type("/list")
+    await ann.prints("ann: one")
+    assert await ann.ends() == 0

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import random
+from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mps3.document import Entry
-from mps3.journal.order import CycleError, causal_order, once, store_order
+from mps3.document import Entry, commit_id
+from mps3.journal.order import CycleError, causal_order, needed, once, store_order
 
 
 def entry(version: str, session: str = "s", sequence: int = 0, previous: str | None = None) -> Entry:
@@ -35,6 +38,85 @@ def histories(draw, *, skew: int = 1000) -> list[Entry]:
         made.append(entry(f"v{number}", session, sequence, previous and previous.version))
     shift = {one.version: place + draw(st.integers(0, skew)) for place, one in enumerate(made)}
     return sorted(made, key=lambda one: (shift[one.version], one.version))
+
+
+@dataclass(frozen=True)
+class Told:
+    """What honest writers did.
+
+    Attributes:
+        visible: All versions in the order in which they became visible, one a second, with the store's stamps.
+        window: Seconds: more than any two clocks of the store are apart.
+    """
+
+    visible: list[Entry]
+    window: float
+
+    def stored(self, seen: int) -> list[Entry]:
+        """What is listed when so many are visible, oldest first."""
+        return sorted(self.visible[:seen], key=lambda one: one.modified)
+
+    def ordered(self, seen: int) -> list[Entry]:
+        return causal_order(self.stored(seen))
+
+
+@st.composite
+def honest(draw) -> Told:
+    """Writers who base each commit on the last that they saw, and write some of them again.
+
+    A session goes on only when its last commit is visible; a first try may arrive long after the second.
+    """
+    skew = draw(st.sampled_from([0, 2, 4]), label="skew")
+    told = Told([], 2 * skew + 1.0)
+    under_way: list[Entry] = []
+    sequences = dict.fromkeys("abc", -1)
+    views = dict.fromkeys("abc", 0)
+    for number in range(draw(st.integers(0, 16))):
+        session = draw(st.sampled_from("abc"))
+        arrived = [at for at, one in enumerate(told.visible) if one.id == commit_id(session, sequences[session])]
+        if sequences[session] < 0 or (arrived and draw(st.integers(0, 2)) > 0):
+            views[session] = max([views[session], *(at + 1 for at in arrived[:1])])
+            sequences[session] += 1
+        views[session] = draw(st.integers(views[session], len(told.visible)), label="seen")
+        commits = once(told.ordered(views[session]), {})
+        under_way.append(entry(f"v{number}", session, sequences[session], commits[-1].version if commits else None))
+        while under_way and draw(st.integers(0, 2)):
+            arriving = under_way.pop(draw(st.integers(0, len(under_way) - 1)))
+            now = len(told.visible)
+            told.visible.append(replace(arriving, modified=now + draw(st.integers(-skew, skew)) + now / 100))
+    return told
+
+
+@given(honest(), st.data())
+def test_no_version_that_arrives_later_changes_the_order_of_the_others(told, data):
+    """The place of a version depends only on what its writer knew: a late first try moves nobody else."""
+    seen = data.draw(st.integers(0, len(told.visible)), label="seen")
+    before = versions(told.ordered(seen))
+    after = [version for version in versions(told.ordered(len(told.visible))) if version in before]
+    assert after == before
+
+
+@given(honest(), st.data())
+def test_logs_and_what_is_settled_stand_in_for_all_that_was_ever_written(told, data):
+    """R3, R7: three times somebody resolves what was written so far and composes a document from that."""
+    log: tuple[Entry, ...] = ()
+    sessions: dict[str, int] = {}
+    bound = -math.inf
+    done: list[str] = []
+    seen = 0
+    for _ in range(3):
+        seen = data.draw(st.integers(seen, len(told.visible)), label="seen")
+        listed = [one for one in told.stored(seen) if one.modified >= bound]
+        ordered = causal_order(store_order(log, listed), sessions)
+        commits = once(ordered, sessions)
+        assert done + versions(commits) == versions(once(told.ordered(seen), {}))
+        if not commits:
+            continue
+        bound = commits[-1].modified - told.window
+        settled = list(takewhile(lambda one, bound=bound: one.modified < bound, commits))
+        done += versions(settled)
+        sessions |= {one.session: one.sequence for one in settled}
+        log = needed(ordered, commits[len(settled) :], bound - told.window)
 
 
 @given(histories())
@@ -84,9 +166,12 @@ def test_the_order_depends_on_no_name(stored, names, seed):
 @given(histories(), st.data())
 def test_a_log_stands_in_for_what_is_not_listed(stored, data):
     """R3: whoever lists far back and whoever lists less far and has a log resolve the same order."""
-    resolved = once(causal_order(stored), {})  # what a log holds: no repetitions
+    ordered = causal_order(stored)
+    resolved = once(ordered, {})
     listed = stored[data.draw(st.integers(0, len(stored)), label="unlisted") :]
-    assert versions(once(causal_order(store_order(resolved, listed)), {})) == versions(resolved)
+    assert versions(once(causal_order(store_order(needed(ordered, resolved, -math.inf), listed)), {})) == versions(
+        resolved
+    )
 
 
 @given(histories(skew=0), st.data())
@@ -118,6 +203,54 @@ def test_a_session_keeps_its_order_though_the_store_says_otherwise():
 def test_a_later_commit_may_follow_the_first_of_several_repetitions():
     first, again = entry("1", sequence=0), entry("3", sequence=0)
     assert versions(causal_order([first, entry("2", sequence=1), again])) == ["1", "2", "3"]
+
+
+def late_first_try() -> tuple[Entry, ...]:
+    """The store's order of: a cause with a late stamp, two tries on a commit, and what followed the second of them."""
+    cause = entry("cause", "a")
+    second = entry("second", "b", 2, previous="cause")
+    follower = entry("follower", "b", 3, previous="second")
+    first = entry("first", "b", 2)
+    return second, first, follower, cause
+
+
+def test_a_first_try_that_arrives_late_moves_its_own_commit_and_no_other():
+    second, first, follower, cause = late_first_try()
+    assert versions(once(causal_order([second, follower, cause]), {})) == ["cause", "second", "follower"]
+    assert versions(once(causal_order([second, first, follower, cause]), {})) == ["first", "cause", "follower"]
+
+
+@pytest.mark.parametrize("sessions", [{"b": 1}, {"b": 2}])
+def test_a_log_keeps_the_try_that_another_commit_was_based_on(sessions):
+    ordered = causal_order(late_first_try(), sessions)
+    commits = once(ordered, sessions)
+    log = needed(ordered, commits, -math.inf)
+    assert [one.version for one in log if one.version != "first"] == ["cause", "second", "follower"]
+    for listed in ([], [late_first_try()[3]], late_first_try()[2:]):
+        assert once(causal_order(store_order(log, listed), sessions), sessions) == commits
+
+
+def test_a_log_keeps_no_try_that_is_old_nor_one_before_all_that_counts():
+    old, young, kept = (
+        entry("old", "a"),
+        replace(entry("young", "a"), modified=5.0),
+        replace(entry("kept", "b"), modified=1.0),
+    )
+    assert versions(list(needed([young, kept, old, young], [kept], 4.0))) == ["kept", "young"]
+
+
+def test_late_repetitions_of_what_is_settled_draw_only_those_who_were_based_on_them():
+    stored = [entry("2", "a", 1, previous="long ago"), entry("3", "b", 0, previous="again"), entry("again", "a", 0)]
+    assert versions(causal_order(stored, {"a": 0})) == ["2", "again", "3"]
+    assert versions(once(causal_order(stored, {"a": 0}), {"a": 0})) == ["2", "3"]
+
+
+def test_a_place_does_not_depend_on_how_far_back_the_listing_goes():
+    """Two commits behind the same third, one of them by its session, too: depth counts, not position."""
+    anchor, one, two = entry("0", "x"), entry("1", "c", 0, previous="0"), entry("2", "c", 1, previous="0")
+    other = entry("3", "y", 0, previous="0")
+    for stored in ([two, one, other, anchor], [one, two, other, anchor]):
+        assert versions(causal_order(stored)) == ["0", "1", "3", "2"]
 
 
 def test_what_it_was_based_on_may_be_settled_already():

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from itertools import chain
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_document import SHA256, file_entries
+from test_document import SHA256
 
-from mps3.document import Document, Entry, RunReference
-from mps3.state import EMPTY, Run, apply_update, build_view, changed_names, decode_run, encode_run, look_up
+from mps3.document import Document, Entry, RunReference, encode_reference
+from mps3.run import Run, encode_runs, index_run
+from mps3.state import EMPTY, STEP, Under, apply_update, build_view, changed_names, look_up
 
 names = st.sampled_from("abcd")
 small_files = st.builds(lambda number: {"version": str(number)}, st.integers(0, 5))
 layers = st.dictionaries(names, st.none() | small_files)
 
 
+class Held(dict):
+    """Runs by their names, as they are held in memory."""
+
+    def add(self, files: dict) -> tuple[RunReference, ...]:
+        parts = tuple(encode_runs(files, 60))
+        self.update({reference.sha256: index_run(reference.sha256, body) for reference, body in parts})
+        return tuple(reference for reference, _ in parts)
+
+
 def run(files: dict) -> Run:
-    return Run(RunReference("manifest.json.runs/x", SHA256, len(files), 1), files)
+    ((reference, body),) = encode_runs(files, 2**20)
+    return index_run(reference.sha256, body)
 
 
-def commit(number: int, files: dict) -> Entry:
-    return Entry("s", number, f"v{number}", float(number), None, {"files": files})
+def commit(number: int, files: dict, runs: tuple[RunReference, ...] = ()) -> Entry:
+    named = {"runs": [encode_reference(replace(reference, key="x")) for reference in runs]} if runs else {}
+    return Entry("s", number, f"v{number}", float(number), None, {"files": files, **named})
 
 
 def document(**parts: object) -> Document:
@@ -36,60 +49,58 @@ def overlaid(*over: dict) -> dict:
     return {name: file for name, file in state.items() if file is not None}
 
 
-@given(st.dictionaries(st.text(min_size=1), st.none() | file_entries(), min_size=1))
-def test_runs_are_read_as_they_were_written(files):
-    assert decode_run(encode_run(files)) == files
-
-
-@given(st.dictionaries(st.text(min_size=1), small_files, min_size=1))
-def test_equal_runs_have_equal_bytes_and_are_sorted(files):
-    body = encode_run(files)
-    assert body == encode_run(dict(reversed(files.items())))
-    assert list(decode_run(body)) == sorted(files)
-
-
-@pytest.mark.parametrize("body", [b"", b"\n", b"[]", b'["a",{"version":"1"}]\n', b'["a",{}]', b"\xff", b"[" * 100_000])
-def test_a_malformed_run_is_a_value_error(body):
-    with pytest.raises(ValueError):
-        decode_run(body)
-
-
 @given(layers, st.lists(layers, max_size=3), st.lists(layers, max_size=4))
 def test_newer_layers_hide_older_ones(files, under, commits):
-    view = build_view(document(files=files), "head", tuple(map(commit, range(4), commits)), tuple(map(run, under)), 0.0)
+    held = Held()
+    runs = tuple(part for layer in under for part in held.add(layer))
+    view = build_view(document(files=files, runs=runs), "head", tuple(map(commit, range(4), commits)), held, 0.0)
     expected = overlaid(*under, files, *commits)
     assert {name: view.look_up(name) for name in "abcd" if view.look_up(name)} == expected
-    assert sorted(view.names()) == sorted(expected)
+    assert dict(view.items()) == expected
+    assert list(view.names()) == sorted(expected)
+
+
+@given(layers, st.lists(layers, max_size=2), st.lists(layers, max_size=4), st.integers(0, 15))
+def test_a_commit_may_be_stored_as_a_run(files, under, commits, large):
+    held = Held()
+    runs = tuple(part for layer in under for part in held.add(layer))
+    entries = tuple(
+        commit(number, {}, held.add(change)) if large >> number & 1 else commit(number, change)
+        for number, change in enumerate(commits)
+    )
+    view = build_view(document(files=files, runs=runs), "head", entries, held, 0.0)
+    assert dict(view.items()) == overlaid(*under, files, *commits)
 
 
 @given(layers, st.lists(layers, max_size=2), layers)
 def test_building_a_view_changes_nothing_else(files, under, change):
-    base, runs, commits = document(files=files), tuple(map(run, under)), (commit(1, change),)
+    held = Held()
+    base = document(files=files, runs=tuple(part for layer in under for part in held.add(layer)))
     before = copy.deepcopy((files, under, change))
-    first = build_view(base, "head", commits, runs, 0.0)
+    first = build_view(base, "head", (commit(1, change),), held, 0.0)
     assert (files, under, change) == before
-    assert build_view(base, "head", commits, runs, 0.0) == first
+    assert build_view(base, "head", (commit(1, change),), held, 0.0) == first
 
 
 def test_deleting_leaves_a_tombstone_only_over_a_run():
     files = {"a": {"version": "1"}, "b": {"version": "1"}}
-    apply_update({"files": {"a": None, "absent": None}}, files, ())
+    apply_update({"files": {"a": None, "absent": None}}, files, Under(()))
     assert files == {"b": {"version": "1"}}
-    apply_update({"files": {"b": None, "c": None}}, files, (run({"b": {"version": "0"}}),))
+    apply_update({"files": {"b": None, "c": None}}, files, Under((run({"b": {"version": "0"}}),)))
     assert files == {"b": None, "c": None}
-    assert look_up("b", files, (run({"b": {"version": "0"}}),)) is None
+    assert look_up("b", (files, run({"b": {"version": "0"}}))) is None
 
 
 def test_a_newer_run_hides_an_older_one():
     runs = (run({"a": {"version": "1"}, "b": {"version": "1"}}), run({"a": None, "b": {"version": "2"}}))
-    assert look_up("a", {}, runs) is None
-    assert look_up("b", {}, runs) == {"version": "2"}
-    assert look_up("c", {}, runs) is None
+    assert look_up("a", reversed(runs)) is None
+    assert look_up("b", reversed(runs)) == {"version": "2"}
+    assert look_up("c", reversed(runs)) is None
 
 
 def test_an_update_is_a_merge_patch():
     files = {"a": {"version": "1", "sha256": SHA256, "size": 1, "future": {"x": 1, "y": 2}}}
-    apply_update({"files": {"a": {"version": "2", "sha256": None, "future": {"x": None, "z": 3}}}}, files, ())
+    apply_update({"files": {"a": {"version": "2", "sha256": None, "future": {"x": None, "z": 3}}}}, files, Under(()))
     assert files == {"a": {"version": "2", "size": 1, "future": {"y": 2, "z": 3}}}
 
 
@@ -97,7 +108,7 @@ def test_a_merge_patch_does_not_reach_into_what_it_patches():
     old = {"version": "1", "future": {"x": 1}}
     runs = (run({"a": old}),)
     files: dict = {}
-    apply_update({"files": {"a": {"version": "2", "future": {"x": 2}}}}, files, runs)
+    apply_update({"files": {"a": {"version": "2", "future": {"x": 2}}}}, files, Under(runs))
     assert files == {"a": {"version": "2", "future": {"x": 2}}}
     assert old == {"version": "1", "future": {"x": 1}}
 
@@ -105,19 +116,19 @@ def test_a_merge_patch_does_not_reach_into_what_it_patches():
 def test_a_merge_patch_is_not_reached_into_afterwards():
     patch = {"files": {"a": {"version": "1", "future": {"x": 1}}}}
     files: dict = {}
-    apply_update(patch, files, ())
-    apply_update({"files": {"a": {"version": "2", "future": {"x": 2}}}}, files, ())
+    apply_update(patch, files, Under(()))
+    apply_update({"files": {"a": {"version": "2", "future": {"x": 2}}}}, files, Under(()))
     assert patch == {"files": {"a": {"version": "1", "future": {"x": 1}}}}
 
 
 def test_an_update_without_files_changes_nothing():
     files = {"a": {"version": "1"}}
-    apply_update({"future": 1}, files, ())
+    apply_update({"future": 1}, files, Under(()))
     assert files == {"a": {"version": "1"}}
 
 
 def test_a_view_knows_its_commits():
-    view = build_view(document(sessions={"t": 4}), "head", (commit(7, {}),), (), 0.0)
+    view = build_view(document(sessions={"t": 4}), "head", (commit(7, {}),), {}, 0.0)
     assert view.has("t", 4) and not view.has("t", 5)
     assert view.has("s", 7) and not view.has("s", 8)
     assert not view.has("u", 0)
@@ -126,10 +137,32 @@ def test_a_view_knows_its_commits():
     assert list(EMPTY.names()) == []
 
 
-@given(layers, st.lists(layers, max_size=2), layers, st.lists(layers, max_size=2), st.sets(names))
-def test_the_names_that_changed(old_files, old_runs, new_files, new_runs, among):
-    old = build_view(document(files=old_files), "1", (), tuple(map(run, old_runs)), 0.0)
-    new = build_view(document(files=new_files), "2", (), tuple(map(run, new_runs)), 0.0)
+changes = st.lists(layers, max_size=3)
+
+
+@given(layers, st.lists(layers, max_size=2), changes, changes, st.sets(names), st.booleans())
+def test_the_names_that_changed(files, under, earlier, later, among, settled):
+    held = Held()
+    runs = tuple(part for layer in under for part in held.add(layer))
+    old = build_view(document(files=files, runs=runs), "1", tuple(map(commit, range(3), earlier)), held, 0.0)
+    if settled:  # all that was there, in a run, in a view of somebody who had not seen the last commit
+        base = document(files={}, runs=(*runs, *held.add(overlaid_with_tombstones(files, *earlier))), sessions={"s": 3})
+    else:
+        base = document(files=files, runs=runs)
+    kept = () if settled else tuple(map(commit, range(3), earlier))
+    new = build_view(base, "2", (*kept, *map(commit, range(4, 7), later)), held, 0.0)
     expected = sorted(name for name in among if old.look_up(name) != new.look_up(name))
-    assert sorted(changed_names(old, new, dict.fromkeys(among))) == expected
-    assert changed_names(old, old, dict.fromkeys(among)) == []
+    assert sorted(chain(*changed_names(old, new, dict.fromkeys(among)))) == expected
+    assert list(chain(*changed_names(old, old, dict.fromkeys(among)))) == []
+
+
+def overlaid_with_tombstones(*over: dict) -> dict:
+    return {name: file for layer in over for name, file in layer.items()}
+
+
+def test_many_names_are_compared_in_steps():
+    files = {f"k{number}": {"version": "1"} for number in range(10 * STEP)}
+    old, new = (build_view(document(files=one), version, (), {}, 0.0) for version, one in (("1", {}), ("2", files)))
+    steps = list(changed_names(old, new, files))
+    assert sorted(chain(*steps)) == sorted(files)
+    assert max(map(len, steps)) == STEP

@@ -42,6 +42,11 @@ async def choose_journal(storage: Storage, bucket: str, key: str, kind: JournalK
     return ConditionalJournal(storage, bucket, key, world, trusted=trusted)
 
 
+def known_journal(storage: Storage, bucket: str, key: str, kind: Kind, world: World) -> Journal:
+    """The journal of a manifest that is known to be written with it, made without asking the store."""
+    return (MergeJournal if kind == "merge" else ConditionalJournal)(storage, bucket, key, world)
+
+
 async def _follow(storage: Storage, bucket: str, key: str) -> Kind | None:
     found = await storage.get(bucket, key, limit=LIMIT)
     if not isinstance(found, Object):

@@ -9,16 +9,20 @@ import math
 from itertools import takewhile
 from typing import Final
 
-from ..document import LIMIT, Document, Entry, encode
+from ..document import LIMIT, Document, Entry, commit_id, encode
 from ..errors import ConfigurationError, ConflictError, CorruptionError, UnavailableError
-from ..state import EMPTY, View, build_view
+from ..freshness import Moment
+from ..state import EMPTY, View, build_view, needed_runs
 from ..storage import ABSENT, UNCHANGED, Object, Storage, Stored
 from ..world import World
-from . import Attempt
+from . import Attempt, Retained
+from .compactor import Compactor
 from .conditions import require_conditions
 from .kind import decode_as
 from .order import once
+from .past import Past
 from .runs import Runs
+from .saved import Saved
 from .settle import settle
 
 WINDOW: Final = 3.0
@@ -49,7 +53,8 @@ class ConditionalJournal:
         self._world = world
         self._window = window
         self._session = world.name()
-        self._runs = Runs(storage, bucket, key)
+        self._runs = Runs(storage, bucket, key, self._now, unique=world.name)
+        self._compactor = Compactor(self._runs, world)
         self._view = EMPTY
         self._etag: str | None = None
         self._modified = -math.inf
@@ -64,6 +69,20 @@ class ConditionalJournal:
     def view(self) -> View:
         """The newest state that was read or written."""
         return self._view
+
+    @property
+    def clock(self) -> float | None:
+        """Nothing here depends on it: a collection is announced by a commit (R17)."""
+        return None
+
+    def _now(self) -> Moment:
+        document = self._view.document
+        return Moment(self._world.monotonic(), collected=None if document is None else document.collected)
+
+    @property
+    def past(self) -> Past:
+        """What came before."""
+        return Past(self._storage, self._bucket, self._key, self.kind, self._runs)
 
     async def resolve(self) -> bool:
         """Look for what others committed: one conditional GET."""
@@ -96,14 +115,24 @@ class ConditionalJournal:
         Raises:
             ConflictError: Somebody else committed first; call again with the same attempt.
         """
+        await self._append(attempt)
+        self._runs.named()
+        self._compactor.consider(self._view)
+
+    async def aclose(self) -> None:
+        """Stop what is done in the background."""
+        await self._compactor.aclose()
+
+    async def _append(self, attempt: Attempt) -> None:
         if attempt.doubtful:
             await self.resolve()
-            if self._view.has(self._session, attempt.sequence):
+            if self._view.has(self._author(attempt), attempt.sequence):
                 return
         if not self._trusted:
             await require_conditions(self._storage, self._bucket, self._key, self._world)
             self._trusted = True
         attempt.tries += 1
+        attempt.update = await self._runs.by_reference(attempt.update)
         document = await self._compose(attempt)
         body = encode(document, bucket=self._bucket, key=self._key)
         attempt.doubtful = True
@@ -113,13 +142,28 @@ class ConditionalJournal:
             # Some stores answer whoever loses a race with a server error: then there is a winner to see.
             if not await self.resolve():
                 raise
-            if self._view.has(self._session, attempt.sequence):
+            if self._view.has(self._author(attempt), attempt.sequence):
                 return
             raise self._conflict() from None
         if stored.etag is None:
             await self.resolve()  # a store that keeps the ETag to itself until it is asked
         else:
             await self._advance(document, stored.etag, stored.modified)
+
+    def save(self) -> Saved:
+        """What another journal of this manifest can go on from."""
+        return Saved.of(self.kind, self._view, self._etag, self._modified)
+
+    async def restore(self, saved: Saved) -> None:
+        """Go on from what a journal of this manifest had read or written."""
+        self._view = await saved.view(self._runs)
+        self._etag = saved.etag
+        self._modified = saved.stamp
+        if saved.document is not None:
+            self._window = saved.document.window
+
+    def _author(self, attempt: Attempt) -> str:
+        return attempt.session or self._session
 
     async def _put(self, body: bytes) -> Stored:
         if self._etag is None:
@@ -147,7 +191,8 @@ class ConditionalJournal:
         head = etag.strip('"')
         own = document.entry(head, stamp if math.isfinite(stamp) else 0.0)
         commits = tuple(once((*document.log, own), document.sessions))
-        view = build_view(document, head, commits, await self._runs.load(document.runs), 0.0)
+        held = await self._runs.load(needed_runs(document, commits))
+        view = build_view(document, head, commits, held, 0.0, self._view)
         last = self._view.commits[-1:]
         if (modified is None or modified <= self._modified) and any(
             not view.has(commit.session, commit.sequence) for commit in last
@@ -164,22 +209,24 @@ class ConditionalJournal:
 
     async def _compose(self, attempt: Attempt) -> Document:
         view, base = self._view, self._view.document
+        if base is not None and base.collected != attempt.collected:
+            raise self._conflict()  # R17: its values may be gone
         if base is None:
             return Document(
                 "conditional",
                 self._window,
-                self._session,
+                self._author(attempt),
                 attempt.sequence,
                 None,
                 attempt.update,
                 attempt=attempt.tries,
             )
         settled = self._settleable(view.commits)
-        files, sessions, runs = await settle(base, settled, view.runs, self._runs)
+        files, sessions, runs = await settle(base, settled, view, self._runs, self._compactor)
         return Document(
             journal="conditional",
             window=base.window,
-            session=self._session,
+            session=self._author(attempt),
             sequence=attempt.sequence,
             previous=view.head,
             update=attempt.update,
@@ -188,8 +235,30 @@ class ConditionalJournal:
             sessions=sessions,
             runs=runs,
             attempt=attempt.tries,
+            collected=commit_id(self._author(attempt), attempt.sequence) if attempt.fence else base.collected,
             extra=base.extra,
         )
+
+    async def retained(self, seconds: float) -> Retained | None:
+        """What collecting leaves alone: what the newest document says, its log included. There is no older one."""
+        view, document = self._view, self._view.document
+        if document is None:
+            return None
+        moment = view.commits[-1].modified - seconds
+        held = await self._runs.load(document.references())
+        named = frozenset(
+            (name, file["version"])
+            for entry in (*document.log, document.entry("", 0.0))
+            for files in (entry.files.items(), *(held[run.sha256].items() for run in entry.runs))
+            for name, file in files
+            if file is not None
+        )
+
+        async def runs() -> frozenset[str]:
+            return frozenset(reference.key for reference in document.references())
+
+        settled = build_view(document, view.head, (), held, 0.0)
+        return Retained(moment, (settled, view), named, moment, runs)
 
     def _settleable(self, commits: tuple[Entry, ...]) -> tuple[Entry, ...]:
         """R10: what is beyond both the number and the age that the log keeps."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from ..document import whole_milliseconds
@@ -24,26 +25,44 @@ class Listing:
         self._key = key
         self._page = page
         self._next: str | None = None
-        self._complete = False
         self._seen: set[str] = set()
         self._confirmed = 0
         self.versions: list[Version] = []
+        self.late = 0
+        self.complete = False
         self.pages = 0
+        self.answered: float | None = None
 
     async def back_to(self, moment: float) -> None:
         """Read on until a page ends with a version older than ``moment`` (seconds since 1970), or at the end."""
-        while not self._complete and not (self.versions and self.versions[-1].modified < moment):
-            page = await self._storage.versions(self._bucket, self._key, start=self._next, limit=self._page)
-            for version in page.versions:
-                if version.version not in self._seen:
-                    self._seen.add(version.version)
-                    # To the precision that documents keep, so that a stamp is the same wherever it comes from.
-                    modified = whole_milliseconds(version.modified) / 1000
-                    same = modified == version.modified
-                    self.versions.append(version if same else replace(version, modified=modified))
-            self.pages += 1
-            self._next, self._page = page.next, 1000
-            self._complete = page.next is None
+        while not self.complete and not (len(self.versions) > self.late and self.versions[-1].modified < moment):
+            await self.more()
+
+    async def more(self) -> None:
+        """Read the next page."""
+        page = await self._storage.versions(self._bucket, self._key, start=self._next, limit=self._page)
+        for version in page.versions:
+            if version.version not in self._seen:
+                self._seen.add(version.version)
+                # To the precision that documents keep, so that a stamp is the same wherever it comes from.
+                modified = whole_milliseconds(version.modified) / 1000
+                same = modified == version.modified
+                self.versions.append(version if same else replace(version, modified=modified))
+        if not self.pages:
+            self.answered = page.answered
+        self.pages += 1
+        self._next, self._page = page.next, 1000
+        self.complete = page.next is None
+
+    async def skip_to(self, moment: float) -> None:
+        """Read on to the first version older than ``moment``, and forget those before it."""
+        while True:
+            first = next((index for index, one in enumerate(self.versions) if one.modified < moment), None)
+            del self.versions[:first]
+            if first is not None or self.complete:
+                return
+            self._seen.clear()  # there may be very many
+            await self.more()
 
     @property
     def torn(self) -> bool:
@@ -60,5 +79,10 @@ class Listing:
 
     @property
     def newest(self) -> Version | None:
-        """The head, as far as this listing knows."""
-        return self.versions[0] if self.versions else None
+        """The newest version that counts, as far as this listing knows."""
+        return self.versions[self.late] if len(self.versions) > self.late else None
+
+    async def pass_over(self) -> None:
+        """The newest version does not count (R16): the one before it is the head."""
+        self.late += 1
+        await self.back_to(math.inf)

@@ -12,15 +12,19 @@ from itertools import takewhile
 from typing import Final
 
 from ..document import LIMIT, Document, Entry, encode
-from ..errors import ConfigurationError, CorruptionError, UnavailableError
-from ..state import EMPTY, View, build_view
+from ..errors import ConfigurationError, ConflictError, CorruptionError, UnavailableError
+from ..freshness import Moment, fresh, latest
+from ..state import EMPTY, View, build_view, needed_runs
 from ..storage import ABSENT, Object, Storage, Stored, Version
 from ..world import World
-from . import Attempt
+from . import Attempt, Retained
+from .compactor import Compactor
 from .kind import decode_as
 from .listing import Listing
-from .order import CycleError, causal_order, once, store_order, unsettled
+from .order import CycleError, causal_order, needed, once, store_order
+from .past import Past
 from .runs import Runs
+from .saved import Saved
 from .settle import settle
 
 WINDOW: Final = 3.0
@@ -55,8 +59,10 @@ class MergeJournal:
         self._world = world
         self._window = window
         self._session = world.name()
-        self._runs = Runs(storage, bucket, key)
+        self._runs = Runs(storage, bucket, key, self._now)
+        self._compactor = Compactor(self._runs, world)
         self._view = EMPTY
+        self._ordered: list[Entry] = []
         self._etag: str | None = None
         self._audit_at = math.inf
         self._listed_nothing = False
@@ -64,6 +70,11 @@ class MergeJournal:
         self._behind_since: float | None = None
         # Commits of versions that were listed, so that none is fetched twice.
         self._entries: dict[str, Entry] = {}
+        # And those that do not count, because they came too late.
+        self._late: frozenset[str] = frozenset()
+        self._top: str | None = None
+        self._clock: float | None = None
+        self._looked_at = -math.inf
 
     @property
     def session(self) -> str:
@@ -75,12 +86,25 @@ class MergeJournal:
         """The newest state that was resolved."""
         return self._view
 
+    @property
+    def clock(self) -> float | None:
+        """The store's clock when its versions were listed last."""
+        return self._clock
+
+    def _now(self) -> Moment:
+        return Moment(self._world.monotonic(), self._clock)
+
+    @property
+    def past(self) -> Past:
+        """What came before."""
+        return Past(self._storage, self._bucket, self._key, self.kind, self._runs)
+
     async def resolve(self) -> bool:
         """Look for what others committed: one conditional GET when there is nothing new."""
         found = await self._storage.get(self._bucket, self._key, if_none_match=self._etag, limit=LIMIT)
         if found is ABSENT:
             return await self._absent()
-        if isinstance(found, Object) and found.version != self._view.head:
+        if isinstance(found, Object) and found.version != self._top:
             return await self._look(found=found)
         if isinstance(found, Object):
             self._etag = found.etag  # the listing spells it differently
@@ -89,13 +113,25 @@ class MergeJournal:
 
     async def append(self, attempt: Attempt) -> None:
         """Try to commit (R2), and acknowledge (R8)."""
+        await self._append(attempt)
+        self._runs.named()
+        self._compactor.consider(self._view)
+
+    async def aclose(self) -> None:
+        """Stop what is done in the background."""
+        await self._compactor.aclose()
+
+    async def _append(self, attempt: Attempt) -> None:
         if attempt.doubtful:
             await self._look()
             if self._is_head(attempt):
                 return
-        if self._view.head is None:
+        if self._world.monotonic() - self._looked_at > fresh():
+            await self._look()
+        elif self._view.head is None:
             await self.resolve()  # not over one that somebody created meanwhile, with the other journal perhaps
         attempt.tries += 1
+        attempt.update = await self._runs.by_reference(attempt.update)
         document = await self._compose(attempt)
         body = encode(document, bucket=self._bucket, key=self._key)
         attempt.doubtful = True
@@ -111,6 +147,15 @@ class MergeJournal:
                 operation="PutObject",
             )
         await self._look(own=(stored, document))
+        if stored.version in self._late:
+            raise ConflictError(
+                f"a commit to s3://{self._bucket}/{self._key} came so late that what it is made of may have been "
+                "collected; it is made again",
+                bucket=self._bucket,
+                key=self._key,
+                operation="PutObject",
+                version=stored.version,
+            )
         if not self._is_head(attempt) and (slow or not self._in_time(attempt)):
             raise UnavailableError(
                 f"s3://{self._bucket}/{self._key} took so long to store a commit that others may already "
@@ -121,15 +166,31 @@ class MergeJournal:
                 version=stored.version,
             )
 
+    def save(self) -> Saved:
+        """What another journal of this manifest can go on from."""
+        return Saved.of(self.kind, self._view, self._etag, self._newest_stamp)
+
+    async def restore(self, saved: Saved) -> None:
+        """Go on from what a journal of this manifest had resolved."""
+        self._view = await saved.view(self._runs)
+        self._etag = saved.etag
+        self._newest_stamp = saved.stamp
+        if saved.document is not None:
+            self._window = saved.document.window
+        self._audit_at = self._world.monotonic()  # whatever was due
+
     def _too_slow(self, seconds: float) -> bool:
         return seconds > self._window / 2
 
     def _audit_due(self) -> bool:
         return self._world.monotonic() >= self._audit_at
 
+    def _author(self, attempt: Attempt) -> str:
+        return attempt.session or self._session
+
     def _is_head(self, attempt: Attempt) -> bool:
         head = self._view.document
-        return head is not None and (head.session, head.sequence) == (self._session, attempt.sequence)
+        return head is not None and (head.session, head.sequence) == (self._author(attempt), attempt.sequence)
 
     def _in_time(self, attempt: Attempt) -> bool:
         """R8, by the store's stamps: whether no writer can have settled past the commit without seeing it.
@@ -137,8 +198,8 @@ class MergeJournal:
         Whoever did not see it builds on versions no newer than the newest one listed now, and settles
         (R7) only what is a window older than that.
         """
-        return self._view.has(self._session, attempt.sequence) and any(
-            (commit.session, commit.sequence) == (self._session, attempt.sequence)
+        return self._view.has(self._author(attempt), attempt.sequence) and any(
+            (commit.session, commit.sequence) == (self._author(attempt), attempt.sequence)
             and commit.modified >= self._newest_stamp - self._window
             for commit in self._view.commits
         )
@@ -146,17 +207,18 @@ class MergeJournal:
     async def _absent(self) -> bool:
         if self._view.head is None and self._listed_nothing:
             return False
-        listing = self._listing()
+        listing, started = self._listing(), self._world.monotonic()
         await listing.back_to(math.inf)
         if listing.newest is not None:
-            return await self._resolve(listing, {})
+            return await self._resolve(listing, {}, started)
         if self._view.head is not None:
             raise self._deleted(None)
         self._listed_nothing = True  # which also shows that listing is permitted
+        self._looked(listing, started)
         return False
 
     def _listing(self) -> Listing:
-        return Listing(self._storage, self._bucket, self._key, page=min(1000, 16 + 2 * len(self._view.commits)))
+        return Listing(self._storage, self._bucket, self._key, page=min(1000, 8 + len(self._view.commits) * 9 // 8))
 
     async def _look(self, *, found: Object | None = None, own: tuple[Stored, Document] | None = None) -> bool:
         """List the versions, and resolve from the newest.
@@ -172,13 +234,13 @@ class MergeJournal:
             known[own[0].version] = own[1], own[0].etag
         if found is not None and found.version is not None:
             known[found.version] = self._decode(found, found.version), found.etag
-        listing = self._listing()
+        listing, started = self._listing(), self._world.monotonic()
         latest = next(reversed(known.values()), None)
         await listing.back_to(self._bound(*latest) if latest else -math.inf)
-        return await self._resolve(listing, known)
+        return await self._resolve(listing, known, started)
 
     async def _resolve(
-        self, listing: Listing, known: dict[str, tuple[Document, str | None]], tries: int = LISTINGS
+        self, listing: Listing, known: dict[str, tuple[Document, str | None]], started: float, tries: int = LISTINGS
     ) -> bool:
         """R3: the state at the newest version listed. Sets all that is remembered, at once, or nothing."""
         if not tries:
@@ -188,32 +250,24 @@ class MergeJournal:
                 key=self._key,
                 operation="ListObjectVersions",
             )
-        newest = listing.newest
-        if newest is None:
+        head = await self._head(listing, known)
+        if head is None:
+            if listing.newest is None and self._view.head is None:
+                self._looked(listing, started)  # all came too late, and there is nothing to build on
             return False
-        if newest.deleted:
-            raise self._deleted(newest.version)
-        document, etag = known.get(newest.version, (None, None))
-        if document is None:
-            found = await self._fetch(newest)
-            if found is None:
-                return False  # deleted since it was listed; there will be another answer next time
-            document, etag = found, newest.etag
+        newest, document, etag = head
         bound = self._bound(document, newest.version)
         await listing.back_to(bound)
         if listing.torn:
             known = {**known, newest.version: (document, etag)}
-            return await self._resolve(await listing.again(bound), known, tries - 1)
+            started = self._world.monotonic()
+            return await self._resolve(await listing.again(bound), known, started, tries - 1)
         entries, listed = await self._siblings(document, newest, listing, bound)
-        try:
-            # What is settled comes before all else, and must not draw others behind its repetitions.
-            ordered = causal_order(unsettled(store_order(document.log, listed), document.sessions))
-        except CycleError as error:
-            raise self._corrupt(newest.version, str(error)) from error
-        commits = tuple(once(ordered, document.sessions))
-        runs = await self._runs.load(document.runs)
+        ordered, commits = self._in_order(document, newest.version, listed)
+        held = await self._runs.load(needed_runs(document, commits))
         stamp = max(version.modified for version in listing.versions)
-        view = build_view(document, newest.version, commits, runs, self._pace(commits, stamp, document.window))
+        pace = self._pace(commits, stamp, document.window)
+        view = build_view(document, newest.version, commits, held, pace, self._view)
         if self._goes_back(view, stamp, document.window):
             raise UnavailableError(
                 f"the store answered with an older state of s3://{self._bucket}/{self._key} than before",
@@ -230,12 +284,50 @@ class MergeJournal:
         changed = newest.version != self._view.head or [commit.version for commit in view.commits] != [
             commit.version for commit in self._view.commits
         ]
-        self._etag = etag
+        top = listing.versions[0]
+        self._etag = etag if top is newest else top.etag
+        self._top = top.version
+        self._late &= {version.version for version in listing.versions}
+        self._looked(listing, started)
         self._window = document.window
         self._newest_stamp = stamp
         self._entries = entries
+        self._ordered = ordered
         self._view = view
         return changed
+
+    def _in_order(self, document: Document, version: str, listed: list[Entry]) -> tuple[list[Entry], tuple[Entry, ...]]:
+        """R4 and R5: all that is known of a version's unsettled past in order, and of that what counts."""
+        try:
+            ordered = causal_order(store_order(document.log, listed), document.sessions)
+        except CycleError as error:
+            raise self._corrupt(version, str(error)) from error
+        return ordered, tuple(once(ordered, document.sessions))
+
+    def _looked(self, listing: Listing, started: float) -> None:
+        """Remember when it was, by the store's clock and by this client's, that no version was newer than these."""
+        stamps = (version.modified for version in listing.versions)
+        self._clock = None if listing.answered is None else max(listing.answered, *stamps, -math.inf)
+        self._looked_at = started
+
+    async def _head(
+        self, listing: Listing, known: dict[str, tuple[Document, str | None]]
+    ) -> tuple[Version, Document, str | None] | None:
+        """The newest version that counts, and what it holds; ``None`` if there is none any more."""
+        while (newest := listing.newest) is not None:
+            if newest.deleted:
+                raise self._deleted(newest.version)
+            if newest.version not in self._late:
+                document, etag = known.get(newest.version, (None, newest.etag))
+                if document is None:
+                    document = await self._fetch(newest)
+                if document is None:
+                    return None  # deleted since it was listed; there will be another answer next time
+                if document.counts(newest.modified):
+                    return newest, document, etag
+                self._late |= {newest.version}
+            await listing.pass_over()
+        return None
 
     def _goes_back(self, view: View, stamp: float, window: float) -> bool:
         """R13: whether this is an older state than was shown.
@@ -260,7 +352,9 @@ class MergeJournal:
         # Behind the first that is older than the bound, the log alone says what there is, and in which order.
         reached = list(takewhile(lambda version: version.modified >= bound, listing.versions))
         missing = {
-            version.version: version for version in reached if not version.deleted and version.version not in entries
+            version.version: version
+            for version in reached
+            if not version.deleted and version.version not in entries and version.version not in self._late
         }
         for name in list(missing):
             if name in self._entries:
@@ -274,7 +368,10 @@ class MergeJournal:
                 missing.pop(version.version, None)
                 if sibling is None:
                     continue
-                entries[version.version] = sibling.entry(version.version, version.modified)
+                if sibling.counts(version.modified):
+                    entries[version.version] = sibling.entry(version.version, version.modified)
+                else:
+                    self._late |= {version.version}
                 for entry in sibling.log:
                     if missing.pop(entry.version, None) is not None:
                         entries[entry.version] = entry
@@ -310,27 +407,102 @@ class MergeJournal:
         view, base = self._view, self._view.document
         if base is None or view.head is None:
             return Document(
-                "merge", self._window, self._session, attempt.sequence, None, attempt.update, attempt=attempt.tries
+                journal="merge",
+                window=self._window,
+                session=self._author(attempt),
+                sequence=attempt.sequence,
+                previous=None,
+                update=attempt.update,
+                attempt=attempt.tries,
+                until=self._until(attempt),
             )
         # A log without a commit is one whose head repeats a settled one; readers still need its stamp.
         log = view.commits or (base.entry(view.head, self._newest_stamp),)
         bound = math.floor(log[-1].modified - base.window)
         settled = list(takewhile(lambda commit: commit.modified < bound, log))
-        files, sessions, runs = await settle(base, settled, view.runs, self._runs)
+        unsettled = needed(self._ordered, log[len(settled) :], bound - base.window) if view.commits else log
+        files, sessions, runs = await settle(base, settled, view, self._runs, self._compactor)
         return Document(
             journal="merge",
             window=base.window,
-            session=self._session,
+            session=self._author(attempt),
             sequence=attempt.sequence,
             previous=log[-1].version,
             update=attempt.update,
-            log=log[len(settled) :],
+            log=unsettled,
             files=files,
             sessions=sessions,
             runs=runs,
             attempt=attempt.tries,
+            until=self._until(attempt),
+            collected=base.collected,
             extra=base.extra,
         )
+
+    def _until(self, attempt: Attempt) -> float | None:
+        """R16: until when what the commit is made of cannot have been collected, by the store's clock."""
+        if self._clock is None:
+            return None
+        return min(self._clock, math.inf if attempt.stored is None else attempt.stored) + latest()
+
+    async def retained(self, seconds: float) -> Retained | None:
+        """What collecting leaves alone.
+
+        The oldest state that is kept needs its own version, and those back to the bound of its listing. A
+        writer builds on a state that is at most `LATENESS` old, so a run that no document named for that long
+        is never named again.
+        """
+        view = self._view
+        if view.document is None:
+            return None
+        listing = self._listing()
+        await listing.back_to(math.inf)
+        if listing.newest is None:
+            return None
+        now = max(listing.newest.modified, listing.answered or -math.inf)
+        moment = now - seconds
+        await listing.skip_to(moment)
+        head = await self._head(listing, {})
+        views, oldest = [view], -math.inf
+        needed: list[Version] = []
+        if head is not None:
+            newest, document, _ = head
+            bound = self._bound(document, newest.version)
+            slack = 2 * document.window
+            # Whoever is late builds on what was the head before that.
+            former = await self._head_before(listing, newest.modified - latest() - slack)
+            await listing.back_to(min(bound, former) - slack)
+            needed = [one for one in listing.versions if one.modified >= former - slack and not one.deleted]
+            oldest = min(bound, former) - slack
+            _, listed = await self._siblings(document, newest, listing, bound)
+            _, commits = self._in_order(document, newest.version, listed)
+            held = await self._runs.load(needed_runs(document, commits))
+            views.insert(0, build_view(document, newest.version, commits, held, 0.0))
+
+        async def named() -> frozenset[str]:
+            references = [*(view.document.references() if view.document else ())]
+            references += [run for commit in view.commits for run in commit.runs]
+            for start in range(0, len(needed), FETCHES):
+                batch = needed[start : start + FETCHES]
+                for found in await asyncio.gather(*map(self._fetch, batch)):
+                    references += found.references() if found is not None else ()
+            return frozenset(reference.key for reference in references)
+
+        return Retained(moment, tuple(views), frozenset(), oldest, named)
+
+    async def _head_before(self, listing: Listing, moment: float) -> float:
+        """The stamp of the newest version that counts and is older than ``moment``; if none is, of the oldest."""
+        position = 0
+        while True:
+            for version in listing.versions[position:]:
+                position += 1
+                if version.modified < moment and not version.deleted:
+                    document = await self._fetch(version)
+                    if document is not None and document.counts(version.modified):
+                        return version.modified
+            if listing.complete:
+                return min(version.modified for version in listing.versions)
+            await listing.more()
 
     def _corrupt(self, version: str | None, why: str) -> CorruptionError:
         return CorruptionError(

@@ -7,8 +7,9 @@ writers without locks agree.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import dropwhile
 
-from ..document import Entry
+from ..document import NOTHING, Entry
 
 
 class CycleError(ValueError):
@@ -36,18 +37,21 @@ def store_order(log: Sequence[Entry], listed: Sequence[Entry]) -> list[Entry]:
     return [*(entry for entry in log if entry.version not in known), *listed]
 
 
-def causal_order(entries: Sequence[Entry]) -> list[Entry]:
+def causal_order(entries: Sequence[Entry], sessions: Mapping[str, int] = NOTHING) -> list[Entry]:
     """R5: the given order, but never before the commit it was based on, nor before its session's earlier ones.
 
     Args:
         entries: In the store's order, each version once.
+        sessions: The last sequence of each session that is settled. What is settled comes before all else:
+            a late repetition of it must not draw later commits of its session behind it, only those that
+            were based on that very version.
 
     Raises:
         CycleError: Entries follow each other in a circle.
     """
     index = {entry.version: position for position, entry in enumerate(entries)}
     after = [_predecessors(entry, index) for entry in entries]
-    _add_session_order(entries, after)
+    _add_session_order(entries, after, sessions)
     places: list[tuple[int, int, int] | None] = [None] * len(entries)
     for start in range(len(entries)):
         _place(start, entries, after, places)
@@ -61,10 +65,11 @@ def _predecessors(entry: Entry, index: Mapping[str, int]) -> list[list[int]]:
     return []
 
 
-def _add_session_order(entries: Sequence[Entry], after: list[list[list[int]]]) -> None:
+def _add_session_order(entries: Sequence[Entry], after: list[list[list[int]]], settled: Mapping[str, int]) -> None:
     sessions: dict[str, dict[int, list[int]]] = {}
     for position, entry in enumerate(entries):
-        sessions.setdefault(entry.session, {}).setdefault(entry.sequence, []).append(position)
+        if entry.sequence > settled.get(entry.session, -1):
+            sessions.setdefault(entry.session, {}).setdefault(entry.sequence, []).append(position)
     for sequences in sessions.values():
         earlier: list[int] | None = None
         for sequence in sorted(sequences):
@@ -97,15 +102,9 @@ def _place(
         place = (position, 0, position)
         for group in after[position]:
             first = min(found for one in group if (found := places[one]) is not None)
-            if first >= place:
-                place = (first[0], first[1] + 1, position)
+            place = max(place, (first[0], first[1] + 1, position))
         places[position] = place
         stack.pop()
-
-
-def unsettled(entries: Iterable[Entry], sessions: Mapping[str, int]) -> list[Entry]:
-    """What is not part of the settled state: commits above the last settled one of their session."""
-    return [entry for entry in entries if entry.sequence > sessions.get(entry.session, -1)]
 
 
 def once(entries: Iterable[Entry], sessions: Mapping[str, int]) -> list[Entry]:
@@ -122,3 +121,20 @@ def once(entries: Iterable[Entry], sessions: Mapping[str, int]) -> list[Entry]:
             applied[entry.session] = entry.sequence
             kept.append(entry)
     return kept
+
+
+def needed(ordered: Iterable[Entry], commits: Sequence[Entry], since: float) -> tuple[Entry, ...]:
+    """What a log must hold for commits to keep their places: them, and the repetitions among them.
+
+    Somebody may have seen one version of a commit as the last of all, and have based another on that,
+    where a third counts now (R4). Without the first nobody would know any more what the other comes after.
+
+    Args:
+        ordered: All that is known, in order.
+        commits: The last of the commits that count, in order.
+        since: The oldest time stamp, in seconds since 1970, of the repetitions to be kept.
+    """
+    kept = {entry.version for entry in commits}
+    # What is before all of them is settled, and so is all that it comes after.
+    behind = dropwhile(lambda entry: entry.version not in kept, ordered)
+    return tuple(entry for entry in behind if entry.version in kept or entry.modified >= since)

@@ -1,71 +1,182 @@
-"""Where settled files go when there are too many for the document: immutable segments."""
+"""Storing and fetching runs."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable
-from typing import Final
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
+from weakref import WeakValueDictionary
 
-from ..document import Files, RunReference
+from ..document import Files, RunReference, encode_reference
 from ..errors import CorruptionError
-from ..state import Run, decode_run, encode_run
+from ..freshness import Moment
+from ..offline.cached import Recalled
+from ..run import Run, check_run, encode_runs, index_run, merge_runs
+from ..state import Under, apply_update
 from ..storage import Object, Storage
+from . import levels
 
 SUFFIX: Final = ".runs/"
-SPILL: Final = 64 * 2**10
-"""Settled files of more bytes than this go into a run."""
+CONCURRENCY: Final = 8
+"""Runs that are sent or fetched at once."""
+LONG: Final = 128 * 2**10
+"""Working on more bytes than this would hold up the event loop; a thread does it."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A run that was stored: its parts, as documents name them and in memory, and when that began."""
+
+    references: tuple[RunReference, ...]
+    runs: tuple[Run, ...]
+    moment: Moment
 
 
 class Runs:
     """The runs of one manifest: each is stored once, fetched once, and verified when read.
 
+    A run stays in memory for as long as anything refers to it.
+
     Args:
         storage: Where they are kept.
         bucket: The manifest's bucket.
         manifest: The manifest's key.
+        now: Tells the time: what was stored long ago, and is not named yet, may have been collected.
+        unique: Gives each stored run a name of its own besides its content's. Where an object is deleted by
+            its key alone, whoever is late with that must not hit one that was stored again.
     """
 
-    def __init__(self, storage: Storage, bucket: str, manifest: str) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        bucket: str,
+        manifest: str,
+        now: Callable[[], Moment],
+        *,
+        unique: Callable[[], str] | None = None,
+    ) -> None:
         self._storage = storage
         self._bucket = bucket
         self._prefix = manifest + SUFFIX
-        self._held: dict[str, Run] = {}
+        self._unique = unique
+        self._now = now
+        self._held: WeakValueDictionary[str, Run] = WeakValueDictionary()
+        self._saved: list[Saved] = []
+        self._fetched: Mapping[str, Run] = {}
+        self._gate = asyncio.Semaphore(CONCURRENCY)
+        self._thread = asyncio.Semaphore(1)
 
-    async def load(self, references: Iterable[RunReference]) -> tuple[Run, ...]:
-        """The runs that a document names; those not held yet are fetched at once. Others are let go."""
-        references = tuple(references)
-        missing = {reference.sha256: reference for reference in references if reference.sha256 not in self._held}
-        fetched = await asyncio.gather(*(self._fetch(reference) for reference in missing.values()))
-        held = {**self._held, **{run.reference.sha256: run for run in fetched}}
-        self._held = {reference.sha256: held[reference.sha256] for reference in references}
-        return tuple(self._held[reference.sha256] for reference in references)
+    async def load(self, references: Iterable[RunReference]) -> Mapping[str, Run]:
+        """The runs that documents name, by their SHA-256. Those not in memory are fetched, several at once.
 
-    async def save(self, files: Files) -> Run:
-        """Store ``files`` as a run. Whoever saves the same writes the same object."""
-        body = encode_run(files)
-        digest = hashlib.sha256(body)
-        name = digest.hexdigest()
-        if name in self._held:
-            return self._held[name]
-        reference = RunReference(self._prefix + name, name, len(files), len(body))
-        await self._storage.put(self._bucket, reference.key, body, sha256=digest.digest())
-        run = Run(reference, dict(files))
-        self._held[name] = run
-        return run
+        Raises:
+            CorruptionError: One is missing, or not what it should be.
+        """
+        wanted = {reference.sha256: reference for reference in references}
+        held = {name: run for name in wanted if (run := self._held.get(name)) is not None}
+        missing = [reference for name, reference in wanted.items() if name not in held]
+        if missing:
+            found = await asyncio.gather(*map(self._fetch, missing), return_exceptions=True)
+            held.update((run.sha256, run) for run in found if isinstance(run, Run))
+            failed = [failure for failure in found if isinstance(failure, BaseException)]
+            # What was fetched need not be fetched again when the rest is.
+            self._fetched = held if failed else {}
+            if failed:
+                raise failed[0]
+        return held
+
+    async def save(self, files: Files) -> Saved:
+        """Store ``files`` as a run. Whoever saves the same writes the same objects."""
+        return await self._save(encode_runs(files, levels.PART), levels.size_of(files))
+
+    async def merge(self, runs: Sequence[Run], *, oldest: bool) -> Saved:
+        """Store what several runs say together; see `merge_runs`."""
+        stop = threading.Event()
+
+        def pause() -> None:
+            _breathe()
+            if stop.is_set():
+                raise InterruptedError("nobody waits for this any more")
+
+        parts = merge_runs(runs, levels.PART, oldest=oldest, pause=pause)
+        try:
+            return await self._save(parts, sum(len(run.body) for run in runs))
+        finally:
+            stop.set()
+
+    async def by_reference(self, update: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The change of a commit; if it is large, stored as a run, which it then names."""
+        if not levels.is_large(update):
+            return update
+        files: dict[str, Any] = {}
+        # Over something, so that what is deleted is still mentioned.
+        apply_update(update, files, Under(({},)))
+        saved = await self.save(files)
+        rest = {name: value for name, value in update.items() if name != "files"}
+        return {**rest, "runs": [encode_reference(reference) for reference in saved.references]}
+
+    async def _save(self, parts: Iterator[tuple[RunReference, bytes]], size: int) -> Saved:
+        moment = self._now()
+        sending: list[asyncio.Task[tuple[RunReference, Run]]] = []
+        with _unwrapped():
+            async with asyncio.TaskGroup() as group:
+                while made := await self._work(lambda: next(parts, None), size):
+                    sending.append(group.create_task(self._store(*made)))
+        stored = [task.result() for task in sending]
+        saved = Saved(tuple(reference for reference, _ in stored), tuple(run for _, run in stored), moment)
+        self._saved.append(saved)
+        return saved
+
+    def is_fresh(self, saved: Saved) -> bool:
+        """Whether a run that was stored may still be named by a commit of now."""
+        return saved.moment.is_fresh(self._now())
+
+    def named(self) -> None:
+        """A commit is acknowledged: what was saved before is part of a state now, or else nobody needs it here."""
+        self._saved.clear()
+
+    async def _store(self, reference: RunReference, body: bytes) -> tuple[RunReference, Run]:
+        for saved in self._saved:
+            for known, run in zip(saved.references, saved.runs, strict=True):
+                if known.sha256 == reference.sha256 and self.is_fresh(saved):
+                    return replace(reference, key=known.key), run
+        name = reference.sha256 + (f"@{self._unique()}" if self._unique else "")
+        reference = replace(reference, key=self._prefix + name)
+        async with self._gate:
+            await self._storage.put(self._bucket, reference.key, body, sha256=bytes.fromhex(reference.sha256))
+        held = self._held.get(reference.sha256)
+        run = await self._work(lambda: index_run(reference.sha256, body), len(body)) if held is None else held
+        self._held[run.sha256] = run
+        return reference, run
 
     async def _fetch(self, reference: RunReference) -> Run:
         if not reference.key.startswith(self._prefix):
             raise self._corrupt(reference, "it is not among the runs of its manifest")
-        found = await self._storage.get(self._bucket, reference.key, limit=reference.size)
+        async with self._gate:
+            found = await self._storage.get(self._bucket, reference.key, limit=reference.size)
         if not isinstance(found, Object):
             raise self._corrupt(reference, "it is missing")
-        if hashlib.sha256(found.body).hexdigest() != reference.sha256:
-            raise self._corrupt(reference, "its content does not have the SHA-256 that the manifest names")
+        body = found.body
+        read = _indexed if isinstance(found, Recalled) else _verified  # which was verified before it was kept
         try:
-            return Run(reference, decode_run(found.body))
+            run = await self._work(lambda: read(reference, body), len(body))
         except ValueError as error:
-            raise self._corrupt(reference, f"it is malformed: {error}") from error
+            raise self._corrupt(reference, str(error)) from error
+        self._held[run.sha256] = run
+        return run
+
+    async def _work(self, function: Callable[[], T], size: int) -> T:
+        if size <= LONG:
+            return function()
+        # One at a time: the event loop waits for its turn behind each thread that computes.
+        async with self._thread:
+            return await asyncio.to_thread(function)
 
     def _corrupt(self, reference: RunReference, why: str) -> CorruptionError:
         return CorruptionError(
@@ -74,3 +185,31 @@ class Runs:
             key=reference.key,
             operation="GetObject",
         )
+
+
+def _breathe() -> None:
+    # Lets the event loop's thread go on now, not only when the interpreter next thinks of it.
+    time.sleep(0)
+
+
+def _indexed(reference: RunReference, body: bytes) -> Run:
+    return index_run(reference.sha256, body)
+
+
+def _verified(reference: RunReference, body: bytes) -> Run:
+    if hashlib.sha256(body).hexdigest() != reference.sha256:
+        raise ValueError("its content does not have the SHA-256 that the manifest names")
+    try:
+        check_run(body, reference.entries, _breathe)
+    except ValueError as error:
+        raise ValueError(f"it is malformed: {error}") from None
+    return index_run(reference.sha256, body)
+
+
+@contextmanager
+def _unwrapped() -> Iterator[None]:
+    """The first failure of several tasks, as if there had been only one."""
+    try:
+        yield
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None

@@ -5,36 +5,43 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-import orjson
-
-from ..document import Document, Entry, Files, RunReference
-from ..state import Run, apply_update
-from .runs import SPILL, Runs
+from ..document import Document, Entry, File, Files, RunReference
+from ..state import Under, View, apply_update
+from .compactor import Compactor
+from .runs import Runs
 
 SESSIONS: Final = 512
 """How many sessions a document remembers, the last settled ones: the memory that recognises repetitions."""
 
 
 async def settle(
-    base: Document, settled: Iterable[Entry], held: tuple[Run, ...], runs: Runs
+    base: Document, settled: Iterable[Entry], view: View, runs: Runs, compactor: Compactor
 ) -> tuple[Files, dict[str, int], tuple[RunReference, ...]]:
     """The next document's files, sessions and runs.
 
     Args:
         base: The document it is based on.
         settled: The commits to fold in, in order.
-        held: The runs of ``base``.
-        runs: Where files spill into when there are too many.
+        view: The state of ``base``.
+        runs: Where files are stored that must become a run, since a large commit comes over them.
+        compactor: Keeps files few and runs few.
     """
-    files, sessions = dict(base.files), dict(base.sessions)
+    files: dict[str, File | None] = dict(base.files)
+    sessions, stack = dict(base.sessions), base.runs
+    under, under_for = view.under, base.runs
     for commit in settled:
-        apply_update(commit.update, files, held)
+        if large := commit.runs:
+            if files:
+                stack = (*stack, *(await runs.save(files)).references)
+                files = {}
+            stack = (*stack, *large)
+        if commit.files and stack is not under_for:
+            held = await runs.load(stack)
+            under, under_for = Under(tuple(held[reference.sha256] for reference in stack)), stack
+        apply_update(commit.update, files, under)
         sessions.pop(commit.session, None)  # to the end: the order is that of settling
         sessions[commit.session] = commit.sequence
     for session in list(sessions)[: max(0, len(sessions) - SESSIONS)]:
         del sessions[session]
-    references = base.runs
-    if len(orjson.dumps(files, default=dict)) > SPILL:
-        run = await runs.save(files)
-        files, references = {}, (*references, run.reference)
-    return files, sessions, references
+    kept, stack = await compactor.apply(files, stack)
+    return kept, sessions, stack

@@ -1,4 +1,4 @@
-"""A bucket, as the rest of the library sees it: five calls and a statement of what it can do.
+"""A bucket, as the rest of the library sees it: a few calls and a statement of what it can do.
 
 Implement `Storage` to keep data somewhere else. A storage raises only errors of
 `mps3.errors`, with the bucket, the key, the operation and the cause in them:
@@ -8,6 +8,7 @@ Implement `Storage` to keep data somewhere else. A storage raises only errors of
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal, Protocol
@@ -40,6 +41,21 @@ class Object:
     body: bytes
     version: str | None
     etag: str | None
+    modified: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is known of an object without reading it.
+
+    Attributes:
+        metadata: What was given to the ``put`` that wrote it, and whatever else is said of it.
+        size: In bytes.
+        modified: The store's time stamp, in seconds since 1970 (UTC), if it sent one.
+    """
+
+    metadata: Mapping[str, str]
+    size: int
     modified: float | None = None
 
 
@@ -85,9 +101,44 @@ class VersionPage:
     Attributes:
         versions: In the store's own order, whatever the time stamps say.
         next: Where the next page starts; ``None`` when this is the last one.
+        answered: The store's clock when it answered, in seconds since 1970 (UTC), if it tells. On the
+            same clock as the stamps: never much earlier than the newest one listed.
     """
 
     versions: tuple[Version, ...]
+    next: str | None
+    answered: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One version of one of many objects, as listed by ``scan``.
+
+    Attributes:
+        key: The object's key.
+        version: Its version; ``"null"`` if it has none.
+        modified: The store's time stamp, in seconds since 1970 (UTC).
+        size: In bytes.
+        deleted: Whether it is a delete marker.
+    """
+
+    key: str
+    version: str
+    modified: float
+    size: int
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Some versions of many objects.
+
+    Attributes:
+        found: In no order that could be relied on.
+        next: Where the next page starts; ``None`` when this is the last one.
+    """
+
+    found: tuple[Found, ...]
     next: str | None
 
 
@@ -186,6 +237,7 @@ class Storage(Protocol):
         sha256: bytes | None = None,
         if_match: str | None = None,
         if_none_match: bool = False,
+        metadata: Mapping[str, str] | None = None,
     ) -> Stored:
         """Write an object, whole or not at all, durably.
 
@@ -198,10 +250,22 @@ class Storage(Protocol):
             sha256: The SHA-256 digest of ``body``, for the store to verify if it can.
             if_match: Only replace the object that has this ETag.
             if_none_match: Only create: there must be no such object.
+            metadata: What ``head`` is to tell of it: lower-case names, printable ASCII without a space at
+                either end, 2,000 bytes in all.
 
         Raises:
             ConflictError: The condition did not hold; nothing was written.
             UnavailableError: It may have been written, or not.
+        """
+        ...
+
+    async def head(self, bucket: str, key: str, *, version: str | None = None) -> Head | Absence:
+        """What is known of an object, without its bytes.
+
+        Args:
+            bucket: The bucket.
+            key: The key, literally.
+            version: Which version; the newest if ``None``.
         """
         ...
 
@@ -226,6 +290,19 @@ class Storage(Protocol):
 
     async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
         """List current objects whose keys start with ``prefix``.
+
+        Args:
+            bucket: The bucket.
+            prefix: What the keys start with.
+            start: ``next`` of the page before.
+        """
+        ...
+
+    async def scan(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Scan:
+        """List all versions of all objects whose keys start with ``prefix``, delete markers included.
+
+        It goes on in the right place though some of what it listed be deleted meanwhile, except for the last
+        of the page that it goes on from.
 
         Args:
             bucket: The bucket.

@@ -7,7 +7,7 @@ that whoever is cancelled, killed or ahead, no transaction stays open and no loc
 from __future__ import annotations
 
 import asyncio
-import errno
+import json
 import os
 import secrets
 import sqlite3
@@ -15,27 +15,23 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import aiosqlite
 
-from mps3.errors import (
-    AccessError,
-    ClosedError,
-    ConfigurationError,
-    CorruptionError,
-    FormatError,
-    MPS3Error,
-    UnavailableError,
-)
+from mps3.errors import ClosedError, ConfigurationError, FormatError
+from mps3.sqlite import PATIENCE, close, connect, error_of, is_locked, value
 from mps3.storage import (
     ABSENT,
     UNCHANGED,
     Absence,
     Capabilities,
     Entry,
+    Found,
+    Head,
     Object,
     Page,
+    Scan,
     Stored,
     Version,
     VersionPage,
@@ -51,16 +47,14 @@ from mps3.storage.memory import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
-    from threading import Thread
+    from collections.abc import Awaitable, Callable, Mapping
 
 T = TypeVar("T")
 Rows: TypeAlias = list[Any]
 
 FILE_NAME: Final = "objects.sqlite3"
-SCHEMA: Final = 1
-PATIENCE: Final = 30.0
-"""Seconds to wait for other processes that are writing."""
+SCHEMA: Final = 2
+"""1: without `metadata`."""
 LOCK_WAIT: Final = 0.5
 """Seconds that SQLite waits in one go; in between it can be seen that nobody wants the answer any more."""
 LOCK_PAUSE: Final = 0.01
@@ -80,7 +74,8 @@ _CREATE: Final = (
         modified REAL NOT NULL,
         etag TEXT,
         size INTEGER NOT NULL,
-        body BLOB NOT NULL
+        body BLOB NOT NULL,
+        metadata TEXT
     )
     """,
     "CREATE INDEX objects_by_key ON objects (bucket, key)",
@@ -92,9 +87,10 @@ _NEWEST: Final = "SELECT etag FROM objects WHERE bucket = :bucket AND key = :key
 # The stamps go on though the clock be set back: who lists back to a stamp must not miss what is newer.
 _STAMP: Final = "max(:now, coalesce((SELECT modified FROM objects ORDER BY id DESC LIMIT 1) + 0.0002, 0))"
 _PUT: Final = f"""
-    INSERT OR REPLACE INTO objects (bucket, key, version, modified, etag, size, body)
-    SELECT :bucket, :key, :version, {_STAMP}, :etag, :size, :body
+    INSERT OR REPLACE INTO objects (bucket, key, version, modified, etag, size, body, metadata)
+    SELECT :bucket, :key, :version, {_STAMP}, :etag, :size, :body, :metadata
     WHERE (:if_match IS NULL OR :if_match = ({_NEWEST})) AND (NOT :if_none_match OR ({_NEWEST}) IS NULL)
+    RETURNING modified
 """
 _MARK: Final = f"""
     INSERT INTO objects (bucket, key, version, modified, etag, size, body)
@@ -108,6 +104,16 @@ _GET: Final = """
 """
 _GET_NEWEST: Final = f"{_GET} ORDER BY id DESC LIMIT 1"
 _GET_VERSION: Final = f"{_GET} AND version = :version"
+_HEAD: Final = """
+    SELECT modified, etag, size, metadata FROM objects
+    WHERE bucket = :bucket AND key = :key AND (:version IS NULL OR version = :version) ORDER BY id DESC LIMIT 1
+"""
+_SCAN: Final = """
+    SELECT id, key, version, modified, etag, size FROM objects
+    WHERE bucket = :bucket AND key >= :first AND key < :end
+        AND (key > :after OR (key = :after AND id < :before))
+    ORDER BY key, id DESC LIMIT :limit
+"""
 _VERSIONS: Final = """
     SELECT id, version, modified, etag, size FROM objects
     WHERE bucket = :bucket AND key = :key AND id < :start ORDER BY id DESC LIMIT :limit
@@ -188,7 +194,7 @@ class LocalStorage:
         self._users = max(0, self._users - 1)
         if self._users == 0:
             connections, self._reader, self._writer = (self._reader, self._writer), None, None
-            await _to_the_end(_stop_all(*filter(None, connections)))
+            await close(*filter(None, connections))
 
     async def capabilities(self, bucket: str) -> Capabilities:  # noqa: ARG002 - all buckets are alike
         """What the constructor was told."""
@@ -239,6 +245,7 @@ class LocalStorage:
         sha256: bytes | None = None,
         if_match: str | None = None,
         if_none_match: bool = False,
+        metadata: Mapping[str, str] | None = None,
     ) -> Stored:
         """Write an object, as `mps3.storage.Storage.put` says.
 
@@ -266,10 +273,27 @@ class LocalStorage:
             body=body,
             if_match=if_match,
             if_none_match=if_none_match,
+            metadata=json.dumps(dict(metadata)) if metadata else None,
         )
         if not written:
             raise conflict(bucket, key, if_match)
-        return Stored(version=version, etag=etag, modified=time.time())
+        return Stored(version=version, etag=etag, modified=written[0][0])
+
+    async def head(self, bucket: str, key: str, *, version: str | None = None) -> Head | Absence:
+        """Look at an object, as `mps3.storage.Storage.head` says.
+
+        Raises:
+            UnavailableError: The file could not be read.
+        """
+        check_names(bucket, key, "HeadObject")
+        newest = version is None or (version == NULL_VERSION and not self._versioning)
+        for modified, etag, size, metadata in await self._read(
+            "HeadObject", _HEAD, bucket, key, version=None if newest else version
+        ):
+            if etag is None:
+                return ABSENT
+            return Head(metadata=json.loads(metadata) if metadata else {}, size=size, modified=modified)
+        return ABSENT
 
     async def delete(self, bucket: str, key: str, *, version: str | None = None) -> None:
         """Delete an object or a version, as `mps3.storage.Storage.delete` says.
@@ -301,7 +325,35 @@ class LocalStorage:
             Version(NULL_VERSION if version is None else version, modified, etag, length, deleted=etag is None)
             for _, version, modified, etag, length in rows[:size]
         )
-        return VersionPage(versions=versions, next=str(rows[size - 1][0]) if len(rows) > size else None)
+        # The stamps may be ahead of a clock that was set back.
+        answered = max([time.time(), *(version.modified for version in versions)])
+        return VersionPage(versions, str(rows[size - 1][0]) if len(rows) > size else None, answered)
+
+    async def scan(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Scan:
+        """List all versions of many objects, as `mps3.storage.Storage.scan` says.
+
+        Raises:
+            UnavailableError: The file could not be read.
+        """
+        check_names(bucket, prefix or "any", "ListObjectVersions")
+        first = prefix.encode()
+        after, _, before = (start or "").rpartition("/")
+        rows = await self._read(
+            "ListObjectVersions",
+            _SCAN,
+            bucket,
+            None,
+            first=first,
+            end=_end(first),
+            after=after.encode(),
+            before=int(before or 0),
+            limit=PAGE_SIZE + 1,
+        )
+        found = tuple(
+            Found(key.decode(), NULL_VERSION if version is None else version, modified, size, deleted=etag is None)
+            for _, key, version, modified, etag, size in rows[:PAGE_SIZE]
+        )
+        return Scan(found, f"{found[-1].key}/{rows[PAGE_SIZE - 1][0]}" if len(rows) > PAGE_SIZE else None)
 
     async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
         """List current objects, as `mps3.storage.Storage.list` says.
@@ -317,8 +369,7 @@ class LocalStorage:
             bucket,
             None,
             first=first,
-            # No UTF-8 has a byte 0xff, so this bounds all keys, and adding one to the last byte never overflows.
-            end=first[:-1] + bytes([first[-1] + 1]) if first else b"\xff",
+            end=_end(first),
             start=b"" if start is None else start.encode(),
             limit=PAGE_SIZE + 1,
         )
@@ -333,13 +384,12 @@ class LocalStorage:
 
         return await self._patiently(operation, bucket, key, fetch)
 
-    async def _write(self, operation: str, sql: str, bucket: str, key: str, **arguments: Any) -> int:
+    async def _write(self, operation: str, sql: str, bucket: str, key: str, **arguments: Any) -> Rows:
         names = _names(bucket, key)
 
-        async def execute() -> int:
-            # Only its first step is needed, which also commits: there is nothing to close.
-            cursor = await self._open_one(self._writer).execute(sql, names | arguments)
-            return cursor.rowcount
+        async def execute() -> Rows:
+            # In one go on the thread, so that nothing is left open that would hold the lock.
+            return list(await self._open_one(self._writer).execute_fetchall(sql, names | arguments))
 
         # One at a time, so that what was cancelled or comes too late for aclose() never reaches the thread.
         async with self._turn:
@@ -365,25 +415,20 @@ class LocalStorage:
             try:
                 return await call()
             except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
-                if not _is_locked(error) or loop.time() > deadline:
-                    raise _error(error, self._file, bucket, key, operation) from error
+                if not is_locked(error) or loop.time() > deadline:
+                    raise error_of(error, self._file, bucket, key, operation) from error
             await asyncio.sleep(LOCK_PAUSE)
 
     async def _connect(self) -> aiosqlite.Connection:
-        connection = aiosqlite.connect(
-            self._file,
-            factory=partial(_connect, self._file, self._versioning),
-            isolation_level=None,
-            timeout=LOCK_WAIT,
+        return await connect(
+            self._file, partial(_prepare, file=self._file, versioning=self._versioning), timeout=LOCK_WAIT
         )
-        # A program that ends without closing must end all the same; to SQLite that is one crash more.
-        _thread(connection).daemon = True
-        try:
-            await _to_the_end(_start(connection))
-        except BaseException:
-            await _to_the_end(_stop(connection))
-            raise
-        return connection
+
+
+def _end(first: bytes) -> bytes:
+    """What follows all keys that start so."""
+    # No UTF-8 has a byte 0xff, so this bounds all keys, and adding one to the last byte never overflows.
+    return first[:-1] + bytes([first[-1] + 1]) if first else b"\xff"
 
 
 def _names(bucket: str, key: str | None) -> dict[str, Any]:
@@ -391,96 +436,34 @@ def _names(bucket: str, key: str | None) -> dict[str, Any]:
     return {"bucket": bucket.encode(), "key": None if key is None else key.encode()}
 
 
-def _thread(connection: aiosqlite.Connection) -> Thread:
-    # Before aiosqlite 0.22 a connection is its thread.
-    return cast("Thread", getattr(connection, "_thread", connection))
-
-
-async def _start(connection: aiosqlite.Connection) -> None:
-    await connection
-
-
-async def _stop(connection: aiosqlite.Connection) -> None:
-    await connection.close()
-    await asyncio.to_thread(_thread(connection).join, PATIENCE)
-
-
-async def _stop_all(*connections: aiosqlite.Connection) -> None:
-    await asyncio.gather(*map(_stop, connections))
-
-
-async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Wait for ``work`` even when cancelled, which is then passed on."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is None:
-        return task.result()
-    if not task.cancelled():
-        task.exception()
-    raise cancelled
-
-
-def _connect(file: Path, versioning: bool, *args: Any, **options: Any) -> sqlite3.Connection:  # noqa: FBT001 - for partial
-    options.pop("factory", None)
-    try:
-        _make_directory(file.parent)
-    except ValueError as error:
-        raise ConfigurationError(f"{file.parent!r} is not a path: choose another one") from error
-    connection = sqlite3.Connection(*args, **options)
-    try:
-        _prepare(connection, file, versioning=versioning)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _make_directory(directory: Path) -> None:
-    if directory.is_dir():
-        return
-    if directory.parent != directory:
-        _make_directory(directory.parent)
-    directory.mkdir(exist_ok=True)
-    if os.name == "posix":
-        # SQLite sees to it that its file outlives a power cut, but not the directory.
-        parent = os.open(directory.parent, os.O_RDONLY)
-        try:
-            os.fsync(parent)
-        finally:
-            os.close(parent)
-
-
 def _prepare(connection: sqlite3.Connection, file: Path, *, versioning: bool) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA fullfsync = ON")
-    schema = _value(connection, "PRAGMA user_version")
+    schema = value(connection, "PRAGMA user_version")
     if schema > SCHEMA:
         raise FormatError(
             f"{file} was written by a newer mps3 (its schema is {schema}, this version reads up to {SCHEMA}): upgrade"
         )
     if schema == 0:
         _create(connection, file, versioning=versioning)
-    if bool(_value(connection, "SELECT versioning FROM store")) != versioning:
+    elif schema == 1:
+        _add_metadata(connection)
+    if bool(value(connection, "SELECT versioning FROM store")) != versioning:
         raise ConfigurationError(
             f"{file} was made with versioning={not versioning}: open it so, or choose another directory"
         )
 
 
 def _create(connection: sqlite3.Connection, file: Path, *, versioning: bool) -> None:
-    if _value(connection, "SELECT count(*) FROM sqlite_master"):
+    if value(connection, "SELECT count(*) FROM sqlite_master"):
         # Or another process has just made them.
-        if _value(connection, "PRAGMA user_version") == SCHEMA:
+        if value(connection, "PRAGMA user_version") == SCHEMA:
             return
         raise ConfigurationError(f"{file} holds the tables of another program: choose another directory")
-    if _value(connection, "PRAGMA journal_mode = WAL") != "wal":
+    if value(connection, "PRAGMA journal_mode = WAL") != "wal":
         raise ConfigurationError(f"SQLite cannot keep a write-ahead log beside {file}: choose another file system")
     connection.execute("BEGIN IMMEDIATE")
-    if _value(connection, "PRAGMA user_version") == 0:
+    if value(connection, "PRAGMA user_version") == 0:
         for statement in _CREATE:
             connection.execute(statement)
         connection.execute("INSERT INTO store VALUES (?)", [versioning])
@@ -488,53 +471,9 @@ def _create(connection: sqlite3.Connection, file: Path, *, versioning: bool) -> 
     connection.execute("COMMIT")
 
 
-def _value(connection: sqlite3.Connection, sql: str) -> Any:
-    (value,) = connection.execute(sql).fetchone()
-    return value
-
-
-def _code(error: BaseException) -> int:
-    # The lowest byte of an extended code is the primary one.
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
-def _is_locked(error: BaseException) -> bool:
-    return _code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
-
-
-_NOT_ALLOWED: Final = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_CANTOPEN}
-# A statement is only wrong for a file without our tables.
-_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
-_NO_DIRECTORY: Final = {errno.EEXIST, errno.ENOTDIR, errno.ENOENT, errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP}
-_REFUSED: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
-
-
-def _error(error: Exception, file: Path, bucket: str | None, key: str | None, operation: str) -> MPS3Error:
-    kind, message = _reaction(error, file)
-    return kind(f"{message} ({error})", bucket=bucket, key=key, operation=operation)
-
-
-def _reaction(error: Exception, file: Path) -> tuple[type[MPS3Error], str]:
-    code = _code(error)
-    number = error.errno if isinstance(error, OSError) else None
-    if _is_locked(error):
-        return UnavailableError, f"Other processes kept {file} locked for {PATIENCE:.0f} seconds: try again"
-    if code == sqlite3.SQLITE_FULL or number == errno.ENOSPC:
-        return UnavailableError, f"The disk with {file} is full: make room, then try again"
-    if code in _NOT_ALLOWED or number in _REFUSED:
-        return (
-            AccessError,
-            f"{file} cannot be opened for reading and writing: let this user write to it and its directory",
-        )
-    if code in _DAMAGED:
-        return (
-            CorruptionError,
-            f"{file} is not a sound database of mps3: restore it from a copy, or choose another directory",
-        )
-    if number in _NO_DIRECTORY:
-        return ConfigurationError, f"{file.parent} cannot be a directory: choose another path"
-    if code == sqlite3.SQLITE_TOOBIG or isinstance(error, OverflowError):
-        return ConfigurationError, "An object larger than SQLite takes (some 1,000,000,000 bytes): store less in one"
-    if isinstance(error, ValueError):
-        return ClosedError, f"{file} was closed meanwhile"
-    return UnavailableError, f"{file} could not be used: try again"
+def _add_metadata(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    if value(connection, "PRAGMA user_version") == 1:  # or another process has just done it
+        connection.execute("ALTER TABLE objects ADD COLUMN metadata TEXT")
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
+    connection.execute("COMMIT")

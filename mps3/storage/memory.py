@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import itertools
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -20,15 +20,18 @@ from mps3.storage import (
     Absence,
     Capabilities,
     Entry,
+    Found,
+    Head,
     Object,
     Page,
+    Scan,
     Stored,
     Version,
     VersionPage,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 PAGE_SIZE = 1000
 """The most that one page lists, as on S3."""
@@ -109,6 +112,7 @@ class _Row:
     modified: float
     etag: str | None  # None for a delete marker
     body: bytes
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     def listed(self) -> Version:
         return Version(
@@ -184,6 +188,7 @@ class MemoryStorage:
         sha256: bytes | None = None,
         if_match: str | None = None,
         if_none_match: bool = False,
+        metadata: Mapping[str, str] | None = None,
     ) -> Stored:
         """Write an object, as `mps3.storage.Storage.put` says."""
         check_names(bucket, key, "PutObject")
@@ -193,8 +198,18 @@ class MemoryStorage:
         current = None if newest is None else newest.etag
         if (if_none_match and current is not None) or (if_match is not None and if_match != current):
             raise conflict(bucket, key, if_match)
-        row = self._append(bucket, key, etag, bytes(body))
+        row = self._append(bucket, key, etag, bytes(body), metadata)
         return Stored(version=row.version, etag=etag, modified=row.modified)
+
+    async def head(self, bucket: str, key: str, *, version: str | None = None) -> Head | Absence:
+        """Look at an object, as `mps3.storage.Storage.head` says."""
+        check_names(bucket, key, "HeadObject")
+        await asyncio.sleep(0)
+        rows = self._rows(bucket, key)
+        row = _newest(rows) if version is None else rows.get(version)
+        if row is None or row.etag is None:
+            return ABSENT
+        return Head(metadata=dict(row.metadata), size=len(row.body), modified=row.modified)
 
     async def delete(self, bucket: str, key: str, *, version: str | None = None) -> None:
         """Delete an object or a version, as `mps3.storage.Storage.delete` says."""
@@ -203,6 +218,8 @@ class MemoryStorage:
         rows = self._rows(bucket, key)
         if version is not None or not self._versioning:
             rows.pop(NULL_VERSION if version is None else version, None)
+            if not rows:
+                self._buckets.get(bucket, {}).pop(key, None)
             return
         newest = _newest(rows)
         if newest is not None and newest.etag is not None:
@@ -218,7 +235,7 @@ class MemoryStorage:
         size = page_size(limit)
         rows = list(itertools.islice(older, size + 1))
         more = str(rows[size - 1].number) if len(rows) > size else None
-        return VersionPage(versions=tuple(row.listed() for row in rows[:size]), next=more)
+        return VersionPage(versions=tuple(row.listed() for row in rows[:size]), next=more, answered=self._clock())
 
     async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
         """List current objects, as `mps3.storage.Storage.list` says."""
@@ -233,14 +250,33 @@ class MemoryStorage:
         entries = tuple(Entry(key, row.modified, len(row.body)) for key, row in found[:PAGE_SIZE])
         return Page(entries=entries, next=entries[-1].key if len(found) > PAGE_SIZE else None)
 
+    async def scan(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Scan:
+        """List all versions of many objects, as `mps3.storage.Storage.scan` says."""
+        check_names(bucket, prefix or "any", "ListObjectVersions")
+        await asyncio.sleep(0)
+        after, _, before = (start or "").rpartition("/")
+        found: list[tuple[int, Found]] = []
+        for key in sorted(key for key in self._buckets.get(bucket, {}) if key.startswith(prefix) and key >= after):
+            for row in _newest_first(self._rows(bucket, key)):
+                if start is not None and key == after and row.number >= int(before):
+                    continue
+                if len(found) == PAGE_SIZE:
+                    number, last = found[-1]
+                    return Scan(tuple(one for _, one in found), f"{last.key}/{number}")
+                version = NULL_VERSION if row.version is None else row.version
+                found.append((row.number, Found(key, version, row.modified, len(row.body), row.etag is None)))
+        return Scan(tuple(one for _, one in found), None)
+
     def _rows(self, bucket: str, key: str) -> dict[str, _Row]:
         return self._buckets.get(bucket, {}).get(key, {})
 
-    def _append(self, bucket: str, key: str, etag: str | None, body: bytes) -> _Row:
+    def _append(
+        self, bucket: str, key: str, etag: str | None, body: bytes, metadata: Mapping[str, str] | None = None
+    ) -> _Row:
         number = next(self._numbers)
         version = _version(number) if self._versioning else None
         rows = self._buckets.setdefault(bucket, {}).setdefault(key, {})
-        row = _Row(number, version, self._clock(), etag, body)
+        row = _Row(number, version, self._clock(), etag, body, dict(metadata or {}))
         rows[NULL_VERSION if version is None else version] = row
         return row
 

@@ -24,8 +24,11 @@ from mps3.storage import (
     Absence,
     Capabilities,
     Entry,
+    Found,
+    Head,
     Object,
     Page,
+    Scan,
     Storage,
     Stored,
     Version,
@@ -215,6 +218,7 @@ class S3Storage(Storage):
         sha256: bytes | None = None,
         if_match: str | None = None,
         if_none_match: bool = False,
+        metadata: Mapping[str, str] | None = None,
     ) -> Stored:
         """Write an object, whole or not at all, durably.
 
@@ -228,6 +232,7 @@ class S3Storage(Storage):
             sha256: The SHA-256 digest of ``body``, for the store to verify if it can.
             if_match: Only replace the object that has this ETag.
             if_none_match: Only create: there must be no such object.
+            metadata: What ``head`` is to tell of it.
 
         Returns:
             The version and the ETag that the store gave it.
@@ -248,11 +253,44 @@ class S3Storage(Storage):
             ChecksumSHA256=None if sha256 is None else base64.b64encode(sha256).decode(),
             IfMatch=if_match,
             IfNoneMatch="*" if if_none_match else None,
+            Metadata=dict(metadata) if metadata else None,
         )
 
         async def send(client: Any) -> Stored:
             response = await self._put(client, params)
             return Stored(_version(response), response.get("ETag"), _answered(response))
+
+        return await self._call(request, send)
+
+    async def head(self, bucket: str, key: str, *, version: str | None = None) -> Head | Absence:
+        """What is known of an object, without its bytes.
+
+        Args:
+            bucket: The bucket.
+            key: The key, literally.
+            version: Which version; the newest if ``None``.
+
+        Returns:
+            What is known, or ``ABSENT``.
+
+        Raises:
+            ConfigurationError: The key cannot be one.
+            AccessError: ``s3:GetObject`` or ``s3:GetObjectVersion`` is not allowed.
+            UnavailableError: The store did not answer in time.
+        """
+        action = "s3:GetObject" if version is None else "s3:GetObjectVersion"
+        request = Request("HeadObject", action, bucket, key, version)
+
+        async def send(client: Any) -> Head | Absence:
+            try:
+                response = await client.head_object(**_given(Bucket=bucket, Key=key, VersionId=version))
+            except ClientError as error:
+                # Without a body nothing says what 400 is about; of what was listed it is the version.
+                if is_absent(error, request) or (version is not None and status_of(error) == 400):
+                    return ABSENT
+                raise
+            metadata = {name.lower(): value for name, value in response.get("Metadata", {}).items()}
+            return Head(metadata, int(response.get("ContentLength") or 0), _stamp(response.get("LastModified")))
 
         return await self._call(request, send)
 
@@ -312,12 +350,13 @@ class S3Storage(Storage):
         )
 
         async def send(client: Any) -> VersionPage:
-            page = listing(await client.list_object_versions(**params))
+            response = await client.list_object_versions(**params)
+            page = listing(response)
             versions = tuple(
                 Version(item.version, item.modified, item.etag, item.size, item.deleted)
                 for item in newest_first(item for item in page.items if item.key == key)
             )
-            return VersionPage(versions, _next_versions(key, page, start))
+            return VersionPage(versions, _next_versions(key, page, start), _answered(response))
 
         return await self._call(request, send)
 
@@ -347,6 +386,40 @@ class S3Storage(Storage):
             page = listing(await client.list_objects_v2(**params))
             entries = tuple(Entry(item.key, item.modified, item.size) for item in page.items)
             return Page(entries, _next_objects(page, start))
+
+        return await self._call(request, send)
+
+    async def scan(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Scan:
+        """List all versions of all objects whose keys start with ``prefix``, delete markers included.
+
+        Args:
+            bucket: The bucket.
+            prefix: What the keys start with.
+            start: ``next`` of the page before.
+
+        Returns:
+            The versions, and where the next page starts.
+
+        Raises:
+            ConfigurationError: There is no such bucket.
+            AccessError: ``s3:ListBucketVersions`` is not allowed.
+            UnavailableError: The store did not answer in time.
+        """
+        request = Request("ListObjectVersions", "s3:ListBucketVersions", bucket)
+        key_marker, version_marker = json.loads(start) if start else (None, None)
+        params = _given(
+            Bucket=bucket,
+            Prefix=prefix,
+            KeyMarker=key_marker,
+            VersionIdMarker=version_marker,
+            MaxKeys=PAGE,
+            EncodingType="url",
+        )
+
+        async def send(client: Any) -> Scan:
+            page = listing(await client.list_object_versions(**params))
+            found = tuple(Found(item.key, item.version, item.modified, item.size, item.deleted) for item in page.items)
+            return Scan(found, _next_scan(page, start))
 
         return await self._call(request, send)
 
@@ -464,6 +537,18 @@ def _next_versions(key: str, page: Listing, start: str | None) -> str | None:
     if marker is None:
         raise GarbledError("more versions follow, but not where")
     return _forward(start, [marker, page.version_marker])
+
+
+def _next_scan(page: Listing, start: str | None) -> str | None:
+    if not page.truncated:
+        return None
+    if page.key_marker is None and not page.items:
+        raise GarbledError("more versions follow, but not where")
+    last = page.items[-1] if page.items else None
+    if page.key_marker is None or (last is not None and last.key in {page.key_marker, unquote_plus(page.key_marker)}):
+        assert last is not None  # noqa: S101 - tells the type checker what was asked above
+        return _forward(start, [last.key, page.version_marker or last.version])
+    return _forward(start, [unquote_plus(page.key_marker), page.version_marker])
 
 
 def _next_objects(page: Listing, start: str | None) -> str | None:

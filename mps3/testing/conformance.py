@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from mps3.errors import ConfigurationError, ConflictError, CorruptionError, MPS3Error, UnavailableError
-from mps3.storage import ABSENT, UNCHANGED, Entry, Object, Storage, Stored, Version
+from mps3.storage import ABSENT, UNCHANGED, Entry, Found, Head, Object, Storage, Stored, Version
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -391,6 +391,76 @@ async def listing(storage: Storage, bucket: str) -> None:
         _require(all(entry.modified > 0 for entry in entries), "Entry.modified is in seconds since 1970")
 
 
+async def described(storage: Storage, bucket: str) -> None:
+    """An object says what was said of it when it was put."""
+    key = _key("described")
+    metadata = {"mps3-manifests": "bucket/a%2Cb,bucket/c", "mps3-place": "0" * 64}
+    stored = await storage.put(bucket, key, b"described", metadata=metadata)
+    await storage.put(bucket, _key("described"), b"of itself")
+    for version in (None, stored.version):
+        found = await storage.head(bucket, key, version=version)
+        _require(isinstance(found, Head), f"head: finds what was put; got {found!r}")
+        if isinstance(found, Head):
+            known = {name: found.metadata.get(name) for name in metadata}
+            _require(known == metadata, f"head: tells the metadata given to put; got {found.metadata!r}")
+            _require(found.size == len(b"described"), f"Head.size is in bytes; got {found.size}")
+    await storage.put(bucket, key, b"again")
+    found = await storage.head(bucket, key)
+    _require(isinstance(found, Head) and not found.metadata.get("mps3-place"), "a put replaces the metadata, too")
+    if stored.version is not None:
+        found = await storage.head(bucket, key, version=stored.version)
+        _require(isinstance(found, Head) and "mps3-place" in found.metadata, "head: each version has its own metadata")
+        await storage.delete(bucket, key, version=stored.version)
+        gone = await storage.head(bucket, key, version=stored.version)
+        _require(gone is ABSENT, f"head: returns ABSENT for a version that is deleted; got {gone!r}")
+    gone = await storage.head(bucket, _key("described"))
+    _require(gone is ABSENT, f"head: returns ABSENT when there is no such object; got {gone!r}")
+
+
+async def scanned(storage: Storage, bucket: str) -> None:
+    """All versions of many objects can be listed, and deleted on the way."""
+    await _needs_versions(storage, bucket)
+    prefix = _key("scanned")
+    put = []
+    for number in range(MANY):
+        key = f"{prefix}/{number // 3:02}"
+        put.append((key, (await storage.put(bucket, key, b"x" * number)).version, number))
+    await storage.delete(bucket, f"{prefix}/00")
+    found: list[Found] = []
+    start: str | None = None
+    for _ in range(MOST_PAGES):
+        page = await storage.scan(bucket, prefix, start=start)
+        found += page.found
+        start = page.next
+        if start is None:
+            break
+    listed = sorted((one.key, one.version, one.size) for one in found if not one.deleted)
+    _require(
+        listed == sorted((key, str(version), size) for key, version, size in put),
+        f"scan: lists each version of each object once; got {listed!r} after putting {put!r}",
+    )
+    markers = [one.key for one in found if one.deleted]
+    _require(markers == [f"{prefix}/00"], f"scan: lists delete markers as such; got {markers!r}")
+
+
+async def told_the_time(storage: Storage, bucket: str) -> None:
+    """The store tells its time, by which it stamps versions."""
+    await _needs_versions(storage, bucket)
+    key = _key("told the time")
+    stored = await storage.put(bucket, key, b"x")
+    page = await storage.versions(bucket, key)
+    _require(
+        stored.modified is not None and page.answered is not None,
+        "Stored.modified and VersionPage.answered say when the store answered; writers that slept are noticed by that",
+    )
+    for told in (stored.modified, page.answered):
+        _require(
+            told is not None and abs(told - page.versions[0].modified) < 5,
+            f"Stored.modified and VersionPage.answered are of the clock that stamps the versions; got {told} "
+            f"where the version is of {page.versions[0].modified}",
+        )
+
+
 async def concurrent_puts(storage: Storage, bucket: str) -> None:
     """No put is lost to another one."""
     key = _key("concurrent")
@@ -524,6 +594,9 @@ CHECKS: Final[tuple[Check, ...]] = (
     awkward_keys,
     control_characters,
     listing,
+    described,
+    scanned,
+    told_the_time,
     concurrent_puts,
     whole_puts,
     cancelled_puts,

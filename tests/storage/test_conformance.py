@@ -133,14 +133,35 @@ class Torn(MemoryStorage):
         return await super().put(bucket, key, body)
 
 
+class Undescribed(MemoryStorage):
+    async def put(self, bucket, key, body, *, metadata=None, **options):
+        return await super().put(bucket, key, body, **options)
+
+
+class Timeless(MemoryStorage):
+    async def versions(self, bucket, key, **options):
+        return replace(await super().versions(bucket, key, **options), answered=None)
+
+
+class Shallow(MemoryStorage):
+    async def scan(self, bucket, prefix="", **options):
+        page = await super().scan(bucket, prefix, **options)
+        return replace(page, found=tuple({one.key: one for one in page.found}.values()))
+
+
+@pytest.mark.parametrize("kind", [Undescribed, Timeless, Shallow])
+async def test_storages_fail_that_cannot_be_collected_in(kind):
+    assert not (await check_storage(kind(), "conformance")).passed
+
+
 @pytest.mark.parametrize("kind", [OldestFirst, PrefixListed, Unlimited, Normalising, Checking, Erasing, Torn])
 async def test_broken_storages_fail(kind):
     assert not (await check_storage(kind(), "conformance")).passed
 
 
 class Careless(MemoryStorage):
-    async def put(self, bucket, key, body, *, sha256=None, if_match=None, if_none_match=False):
-        return await super().put(bucket, key, body)
+    async def put(self, bucket, key, body, *, sha256=None, if_match=None, if_none_match=False, metadata=None):
+        return await super().put(bucket, key, body, metadata=metadata)
 
 
 class Boastful(Careless):

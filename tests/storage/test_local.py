@@ -23,7 +23,7 @@ from mps3.errors import (
     UnavailableError,
 )
 from mps3.storage import ABSENT, Object, local
-from mps3.storage.local import FILE_NAME, PAGE_SIZE, LocalStorage
+from mps3.storage.local import FILE_NAME, PAGE_SIZE, SCHEMA, LocalStorage
 
 
 @pytest.fixture
@@ -115,12 +115,29 @@ async def test_many_can_create_it_at_once(tmp_path):
 
 async def test_refuses_a_newer_schema(tmp_path):
     with another_connection(tmp_path) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute(f"PRAGMA user_version = {SCHEMA + 1}")
     with pytest.raises(FormatError, match=FILE_NAME):
         await LocalStorage(tmp_path).open()
 
 
-@pytest.mark.parametrize(("schema", "kind"), [(0, ConfigurationError), (1, CorruptionError)])
+async def test_takes_over_what_knew_no_metadata(tmp_path):
+    storage = LocalStorage(tmp_path)
+    await storage.open()
+    old = await storage.put("b", "k", b"old")
+    await storage.aclose()
+    with another_connection(tmp_path) as connection:
+        connection.execute("ALTER TABLE objects DROP COLUMN metadata")
+        connection.execute("PRAGMA user_version = 1")
+    storages = [LocalStorage(tmp_path) for _ in range(3)]
+    await asyncio.gather(*(one.open() for one in storages))
+    for number, one in enumerate(storages):
+        new = await one.put("b", "k", b"new", metadata={"number": str(number)})
+        assert (await one.head("b", "k", version=new.version)).metadata == {"number": str(number)}
+        assert (await one.head("b", "k", version=old.version)).metadata == {}
+        await one.aclose()
+
+
+@pytest.mark.parametrize(("schema", "kind"), [(0, ConfigurationError), (1, CorruptionError), (SCHEMA, CorruptionError)])
 async def test_refuses_tables_of_others(tmp_path, schema, kind):
     with another_connection(tmp_path) as connection:
         connection.execute("CREATE TABLE recipes (title)")
@@ -344,7 +361,7 @@ def test_every_error_becomes_one_of_ours(error, kind):
     if isinstance(error, int):
         code, error = error, sqlite3.OperationalError("as SQLite says it")
         error.sqlite_errorcode = code
-    ours = local._error(error, Path("somewhere") / FILE_NAME, "b", "k", "PutObject")
+    ours = local.error_of(error, Path("somewhere") / FILE_NAME, "b", "k", "PutObject")
     assert type(ours) is kind
     assert str(error) in str(ours)
     assert (ours.bucket, ours.key, ours.operation) == ("b", "k", "PutObject")

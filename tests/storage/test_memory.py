@@ -9,7 +9,7 @@ from mps3.storage.memory import PAGE_SIZE, MemoryStorage, memory_storage
 
 
 async def test_stamps_are_the_clocks():
-    times = iter([10.0, 5.0])
+    times = iter([10.0, 5.0, 6.0])
     storage = MemoryStorage(clock=lambda: next(times))
     assert (await storage.put("b", "k", b"1")).modified == (await storage.get("b", "k")).modified == 10.0
     await storage.put("b", "k", b"2")

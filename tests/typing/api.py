@@ -3,9 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, assert_type
 
-from mps3 import DELETE, JSON, MPS3, Commit, LocalStorage, MemoryStorage, Ref, Status, Subscription, Write
+from mps3 import (
+    DELETE,
+    JSON,
+    MPS3,
+    Batch,
+    Change,
+    Collected,
+    Collecting,
+    Commit,
+    LocalStorage,
+    MemoryStorage,
+    MPS3Error,
+    PendingChange,
+    Reconnect,
+    Ref,
+    Rejected,
+    Revision,
+    Snapshot,
+    Status,
+    StatusChanges,
+    Subscription,
+    Tally,
+    Typed,
+    Write,
+)
+from mps3.types import Delete
 
 
 class Missing:
@@ -28,6 +56,52 @@ async def reading(client: MPS3, default: Missing) -> None:
     value = await client.get("k")
     if isinstance(value, Mapping):
         assert_type(value["x"], JSON)
+
+
+async def reading_many(client: MPS3, moment: datetime) -> None:
+    """Keys are what was asked for; values are JSON."""
+    assert_type(await client.keys("k/"), list[str])
+    assert_type(await client.get_all(), dict[str, JSON])
+    assert_type(await client.get_all(prefix="k/", manifest="m"), dict[str, JSON])
+    assert_type(await client.get_all(["a", "b"]), dict[str, JSON])
+    assert_type(await client.get_all({Ref("a")}, bucket="b"), dict[Ref, JSON])
+    async for batch in client.watch("k/", since=None):
+        assert_type(batch, Batch[JSON])
+        assert_type(batch.changes, tuple[Change[JSON], ...])
+        assert_type(batch.changes[0].value, JSON | Delete)
+        assert_type(batch.cursor, str | None)
+    revisions = await client.history(Ref("k"), limit=3)
+    assert_type(revisions, list[Revision])
+    assert_type(await revisions[0].value(), JSON | Delete)
+    assert_type(await client.get("k", at=moment), JSON)
+    assert_type(await client.get("k", 1, at="commit"), JSON | int)
+    assert_type(await client.snapshot(), Snapshot)
+    assert_type(await client.restore("k", revisions[0]), Commit)
+    assert_type(await client.restore_all(moment, prefix="k/"), Commit | None)
+
+
+@dataclass
+class Point:
+    """A type of the user's own."""
+
+    x: int
+
+
+async def typed(client: MPS3) -> None:
+    """Values are of that type."""
+    points = client.typed(Point)
+    assert_type(points, Typed[Point])
+    assert_type(await points.get("k"), Point | None)
+    assert_type(await points.get("k", 0), Point | int)
+    assert_type(await points.get_all(prefix="k"), dict[str, Point])
+    assert_type(points.put("k", Point(1)), Write)
+    assert_type(points.put_all({"k": Point(1), "l": DELETE}), Write)
+    assert_type(points.subscribe("k", 0), Subscription[Point | int])
+    assert_type(client.subscribe("k", type=Point), Subscription[Point | None])
+    assert_type(client.subscribe("k", Point(0), type=Point), Subscription[Point])
+    async for batch in points.watch():
+        assert_type(batch.changes[0].value, Point | Delete)
+    points.put("k", 1)  # type: ignore[arg-type]
 
 
 async def writing(client: MPS3, counts: dict[str, int], names: list[str]) -> None:
@@ -59,6 +133,22 @@ async def refused(client: MPS3) -> None:
     client.delete("k").id  # type: ignore[attr-defined]  # noqa: B018
 
 
+async def collecting(client: MPS3) -> None:
+    """Spans are seconds or timedeltas."""
+    found = await client.collect(retention=timedelta(days=1), grace=3600, dry_run=True, manifest=Ref("m"), rate=10)
+    assert_type(found, Collected)
+    assert_type(found.values, Tally)
+    assert_type(found.deleted, int)
+    assert_type(found.since, datetime | None)
+
+    def show(event: Collecting) -> None:
+        assert_type(event.looked_at, int)
+
+    await client.collect(progress=show)
+    MPS3("b", retention=timedelta(days=30), collect_every=3600)
+    await client.collect(retention="7d")  # type: ignore[arg-type]
+
+
 async def opening(config: dict[str, Any]) -> None:
     """The ways to make a client."""
     async with MPS3("b", s3_config=config) as client:
@@ -69,3 +159,36 @@ async def opening(config: dict[str, Any]) -> None:
         assert_type(client, MPS3)
     MPS3("b", Ref("m", "c"), storage=LocalStorage("dir"), poll_interval=1, checksums=False)
     await MPS3("b", storage=MemoryStorage()).aclose()
+
+
+def at_once(offer: Reconnect) -> None:
+    """A decision that needs no waiting."""
+    for write in offer.conflicts:
+        assert_type(write.changes, Mapping[str, PendingChange])
+        for key, change in write.changes.items():
+            assert_type(change.current, JSON | Delete)
+            write.replace({key: change.value})
+        write.withdraw()
+
+
+async def later(offer: Reconnect) -> None:
+    """A decision that takes its time."""
+    assert_type(offer.manifest, Ref)
+
+
+async def offline(client: MPS3, path: Path) -> None:
+    """Working without the store."""
+    MPS3("b", offline=path, online=False, on_reconnect=at_once, cache_bytes=2**20)
+    MPS3("b", offline="directory", on_reconnect=later)
+    MPS3("b", offline=1)  # type: ignore[arg-type]
+    await client.put("k", 1).kept()
+    assert_type(client.status_changes(), StatusChanges)
+    async for status in client.status_changes():
+        assert_type(status, Status)
+        assert_type(status.oldest_pending, datetime | None)
+    for rejected in client.rejected():
+        assert_type(rejected, Rejected)
+        assert_type(rejected.values, Mapping[str, JSON | Delete])
+        assert_type(rejected.error, MPS3Error)
+        assert_type(rejected.retry(), Write)
+        rejected.drop()

@@ -1,0 +1,98 @@
+"""Collecting garbage: deleting what no state within the retention names any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from datetime import datetime, timezone
+
+from ..errors import AccessError, ConfigurationError, CorruptionError, FormatError
+from ..manifest import Manifest
+from ..storage import ABSENT, Storage
+from ..types import Ref
+from ..world import World
+from .bucket import Buckets
+from .live import Live
+from .options import GRACE, RETENTION, Options, Seconds, options
+from .report import Collected, Collecting, Progress, Tally
+from .sweep import Sweep
+
+__all__ = [
+    "GRACE",
+    "RETENTION",
+    "Collected",
+    "Collecting",
+    "Options",
+    "Progress",
+    "Seconds",
+    "Tally",
+    "collect",
+    "options",
+]
+
+
+async def collect(
+    storage: Storage,
+    world: World,
+    ref: Ref,
+    opened: Mapping[Ref, Manifest],
+    manifest_of: Callable[[Ref], Manifest],
+    options: Options,
+    progress: Progress | None = None,
+) -> Collected:
+    """Delete what no state of a manifest within the retention names, and no other manifest either.
+
+    Args:
+        storage: The store.
+        world: Time and chance.
+        ref: The manifest, with its bucket.
+        opened: The manifests that are open already.
+        manifest_of: Makes a manifest, neither opened nor started.
+        options: How it is to be made.
+        progress: Told how far it has come.
+
+    Raises:
+        MPS3Error: The manifest cannot be read, or something may not be listed, looked at or deleted.
+    """
+    known: dict[Ref, Live | None] = {}
+    finding_out = asyncio.Lock()
+
+    async with AsyncExitStack() as stack:
+
+        async def live_of(ref: Ref) -> Live | None:
+            if await storage.head(ref.bucket or "", ref.key) is ABSENT:
+                return None
+            manifest = opened.get(ref)
+            if manifest is None or manifest.ended:
+                manifest = manifest_of(ref)
+                stack.push_async_callback(manifest.aclose)
+                await manifest.open()
+                manifest.start()
+            kept = max(options.retention, options.grace)
+            retained = await manifest.retained(kept, announce=not options.dry_run)
+            return None if retained is None else Live(ref, retained.moment - options.grace, retained)
+
+        async def others(ref: Ref) -> Live | None:
+            async with finding_out:
+                if ref not in known:
+                    try:
+                        known[ref] = await live_of(ref)
+                    except (AccessError, ConfigurationError, CorruptionError, FormatError):
+                        known[ref] = None  # what cannot be read may name anything
+            return known[ref]
+
+        live = await live_of(ref)
+        if live is None:
+            return Collected(options.dry_run, None, Tally(), Tally(), Tally(), 0)
+        buckets = Buckets(storage, world, options.rate)
+        sweep = Sweep(buckets, live, others, progress, dry_run=options.dry_run)
+        await sweep.run()
+        return Collected(
+            dry_run=options.dry_run,
+            since=datetime.fromtimestamp(live.retained.moment, timezone.utc),
+            manifest=sweep.manifest.tally,
+            runs=sweep.runs.tally,
+            values=sweep.values.tally,
+            foreign=sweep.foreign,
+        )

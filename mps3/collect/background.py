@@ -1,0 +1,35 @@
+"""Collecting now and then, as long as a client is open."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from ..errors import MPS3Error
+from ..world import World
+from .report import Collected
+
+_log = logging.getLogger("mps3")
+
+
+async def collect_in_background(
+    collect: Callable[[], Awaitable[Collected]], every: float, world: World, manifest: str
+) -> None:
+    """Collect now and then. A failure is logged, and it is tried again next time. Ends by being cancelled.
+
+    Args:
+        collect: Makes one collection.
+        every: About how many seconds there are between two. Clients that were started together do not
+            collect together.
+        world: Time and chance.
+        manifest: Which manifest, for the log.
+    """
+    while True:
+        await asyncio.sleep(every * world.random.uniform(0.5, 1.5))
+        try:
+            collected = await collect()
+        except MPS3Error as error:
+            _log.warning("%s could not be collected, and will be tried again: %s", manifest, error)
+        else:
+            _log.info("%s: %d object versions of %d bytes collected", manifest, collected.deleted, collected.bytes)

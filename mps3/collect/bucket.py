@@ -1,0 +1,113 @@
+"""A bucket as a collection sees it: with versions or without, at a bounded rate, and patiently."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final, TypeVar
+
+from ..errors import UnavailableError
+from ..storage import Absence, Found, Head, Scan, Storage, VersionPage
+from ..world import World
+from .live import NULL
+
+CONCURRENCY: Final = 32
+TRIES: Final = 6
+"""How often something is asked of a store that does not answer."""
+
+T = TypeVar("T")
+
+
+class Buckets:
+    """The buckets of a collection.
+
+    Args:
+        storage: The store.
+        world: Time and chance.
+        rate: The most objects a second to look at and delete, one by one; ``None`` for as many as go.
+    """
+
+    def __init__(self, storage: Storage, world: World, rate: float | None) -> None:
+        self._storage = storage
+        self._world = world
+        self._rate = rate
+        self._next_at = 0.0
+        self._slots = asyncio.Semaphore(CONCURRENCY)
+        self._versions: dict[str, bool] = {}
+
+    async def versioned(self, bucket: str) -> bool:
+        """Whether there may be versions, so that deleting without one would leave a marker."""
+        if bucket not in self._versions:
+            found = await self._patiently(lambda: self._storage.capabilities(bucket))
+            self._versions[bucket] = found.versioning != "off"
+        return self._versions[bucket]
+
+    async def everything(self, bucket: str, prefix: str = "") -> AsyncIterator[list[Found]]:
+        """All versions of all objects, page by page, without delete markers."""
+        versioned, start = await self.versioned(bucket), None
+        while True:
+            page = await (self._scan if versioned else self._list)(bucket, prefix, start)
+            yield [found for found in page.found if not found.deleted]
+            start = page.next
+            if start is None:
+                return
+
+    async def older_versions(self, bucket: str, key: str) -> AsyncIterator[list[Found]]:
+        """All versions of one object but the newest, page by page, without delete markers."""
+        newest, start = 1, None
+        while True:
+            page = await self._page(bucket, key, start)
+            yield [
+                Found(key, version.version, version.modified, version.size, version.deleted)
+                for version in page.versions[newest:]
+                if not version.deleted
+            ]
+            newest, start = (0 if page.versions else newest), page.next
+            if start is None:
+                return
+
+    async def head(self, bucket: str, found: Found) -> Head | Absence:
+        """What is said of a version that was listed."""
+        version = await self._exactly(bucket, found)
+        async with self._slots:
+            await self._pace()
+            return await self._patiently(lambda: self._storage.head(bucket, found.key, version=version))
+
+    async def delete(self, bucket: str, found: Found) -> None:
+        """Delete a version that was listed, for good."""
+        version = await self._exactly(bucket, found)
+        async with self._slots:
+            await self._pace()
+            await self._patiently(lambda: self._storage.delete(bucket, found.key, version=version))
+
+    async def _exactly(self, bucket: str, found: Found) -> str | None:
+        return found.version if await self.versioned(bucket) else None
+
+    async def _scan(self, bucket: str, prefix: str, start: str | None) -> Scan:
+        return await self._patiently(lambda: self._storage.scan(bucket, prefix, start=start))
+
+    async def _list(self, bucket: str, prefix: str, start: str | None) -> Scan:
+        page = await self._patiently(lambda: self._storage.list(bucket, prefix, start=start))
+        return Scan(
+            tuple(Found(one.key, NULL, one.modified, one.size, deleted=False) for one in page.entries), page.next
+        )
+
+    async def _page(self, bucket: str, key: str, start: str | None) -> VersionPage:
+        return await self._patiently(lambda: self._storage.versions(bucket, key, start=start))
+
+    async def _pace(self) -> None:
+        if self._rate is not None:
+            now = self._world.monotonic()
+            self._next_at = max(now, self._next_at + 1 / self._rate)
+            await asyncio.sleep(self._next_at - now)
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        attempt = 1
+        while True:
+            try:
+                return await call()
+            except UnavailableError:
+                if attempt == TRIES:
+                    raise
+            await asyncio.sleep(self._world.backoff(attempt))
+            attempt += 1

@@ -1,0 +1,57 @@
+"""What a manifest still needs. Pure.
+
+Whatever is not needed now will never be needed again: a commit counts only if it lands within `LATENESS` after
+its values were stored and the state it builds on was looked at (R16), or follows the announcement of the
+collection (R17). So it does no harm to delete it late, twice, or from a machine that slept in between.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from ..journal import Retained
+from ..names import name_in
+from ..types import Ref
+
+_MINTED: Final = re.compile(r"(.+)@(mps3-[0-9a-f]{32})\Z", re.DOTALL)
+NULL: Final = "null"
+"""How a version is listed that is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What is needed of the values of one manifest.
+
+    Attributes:
+        ref: The manifest, with its bucket.
+        before: Only values with older stamps are judged, in seconds since 1970; all younger ones are needed.
+        retained: The states that are kept.
+    """
+
+    ref: Ref
+    before: float
+    retained: Retained
+
+    def needs(self, bucket: str, key: str, version: str, modified: float) -> bool:
+        """Whether a value is needed, or may be.
+
+        Args:
+            bucket: Its bucket.
+            key: Its key.
+            version: Its version, as manifests call it.
+            modified: The store's stamp on it, in seconds since 1970.
+        """
+        if modified >= self.before:
+            return True
+        name = name_in(self.ref, bucket, key)
+        if (name, version) in self.retained.named:
+            return True
+        return any((file := view.look_up(name)) and file["version"] == version for view in self.retained.views)
+
+
+def value_of(key: str, version: str) -> tuple[str, str]:
+    """The key and version, as manifests call them, of an object and its version as listed."""
+    minted = _MINTED.match(key) if version == NULL else None
+    return (minted[1], minted[2]) if minted else (key, version)

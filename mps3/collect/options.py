@@ -1,0 +1,65 @@
+"""How a collection is to be made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, TypeAlias
+
+from ..freshness import latest
+
+Seconds: TypeAlias = float | timedelta
+
+RETENTION: Final = timedelta(days=7)
+GRACE: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a collection is to be made.
+
+    Attributes:
+        retention: Seconds; everything is kept that a state younger than that names.
+        grace: Seconds; nothing younger is deleted.
+        dry_run: Only find out what would be deleted.
+        rate: The most objects a second to look at and delete, one by one.
+    """
+
+    retention: float
+    grace: float
+    dry_run: bool = False
+    rate: float | None = None
+
+
+def options(*, retention: Seconds, grace: Seconds, dry_run: bool = False, rate: float | None = None) -> Options:
+    """Check how a collection is to be made.
+
+    Raises:
+        TypeError: Something is of the wrong type.
+        ValueError: Something has an impossible value. ``grace`` is at least twice the time in which a commit
+            has to land after its values were stored.
+    """
+    least = 2 * latest()
+    wait = seconds(grace, "grace")
+    if wait < least:
+        raise ValueError(f"grace is at least {least:g} s, not {wait:g}: commits may be on their way for that long")
+    if rate is not None and not 0 < rate < math.inf:
+        raise ValueError(f"rate is a positive number of objects a second, not {rate!r}")
+    return Options(seconds(retention, "retention"), wait, dry_run, rate)
+
+
+def seconds(span: object, what: str) -> float:
+    """A span of time in seconds.
+
+    Raises:
+        TypeError: It is neither a number nor a timedelta.
+        ValueError: It is negative or endless.
+    """
+    if isinstance(span, timedelta):
+        span = span.total_seconds()
+    if isinstance(span, bool) or not isinstance(span, int | float):
+        raise TypeError(f"{what} is a timedelta or a number of seconds, not {type(span).__qualname__}")
+    if not 0 <= span < math.inf:
+        raise ValueError(f"{what} is a number of seconds from 0, not {span!r}")
+    return float(span)

@@ -1,0 +1,177 @@
+"""Going through what is stored, page by page, and deleting what nobody needs."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+
+from ..journal.conditions import SUFFIX as PROBE
+from ..journal.runs import SUFFIX as RUNS
+from ..ownership import owners
+from ..storage import Found, Head
+from ..types import Ref
+from .bucket import Buckets
+from .live import NULL, Live, value_of
+from .report import Collecting, Count, Part, Progress
+
+NAMES: Final = 5_000
+"""Names to go through before others have a turn."""
+_RUN: Final = re.compile(r"[0-9a-f]{64}(@[0-9a-f]{32})?\Z")
+
+
+class Sweep:
+    """One collection under way. It can be cancelled at any time, and made again.
+
+    Args:
+        buckets: Where to look.
+        live: What the manifest that is collected needs.
+        others: Finds out what another manifest needs; ``None`` if it cannot be told.
+        progress: Told how far it has come.
+        dry_run: Delete nothing.
+
+    Attributes:
+        manifest: What became of versions of the manifest.
+        runs: What became of its runs.
+        values: What became of values.
+        foreign: How many values are not known to be this manifest's.
+    """
+
+    def __init__(
+        self,
+        buckets: Buckets,
+        live: Live,
+        others: Callable[[Ref], Awaitable[Live | None]],
+        progress: Progress | None,
+        *,
+        dry_run: bool,
+    ) -> None:
+        self._buckets = buckets
+        self._live = live
+        self._others = others
+        self._progress = progress
+        self._dry_run = dry_run
+        self._bucket = live.ref.bucket or ""
+        self._key = live.ref.key
+        self._runs_prefix = self._key + RUNS
+        self._named_runs: frozenset[str] | None = None
+        self._naming = asyncio.Lock()
+        self.manifest, self.runs, self.values = Count(), Count(), Count()
+        self.foreign = 0
+
+    async def run(self) -> None:
+        """Collect everything.
+
+        Raises:
+            AccessError: Something may not be listed, looked at or deleted.
+            UnavailableError: The store does not answer.
+        """
+        own = self._bucket
+        if await self._buckets.versioned(own):
+            versions = self._buckets.older_versions(own, self._key)
+            await self._sweep("manifest", self.manifest, own, versions, self._is_old_version)
+        runs = self._buckets.everything(own, self._runs_prefix)
+        await self._sweep("runs", self.runs, own, runs, self._is_old_run)
+        for bucket in await self._buckets_of_values():
+            values = self._buckets.everything(bucket)
+
+            async def judge(found: Found, bucket: str = bucket) -> bool | None:
+                return await self._is_garbage(bucket, found)
+
+            await self._sweep("values", self.values, bucket, values, judge)
+
+    async def _sweep(
+        self,
+        part: Part,
+        count: Count,
+        bucket: str,
+        pages: AsyncIterator[list[Found]],
+        judge: Callable[[Found], Awaitable[bool | None]],
+    ) -> None:
+        """Delete what ``judge`` calls garbage, keep what it does not, and do not count what it has no opinion of."""
+
+        async def decide(found: Found) -> None:
+            garbage = await judge(found)
+            if garbage and not self._dry_run:
+                await self._buckets.delete(bucket, found)
+            if garbage is not None:
+                (count.deleted if garbage else count.kept)(found.size)
+
+        before: list[Found] = []
+        async for page in pages:
+            # One page behind: the listing goes on from the last of the page that it has just seen.
+            await _all(decide, before)
+            before = page
+            self._tell(part, count)
+        await _all(decide, before)
+        self._tell(part, count)
+
+    def _tell(self, part: Part, count: Count) -> None:
+        if self._progress is not None:
+            tallies = [self.manifest.tally, self.runs.tally, self.values.tally]
+            deleted, size = sum(one.deleted for one in tallies), sum(one.bytes for one in tallies)
+            self._progress(Collecting(part, count.looked_at, deleted, size))
+
+    async def _is_old_version(self, found: Found) -> bool:
+        return found.modified < self._live.retained.versions_before
+
+    async def _is_old_run(self, found: Found) -> bool | None:
+        if not _RUN.match(found.key[len(self._runs_prefix) :]):
+            return None  # whatever it is doing there
+        if found.modified >= self._live.before:
+            return False
+        async with self._naming:
+            if self._named_runs is None:
+                self._named_runs = await self._live.retained.runs()
+        return found.key not in self._named_runs
+
+    async def _is_garbage(self, bucket: str, found: Found) -> bool | None:
+        if bucket == self._bucket and (
+            found.key == self._key or found.key.startswith((self._runs_prefix, self._key + PROBE))
+        ):
+            return None
+        key, version = value_of(found.key, found.version)
+        if version == NULL:
+            self.foreign += 1  # where there are no versions, we make some up
+            return False
+        if self._live.needs(bucket, key, version, found.modified):
+            return False
+        head = await self._buckets.head(bucket, found)
+        if not isinstance(head, Head):
+            return None  # somebody else was faster
+        refs = owners(head.metadata, bucket, found.key)
+        if self._live.ref not in refs:
+            self.foreign += 1
+            return False
+        for ref in refs:
+            live = self._live if ref == self._live.ref else await self._others(ref)
+            if live is None:
+                self.foreign += 1
+                return False
+            if live.needs(bucket, key, version, found.modified):
+                return False
+        return True
+
+    async def _buckets_of_values(self) -> list[str]:
+        """Where values of this manifest may be: its own bucket, and those of keys that it names."""
+        found = {self._bucket: None}
+        for view in self._live.retained.views:
+            for number, name in enumerate(view.names(), 1):
+                if name.startswith("s3://"):
+                    found[name[5:].partition("/")[0]] = None
+                if number % NAMES == 0:
+                    await asyncio.sleep(0)
+        return list(found)
+
+
+async def _all(decide: Callable[[Found], Awaitable[None]], page: list[Found]) -> None:
+    """Decide about a whole page at once. The first error ends it."""
+    tasks = [asyncio.ensure_future(decide(found)) for found in page]
+    try:
+        for done in asyncio.as_completed(tasks):
+            await done
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

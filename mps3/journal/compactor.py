@@ -1,0 +1,109 @@
+"""Keeping documents small while commits go on: spilling settled files, merging runs, beside the commits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final, TypeAlias
+
+from ..document import Files
+from ..errors import MPS3Error
+from ..state import View
+from ..world import World
+from . import levels
+from .levels import Merge, Spill, Stack
+from .runs import Runs, Saved
+
+RESULTS: Final = 4
+"""Results that wait for a commit to name them, at the most."""
+
+_Result: TypeAlias = tuple[Spill | Merge, Saved]
+
+_log = logging.getLogger("mps3")
+
+
+class Compactor:
+    """Stores spilled and merged runs in the background; the next commit names them.
+
+    Only one thing is done at a time. A result that does not fit the manifest any more, because another client was
+    faster, is dropped: the objects that it left are garbage, and harm nobody.
+
+    Args:
+        runs: Where runs are stored.
+        world: Time, chance and names.
+    """
+
+    def __init__(self, runs: Runs, world: World) -> None:
+        self._runs = runs
+        self._world = world
+        self._task: asyncio.Task[None] | None = None
+        self._results: list[_Result] = []
+
+    def consider(self, view: View) -> None:
+        """After a commit: start what is due, unless something is being done already.
+
+        Of several busy writers, one on average begins.
+        """
+        document = view.document
+        if document is None or self._task is not None or len(self._results) >= RESULTS:
+            return
+        files, runs = self._applied(document.files, document.runs)
+        if not self._due(files, runs):
+            return
+        writers = len({commit.session for commit in view.commits}) or 1
+        if self._world.random.random() * writers < 1:
+            self._task = asyncio.get_running_loop().create_task(self._background(files, runs))
+
+    async def apply(self, files: Files, runs: Stack) -> tuple[Files, Stack]:
+        """Before a commit: the same settled state, with all that was stored meanwhile in its place.
+
+        Where the background work cannot keep up, or never gets its turn since clients come and go, it is done now.
+        """
+        files, runs = self._applied(files, runs)
+        if levels.size_of(files) > levels.OVERDUE * levels.SPILL:
+            self._results.append(await self._spill(files, runs))
+            files, runs = self._applied(files, runs)
+        if sources := levels.due(runs, levels.OVERDUE * levels.FANOUT):
+            self._results.append(await self._merge(sources, oldest=runs[0] is sources[0]))
+            files, runs = self._applied(files, runs)
+        return files, runs
+
+    async def aclose(self) -> None:
+        """Stop. What was stored and not named is garbage."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _applied(self, files: Files, runs: Stack) -> tuple[Files, Stack]:
+        for result in list(self._results):
+            applied = result[0].apply(files, runs) if self._runs.is_fresh(result[1]) else None
+            if applied is None:
+                self._results.remove(result)
+            else:
+                files, runs = applied
+        return files, runs
+
+    @staticmethod
+    def _due(files: Files, runs: Stack) -> bool:
+        return levels.size_of(files) > levels.SPILL or bool(levels.due(runs))
+
+    async def _background(self, files: Files, runs: Stack) -> None:
+        try:
+            if levels.size_of(files) > levels.SPILL:
+                self._results.append(await self._spill(files, runs))
+            elif sources := levels.due(runs):
+                self._results.append(await self._merge(sources, oldest=runs[0] is sources[0]))
+        except MPS3Error as error:
+            # The next commit that must not wait any longer does it itself, and says what is wrong.
+            _log.debug("could not store a run: %s", error)
+        finally:
+            self._task = None
+
+    async def _spill(self, files: Files, runs: Stack) -> _Result:
+        saved = await self._runs.save(files)
+        return Spill(files, runs, saved.references), saved
+
+    async def _merge(self, sources: Stack, *, oldest: bool) -> _Result:
+        held = await self._runs.load(sources)
+        saved = await self._runs.merge([held[source.sha256] for source in sources], oldest=oldest)
+        return Merge(sources, oldest, saved.references), saved

@@ -1,0 +1,139 @@
+"""When settled files become a run, and when runs become one: the log-structured part of a manifest. Pure.
+
+A run belongs to a level by its size: each level's runs are `FANOUT` times those of the level before. Eight of
+one level become one of the next, so what a key costs in rewriting grows with the logarithm of their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final, TypeAlias
+
+import orjson
+
+from ..document import File, Files, RunReference
+
+SPILL = 8 * 2**10
+"""Settled files of more bytes than this go into a run. All of them are sent with each commit."""
+FANOUT = 8
+"""Runs of a level that become one."""
+PART = 8 * 2**20
+"""The largest object of a run, in bytes; a larger run has several, so that each can be sent in reasonable time."""
+LARGE = 64 * 2**10
+"""A change of more bytes than this is stored as a run, so that the log, which is sent again and again, stays small."""
+OVERDUE: Final = 4
+"""How many times the size that is due a spill, or the number that is due a merge, may become before commits wait."""
+
+Stack: TypeAlias = tuple[RunReference, ...]
+"""The runs of a document, the oldest first, parts in their order."""
+
+
+def size_of(files: Files) -> int:
+    """The bytes of ``files`` in a document."""
+    return len(orjson.dumps(files, default=dict))
+
+
+@dataclass(frozen=True, slots=True)
+class Spill:
+    """Settled files that were stored as a run.
+
+    Attributes:
+        files: What was stored.
+        under: The runs that lay under it.
+        runs: Where it is stored.
+    """
+
+    files: Files
+    under: Stack
+    runs: Stack
+
+    def apply(self, files: Files, runs: Stack) -> tuple[Files, Stack] | None:
+        """The same state with the run in it; ``None`` if it does not fit any more."""
+        if runs != self.under:
+            return None
+        if self.under and not self.files.keys() <= files.keys():
+            # Settled files of another state, made upon the same runs: of what is not in them, the runs say more.
+            return None
+        left: dict[str, File | None] = {name: file for name, file in files.items() if self.files.get(name, 0) != file}
+        # What was deleted meanwhile needs a tombstone now.
+        left.update((name, None) for name, file in self.files.items() if file is not None and name not in files)
+        return left, (*runs, *self.runs)
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Runs that were merged.
+
+    Attributes:
+        sources: Which.
+        oldest: Whether nothing lay under them.
+        runs: What they became.
+    """
+
+    sources: Stack
+    oldest: bool
+    runs: Stack
+
+    def apply(self, files: Files, runs: Stack) -> tuple[Files, Stack] | None:
+        """The same state with the merged run in it; ``None`` if it does not fit any more."""
+        for start in range(len(runs) - len(self.sources) + 1):
+            end = start + len(self.sources)
+            if runs[start:end] == self.sources and self.oldest == (start == 0):
+                return files, (*runs[:start], *self.runs, *runs[end:])
+        return None
+
+
+def due(runs: Stack, fanout: int | None = None) -> Stack:
+    """The runs to be merged next; none if there are few of each level.
+
+    Args:
+        runs: Those of a document.
+        fanout: How many of a level are enough; `FANOUT` if ``None``.
+    """
+    fanout = FANOUT if fanout is None else fanout
+    whole = _whole(runs)
+    levels = [_level(sum(part.size for part in parts)) for parts in whole]
+    for level in sorted(set(levels)):
+        found = _stretch(levels, level, fanout)
+        if found is not None:
+            return tuple(part for parts in whole[found[0] : found[1]] for part in parts)
+    return ()
+
+
+def _whole(runs: Sequence[RunReference]) -> list[Stack]:
+    whole: list[Stack] = []
+    for run in runs:
+        if run.continues and whole:
+            whole[-1] = (*whole[-1], run)
+        else:
+            whole.append((run,))
+    return whole
+
+
+def _level(size: int) -> int:
+    level = 0
+    while size >= SPILL * FANOUT ** (level + 1):
+        level += 1
+    return level
+
+
+def _stretch(levels: list[int], level: int, fanout: int) -> tuple[int, int] | None:
+    """Where enough runs of a level follow each other, with none but smaller ones between them.
+
+    The smaller ones before and between them are merged too: they would otherwise stay for ever.
+    """
+    position = 0
+    for small, group in groupby(levels, key=lambda one: one <= level):
+        members = list(group)
+        if small and members.count(level) >= fanout:
+            last = len(members) - members[::-1].index(level)
+            return position, position + last
+        position += len(members)
+    return None
+
+
+def is_large(update: Mapping[str, object]) -> bool:
+    """Whether a commit's change is so large that it is stored as a run."""
+    return size_of(update.get("files") or {}) > LARGE  # type: ignore[arg-type]

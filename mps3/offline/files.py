@@ -1,0 +1,310 @@
+"""Outboxes and the cache in a directory of this machine.
+
+Each outbox is a SQLite file of its own, ``outbox/000001-….sqlite3``, locked by its client for as long as that lives:
+the operating system lets go of the lock of a process that is killed, and that is how others learn that it is free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+import aiosqlite
+import orjson
+
+from ..errors import ClosedError, CorruptionError, FormatError, MPS3Error
+from ..sqlite import PATIENCE, close, connect, error_of, is_locked, make_directory, value
+from ..types import Ref
+from ..world import World
+from . import Change, Done, Forget, Keep, Line, Operation, Refusal, Replace, Row, Send, Sent, SetAside, Shelf
+from .cache import CACHE, FileCache
+
+OUTBOXES: Final = "outbox"
+SUFFIX: Final = ".sqlite3"
+SCHEMA: Final = 1
+
+_CREATE: Final = (
+    """
+    CREATE TABLE sessions (
+        name TEXT PRIMARY KEY, bucket TEXT NOT NULL, manifest TEXT NOT NULL, sequence INTEGER NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE writes (
+        id INTEGER PRIMARY KEY, session TEXT NOT NULL, made REAL NOT NULL, changes BLOB NOT NULL, bodies BLOB NOT NULL,
+        sequence INTEGER, refusal BLOB
+    )
+    """,
+    """
+    CREATE TABLE sent (
+        session TEXT PRIMARY KEY, sequence INTEGER NOT NULL, tries INTEGER NOT NULL, change BLOB NOT NULL,
+        witnesses BLOB NOT NULL
+    )
+    """,
+)
+_SESSION: Final = "INSERT OR IGNORE INTO sessions (name, bucket, manifest, sequence) VALUES (?, ?, ?, 0)"
+_KEEP: Final = "INSERT INTO writes (id, session, made, changes, bodies) VALUES (?, ?, ?, ?, ?)"
+_REPLACE: Final = "UPDATE writes SET changes = ?, bodies = ? WHERE id = ?"
+_FORGET: Final = "DELETE FROM writes WHERE id = ?"
+_SEND: Final = "INSERT OR REPLACE INTO sent (session, sequence, tries, change, witnesses) VALUES (?, ?, ?, ?, ?)"
+_SENT: Final = "UPDATE writes SET sequence = ? WHERE id = ?"
+_REACHED: Final = "UPDATE sessions SET sequence = ? WHERE name = ?"
+_DONE: Final = "DELETE FROM writes WHERE session = ? AND sequence = ?"
+_NOT_SENT: Final = "DELETE FROM sent WHERE session = ? AND sequence = ?"
+_SET_ASIDE: Final = "UPDATE writes SET sequence = NULL, refusal = ? WHERE id = ?"
+
+
+class FileDirectory:
+    """Outboxes and a cache in a directory, safe for any number of clients at once.
+
+    The directory must not be on a network file system.
+
+    Args:
+        path: The directory; it is made if need be.
+        world: Names the outboxes.
+        cache_bytes: How large the cached values may be together.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], world: World, *, cache_bytes: int = CACHE) -> None:
+        self._path = Path(path)
+        self._world = world
+        self.cache = FileCache(self._path / f"cache{SUFFIX}", cache_bytes)
+
+    async def open(self) -> tuple[Shelf, Sequence[Shelf]]:
+        """Make an outbox, and take over those whose clients are no more, oldest first."""
+        outboxes = self._path / OUTBOXES
+        shelves: list[FileShelf] = []
+        try:
+            # One at a time: an outbox that is just being made looks like one that nobody needs.
+            turn = await self._turn(self._path / f"lock{SUFFIX}")
+            try:
+                await asyncio.to_thread(make_directory, outboxes)
+                names = sorted(await asyncio.to_thread(os.listdir, outboxes))
+                files = [outboxes / name for name in names if name.endswith(SUFFIX)]
+                for file in files:
+                    shelf = FileShelf(file)
+                    if await shelf.open():
+                        shelves.append(shelf)
+                number = max((int(file.name[:6]) for file in files if file.name[:6].isdigit()), default=0) + 1
+                own = FileShelf(outboxes / f"{number:06}-{self._world.name()}{SUFFIX}")
+                shelves.append(own)
+                await own.open()
+            finally:
+                await close(turn)
+            await self.cache.open()
+        except BaseException as error:
+            for shelf in shelves:
+                await shelf.aclose()
+            if isinstance(error, sqlite3.Error | OSError):
+                raise error_of(error, self._path) from error
+            raise
+        return own, shelves[:-1]
+
+    async def _turn(self, file: Path) -> aiosqlite.Connection:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + PATIENCE
+        while True:
+            try:
+                return await connect(file, _lock, timeout=0.1)
+            except sqlite3.Error as error:
+                if not is_locked(error) or loop.time() > deadline:
+                    raise
+
+    async def aclose(self) -> None:
+        """Close the cache."""
+        await self.cache.aclose()
+
+
+def _lock(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN EXCLUSIVE")
+
+
+class FileShelf:
+    """An outbox in a file, whose lock says that it belongs to somebody who lives.
+
+    Args:
+        file: The file.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.last_id = 0
+        self._file = file
+        self._connection: aiosqlite.Connection | None = None
+        self._known: set[str] = set()
+
+    async def open(self) -> bool:
+        """Make it, or take it over.
+
+        Returns:
+            Whether it is ours now.
+
+        Raises:
+            CorruptionError: It is damaged.
+            FormatError: A newer mps3 wrote in it.
+        """
+        try:
+            self._connection = await connect(self._file, lambda connection: _prepare(connection, self._file), timeout=0)
+            self.last_id = await self._number("SELECT coalesce(max(id), 0) FROM writes")
+        except (sqlite3.Error, OSError) as error:
+            if is_locked(error):
+                return False
+            raise _damaged(error, self._file) from error
+        return True
+
+    async def lines(self) -> Sequence[Line]:
+        """What it holds, oldest line first."""
+        try:
+            sent = {
+                session: Sent(sequence, tries, orjson.loads(change), orjson.loads(witnesses))
+                for session, sequence, tries, change, witnesses in await self._rows("SELECT * FROM sent")
+            }
+            rows: dict[str, list[Row]] = {}
+            for id_, session, made, changes, bodies, sequence, refusal in await self._rows(
+                "SELECT id, session, made, changes, bodies, sequence, refusal FROM writes ORDER BY id"
+            ):
+                row = Row(id_, made, _unpack(changes, bodies), sequence, _refusal(refusal))
+                rows.setdefault(session, []).append(row)
+            return [
+                Line(Ref(manifest, bucket), name, sequence, sent.get(name), rows[name])
+                for name, bucket, manifest, sequence in await self._rows(
+                    "SELECT name, bucket, manifest, sequence FROM sessions ORDER BY rowid"
+                )
+                if name in rows
+            ]
+        except (sqlite3.Error, ValueError, TypeError, LookupError) as error:
+            raise _damaged(error, self._file) from error
+
+    async def write(self, operations: Sequence[Operation]) -> None:
+        """Carry out these operations in one transaction, which is on the disk when this returns."""
+        connection = self._connection
+        if connection is None:
+            raise ClosedError(f"the outbox {self._file} is closed")
+        known = set(self._known)
+        try:
+            await connection.execute("BEGIN IMMEDIATE")
+            try:
+                steps = (step for operation in operations for step in _steps(operation, known))
+                for sql, arguments in groupby(steps, lambda step: step[0]):
+                    await connection.executemany(sql, [values for _, values in arguments])
+                await connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    await connection.execute("ROLLBACK")
+                raise
+        except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
+            raise error_of(error, self._file) from error
+        self._known = known
+
+    async def aclose(self) -> None:
+        """Let go of it; remove it if nothing is in it."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        empty = False
+        with contextlib.suppress(sqlite3.Error):
+            found = list(await connection.execute_fetchall("SELECT count(*) FROM writes"))
+            empty = found[0][0] == 0
+        await close(connection)
+        if empty:
+            # Whoever has taken it over in this moment finds it empty, too.
+            await asyncio.to_thread(_remove, self._file)
+
+    async def _rows(self, sql: str) -> list[Any]:
+        assert self._connection is not None  # noqa: S101 - read before it is closed
+        return list(await self._connection.execute_fetchall(sql))
+
+    async def _number(self, sql: str) -> int:
+        ((number,),) = await self._rows(sql)
+        return int(number)
+
+
+def _steps(operation: Operation, known: set[str]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    match operation:
+        case Keep(manifest, session, row):
+            if session not in known:
+                known.add(session)
+                yield _SESSION, (session, manifest.bucket, manifest.key)
+            yield _KEEP, (row.id, session, row.made, *_pack(row.changes))
+        case Replace(id_, changes):
+            yield _REPLACE, (*_pack(changes), id_)
+        case Forget(ids):
+            for id_ in ids:
+                yield _FORGET, (id_,)
+        case Send(session, ids, sent):
+            change, witnesses = orjson.dumps(sent.update, default=dict), orjson.dumps(sent.witnesses, default=dict)
+            yield _SEND, (session, sent.sequence, sent.tries, change, witnesses)
+            yield _REACHED, (sent.sequence, session)
+            for id_ in ids:
+                yield _SENT, (sent.sequence, id_)
+        case Done(session, sequence):
+            yield _DONE, (session, sequence)
+            yield _NOT_SENT, (session, sequence)
+        case SetAside(ids, refusal):
+            body = orjson.dumps([refusal.kind, refusal.message, refusal.about, refusal.time])
+            for id_ in ids:
+                yield _SET_ASIDE, (body, id_)
+
+
+def _pack(changes: Any) -> tuple[bytes, bytes]:
+    listed = [
+        (name, one.bucket, one.key, one.label, one.base, None if one.body is None else len(one.body))
+        for name, one in changes.items()
+    ]
+    return orjson.dumps(listed), b"".join(one.body or b"" for one in changes.values())
+
+
+def _unpack(listed: bytes, bodies: bytes) -> dict[str, Change]:
+    changes, at = {}, 0
+    for name, bucket, key, label, base, size in orjson.loads(listed):
+        changes[name] = Change(bucket, key, label, None if size is None else bodies[at : at + size], base)
+        at += size or 0
+    return changes
+
+
+def _refusal(body: bytes | None) -> Refusal | None:
+    if body is None:
+        return None
+    kind, message, about, time = orjson.loads(body)
+    return Refusal(kind, message, tuple(about), time)
+
+
+def _prepare(connection: sqlite3.Connection, file: Path) -> None:
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA fullfsync = ON")
+    connection.execute("BEGIN EXCLUSIVE")
+    schema = value(connection, "PRAGMA user_version")
+    if schema > SCHEMA:
+        raise FormatError(
+            f"the outbox {file} was written by a newer mps3 (its schema is {schema}, this version reads up to "
+            f"{SCHEMA}): upgrade, so that what is in it can be sent"
+        )
+    if schema == 0:
+        for statement in _CREATE:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
+    connection.execute("COMMIT")
+
+
+def _damaged(error: Exception, file: Path) -> MPS3Error:
+    if isinstance(error, sqlite3.Error | OSError):
+        ours = error_of(error, file)
+        if not isinstance(ours, CorruptionError):
+            return ours
+    return CorruptionError(
+        f"the outbox {file} is damaged ({error}). What it held may not have been sent yet: restore it from a copy, or "
+        "move it away to go on without it"
+    )
+
+
+def _remove(file: Path) -> None:
+    for suffix in ("-wal", "-shm", ""):
+        with contextlib.suppress(OSError):
+            Path(f"{file}{suffix}").unlink()

@@ -1,0 +1,119 @@
+"""A session of one manifest: the name that commits are made under, how far it has come, where its writes are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from .. import errors
+from ..content import Content
+from ..errors import MPS3Error
+from ..journal import Attempt
+from ..types import Ref
+from . import Change, Done, Forget, Keep, Refusal, Replace, Row, Send, Sent, SetAside
+from .keeper import Keeper
+
+if TYPE_CHECKING:
+    from ..outbox import Pending
+
+
+class Session:
+    """A line of commits, each above the one before.
+
+    Args:
+        manifest: Of which manifest.
+        name: Its name; ``None`` for that of the manifest's journal.
+        sequence: The last one given away.
+        keeper: What keeps its writes durably; ``None`` if nothing does.
+    """
+
+    def __init__(
+        self, manifest: Ref, *, name: str | None = None, sequence: int = 0, keeper: Keeper | None = None
+    ) -> None:
+        self.manifest = manifest
+        self.name = name
+        self.sequence = sequence
+        self.keeper = keeper
+
+    def keep(self, pending: Pending) -> None:
+        """Keep a write that has just been made, sooner or later."""
+        if self.keeper is None or self.name is None:
+            return
+        pending.row = self.keeper.next_id()
+        row = Row(pending.row, pending.made.timestamp(), _changes(pending))
+        pending.kept = self.keeper.submit(Keep(self.manifest, self.name, row))
+
+    def replace(self, pending: Pending) -> None:
+        """A write has other changes now."""
+        if self.keeper is not None and pending.row is not None:
+            pending.kept = self.keeper.submit(Replace(pending.row, _changes(pending)))
+
+    def forget(self, pending: Pending) -> None:
+        """A write was withdrawn."""
+        if self.keeper is not None and pending.row is not None:
+            self.keeper.submit(Forget((pending.row,)))
+
+    async def send(self, group: Sequence[Pending], attempt: Attempt, witnesses: Mapping[str, int]) -> None:
+        """From now on the group may have reached the store.
+
+        Raises:
+            MPS3Error: It could not be recorded, so it must not be sent.
+        """
+        if self.keeper is not None and self.name is not None:
+            sent = Sent(attempt.sequence, attempt.tries, attempt.update, witnesses)
+            await self.keeper.submit(Send(self.name, _ids(group), sent))
+
+    def done(self, attempt: Attempt) -> None:
+        """The group is committed."""
+        if self.keeper is not None and self.name is not None:
+            self.keeper.submit(Done(self.name, attempt.sequence))
+
+    def set_aside(self, group: Sequence[Pending], refusal: Refusal, attempt: Attempt | None) -> None:
+        """Some writes failed for good, of a group on its way or before they left."""
+        if self.keeper is not None and self.name is not None:
+            done = () if attempt is None else (Done(self.name, attempt.sequence),)
+            self.keeper.submit(SetAside(_ids(group), refusal), *done)
+
+
+def refusal_of(error: MPS3Error, now: datetime) -> Refusal:
+    """What is kept of an error."""
+    message = "\n".join([str(error), *getattr(error, "__notes__", ())])
+    return Refusal(type(error).__name__, message, (error.bucket, error.key, error.operation), now.timestamp())
+
+
+def error_of(refusal: Refusal) -> MPS3Error:
+    """The error again."""
+    kind = getattr(errors, refusal.kind, MPS3Error)
+    bucket, key, operation = refusal.about
+    error: MPS3Error = kind(refusal.message, bucket=bucket, key=key, operation=operation)
+    return error
+
+
+def time_of(seconds: float) -> datetime:
+    """A time for people to read."""
+    return datetime.fromtimestamp(seconds, timezone.utc)
+
+
+def contents_of(row: Row, manifest: Ref) -> dict[str, Content | None]:
+    """The values of a kept write, to be stored again."""
+    return {
+        name: None if change.body is None else Content(change.bucket, change.key, change.body, (manifest,))
+        for name, change in row.changes.items()
+    }
+
+
+def _changes(pending: Pending) -> dict[str, Change]:
+    return {
+        name: Change(
+            *pending.places[name],
+            pending.labels[name],
+            None if content is None else content.body,
+            pending.bases.get(name),
+        )
+        for name, content in pending.changes.items()
+    }
+
+
+def _ids(group: Sequence[Pending]) -> tuple[int, ...]:
+    return tuple(pending.row for pending in group if pending.row is not None)

@@ -1,0 +1,333 @@
+"""Reading more than one key, and the past: a part of the client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+
+from .content import Content, Contents
+from .document import File
+from .errors import CorruptionError
+from .history import Revision, Snapshot, listed, read_listed, revisions, view_at
+from .manifest import Manifest
+from .names import Naming, name_in
+from .reading import Reader
+from .state import EMPTY, View, differences, weight
+from .subscription import Subscription
+from .typed import Typed
+from .types import DELETE, JSON, Batch, Commit, Delete, Ref
+from .watch import Watch, away
+from .world import World
+from .write import Write
+
+if TYPE_CHECKING:
+    from .client import MPS3
+
+K = TypeVar("K", bound=str | Ref)
+T = TypeVar("T")
+
+
+class Reads:
+    """The part of a client that reads many keys, or the past."""
+
+    if TYPE_CHECKING:  # what the client has
+        _bucket: str
+        _default: Ref
+        _contents: Contents
+        _world: World
+
+        def _check_open(self) -> None: ...
+        def _manifest(self, ref: Ref) -> Manifest: ...
+        def _manifest_ref(self, manifest: str | Ref) -> Ref: ...
+        def _reading(self, key: str | Ref, bucket: str | None, manifest: str | Ref | None) -> tuple[Ref, str, str]: ...
+        def put_all(  # noqa: D102
+            self,
+            values: Mapping[str | Ref, JSON | Delete] | Mapping[str, JSON | Delete],
+            *,
+            bucket: str | None = None,
+            manifests: list[str | Ref] | None = None,
+        ) -> Write: ...
+
+    async def keys(self, prefix: str = "", *, manifest: str | Ref | None = None) -> list[str]:
+        """The keys that begin with ``prefix``, in order; as new as `get`, with this client's pending writes.
+
+        Costs what `get` costs: the list is in memory.
+
+        Args:
+            prefix: What they begin with. A key in another bucket than the default is ``s3://bucket/key``.
+            manifest: The manifest that names them; the default manifest if ``None``.
+
+        Raises:
+            UnavailableError: The store does not answer, and nothing is known here.
+            AccessError: The credentials do not permit it.
+            ClosedError: The client is not open.
+        """
+        opened, naming, _ = self._opened(manifest, prefix)
+        await opened.refresh()
+        view, overlay = opened.state()
+        return sorted(naming.label(name) for name, _ in await _shown(view, overlay, naming, prefix))
+
+    @overload
+    async def get_all(
+        self, keys: Iterable[K], *, bucket: str | None = None, manifest: str | Ref | None = None
+    ) -> dict[K, JSON]: ...
+
+    @overload
+    async def get_all(
+        self, keys: None = None, *, prefix: str | None = None, manifest: str | Ref | None = None
+    ) -> dict[str, JSON]: ...
+
+    async def get_all(
+        self,
+        keys: Iterable[Any] | None = None,
+        *,
+        prefix: str | None = None,
+        bucket: str | None = None,
+        manifest: str | Ref | None = None,
+    ) -> dict[Any, JSON]:
+        """Many keys and their values, all of one state; as new as `get`, with this client's pending writes.
+
+        The values that are not in memory are fetched concurrently, a request each.
+
+        Args:
+            keys: Which keys; those that do not exist are left out of the result.
+            prefix: Instead: all keys that begin with it. With neither, all keys there are.
+            bucket: The bucket of ``keys`` that name none; the default bucket if ``None``.
+            manifest: The manifest that names them; the default manifest if ``None``.
+
+        Raises:
+            TypeError: Both ``keys`` and ``prefix`` are given.
+            UnavailableError: The store does not answer, and a value is not known here.
+            CorruptionError: What is stored is not what was written.
+            AccessError: The credentials do not permit it.
+            ClosedError: The client is not open.
+        """
+        if keys is not None and prefix is not None:
+            raise TypeError("give either keys or a prefix")
+        if isinstance(keys, str | Ref):
+            raise TypeError("keys is a list of keys; put the one in brackets")
+        opened, naming, reader = self._opened(manifest, prefix or "")
+        names: dict[Any, str] = {}
+        for key in keys or ():
+            ref, place, literal = self._reading(key, bucket, manifest)
+            names[key] = name_in(ref, place, literal)
+        if keys is None or not all(opened.is_pending(name) for name in names.values()):
+            await opened.refresh()
+        tried: list[tuple[str, Any]] | None = None
+        while True:
+            view, overlay = opened.state()
+            wanted: list[tuple[str, Content | File | None]]
+            if keys is None:
+                wanted = await _shown(view, overlay, naming, prefix or "")
+            else:
+                wanted = [(name, overlay[name] if name in overlay else view.look_up(name)) for name in names.values()]
+            try:
+                if keys is None:
+                    return await read_listed(reader, naming, wanted)
+                values = await reader.read(wanted)
+                return {key: value for key, value in zip(names, values, strict=True) if value is not DELETE}
+            except CorruptionError:
+                # Superseded and collected in the meantime, perhaps: then there is a newer state, whole again.
+                if wanted == tried:
+                    raise
+                tried = wanted
+                await opened.refresh()
+
+    def watch(
+        self, prefix: str = "", *, manifest: str | Ref | None = None, since: str | None = None
+    ) -> Subscription[Batch[JSON]]:
+        """What there is under a prefix, and then every commit that touches it, in order, each whole and once.
+
+        First the present, in batches of up to 1,000 keys that are marked ``initial``, the last of them
+        ``end_of_initial``. Then a batch for each commit. This client's own writes come before that as
+        ``pending`` changes, in batches without an ``id``; if they fail or are withdrawn, another batch without
+        an ``id`` has what is there instead. Applying all changes in turn gives what `get` gives; leaving the
+        pending ones out gives what is committed.
+
+        A commit that becomes visible late has its place before others: its batch then has what those leave of
+        it, which may be nothing. A reader that falls behind further than the manifest lists its commits (some
+        seconds) gets one batch marked ``skipped``, with all that is different.
+
+        Args:
+            prefix: What the keys begin with. A key in another bucket than the default is ``s3://bucket/key``.
+            manifest: The manifest that names them; the default manifest if ``None``.
+            since: The ``cursor`` of a batch: go on after it, without the present, so that nothing is missed and
+                nothing repeated. The id of a commit will do too, if no commit becomes visible late: all that
+                comes before it in the order counts as seen.
+
+        Raises:
+            ExpiredError: (when iterated) That commit is not known any more: start again without ``since``.
+            ClosedError: The client is not open.
+        """
+        if since is not None and not isinstance(since, str):
+            raise TypeError(f"since is the cursor of a batch or the id of a commit, not {type(since).__qualname__}")
+        opened, naming, _ = self._opened(manifest, prefix)
+        return Watch(opened, naming, self._contents, self._world, prefix, since)
+
+    async def history(
+        self,
+        key: str | Ref,
+        *,
+        limit: int | None = None,
+        bucket: str | None = None,
+        manifest: str | Ref | None = None,
+    ) -> list[Revision]:
+        """What became of a key, the newest first, as far back as the manifest's versions are kept.
+
+        It takes a listing for a thousand commits, and a GET for every few of them; none for values.
+
+        In a bucket without versioning only the last commits are known, those that the manifest lists (some
+        128). What a key was before all that is known comes last, without its commit.
+
+        Args:
+            key: The key, or a `Ref` to one in another bucket.
+            limit: How many at the most: the search ends there.
+            bucket: The key's bucket; the default bucket if ``None``.
+            manifest: The manifest that names it; the default manifest if ``None``.
+
+        Raises:
+            UnavailableError: The store does not answer.
+            ClosedError: The client is not open.
+        """
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit is a positive number, not {limit!r}")
+        ref, place, literal = self._reading(key, bucket, manifest)
+        opened, _, reader = self._opened(manifest)
+        await opened.refresh()
+        view, _ = opened.state()
+        return await revisions(opened.past, view, name_in(ref, place, literal), limit, reader)
+
+    async def snapshot(self, at: str | datetime | None = None, *, manifest: str | Ref | None = None) -> Snapshot:
+        """All keys of a manifest as they were at one moment.
+
+        Finding the present costs what `get` costs, a moment of the past what `history` costs up to there.
+
+        Args:
+            at: The id of a commit (or the cursor of a batch): the state with it and all before it. Or a time by the
+                store's clock, with its time zone. ``None`` for the present, without pending writes.
+            manifest: Which manifest; the default manifest if ``None``.
+
+        Raises:
+            ExpiredError: That is not kept (any more).
+            UnavailableError: The store does not answer.
+            ClosedError: The client is not open.
+        """
+        opened, naming, reader = self._opened(manifest)
+        await opened.refresh()
+        view, _ = opened.state()
+        if at is not None:
+            view = await view_at(opened.past, view, at)
+        return Snapshot(view, naming, reader, opened.ref, self._bucket)
+
+    async def restore(
+        self,
+        key: str | Ref,
+        revision: Revision,
+        *,
+        bucket: str | None = None,
+        manifest: str | Ref | None = None,
+    ) -> Commit:
+        """Write the value that a key once had, as a commit like any other; returns when it is durable.
+
+        Args:
+            key: The key, or a `Ref` to one in another bucket.
+            revision: Which value, from `history`. If it deleted the key, that is deleted.
+            bucket: The key's bucket; the default bucket if ``None``.
+            manifest: The manifest that is to name it; the default manifest if ``None``.
+
+        Raises:
+            CorruptionError: The value is not there any more.
+            MPS3Error: The write failed.
+        """
+        self._check_open()
+        value = await revision.value()
+        return await self.put_all({key: value}, bucket=bucket, manifests=None if manifest is None else [manifest])
+
+    async def restore_all(
+        self, at: str | datetime, *, prefix: str = "", manifest: str | Ref | None = None
+    ) -> Commit | None:
+        """Write all that was different at one moment, as one commit like any other; returns when it is durable.
+
+        Keys that did not exist then are deleted. What others write while it works stays, unless it is to a key
+        that was different.
+
+        Args:
+            at: The id of a commit, or a time, as for `snapshot`.
+            prefix: Only the keys that begin with it.
+            manifest: Which manifest; the default manifest if ``None``.
+
+        Returns:
+            The commit; ``None`` if nothing was different.
+
+        Raises:
+            ExpiredError: That is not kept (any more).
+            MPS3Error: The write failed.
+        """
+        opened, naming, reader = self._opened(manifest, prefix)
+        await opened.refresh()
+        newest, overlay = opened.state()
+        then = await view_at(opened.past, newest, at)
+        matches = naming.matches(prefix)
+        starts = naming.prefixes(prefix)
+
+        def find() -> dict[str, File | None]:
+            found = chain.from_iterable(differences(newest, then, start) for start in starts)
+            return {name: file for name, file in found if matches(name) and not _same_value(newest.look_up(name), file)}
+
+        different = await away(weight(newest, then), find)
+        different.update((name, then.look_up(name)) for name in overlay if matches(name))
+        if not different:
+            return None
+        values = await reader.read(list(different.items()))
+        places = [naming.place(name) for name in different]
+        restored: dict[str | Ref, JSON | Delete] = {
+            Ref(key, bucket): value for (bucket, key), value in zip(places, values, strict=True)
+        }
+        return await self.put_all(restored, manifests=[opened.ref])
+
+    def typed(self, model: type[T]) -> Typed[T]:
+        """This client, for values of one type: a pydantic model, a msgspec struct, a dataclass or the like.
+
+        A dataclass or a ``TypedDict`` needs pydantic or msgspec to be installed, whichever you like.
+
+        Args:
+            model: The type. Values that are read become such; values that are written have to be such.
+
+        Raises:
+            ConfigurationError: The package that knows such a type is not installed.
+        """
+        return Typed(cast("MPS3", self), model)
+
+    async def _get_at(
+        self, key: str | Ref, default: Any, at: str | datetime, bucket: str | None, manifest: str | Ref | None
+    ) -> Any:
+        ref, place, literal = self._reading(key, bucket, manifest)
+        snapshot = await self.snapshot(at, manifest=ref)
+        return await snapshot.get(Ref(literal, place), default)
+
+    def _opened(self, manifest: str | Ref | None, prefix: str = "") -> tuple[Manifest, Naming, Reader]:
+        self._check_open()
+        if not isinstance(prefix, str):
+            raise TypeError(f"a prefix is a str, not {type(prefix).__qualname__}")
+        ref = self._default if manifest is None else self._manifest_ref(manifest)
+        naming = Naming(ref, self._bucket)
+        return self._manifest(ref), naming, Reader(self._contents, naming.place)
+
+
+async def _shown(
+    view: View, overlay: Mapping[str, Content | None], naming: Naming, prefix: str
+) -> list[tuple[str, Content | File | None]]:
+    """What a state has under a prefix, with what is pending laid over it."""
+    found: dict[str, Content | File | None] = {}
+    found.update(await away(weight(EMPTY, view), listed, view, naming, prefix))
+    matches = naming.matches(prefix)
+    found.update((name, content) for name, content in overlay.items() if matches(name))
+    return [(name, one) for name, one in found.items() if one is not None]
+
+
+def _same_value(one: File | None, other: File | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one.get("sha256") is not None and all(one.get(member) == other.get(member) for member in ("sha256", "size"))

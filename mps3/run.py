@@ -1,0 +1,229 @@
+"""A run: an immutable sorted segment of settled files, as bytes, in memory as it is in the store. Pure.
+
+A line a key, ``["key",{file}]`` or ``["key",null]`` for a deleted one, sorted by key, exactly as `encode_run`
+writes it. It stays as bytes: as Python objects, a million files would take a gigabyte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import re
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Final, TypeVar
+
+import orjson
+
+from .document import File, RunReference, check_line
+
+BLOCK: Final = 2 * 2**10
+"""Bytes between two lines whose keys are held apart, for finding others."""
+PAUSE: Final = 16
+"""Blocks to work on without a pause."""
+D = TypeVar("D")
+
+
+class Run:
+    """A run whose content was checked.
+
+    Args:
+        sha256: Of its content.
+        body: Its bytes.
+        marks: The first key of each block.
+        offsets: Where the blocks begin, and where the last one ends.
+    """
+
+    __slots__ = ("__weakref__", "_marks", "_offsets", "body", "sha256")
+
+    def __init__(self, sha256: str, body: bytes, marks: list[str], offsets: array[int]) -> None:
+        self.sha256 = sha256
+        self.body = body
+        self._marks = marks
+        self._offsets = offsets
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and other.sha256 == self.sha256
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
+
+    def get(self, name: str, default: D) -> File | D | None:
+        """What it says of a key; ``None`` if it is deleted; ``default`` if it says nothing."""
+        block = bisect_right(self._marks, name) - 1
+        if block < 0:
+            return default
+        start, end = self._offsets[block], self._offsets[block + 1]
+        beginning = b"[" + orjson.dumps(name) + b","
+        if not self.body.startswith(beginning, start):
+            before = self.body.find(b"\n" + beginning, start, end)
+            if before < 0:
+                return default
+            start = before + 1
+        stop = self.body.find(b"\n", start, end)
+        line: tuple[str, File | None] = orjson.loads(self.body[start : end if stop < 0 else stop])
+        return line[1]
+
+    def lines(self, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+        """The keys that begin with ``prefix``, in order, and their lines."""
+        first = max(0, bisect_right(self._marks, prefix) - 1)
+        for block in range(first, len(self._marks)):
+            if self._marks[block] > prefix and not self._marks[block].startswith(prefix):
+                return
+            body = self.body[self._offsets[block] : self._offsets[block + 1]].rstrip(b"\n")
+            names = [name for name, _ in orjson.loads(b"[" + body.replace(b"\n", b",") + b"]")]
+            for name, line in zip(names, body.split(b"\n"), strict=True):
+                if name.startswith(prefix):
+                    yield name, line
+                elif name > prefix:
+                    return
+
+    def items(self, prefix: str = "") -> Iterator[tuple[str, File | None]]:
+        """The keys that begin with ``prefix``, in order, and what is said of them."""
+        for _, line in self.lines(prefix):
+            name, file = orjson.loads(line)
+            yield name, file
+
+
+def encode_runs(files: Mapping[str, File | None], most: int) -> Iterator[tuple[RunReference, bytes]]:
+    """Runs that hold ``files``, each of some ``most`` bytes at the most."""
+    return _parts((orjson.dumps((name, files[name]), default=dict) for name in sorted(files)), most)
+
+
+def merge_runs(
+    runs: Sequence[Run], most: int, *, oldest: bool, pause: Callable[[], object] = lambda: None
+) -> Iterator[tuple[RunReference, bytes]]:
+    """What several runs say together.
+
+    Args:
+        runs: One over the other, the newest last.
+        most: Bytes of each part of the result at the most.
+        oldest: Whether nothing lies under them, so that deleted keys need not be mentioned.
+        pause: Called now and then, to let others work; what it raises ends the merge.
+    """
+
+    def aged(age: int, run: Run) -> Iterator[tuple[str, int, bytes]]:
+        for name, line in run.lines():
+            yield name, age, line
+
+    def newest() -> Iterator[bytes]:
+        last: str | None = None
+        merged = heapq.merge(*(aged(-age, run) for age, run in enumerate(runs)))
+        while batch := list(islice(merged, 16 * PAUSE)):
+            pause()
+            for name, _, line in batch:
+                if name != last and not (oldest and line.endswith(b",null]")):
+                    yield line
+                last = name
+
+    return _parts(newest(), most)
+
+
+def _parts(lines: Iterable[bytes], most: int) -> Iterator[tuple[RunReference, bytes]]:
+    part: list[bytes] = []
+    size = 0
+    continues = False
+    for line in lines:
+        if part and size + len(line) > most:
+            yield _part(part, continues=continues)
+            part, size, continues = [], 0, True
+        part.append(line)
+        size += len(line) + 1
+    if part:
+        yield _part(part, continues=continues)
+
+
+def _part(lines: list[bytes], *, continues: bool) -> tuple[RunReference, bytes]:
+    body = b"\n".join(lines)
+    name = hashlib.sha256(body).hexdigest()
+    return RunReference("", name, len(lines), len(body), continues), body
+
+
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+
+
+def index_run(sha256: str, body: bytes) -> Run:
+    """Make a run of bytes that this client has written itself ready to be looked up."""
+    marks: list[str] = []
+    offsets = array("Q")
+    for position, _ in _blocks(body):
+        marks.append(_name_at(body, position))
+        offsets.append(position)
+    offsets.append(len(body))
+    return Run(sha256, body, marks, offsets)
+
+
+def _name_at(body: bytes, position: int) -> str:
+    """The key of the line that begins there."""
+    end = body.find(b'",', position + 2)
+    name = body[position + 2 : end]
+    if b"\\" not in name:
+        return name.decode()
+    stop = body.find(b"\n", position)
+    found: str = orjson.loads(body[position : len(body) if stop < 0 else stop])[0]
+    return found
+
+
+def check_run(body: bytes, entries: int, pause: Callable[[], object] = lambda: None) -> None:
+    """Check every line of a run.
+
+    Args:
+        body: Its content.
+        entries: How many lines it should have.
+        pause: Called now and then, to let others work.
+
+    Raises:
+        ValueError: It is not one. The error says what is wrong.
+    """
+    last, lines = "", 0
+    for number, (position, end) in enumerate(_blocks(body)):
+        if number % PAUSE == 0:
+            pause()
+        names = _check_block(body[position:end], lines)
+        for line, name in enumerate(names, lines):
+            if name <= last:
+                raise ValueError(f"line {line} is not in order")
+            last = name
+        lines += len(names)
+    if lines != entries:
+        raise ValueError(f"it has {lines} lines, not {entries}")
+
+
+def _blocks(body: bytes) -> Iterator[tuple[int, int]]:
+    position = 0
+    while position < len(body):
+        end = body.find(b"\n", position + BLOCK)
+        end = len(body) if end < 0 else end
+        yield position, end
+        position = end + 1
+
+
+def _check_block(block: bytes, first: int) -> list[str]:
+    # Parsed together, which is much faster; written again, it must be what it was.
+    pairs = orjson.loads(b"[" + block.replace(b"\n", b",") + b"]")
+    names = []
+    for number, pair in enumerate(pairs, first):
+        if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and pair[0]):
+            raise ValueError(f"line {number} is not a key and its file")
+        if pair[1] is not None and not _is_plain(pair[1]):
+            check_line(pair[1], f"line {number}")
+        names.append(pair[0])
+    if b"\n".join(map(orjson.dumps, pairs)) != block:
+        raise ValueError(f"lines {first} to {first + len(pairs)} are not written as mps3 writes them")
+    return names
+
+
+def _is_plain(file: object) -> bool:
+    """Whether it is a file as nearly all are, which need not be looked at any closer."""
+    return (
+        type(file) is dict
+        and len(file) == 3
+        and type(version := file.get("version")) is str
+        and version != ""
+        and type(sha256 := file.get("sha256")) is str
+        and _SHA256.match(sha256) is not None
+        and type(size := file.get("size")) is int
+        and 0 <= size < 2**53
+    )

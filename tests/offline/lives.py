@@ -1,0 +1,79 @@
+"""Clients that share a store and a directory, and may be killed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from kit import BUCKET, MANIFEST, POLL, Unreliable
+
+from mps3 import MPS3, UnavailableError
+from mps3.sqlite import close
+
+
+class Lives:
+    """Opens clients of one store and one directory, one after the other or together."""
+
+    def __init__(self, directory: Any, *, versioning: bool = True) -> None:
+        self.directory = directory
+        self.storage = Unreliable(versioning=versioning)
+        self.open: list[MPS3] = []
+
+    async def begin(self, **options: Any) -> MPS3:
+        client = MPS3(BUCKET, storage=self.storage, **{"offline": self.directory, "poll_interval": POLL, **options})
+        await client.__aenter__()
+        self.open.append(client)
+        return client
+
+    async def end(self, client: MPS3) -> None:
+        self.open.remove(client)
+        await client.aclose()
+
+    async def kill(self, client: MPS3) -> None:
+        """What is left of a process that is killed: its files, unlocked."""
+        self.open.remove(client)
+        tasks = [task for manifest in client._manifests.values() for task in manifest._tasks]
+        tasks += list(client._contents._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for keeper in client._keepers:
+            while keeper._task is not None:
+                keeper._task.cancel()
+                await asyncio.gather(keeper._task, return_exceptions=True)
+            connection, keeper._shelf._connection = keeper._shelf._connection, None
+            if connection is not None:
+                await close(connection)
+        await client._directory.aclose()
+        client._state = "closed"
+        await client._storage.aclose()
+
+    async def stranger(self) -> MPS3:
+        """Another device: without the directory, and with the same store."""
+        return await self.begin(offline=None)
+
+    def swallow_answer(self, key: str = MANIFEST) -> asyncio.Event:
+        """The next PUT of a key takes effect, and is never answered. Set once it took effect."""
+        took_effect = asyncio.Event()
+        put = type(self.storage).put
+
+        async def swallow(bucket: str, name: str, body: bytes, **options: Any) -> Any:
+            stored = await put(self.storage, bucket, name, body, **options)
+            if name != key:
+                return stored
+            del self.storage.put
+            took_effect.set()
+            return await asyncio.Event().wait()
+
+        self.storage.put = swallow
+        return took_effect
+
+    def down(self) -> None:
+        self.storage.down()
+
+    def up(self) -> None:
+        self.storage.up()
+
+
+def refuse(storage: Unreliable, error: UnavailableError) -> None:
+    storage.fail = lambda operation, key: error

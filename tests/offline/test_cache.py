@@ -1,0 +1,167 @@
+"""What was seen can be seen again without the store, and a cache that is broken does no harm."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+
+import pytest
+from kit import BUCKET, MANIFEST, eventually
+
+from mps3 import FormatError, UnavailableError
+from mps3.journal import levels
+from mps3.offline.cache import FileCache
+from mps3.storage import Object
+from mps3.types import Ref
+
+
+async def reopened_offline(lives, client, **options):
+    await lives.end(client)
+    return await lives.begin(online=False, **options)
+
+
+async def test_values_that_were_read_or_written_are_there_offline(lives):
+    stranger = await lives.stranger()
+    await stranger.put_all({"read": 1, "unread": 2})
+    client = await lives.begin()
+    await client.get("read")
+    await client.put("written", 3)
+    client = await reopened_offline(lives, client)
+    assert (await client.get("read"), await client.get("written")) == (1, 3)
+    with pytest.raises(UnavailableError):
+        await client.get("unread")
+
+
+async def test_a_restarted_client_never_shows_less_than_it_has_shown(lives):
+    client = await lives.begin()
+    stranger = await lives.stranger()
+    for number in range(20):
+        await stranger.put("n", number)
+        seen = await client.get("n")
+        assert seen == number
+    await lives.kill(client)
+    client = await lives.begin(online=False)
+    assert await client.get("n") == 19
+
+
+async def test_runs_are_there_offline(lives, monkeypatch):
+    monkeypatch.setattr(levels, "SPILL", 200)
+    monkeypatch.setattr("mps3.journal.conditional.KEPT", 1)
+    for journal in ("merge.Merge", "conditional.Conditional"):
+        defaults = {"window": 0.05, **({"trusted": False} if "cond" in journal else {})}
+        monkeypatch.setattr(f"mps3.journal.{journal}Journal.__init__.__kwdefaults__", defaults)
+    client = await lives.begin()
+
+    async def spilled():
+        await client.put_all({f"k/{number}": number for number in range(10)})
+        keys = [entry.key for entry in (await lives.storage.list(BUCKET, f"{MANIFEST}.runs/")).entries]
+        return len(keys) >= 2
+
+    await eventually(spilled)
+    client = await reopened_offline(lives, client)
+    assert [await client.get(f"k/{number}") for number in range(10)] == list(range(10))
+
+
+async def test_the_least_recently_used_values_go_first(lives):
+    client = await lives.begin(cache_bytes=40_000)
+    await client.put("kept", "k" * 8_000)
+    for number in range(12):
+        await client.put(f"v/{number}", "x" * 8_000)
+        client._contents._cache._bodies.clear()
+        client._contents._cache._size = 0
+        assert await client.get("kept") == "k" * 8_000
+    client = await reopened_offline(lives, client)
+    assert await client.get("kept") == "k" * 8_000
+    assert await client.get("v/11") == "x" * 8_000
+    with pytest.raises(UnavailableError):
+        await client.get("v/0")
+    rows = list(await client._directory.cache._connection.execute_fetchall("SELECT sum(size) FROM objects"))
+    assert rows[0][0] <= 50_000
+
+
+@pytest.mark.parametrize("damage", ["garbage", "cut", "other tables", "flipped"])
+async def test_a_damaged_cache_is_put_aside_and_made_anew(lives, damage, caplog):
+    client = await lives.begin()
+    await client.put_all({f"k/{number}": "x" * 100 for number in range(100)})
+    client.go_offline()
+    await client.put("pending", 1).kept()
+    await lives.kill(client)
+    file = lives.directory / "cache.sqlite3"
+    whole = file.read_bytes()
+    match damage:
+        case "garbage":
+            file.write_bytes(b"\x00\x01garbage" * 500)
+        case "cut":
+            file.write_bytes(whole[: len(whole) // 2])
+        case "other tables":
+            file.unlink()
+            with sqlite3.connect(file) as connection:
+                connection.execute("CREATE TABLE x (y)")
+                connection.execute("PRAGMA user_version = 1")
+            connection.close()
+        case "flipped":
+            file.write_bytes(whole[:4096] + bytes(byte ^ 0x55 for byte in whole[4096:]))
+    client = await lives.begin()
+    assert await client.get("k/7") == "x" * 100
+    assert await client.get("pending") == 1
+    await eventually(lambda: client.status().pending == 0)
+    if damage != "cut":
+        assert "cache" in caplog.text
+    await lives.end(client)
+    client = await lives.begin(online=False)
+    assert await client.get("k/7") == "x" * 100
+
+
+async def test_a_damaged_value_in_the_cache_is_fetched_again(lives):
+    client = await lives.begin()
+    await client.put("a", "sound")
+    await lives.end(client)
+    with sqlite3.connect(lives.directory / "cache.sqlite3") as connection:
+        connection.execute("UPDATE objects SET body = ?", [b'"damaged"'])
+    connection.close()
+    client = await lives.begin()
+    assert await client.get("a") == "sound"
+
+
+async def test_a_cache_of_a_newer_version_is_left_as_it_is(lives):
+    client = await lives.begin()
+    await lives.end(client)
+    with sqlite3.connect(lives.directory / "cache.sqlite3") as connection:
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    with pytest.raises(FormatError, match="upgrade, or remove it"):
+        await lives.begin()
+
+
+async def test_an_older_state_does_not_replace_a_newer_one(tmp_path):
+    one, two = FileCache(tmp_path / "cache.sqlite3"), FileCache(tmp_path / "cache.sqlite3")
+    await one.open()
+    await two.open()
+    ref = Ref(MANIFEST, BUCKET)
+    await one.keep_state(ref, b"newer", 5.0, [])
+    await two.keep_state(ref, b"older", 4.0, [])
+    assert await two.state(ref) == b"newer"
+    await two.keep_state(ref, b"newest", 6.0, [])
+    assert await one.state(ref) == b"newest"
+    one.add(BUCKET, "k", "v", b"body")
+    await one.aclose()
+    assert await two.get(BUCKET, "k", "v") == b"body"
+    await two.aclose()
+
+
+async def test_a_manifest_that_is_empty_is_known_to_be(lives):
+    client = await reopened_offline(lives, await lives.begin())
+    assert await client.get("a", "absent") == "absent"
+
+
+async def test_the_store_is_not_asked_for_what_the_cache_has(lives):
+    client = await lives.begin()
+    commit = await client.put("a", [1, 2, 3])
+    await lives.end(client)
+    client = await lives.begin()
+    lives.storage.calls.clear()
+    assert await client.get("a") == [1, 2, 3]
+    assert {key for operation, key in lives.storage.calls if operation == "get"} <= {MANIFEST}
+    found = await lives.storage.get(BUCKET, "a", version=commit.versions["a"])
+    if isinstance(found, Object):
+        assert hashlib.sha256(found.body).hexdigest()

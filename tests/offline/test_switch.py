@@ -1,0 +1,166 @@
+"""Being online or not, and what is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from kit import BUCKET, MANIFEST, eventually, no_task_left, settle, soon
+
+from mps3 import MPS3, AccessError, ClosedError, ConfigurationError, MemoryStorage, UnavailableError
+
+
+async def test_offline_on_purpose_nothing_is_asked(lives):
+    client = await lives.begin()
+    await client.put("a", 1)
+    values = client.subscribe("a")
+    assert await soon(anext(values)) == 1
+    client.go_offline()
+    await asyncio.sleep(0.1)
+    lives.storage.calls.clear()
+    write = client.put("a", 2)
+    assert await soon(anext(values)) == 2
+    assert await soon(client.get("a"), 1) == 2
+    await write.kept()
+    await asyncio.sleep(0.5)
+    assert write.pending
+    assert lives.storage.calls == []
+    client.go_online()
+    await soon(write)
+    await eventually(lambda: client.status().online)
+
+
+async def test_a_client_may_start_offline_without_a_single_request(lives):
+    first = await lives.begin()
+    await first.put_all({"a": 1, "b": [2]})
+    await first.get("a")
+    await lives.end(first)
+    lives.storage.calls.clear()
+    client = await lives.begin(online=False)
+    assert (await client.get("a"), await client.get("b"), await client.get("c", "absent")) == (1, [2], "absent")
+    assert not client.status().online
+    assert client.status().last_contact is None
+    assert lives.storage.calls == []
+    client.go_online()
+    await client.put("a", 3)
+    assert client.status().online
+
+
+async def test_a_client_opens_by_itself_while_the_network_is_down(lives):
+    first = await lives.begin()
+    await first.put("a", 1)
+    await lives.end(first)
+    lives.down()
+    client = await lives.begin()
+    values = client.subscribe("a")
+    assert await soon(anext(values)) == 1
+    assert isinstance(client.status().last_error, UnavailableError)
+    lives.up()
+    stranger = await lives.stranger()
+    await stranger.put("a", 2)
+    assert await soon(anext(values)) == 2
+
+
+async def test_a_store_that_hangs_is_not_waited_for_long(lives, monkeypatch):
+    monkeypatch.setattr("mps3.manifest.OPENING", 0.2)
+    first = await lives.begin()
+    await first.put("a", 1)
+    await lives.end(first)
+    lives.storage.hold_all()
+    client = await soon(lives.begin(), 2)
+    assert await soon(client.get("a"), 2) == 1
+    lives.storage.release()
+    await eventually(lambda: client.status().online)
+
+
+async def test_what_was_never_read_cannot_be_opened_offline(lives):
+    lives.down()
+    with pytest.raises(UnavailableError, match="cannot be opened offline, because it has never been read"):
+        await lives.begin()
+    lives.up()
+    with pytest.raises(UnavailableError, match=r"go_online.* cannot be opened offline"):
+        await lives.begin(online=False)
+
+
+def test_starting_offline_needs_a_directory():
+    with pytest.raises(ConfigurationError, match="offline=DIRECTORY"):
+        MPS3(BUCKET, storage=MemoryStorage(), online=False)
+    with pytest.raises(ValueError, match="cache_bytes"):
+        MPS3(BUCKET, storage=MemoryStorage(), offline="x", cache_bytes=-1)
+
+
+async def test_with_a_warm_cache_a_refusal_is_still_an_error_at_opening(lives):
+    first = await lives.begin()
+    await first.put("a", 1)
+    await lives.end(first)
+    lives.storage.refuse(AccessError("no", bucket=BUCKET, key=MANIFEST, operation="GetObject"), operation="get")
+    with pytest.raises(AccessError):
+        await lives.begin()
+
+
+async def test_the_status_says_what_waits_since_when(lives):
+    client = await lives.begin()
+    assert client.status().oldest_pending is None
+    client.go_offline()
+    before = client.status()
+    client.put("a", 1)
+    client.put("b", 1)
+    status = client.status()
+    assert (status.online, status.pending) == (False, 2)
+    assert status.oldest_pending is not None
+    assert status.oldest_pending >= before.last_contact
+
+
+async def test_status_changes_begin_with_the_present_and_skip_to_the_newest(lives):
+    client = await lives.begin()
+    changes = client.status_changes()
+    assert (await soon(anext(changes))).pending == 0
+    client.go_offline()
+    for number in range(10):
+        client.put(f"k/{number}", number)
+    found = await soon(anext(changes))
+    assert (found.online, found.pending) == (False, 10)
+    waiting = asyncio.create_task(anext(changes))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    client.go_online()
+    found = await soon(waiting)
+    while found.pending or not found.online:
+        found = await soon(anext(changes))
+    rest = asyncio.create_task(anext(changes, None))
+    await settle()
+    await lives.end(client)
+    assert await soon(rest) is None
+    with pytest.raises(ClosedError):
+        client.status_changes()
+
+
+async def test_a_loss_of_the_network_is_a_change(lives):
+    client = await lives.begin()
+    changes = client.status_changes()
+    assert (await soon(anext(changes))).online
+    lives.down()
+    found = await soon(anext(changes))
+    assert not found.online
+    assert found.last_error is not None
+    lives.up()
+    found = await soon(anext(changes))
+    assert found.online
+    await changes.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await anext(changes)
+
+
+async def test_who_is_dropped_is_not_told(lives):
+    client = await lives.begin()
+    async with no_task_left():
+        for _ in range(100):
+            await anext(client.status_changes())
+    assert len(client._watchers._watchers) == 0
+
+
+async def test_only_an_open_client_goes_offline(lives):
+    client = MPS3(BUCKET, storage=lives.storage)
+    for call in (client.go_offline, client.go_online):
+        with pytest.raises(ClosedError):
+            call()
