@@ -24,12 +24,21 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=PROCESSES, metavar="N")
     parser.add_argument("--unversioned", action="store_true", help="a bucket without versions: the conditional journal")
     parser.add_argument("--overdue", action="store_true", help="some writes are visible later than is assumed")
+    parser.add_argument("--watch", action="store_true", help="every client watches everything")
+    parser.add_argument("--durable", action="store_true", help="devices with a disk, that are killed and sleep")
+    parser.add_argument("--collect", action="store_true", help="garbage is collected, as soon as can be")
     parser.add_argument("--broken", nargs="?", const="all", help="break the client on purpose: " + ", ".join(BREAKS))
     parser.add_argument("--idle", action="store_true", help="show polls that found nothing new, too")
     arguments = parser.parse_args()
     if arguments.seed is not None:
         result = one(
-            arguments.seed, versioning=not arguments.unversioned, overdue=arguments.overdue, broken=arguments.broken
+            arguments.seed,
+            versioning=not arguments.unversioned,
+            overdue=arguments.overdue,
+            durable=arguments.durable,
+            watch=arguments.watch,
+            collect=arguments.collect or (arguments.broken in BREAKS and BREAKS[arguments.broken].collect),
+            broken=arguments.broken,
         )
         print(report(result, idle=arguments.idle))
         return bool(result.violations)
@@ -49,6 +58,9 @@ def main() -> int:
         arguments.histories or 300,
         versioning=not arguments.unversioned,
         overdue=arguments.overdue,
+        durable=arguments.durable,
+        watch=arguments.watch,
+        collect=arguments.collect,
         processes=arguments.processes,
         progress=lambda totals: print(f"\r{totals.histories} histories, {len(totals.wrong)} wrong", end="", flush=True),
     )

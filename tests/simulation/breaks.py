@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Any
 from unittest.mock import patch
 
+from mps3 import steps
+from mps3.collect.live import Live
+from mps3.collect.sweep import Sweep
+from mps3.document import Document
 from mps3.journal import merge
 from mps3.journal.merge import MergeJournal
+from mps3.journal.order import once
+from mps3.manifest import Manifest
+from mps3.offline.keeper import Keeper
+from mps3.offline.session import Session
 
 from .faults import Faults
 
@@ -23,11 +33,15 @@ class Break:
         damage: Breaks it while the context lasts.
         options: What the histories are to be like, beyond what is drawn.
         versioning: Whether the bucket has versions.
+        durable: Whether clients have a disk.
+        collect: Whether garbage is collected.
     """
 
     damage: Callable[[], AbstractContextManager[Any]]
     options: Mapping[str, Any] = field(default_factory=dict)
     versioning: bool = True
+    durable: bool = False
+    collect: bool = False
 
 
 @contextmanager
@@ -38,7 +52,7 @@ def _without_r4() -> Iterator[None]:
 
 @contextmanager
 def _without_r5() -> Iterator[None]:
-    with patch.object(merge, "causal_order", lambda entries: list(entries)):
+    with patch.object(merge, "causal_order", lambda entries, sessions: list(entries)):
         yield
 
 
@@ -56,10 +70,12 @@ def _without_r7s_bound() -> Iterator[None]:
 
     async def eager(self: MergeJournal, attempt: Any) -> Any:
         document = await compose(self, attempt)
-        if len(document.log) < 2:
+        before = list(takewhile(lambda entry: entry.version != document.previous, document.log))
+        if not before:
             return document
-        files, sessions, runs = await original(document, document.log[:-1], self._view.runs, self._runs)
-        return replace(document, log=document.log[-1:], files=files, sessions=sessions, runs=runs)
+        settled = once(before, document.sessions)
+        files, sessions, runs = await original(document, settled, self._view, self._runs, self._compactor)
+        return replace(document, log=document.log[len(before) :], files=files, sessions=sessions, runs=runs)
 
     with patch.object(MergeJournal, "_compose", eager):
         yield
@@ -87,6 +103,124 @@ def _lists_only_the_head() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _forgets_what_it_sent() -> Iterator[None]:
+    """After a crash what had left is sent as if it had not."""
+
+    async def send(self: Session, group: Any, attempt: Any, witnesses: Any) -> None:
+        pass
+
+    with patch.object(Session, "send", send):
+        yield
+
+
+@contextmanager
+def _watch_without_late_commits() -> Iterator[None]:
+    """A watch that looks only at what comes after the last commit it knows."""
+    original = steps.replay
+
+    def replay(new: Any, commits: Any, fresh: Any, *others: Any) -> Any:
+        known = [place for place, commit in enumerate(commits) if commit.id not in fresh]
+        last = known[-1] if known else -1
+        return original(new, commits, {commit.id for commit in commits[last + 1 :]}, *others)
+
+    with patch.object(steps, "replay", replay), patch.object(steps, "_corrected", lambda old, new, made, matches: made):
+        yield
+
+
+@contextmanager
+def _without_r16() -> Iterator[None]:
+    """Whatever a client commits counts, however long it has slept."""
+    with patch.object(Document, "counts", lambda self, modified: True):
+        yield
+
+
+@contextmanager
+def _promises_too_early() -> Iterator[None]:
+    """A write is said to be kept before it is."""
+    submit = Keeper.submit
+
+    def early(self: Keeper, *operations: Any) -> Any:
+        submit(self, *operations)
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+    with patch.object(Keeper, "submit", early):
+        yield
+
+
+@contextmanager
+def _without_r17() -> Iterator[None]:
+    """No collection is announced."""
+    original = Manifest.retained
+
+    async def silent(self: Manifest, seconds: float, *, announce: bool) -> Any:
+        return await original(self, seconds, announce=False)
+
+    with patch.object(Manifest, "retained", silent):
+        yield
+
+
+@contextmanager
+def _without_grace() -> Iterator[None]:
+    """What no state names is garbage, however young."""
+
+    def needs(self: Live, bucket: str, key: str, version: str, modified: float) -> bool:
+        return original(replace(self, before=math.inf), bucket, key, version, modified)
+
+    original = Live.needs
+    with patch.object(Live, "needs", needs):
+        yield
+
+
+@contextmanager
+def _only_the_oldest_state() -> Iterator[None]:
+    """What the oldest retained state does not name is garbage, though later commits do."""
+
+    def needs(self: Live, bucket: str, key: str, version: str, modified: float) -> bool:
+        retained = replace(self.retained, views=self.retained.views[:1], named=frozenset())
+        return original(replace(self, before=self.retained.moment, retained=retained), bucket, key, version, modified)
+
+    original = Live.needs
+    with patch.object(Live, "needs", needs), patch.object(Sweep, "_is_old_run", _no_run):
+        yield
+
+
+async def _no_run(self: Sweep, found: Any) -> bool:
+    return False
+
+
+@contextmanager
+def _all_old_manifests() -> Iterator[None]:
+    """Versions of the manifest are garbage as soon as they are not the head."""
+    with patch.object(Sweep, "_is_old_version", _any_version):
+        yield
+
+
+async def _any_version(self: Sweep, found: Any) -> bool:
+    return True
+
+
+@contextmanager
+def _runs_of_the_newest_state() -> Iterator[None]:
+    """Runs are garbage as soon as the newest state does not name them."""
+
+    async def is_old_run(self: Sweep, found: Any) -> bool:
+        document = self._live.retained.views[-1].document
+        return found.key not in {reference.key for reference in document.references()}
+
+    with patch.object(Sweep, "_is_old_run", is_old_run):
+        yield
+
+
+@contextmanager
+def _watch_goes_on_by_the_order() -> Iterator[None]:
+    """A cursor that takes all that comes before it in the order as seen."""
+    with patch.object(steps.Cursors, "after", lambda self, position, done: self._commits[position].id):
+        yield
+
+
 # Settling too early does not lose a commit, it moves one: that takes many writers, and clocks far apart, to show.
 _CONTENDED = {
     "clients": 5,
@@ -100,6 +234,9 @@ _CONTENDED = {
     "faults": Faults(late=0.1, lateness=0.9, slow=0.2, slowness=1.4, skew=1.4),
 }
 
+# Clients that sleep for longer than anything is let lie.
+_ASLEEP = {"stall": 0.02, "longest_stall": 150.0, "lateness": 14.0, "grace": 28.0, "retention": 0.0, "kill": 0.0}
+
 BREAKS: dict[str, Break] = {
     "R3 no siblings": Break(_lists_only_the_head),
     "R4 once": Break(_without_r4),
@@ -108,4 +245,14 @@ BREAKS: dict[str, Break] = {
     "R7 bound": Break(_without_r7s_bound, _CONTENDED),
     "R8 doubt": Break(_without_r8s_doubt),
     "window too short": Break(_window_too_short),
+    "outbox forgets what it sent": Break(_forgets_what_it_sent, durable=True),
+    "outbox promises too early": Break(_promises_too_early, durable=True),
+    "R16 deadline": Break(_without_r16, _ASLEEP, collect=True),
+    "R17 announcement": Break(_without_r17, _ASLEEP, versioning=False, collect=True),
+    "collects without grace": Break(_without_grace, collect=True),
+    "collects what came after": Break(_only_the_oldest_state, collect=True),
+    "collects every old manifest": Break(_all_old_manifests, collect=True),
+    "collects young runs": Break(_runs_of_the_newest_state, {"tiny": True}, collect=True),
+    "watch without late commits": Break(_watch_without_late_commits, {"watchers": True}),
+    "watch goes on by the order": Break(_watch_goes_on_by_the_order, {"watchers": True}),
 }

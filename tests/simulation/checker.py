@@ -7,7 +7,8 @@ can tell from it which writes it contains. All sets of writes here are bit masks
 The promises, by the name a violation carries:
 
 ========== =====================================================================================
-lost       an acknowledged write is in every state of a client opened later, and in all final states
+lost       an acknowledged write is in every state of a client opened later, and in all final states;
+           a kept write is in all final states, though its client was killed
 unseen     what a client has seen, or was acknowledged to it, stays in all it sees later
 stale      a value never gives way to one that came before it: no repetition, no half a ``put_all``, own
            writes seen at once
@@ -17,10 +18,13 @@ reordered  all states of all clients agree on one order of the writes (see :func
 repeated   no commit is applied twice
 diverged   in the end all clients have the same values
 withdrawn  a write that was withdrawn or refused is never seen again
+watched    applying the batches of a watch gives what is resolved, and with the pending changes what is read;
+           each commit is in one batch, those made after it began in any, unless it says that it skipped some
 silent     a subscription ends up with the final value
 stuck      every write of a client that lives is acknowledged in the end
 refused    no write fails, since nothing in this world is permanent
 invented   only values that were written are read
+collected  a value that is named does not stay missing (noted while it happens, not here)
 ========== =====================================================================================
 """
 
@@ -32,33 +36,44 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from mps3.document import NOTHING
+
 from .history import (
     Acknowledged,
+    Batched,
     Event,
     Failed,
     Final,
     Invoked,
+    Kept,
     Killed,
     Observed,
     Opened,
+    Recovered,
     State,
+    Told,
     Violation,
     Watched,
+    Withdrawing,
     Withdrawn,
 )
 
 
-def check(history: Sequence[Event], movable: Collection[str] = (), overdue: Collection[str] = ()) -> list[Violation]:
+def check(
+    history: Sequence[Event], commits: Mapping[str, Collection[str]] = NOTHING, overdue: Collection[str] = ()
+) -> list[Violation]:
     """All violations in a history, in order of time.
 
     Args:
         history: What happened.
-        movable: The writes and commits that were sent to the store more than once. They take the place of
-            the first that is visible, so they may move to an earlier place among concurrent ones.
-        overdue: The writes that became visible later than the window allows. Nothing is promised of them
-            until they are acknowledged.
+        commits: The writes in each commit. A commit that is in the store more than once takes the place of
+            its first version, and when that becomes visible after another it moves to an earlier place among
+            concurrent ones. So what is asked is one order of all versions, and that no commit moves to a later
+            one; and for writes, one order of those whose commits nobody saw move.
+        overdue: The commits that became visible later than the window allows. Nothing is promised of their
+            writes until they are acknowledged, and of their order nothing at all.
     """
-    return _Check(history, frozenset(movable), frozenset(overdue)).violations
+    return _Check(history, commits, frozenset(overdue)).violations
 
 
 @dataclass
@@ -71,6 +86,13 @@ class _Write:
     acknowledged: int | None = None  # the index of the event
     voided: int | None = None
     commit: str | None = None
+
+
+@dataclass
+class _Watcher:
+    ids: set[str] = field(default_factory=set)
+    listed: int | None = None  # the index of the event
+    skipped: bool = False
 
 
 @dataclass
@@ -87,7 +109,9 @@ class _Client:
 
 
 class _Check:
-    def __init__(self, history: Sequence[Event], movable: frozenset[str], overdue: frozenset[str]) -> None:
+    def __init__(
+        self, history: Sequence[Event], commits: Mapping[str, Collection[str]], overdue: frozenset[str]
+    ) -> None:
         self.violations: list[Violation] = []
         self._writes: dict[str, _Write] = {}
         self._list: list[_Write] = []
@@ -95,14 +119,24 @@ class _Check:
         self._clients: defaultdict[str, _Client] = defaultdict(_Client)
         self._tracked = 0  # the writes that put a key of their own
         self._acknowledged = 0
+        self._kept = 0
         self._acknowledgements: list[tuple[int, int]] = []
         self._before: defaultdict[int, int] = defaultdict(int)  # of a bit: what some state shows it to have replaced
-        self._followers: defaultdict[str, set[str]] = defaultdict(set)  # of a commit: those listed right after it
+        self._followers: defaultdict[str, set[str]] = defaultdict(set)  # of a version: those listed right after it
+        self._counting: defaultdict[str, dict[str, str]] = defaultdict(dict)  # of a client: version by commit
+        self._first: dict[str, str] = {}  # the version that anybody first saw a commit count by
+        self._overdue = frozenset(write for commit in overdue for write in commits.get(commit, ()))
+        self._moved = set(self._overdue)
         self._final: dict[str, Mapping[str, str]] = {}
-        self._movable = movable | overdue
-        self._overdue = overdue
+        self._commits = commits
+        self._overdue_commits = overdue
+        self._watchers: defaultdict[str, _Watcher] = defaultdict(_Watcher)
+        self._invoked: dict[str, int] = {}
         # What never takes effect is nobody's cause, from the start.
         self._never = {event.write for event in history if isinstance(event, Failed | Withdrawn)}
+        # Nor does what was being withdrawn when its client died, if nobody ever sees it.
+        shown = {write for event in history if isinstance(event, State | Final) for write in event.values.values()}
+        self._never |= {event.write for event in history if isinstance(event, Withdrawing)} - shown
         for self._index, event in enumerate(history):
             self._at = event.at
             self._take(event)
@@ -126,6 +160,16 @@ class _Check:
                 self._writes[write].acknowledged = self._index
                 self._clients[name].unacknowledged &= ~mask
                 self._acknowledgements.append((self._index, mask | self._writes[write].past))
+            case Kept(_, _, write):
+                self._kept |= self._writes[write].bit
+            case Withdrawing(_, _, write):
+                self._kept &= ~self._writes[write].bit
+            case Recovered(_, name, before, writes):
+                # It was shown all that the other was, and its own pending writes are those of the other.
+                old, client = self._clients[before], self._clients[name]
+                pending = sum(self._writes[write].bit for write in writes)
+                client.unacknowledged |= pending
+                self._learn(name, (old.known & ~old.unacknowledged) | (self._kept & old.unacknowledged) | pending)
             case Failed(_, name, write) | Withdrawn(_, name, write):
                 if isinstance(event, Failed):
                     self._wrong("refused", f"{write}: {event.error}")
@@ -133,15 +177,26 @@ class _Check:
                 self._clients[name].unacknowledged &= ~self._writes[write].bit
             case Observed():
                 self._observe(event)
-            case State(_, name, values, ids):
+            case State(_, name, values, ids, versions):
                 self._state(name, values)
                 if len(set(ids)) < len(ids):
                     self._wrong("repeated", f"{name} lists a commit twice: {list(ids)}")
-                steady = [commit for commit in ids if commit not in self._movable]
-                for one, other in pairwise(steady):
+                steady = {
+                    commit: version
+                    for commit, version in zip(ids, versions, strict=True)
+                    if commit not in self._overdue_commits
+                }
+                for one, other in pairwise(steady.values()):
                     self._followers[one].add(other)
+                for commit, version in steady.items():
+                    before = self._counting[name].setdefault(commit, version)
+                    if before != version:
+                        self._counting[name][commit] = version
+                        self._followers[version].add(before)
+                    if self._first.setdefault(commit, version) != version:
+                        self._moved.update(self._commits.get(commit, ()))
             case Final(_, name, values):
-                self._learn(name, self._acknowledged)
+                self._learn(name, self._acknowledged | self._kept)
                 self._state(name, values, all_acknowledged=True)
                 for other, others in self._final.items():
                     for key in sorted(set(values) | set(others)):
@@ -154,6 +209,10 @@ class _Check:
             case Watched(_, name, key, write):
                 if name in self._final and write != self._final[name].get(key):
                     self._wrong("silent", f"{name} was last told {write} of {key}, not {self._final[name].get(key)}")
+            case Batched():
+                self._batch(event)
+            case Told():
+                self._told(event)
             case Killed(_, name):
                 self._clients[name].killed = True
 
@@ -162,6 +221,7 @@ class _Check:
         bit = 1 << len(self._list)
         write = _Write(event.write, bit, event.client, event.changes, past=client.known)
         self._writes[event.write] = write
+        self._invoked[event.write] = self._index
         self._list.append(write)
         for key in event.changes:
             self._writers[key] |= bit
@@ -187,6 +247,33 @@ class _Check:
                 self._before[write.bit] |= known & self._writers[key] & ~write.bit
             self._learn(name, write.bit | write.past)
 
+    def _batch(self, event: Batched) -> None:
+        watcher = self._watchers[event.watcher]
+        if event.listed:
+            watcher.listed = self._index
+        watcher.skipped |= event.skipped
+        if event.id is not None and not event.skipped:
+            if event.id in watcher.ids:
+                self._wrong("watched", f"{event.watcher} is told of {event.id} twice")
+            watcher.ids.add(event.id)
+
+    def _told(self, event: Told) -> None:
+        for one, other, what in (
+            (event.values, event.resolved, "committed"),
+            (event.shown, event.read, "there"),
+        ):
+            for key in sorted(set(one) | set(other)):
+                if one.get(key) != other.get(key):
+                    self._wrong(
+                        "watched", f"{event.watcher} was told {one.get(key)} of {key}, {other.get(key)} is {what}"
+                    )
+        watcher = self._watchers[event.watcher]
+        if event.last and watcher.listed is not None and not watcher.skipped:
+            for write in self._list:
+                late = self._invoked[write.name] > watcher.listed
+                if late and write.commit is not None and write.commit not in watcher.ids:
+                    self._wrong("watched", f"{event.watcher} was never told of {write.name}, {write.commit}")
+
     def _state(self, name: str, values: Mapping[str, str], *, all_acknowledged: bool = False) -> None:
         client = self._clients[name]
         held = 0
@@ -196,8 +283,9 @@ class _Check:
                 held |= write.bit if write else 0
         known = client.known & ~client.unacknowledged
         for write in self._these(known & self._tracked & ~held):
-            promise = "lost" if all_acknowledged and write.bit & self._acknowledged else "unseen"
+            promise = "lost" if all_acknowledged and write.bit & (self._acknowledged | self._kept) else "unseen"
             acknowledged = "" if write.bit & self._acknowledged else " (never acknowledged)"
+            acknowledged += " (kept)" if write.bit & self._kept else ""
             self._wrong(promise, f"{write.name} is not in the state of {name}{acknowledged}", write)
         for write in self._these(held):
             for cause in self._these(write.past & self._tracked & ~held):
@@ -251,7 +339,7 @@ class _Check:
         steady = sum(
             write.bit
             for write in self._list
-            if not {write.name, write.commit} & self._movable and (write.bit & self._tracked or write.commit)
+            if write.name not in self._moved and (write.bit & self._tracked or write.acknowledged is not None)
         )
         before = {
             write.bit: write.past | (self._before[write.bit] & steady if write.bit & steady else 0)
@@ -272,23 +360,23 @@ class _Check:
                     left = 0
         if left:
             self._wrong("reordered", "in a circle: " + ", ".join(write.name for write in self._these(left)))
-        self._one_order_of_commits()
+        self._one_order_of_versions()
 
-    def _one_order_of_commits(self) -> None:
+    def _one_order_of_versions(self) -> None:
         waiting = dict.fromkeys(self._followers, 0)
-        for commit in self._followers.values():
-            for follower in commit:
+        for followers in self._followers.values():
+            for follower in followers:
                 waiting[follower] = waiting.get(follower, 0) + 1
-        ready = [commit for commit, number in waiting.items() if not number]
+        ready = [version for version, number in waiting.items() if not number]
         while ready:
-            commit = ready.pop()
-            del waiting[commit]
-            for follower in self._followers.get(commit, ()):
+            version = ready.pop()
+            del waiting[version]
+            for follower in self._followers.get(version, ()):
                 waiting[follower] -= 1
                 if not waiting[follower]:
                     ready.append(follower)
         if waiting:
-            self._wrong("reordered", "commits in a circle: " + ", ".join(sorted(waiting)))
+            self._wrong("reordered", "versions in a circle: " + ", ".join(sorted(waiting)))
 
     # Sets of writes.
 

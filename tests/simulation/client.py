@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import random
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import mps3.world
 from mps3 import DELETE, MPS3
-from mps3.errors import MPS3Error, UnavailableError, WithdrawnError
+from mps3.content import Content
+from mps3.errors import CorruptionError, ExpiredError, MPS3Error, UnavailableError, WithdrawnError
 
-from .history import Acknowledged, Failed, Final, Invoked, Observed, Opened, State, Watched, Withdrawn
+from .disk import Disk, SimDirectory
+from .history import (
+    Acknowledged,
+    Batched,
+    Failed,
+    Final,
+    Invoked,
+    Kept,
+    Observed,
+    Opened,
+    Recovered,
+    State,
+    Told,
+    Watched,
+    Withdrawing,
+    Withdrawn,
+)
 from .loop import Process
 from .store import SimStorage
 
@@ -21,15 +40,67 @@ if TYPE_CHECKING:
 ABSENT = object()
 
 
+class Book:
+    """What a client was told by watches of everything, kept over its lives.
+
+    Attributes:
+        number: Of the watcher, which is another whenever it had to begin with the present again.
+        cursor: Where to go on.
+        listing: Whether the present is not complete.
+        values: What is committed.
+        shown: The same with pending changes; it does not outlive a watch.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.begin()
+
+    def begin(self) -> None:
+        self.number += 1
+        self.cursor: str | None = None
+        self.listing = False
+        self.values: dict[str, str] = {}
+        self.shown: dict[str, str] = {}
+
+    def take(self, batch: Any) -> None:
+        if batch.initial and not self.listing:
+            self.begin()
+        self.listing = batch.initial and not batch.end_of_initial
+        for change in batch.changes:
+            for values in (self.shown,) if change.pending else (self.values, self.shown):
+                if change.value is DELETE:
+                    values.pop(change.key, None)
+                else:
+                    values[change.key] = change.value["write"]
+        self.cursor = batch.cursor
+
+
 class Life:
     """One session of one client: opens it, works, reads everything in the end, closes it."""
 
-    def __init__(self, world: World, name: str, process: Process, storage: SimStorage, dice: random.Random) -> None:
+    def __init__(
+        self,
+        world: World,
+        name: str,
+        process: Process,
+        storage: SimStorage,
+        dice: random.Random,
+        disk: Disk,
+        before: str | None,
+        book: Book,
+        *,
+        collects: bool = False,
+    ) -> None:
+        self.disk = disk
+        self.before = before
         self.world = world
         self.name = name
         self.process = process
         self.storage = storage
         self.dice = dice
+        self.book = book
+        self.watching: asyncio.Task[None] | None = None
+        self.watch: Any = None
         self.client: Any = None
         self.made: list[Any] = []
         self.count = 0
@@ -37,7 +108,10 @@ class Life:
         self.readers: list[asyncio.Task[None]] = []
         self.watched: dict[int, Watched] = {}
         self.closing = False
+        self.withdrawn: set[str] = set()
         self.seen: Any = None
+        self.collects = collects
+        self.collector: asyncio.Task[None] | None = None
 
     def now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -55,6 +129,7 @@ class Life:
                 "bucket",
                 storage=self.storage,
                 poll_interval=self.world.options.poll_interval,
+                offline=SimDirectory(self.disk) if self.world.options.durable else None,
                 world=mps3.world.World(random.Random(f"{self.world.seed} {self.name} library {attempt}")),
             )
             self.made.append(client)
@@ -66,7 +141,23 @@ class Life:
                 break
         self.client = client
         self.storage.before_each = self.look
-        self.record(Opened(self.now(), self.name, since))
+        # Opened without the store it shows what its disk knows; nothing newer was promised.
+        online = client._manifests[client._default]._verified
+        self.record(Opened(self.now(), self.name, since if online else 0))
+        if self.before is not None:
+            self.recover(self.before)
+        if self.collects:
+            self.collector = asyncio.create_task(self.collect_for_ever())
+        if self.world.options.watchers:
+            self.watching = asyncio.create_task(self.follow())
+
+    def recover(self, before: str) -> None:
+        """Follow the writes that the life before this one left to it."""
+        pendings = self.client._manifests[self.client._default]._outbox._pending
+        names = {self.world.rows[pending.session.name, pending.row]: pending for pending in pendings}
+        self.record(Recovered(self.now(), self.name, before, tuple(names)))
+        for name, pending in names.items():
+            self.waiting.append(asyncio.create_task(self.outcome(name, asyncio.shield(pending.outcome))))
 
     async def work(self, person: Person) -> None:
         await self.open()
@@ -78,29 +169,58 @@ class Life:
                 self.storage.offline_until = self.now() + 20 * self.dice.random()
             await self.operation()
             self.look()
+        while self.world.options.durable and self.client.status().pending:
+            await asyncio.sleep(0.5)
         if self.waiting:
             await asyncio.gather(*self.waiting)
         self.look()
 
     async def read_all(self) -> None:
         keys = sorted({key for event in self.world.history if isinstance(event, Invoked) for key in event.changes})
-        values = await asyncio.gather(*(self.client.get(key, ABSENT) for key in keys))
+        values = await asyncio.gather(*(self.surely(key) for key in keys))
         found = {key: value["write"] for key, value in zip(keys, values, strict=True) if value is not ABSENT}
         self.look()
         self.record(Final(self.now(), self.name, found))
         for watched in self.watched.values():
             self.record(watched)
+        if self.watching is None:
+            return
+        async with asyncio.timeout(300):
+            while not self.told():
+                await asyncio.sleep(0.5)
+        self.record_told(last=True)
 
     async def close(self) -> None:
         self.closing = True
         for reader in self.readers[::2]:
             reader.cancel()
+        if self.collector is not None:
+            self.collector.cancel()
+            await asyncio.wait((self.collector,))
         await self.client.aclose()
         await self.client.aclose()
         if self.readers:
             await asyncio.wait(self.readers, timeout=60)
-        for task in self.readers:
+        watching = [] if self.watching is None else [self.watching]
+        if watching:
+            await asyncio.wait(watching, timeout=60)
+        for task in [*self.readers, *watching]:
+            if not task.cancelled() and task.done():
+                task.result()
             assert task.done(), "a subscription does not end with its client"
+
+    async def collect(self) -> None:
+        options = self.world.options
+        collected = await self.client.collect(retention=options.retention, grace=options.grace)
+        self.world.collected += collected.deleted
+        self.world.store.note(self.name, "COLLECTED", "", str(collected))
+
+    async def collect_for_ever(self) -> None:
+        dice = random.Random(f"{self.world.seed} {self.name} collector")
+        while True:
+            await asyncio.sleep(dice.random() * 20)
+            with contextlib.suppress(UnavailableError):
+                await self.collect()
 
     def forget(self) -> None:
         """A killed client closes nothing, and nobody is to be warned of that."""
@@ -109,8 +229,22 @@ class Life:
 
     # What it does.
 
+    async def sleep(self) -> None:
+        """The device is put away for a while, in the middle of something."""
+        self.client.go_offline()
+        for _ in range(self.dice.randint(0, 3)):
+            self.write(self.some_keys())
+            await asyncio.sleep(self.dice.random() * 0.05)
+        # Not for so long that what was stored before is collected: that is the business of whoever collects.
+        await asyncio.sleep(self.dice.random() * 100)
+        await self.get(self.a_key())
+        self.client.go_online()
+
     async def operation(self) -> None:
         dice = self.dice
+        if self.world.options.durable and dice.random() < 0.15:
+            await self.sleep()
+            return
         kind = dice.choices(
             ["put_all", "put", "plain put", "delete", "burst", "get", "reply", "subscribe", "withdraw", "restart"],
             [30, 8, 5, 8, 8, 12, 12, 9, 4, 4],
@@ -135,7 +269,7 @@ class Life:
             case "subscribe":
                 self.readers.append(asyncio.create_task(self.read(self.a_key(), len(self.readers))))
             case "withdraw":
-                self.withdraw()
+                await self.withdraw()
             case "restart":
                 await self.cancelled_get(self.a_key())
 
@@ -160,7 +294,19 @@ class Life:
         else:
             pending = self.client.put_all(values)
         self.waiting.append(asyncio.create_task(self.outcome(name, pending)))
+        if self.world.options.durable:
+            ((_, part),) = pending._parts
+            self.world.rows[part.session.name, part.row] = name
+            self.waiting.append(asyncio.create_task(self.kept(name, pending)))
         return name, pending
+
+    async def kept(self, name: str, pending: Any) -> None:
+        try:
+            await pending.kept()
+        except MPS3Error:
+            return
+        if name not in self.withdrawn:
+            self.record(Kept(self.now(), self.name, name))
 
     async def outcome(self, name: str, pending: Any) -> None:
         try:
@@ -183,10 +329,14 @@ class Life:
             except (TimeoutError, MPS3Error):
                 pass
 
-    def withdraw(self) -> None:
+    async def withdraw(self) -> None:
         written = [self.write(self.some_keys()) for _ in range(self.dice.randint(1, 3))]
         name, pending = self.dice.choice(written)
         if pending.withdraw():
+            self.withdrawn.add(name)
+            if self.world.options.durable:
+                self.record(Withdrawing(self.now(), self.name, name))
+                await self.client._keepers[0].submit()  # after all that was submitted before
             self.record(Withdrawn(self.now(), self.name, name))
 
     # What it sees.
@@ -198,7 +348,8 @@ class Life:
             self.seen = view
             files = {key: view.look_up(key) for key in view.names()}
             values = {key: self.world.write_of(key, file["version"]) for key, file in files.items()}
-            self.record(State(self.now(), self.name, values, tuple(commit.id for commit in view.commits)))
+            ids, versions = ([getattr(commit, name) for commit in view.commits] for name in ("id", "version"))
+            self.record(State(self.now(), self.name, values, ids, versions))
 
     def observed(self, how: str, key: str, value: Any, since: int) -> None:
         write = None if value is ABSENT else value["write"]
@@ -209,14 +360,30 @@ class Life:
     async def get(self, key: str) -> None:
         since, begun = len(self.world.history), self.now()
         try:
-            value = await self.client.get(key, ABSENT)
+            value = await self.surely(key)
         except UnavailableError:
             assert begun < self.world.calm_from(), "nothing fails any more, yet a read does"
         else:
             self.observed("get", key, value, since)
 
+    async def surely(self, key: str) -> Any:
+        """A value may be collected while this client sleeps, or knows of nothing newer; but not again and again."""
+        attempt = 0
+        while True:
+            try:
+                return await self.client.get(key, ABSENT)
+            except CorruptionError as error:
+                if not self.world.options.collectors:
+                    raise
+                self.world.store.note(self.name, "MISSING", key, str(error))
+                attempt += 1
+                if attempt == 6:
+                    self.world.missing(self.name, key, error)
+                    return ABSENT
+            await asyncio.sleep(self.dice.random() * 10)
+
     async def cancelled_get(self, key: str) -> None:
-        reading = asyncio.create_task(self.client.get(key, ABSENT))
+        reading = asyncio.create_task(self.surely(key))
         await asyncio.sleep(self.dice.random() * 0.1)
         reading.cancel()
         await asyncio.wait((reading,))
@@ -242,8 +409,73 @@ class Life:
                     since = len(self.world.history)
                 else:
                     assert self.closing, "a subscription ended by itself"
+        except CorruptionError:
+            if not self.world.options.collectors:
+                raise
+            await self.surely(key)
         finally:
             self.watched.pop(number, None)
+
+    async def follow(self) -> None:
+        """Watch everything; now and then begin anew after what was told last."""
+        dice = random.Random(f"{self.world.seed} {self.name} watch")
+        slow = dice.choice([0.0, 0.0, 0.5, 8.0])
+        while not self.closing:
+            most = dice.choice([1, 5, 1000, 1000])
+            self.book.shown = dict(self.book.values)
+            try:
+                async with self.client.watch(since=self.book.cursor) as self.watch:
+                    async for batch in self.watch:
+                        self.tell(batch)
+                        most -= 1
+                        if not most:
+                            break
+                        await asyncio.sleep(0.0 if self.world.calm else slow * dice.random())
+                    else:
+                        assert self.closing, "a watch ended by itself"
+            except ExpiredError:
+                # Without versions, the log is all there is; and what is collected is gone.
+                options = self.world.options
+                assert not options.versioning or options.faults.crawl or options.collectors
+                self.book.begin()
+
+    @property
+    def watcher(self) -> str:
+        return f"{self.name.partition('.')[0]}~{self.book.number}"
+
+    def tell(self, batch: Any) -> None:
+        book = self.book
+        book.take(batch)
+        commit = None if batch.initial else batch.id
+        self.record(Batched(self.now(), self.name, self.watcher, commit, batch.end_of_initial, batch.skipped))
+        if not book.listing and batch.id is not None:
+            # It is a state like any other.
+            self.record(State(self.now(), self.watcher, dict(book.values)))
+        if self.told():
+            self.record_told()
+
+    def told(self) -> bool:
+        """Whether the watch has said all there is to say."""
+        watch, manifest = self.watch, self.client._manifests[self.client._default]
+        if watch is None or watch._closed or watch._ready or watch._steps or watch._initial or self.book.listing:
+            return False
+        view, told = manifest.state()[0], watch._view
+        return bool(not watch._watcher.touched and told and (view.head, view.commits) == (told.head, told.commits))
+
+    def record_told(self, *, last: bool = False) -> None:
+        view, overlay = self.client._manifests[self.client._default].state()
+        resolved = {key: self.world.write_of(key, file["version"]) for key, file in view.items()}
+        read = dict(resolved)
+        for key, content in overlay.items():
+            if content is None:
+                read.pop(key, None)
+            else:
+                assert isinstance(content, Content)
+                read[key] = json.loads(content.body)["write"]
+        book = self.book
+        self.record(
+            Told(self.now(), self.name, self.watcher, dict(book.values), resolved, dict(book.shown), read, last)
+        )
 
     @staticmethod
     def written(value: Any) -> str | None:

@@ -6,25 +6,33 @@ import asyncio
 import json
 import math
 import random
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
+
+from mps3 import freshness
+from mps3.journal import conditional, levels
 
 from .checker import check
-from .client import Life
+from .client import Book, Life
+from .disk import Disk
 from .history import Event, Killed, Violation
 from .loop import Process, run
 from .options import WINDOW, Options, draw
-from .store import Kept, SimStorage, SimStore
+from .store import SimStorage, SimStore
 
 BUCKET = "bucket"
+HIDDEN = ("at", "client", "values", "ids", "versions", "resolved", "shown", "read")
+"""What the trace does not say of an event."""
 PATIENCE = 900.0
 """The virtual seconds after the faults in which everything must come to rest."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What happened in a history, and what was wrong with it."""
+    """What happened in a history, and what was wrong with it. ``replay`` is a command that does it again."""
 
     seed: int
     options: Options
@@ -34,6 +42,8 @@ class Result:
     acknowledged: int
     time: float
     manifests: list[str]
+    replay: str = ""
+    collected: int = 0
 
 
 class World:
@@ -55,7 +65,9 @@ class World:
         )
         self.calm_at = math.inf
         self.people: list[Person] = []
+        self.rows: dict[tuple[str, int], str] = {}  # which write is kept under this number
         self._writes: dict[tuple[str, str], str] = {}
+        self.collected = 0
 
     @property
     def calm(self) -> bool:
@@ -66,7 +78,7 @@ class World:
 
     def record(self, event: Event) -> None:
         self.history.append(event)
-        shown = {name: value for name, value in vars(event).items() if name not in ("at", "client", "values", "ids")}
+        shown = {name: value for name, value in vars(event).items() if name not in HIDDEN}
         self.store.note(event.client, type(event).__name__, "", " ".join(f"{k}={v}" for k, v in shown.items()))
 
     def write_of(self, key: str, version: str) -> str:
@@ -75,6 +87,9 @@ class World:
             body = self.store.body(BUCKET, key, version)
             self._writes[key, version] = "nothing" if body is None else json.loads(body)["write"]
         return self._writes[key, version]
+
+    def missing(self, name: str, key: str, error: Exception) -> None:
+        self.violations.append(Violation("collected", asyncio.get_running_loop().time(), f"{key} at {name}: {error}"))
 
     def calm_from(self) -> float:
         """From when on nothing fails any more: requests under way may outlast the faults."""
@@ -95,17 +110,20 @@ class World:
 class Person:
     """A client that is started again whenever it is killed, until its operations are used up."""
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, world: World, name: str, *, collects: bool = False) -> None:
         self.world = world
         self.name = name
         self.lives: list[Life] = []
         self.left = world.options.operations
+        self.disk = Disk(world.dice(f"{name} disk"))
+        self.collects = collects
+        self.book = Book()
 
     def begin(self) -> Life:
         world, options = self.world, self.world.options
         name = f"{self.name}.{len(self.lives)}"
         dice = world.dice(name)
-        dies = not world.calm and dice.random() < options.kill and len(self.lives) < 3
+        dies = not world.calm and dice.random() < options.kill and len(self.lives) < options.lives
         process = Process(
             name,
             world.dice(f"{name} stalls"),
@@ -114,7 +132,9 @@ class Person:
             dies_at=int(2 ** dice.uniform(3, 10)) if dies else None,
             report=lambda what: world.store.note(name, what),
         )
-        life = Life(world, name, process, SimStorage(world.store, name, world.dice(f"{name} network")), dice)
+        network = SimStorage(world.store, name, world.dice(f"{name} network"))
+        before = self.lives[-1].name if self.lives and options.durable else None
+        life = Life(world, name, process, network, dice, self.disk, before, self.book, collects=self.collects)
         process.death.add_done_callback(lambda _: world.record(Killed(asyncio.get_running_loop().time(), name)))
         self.lives.append(life)
         return life
@@ -126,7 +146,10 @@ class Person:
             await asyncio.wait((done, life.process.death), return_when=asyncio.FIRST_COMPLETED)
             if not life.process.dead:
                 return done.result()
-            await asyncio.sleep(self.world.dice(life.name + " death").random() * 3)
+            dice, options = self.world.dice(life.name + " death"), self.world.options
+            await asyncio.sleep(dice.random() * 3)
+            if dice.random() < options.sleep:
+                await asyncio.sleep(dice.random() * options.longest_sleep)
 
     @property
     def life(self) -> Life:
@@ -135,7 +158,9 @@ class Person:
 
 async def _history(world: World) -> None:
     options = world.options
-    world.people = [Person(world, f"c{number}") for number in range(options.clients)]
+    world.people = [
+        Person(world, f"c{number}", collects=number < options.collectors) for number in range(options.clients)
+    ]
     running = [asyncio.ensure_future(person.run()) for person in world.people]
     await asyncio.wait(running, timeout=options.calm_after)
     world.become_calm()
@@ -161,6 +186,13 @@ async def _history(world: World) -> None:
             await person.begin().process.spawn(person.life.open())
     for person in world.people:
         await _in_time(world, person.life, person.life.read_all())
+    if options.collectors:
+        await asyncio.sleep(options.retention + options.grace + options.lateness)
+        await _in_time(world, person.life, person.life.collect())
+        heir = Person(world, "heir")
+        world.people.append(heir)
+        await heir.begin().process.spawn(heir.life.open())
+        await _in_time(world, heir.life, heir.life.read_all())
     for person in world.people:
         await _in_time(world, person.life, person.life.close())
 
@@ -179,6 +211,13 @@ def _wrong(world: World, promise: str, text: str) -> None:
     world.violations.append(Violation(promise, asyncio.get_running_loop().time(), text))
 
 
+@contextmanager
+def tiny() -> Iterator[None]:
+    """Sizes at which every history spills, merges, splits runs, and stores changes as runs."""
+    with patch.multiple(levels, SPILL=100, FANOUT=2, PART=250, LARGE=400), patch.object(conditional, "KEPT", 3):
+        yield
+
+
 def run_history(seed: int, options: Options | None = None) -> Result:
     """Run the history of this seed and check it."""
     options = options or draw(seed)
@@ -188,11 +227,12 @@ def run_history(seed: int, options: Options | None = None) -> Result:
         worlds.append(World(seed, options))
         await _history(worlds[0])
 
-    outcome = run(main, most_time=20_000)
+    with tiny() if options.tiny else nullcontext(), patch.object(freshness, "LATENESS", options.lateness):
+        outcome = run(main, most_time=40_000)
     world = worlds[0]
     for life in (life for person in world.people for life in person.lives):
         life.forget()
-    violations = check(world.history, *_excused(world)) + world.violations
+    violations = check(world.history, *_written(world)) + world.violations
     violations += [Violation("clean", outcome.time, complaint) for complaint in outcome.complaints]
     if outcome.error is not None and not isinstance(outcome.error, AssertionError):
         outcome.error.add_note(f"in the history of seed {seed}")
@@ -205,37 +245,46 @@ def run_history(seed: int, options: Options | None = None) -> Result:
         sum(type(event).__name__ == "Acknowledged" for event in world.history),
         outcome.time,
         _manifests(world.store),
+        collected=world.collected,
     )
 
 
-def _excused(world: World) -> tuple[set[str], set[str]]:
-    """Commits that are in the store more than once, and writes in them; writes that were visible too late."""
-    versions: dict[str, list[Kept]] = {}
-    names: dict[str, set[str]] = {}
-    for kept in world.store.objects.get((BUCKET, "manifest.json"), ()):
+def _written(world: World) -> tuple[dict[str, set[str]], set[str]]:
+    """The writes of each commit in the store, and the commits that were visible too late."""
+    writes: dict[str, set[str]] = {}
+    overdue: set[str] = set()
+    for kept in world.store.ever.get((BUCKET, "manifest.json"), ()):
         document = json.loads(kept.body or b"{}")
+        files = changes(world.store, document["update"])
+        names = {world.write_of(key, file["version"]) for key, file in files.items() if file}
         commit = f"{document['session']}.{document['sequence']}"
-        versions.setdefault(commit, []).append(kept)
-        files = document["update"].get("files", {})
-        names[commit] = {world.write_of(key, file["version"]) for key, file in files.items() if file}
-    late = WINDOW - world.options.faults.skew
-    twice = {commit for commit, copies in versions.items() if len(copies) > 1}
-    overdue = {
-        commit for commit, copies in versions.items() if any(kept.visible - kept.stamp > late for kept in copies)
-    }
-    return twice.union(*(names[commit] for commit in twice)), set().union(*(names[commit] for commit in overdue))
+        writes[commit] = names
+        if kept.visible - kept.stamp > WINDOW - world.options.faults.skew:
+            overdue.add(commit)
+    return writes, overdue
+
+
+def changes(store: SimStore, update: dict[str, Any]) -> dict[str, Any]:
+    """The keys and files of a commit, wherever they stand."""
+    lines = [
+        line
+        for run in update.get("runs", ())
+        for kept in store.ever[BUCKET, run["key"]][:1]
+        for line in (kept.body or b"").splitlines()
+    ]
+    return dict(map(json.loads, lines)) | update.get("files", {})
 
 
 def _manifests(store: SimStore) -> list[str]:
     """Every version of the manifest, in the store's order, in a line each."""
     lines = []
-    for kept in store.objects.get((BUCKET, "manifest.json"), ()):
+    for kept in store.ever.get((BUCKET, "manifest.json"), ()):
         document = json.loads(kept.body or b"{}")
         log = [f"{entry['session'][:4]}/{entry['sequence']}@{entry['version']}" for entry in document.get("log", ())]
         lines.append(
             f"{kept.name} stamp {kept.stamp:.3f} visible {kept.visible:.3f} by {kept.by}"
             f" = {str(document.get('session'))[:4]}/{document.get('sequence')} after {document.get('previous')}"
-            f" writes {sorted((document.get('update') or {}).get('files', {}))} log {log}"
+            f" writes {sorted(changes(store, document['update']))} log {log}"
             f" settled { {name[:4]: last for name, last in document.get('sessions', {}).items()} }"
         )
     return lines

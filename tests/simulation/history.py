@@ -35,6 +35,34 @@ class Acknowledged:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """A write survives its client, unless it is ``Withdrawing`` it."""
+
+    at: float
+    client: str
+    write: str
+
+
+@dataclass(frozen=True)
+class Withdrawing:
+    """A write is being withdrawn: if its client dies now it may be kept, or not."""
+
+    at: float
+    client: str
+    write: str
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """A client goes on with the life of another on the same disk, whose ``writes`` are now pending here."""
+
+    at: float
+    client: str
+    before: str
+    writes: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Failed:
     at: float
     client: str
@@ -63,12 +91,16 @@ class Observed:
 
 @dataclass(frozen=True)
 class State:
-    """All that a client has resolved, without its own pending writes. ``ids``: its last commits, in order."""
+    """All that a client has resolved, without its own pending writes.
+
+    ``ids``: its last commits, in order. ``versions``: the manifest version that each of them counts by.
+    """
 
     at: float
     client: str
     values: Mapping[str, str]
     ids: Sequence[str] = ()
+    versions: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -91,12 +123,60 @@ class Watched:
 
 
 @dataclass(frozen=True)
+class Batched:
+    """A watch of everything gave a batch. ``watcher`` lives as long as its state, over all its watches and lives.
+
+    ``id``: of its commit. ``listed``: whether it ended the present, so that all that comes later is to follow.
+    """
+
+    at: float
+    client: str
+    watcher: str
+    id: str | None
+    listed: bool
+    skipped: bool
+
+
+@dataclass(frozen=True)
+class Told:
+    """A watcher has been told everything: what it has from that, and what its client would read.
+
+    Without the client's pending writes in ``values`` and ``resolved``, with them in ``shown`` and ``read``.
+    """
+
+    at: float
+    client: str
+    watcher: str
+    values: Mapping[str, str]
+    resolved: Mapping[str, str]
+    shown: Mapping[str, str]
+    read: Mapping[str, str]
+    last: bool = False
+
+
+@dataclass(frozen=True)
 class Killed:
     at: float
     client: str
 
 
-Event = Union[Opened, Invoked, Acknowledged, Failed, Withdrawn, Observed, State, Final, Watched, Killed]
+Event = Union[
+    Opened,
+    Invoked,
+    Acknowledged,
+    Kept,
+    Withdrawing,
+    Recovered,
+    Failed,
+    Withdrawn,
+    Observed,
+    State,
+    Final,
+    Watched,
+    Batched,
+    Told,
+    Killed,
+]
 
 
 class Violation(NamedTuple):

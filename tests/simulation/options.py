@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .faults import Faults
 
@@ -30,6 +30,16 @@ class Options:
         kill: The chance, for each life of a client, that it is killed in it.
         offline: The chance, for each operation of a client, that its network goes away for a while.
         calm_after: When the faults end at the latest.
+        watchers: Whether each client watches everything.
+        durable: Whether each client has a directory that survives it.
+        sleep: The chance, for each death of a client and for some operations, that its device sleeps for long.
+        longest_sleep: In seconds: many times as long as anything else.
+        lives: How often a client is killed at the most.
+        tiny: Whether runs are so small that every few commits something is spilled or merged.
+        collectors: How many of the clients collect garbage all the time.
+        lateness: What takes the place of ten minutes in which a commit has to land.
+        grace: Of the collections.
+        retention: Of the collections.
     """
 
     clients: int = 3
@@ -46,9 +56,34 @@ class Options:
     kill: float = 0.0
     offline: float = 0.0
     calm_after: float = 60.0
+    watchers: bool = False
+    durable: bool = False
+    sleep: float = 0.0
+    longest_sleep: float = 2000.0
+    lives: int = 3
+    tiny: bool = False
+    collectors: int = 0
+    lateness: float = 600.0
+    grace: float = 1200.0
+    retention: float = 0.0
 
 
-def draw(seed: int, *, versioning: bool = True, overdue: bool = False) -> Options:
+def draw_durable(seed: int, *, versioning: bool = True) -> Options:
+    """The same hostile world for devices with a disk: they are killed more often, and sleep while others go on."""
+    dice = random.Random(f"durable options {seed}")
+    return replace(
+        draw(seed, versioning=versioning, collect=dice.random() < 0.5),
+        durable=True,
+        kill=0.9,
+        lives=dice.choice([3, 5]),
+        sleep=dice.choice([0.0, 0.2, 0.5]),
+        poll_interval=dice.choice([1.0, 5.0, 20.0]),
+        calm_after=6000.0,
+        longest_stall=dice.choice([3.0, 10.0, 60.0]),
+    )
+
+
+def draw(seed: int, *, versioning: bool = True, overdue: bool = False, collect: bool = False) -> Options:
     """Every fault that the protocol is to withstand, each in half of the histories or so, more or less often.
 
     Lateness and the difference between two clocks together stay below the window: that much is assumed.
@@ -57,6 +92,7 @@ def draw(seed: int, *, versioning: bool = True, overdue: bool = False) -> Option
         seed: Which history.
         versioning: Whether the bucket has versions.
         overdue: Break that assumption: let a few writes crawl, in a third of the histories.
+        collect: Collect garbage as soon as can be, among clients that sleep for longer than it is let lie.
     """
     crawls = (0.0, 0.0, 0.1 if overdue else 0.0)
     dice = random.Random(f"options {seed}")
@@ -65,7 +101,7 @@ def draw(seed: int, *, versioning: bool = True, overdue: bool = False) -> Option
         return most * dice.random() if dice.random() < 0.6 else 0.0
 
     skew = dice.choice([0.0, 0.1, 0.5, 0.5, 1.0, 1.4])
-    return Options(
+    options = Options(
         clients=dice.choice([2, 3, 3, 3, 4, 5]),
         operations=dice.randint(4, 8),
         keys=dice.choice([1, 2, 3, 4]),
@@ -92,4 +128,24 @@ def draw(seed: int, *, versioning: bool = True, overdue: bool = False) -> Option
         longest_stall=dice.choice([3.0, 10.0, 60.0]),
         kill=sometimes(0.6),
         offline=sometimes(0.1),
+        tiny=dice.random() < 0.5,
+    )
+    return _with_collectors(options, random.Random(f"collectors {seed}")) if collect else options
+
+
+def _with_collectors(options: Options, dice: random.Random) -> Options:
+    # Less would not do: a version may be visible three seconds late, and a slow request takes eight.
+    lateness = dice.choice([14.0, 20.0, 30.0])
+    return replace(
+        options,
+        operations=dice.randint(8, 16),
+        pause=dice.choice([4.0, 10.0, 25.0]),
+        stall=dice.choice([0.0, 0.002, 0.005, 0.02]),
+        longest_stall=dice.choice([60.0, 150.0]),
+        offline=dice.choice([0.0, 0.05, 0.2]),
+        calm_after=dice.choice([60.0, 200.0]),
+        collectors=dice.randint(1, options.clients),
+        lateness=lateness,
+        grace=lateness * dice.choice([2.0, 2.0, 3.0]),
+        retention=dice.choice([0.0, 20.0, 60.0]),
     )

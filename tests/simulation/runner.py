@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 import multiprocessing
+import shlex
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +16,8 @@ from typing import Any
 
 from . import breaks
 from .histories import Result, run_history
-from .history import Violation
-from .options import Options, draw
+from .history import Kept, Killed, Violation
+from .options import Options, draw, draw_durable
 
 PROCESSES = 2
 CHUNK = 20
@@ -28,21 +29,29 @@ class Totals:
 
     histories: int = 0
     acknowledged: int = 0
+    kept: int = 0
+    killed: int = 0
     events: int = 0
+    collected: int = 0
     virtual_seconds: float = 0.0
     wrong: list[tuple[int, list[Violation]]] = field(default_factory=list)
 
     def add(self, other: Totals) -> None:
         self.histories += other.histories
         self.acknowledged += other.acknowledged
+        self.kept += other.kept
+        self.killed += other.killed
         self.events += other.events
+        self.collected += other.collected
         self.virtual_seconds += other.virtual_seconds
         self.wrong += other.wrong
 
     def __str__(self) -> str:
         kinds = Counter(promise for _, violations in self.wrong for promise in {one.promise for one in violations})
         return (
-            f"{self.histories} histories, {self.acknowledged} acknowledged writes, {self.events} events, "
+            f"{self.histories} histories, {self.acknowledged} acknowledged writes, {self.kept} kept ones, "
+            f"{self.killed} kills, {self.events} events, "
+            f"{self.collected} collected, "
             f"{self.virtual_seconds / 3600:.1f} virtual hours; {len(self.wrong)} histories with violations "
             f"{dict(kinds)} seeds {[seed for seed, _ in self.wrong[:20]]}"
         )
@@ -62,7 +71,15 @@ def quiet() -> Iterator[None]:
 
 
 def one(
-    seed: int, *, versioning: bool = True, overdue: bool = False, broken: str | None = None, whole: bool = False
+    seed: int,
+    *,
+    versioning: bool = True,
+    overdue: bool = False,
+    durable: bool = False,
+    watch: bool = False,
+    collect: bool = False,
+    broken: str | None = None,
+    whole: bool = False,
 ) -> Result:
     """One history.
 
@@ -70,19 +87,35 @@ def one(
         seed: Which.
         versioning: Whether the bucket has versions.
         overdue: Whether some writes become visible later than is assumed.
+        durable: Whether clients have a directory that survives them.
+        watch: Whether each client watches everything.
+        collect: Whether garbage is collected.
         broken: How the client is broken on purpose; some rules matter only for overdue writes.
         whole: Leave it whole after all: the same histories must then be good.
     """
     intact = broken is None or whole
     damage: AbstractContextManager[Any] = nullcontext() if intact else breaks.BREAKS[broken].damage()
+    if broken is not None:
+        durable = breaks.BREAKS[broken].durable
     with quiet(), damage:
-        return run_history(
-            seed, _options(seed, versioning=versioning, overdue=overdue or broken is not None, broken=broken)
-        )
+        if durable:
+            options = draw_durable(seed, versioning=versioning)
+        else:
+            late = overdue or (broken is not None and not collect)
+            options = draw(seed, versioning=versioning, overdue=late, collect=collect)
+        result = run_history(seed, _options(replace(options, watchers=watch), broken))
+    flags = [
+        *(["--unversioned"] if not versioning else []),
+        *(["--overdue"] if overdue else []),
+        *(["--collect"] if collect else []),
+        *(["--durable"] if durable else []),
+        *(["--watch"] if watch else []),
+        *([] if broken is None or whole else [f"--broken={shlex.quote(broken)}"]),
+    ]
+    return replace(result, replay=" ".join(("python -m tests.simulation", str(seed), *flags)))
 
 
-def _options(seed: int, *, versioning: bool, overdue: bool, broken: str | None) -> Options:
-    options = draw(seed, versioning=versioning, overdue=overdue)
+def _options(options: Options, broken: str | None) -> Options:
     return options if broken is None else replace(options, **breaks.BREAKS[broken].options)
 
 
@@ -91,16 +124,31 @@ def some(
     *,
     versioning: bool = True,
     overdue: bool = False,
+    durable: bool = False,
+    watch: bool = False,
+    collect: bool = False,
     broken: str | None = None,
     whole: bool = False,
 ) -> Totals:
     """Histories one after the other, in this process; of a broken client, up to the first that shows it."""
     totals = Totals()
     for seed in seeds:
-        result = one(seed, versioning=versioning, overdue=overdue, broken=broken, whole=whole)
+        result = one(
+            seed,
+            versioning=versioning,
+            overdue=overdue,
+            durable=durable,
+            watch=watch,
+            collect=collect,
+            broken=broken,
+            whole=whole,
+        )
         totals.histories += 1
         totals.acknowledged += result.acknowledged
+        totals.kept += sum(isinstance(event, Kept) for event in result.history)
+        totals.killed += sum(isinstance(event, Killed) for event in result.history)
         totals.events += len(result.trace)
+        totals.collected += result.collected
         totals.virtual_seconds += result.time
         if result.violations:
             totals.wrong.append((seed, result.violations))
@@ -115,6 +163,9 @@ def many(
     *,
     versioning: bool = True,
     overdue: bool = False,
+    durable: bool = False,
+    watch: bool = False,
+    collect: bool = False,
     processes: int = PROCESSES,
     progress: Callable[[Totals], None] = lambda totals: None,
 ) -> Totals:
@@ -124,7 +175,9 @@ def many(
     # Not forked: a child of a process with threads may hang, and a fresh one proves that seeds are all there is.
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context) as pool:
-        for some_totals in pool.map(partial(some, versioning=versioning, overdue=overdue), chunks):
+        for some_totals in pool.map(
+            partial(some, versioning=versioning, overdue=overdue, durable=durable, watch=watch, collect=collect), chunks
+        ):
             totals.add(some_totals)
             progress(totals)
     totals.wrong.sort(key=lambda wrong: wrong[0])
@@ -135,8 +188,8 @@ def find_first_violation(
     broken: str, most: int = 500, first: int = 0, *, whole: bool = False
 ) -> tuple[int, list[Violation]] | None:
     """How many histories it takes to notice that the client is broken in this way, and what was noticed."""
-    versioning = breaks.BREAKS[broken].versioning
-    totals = some(range(first, first + most), versioning=versioning, broken=broken, whole=whole)
+    versioning, collect = breaks.BREAKS[broken].versioning, breaks.BREAKS[broken].collect
+    totals = some(range(first, first + most), versioning=versioning, collect=collect, broken=broken, whole=whole)
     return (totals.histories, totals.wrong[0][1]) if totals.wrong else None
 
 
@@ -153,5 +206,5 @@ def report(result: Result, *, idle: bool = False) -> str:
             lines.append(f"{time:9.3f} {client:8} {operation:12} {key} {outcome}")
     lines += ["", "manifest versions, oldest first:", *(f"  {line}" for line in result.manifests), ""]
     lines += ["VIOLATIONS" if result.violations else "no violations", *(f"  {one}" for one in result.violations)]
-    lines += [f"replay with: python -m tests.simulation {result.seed}"] if result.violations else []
+    lines += [f"replay with: {result.replay}"] if result.violations else []
     return "\n".join(lines)

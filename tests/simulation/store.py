@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import math
 import random
 from asyncio import get_running_loop
@@ -24,8 +25,11 @@ from mps3.storage import (
     Absence,
     Capabilities,
     Entry,
+    Found,
+    Head,
     Object,
     Page,
+    Scan,
     Stored,
     Version,
     VersionPage,
@@ -49,6 +53,7 @@ class Kept:
     body: bytes | None = field(compare=False)  # None: a delete marker
     visible: float = field(compare=False)
     by: str = field(compare=False)
+    metadata: dict[str, str] = field(compare=False, default_factory=dict)
 
 
 @dataclass
@@ -69,6 +74,7 @@ class SimStore:
     page: int = 1000
     offset: float = 0.0
     objects: dict[tuple[str, str], list[Kept]] = field(default_factory=dict)
+    ever: dict[tuple[str, str], list[Kept]] = field(default_factory=dict)  # also what was deleted or replaced
     trace: list[tuple[float, str, str, str, str]] = field(default_factory=list)
     busy_until: float = 0.0  # when the last request is over that a fault prolonged
     _count: int = 0
@@ -76,9 +82,16 @@ class SimStore:
     def __post_init__(self) -> None:
         skew = self.faults.skew
         self.clocks = [0.0, 0.0, skew, -skew]
+        self.ticks = random.Random()
+        self.ticks.setstate(self.random.getstate())
 
     def note(self, client: str, operation: str, key: str = "", outcome: str = "") -> None:
         self.trace.append((get_running_loop().time(), client, operation, key, outcome))
+
+    def clock(self) -> float:
+        """What one of the nodes says in an answer; whole seconds, as over HTTP."""
+        now = EPOCH + self.offset + get_running_loop().time() + self.ticks.choice(self.clocks)
+        return math.floor(now)
 
     def shown(self, kept: Kept) -> float:
         return math.floor((EPOCH + self.offset + kept.stamp) / self.resolution) * self.resolution
@@ -95,7 +108,7 @@ class SimStore:
                 return kept
         return None
 
-    def add(self, by: str, bucket: str, key: str, body: bytes | None) -> Kept:
+    def add(self, by: str, bucket: str, key: str, body: bytes | None, metadata: Any = None) -> Kept:
         """Stamp a version; it may become visible later."""
         now = get_running_loop().time()
         late = 0.0
@@ -113,7 +126,9 @@ class SimStore:
             body=body,
             visible=now + late,
             by=by,
+            metadata=dict(metadata or {}),
         )
+        insort(self.ever.setdefault((bucket, key), []), kept)
         if self.versioning:
             insort(self.objects.setdefault((bucket, key), []), kept)
         elif body is None:
@@ -123,10 +138,10 @@ class SimStore:
         return kept
 
     def body(self, bucket: str, key: str, version: str) -> bytes | None:
-        """What a manifest means by this version of this key, however late it is visible."""
-        kept = self.find(bucket, key, version) if self.versioning else None
+        """What a manifest means by this version of this key, however late it is visible, and though it be gone."""
+        kept = next((kept for kept in self.ever.get((bucket, key), ()) if kept.name == version), None)
         if kept is None:
-            kept = next(iter(self.objects.get((bucket, f"{key}@{version}"), ())), None)
+            kept = next(iter(self.ever.get((bucket, f"{key}@{version}"), ())), None)
         return None if kept is None else kept.body
 
 
@@ -137,6 +152,7 @@ class _Sent:
     arrived: asyncio.Future[None]
     done: Kept | None = None
     conflict: bool = False
+    clock: float = 0.0
 
 
 class SimStorage:
@@ -209,6 +225,7 @@ class SimStorage:
         sha256: bytes | None = None,
         if_match: str | None = None,
         if_none_match: bool = False,
+        metadata: Any = None,
     ) -> Stored:
         if sha256 is not None:
             assert hashlib.sha256(body).digest() == sha256, f"wrong digest for {key}"
@@ -226,7 +243,8 @@ class SimStorage:
                     self._store.note(self._client, "PUT", key, "conflict" + " (spurious)" * spurious)
                     sent.conflict = True
                     return
-            sent.done = kept = self._store.add(self._client, bucket, key, body)
+            sent.clock = self._store.clock()
+            sent.done = kept = self._store.add(self._client, bucket, key, body, metadata)
             late = f" visible {kept.visible:.3f}" if kept.visible > self._now() else ""
             self._store.note(self._client, "PUT", key, f"{kept.name} stamp {kept.stamp:.3f}{late}")
 
@@ -234,14 +252,26 @@ class SimStorage:
         if sent.conflict:
             raise ConflictError("the condition does not hold", bucket=bucket, key=key, operation="PutObject")
         assert sent.done is not None
-        return Stored(sent.done.name if self._store.versioning else None, sent.done.etag)
+        return Stored(sent.done.name if self._store.versioning else None, sent.done.etag, sent.clock)
+
+    async def head(self, bucket: str, key: str, *, version: str | None = None) -> Head | Absence:
+        await self._ask("HEAD", bucket, key)
+        store, now = self._store, self._now()
+        kept = store.newest(bucket, key, now)
+        if version is not None and store.versioning:
+            kept = store.find(bucket, key, version)
+            kept = kept if kept is not None and kept.visible <= now else None
+        await self._answer("HEAD", bucket, key)
+        if kept is None or kept.body is None:
+            return ABSENT
+        return Head(dict(kept.metadata), len(kept.body), store.shown(kept))
 
     async def delete(self, bucket: str, key: str, *, version: str | None = None) -> None:
         sent = _Sent(get_running_loop().create_future())
 
         def arrive() -> None:
             self._store.note(self._client, "DELETE", key, version or "")
-            if version is None:
+            if version is None or not self._store.versioning:
                 sent.done = self._store.add(self._client, bucket, key, None)
             elif (kept := self._store.find(bucket, key, version)) is not None:
                 self._store.objects[bucket, key].remove(kept)
@@ -262,6 +292,7 @@ class SimStorage:
         page, more = listed[:most], len(listed) > most
         if not store.versioning:
             page = [kept for kept in page if id(kept) in current]
+        answered = store.clock()
         store.note(self._client, "VERSIONS", key, " ".join(kept.name for kept in page) + (" ..." if more else ""))
         await self._answer("VERSIONS", bucket, key)
         return VersionPage(
@@ -276,7 +307,39 @@ class SimStorage:
                 for kept in page
             ),
             f"{page[-1].stamp!r}/{page[-1].number}" if more else None,
+            answered,
         )
+
+    async def scan(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Scan:
+        await self._ask("SCAN", bucket, prefix)
+        store, now = self._store, self._now()
+        listed = [
+            (key, kept)
+            for (its_bucket, key), versions in sorted(store.objects.items())
+            for kept in reversed(versions)
+            if its_bucket == bucket and key.startswith(prefix) and kept.visible <= now
+        ]
+        if start is not None:
+            after, stamp, number = json.loads(start)
+            listed = [
+                (key, kept)
+                for key, kept in listed
+                if key > after or (key == after and (kept.stamp, kept.number) < (stamp, number))
+            ]
+        page, more = listed[: store.page], len(listed) > store.page
+        store.note(self._client, "SCAN", prefix, f"{len(page)} versions" + (" ..." if more else ""))
+        await self._answer("SCAN", bucket, prefix)
+        found = tuple(
+            Found(
+                key,
+                kept.name if store.versioning else "null",
+                store.shown(kept),
+                len(kept.body or b""),
+                kept.body is None,
+            )
+            for key, kept in page
+        )
+        return Scan(found, json.dumps([page[-1][0], page[-1][1].stamp, page[-1][1].number]) if more else None)
 
     async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
         await self._ask("LIST", bucket, prefix)

@@ -6,8 +6,12 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from .history import Violation
 from .runner import many, one, report
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +27,54 @@ def test_no_promise_is_broken(histories, seed, capsys):
     assert totals.histories == histories
     # A history in which nothing succeeds proves nothing.
     assert totals.acknowledged > 5 * histories
+
+
+@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
+def test_no_promise_is_broken_for_devices_with_a_disk(histories, seed, versioning, capsys):
+    totals = many(seed, histories // 3, durable=True, versioning=versioning)
+    with capsys.disabled():
+        print(f"\n{totals}")
+    if totals.wrong:
+        print(report(one(totals.wrong[0][0], durable=True, versioning=versioning)))
+    assert not totals.wrong, totals
+    assert totals.kept > 5 * totals.histories
+    assert totals.killed > totals.histories
+
+
+FAILED = [(2173, {}), (12487, {"overdue": True}), (13533, {"overdue": True})]
+"""Histories that once went wrong: the seed, and of which kind."""
+
+
+@pytest.mark.parametrize(("number", "kind"), FAILED)
+def test_what_once_went_wrong_does_so_no_more(number, kind):
+    result = one(number, **kind)
+    assert not result.violations, report(result)
+
+
+def test_a_failure_says_how_to_replay_it():
+    for options, flags in [
+        ({}, ""),
+        ({"versioning": False}, " --unversioned"),
+        ({"overdue": True}, " --overdue"),
+        ({"broken": "R3 no siblings"}, " --broken='R3 no siblings'"),
+        ({"broken": "R3 no siblings", "overdue": True}, " --overdue --broken='R3 no siblings'"),
+        ({"broken": "R7 bound", "whole": True}, ""),
+    ]:
+        result = replace(one(1, **options), violations=[Violation("lost", 1.0, "w1")])
+        assert report(result).endswith(f"replay with: python -m tests.simulation 1{flags}"), options
+
+
+@pytest.mark.parametrize("versioning", [True, False])
+def test_nothing_live_is_collected(histories, seed, versioning, capsys):
+    number = max(1, histories // 5)
+    totals = many(seed, number, versioning=versioning, collect=True)
+    with capsys.disabled():
+        print(f"\nwith collectors, {'merge' if versioning else 'conditional'} journal: {totals}")
+    if totals.wrong:
+        print(report(one(totals.wrong[0][0], versioning=versioning, collect=True)))
+    assert not totals.wrong, totals
+    assert totals.acknowledged > 5 * number
+    assert totals.collected > 10 * number
 
 
 TRACE = """
