@@ -1,0 +1,52 @@
+"""The plot of `docs/performance.md`: cost against the number of keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from page import whole_manifest
+from results import Results
+
+
+def draw(results: Results, target: Path) -> None:
+    """Write the plot as an SVG that needs nothing else.
+
+    Args:
+        results: What was found.
+        target: Where to.
+    """
+    # The same results make the same bytes.
+    with mpl.rc_context({"svg.hashsalt": "mps3", "svg.fonttype": "path", "font.size": 9}):
+        figure = Figure(figsize=(9, 4), layout="constrained")
+        panels = figure.subplots(1, 2, sharey=True)
+        for panel, scenario, title in zip(
+            panels,
+            ("put", "change"),
+            ("a put of one key: bytes sent and received", "another client hears of it: bytes received"),
+            strict=True,
+        ):
+            for journal, style in (("merge", "o-"), ("conditional", "s--")):
+                found = sorted(results.all(scenario, journal=journal), key=lambda row: row.keys)
+                if found:
+                    panel.loglog(
+                        [row.keys for row in found],
+                        [row.bytes_each for row in found],
+                        style,
+                        label=f"mps3, {journal} journal (measured)",
+                    )
+            sizes = sorted({row.keys for row in results.all(scenario)})
+            panel.loglog(
+                sizes,
+                [whole_manifest(size) for size in sizes],
+                ":",
+                color="grey",
+                label="the whole manifest (computed)",
+            )
+            panel.set_title(title)
+            panel.set_xlabel("keys in the manifest")
+            panel.grid(visible=True, which="major", alpha=0.3)
+        panels[0].set_ylabel("bytes")
+        panels[0].legend(loc="upper left")
+        figure.savefig(target, format="svg", metadata={"Date": None})

@@ -1,0 +1,158 @@
+"""What a client takes of its own machine: memory, and the attention of the event loop.
+
+Each runs in a fresh process, with the store in another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from meter import BUCKET, LATENCY, MANIFEST, MeteredStorage
+from processes import DistantStorage, apart, served
+from results import Row
+from virtual import Place
+
+from mps3 import MPS3
+
+BEAT: Final = 0.001
+"""Seconds between two beats of the heart."""
+COMMITS: Final = 30
+LOADS: Final = 20
+"""`put_all` of `TOGETHER` keys: more than what makes eight runs spill and merge."""
+TOGETHER: Final = 1000
+AFTERWARDS: Final = 6.0
+"""Seconds for what is settled to settle, and for work beside commits to end."""
+
+
+def memory(place: Place, keys: Sequence[str], limit: float) -> Row:
+    """How much a process grows that opens the manifest."""
+    with served(place.storage) as path:
+        before, after, peak = apart(partial(_memory, path, place.journal, keys[-1]), limit)
+    facts = {"MB": (after - before) / 1e6, "MB at the peak": (peak - before) / 1e6, "MB before": before / 1e6}
+    return Row("memory", len(keys), journal=place.journal, facts=facts)
+
+
+def stops(place: Place, keys: Sequence[str], limit: float) -> Row:
+    """For how long the event loop stands still while the manifest is opened, committed to, and compacted."""
+    with served(place.storage) as path:
+        facts = apart(partial(_stops, path, place.journal, list(random.Random(0).sample(keys, COMMITS))), limit)
+    return Row("loop stops", len(keys), journal=place.journal, facts=facts)
+
+
+def _client(storage: MeteredStorage, journal: str) -> MPS3:
+    return MPS3(BUCKET, MANIFEST, storage=storage, journal=journal)  # type: ignore[arg-type]
+
+
+def _resident() -> int:
+    """Bytes of memory that this process has at the moment."""
+    return _status("VmRSS")
+
+
+def _peak() -> int:
+    """Bytes of memory that it had at the most. (`getrusage` would speak of the process that started it, too.)"""
+    return _status("VmHWM")
+
+
+def _status(name: str) -> int:
+    found = re.search(rf"^{name}:\s*(\d+) kB$", Path("/proc/self/status").read_text(encoding="ascii"), re.MULTILINE)
+    assert found is not None, f"this system does not tell {name}"
+    return int(found[1]) * 1024
+
+
+def _memory(path: Path, journal: str, key: str) -> tuple[int, int, int]:
+    async def main() -> tuple[int, int, int]:
+        distant = DistantStorage(path)
+        await distant.open()
+        await distant.get(BUCKET, "nothing")
+        storage = MeteredStorage(distant)
+        gc.collect()
+        before = _resident()
+        async with _client(storage, journal) as client:
+            assert await client.get(key) is not None
+            gc.collect()
+            return before, _resident(), _peak()
+
+    return asyncio.run(main())
+
+
+@dataclass
+class Heart:
+    """Beats, and knows how long it stood still.
+
+    A stop counts as far as this process was at work in it: while it was not, the machine had other things to do.
+
+    Attributes:
+        longest: The longest stop that this process worked through, in seconds.
+        wall: The longest stop, whoever is to blame.
+    """
+
+    longest: float = 0.0
+    wall: float = 0.0
+    _task: asyncio.Task[None] | None = field(default=None)
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._beat())
+
+    def stop(self) -> None:
+        assert self._task is not None
+        self._task.cancel()
+
+    def take(self) -> tuple[float, float]:
+        taken = self.longest, self.wall
+        self.longest = self.wall = 0.0
+        return taken
+
+    async def _beat(self) -> None:
+        while True:
+            began, worked = time.perf_counter(), time.process_time()
+            await asyncio.sleep(BEAT)
+            stop = time.perf_counter() - began - BEAT
+            self.wall = max(self.wall, stop)
+            self.longest = max(self.longest, min(stop, time.process_time() - worked))
+
+
+def _stops(path: Path, journal: str, keys: list[str]) -> dict[str, float]:
+    async def main() -> dict[str, float]:
+        facts: dict[str, float] = {}
+        heart = Heart()
+
+        def note(name: str) -> None:
+            longest, wall = heart.take()
+            facts[f"{name}, ms"] = 1000 * longest
+            facts[f"{name}, ms by the clock"] = 1000 * wall
+
+        distant = DistantStorage(path)
+        await distant.open()
+        await distant.get(BUCKET, "nothing")
+        heart.start()
+        await asyncio.sleep(0.1)
+        note("nothing")
+        storage = MeteredStorage(distant, latency=LATENCY)
+        async with _client(storage, journal) as client:
+            await client.get(keys[0])
+            await asyncio.sleep(0.1)
+            note("opening")
+            for number, key in enumerate(keys):
+                await client.put(key, number)
+            await asyncio.sleep(0.1)
+            note("committing")
+            for load in range(LOADS):
+                await client.put_all({f"more/{load}/{number}": number for number in range(TOGETHER)})
+            await asyncio.sleep(AFTERWARDS)
+            await client.put(keys[0], "last")
+            await asyncio.sleep(AFTERWARDS)
+            note("merging")
+        heart.stop()
+        facts["runs stored"] = storage.tally.count("PUT", "run")
+        return facts
+
+    return asyncio.run(main())

@@ -1,0 +1,192 @@
+"""The benchmarks count right, judge right and write their page; how long anything takes is not looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+from bars import bars
+from dataset import entry_bytes, names
+from meter import LISTING_XML, VERSION_XML, MeteredStorage, Tally
+from page import dollars, parts, write
+from processes import DistantStorage, UnfinishedError, apart, isolated, served
+from results import Results, Row
+from scenarios import contention, sizes
+from virtual import Place
+from wire import CountingProxy
+
+from mps3 import MPS3, ConflictError, MemoryStorage
+from mps3.storage import ABSENT, UNCHANGED, Object
+
+# Forks, of a process in which a former test may have left an idle thread.
+pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+
+PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+
+
+async def test_the_meter_charges_bodies_and_listings():
+    meter = MeteredStorage(MemoryStorage())
+    stored = await meter.put("bucket", "key", b"12345")
+    await meter.get("bucket", "key")
+    assert await meter.get("bucket", "key", if_none_match=stored.etag) is UNCHANGED
+    assert await meter.get("bucket", "manifest.json") is ABSENT
+    await meter.put("bucket", "manifest.json.runs/0", b"123")
+    await meter.versions("bucket", "key")
+    with pytest.raises(ConflictError):
+        await meter.put("bucket", "key", b"1", if_none_match=True)
+    tally = meter.take()
+    assert meter.take().count() == 0
+    assert tally.count() == 7
+    assert tally.select("PUT", "value", 200).up == 5
+    assert tally.select("PUT", "run").up == 3
+    assert tally.count("PUT", status=412) == 1
+    assert tally.select("GET", "value").down == 5
+    assert tally.count("GET", "value", 304) == tally.count("GET", "manifest", 404) == 1
+    assert tally.select("LIST").down == LISTING_XML + VERSION_XML
+    assert Tally(tally.rows()).rows() == tally.rows()
+    assert (tally + tally).bodies == 2 * tally.bodies
+    assert tally.bodies_as_s3 == tally.bodies
+
+
+async def test_methods_that_a_storage_need_not_have_are_counted_too():
+    class More(MemoryStorage):
+        async def sweep(self, bucket: str) -> str:
+            return bucket
+
+    meter = MeteredStorage(More())
+    assert await meter.sweep("bucket") == "bucket"
+    assert meter.take().count("OTHER") == 1
+    assert meter.opened == 0
+
+
+@pytest.mark.server
+async def test_the_proxy_counts_what_the_meter_counts(bucket, s3_config):
+    async with (
+        CountingProxy(s3_config["endpoint_url"]) as proxy,
+        MPS3(bucket, s3_config=s3_config | {"endpoint_url": proxy.url}, poll_interval=60) as client,
+    ):
+        await client.put("key", "value")
+        proxy.meter.take()
+        await client.put("key", "other")
+        tally = proxy.meter.take()
+    assert tally.count("PUT", "value") == tally.count("PUT", "manifest") == tally.count("LIST", "manifest") == 1
+    assert tally.select("PUT", "value").up == len(b'"other"')
+    assert tally.select("LIST").listed == 2
+    assert tally.select().heads > 3 * 100
+    assert proxy.max_keys >= 2
+
+
+def test_time_is_virtual_and_goes_on():
+    place = Place(latency=0.03)
+
+    async def main() -> float:
+        await asyncio.sleep(3600)
+        return place._now()
+
+    assert place.run(main) + 3600 <= place.run(main)
+
+
+def test_a_put_costs_three_requests_of_the_latency_each():
+    place, keys = Place(latency=0.03), names(10)
+    row = sizes.put(place, keys, 20)
+    assert row.per_operation("PUT") == 2
+    assert row.per_operation("LIST") == 1
+    assert 0.07 < row.seconds / row.operations < 0.11
+    assert dollars(row) == pytest.approx(15)
+
+
+@pytest.mark.parametrize("journal", ["merge", "conditional"])
+def test_scenarios_run_and_are_judged(journal):
+    place, keys = Place(journal), names(10)
+    results = Results()
+    results.add(sizes.put(place, keys, 5), sizes.put_all(place, keys, 10, 2), *sizes.cold_open(place, keys))
+    results.add(sizes.change(place, keys), sizes.idle(place, keys, 1), contention.at_the_seam(place, 3, 2))
+    assert results.find("put_all of 10").per_operation("PUT") == 11
+    judged = {bar.what: bar for bar in bars(results, 10)}
+    changes = [bar for what, bar in judged.items() if what.endswith(f"({journal})")]
+    assert [bar.verdict for bar in changes] == ["within the bar"]
+    assert any(bar.verdict == "NOT MEASURED" for bar in judged.values())
+
+
+def test_a_missed_bar_is_called_so():
+    results = Results()
+    results.add(Row("memory", 10, facts={"MB": 251.0}), Row("open", 10, tally=Tally([("GET", "run", 200, 61, 0, 0)])))
+    results.skip("load", 10, "no time")
+    judged = {bar.measured: bar.verdict for bar in bars(results, 10)}
+    assert judged["251 MB"] == judged["61 requests"] == "misses it"
+    assert judged["no time"] == "NOT MEASURED"
+
+
+def test_entries_are_as_long_as_they_are_stored():
+    keys = names(300)
+    place = Place()
+
+    async def main() -> int:
+        async with place.client(place.meter()) as client:
+            await client.put_all(dict.fromkeys(keys, 123456))
+        found = await place.storage.get("bucket", "manifest.json")
+        assert isinstance(found, Object)
+        return len(found.body)
+
+    assert entry_bytes(keys) == pytest.approx(place.run(main), rel=0.01)
+
+
+def test_work_elsewhere_comes_back_or_says_why_not():
+    assert isolated(lambda: 7, 10) == 7
+    with pytest.raises(UnfinishedError, match="not finished"):
+        isolated(partial(time.sleep, 60), 0.1)
+    with pytest.raises(UnfinishedError, match="ZeroDivisionError"):
+        isolated(lambda: 1 / 0, 10)
+    assert apart(partial(divmod, 7, 2), 30) == (3, 1)
+
+
+async def test_a_store_in_another_process_is_the_same_store():
+    storage = MemoryStorage()
+    large = b"x" * 100_000
+    await storage.put("bucket", "large", large)
+    with served(storage) as path:
+        distant = DistantStorage(path)
+        await distant.open()
+        found = await distant.get("bucket", "large")
+        assert found.body == large
+        with pytest.raises(ConflictError):
+            await distant.put("bucket", "large", large, if_none_match=True)
+        await distant.put("bucket", "large", large[1:])
+        assert (await distant.get("bucket", "large")).body == large[1:]
+        distant._listening.cancel()
+        distant._writer.close()
+        await distant._writer.wait_closed()
+
+
+def test_the_page_keeps_what_stands_around_the_parts(tmp_path):
+    page = tmp_path / "performance.md"
+    page.write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")
+    results = Results()
+    results.add(Row("put", 10, tally=Tally([("PUT", "value", 200, 2, 10, 0), ("LIST", "manifest", 200, 1, 0, 900)])))
+    results.skip("memory", None, "a | in a reason")
+    said = parts(results, bars(results, 10), command="a command", store="nothing", latency=0.03)
+    write(page, said)
+    once = page.read_text(encoding="utf-8")
+    assert "a command" in once
+    assert "2 PUT, 1 listing" in once
+    assert "a \\| in a reason" in once
+    assert once.startswith("# Performance")
+    write(page, said)
+    assert page.read_text(encoding="utf-8") == once
+    with pytest.raises(ValueError, match="other"):
+        write(page, {"other": ""})
+
+
+def test_the_plot_is_whole_in_itself(tmp_path):
+    pytest.importorskip("matplotlib")
+    from plot import draw  # noqa: PLC0415
+
+    results = Results()
+    results.add(*(Row("put", keys, tally=Tally([("PUT", "value", 200, 1, 10, 0)])) for keys in (10, 100)))
+    draw(results, tmp_path / "a.svg")
+    draw(results, tmp_path / "b.svg")
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert "<svg" in (tmp_path / "a.svg").read_text(encoding="utf-8")
