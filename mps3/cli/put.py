@@ -1,0 +1,62 @@
+"""``mps3 put``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+import orjson
+
+from .base.command import Call, store_command
+from .base.reading import blocking, standard_input
+from .base.text import short_id
+from .base.writing import committed
+
+
+@store_command("KEY [VALUE]", ignore_unknown_options=True)
+@click.option("-t", "--text", is_flag=True, help="VALUE is a text, and not JSON.")
+async def command(call: Call, key: str, value: str | None, *, text: bool) -> None:
+    """Set a key.
+
+    VALUE is JSON: 7, '"red"', '{"x": 1}'. Without it, or with - for it, it is read from standard input.
+    """
+    content = await _value(value, text=text)
+    async with call.client(makes=True) as client:
+        commit = await committed(client.put(key, content))
+    if call.out.human:
+        call.out.line("put ", (key, "bold"), (f"  {short_id(commit.id)}", "dim"))
+    else:
+        call.out.json({"commit": commit.id, "versions": dict(commit.versions)})
+
+
+async def _value(given: str | None, *, text: bool) -> Any:
+    if given is not None and re.match(r"--?[a-z]", given):
+        raise click.NoSuchOption(given)
+    if given is None or given == "-":
+        with standard_input("a text" if text else "a JSON value") as stream:
+            body = await blocking(stream.read)
+        if text:
+            try:
+                return body.decode().removesuffix("\n")
+            except UnicodeDecodeError as error:
+                raise click.UsageError(f"standard input is not a text in UTF-8: {error.reason}") from None
+        return parsed(body, "standard input")
+    return given if text else parsed(given, "VALUE")
+
+
+def parsed(body: str | bytes, what: str) -> Any:
+    """Read JSON.
+
+    Raises:
+        click.UsageError: It is not.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        if not body.strip():
+            raise click.UsageError(f"{what} is empty; a text without JSON's quotes takes --text") from None
+        raise click.UsageError(
+            f"{what} is not JSON (line {error.lineno}, column {error.colno}: {error.msg.partition(':')[0]}); "
+            "for a text take --text, or JSON's quotes: '\"red\"'"
+        ) from None
