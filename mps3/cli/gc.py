@@ -61,13 +61,11 @@ def line(event: Collecting) -> str:
 
 
 def _table(call: Call, found: Collected) -> None:
-    out, right = call.out, {"justify": "right"}
-    table = out.table("", ("would be deleted" if found.dry_run else "deleted", right), ("kept", right))
+    out = call.out
     tallies = {"manifest": found.manifest, "runs": found.runs, "values": found.values}
-    for name, tally in tallies.items():
-        out.row(table, NAMES[name], *cells(tally))
-    out.row(table, "together", *cells(together(*tallies.values())))
-    out.console.print(table)
+    rows = [(NAMES[name], *cells(tally)) for name, tally in tallies.items()]
+    rows.append(("together", *cells(together(*tallies.values()))))
+    out.table(("", "would be deleted" if found.dry_run else "deleted", "kept"), rows, right=[1, 2])
     out.line()
     if found.since is not None:
         out.line(f"all states since {moment(found.since)} are kept")

@@ -32,17 +32,21 @@ async def command(call: Call, key: str, *, limit: int) -> int | None:
         if not revisions:
             say(f"nothing is known of a key {key!r}; mps3 ls lists what there is")
             return NO
-        table = call.out.table("when", "commit", ("value", {"overflow": "fold"}), ("version", {"overflow": "fold"}))
+        rows = []
         async for revision, value in _with_values(revisions):
-            if not call.out.human:
+            if call.out.human:
+                rows.append(_row(revision, value))
+            else:
                 call.out.json(_members(revision, value))
-                continue
-            shown = "(deleted)" if value is DELETE else "(collected)" if value is _GONE else compact(value, 120)
-            commit = "(before)" if revision.id is None else short_id(revision.id)
-            call.out.row(table, moment(revision.time), commit, shown, safe(revision.version or ""))
     if call.out.human:
-        call.out.console.print(table)
+        call.out.table(("when", "commit", "version", "value"), rows)
     return None
+
+
+def _row(revision: Revision, value: Any) -> tuple[str, ...]:
+    shown = "(deleted)" if value is DELETE else "(collected)" if value is _GONE else compact(value, 120)
+    commit = "(before)" if revision.id is None else short_id(revision.id)
+    return moment(revision.time), commit, safe(revision.version or ""), shown
 
 
 def _members(revision: Revision, value: Any) -> dict[str, Any]:

@@ -29,10 +29,8 @@ async def command(call: Call, prefix: str | None, *, limit: int) -> None:
                 {"id": entry.id, "time": entry.time, "session": entry.session, "versions": dict(entry.versions)}
             )
         return
-    table = call.out.table("when", "commit", ("what", {"overflow": "fold"}))
-    for entry in entries:
-        call.out.row(table, moment(entry.time), short_id(entry.id), _what(entry))
-    call.out.console.print(table)
+    rows = [(moment(entry.time), short_id(entry.id), _what(entry)) for entry in entries]
+    call.out.table(("when", "commit", "what"), rows)
 
 
 def _what(entry: LogEntry) -> str:

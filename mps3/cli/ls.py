@@ -18,10 +18,8 @@ async def command(call: Call, prefix: str | None, *, long: bool) -> None:
         for file in files:
             call.out.json({"key": file.key, "version": file.version, "size": file.size})
     elif long:
-        table = call.out.table(("size", {"justify": "right"}), "version", ("key", {"overflow": "fold"}))
-        for file in files:
-            call.out.row(table, "" if file.size is None else size(file.size), safe(file.version), safe(file.key))
-        call.out.console.print(table)
+        rows = [("" if one.size is None else size(one.size), safe(one.version), safe(one.key)) for one in files]
+        call.out.table(("size", "version", "key"), rows, right=[0])
     else:
         for file in files:
             call.out.plain(safe(file.key))

@@ -14,7 +14,17 @@ from .base.text import short_id
 from .base.writing import committed
 
 
-@store_command("KEY [VALUE]", ignore_unknown_options=True)
+class _Numbers(click.Command):
+    """A command whose last argument may be a negative number, which looks like an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put it where nothing is taken for an option."""
+        if "--" not in args and (numbers := [one for one in args if re.match(r"-\.?\d", one)]):
+            args = [*(one for one in args if one not in numbers), "--", *numbers]
+        return super().parse_args(ctx, args)
+
+
+@store_command("KEY [VALUE]", _Numbers)
 @click.option("-t", "--text", is_flag=True, help="VALUE is a text, and not JSON.")
 async def command(call: Call, key: str, value: str | None, *, text: bool) -> None:
     """Set a key.
@@ -31,8 +41,6 @@ async def command(call: Call, key: str, value: str | None, *, text: bool) -> Non
 
 
 async def _value(given: str | None, *, text: bool) -> Any:
-    if given is not None and re.match(r"--?[a-z]", given):
-        raise click.NoSuchOption(given)
     if given is None or given == "-":
         with standard_input("a text" if text else "a JSON value") as stream:
             body = await blocking(stream.read)

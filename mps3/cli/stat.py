@@ -70,10 +70,7 @@ def _show(call: Call, found: dict[str, Any]) -> None:
             rows.append((label, f"{found[name]['objects']:,}", size(found[name]["bytes"])))
     if "garbage" in found:
         rows.append(("garbage among these", f"{found['garbage']['objects']:,}", size(found["garbage"]["bytes"])))
-    table = call.out.table("", ("how many", {"justify": "right"}), ("bytes", {"justify": "right"}))
-    for row in rows:
-        call.out.row(table, *row)
-    call.out.console.print(table)
+    call.out.table(("", "how many", "bytes"), rows, right=[1, 2])
     if found["newest"] is None:
         call.out.line(("there is no commit yet: mps3 put makes one", "dim"))
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 import sys
+from collections.abc import Coroutine, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ import click
 
 from .. import DELETE, MPS3, Batch, Change, ExpiredError
 from .base.command import Call, store_command
-from .base.output import Output, say
+from .base.output import Output, hush_log, say
 from .base.text import compact, count, diff, is_small, safe, short_id
 from .base.when import Short, When, resolve
 
@@ -41,16 +42,32 @@ async def command(
     """
     if isinstance(since, datetime):
         raise click.UsageError("--since takes a commit or a cursor (mps3 log lists commits)")
-    async with call.client(poll_interval=poll_interval) as client, asyncio.TaskGroup() as tasks:
+    async with call.client(poll_interval=poll_interval) as client:
         start = None if since is None else str(await resolve(client, since))
-        helpers = [tasks.create_task(_tell_contact(client))]
+        hush_log()  # `_tell_contact` says it better
+        work = [_follow(call, client, prefix or "", start), _tell_contact(client)]
         if not call.out.human:
-            helpers.append(tasks.create_task(_until_nobody_reads()))
-        show: Any = _Screen(client, call.out, prefix or "", start).show if call.out.human else _Lines(call.out).show
-        async for batch in client.watch(prefix or "", since=start):
-            await show(batch)
-        for helper in helpers:
-            helper.cancel()
+            work.append(_until_nobody_reads())
+        await _until_one_ends(work)
+
+
+async def _follow(call: Call, client: MPS3, prefix: str, since: str | None) -> None:
+    show = _Screen(client, call.out, prefix, since).show if call.out.human else _Lines(call.out).show
+    async for batch in client.watch(prefix, since=since):
+        await show(batch)
+
+
+async def _until_one_ends(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Do all of it until some of it fails, or is done."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _Lines:
@@ -160,7 +177,7 @@ async def _until_nobody_reads() -> None:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)
     except (AttributeError, OSError, ValueError):
-        return  # the system has none, or it is no file
+        await asyncio.Event().wait()  # the system has none, or it is no file
     while not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):  # noqa: ASYNC110 - of a descriptor
         await asyncio.sleep(_PERIOD)
     raise BrokenPipeError

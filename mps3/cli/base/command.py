@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-from collections.abc import Awaitable, Callable, Sequence
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
@@ -18,7 +20,7 @@ from ...storage import Storage
 from ...url import Location, parse
 from ...world import World
 from .exits import INTERRUPTED
-from .output import Output, show_log
+from .output import Output, hush_log, say, show_log
 
 Function: TypeAlias = Callable[..., Awaitable[int | None]]
 
@@ -42,8 +44,9 @@ class Call:
     location: Location
     out: Output
 
-    def client(self, *, poll_interval: float = 60.0, makes: bool = False) -> MPS3:
-        """A client of the store, to be opened. One that looks by itself need not poll often.
+    @asynccontextmanager
+    async def client(self, *, poll_interval: float = 60.0, makes: bool = False) -> AsyncIterator[MPS3]:
+        """A client of the store. One that looks by itself need not poll often.
 
         Args:
             poll_interval: Seconds between polls.
@@ -52,12 +55,15 @@ class Call:
         Raises:
             ConfigurationError: There is no such directory.
         """
-        return MPS3(
-            self.location.bucket,
-            self.location.manifest,
-            storage=self.storage(makes=makes),
-            poll_interval=poll_interval,
-        )
+        storage, where = self.storage(makes=makes), self.location
+        async with MPS3(where.bucket, where.manifest, storage=storage, poll_interval=poll_interval) as client:
+            try:
+                yield client
+            except asyncio.CancelledError:
+                # Whoever presses Ctrl-C does not want to wait until everything is sent, nor hear that it was not.
+                hush_log()
+                client.go_offline()
+                raise
 
     def storage(self, *, makes: bool) -> Storage:
         """The same, without a client."""
@@ -119,7 +125,7 @@ class Words:
         if len(left) > len(names) and not self.many:
             if url is None:
                 raise click.UsageError(_no_store())
-            raise click.UsageError(f"{len(left) - len(names)} argument too many: {left[len(names)]!r}")
+            raise click.UsageError(f"nobody knows what {left[len(names)]!r} means here")
         found: dict[str, Any] = dict.fromkeys(names)
         found.update(zip(names, left, strict=False))
         if self.many:
@@ -142,12 +148,12 @@ def _location(url: str | None, manifest: str | None, s3: dict[str, str | None]) 
     return replace(location, manifest=manifest) if manifest else location
 
 
-def store_command(usage: str = "", **settings: Any) -> Callable[[Function], click.Command]:
+def store_command(usage: str = "", kind: type[click.Command] = click.Command) -> Callable[[Function], click.Command]:
     """A command on a store, from an async function that is given a `Call`, its words and its options.
 
     Args:
         usage: What it takes besides the URL: ``KEY [VALUE]``, ``[PREFIX]``, ``KEY...``.
-        **settings: Of click's context.
+        kind: Of click's command.
     """
     takes = Words.read(usage)
 
@@ -168,9 +174,9 @@ def store_command(usage: str = "", **settings: Any) -> Callable[[Function], clic
             return perform(function(call, **named, **options))
 
         own = list(reversed(getattr(function, "__click_params__", [])))
-        return click.Command(
+        return kind(
             function.__name__,
-            context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, **settings},
+            context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
             params=[_words(usage, takes), *own, *_options()],
             callback=invoke,
             help=inspect.getdoc(function),
@@ -189,6 +195,8 @@ def perform(work: Awaitable[int | None]) -> int | None:
     try:
         return asyncio.run(main())
     except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            say("", raw=True)  # the prompt comes on a line of its own
         raise click.exceptions.Exit(INTERRUPTED) from None
 
 

@@ -6,7 +6,8 @@ import logging
 import os
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -55,21 +56,29 @@ class Output:
 
         self.console.print(Text.assemble(*parts))
 
-    def table(self, *columns: str | tuple[str, dict[str, Any]]) -> Any:
-        """An empty table for people; print it with ``console.print``."""
-        from rich.table import Table  # noqa: PLC0415 - takes a while to load
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> None:
+        """Print a table for people. The last column is as wide as it likes.
 
-        found = Table(box=None, pad_edge=False, header_style="dim")
-        for column in columns:
-            name, options = (column, {}) if isinstance(column, str) else column
-            found.add_column(name, **options)
-        return found
+        Args:
+            header: What stands above the columns.
+            rows: Texts.
+            right: Numbers of the columns that are flush right.
+        """
+        from rich.cells import cell_len  # noqa: PLC0415 - takes a while to load
 
-    def row(self, table: Any, *cells: str | Text) -> None:
-        """Add a row to a table, of texts that are taken literally."""
-        from rich.text import Text  # noqa: PLC0415 - takes a while to load
+        lines = [header, *rows]
+        widths = [max(cell_len(line[column]) for line in lines) for column in range(len(header))]
 
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
+        def laid_out(line: Sequence[str]) -> str:
+            cells = []
+            for column, cell in enumerate(line):
+                space = " " * (widths[column] - cell_len(cell))
+                cells.append(space + cell if column in right else cell + space)
+            return "  ".join(cells).rstrip()
+
+        self.line((laid_out(header), "dim"))
+        for row in rows:
+            self.line(laid_out(row))
 
 
 def say(message: str, *, raw: bool = False) -> None:
@@ -106,7 +115,13 @@ class _Log(logging.Handler):
 def show_log() -> None:
     """Show warnings of the library as everything else is shown; those of others are of no use to users."""
     log = logging.getLogger("mps3")
+    log.setLevel(logging.NOTSET)
     if not any(isinstance(handler, _Log) for handler in log.handlers):
         log.addHandler(_Log(logging.WARNING))
         log.propagate = False
     logging.getLogger().addHandler(logging.NullHandler())
+
+
+def hush_log() -> None:
+    """Show nothing of it from now on."""
+    logging.getLogger("mps3").setLevel(logging.CRITICAL + 1)

@@ -22,7 +22,8 @@ def explained(error: Exception) -> tuple[str, int] | None:
     for kind, code in EXITS.items():
         if isinstance(error, kind):
             advice = _ADVICE.get(kind)
-            return f"{error}" + (f" ({advice})" if advice else ""), code
+            message = str(error).removeprefix("s3_config is wrong: ")  # nobody gave one here
+            return message + (f" ({advice})" if advice else ""), code
     if isinstance(error, errors.MPS3Error):
         return str(error), NO
     if isinstance(error, ValueError | TypeError) and _is_ours(error):
