@@ -7,6 +7,7 @@ import sys
 import click
 
 from .base.command import perform
+from .base.when import Seconds
 
 _HELP = """Show two users of one live store, which is in memory: nothing has to be set up.
 
@@ -16,7 +17,7 @@ prints a transcript of what such clients do.
 
 
 @click.command(help=_HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), default=30.0, help="How long it takes (30).")
+@click.option("--seconds", type=Seconds(), default=30.0, help="How long it takes (30).")
 @click.option("--transcript", is_flag=True, help="The transcript, on a terminal too.")
 def command(seconds: float, *, transcript: bool) -> int | None:
     """Show two users of one live store."""

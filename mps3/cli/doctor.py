@@ -13,6 +13,7 @@ from ..world import World
 from .base.command import Call, store_command
 from .base.exits import NO
 from .base.text import safe
+from .base.when import Seconds
 
 if TYPE_CHECKING:
     from ..doctor import Diagnosis
@@ -24,7 +25,7 @@ _MARKS: Final = {True: ("ok  ", "green"), False: ("FAIL", "red bold"), None: ("-
 @click.option("--journal", type=click.Choice(["auto", "merge", "conditional"]), default="auto", help="Which is wanted.")
 @click.option(
     "--poll-interval",
-    type=click.FloatRange(0, 1e9, min_open=True),
+    type=Seconds(),
     default=1.0,
     metavar="SECONDS",
     help="For the cost of polling (1).",

@@ -11,6 +11,7 @@ import click
 from .. import DELETE, MPS3, Commit, Snapshot
 from .base.command import Call, store_command
 from .base.output import Output
+from .base.reading import agreed
 from .base.text import compact, count, diff, is_small, moment, safe, short_id, some
 from .base.when import Short, When, resolve
 from .base.writing import committed
@@ -55,7 +56,7 @@ async def _one(client: MPS3, out: Output, key: str, at: datetime | str, *, yes: 
         return None
     if out.human:
         _show(out, safe(key), now, then)
-    _ask(f"bring back {safe(key)} as of {_named(at)}?", yes=yes)
+    await _ask(f"bring back {safe(key)} as of {_named(at)}?", yes=yes)
     return await committed(client.put(key, then))
 
 
@@ -78,7 +79,7 @@ async def _many(client: MPS3, out: Output, prefix: str, at: datetime | str, *, y
             out.line((f"{mark} {safe(key)}", {"+": "green", "-": "red", "~": "yellow"}[mark]))
         if len(changes) > _LISTED:
             out.line((f"… and {len(changes) - _LISTED:,} more", "dim"))
-    _ask(f"change {count(len(changes), 'key')} to what was at {_named(at)}?", yes=yes)
+    await _ask(f"change {count(len(changes), 'key')} to what was at {_named(at)}?", yes=yes)
     return await client.restore_all(at, prefix=prefix)
 
 
@@ -100,9 +101,10 @@ def _named(at: datetime | str) -> str:
     return moment(at) if isinstance(at, datetime) else short_id(at)
 
 
-def _ask(question: str, *, yes: bool) -> None:
+async def _ask(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} Without a terminal to ask on it takes --yes")
-    click.confirm(question, abort=True, err=True)
+    if not await agreed(question):
+        raise click.Abort

@@ -15,7 +15,7 @@ from .. import DELETE, MPS3, Batch, Change, ExpiredError
 from .base.command import Call, store_command
 from .base.output import Output, hush_log, say
 from .base.text import compact, count, diff, is_small, safe, short_id
-from .base.when import Short, When, resolve
+from .base.when import Seconds, Short, When, resolve
 
 _SHOWN: Final = 20
 """Keys of the present that are listed one by one."""
@@ -27,7 +27,7 @@ _PERIOD: Final = 0.5
 @click.option("--since", type=When(), metavar="COMMIT", help="Go on after a commit or a cursor, without the present.")
 @click.option(
     "--poll-interval",
-    type=click.FloatRange(0, min_open=True),
+    type=Seconds(),
     default=1.0,
     metavar="SECONDS",
     help="Between looks (1).",

@@ -17,13 +17,24 @@ T = TypeVar("T")
 def standard_input(what: str) -> BinaryIO:
     """Standard input, as bytes.
 
-    Not Python's own object: that would be closed at the end, which has to wait for whoever reads from it.
-
     Args:
         what: To tell whoever sits at the keyboard.
     """
     if sys.stdin.isatty():
         say(f"reading {what} from the keyboard: end with Ctrl-D")
+    return _own_input()
+
+
+async def agreed(question: str) -> bool:
+    """Ask whoever sits at the keyboard."""
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
+    with _own_input() as stream:
+        answer = await blocking(stream.readline)
+    return answer.strip().lower() in {b"y", b"yes"}
+
+
+def _own_input() -> BinaryIO:
+    # Not Python's own object: at its end the program closes that, and has to wait for whoever reads from it.
     return open(sys.stdin.fileno(), "rb", closefd=False)
 
 

@@ -45,7 +45,7 @@ def diff(old: object, new: object) -> Iterator[tuple[str, str]]:
 
 def is_small(value: object) -> bool:
     """Whether a value is shown on one line as a matter of course."""
-    return not isinstance(value, dict | list) or len(orjson.dumps(value)) <= 40
+    return not isinstance(value, dict | list) or len(orjson.dumps(value)) <= 32
 
 
 def short_id(commit: str) -> str:

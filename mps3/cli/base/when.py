@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, timezone
@@ -49,6 +50,22 @@ class Span(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic
             return span(value)
         except ValueError:
             self.fail(f"{value!r} is no span of time such as 30m, 12h, 7d or 1w", param, ctx)
+
+
+class Seconds(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """An option that is a positive number of seconds."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not 0 < number < math.inf:
+            self.fail(f"{value!r} is not a positive number of seconds", param, ctx)
+        return number
 
 
 @dataclass(frozen=True, slots=True)
