@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
 
@@ -54,8 +55,10 @@ async def command(call: Call, file: str | None, *, chunk: int, dry_run: bool) ->
         call.out.json({"lines": done, "commits": commits, "dry_run": dry_run})
 
 
-def _opened(file: str | None) -> BinaryIO:
-    return standard_input("JSON lines") if file in (None, "-") else Path(str(file)).open("rb")
+def _opened(file: str | None) -> AbstractContextManager[BinaryIO]:
+    if file is None or file == "-":
+        return nullcontext(standard_input("JSON lines"))
+    return Path(file).open("rb")
 
 
 def _check(lines: Iterable[bytes], name: str) -> int:

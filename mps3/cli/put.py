@@ -42,8 +42,7 @@ async def command(call: Call, key: str, value: str | None, *, text: bool) -> Non
 
 async def _value(given: str | None, *, text: bool) -> Any:
     if given is None or given == "-":
-        with standard_input("a text" if text else "a JSON value") as stream:
-            body = await blocking(stream.read)
+        body = await blocking(standard_input("a text" if text else "a JSON value").read)
         if text:
             try:
                 return body.decode().removesuffix("\n")

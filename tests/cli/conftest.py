@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import select
 import subprocess
 import sys
 import time
@@ -132,6 +133,8 @@ class Terminal:
     def _read(self, enough: Any) -> str:
         deadline = time.monotonic() + PATIENCE
         while not enough() and time.monotonic() < deadline:
+            if not select.select([self._own], [], [], 1.0)[0]:
+                continue
             try:
                 read = os.read(self._own, 65536)
             except OSError:  # it has ended

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def standard_input(what: str) -> BinaryIO:
-    """Standard input, as bytes.
+    """Standard input, as bytes; not to be closed.
 
     Args:
         what: To tell whoever sits at the keyboard.
@@ -28,13 +28,13 @@ def standard_input(what: str) -> BinaryIO:
 async def agreed(question: str) -> bool:
     """Ask whoever sits at the keyboard."""
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
-    with _own_input() as stream:
-        answer = await blocking(stream.readline)
+    answer = await blocking(_own_input().readline)
     return answer.strip().lower() in {b"y", b"yes"}
 
 
 def _own_input() -> BinaryIO:
-    # Not Python's own object: at its end the program closes that, and has to wait for whoever reads from it.
+    # Not Python's own object: at its end the program closes that, and has to wait for whoever reads from it. Nobody
+    # may close this one, for the same reason; there is nothing to close either.
     return open(sys.stdin.fileno(), "rb", closefd=False)
 
 
