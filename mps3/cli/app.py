@@ -11,7 +11,7 @@ import click
 
 from .. import __version__
 from .base.exits import BUG, USAGE
-from .base.output import fault, ignore_reader, say
+from .base.output import fault, say
 from .base.report import explained
 
 COMMANDS: Final = {
@@ -101,9 +101,6 @@ def run(arguments: Sequence[str] | None) -> int:
         return USAGE
     except click.Abort:
         return 130
-    except BrokenPipeError:
-        ignore_reader()
-        return 0
     except Exception as error:  # noqa: BLE001 - nobody is shown a traceback
         known = explained(error)
         if known is None:

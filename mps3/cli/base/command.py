@@ -20,7 +20,7 @@ from ...storage import Storage
 from ...url import Location, parse
 from ...world import World
 from .exits import INTERRUPTED
-from .output import Output, hush_log, say, show_log
+from .output import Output, hush_log, ignore_reader, say, show_log
 
 Function: TypeAlias = Callable[..., Awaitable[int | None]]
 
@@ -198,6 +198,9 @@ def perform(work: Awaitable[int | None]) -> int | None:
         if sys.stderr.isatty():
             say("", raw=True)  # the prompt comes on a line of its own
         raise click.exceptions.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        ignore_reader()
+        raise click.exceptions.Exit(0) from None
 
 
 def _words(usage: str, takes: Words) -> click.Argument:
