@@ -103,7 +103,7 @@ def one(
         if durable:
             options = draw_durable(seed, versioning=versioning)
         else:
-            late = overdue or (broken is not None and not collect)
+            late = overdue or (broken is not None and not collect and breaks.BREAKS[broken].overdue)
             options = draw(seed, versioning=versioning, overdue=late, collect=collect)
         options = replace(options, watchers=watch, transactions=transact)
         result = run_history(seed, _options(options, broken))
