@@ -526,8 +526,9 @@ class Manifest:
             elif self._asking or now >= self._poll_at:
                 await self._poll(journal)
             else:
-                wake_at = min(self._sending.retry_at if self._sending else self._commit_at, self._decides_at(journal))
-                await happens(self._awake, min(self._poll_at, wake_at if wake_at > now else math.inf) - now)
+                # What is past already waits for something else to happen.
+                times = (self._sending.retry_at if self._sending else self._commit_at, self._decides_at(journal))
+                await happens(self._awake, min([self._poll_at, *(one for one in times if one > now)]) - now)
 
     def _decides_at(self, journal: Journal) -> float:
         """When to make a commit that decides on transactions of this client, if nobody makes any."""
