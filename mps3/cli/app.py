@@ -10,8 +10,8 @@ from typing import Final
 import click
 
 from .. import __version__
-from .base.exits import BUG, USAGE
-from .base.output import fault, say
+from .base.exits import BUG, INTERRUPTED, USAGE
+from .base.output import fault, ignore_reader, say
 from .base.report import explained
 
 COMMANDS: Final = {
@@ -100,7 +100,10 @@ def run(arguments: Sequence[str] | None) -> int:
         say(f"{error.format_message().rstrip('.')} ({command} --help says more)")
         return USAGE
     except click.Abort:
-        return 130
+        return INTERRUPTED
+    except BrokenPipeError:
+        ignore_reader()
+        return 0
     except Exception as error:  # noqa: BLE001 - nobody is shown a traceback
         known = explained(error)
         if known is None:

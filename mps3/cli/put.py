@@ -8,6 +8,7 @@ from typing import Any
 import click
 import orjson
 
+from .. import UNCHECKED
 from .base.command import Call, store_command
 from .base.reading import blocking, standard_input
 from .base.text import short_id
@@ -26,14 +27,21 @@ class _Numbers(click.Command):
 
 @store_command("KEY [VALUE]", _Numbers)
 @click.option("-t", "--text", is_flag=True, help="VALUE is a text, and not JSON.")
-async def command(call: Call, key: str, value: str | None, *, text: bool) -> None:
+@click.option("--if-version", metavar="VERSION", help="Only if this is the version now; mps3 ls -l shows them.")
+@click.option("--if-absent", is_flag=True, help="Only if there is no such key.")
+async def command(
+    call: Call, key: str, value: str | None, *, text: bool, if_version: str | None, if_absent: bool
+) -> None:
     """Set a key.
 
     VALUE is JSON: 7, '"red"', '{"x": 1}'. Without it, or with - for it, it is read from standard input.
     """
+    if if_absent and if_version is not None:
+        raise click.UsageError("--if-version and --if-absent exclude each other")
+    condition = None if if_absent else UNCHECKED if if_version is None else if_version
     content = await _value(value, text=text)
     async with call.client(makes=True) as client:
-        commit = await committed(client.put(key, content))
+        commit = await committed(client.put(key, content, if_version=condition))
     if call.out.human:
         call.out.line("put ", (key, "bold"), (f"  {short_id(commit.id)}", "dim"))
     else:

@@ -115,6 +115,17 @@ def test_the_past(mps3, url):
     assert found.code == 1 and "at that moment" in found.err
 
 
+def test_on_a_condition(mps3, store):
+    assert mps3("put", "k", "1", "--if-absent").code == 0
+    found = mps3("put", "k", "2", "--if-absent")
+    assert found.code == 6 and found.out == "" and found.err.count("\n") == 1 and "read the key again" in found.err
+    version = mps3("ls").lines[0]["version"]
+    assert mps3("put", "k", "3", "--if-version", version).code == 0
+    assert mps3("put", "k", "4", "--if-version", version).code == 6
+    assert mps3("get", "k").lines == [3]
+    assert mps3("put", "k", "4", "--if-version", version, "--if-absent").code == 2
+
+
 def test_for_people(mps3, terminal, url):
     mps3("put", "users/ann", '{"score": 7}')
     mps3("put", "e\x1b[31m", '"\\u001b[31m"')
