@@ -19,19 +19,19 @@ COMMANDS: Final = {
     "put": "Set a key.",
     "delete": "Delete keys.",
     "ls": "List keys.",
-    "watch": "Show what changes, as it happens.",
-    "log": "List the commits: when, who, what.",
+    "watch": "Show what changes as it happens.",
+    "log": "List the commits: who wrote what and when.",
     "history": "Show what became of a key.",
     "restore": "Bring back what was.",
     "import": "Write many keys from JSON lines.",
     "export": "Write all keys as JSON lines.",
-    "stat": "Count keys, bytes, versions and garbage.",
+    "stat": "Count what is stored and what is garbage.",
     "gc": "Delete what nobody needs any more.",
     "doctor": "Try what a bucket can do.",
     "demo": "Show two users of one live store.",
     "completion": "Print what makes a shell complete commands and keys.",
 }
-"""Names, and what `mps3 --help` says of each."""
+"""Names, and what `mps3 --help` says of each; fish shows it up to the first comma."""
 _MODULES: Final = {"import": "import_"}
 _SECTIONS: Final = (
     ("Values", ("get", "put", "delete", "ls", "watch")),

@@ -225,7 +225,7 @@ def _complete(takes: Words, ctx: click.Context, param: click.Parameter, incomple
     del param
     given = ctx.params
     try:
-        words = [*(given.get("words") or ()), incomplete]
+        words = rejoined([*(given.get("words") or ()), incomplete])
         url, named = takes.split(words, given.get("url"))
         last = next(reversed([name for name, value in named.items() if value]), None)
         if last not in ("key", "keys", "prefix") and not (last is None and not incomplete):
@@ -239,6 +239,20 @@ def _complete(takes: Words, ctx: click.Context, param: click.Parameter, incomple
         return [CompletionItem(key) for key in asyncio.run(_keys(call, incomplete))]
     except Exception:  # noqa: BLE001 - whoever presses TAB wants no lecture
         return []
+
+
+def rejoined(words: Sequence[str]) -> list[str]:
+    """Words in which URLs are whole again: bash takes them apart at each ``:`` and ``=``. Pure."""
+    found: list[str] = []
+    for word in words:
+        before = found[-1] if found else ""
+        begun = f"{before}:" in _SCHEMES and word == ":"
+        in_url = before.startswith(_SCHEMES) and (word == "=" or before.endswith((":", "=")))
+        if begun or in_url:
+            found[-1] += word
+        else:
+            found.append(word)
+    return found
 
 
 async def _keys(call: Call, prefix: str) -> list[str]:
