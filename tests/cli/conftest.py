@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import os
@@ -113,6 +114,7 @@ class Terminal:
         )
         os.close(theirs)
         self.shown = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def type(self, text: str) -> None:
         os.write(self._own, text.encode())
@@ -141,7 +143,7 @@ class Terminal:
                 read = b""
             if not read:
                 break
-            self.shown += read.decode()
+            self.shown += self._decoder.decode(read)
         return self.plain
 
 
