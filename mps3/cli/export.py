@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import sys
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -36,8 +37,8 @@ async def command(call: Call, prefix: str | None, *, output: Path | None, at: da
     async with call.client() as client:
         snapshot = await client.snapshot(None if at is None else await resolve(client, at))
         files = snapshot.files(prefix or "")
-        # A bar between the lines would be in the way.
-        quiet = output is None and sys.stdout.isatty()
+        # A bar would be in the way of lines that go to the terminal, or through a pipe perhaps.
+        quiet = output is None and not _to_a_file()
         with progress(len(files), quiet=quiet) as tell:
             if output is None:
                 await _write(sys.stdout.buffer, call, snapshot, files, tell)
@@ -50,6 +51,13 @@ async def command(call: Call, prefix: str | None, *, output: Path | None, at: da
             finally:
                 beside.unlink(missing_ok=True)
     say(f"{count(len(files), 'key')} in {output}")
+
+
+def _to_a_file() -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False  # it is something of Python's own
 
 
 async def _write(file: IO[bytes], call: Call, snapshot: Snapshot, files: list[FileInfo], tell: Any) -> None:
