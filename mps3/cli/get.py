@@ -30,7 +30,7 @@ async def command(call: Call, key: str, at: datetime | str | Short | None, *, ra
         say(f"there is no key {key!r}" + ("" if at is None else " at that moment") + "; mps3 ls lists what there is")
         return NO
     if raw and isinstance(value, str):
-        call.out.plain(safe(value) if call.out.human and "\x1b" in value else value)
+        call.out.plain("\n".join(map(safe, value.expandtabs().split("\n"))) if call.out.human else value)
     elif call.out.human:
         from rich.highlighter import JSONHighlighter  # noqa: PLC0415 - takes a while to load
         from rich.text import Text  # noqa: PLC0415

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from .. import DELETE, MPS3, Batch, Change, ExpiredError
+from .. import DELETE, MPS3, Batch, Change, CorruptionError, ExpiredError
 from .base.command import Call, store_command
 from .base.output import Output, hush_log, say
 from .base.text import compact, count, diff, is_small, safe, short_id
@@ -130,8 +130,8 @@ class _Screen:
     async def _before(self) -> dict[str, Any]:
         try:
             return dict(await (await self._client.snapshot(self._since)).get_all(self._prefix))
-        except ExpiredError:
-            return {}  # then everything is new
+        except (ExpiredError, CorruptionError):
+            return {}  # it is not kept any more: then everything is new
 
     def _list(self, batch: Batch[Any]) -> None:
         assert self._values is not None  # noqa: S101 - made by `show`

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mps3.cli.base.command import rejoined
+from mps3.cli.base.words import rejoined
 
 from .conftest import PATIENCE, environment
 
