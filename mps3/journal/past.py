@@ -28,6 +28,8 @@ FIRST: Final = 32
 """Versions of the first page of a listing, each further one has four times as many."""
 PAGE: Final = 1000
 """Versions of a page at the most."""
+TOGETHER: Final = 32
+"""Versions that a collection deletes at the same time."""
 
 
 class Past:
@@ -155,11 +157,12 @@ class Walk:
         self.reach = math.inf
         self._next: str | None = None
         self._page = FIRST
+        self._listed_all = False
         self._versions: list[Version] = []
         self._entries: dict[str, Entry] = {}
+        self._documents: dict[str, Document] = {}
         self._checked: set[str] = set()
-        self._ignored: set[str] = set()
-        self._gone = -math.inf
+        self._late: set[str] = set()
 
     async def further(self) -> bool:
         """Go further back.
@@ -176,37 +179,129 @@ class Walk:
             self.finished = True
             self.complete = document is None or not (document.files or document.runs or document.sessions)
             return True
+        if not self._listed_all:
+            await self._list()
+            if self._past.linear:
+                self.commits = self._line()
+                if not self._listed_all:
+                    return True
+            elif (base := self._oldest_base()) is not None:
+                self._resolve(base, self._reached(base.bound()))
+                return True
+            elif not self._listed_all:
+                return True
+        await self._end()
+        return True
+
+    async def _list(self) -> None:
         page, self._next = await self._past.page(self._next, self._page)
         self._page = min(PAGE, 4 * self._page)
         seen = {version.version for version in self._versions}
         self._versions += [version for version in page if version.version not in seen]
+        self._listed_all = self._next is None
         await self._read()
-        self.finished = self._next is None
-        log: tuple[Entry, ...] = ()
-        if self.finished:
-            log = await self._reach_the_end()
-        await self._drop_ignored()
+        await self._drop_late()
+
+    def _line(self) -> list[Entry]:
+        """Each commit, and the one that it was made upon, as far as that is known."""
+        line: dict[str, Entry] = {}
+        name = self._past.name(self._versions[0]) if self._versions else None
+        while name is not None and name not in line and name in self._entries:
+            line[name] = self._entries[name]
+            name = line[name].previous
+        return list(reversed(line.values()))
+
+    def _resolve(self, base: Document, listed: Sequence[Version], log: Sequence[Entry] = ()) -> None:
+        """R3 to R5 from an old document on: what it holds, and all that is newer.
+
+        Only with all that was settled before them do commits say which of them are repetitions, and whose place
+        is where.
+
+        Args:
+            base: The document.
+            listed: The versions as far back as it takes.
+            log: Commits that are not listed any more, and not in its own log.
+        """
+        ordered = self._past.ordered(store_order((*base.log, *log), self._said(listed)), base.sessions)
+        self.commits = self._counted(once(ordered, base.sessions))
+        # Where clocks are apart, something with a later time stamp than the bound may have been settled.
+        self.reach = base.bound() + base.window
+
+    def _oldest_base(self) -> Document | None:
+        """The oldest document of whose bound, and of all later commits, nothing is missing."""
+        edge = min((version.modified for version in self._versions), default=math.inf)
+        names = [name for version in reversed(self._versions) if (name := self._past.name(version)) in self._documents]
+        listed = set(map(self._past.name, self._versions))
+        unlisted = {name: entry for name, entry in self._entries.items() if name not in listed}
+        for place, name in enumerate(names):
+            base = self._documents[name]
+            bound = base.bound()
+            if bound <= edge or name in self._late:
+                continue
+            log = {entry.version for entry in base.log}
+            if any(entry.modified >= bound and entry.version not in log for entry in unlisted.values()):
+                continue
+            previous = {entry.previous for entry in self._said(self._reached(bound))}
+            if previous <= {None, *listed, *unlisted}:
+                # Newer ones will not be needed any more.
+                self._documents = {name: self._documents[name] for name in names[: place + 1]}
+                return base
+        return None
+
+    def _reached(self, bound: float) -> list[Version]:
+        """The versions back to the first that is older."""
+        return list(takewhile(lambda version: version.modified >= bound, self._versions))
+
+    def _said(self, versions: Sequence[Version]) -> list[Entry]:
+        """The commits of some versions, oldest first, but those that came too late for anyone."""
+        names = (self._past.name(version) for version in reversed(versions))
+        return [self._entries[name] for name in names if name in self._entries and name not in self._late]
+
+    async def _end(self) -> None:
+        """Reach the oldest that is kept."""
+        self.finished = True
+        await self._reach_the_end()
+        if self._past.linear:
+            self.reach = -math.inf
+            if self.oldest is not None and self.commits and self.commits[0].previous is not None:
+                self.complete = False
+            return
+        while self.oldest is not None and (lost := await self._lost()) >= self._versions[-1].modified:
+            # A collection is under way, or was cut off: there are older versions, but not all.
+            self._end_after(lost)
+            await self._reach_the_end()
+            self.complete = False
+        if self.oldest is not None:
+            # What was collected may stand in the logs of others.
+            bound = self.oldest.bound()
+            names = {*map(self._past.name, self._versions), *(entry.version for entry in self.oldest.log), *self._late}
+            others = [one for name, one in self._entries.items() if name not in names and one.modified >= bound]
+            self._resolve(self.oldest, self._versions, sorted(others, key=lambda one: one.modified))
+        else:
+            self.commits, self.reach = [], math.inf
         if self.complete:
             self.reach = -math.inf
-        elif self.oldest is not None:
-            self.reach = -math.inf if self._past.linear else self.oldest.bound() - 1
-        elif self._versions and self._view.document is not None:
-            self.reach = self._versions[-1].modified + 2 * self._view.document.window + 1
-        everything = self._past.ordered(store_order(log, self._listed(self._versions)))
-        self.commits = self._counted(once(everything, {}))
-        if self._gone > -math.inf:
-            window = 0.0 if self._view.document is None else self._view.document.window
-            self.reach = max(self.reach, self._gone + 2 * window + 1)
-            self.commits = [commit for commit in self.commits if commit.modified > self._gone]
-            self.finished, self.complete = True, False
-        return True
 
-    def _listed(self, versions: Sequence[Version]) -> list[Entry]:
-        """The commits of some versions, oldest first, but those that nobody counts."""
-        names = (self._past.name(version) for version in reversed(versions))
-        return [self._entries[name] for name in names if name in self._entries and name not in self._ignored]
+    def _end_after(self, moment: float) -> None:
+        """Leave out what is not newer."""
+        self._versions = list(takewhile(lambda version: version.modified > moment, self._versions))
+        self._listed_all = True
 
-    async def _drop_ignored(self) -> None:
+    async def _lost(self) -> float:
+        """The latest time stamp of what is known to have been there, and is not."""
+        if not self.complete:
+            # Collections delete several at once: the last ones need not follow each other.
+            await self._fetch(self._versions[-TOGETHER:])
+        listed = {self._past.name(version): version for version in self._versions}
+        unknown = [
+            listed[entry.version]
+            for entry in self._said(self._versions)
+            if entry.previous is not None and entry.previous not in listed and entry.previous not in self._entries
+        ]
+        await self._fetch(unknown)
+        return max((entry.modified for name, entry in self._entries.items() if name not in listed), default=-math.inf)
+
+    async def _drop_late(self) -> None:
         """A commit that became visible when others had settled past it counts only where it was repeated (R8)."""
         versions: dict[str, list[Version]] = {}
         for version in reversed(self._versions):
@@ -217,73 +312,74 @@ class Walk:
                 name = self._past.name(again)
                 if name not in self._checked and (document := await self._past.fetch(again, self._entries)) is not None:
                     self._checked.add(name)
-                    if _has(document, self._entries[name]) or not document.counts(again.modified):
-                        self._ignored.add(name)
-                        continue
-                    bound = document.bound()
-                    before = [one for one in repeated[:place] if one.modified < bound]
-                    self._ignored.update(self._past.name(one) for one in before)
+                    self._keep(again, document)
+                    if name not in self._late and not _has(document, self._entries[name]):
+                        bound = document.bound()
+                        before = [one for one in repeated[:place] if one.modified < bound]
+                        self._late.update(self._past.name(one) for one in before)
 
     def _counted(self, commits: list[Entry]) -> list[Entry]:
         """Without those that became visible so late that nobody counts them, and were never repeated."""
         document = self._view.document
-        if document is None or self._past.linear:
+        if document is None:
             return commits
         own = {commit.id for commit in self._view.commits}
         last = max((place for place, commit in enumerate(commits) if commit.id in own), default=-1)
         settled = document.sessions
         forgotten = math.inf if len(settled) >= SESSIONS else -1
-        # What is next to the edge may have its place behind it, or be repeated there.
-        start = next((place for place, one in enumerate(commits) if one.modified > self.reach), len(commits))
         return [
             commit
-            for place, commit in enumerate(commits[start:], start)
+            for place, commit in enumerate(commits)
             if place > last or commit.id in own or commit.sequence <= settled.get(commit.session, forgotten)
         ]
 
     async def _read(self) -> None:
         """Every commit among the versions; the log of one document spares reading those before it."""
-        missing = [version for version in self._versions if self._past.name(version) not in self._entries]
         stride = 2  # a log holds at least the commit before
-        while missing:
-            batch = missing[::stride][:FETCHES]
+        while missing := [version for version in self._versions if self._past.name(version) not in self._entries]:
+            stride = max(2, await self._fetch(missing[::stride][:FETCHES]))
+
+    async def _fetch(self, versions: Sequence[Version]) -> int:
+        """Read documents; how long the log of the last of them is."""
+        length = 0
+        missing = [version for version in versions if self._past.name(version) not in self._documents]
+        for start in range(0, len(missing), FETCHES):
+            batch = missing[start : start + FETCHES]
             found = await asyncio.gather(*(self._past.fetch(version, self._entries) for version in batch))
             for version, document in zip(batch, found, strict=True):
-                if document is None:
-                    # Collected while it was looked for: nobody knows what it held, nor what else goes now.
-                    self._gone = max(self._gone, version.modified)
-                else:
+                if document is not None:
                     self._keep(version, document)
-                    stride = max(2, len(document.log))
-            read = {version.version for version in batch}
-            missing = [
-                version
-                for version in missing
-                if version.version not in read and self._past.name(version) not in self._entries
-            ]
+                    length = len(document.log)
+                else:
+                    # Collected while it was looked for, and what is older goes, too.
+                    self._end_after(version.modified)
+        return length
 
     def _keep(self, version: Version, document: Document) -> None:
         name = self._past.name(version)
-        own = self._entries.setdefault(name, document.entry(name, version.modified))
-        if not self._past.linear and (_has(document, own) or not document.counts(version.modified)):
-            self._ignored.add(name)  # it repeats what it has already, or came too late (R16)
+        self._entries.setdefault(name, document.entry(name, version.modified))
         for entry in document.log:
             self._entries.setdefault(entry.version, entry)
+        if not self._past.linear:
+            self._documents[name] = document
+            if not document.counts(version.modified):
+                self._late.add(name)  # R16
 
-    async def _reach_the_end(self) -> tuple[Entry, ...]:
+    async def _reach_the_end(self) -> None:
+        self.oldest, self.complete = None, False
         while self._versions:
-            self.oldest = await self._past.fetch(self._versions[-1], self._entries)
-            if self.oldest is not None and self.oldest.counts(self._versions[-1].modified):
+            oldest = await self._past.fetch(self._versions[-1], self._entries)
+            if oldest is not None and oldest.counts(self._versions[-1].modified):
                 break
-            self.oldest = None
             self._versions.pop()
-        if self.oldest is None:
-            return ()
+        else:
+            return
+        self._keep(self._versions[-1], oldest)
+        self.oldest = oldest
         # Where clocks are apart, the first commit need not be the oldest version.
         listed = {self._past.name(version) for version in self._versions}
-        known = all(entry.version in listed for entry in self.oldest.log)
-        self.complete = known and not (self.oldest.files or self.oldest.runs or self.oldest.sessions)
-        return self.oldest.log
+        known = all(entry.version in listed for entry in oldest.log)
+        self.complete = known and not (oldest.files or oldest.runs or oldest.sessions)
 
     async def find(self, wanted: Callable[[Entry], bool]) -> int | None:
         """Go back until there is such a commit: the place of the last one among `commits`."""
@@ -301,6 +397,7 @@ class Walk:
             ExpiredError: Parts of it are not kept any more.
         """
         commit = self.commits[place]
+        before = self.commits[: place + 1]
         base, entries = await self._base(commit)
         if base is None:
             raise self._past.expired(f"the state at the commit {commit.id} is not kept any more")
@@ -308,15 +405,19 @@ class Walk:
         upto = next((index for index, one in enumerate(ordered) if one.id == commit.id), None)
         if upto is None:
             # It repeats one that was settled: nothing of its own.
-            commits: tuple[Entry, ...] = tuple(one for one in ordered if one in self.commits[: place + 1])
+            commits: tuple[Entry, ...] = tuple(one for one in ordered if one in before)
         else:
             commits = tuple(ordered[: upto + 1])
         held = await self._past.load(needed_runs(base, commits))
         return build_view(base, commit.version, commits, held, 0.0, EMPTY)
 
+    def _version(self, commit: Entry) -> Version | None:
+        return next((one for one in self._versions if self._past.name(one) == commit.version), None)
+
     async def _base(self, commit: Entry) -> tuple[Document | None, list[Entry]]:
         """A document that the state at a commit is built upon, and the commits that may come over it, unordered."""
-        version = next((one for one in self._versions if self._past.name(one) == commit.version), None)
+        while (version := self._version(commit)) is None and await self.further():
+            pass  # it is known from a log
         base = None if version is None else await self._past.fetch(version, self._entries)
         if base is None or version is None:
             oldest = self.oldest
@@ -334,7 +435,7 @@ class Walk:
         latest = commit.modified + 2 * base.window + 1
         near = [one for one in reached if one.modified <= latest or one.version == version.version]
         counted = {one.id for one in self.commits}
-        listed = [one for one in self._listed(near) if one.id in counted]
+        listed = [one for one in self._said(near) if one.id in counted]
         return base, store_order(base.log, listed)
 
 
