@@ -53,32 +53,18 @@ class Buckets:
                 return
 
     async def older_versions(self, bucket: str, key: str) -> AsyncIterator[list[Found]]:
-        """All versions of one object but the newest, the oldest first, a few at a time, without delete markers.
-
-        The very first comes alone. Whoever deletes them in this order leaves gaps at the most among the few oldest
-        of those that are left, wherever it is cut off; and the first is never left where another is missing.
-        """
-        starts: list[str | None] = [None]
-        page = await self._page(bucket, key, None)
-        while page.next is not None:
-            starts.append(page.next)
-            page = await self._page(bucket, key, page.next)
-        first = True
-        while starts:
-            start = starts.pop()
-            versions = page.versions if start is not None else page.versions[1:]
-            found = [
+        """All versions of one object but the newest, page by page, without delete markers."""
+        newest, start = 1, None
+        while True:
+            page = await self._page(bucket, key, start)
+            yield [
                 Found(key, version.version, version.modified, version.size, version.deleted)
-                for version in reversed(versions)
+                for version in page.versions[newest:]
                 if not version.deleted
             ]
-            if first and found:
-                yield [found.pop(0)]
-                first = False
-            for position in range(0, len(found), CONCURRENCY):
-                yield found[position : position + CONCURRENCY]
-            if starts:
-                page = await self._page(bucket, key, starts[-1])
+            newest, start = (0 if page.versions else newest), page.next
+            if start is None:
+                return
 
     async def head(self, bucket: str, found: Found) -> Head | Absence:
         """What is said of a version that was listed."""

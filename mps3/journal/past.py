@@ -28,8 +28,6 @@ FIRST: Final = 32
 """Versions of the first page of a listing, each further one has four times as many."""
 PAGE: Final = 1000
 """Versions of a page at the most."""
-TOGETHER: Final = 32
-"""Versions that a collection deletes at the same time."""
 
 
 class Past:
@@ -162,7 +160,11 @@ class Walk:
         self._entries: dict[str, Entry] = {}
         self._documents: dict[str, Document] = {}
         self._checked: set[str] = set()
+        # Versions that came too late for anyone; those that repeat a commit; and of those that were read, which
+        # sequence of their session came before.
         self._late: set[str] = set()
+        self._repeated: set[str] = set()
+        self._before: dict[str, int] = {}
 
     async def further(self) -> bool:
         """Go further back.
@@ -185,10 +187,7 @@ class Walk:
                 self.commits = self._line()
                 if not self._listed_all:
                     return True
-            elif (base := self._oldest_base()) is not None:
-                self._resolve(base, self._reached(base.bound()))
-                return True
-            elif not self._listed_all:
+            elif await self._resolve() or not self._listed_all:
                 return True
         await self._end()
         return True
@@ -211,42 +210,74 @@ class Walk:
             name = line[name].previous
         return list(reversed(line.values()))
 
-    def _resolve(self, base: Document, listed: Sequence[Version], log: Sequence[Entry] = ()) -> None:
+    async def _resolve(self) -> bool:
         """R3 to R5 from an old document on: what it holds, and all that is newer.
 
         Only with all that was settled before them do commits say which of them are repetitions, and whose place
-        is where.
+        is where. So it has to be one of whose bound, and of all later commits, nothing is missing.
 
-        Args:
-            base: The document.
-            listed: The versions as far back as it takes.
-            log: Commits that are not listed any more, and not in its own log.
+        Returns:
+            Whether there is such a document.
         """
-        ordered = self._past.ordered(store_order((*base.log, *log), self._said(listed)), base.sessions)
-        self.commits = self._counted(once(ordered, base.sessions))
-        # Where clocks are apart, something with a later time stamp than the bound may have been settled.
-        self.reach = base.bound() + base.window
-
-    def _oldest_base(self) -> Document | None:
-        """The oldest document of whose bound, and of all later commits, nothing is missing."""
         edge = min((version.modified for version in self._versions), default=math.inf)
         names = [name for version in reversed(self._versions) if (name := self._past.name(version)) in self._documents]
-        listed = set(map(self._past.name, self._versions))
-        unlisted = {name: entry for name, entry in self._entries.items() if name not in listed}
         for place, name in enumerate(names):
             base = self._documents[name]
             bound = base.bound()
-            if bound <= edge or name in self._late:
+            if bound <= edge or name in self._late or any(one.modified >= bound for one in self._unlisted(base)):
                 continue
-            log = {entry.version for entry in base.log}
-            if any(entry.modified >= bound and entry.version not in log for entry in unlisted.values()):
-                continue
-            previous = {entry.previous for entry in self._said(self._reached(bound))}
-            if previous <= {None, *listed, *unlisted}:
+            commits = self._commits(base, self._reached(bound))
+            if await self._missing_from(base, commits) is None:
+                self._found(base, commits)
                 # Newer ones will not be needed any more.
                 self._documents = {name: self._documents[name] for name in names[: place + 1]}
-                return base
-        return None
+                return True
+        return False
+
+    def _commits(self, base: Document, listed: Sequence[Version], log: Sequence[Entry] = ()) -> list[Entry]:
+        ordered = self._past.ordered(store_order((*base.log, *log), self._said(listed)), base.sessions)
+        return self._counted(once(ordered, base.sessions))
+
+    def _found(self, base: Document, commits: list[Entry]) -> None:
+        self.commits = commits
+        # Where clocks are apart, something with a later time stamp than the bound may have been settled.
+        self.reach = base.bound() + base.window
+
+    def _unlisted(self, base: Document) -> list[Entry]:
+        """What others say of versions that are not listed, and ``base`` does not."""
+        names = {*map(self._past.name, self._versions), *self._late, *(entry.version for entry in base.log)}
+        return [entry for name, entry in self._entries.items() if name not in names]
+
+    async def _missing_from(self, base: Document, commits: Sequence[Entry]) -> float | None:
+        """Find out whether a collection has taken something that came after a document.
+
+        Each writer knew the commits of its own session, and the newest state knows all sessions.
+
+        Returns:
+            ``None`` if it has not; or else the time stamp of a version that was made with what is missing, as far as
+            that is known.
+        """
+        own = {entry.id for entry in base.log}
+        last = dict(base.sessions)
+        for commit in base.log:
+            last[commit.session] = max(commit.sequence, last.get(commit.session, 0))
+        for commit in commits:
+            if commit.id in own:
+                continue
+            before = last.get(commit.session, 0)
+            if commit.version in self._repeated:
+                return commit.modified
+            if commit.sequence > before + 1 and await self._sequence_before(commit) > before:
+                return commit.modified
+            last[commit.session] = commit.sequence
+        known = self._view.sessions.items()
+        return -math.inf if any(last.get(session, -1) < sequence for session, sequence in known) else None
+
+    async def _sequence_before(self, commit: Entry) -> float:
+        """The commit of its session that its writer knew last."""
+        if commit.version not in self._before:
+            await self._fetch([one for one in self._versions if self._past.name(one) == commit.version])
+        return self._before.get(commit.version, math.inf)
 
     def _reached(self, bound: float) -> list[Version]:
         """The versions back to the first that is older."""
@@ -266,19 +297,26 @@ class Walk:
             if self.oldest is not None and self.commits and self.commits[0].previous is not None:
                 self.complete = False
             return
-        while self.oldest is not None and (lost := await self._lost()) >= self._versions[-1].modified:
+        self.commits, self.reach = [], math.inf
+        while self.oldest is not None:
+            unlisted = self._unlisted(self.oldest)
+            lost = max((entry.modified for entry in unlisted), default=-math.inf)
+            if lost < self._versions[-1].modified:
+                # What was collected may stand in the logs of others.
+                log = sorted(unlisted, key=lambda entry: entry.modified)
+                bound = self.oldest.bound()
+                commits = self._commits(self.oldest, self._versions, [one for one in log if one.modified >= bound])
+                since = await self._missing_from(self.oldest, commits)
+                if since is None:
+                    self._found(self.oldest, commits)
+                    break
+                self._versions.pop()
+                self._versions = self._reached(since)
+            else:
+                self._end_after(lost)
             # A collection is under way, or was cut off: there are older versions, but not all.
-            self._end_after(lost)
             await self._reach_the_end()
             self.complete = False
-        if self.oldest is not None:
-            # What was collected may stand in the logs of others.
-            bound = self.oldest.bound()
-            names = {*map(self._past.name, self._versions), *(entry.version for entry in self.oldest.log), *self._late}
-            others = [one for name, one in self._entries.items() if name not in names and one.modified >= bound]
-            self._resolve(self.oldest, self._versions, sorted(others, key=lambda one: one.modified))
-        else:
-            self.commits, self.reach = [], math.inf
         if self.complete:
             self.reach = -math.inf
 
@@ -286,20 +324,6 @@ class Walk:
         """Leave out what is not newer."""
         self._versions = list(takewhile(lambda version: version.modified > moment, self._versions))
         self._listed_all = True
-
-    async def _lost(self) -> float:
-        """The latest time stamp of what is known to have been there, and is not."""
-        if not self.complete:
-            # Collections delete several at once: the last ones need not follow each other.
-            await self._fetch(self._versions[-TOGETHER:])
-        listed = {self._past.name(version): version for version in self._versions}
-        unknown = [
-            listed[entry.version]
-            for entry in self._said(self._versions)
-            if entry.previous is not None and entry.previous not in listed and entry.previous not in self._entries
-        ]
-        await self._fetch(unknown)
-        return max((entry.modified for name, entry in self._entries.items() if name not in listed), default=-math.inf)
 
     async def _drop_late(self) -> None:
         """A commit that became visible when others had settled past it counts only where it was repeated (R8)."""
@@ -360,10 +384,17 @@ class Walk:
         self._entries.setdefault(name, document.entry(name, version.modified))
         for entry in document.log:
             self._entries.setdefault(entry.version, entry)
-        if not self._past.linear:
-            self._documents[name] = document
-            if not document.counts(version.modified):
-                self._late.add(name)  # R16
+        if self._past.linear:
+            return
+        self._documents[name] = document
+        counting = {entry.version for entry in once(document.log, document.sessions)}
+        self._repeated.update(entry.version for entry in document.log if entry.version not in counting)
+        logged = (entry.sequence for entry in document.log if entry.session == document.session)
+        self._before[name] = max((document.sessions.get(document.session, 0), *logged))
+        if not document.counts(version.modified):
+            self._late.add(name)  # R16
+        elif self._before[name] >= document.sequence:
+            self._repeated.add(name)
 
     async def _reach_the_end(self) -> None:
         self.oldest, self.complete = None, False
