@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from .content import Content, Contents
 from .document import Entry, File
 from .errors import ClosedError, CorruptionError, UnavailableError
-from .journal.past import Walk
+from .journal.walk import Walk
 from .listeners import Watcher
 from .manifest import Manifest
 from .names import Naming

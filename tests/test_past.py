@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from mps3.document import Document, Entry
 from mps3.journal.order import causal_order, needed, once, store_order
-from mps3.journal.past import Past, Walk
+from mps3.journal.past import Past
+from mps3.journal.walk import Walk
 from mps3.state import Under, View
 from mps3.storage import Version
 
