@@ -133,7 +133,10 @@ class Watch(Subscription[Batch[JSON]]):
         walk = await past.walk(view)
         while (commits := _joined(walk, view)) is None or (fresh := position.fresh(commits, walk.reach)) is None:
             if not await walk.further():
-                self._manifest.require_contact()  # else it may be newer than what is known
+                # What is known here may be older than the cursor, which came from elsewhere.
+                self._manifest.require_contact()
+                if any(commit.id == position.id for commit in walk.commits):
+                    raise UnavailableError(f"the commit {position.id} is newer than what is known here")
                 raise past.expired(
                     f"the commit {position.id} is not known (any more): start again, with a watch without `since`"
                 )

@@ -15,8 +15,9 @@ from mps3.document import Document, Entry
 from mps3.journal.order import causal_order, needed, once, store_order
 from mps3.journal.past import Past
 from mps3.journal.walk import Walk
-from mps3.state import Under, View
+from mps3.state import EMPTY, Under, View
 from mps3.storage import Version
+from mps3.watch import _joined
 
 START = 1000.0
 
@@ -151,6 +152,28 @@ def walk_through(past: ToldPast, truth: list[Entry], *, whole: bool = True) -> W
 
     asyncio.run(go())
     return walk
+
+
+def entry(session: str, sequence: int, modified: float) -> Entry:
+    return Entry(session, sequence, f"{session}{sequence}", modified, None, {"files": {}})
+
+
+def test_what_came_before_a_state_is_what_it_has_and_no_more():
+    """The store has gone on meanwhile, and a walk begins with what is newest there."""
+    walk = Walk(ToldPast(Bucket(1.0), 1), EMPTY)
+    settled, forgotten, unsettled = entry("a", 1, 10.0), entry("z", 1, 11.0), entry("b", 1, 20.0)
+    news = [entry("a", 2, 30.0), entry("c", 1, 31.0)]
+    log = (entry("p", 1, 25.0),)
+    document = Document("merge", 1.0, "h", 1, "p1", {"files": {}}, log, sessions={"a": 1, "p": 1})
+    view = View("h1", document, (unsettled,), (), {}, Under(()))
+    walk.commits = [settled, unsettled, *news]
+    assert _joined(walk, view) == [settled, unsettled]
+    walk.commits = news
+    assert _joined(walk, view) is None
+    walk.finished = True
+    assert _joined(walk, view) == [unsettled]
+    walk.commits = [settled, forgotten, *news]
+    assert _joined(walk, replace(view, commits=())) == [settled, forgotten]
 
 
 some_buckets = buckets().filter(lambda bucket: bucket.documents)
