@@ -133,6 +133,11 @@ class Runs:
         self._saved.append(saved)
         return saved
 
+    async def renew(self, saved: Saved) -> Saved:
+        """Store once more what may be collected before a commit names it."""
+        bodies = ((replace(one, key=""), run.body) for one, run in zip(saved.references, saved.runs, strict=True))
+        return await self._save(bodies, 0)
+
     def is_fresh(self, saved: Saved) -> bool:
         """Whether a run that was stored may still be named by a commit of now."""
         return saved.moment.is_fresh(self._now())
