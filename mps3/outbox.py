@@ -9,7 +9,8 @@ from datetime import datetime
 from itertools import takewhile
 from typing import Final, Self
 
-from .content import Content, Contents
+from .content import AT_ONCE, Content, Contents
+from .crowd import each
 from .errors import MPS3Error, WithdrawnError
 from .offline import Row
 from .offline.session import Session, contents_of, time_of
@@ -310,7 +311,7 @@ class Outbox:
             ]
             if not wanted:
                 return None
-            results = await asyncio.gather(*map(self._contents.store, wanted), return_exceptions=True)
+            results = await each(self._contents.store, wanted, AT_ONCE)
             for content, result in zip(wanted, results, strict=True):
                 if isinstance(result, MPS3Error):
                     return [one for one in batch if any(content is own for own in one.changes.values())], result
