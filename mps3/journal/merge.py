@@ -276,7 +276,8 @@ class MergeJournal:
                 operation="ListObjectVersions",
                 version=newest.version,
             )
-        if newest.version != self._view.head:
+        if newest.version != self._view.head or listing.versions[0].version != self._top:
+            # Also above a head that came too late (R16): what takes its place may become visible behind it.
             self._audit_at = self._world.monotonic() + document.window
         elif self._audit_due():
             self._audit_at = math.inf
