@@ -6,11 +6,23 @@ import asyncio
 import logging
 import math
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from kit import AWKWARD_KEYS, BUCKET, MANIFEST, Unreliable, client, eventually, memory_client, no_task_left, soon
+from kit import (
+    AWKWARD_KEYS,
+    BUCKET,
+    MANIFEST,
+    Unreliable,
+    client,
+    eventually,
+    memory_client,
+    no_task_left,
+    settle,
+    soon,
+)
 from places import place
 
 from mps3 import (
@@ -350,6 +362,79 @@ async def test_a_writer_that_sleeps_between_values_and_commit(make, clock, versi
         async with memory_client(storage) as fresh:
             assert await fresh.get("k") == "while asleep"
             assert await fresh.get("other") == 1
+
+
+async def test_a_collector_that_sleeps_while_others_collect(make, clock, monkeypatch):
+    """When it wakes up, the documents are gone that name the runs which it was about to keep."""
+    monkeypatch.setattr(levels, "SPILL", 300)
+    monkeypatch.setattr(levels, "FANOUT", 1000)
+    storage = make(True)
+    async with memory_client(storage) as other, memory_client(storage, poll_interval=3600) as sleeper:
+        await other.put("k", 0)
+        await sleeper.get("k")
+        for number in range(5):
+            await other.put_all({f"k{number}.{each}": number for each in range(20)})
+            clock.ahead += 300
+        clock.ahead += 10 * DAY
+        await other.put("k", 1)
+        manifest, awake = sleeper._manifests[sleeper._default], asyncio.Event()
+        retained = manifest._journal.retained
+
+        async def slowly(seconds: float) -> Any:
+            found = await retained(seconds)
+
+            async def runs() -> Any:
+                await awake.wait()
+                return await found.runs()
+
+            return replace(found, runs=runs)
+
+        async def in_vain() -> None:
+            """The store could not be reached just now: what is known has to do."""
+
+        manifest._journal.retained, manifest.refresh = slowly, in_vain
+        assert not manifest._journal.view.document.runs
+        collecting = asyncio.create_task(sleeper.collect(**SOON))
+        await settle()
+        for number in range(3):
+            clock.ahead += 10 * DAY
+            await soon(other.put("k", number))
+        collected = await soon(other.collect(**SOON))
+        assert collected.manifest.deleted > 3
+        awake.set()
+        await soon(collecting)
+    async with memory_client(storage) as fresh:
+        assert await fresh.get("k3.7") == 3
+
+
+async def test_a_version_that_is_deleted_while_it_is_looked_for(make, clock):
+    """Somebody else collects, and is further ahead: what is known of the past is not all of it."""
+    storage = make(True)
+    async with memory_client(storage) as one:
+        for number in range(20):
+            await one.put_all({"k": number, f"k{number}": number})
+            clock.ahead += DAY
+        foreseen = await one.collect(dry_run=True)
+        journal = one._manifests[one._default]._journal
+        fetch, gone = journal._fetch, []
+
+        async def late(version: Any) -> Any:
+            if len(gone) < 2 and version.version not in gone:
+                gone.append(version.version)
+                return None
+            return await fetch(version)
+
+        journal._fetch = late
+        collected = await one.collect(dry_run=True)
+        assert len(gone) == 2
+        assert (collected.values, collected.runs) == (foreseen.values, foreseen.runs)
+        journal._fetch = lambda version: late_for_ever()
+
+        async def late_for_ever() -> None:
+            return None
+
+        with pytest.raises(UnavailableError, match="faster"):
+            await one.collect(dry_run=True)
 
 
 class Turned(Unreliable):

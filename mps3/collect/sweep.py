@@ -64,6 +64,7 @@ class Sweep:
         self._key = live.ref.key
         self._runs_prefix = self._key + RUNS
         self._named_runs: frozenset[str] | None = None
+        self._asked_for_runs = False
         self._naming = asyncio.Lock()
         self.manifest, self.runs, self.values = Count(), Count(), Count()
         self.foreign = 0
@@ -133,9 +134,10 @@ class Sweep:
         if found.modified >= self._live.before:
             return False
         async with self._naming:
-            if self._named_runs is None:
+            if not self._asked_for_runs:
                 self._named_runs = await self._live.retained.runs()
-        return found.key not in self._named_runs
+                self._asked_for_runs = True
+        return self._named_runs is not None and found.key not in self._named_runs
 
     async def _is_garbage(self, bucket: str, found: Found) -> bool | None:
         if bucket == self._bucket and (

@@ -41,7 +41,13 @@ def test_no_promise_is_broken_for_devices_with_a_disk(histories, seed, versionin
     assert totals.killed > totals.histories
 
 
-FAILED = [(2173, {}), (12487, {"overdue": True}), (13533, {"overdue": True}), (132, {"collect": True})]
+FAILED = [
+    (2173, {}),
+    (12487, {"overdue": True}),
+    (13533, {"overdue": True}),
+    (132, {"collect": True}),
+    (1088, {"collect": True}),
+]
 """Histories that once went wrong: the seed, and of which kind."""
 
 
