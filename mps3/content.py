@@ -26,6 +26,9 @@ MINTED: Final = "mps3-"
 LOOK: Final = 1.0
 """Seconds between two looks whether the store can be reached again, if nobody says so."""
 CONCURRENCY: Final = 32
+"""Values that are sent at once, and fetched at once."""
+AT_ONCE: Final = 2 * CONCURRENCY
+"""Values that are looked after at once: some wait for their turn, or for another try."""
 CACHE: Final = 64 * 2**20
 LARGE: Final = 2**20
 """Hashing more bytes than this would hold up the event loop; a thread does it."""

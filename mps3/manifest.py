@@ -13,7 +13,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from .content import Content, Contents
+from .content import AT_ONCE, Content, Contents
+from .crowd import each
 from .document import File, Kind, commit_id
 from .errors import ClosedError, ConflictError, CorruptionError, MPS3Error, UnavailableError
 from .journal import Attempt, Journal, OutdatedError, Retained, Verdict
@@ -401,8 +402,9 @@ class Manifest:
         """Commit a write as soon as possible; it shows at once."""
         if self._ended is not None:
             raise self._ended
-        for name in pending.changes:
-            pending.bases[name] = _version(self._view.look_up(name))
+        if self._review is not None or pending.session.keeper is not None:  # nobody else asks for them
+            for name in pending.changes:
+                pending.bases[name] = _version(self._view.look_up(name))
         pending.session.keep(pending)
         if pending.kept is not None:
             pending.kept.add_done_callback(partial(self._kept, pending))
@@ -712,7 +714,7 @@ class Manifest:
         if sending.attempt.collected == collected:
             contents = [content for content in contents if self._contents.aged(content, journal.clock)]
         if contents:
-            results = await asyncio.gather(*map(self._contents.store_again, contents), return_exceptions=True)
+            results = await each(self._contents.store_again, contents, AT_ONCE)
             for result in results:
                 if isinstance(result, BaseException):
                     raise result
