@@ -8,7 +8,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -20,6 +20,7 @@ from .journal import Attempt, Journal, Retained
 from .journal.past import Past
 from .journal.saved import Saved
 from .listeners import Listeners
+from .observer import Observer
 from .offline import Cache, Line, Refusal, Sent
 from .offline.doubt import Fate, fate, witnesses
 from .offline.keeper import Keeper
@@ -61,6 +62,7 @@ class Surroundings:
         keeper: Keeps writes durably.
         cache: Keeps what was seen.
         on_reconnect: Asked before writes go out after a time without the store.
+        observer: Told of all that happens.
     """
 
     contents: Contents
@@ -73,6 +75,7 @@ class Surroundings:
     keeper: Keeper | None = None
     cache: Cache | None = None
     on_reconnect: OnReconnect | None = None
+    observer: Observer = field(default_factory=Observer)
 
 
 @dataclass(slots=True)
@@ -116,6 +119,7 @@ class Manifest:
         self._interval = around.poll_interval
         self._contact = around.contact
         self._contents = around.contents
+        self._observer = around.observer
         self._outbox = Outbox(self._contents, ready=self._wake, changed=self._changed, refused=self._refused)
         self._sending: _Sending | None = None
         self._recovered: deque[_Sending] = deque()
@@ -224,6 +228,7 @@ class Manifest:
             if row.sequence is not None:
                 pending.stage = SENT
                 group.append(pending)
+            self._observer.wrote(self.ref, pending, recovered=True)
             self._outbox.add(pending)
         if group and line.sent is not None:
             sent = line.sent
@@ -361,6 +366,7 @@ class Manifest:
         if pending.kept is not None:
             pending.kept.add_done_callback(partial(self._kept, pending))
         pending.collected = self._collected
+        self._observer.wrote(self.ref, pending)
         self._outbox.add(pending)
 
     def _kept(self, pending: Pending, kept: asyncio.Future[None]) -> None:
@@ -436,13 +442,14 @@ class Manifest:
 
     async def _opened(self) -> Journal | None:
         while not self._verified:
-            known = self._journal
+            known, now = self._journal, self._world.monotonic()
             self._awake.clear()
             try:
                 await self._begin(*await self._look_first(None if known is None else known.save()))
             except UnavailableError as error:
                 self._failures += 1
                 self._contact(error)
+                self._observer.polled(self.ref, now, error=error)
                 self._lost_contact()
                 asking, self._asking = self._asking, []
                 _answer(asking, error if known is None else None)
@@ -503,6 +510,7 @@ class Manifest:
             self._unreadable = not isinstance(error, UnavailableError)
             self._poll_at = self._world.monotonic() + max(self._interval * FASTEST, self._world.backoff(self._failures))
             self._contact(error)
+            self._observer.polled(self.ref, started, error=error)
             self._lost_contact()
             if self._unreadable:
                 self.listeners.tell(error)
@@ -512,6 +520,7 @@ class Manifest:
         if self._sending is not None and self._failures:
             self._sending.retry_at = -math.inf
         self._resolved(started)
+        self._observer.polled(self.ref, started, news=news)
         self._pause = self._interval * FASTEST if news else min(self._interval, self._pause * SLOWING)
         self._plan_poll()
         await self._show(journal)
@@ -527,6 +536,7 @@ class Manifest:
             runs = [(bucket, run.key) for run in saved.runs]
             await self._around.cache.keep_state(self.ref, saved.encode(bucket, self.ref.key), saved.stamp, runs)
         before, self._shown = self._shown or EMPTY, view
+        self._observer.shown(self.ref, journal, before, view)
         self._cover()
         self.listeners.offer(view)
         # Some at a time: ten thousand woken at once would stop the event loop.
@@ -615,6 +625,7 @@ class Manifest:
             except MPS3Error as error:
                 raise _Unrecorded(f"a commit waits until it can be recorded that it leaves: {error}") from error
             sending.recorded = sending.attempt.update
+        self._observer.sent(self.ref, journal, sending.attempt, sending.group)
         await journal.append(sending.attempt)
         return True
 
@@ -659,9 +670,12 @@ class Manifest:
             sending.conflicts += 1
             sending.retry_at = now + self._world.backoff(sending.conflicts, first=FIRST_CONFLICT, most=LONGEST_CONFLICT)
             self._contact(None)
+            self._observer.conflicted(self.ref, sending.attempt, sending.retry_at - now)
         else:
             sending.failures += 1
             sending.retry_at = now + self._world.backoff(sending.failures)
+            wait = sending.retry_at - now
+            self._observer.committing_again(self.ref, sending.attempt, sending.failures, wait, error)
             if isinstance(error, _Unrecorded):
                 _log.warning("%s: %s", self.ref, error)
             else:
@@ -670,6 +684,7 @@ class Manifest:
 
     def _give_up(self, sending: _Sending, error: MPS3Error) -> None:
         self._sending = None
+        self._observer.refused(self.ref, sending.attempt, sending.group, error)
         self._outbox.fail(sending.group, error)
         self._refused(sending.group, error, sending.attempt)
 
@@ -694,6 +709,7 @@ class Manifest:
             versions = {label: versions_of[name] for name, label in pending.labels.items()}
             if not pending.outcome.done():
                 pending.outcome.set_result(Commit(identity, versions, self.ref))
+        self._observer.acknowledged(self.ref, identity, sending.attempt, sending.group)
         self._outbox.remove(sending.group)
         for pending in self._outbox.waiting():
             pending.bases.update({name: versions_of[name] for name in pending.changes if name in versions_of})
