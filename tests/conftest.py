@@ -13,6 +13,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import get_session
 
+pytest_plugins = ["mps3.testing.fixtures"]
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import logging
 import typing
 
@@ -204,7 +205,7 @@ async def test_offline_and_online(storage, seen):
         assert isinstance(seen[-1], CameOnline)
         assert len(seen.of(WentOffline)) == one.statistics().times_offline == 2
         states = [event for event in seen if isinstance(event, WentOffline | CameOnline)]
-        assert all(type(before) is not type(after) for before, after in zip(states, states[1:], strict=False))
+        assert all(type(before) is not type(after) for before, after in itertools.pairwise(states))
 
 
 async def test_a_client_that_starts_offline_says_so(storage, seen, tmp_path):
