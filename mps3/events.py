@@ -123,7 +123,7 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class WriteMade:
-    """This client made a write. One that goes to several manifests is one to each.
+    """This client made a write. One that goes to several manifests is one to each; a transaction is one each run.
 
     Attributes:
         manifest: Where it is to be committed.
@@ -141,6 +141,8 @@ class WriteMade:
 @dataclass(frozen=True, slots=True)
 class WriteFailed:
     """Writes came to nothing: they were withdrawn, refused for good, or the client was closed.
+
+    Each run of a transaction that has to be run again ends so too, with an ``OutdatedError``.
 
     Attributes:
         manifest: Where they were to be committed.
@@ -176,19 +178,22 @@ class CommitSent:
 
 @dataclass(frozen=True, slots=True)
 class Conflicted:
-    """Somebody else committed first, or a commit came too late: it is made again.
+    """Somebody else committed first, or changed what a transaction was made from.
+
+    A commit is made again, and a transaction run again. A `put` with ``if_version`` fails, as does a transaction that
+    is a block of code, since nobody else could run it.
 
     Attributes:
         manifest: Which manifest.
         commit: Its id.
         conflicts: How many it has met.
-        wait: Seconds until it is sent again, at the most.
+        wait: Seconds until it is sent again, at the most; ``None`` for transactions.
     """
 
     manifest: Ref
     commit: str
     conflicts: int
-    wait: float
+    wait: float | None
 
 
 @dataclass(frozen=True, slots=True)

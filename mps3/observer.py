@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from .document import commit_id
-from .errors import MPS3Error
+from .errors import ClosedError, ConflictError, MPS3Error
 from .events import (
     Acknowledged,
     CameOnline,
@@ -63,7 +63,6 @@ class _Underway:
 
     attempt: Attempt  # held, so that no other has its id
     commit: str
-    keys: tuple[str, ...]
     sent_at: float
     times: int = 0
     conflicts: int = 0
@@ -73,8 +72,10 @@ class _Underway:
 class _Made:
     """A write that is pending."""
 
+    manifest: Ref
     number: int
     at: float
+    underway: _Underway | None = None
 
 
 class Observer:
@@ -177,9 +178,9 @@ class Observer:
         if pending.fence:
             return  # it writes nothing
         self.counters.writes += not recovered
-        pending.outcome.add_done_callback(partial(self._decided, manifest, pending))
+        pending.outcome.add_done_callback(partial(self._decided, pending))
         if self._hooks:
-            made = self._made[pending] = _Made(next(_numbers), self._clock())
+            made = self._made[pending] = _Made(manifest, next(_numbers), self._clock())
             self._tell(WriteMade(manifest, made.number, tuple(pending.labels.values()), recovered))
 
     def sent(self, manifest: Ref, journal: Journal, attempt: Attempt, group: list[Pending]) -> None:
@@ -187,16 +188,19 @@ class Observer:
         self.counters.commits_sent += 1
         session = attempt.session or journal.session
         self._own.add(session)
-        if self._hooks:
+        if self._hooks and group:  # without one it only ends a transaction
+            commit = commit_id(session, attempt.sequence)
             underway = self._underway.get(id(attempt))
-            if underway is None:
-                commit = commit_id(session, attempt.sequence)
-                underway = self._underway[id(attempt)] = _Underway(attempt, commit, _keys(group), self._clock())
+            if underway is None or underway.commit != commit:
+                underway = self._underway[id(attempt)] = _Underway(attempt, commit, self._clock())
             underway.times += 1
-            self._tell(CommitSent(manifest, underway.commit, self._writes(group), underway.keys, underway.times))
+            for pending in group:
+                if (made := self._made.get(pending)) is not None:
+                    made.underway = underway
+            self._tell(CommitSent(manifest, commit, self._writes(group), _keys(group), underway.times))
 
-    def conflicted(self, manifest: Ref, attempt: Attempt, wait: float) -> None:
-        """Somebody else committed first."""
+    def conflicted(self, manifest: Ref, attempt: Attempt, wait: float | None = None) -> None:
+        """Somebody else committed first, or changed what a transaction was made from."""
         self.counters.conflicts += 1
         if self._hooks and (underway := self._underway.get(id(attempt))) is not None:
             underway.conflicts += 1
@@ -232,20 +236,35 @@ class Observer:
 
     def refused(self, manifest: Ref, attempt: Attempt, group: list[Pending], error: MPS3Error) -> None:
         """A commit can never succeed."""
-        if self._hooks:
+        if self._hooks and group:
             underway = self._underway.pop(id(attempt), None)
             writes = self._writes(group)
             for pending in group:
                 self._made.pop(pending, None)
             self._tell(WriteFailed(manifest, writes, _problem(error), None if underway is None else underway.commit))
 
-    def _decided(self, manifest: Ref, pending: Pending, outcome: asyncio.Future[Commit]) -> None:
-        made = self._made.pop(pending, None)
+    def _decided(self, pending: Pending, outcome: asyncio.Future[Commit]) -> None:
         error = None if outcome.cancelled() else outcome.exception()
         if error is not None:
-            self.counters.failed_writes += 1
-            if made is not None:
-                self._tell(WriteFailed(manifest, (made.number,), _problem(error)))
+            again = pending.policy.name == "RERUN" and isinstance(error, ConflictError)
+            self.counters.failed_writes += not again
+            self._failed(pending, error)
+
+    def _failed(self, pending: Pending, error: BaseException) -> None:
+        made = self._made.pop(pending, None)
+        if made is not None:
+            commit = None
+            if made.underway is not None:
+                commit = made.underway.commit
+                self._underway.pop(id(made.underway.attempt), None)
+            self._tell(WriteFailed(made.manifest, (made.number,), _problem(error), commit))
+
+    def closed(self) -> None:
+        """The client has closed: nothing more becomes of what is pending."""
+        for pending in list(self._made):
+            outcome = pending.outcome
+            error = outcome.exception() if outcome.done() and not outcome.cancelled() else None
+            self._failed(pending, error or ClosedError("the client was closed before it was known what became of it"))
 
     def _writes(self, group: list[Pending]) -> tuple[int, ...]:
         return tuple(self._made[pending].number for pending in group if pending in self._made)

@@ -20,11 +20,11 @@ class Statistics:
         polls_without_news: How often there was nothing.
         failed_polls: How often that failed.
         merged: Commits of others that became part of what is shown, as far as they were seen one by one.
-        writes: Writes made here, once for each manifest.
-        failed_writes: Those that came to nothing, withdrawn ones included.
+        writes: Writes made here, once for each manifest. Each run of a transaction is one.
+        failed_writes: Those that came to nothing, withdrawn ones included, but not what was run again.
         commits: Commits that were acknowledged.
         commits_sent: How often commits were sent; more than ``commits`` where some had to be sent again.
-        conflicts: How often somebody else had committed first.
+        conflicts: How often somebody else had committed first, or had changed what a transaction was made from.
         retries: How often storing a value or committing failed in a way that may pass.
         times_offline: How often the store stopped answering, or was not to be asked any more.
         pending: Writes that are not yet in the store.

@@ -27,6 +27,7 @@ PAGES = [
     "docs/observability.md",
     "docs/offline.md",
     "docs/testing.md",
+    "docs/transactions.md",
 ]
 NOT_CODE = {"console", "json", "text"}
 

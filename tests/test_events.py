@@ -266,6 +266,57 @@ async def test_writes_of_an_earlier_life(storage, seen, tmp_path):
         assert one.statistics().writes == 0
 
 
+async def test_transactions_that_have_to_run_again(seen):
+    storage = Unreliable(versioning=False)
+    async with memory_client(storage, hooks=[seen]) as one, memory_client(storage) as other:
+        await one.put("count", 0)
+        interfering = [other.put("count", 10)]
+
+        async def step(value):
+            if interfering:
+                await interfering.pop()
+            return value + 1
+
+        assert await soon(one.update("count", step, 0)) == 11
+        conflict = seen.of(Conflicted)[-1]  # the first one, if there are two, was a PUT that came second
+        (again,) = seen.of(WriteFailed)
+        assert again.error.kind == "OutdatedError" and again.commit == conflict.commit and conflict.wait is None
+        assert [event.keys for event in seen.of(WriteMade)] == [("count",)] * 3
+        assert seen.of(Acknowledged)[-1].writes == (seen.of(WriteMade)[-1].write,)
+        counted = one.statistics()
+        assert (counted.writes, counted.failed_writes, counted.commits) == (3, 0, 2)
+        assert counted.conflicts == len(seen.of(Conflicted))
+        assert one._observer._made == one._observer._underway == {}
+
+
+async def test_a_condition_that_does_not_hold(storage, seen):
+    async with memory_client(storage, hooks=[seen]) as one:
+        await one.put("k", 0)
+        with pytest.raises(ConflictError):
+            await soon(one.put("k", 1, if_version=None))
+        await asyncio.sleep(0)
+        (failed,) = seen.of(WriteFailed)
+        assert failed.writes == (seen.of(WriteMade)[-1].write,)
+        assert len(seen.of(Conflicted)) == one.statistics().conflicts == one.statistics().failed_writes == 1
+        await one.put("l", 1, if_version=None)
+        assert one._observer._made == one._observer._underway == {}
+
+
+async def test_a_transaction_that_is_undecided_when_the_client_closes(seen):
+    storage = Unreliable(versioning=False)
+    async with memory_client(storage, hooks=[seen]) as one:
+        await one.put("k", 0)
+        storage.hold("put", MANIFEST)
+        task = asyncio.create_task(one.update("k", lambda value: value + 1))
+        await eventually(lambda: len(seen.of(CommitSent)) == 2)
+        closing = asyncio.create_task(one.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait([closing, task])
+    assert [event.error.kind for event in seen.of(WriteFailed)] == ["ClosedError"]
+    assert one._observer._made == one._observer._underway == {}
+
+
 async def test_what_is_held_is_counted(storage):
     async with memory_client(storage) as one, memory_client(storage) as other:
         await one.put("k", "x" * 100)

@@ -102,9 +102,8 @@ def _words(event: Event) -> str:
         case CommitSent():
             return f"commit {event.commit} to {event.manifest} sent, try {event.attempt}: {_some(event.keys)}"
         case Conflicted():
-            return (
-                f"commit {event.commit} to {event.manifest} met conflict {event.conflicts}, again in {event.wait:.3f} s"
-            )
+            again = "" if event.wait is None else f", again in {event.wait:.3f} s"
+            return f"commit {event.commit} to {event.manifest} met conflict {event.conflicts}{again}"
         case Acknowledged():
             took = "" if event.seconds is None else f" in {event.seconds:.3f} s"
             return f"commit {event.commit} to {event.manifest} acknowledged{took}: {_some(event.keys)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextvars import Token
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ..events import (
@@ -53,8 +53,7 @@ class _Commit:
     """A commit that is under way."""
 
     span: Span
-    writes: set[int]
-    token: Token[Context] | None = field(default=None)
+    token: Token[Context]
 
 
 class OpenTelemetryHook:
@@ -192,7 +191,7 @@ class OpenTelemetryHook:
         )
         # The hook is called in the task that commits, so the requests that follow find the span.
         token = contexts.attach(trace.set_span_in_context(span))
-        self._commits[event.commit] = _Commit(span, set(event.writes), token)
+        self._commits[event.commit] = _Commit(span, token)
 
     def _acknowledged(self, event: Acknowledged) -> None:
         said = _manifest(event.manifest)
@@ -213,11 +212,6 @@ class OpenTelemetryHook:
             self._forget(write)
         if event.commit is not None:
             self._end(event.commit, event.error)
-            return
-        for name, commit in list(self._commits.items()):
-            if commit.writes.intersection(event.writes):  # closed while it was under way, and told elsewhere
-                commit.token = None
-                self._end(name, event.error)
 
     def _forget(self, write: int) -> None:
         made = self._writes.pop(write, None)
@@ -229,7 +223,8 @@ class OpenTelemetryHook:
         commit = self._commits.pop(name, None)
         if commit is None:
             return
-        if commit.token is not None:
+        # Where transactions wait for their verdict, the next commit may have begun.
+        if trace.get_current_span() is commit.span:
             contexts.detach(commit.token)
         if error is not None:
             commit.span.set_attributes(_kind(error))
