@@ -21,8 +21,22 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased
 from opentelemetry.trace import SpanKind, StatusCode
 from proxy import FaultyProxy
 
-from mps3 import MPS3, AccessError, MPS3Error, UnavailableError
-from mps3.events import Event, RequestMade, WriteMade
+from mps3 import MPS3, AccessError, MPS3Error, Ref, UnavailableError
+from mps3.events import (
+    Acknowledged,
+    CameOnline,
+    CommitSent,
+    Conflicted,
+    Event,
+    Merged,
+    Polled,
+    Problem,
+    RequestMade,
+    Retried,
+    WentOffline,
+    WriteFailed,
+    WriteMade,
+)
 from mps3.instrument.logging import LEVELS, LoggingHook
 from mps3.instrument.opentelemetry import OpenTelemetryHook
 
@@ -86,6 +100,55 @@ async def test_levels_are_chosen(storage, caplog):
 
 def test_every_kind_of_event_has_a_level():
     assert set(LEVELS) == set(typing.get_args(Event))
+
+
+FAILED = Problem("UnavailableError", "the network is down")
+HERE = Ref(MANIFEST, BUCKET)
+SAMPLES = [
+    (RequestMade("GetObject", BUCKET, "k", "ok", 0.5, 0, 7), "GetObject of 'k' in bucket: ok in 0.500 s"),
+    (
+        RequestMade("GetBucketVersioning", BUCKET, None, "error", 0.5, 0, 0, Problem("RuntimeError", "")),
+        "GetBucketVersioning of bucket bucket: error in 0.500 s (RuntimeError)",
+    ),
+    (
+        Retried("value", "PutObject", BUCKET, "k", 1, 0.25, FAILED),
+        "try 2 of a value (PutObject of 'k' in bucket) in 0.250 s (UnavailableError: the network is down)",
+    ),
+    (Polled(HERE, True, 0.5), f"looked at {PLACE}: news in 0.500 s"),
+    (
+        Polled(HERE, False, 0.5, FAILED),
+        f"looked at {PLACE}: failed in 0.500 s (UnavailableError: the network is down)",
+    ),
+    (Merged(HERE, ("a.1", "b.2")), f"{PLACE} has 2 commits of others"),
+    (WriteMade(HERE, 7, ("a", "b", "c", "d", "e")), f"write 7 to 'a', 'b', 'c' and 2 more of {PLACE}"),
+    (WriteMade(HERE, 7, ("a",), recovered=True), f"write 7 to 'a' of {PLACE}, of an earlier client"),
+    (
+        WriteFailed(HERE, (1, 2), FAILED, "a.1"),
+        f"2 writes to {PLACE} failed (UnavailableError: the network is down)",
+    ),
+    (CommitSent(HERE, "a.1", (1,), ("k",), 2), f"commit a.1 to {PLACE} sent, try 2: 'k'"),
+    (Conflicted(HERE, "a.1", 2, 0.5), f"commit a.1 to {PLACE} met conflict 2, again in 0.500 s"),
+    (Conflicted(HERE, "a.1", 1, None), f"commit a.1 to {PLACE} met conflict 1"),
+    (Acknowledged(HERE, "a.1", (1,), ("k",), 0.5, (0.75,), 1), f"commit a.1 to {PLACE} acknowledged in 0.500 s: 'k'"),
+    (Acknowledged(HERE, "a.1", (1,), ("k",), None, (0.75,), 0), f"commit a.1 to {PLACE} acknowledged: 'k'"),
+    (WentOffline(), "offline, as it was told"),
+    (WentOffline(FAILED), "offline (UnavailableError: the network is down)"),
+    (CameOnline(), "online"),
+    (CameOnline(2.5), "online again, after 2.500 s"),
+]
+
+
+@pytest.mark.parametrize(("event", "words"), SAMPLES)
+def test_what_is_said(caplog, event, words):
+    caplog.set_level(logging.DEBUG, "mps3.events")
+    LoggingHook()(event)
+    (record,) = caplog.records
+    assert record.getMessage() == words
+    assert record.mps3_event == type(event).__name__
+
+
+def test_all_kinds_are_said():
+    assert {type(event) for event, _ in SAMPLES} == set(typing.get_args(Event))
 
 
 # OpenTelemetry

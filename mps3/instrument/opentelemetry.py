@@ -175,6 +175,7 @@ class OpenTelemetryHook:
         return _current()
 
     def _sent(self, event: CommitSent) -> None:
+        self._end(event.commit, None)  # a transaction that is sent again after it had arrived
         made = [self._writes[write].context for write in event.writes if write in self._writes]
         spans = [span for span in map(trace.get_current_span, made) if span.get_span_context().is_valid]
         parent = trace.set_span_in_context(spans[0]) if spans else Context()
