@@ -20,6 +20,7 @@ from .errors import (
 from .history import FileInfo, Revision, Snapshot
 from .offline.reconnect import PendingChange, PendingWrite, Reconnect
 from .offline.rejected import Rejected
+from .statistics import Statistics
 from .storage.local import LocalStorage
 from .storage.memory import MemoryStorage
 from .subscription import Subscription
@@ -59,6 +60,7 @@ __all__ = [
     "Rejected",
     "Revision",
     "Snapshot",
+    "Statistics",
     "Status",
     "StatusChanges",
     "Subscription",

@@ -187,8 +187,8 @@ class Transactions:
         """Change a value by what it is: read, call ``function``, write, and again if somebody came in between.
 
         Updates that one client makes at the same time go out as one commit. With the merge journal it takes the
-        manifest's window (3 s) until it is certain that nobody came in between; that is waited for, and so is a store that
-        does not answer.
+        manifest's window (3 s) until it is certain that nobody came in between. That is waited for, and so is a store
+        that does not answer.
 
         Args:
             key: The key, or a `Ref` to one in another bucket.
