@@ -89,8 +89,12 @@ class FileDirectory:
                 files = [outboxes / name for name in names if name.endswith(SUFFIX)]
                 for file in files:
                     shelf = FileShelf(file)
-                    if await shelf.open():
+                    if not await shelf.open():
+                        continue
+                    if shelf.last_id:
                         shelves.append(shelf)
+                    else:  # all of it had left when its client was killed
+                        await shelf.aclose()
                 number = max((int(file.name[:6]) for file in files if file.name[:6].isdigit()), default=0) + 1
                 own = FileShelf(outboxes / f"{number:06}-{self._world.name()}{SUFFIX}")
                 shelves.append(own)
@@ -130,6 +134,9 @@ class FileShelf:
 
     Args:
         file: The file.
+
+    Attributes:
+        last_id: The largest id of a write that was in it when it was opened; 0 if there was none.
     """
 
     def __init__(self, file: Path) -> None:

@@ -203,6 +203,18 @@ async def test_two_clients_share_a_directory(lives):
     assert await three.get("a") == 1
 
 
+async def test_clients_that_are_always_killed_leave_no_files_behind_for_ever(lives):
+    for number in range(5):
+        client = await lives.begin()
+        await client.put("a", number)
+        await eventually(lambda client=client: client._keepers[0]._task is None)  # that it left is written down
+        await lives.kill(client)
+    assert len(outboxes(lives)) == 1
+    again = await lives.begin()
+    assert len(outboxes(lives)) == 1
+    assert await again.get("a") == 4
+
+
 async def test_a_withdrawn_write_is_forgotten(lives):
     client = await lives.begin()
     client.go_offline()
