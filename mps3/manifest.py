@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -38,6 +38,8 @@ STALE: Final = 10.0
 """Seconds without contact after which a commit is preceded by a look at what others did."""
 OPENING: Final = 5.0
 """Seconds that opening waits for the store where it could go on from what was kept."""
+SILENCE: Final = 5.0
+"""Seconds without an answer, after which a client that can work offline does."""
 LIVES: Final = 1000
 """How often a commit may have been written in an earlier life of the client, at the most."""
 FIRST_CONFLICT: Final = 0.05
@@ -149,7 +151,7 @@ class Manifest:
         except (TimeoutError, UnavailableError) as error:
             if saved is not None and await self._go_on_from(saved):
                 self._failures = 1
-                self._contact(error if isinstance(error, UnavailableError) else _silent(self.ref))
+                self._contact(error if isinstance(error, UnavailableError) else _silent(self.ref, OPENING))
                 self._lost_contact()
             elif isinstance(error, TimeoutError):
                 await self._begin(*await self._look_first(None))
@@ -427,12 +429,33 @@ class Manifest:
             if self._sending is None and now >= self._commit_at:
                 self._sending = self._next()
             if self._sending is not None and now >= self._sending.retry_at:
-                await self._commit(journal, self._sending)
+                with self._listening():
+                    await self._commit(journal, self._sending)
             elif self._asking or now >= self._poll_at:
-                await self._poll(journal)
+                with self._listening():
+                    await self._poll(journal)
             else:
                 wake_at = self._sending.retry_at if self._sending else self._commit_at
                 await happens(self._awake, min(self._poll_at, wake_at if wake_at > now else math.inf) - now)
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Who can go on with what is kept need not wait until the silence of the store has become an error."""
+        if self._around.cache is None:
+            yield
+            return
+        timer = asyncio.get_running_loop().call_later(SILENCE, self._fall_silent)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _fall_silent(self) -> None:
+        self._failures = max(1, self._failures)
+        self._contact(_silent(self.ref, SILENCE))
+        self._lost_contact()
+        if not self._unreadable:
+            _answer(self._asking)  # they stay there until what is under way has ended
 
     async def _opened(self) -> Journal | None:
         while not self._verified:
@@ -734,9 +757,9 @@ class _Unrecorded(UnavailableError):  # noqa: N818 - never leaves this module
     """It could not be recorded that a commit leaves, so it must not."""
 
 
-def _silent(ref: Ref) -> UnavailableError:
+def _silent(ref: Ref, seconds: float) -> UnavailableError:
     return UnavailableError(
-        f"the store has not answered within {OPENING:.0f} seconds",
+        f"the store has not answered within {seconds:.0f} seconds",
         bucket=ref.bucket,
         key=ref.key,
         operation="GetObject",

@@ -27,9 +27,9 @@ from mps3 import MPS3, MPS3Error
 from mps3.storage.s3_client import connect
 
 PATIENCE = 240.0
-"""Seconds in which the last life brings everything home."""
+"""Seconds in which the last life brings at least one more write home, and the first has its first one committed."""
 HOMECOMING = 60.0
-"""Seconds that a life may take for what the ones before it left."""
+"""Seconds that a life may take for what the ones before it left, before it is killed over it."""
 BACKLOG = 12
 """So many outboxes, and one life is to bring home what is in them before it goes on."""
 LONGEST = 10.0
@@ -67,10 +67,10 @@ async def write(settings: dict[str, Any], mode: str, seed: int, first: int, out:
     async with client:
         say("open", client.status().pending)
         if mode in ("home", "last"):
-            async with asyncio.timeout(PATIENCE if mode == "last" else HOMECOMING):
-                async for status in client.status_changes():
-                    if not status.pending:
-                        break
+            async for status in client.status_changes():
+                say("waiting", status.pending)
+                if not status.pending:
+                    break
             say("home")
         if mode == "last":
             say("rejected", len(client.rejected()))
@@ -154,6 +154,14 @@ class Life:
             return None
         return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
 
+    def come_home(self) -> int | None:
+        """Its exit status once it has brought everything home; ``None`` if it gets no further."""
+        while True:
+            before = self.numbers("waiting")[-1:]
+            ended = self.end(PATIENCE)
+            if ended is not None or self.numbers("waiting")[-1:] == before:
+                return ended
+
     def kill(self) -> None:
         os.kill(self.process, signal.SIGKILL)
         os.waitpid(self.process, 0)
@@ -186,7 +194,7 @@ def begin(settings: dict[str, Any], mode: str, seed: int, first: int) -> Life:
 def kill_one(life: Life, mode: str, dice: random.Random) -> int | None:
     """Wait for a random moment, and kill it there; its exit status if it ended before."""
     if mode == "first":
-        life.wait("committed", 1, LONGEST)  # the manifest has to be known from then on
+        life.wait("committed", 1, PATIENCE)  # the manifest has to be known from then on
         delay = 0.0
     elif mode == "home":
         life.wait("home", 1, HOMECOMING)
@@ -195,7 +203,8 @@ def kill_one(life: Life, mode: str, dice: random.Random) -> int | None:
     elif (way := dice.random()) < 0.1:
         delay = 0.15 * dice.random()  # while it opens, or soon after
     elif way < 0.8:
-        life.wait(dice.choice(["made", "made", "kept", "committed"]), dice.randint(1, 8), dice.choice([0.3, 3.0]))
+        what = dice.choice(["made", "made", "kept", "kept" if mode == "offline" else "committed"])
+        life.wait(what, dice.randint(1, 8), 3.0 if what == "committed" else LONGEST)
         delay = dice.choice([0.0, dice.uniform(0, 0.005), dice.uniform(0, 0.05)])
     else:
         life.wait("open", 1, LONGEST)
@@ -231,7 +240,7 @@ def kill_all(settings: dict[str, Any]) -> None:
         if len(list(outboxes.glob("*.sqlite3"))) > BACKLOG:
             mode = "home"
     life = begin(settings, "last", 0, 0)
-    ended = life.end(PATIENCE + 30)
+    ended = life.come_home()
     if ended is None:
         life.kill()
     tell(life, mode="last", killed=False, failed=ended != 0, moment="", rejected=life.numbers("rejected"))

@@ -73,6 +73,27 @@ async def test_a_store_that_hangs_is_not_waited_for_long(lives, monkeypatch):
     await eventually(lambda: client.status().online)
 
 
+@pytest.mark.parametrize("under_way", ["a poll", "a commit"])
+async def test_a_store_that_falls_silent_is_as_good_as_gone(lives, monkeypatch, under_way):
+    monkeypatch.setattr("mps3.manifest.SILENCE", 0.3)
+    client = await lives.begin()
+    await client.put("a", 1)
+    values = client.subscribe("a")
+    assert await soon(anext(values)) == 1
+    changes = client.status_changes()
+    assert (await soon(anext(changes))).online
+    lives.storage.hold("get" if under_way == "a poll" else "put", MANIFEST)
+    write = client.put("b", 2) if under_way == "a commit" else None
+    await eventually(lambda: not client.status().online)
+    assert "not answered" in str(client.status().last_error)
+    assert await soon(client.get("a"), 0.2) == 1  # it does not wait for an error that takes half a minute
+    client.put("a", 3)
+    assert await soon(anext(values)) == 3
+    lives.storage.release()
+    await eventually(lambda: client.status().online and not client.status().pending)
+    assert write is None or not write.pending
+
+
 async def test_what_was_never_read_cannot_be_opened_offline(lives):
     lives.down()
     with pytest.raises(UnavailableError, match="cannot be opened offline, because it has never been read"):
