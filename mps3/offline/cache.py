@@ -14,17 +14,17 @@ from typing import Any, Final
 import aiosqlite
 
 from ..errors import CorruptionError, FormatError
-from ..sqlite import close, connect, error_of, is_locked, value
+from ..sqlite import close, connect, error_of, is_locked
 from ..types import Ref
+from .schema import upgrade
 
 CACHE: Final = 256 * 2**20
 """Bytes of values to keep at the most."""
-SCHEMA: Final = 1
 MAPPED: Final = 256 * 2**20
 LOCK_WAIT: Final = 5.0
 """Seconds that SQLite waits for others who are writing."""
 
-_CREATE: Final = (
+_FIRST: Final = (
     """
     CREATE TABLE states (
         bucket TEXT, manifest TEXT, stamp REAL NOT NULL, state BLOB NOT NULL, crc INTEGER NOT NULL,
@@ -41,6 +41,7 @@ _CREATE: Final = (
     """,
     "CREATE INDEX objects_by_use ON objects (used, size)",
 )
+SCHEMAS: Final = (_FIRST,)
 LARGE: Final = 64 * 2**10
 """Bodies of more bytes than this are read apart from their rows."""
 _FIND: Final = """
@@ -281,20 +282,13 @@ def _prepare(connection: sqlite3.Connection, file: Path) -> None:
     connection.execute(f"PRAGMA mmap_size = {MAPPED}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
-    schema = value(connection, "PRAGMA user_version")
-    if schema > SCHEMA:
-        raise FormatError(
-            f"the cache {file} was written by a newer mps3 (its schema is {schema}, this version reads up to "
-            f"{SCHEMA}): upgrade, or remove it, since all that is in it can be had again"
-        )
-    if schema == SCHEMA:
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    if value(connection, "PRAGMA user_version") == 0:  # still
-        for statement in _CREATE:
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {SCHEMA}")
-    connection.execute("COMMIT")
+    upgrade(
+        connection,
+        file,
+        SCHEMAS,
+        what="cache",
+        advice="upgrade, or remove it, since all that is in it can be had again",
+    )
 
 
 def _put_aside(file: Path) -> None:
