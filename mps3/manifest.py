@@ -40,6 +40,8 @@ OPENING: Final = 5.0
 """Seconds that opening waits for the store where it could go on from what was kept."""
 SILENCE: Final = 5.0
 """Seconds without an answer, after which a client that can work offline does."""
+COMPLAINT: Final = 60.0
+"""Seconds between two errors in the log that something could not be kept: where one is, there may be thousands."""
 LIVES: Final = 1000
 """How often a commit may have been written in an earlier life of the client, at the most."""
 FIRST_CONFLICT: Final = 0.05
@@ -130,6 +132,7 @@ class Manifest:
         self._poll_at = -math.inf
         self._resolved_at = -math.inf
         self._away_at = -math.inf
+        self._complain_at = -math.inf
         self._pause = self._interval * FASTEST
         self._failures = 0
         self._unreadable = False
@@ -367,9 +370,11 @@ class Manifest:
 
     def _kept(self, pending: Pending, kept: asyncio.Future[None]) -> None:
         self._wake()
-        if not kept.cancelled() and (error := kept.exception()) is not None:
-            keys = ", ".join(map(repr, pending.labels.values()))
-            _log.error("a write to %.80s could not be kept, and is lost if this process ends now: %s", keys, error)
+        if kept.cancelled() or (error := kept.exception()) is None or self._world.monotonic() < self._complain_at:
+            return
+        self._complain_at = self._world.monotonic() + COMPLAINT
+        keys = ", ".join(map(repr, pending.labels.values()))
+        _log.error("a write to %.80s could not be kept, and is lost if this process ends now: %s", keys, error)
 
     @property
     def session(self) -> Session:

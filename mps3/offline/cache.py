@@ -89,6 +89,7 @@ class FileCache:
         self._used = 0
         self._grown = most  # bytes added since it was last made smaller: at first nobody knows
         self._complained = False
+        self._renewed = False
 
     async def open(self) -> None:
         """Open it, or put one that is damaged aside and begin anew.
@@ -109,20 +110,22 @@ class FileCache:
         ((self._used,),) = await connection.execute_fetchall("SELECT coalesce(max(used), 0) FROM objects")
 
     async def _trouble(self, error: Exception) -> None:
-        """Go on without what cannot be used, and say so once."""
+        """Go on without what cannot be done, and say so once; put aside what is damaged."""
+        if not isinstance(error_of(error, self._file), CorruptionError):
+            if not self._complained:
+                self._complained = True
+                _log.warning("the cache %s cannot be used: %s", self._file, error)
+            return  # a disk that is full may have room again, and what is there can be read meanwhile
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 await close(connection)
-        damaged = isinstance(error_of(error, self._file), CorruptionError)
-        if not self._complained:
-            self._complained = True
-            what = "is damaged, so it is put aside, and made anew" if damaged else "cannot be used"
-            _log.warning("the cache %s %s: %s", self._file, what, error)
-            if damaged:
-                with contextlib.suppress(sqlite3.Error, OSError):
-                    await asyncio.to_thread(_put_aside, self._file)
-                    await self._connect()
+        if not self._renewed:
+            self._renewed = True
+            _log.warning("the cache %s is damaged, so it is put aside, and made anew: %s", self._file, error)
+            with contextlib.suppress(sqlite3.Error, OSError):
+                await asyncio.to_thread(_put_aside, self._file)
+                await self._connect()
 
     async def aclose(self) -> None:
         """Write what is waiting, and close it."""
