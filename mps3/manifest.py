@@ -163,7 +163,7 @@ class Manifest:
             else:
                 raise UnavailableError(
                     f"{error}. The manifest s3://{self.ref.bucket}/{self.ref.key} cannot be opened offline, because "
-                    "it has never been read with this directory",
+                    "it has never been read with this directory: open it once while the store can be reached",
                     bucket=self.ref.bucket,
                     key=self.ref.key,
                     operation=error.operation,
