@@ -102,7 +102,7 @@ def draw_durable(seed: int, *, versioning: bool = True, collect: bool = False) -
         longest_nap=dice.choice([100.0, longest]),
         poll_interval=dice.choice([5.0, 20.0]),  # who is awake all the time has little to do
         rest=longest / 10,
-        calm_after=20_000.0,
+        calm_after=200_000.0,  # when the last one has long been back
     )
 
 
