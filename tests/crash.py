@@ -272,7 +272,7 @@ def judge(journal: str, kills: int, server: servers.Server, seed: int) -> Verdic
         if not verdict.good:
             print(f"\nseed {seed + number}: {verdict}", flush=True)
         elif not sys.stdout.isatty():
-            print(f"{journal}: {total.kills} kills so far", flush=True)
+            print(f"{journal}, so far: {total}", flush=True)
     return total
 
 
