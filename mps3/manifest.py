@@ -559,15 +559,21 @@ class Manifest:
         self._failures = max(1, self._failures)
         self._contact(_silent(self.ref, SILENCE))
         self._lost_contact()
-        if not self._unreadable:
+        if not self._unreadable and self._journal is not None:
             _answer(self._asking)  # they stay there until what is under way has ended
 
     async def _opened(self) -> Journal | None:
+        if self._journal is None:
+            saved = await self._recall()
+            if saved is not None and await self._go_on_from(saved):
+                self.listeners.notify(list(self.listeners.names))
         while not self._verified:
             known = self._journal
             self._awake.clear()
             try:
-                await self._begin(*await self._look_first(None if known is None else known.save()))
+                with self._listening():
+                    found = await self._look_first(None if known is None else known.save())
+                await self._begin(*found)
             except UnavailableError as error:
                 self._failures += 1
                 self._contact(error)
