@@ -1,0 +1,133 @@
+// Who is here: their initials in the header and on the card they look at, and where they point.
+
+import { clone, fill } from "./dom.js";
+
+const PACE = 400; // milliseconds between two messages of where somebody points; each is a commit
+
+export class People {
+  #there = new Map();
+  #listing = null;
+  #cursors = new Map();
+
+  /**
+   * @param {{header: HTMLElement, cursors: HTMLElement, card: (id: string) => HTMLElement | undefined}} places
+   * @param {string} tab The id of this tab.
+   */
+  constructor(places, tab) {
+    this.places = places;
+    this.tab = tab;
+  }
+
+  /** Take in a batch of changes. */
+  receive({ initial, end, changes }) {
+    if (initial) this.#listing ??= new Map();
+    for (const { key, value } of changes) {
+      const tab = key.slice("here/".length);
+      const into = this.#listing ?? this.#there;
+      if (value === undefined) into.delete(tab);
+      else into.set(tab, value);
+    }
+    if (end) {
+      this.#there = this.#listing;
+      this.#listing = null;
+    }
+    this.show();
+  }
+
+  /** The connection is lost: who is here is not known any more. */
+  lost() {
+    this.#listing = null;
+    this.#there.clear();
+    this.show();
+  }
+
+  /** The others who look at a card. */
+  at(card) {
+    return this.#others().filter(([, guest]) => guest.card === card).map(([, guest]) => guest);
+  }
+
+  show() {
+    const everybody = [...this.#there].sort(([a], [b]) => (b === this.tab) - (a === this.tab) || (a < b ? -1 : 1));
+    this.places.header.replaceChildren(...everybody.map(([tab, guest]) => avatar(guest, tab === this.tab)));
+    for (const old of document.querySelectorAll(".looking .avatar")) old.remove();
+    for (const [, guest] of this.#others()) this.places.card(guest.card)?.querySelector(".looking").append(avatar(guest));
+    for (const [tab, element] of this.#cursors) {
+      if (this.#there.get(tab)?.x == null) {
+        element.remove();
+        this.#cursors.delete(tab);
+      }
+    }
+    for (const [tab, guest] of this.#others()) if (guest.x != null) this.#point(tab, guest);
+  }
+
+  #others() {
+    return [...this.#there].filter(([tab]) => tab !== this.tab);
+  }
+
+  #point(tab, guest) {
+    let element = this.#cursors.get(tab);
+    if (!element) {
+      element = clone("cursor");
+      this.#cursors.set(tab, element);
+      this.places.cursors.append(element);
+    }
+    element.dataset.colour = guest.colour;
+    element.style.translate = `${Number(guest.x)}px ${Number(guest.y)}px`;
+    fill(element.querySelector("span"), guest.name);
+  }
+}
+
+/** Somebody's initials. */
+function avatar({ name, colour }, own = false) {
+  const element = document.createElement(own ? "button" : "span");
+  element.className = own ? "avatar own" : "avatar";
+  element.dataset.colour = colour;
+  element.title = own ? `${name} (you)` : name;
+  const words = String(name).split(/\s+/);
+  element.textContent = words.map((word) => [...word][0] ?? "").slice(0, 2).join("").toUpperCase();
+  return element;
+}
+
+/**
+ * Tell the others where this tab points, as often as is decent.
+ * @param {string} tab The id of this tab.
+ * @param {HTMLElement} board Has the cards.
+ * @returns {(card: string | null) => void} Tells which card is open.
+ */
+export function pointing(tab, board) {
+  const where = { x: null, y: null, card: null };
+  let told = JSON.stringify(where);
+  let opened = null;
+  let timer;
+
+  async function tell() {
+    timer = undefined;
+    const now = JSON.stringify(where);
+    if (now === told) return;
+    told = now;
+    timer = setTimeout(tell, PACE);
+    const headers = { "Content-Type": "application/json" };
+    // If it does not arrive, the next one will.
+    await fetch(`/here/${tab}`, { method: "PUT", headers, body: now }).catch(() => {});
+  }
+
+  function change(to) {
+    Object.assign(where, to);
+    timer ??= setTimeout(tell, 50);
+  }
+
+  board.addEventListener("pointermove", (event) => {
+    const box = board.getBoundingClientRect();
+    const over = document.elementFromPoint(event.clientX, event.clientY)?.closest(".card");
+    change({
+      x: Math.round(event.clientX - box.left + board.scrollLeft),
+      y: Math.round(event.clientY - box.top + board.scrollTop),
+      card: opened ?? over?.dataset.id ?? null,
+    });
+  });
+  document.documentElement.addEventListener("pointerleave", () => change({ x: null, y: null, card: opened }));
+  return (card) => {
+    opened = card;
+    change({ card });
+  };
+}
