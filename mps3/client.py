@@ -39,8 +39,10 @@ from .storage.local import LocalStorage
 from .storage.memory import memory_storage
 from .storage.s3 import S3Storage
 from .subscription import Subscription, ValueSubscription
+from .transactions import Transactions
+from .transactor import Transactor
 from .typed import Conversion
-from .types import DELETE, JSON, Auth, Delete, JournalKind, Ref, Status
+from .types import DELETE, JSON, UNCHECKED, Auth, Delete, JournalKind, Ref, Status, Unchecked
 from .url import Location, parse
 from .world import World
 from .write import Write
@@ -58,7 +60,7 @@ WARNING: Final = 60.0
 _log = logging.getLogger("mps3")
 
 
-class MPS3(Reads):
+class MPS3(Reads, Transactions):
     """A shared, live, durable key-value store in a bucket.
 
     Use it as an async context manager, one for the whole process.
@@ -151,6 +153,7 @@ class MPS3(Reads):
             self._storage, self._world, checksums=checksums, contact=self._contact, away=self._is_away
         )
         self._manifests: dict[Ref, Manifest] = {}
+        self._transactors: dict[Manifest, Transactor] = {}
         self._state = "new"
         self._online = False
         self._warn_at = -math.inf
@@ -271,6 +274,8 @@ class MPS3(Reads):
             if self._collector is not None:
                 self._collector.cancel()
                 await asyncio.gather(self._collector, return_exceptions=True)
+            for transactor in self._transactors.values():
+                await transactor.aclose()
             for manifest in self._manifests.values():
                 await manifest.aclose()
             await self._contents.aclose()
@@ -309,6 +314,7 @@ class MPS3(Reads):
         *,
         bucket: str | None = None,
         manifests: Sequence[str | Ref] | None = None,
+        if_version: str | Unchecked | None = UNCHECKED,
     ) -> Write:
         """Set a key. It shows here at once; await the result to know that it is durable.
 
@@ -317,16 +323,20 @@ class MPS3(Reads):
             value: Any JSON value; ``None`` is one. `DELETE` deletes the key.
             bucket: The key's bucket; the default bucket if ``None``.
             manifests: The manifests that are to name the new value; the default manifest if ``None``.
+            if_version: Only if the key has this version when the write is committed; ``None``: only if there is no such
+                key. Versions are told by `Commit`, `Change` and `Revision`. With the merge journal it then takes the
+                manifest's window (3 s) longer until the write is known to be durable. For one manifest only.
 
         Returns:
-            Something to await, or not. A failure that nobody awaits is logged.
+            Something to await, or not. A failure that nobody awaits is logged. With ``if_version`` the failure is a
+            `ConflictError` if the key has another version.
 
         Raises:
             TypeError: The value is not JSON.
             ValueError: The value or the key cannot be stored.
             ClosedError: The client is not open.
         """
-        return self._write({key: value}, bucket, manifests, "put")
+        return self._write({key: value}, bucket, manifests, "put", if_version)
 
     def put_all(
         self,
@@ -353,7 +363,12 @@ class MPS3(Reads):
         return self._write(values, bucket, manifests, "put_all")
 
     def delete(
-        self, key: str | Ref, *, bucket: str | None = None, manifests: Sequence[str | Ref] | None = None
+        self,
+        key: str | Ref,
+        *,
+        bucket: str | None = None,
+        manifests: Sequence[str | Ref] | None = None,
+        if_version: str | Unchecked | None = UNCHECKED,
     ) -> Write:
         """Delete a key: it is absent afterwards, which is not the same as ``None``.
 
@@ -361,6 +376,7 @@ class MPS3(Reads):
             key: The key, or a `Ref` to one in another bucket.
             bucket: The key's bucket; the default bucket if ``None``.
             manifests: The manifests that are not to name it any more; the default manifest if ``None``.
+            if_version: Only if the key has this version, as with `put`.
 
         Returns:
             Something to await, or not. A failure that nobody awaits is logged.
@@ -369,7 +385,7 @@ class MPS3(Reads):
             ValueError: It is not a key.
             ClosedError: The client is not open.
         """
-        return self._write({key: DELETE}, bucket, manifests, "delete")
+        return self._write({key: DELETE}, bucket, manifests, "delete", if_version)
 
     def _write(
         self,
@@ -377,6 +393,7 @@ class MPS3(Reads):
         bucket: str | None,
         manifests: Sequence[str | Ref] | None,
         verb: str,
+        if_version: str | Unchecked | None = UNCHECKED,
     ) -> Write:
         self._check_open()
         if not values:
@@ -391,6 +408,7 @@ class MPS3(Reads):
             for ref in {**dict.fromkeys(refs), **self._manifests}:
                 check_not_own(ref, place, key)
         owners = tuple(dict.fromkeys(refs))
+        _check_version(if_version, owners)
         # Everything is checked and encoded before anything shows anywhere.
         contents = [
             (place, key, None if value is DELETE else self._contents.prepare(place, key, value, owners))
@@ -399,12 +417,15 @@ class MPS3(Reads):
         opened = [(ref, self._manifest(ref)) for ref in owners]
         parts = []
         for ref, manifest in opened:
+            names = [name_in(ref, place, key) for place, key, _ in contents]
+            expect = {} if if_version is UNCHECKED else dict.fromkeys(names, if_version)
             pending = Pending(
-                {name_in(ref, place, key): content for place, key, content in contents},
-                {name_in(ref, place, key): self._label(place, key) for place, key, _ in contents},
-                {name_in(ref, place, key): (place, key) for place, key, _ in contents},
+                {name: content for name, (_, _, content) in zip(names, contents, strict=True)},
+                {name: self._label(place, key) for name, (place, key, _) in zip(names, contents, strict=True)},
+                {name: (place, key) for name, (place, key, _) in zip(names, contents, strict=True)},
                 self._world.now(),
-                manifest.session,
+                manifest.lane(kept=True) if expect else manifest.session,
+                expect=expect,
             )
             parts.append((manifest, pending))
         write = Write(parts, f"{verb} {_some([self._label(place, key) for place, key, _ in contents])}")
@@ -661,7 +682,8 @@ class MPS3(Reads):
             name: None if content is None else Content(content.bucket, content.key, content.body, (manifest.ref,))
             for name, content in old.changes.items()
         }
-        pending = Pending(contents, old.labels, old.places, self._world.now(), manifest.session)
+        session = manifest.lane(kept=True) if old.expect else manifest.session
+        pending = Pending(contents, old.labels, old.places, self._world.now(), session, expect=old.expect)
         write = Write([(manifest, pending)], f"retry of {_some(list(rejected.values))}")
         manifest.add(pending)
         self._rejected.pop(rejected, None)
@@ -774,6 +796,17 @@ class MPS3(Reads):
             self._online = True
             self._last_contact = self._world.now()
         self._last_error = error
+
+
+def _check_version(if_version: object, manifests: Sequence[Ref]) -> None:
+    if if_version is UNCHECKED:
+        return
+    if if_version is not None and not isinstance(if_version, str):
+        raise TypeError(f"if_version is the version of a key, or None, not {type(if_version).__qualname__}")
+    if if_version == "":
+        raise ValueError("if_version is the version of a key; None if there is to be no such key")
+    if len(manifests) > 1:
+        raise ValueError("if_version is judged by one manifest, but the write is to be committed to several")
 
 
 def storage_of(location: Location, world: World) -> Storage:
