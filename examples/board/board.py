@@ -34,13 +34,14 @@ from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from fastapi.staticfiles import StaticFiles
-from here import Here
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from stopping import stopping
 
-from mps3 import DELETE, JSON, MPS3, Batch, ExpiredError, UnavailableError
+from mps3 import DELETE, JSON, MPS3, Batch, ExpiredError, Presence, UnavailableError
 
 STATIC = Path(__file__).parent / "static"
+GONE = 20.0
+"""Seconds after which those whose server was killed are not here any more."""
 PATIENCE = 10.0
 """Seconds that a request waits for the store."""
 ID = r"[A-Za-z0-9-]{1,40}"
@@ -100,10 +101,19 @@ FIRST: dict[str, JSON] = {
 
 
 class State(TypedDict):
-    """What the process has for as long as it serves."""
+    """What the process has for as long as it serves.
+
+    Attributes:
+        client: The store.
+        here: The manifest of those who are here. It is another than that of the board, whose history they do not
+            belong to, so that going on after a break is cheap.
+        guests: The tabs that are connected to this process.
+        stop: Set when the process is told to stop.
+    """
 
     client: MPS3
-    here: Here
+    here: str
+    guests: dict[str, tuple[Guest, Presence]]
     stop: asyncio.Event
 
 
@@ -116,8 +126,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[State]:
             if not await client.keys("column/"):
                 await client.put_all(FIRST)
             board = client.status().manifests[0].key
-            async with Here.open(client, f"{board}.here") as here:
-                yield {"client": client, "here": here, "stop": stop}
+            yield {"client": client, "here": f"{board}.here", "guests": {}, "stop": stop}
 
 
 app = FastAPI(title="Board", lifespan=lifespan)
@@ -140,6 +149,9 @@ async def unavailable(_: Request, error: Exception) -> JSONResponse:
 @app.patch("/board")
 async def change(edits: Edits, request: Request) -> dict[str, str | None]:
     """Change cards and columns, all together: the members that are named, or the whole of what is new.
+
+    This shows at once. If two change one card within the same moment, the later commit counts, whole. Where that must
+    not be, `MPS3.transact` looks again, at the price of some seconds until it is certain that nobody came in between.
 
     Returns:
         The ``commit`` that has them, and is durable, for the browser to recognise it among the events. There is none if
@@ -171,8 +183,10 @@ def changed(key: str, known: JSON, fields: dict[str, Any] | None) -> Any:
 @app.put("/here/{tab}", status_code=204)
 async def point(tab: Tab, where: Where, request: Request) -> None:
     """Show the others where somebody points."""
-    if not request.state.here.move(tab, where.model_dump()):
+    if tab not in request.state.guests:
         raise HTTPException(404, "this tab has no events from this server")
+    guest, present = request.state.guests[tab]
+    present.update({**guest.model_dump(), **where.model_dump()})
 
 
 Events = MemoryObjectReceiveStream[ServerSentEvent]
@@ -186,18 +200,22 @@ async def feed(
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> AsyncIterator[Events]:
     """All that a tab hears, for as long as it listens: what happens on the board, who is here, and how the store is."""
-    state = request.state
-    sources = (
-        board_events(state.client, last_event_id or since),
-        here_events(state.here),
-        status_events(state.client),
-    )
+    client: MPS3 = request.state.client
+    guests: dict[str, tuple[Guest, Presence]] = request.state.guests
+    if tab in guests:  # its last connection has not ended yet
+        await guests[tab][1].aclose()
+    who = client.presence("here/", tab, guest.model_dump(), expires_in=GONE, manifest=request.state.here)
     send, receive = anyio.create_memory_object_stream[ServerSentEvent](16)
-    async with receive, anyio.create_task_group() as tasks:
-        tasks.start_soon(pour, sources, send, state.stop)
-        with state.here.present(tab, guest.model_dump()):
+    async with receive, who as present, anyio.create_task_group() as tasks:
+        guests[tab] = here = (guest, present)
+        sources = (board_events(client, last_event_id or since), here_events(present), status_events(client))
+        tasks.start_soon(pour, sources, send, request.state.stop)
+        try:
             yield receive
-        tasks.cancel_scope.cancel()
+        finally:
+            tasks.cancel_scope.cancel()
+            if guests.get(tab) is here:
+                del guests[tab]
 
 
 async def pour(
@@ -229,16 +247,16 @@ async def board_events(client: MPS3, since: str | None) -> AsyncIterator[ServerS
     """The board, or what happened on it since, and then each commit."""
     try:
         async for batch in client.watch(since=since):
-            yield event_of("board", batch)
+            yield event_of(batch)
     except ExpiredError:  # too long ago
         async for batch in client.watch():
-            yield event_of("board", batch)
+            yield event_of(batch)
 
 
-async def here_events(here: Here) -> AsyncIterator[ServerSentEvent]:
-    """Who is here, always from the beginning."""
-    async for batch in here.watch():
-        yield event_of("here", batch, resumable=False)
+async def here_events(present: Presence) -> AsyncIterator[ServerSentEvent]:
+    """Who is here, and again whenever that changes."""
+    async for members in present:
+        yield ServerSentEvent(event="here", data=dict(members))
 
 
 async def status_events(client: MPS3) -> AsyncIterator[ServerSentEvent]:
@@ -249,12 +267,12 @@ async def status_events(client: MPS3) -> AsyncIterator[ServerSentEvent]:
             yield ServerSentEvent(event="status", data={"online": (said := status.online)})
 
 
-def event_of(name: str, batch: Batch[JSON], *, resumable: bool = True) -> ServerSentEvent:
+def event_of(batch: Batch[JSON]) -> ServerSentEvent:
     """A batch as an event. A key without a value is deleted."""
     changes = [
         {"key": change.key, "pending": change.pending} | ({} if change.value is DELETE else {"value": change.value})
         for change in batch.changes
-        if change.key.startswith(("card/", "column/", "here/"))
+        if change.key.startswith(("card/", "column/"))
     ]
     data = {
         "id": batch.id,
@@ -263,7 +281,7 @@ def event_of(name: str, batch: Batch[JSON], *, resumable: bool = True) -> Server
         "skipped": batch.skipped,
         "changes": changes,
     }
-    return ServerSentEvent(event=name, data=data, id=batch.cursor if resumable else None, retry=500)
+    return ServerSentEvent(event="board", data=data, id=batch.cursor, retry=500)
 
 
 def main() -> None:

@@ -169,6 +169,16 @@ async def test_tabs_go_on_when_their_server_was_killed(
     assert await ann.evaluate("performance.getEntriesByType('navigation').length") == 1
 
 
+async def test_those_whose_server_was_killed_are_gone_after_a_while(
+    start: Callable[..., Awaitable[Any]], open_tab: Callable[..., Awaitable[Any]], expect: Any
+) -> None:
+    first, second = await asyncio.gather(start(), start())
+    _, bob = await open_tab(first, "Ann"), await open_tab(second, "Bob")
+    await expect(bob.get_by_title("Ann")).to_be_visible()
+    await first.kill()
+    await expect(bob.locator("#people .avatar")).to_have_count(1)
+
+
 async def test_servers_stop_while_tabs_are_open(
     start: Callable[..., Awaitable[Any]], open_tab: Callable[..., Awaitable[Any]], expect: Any
 ) -> None:
@@ -194,7 +204,7 @@ async def test_edits_survive_a_reload_while_the_store_is_away(
 ) -> None:
     async with FaultyProxy(server.url) as proxy:
         url = f"s3://{bucket}/board.json?{urlencode({**s3_config, 'endpoint_url': proxy.url})}"
-        ann = await open_tab(await start(url), "Ann")
+        ann = await open_tab(await start(url=url), "Ann")
         await add(ann, "To do", "before")
         await expect(ann.locator("#status")).to_have_text("Live")
         proxy.go_offline()

@@ -55,12 +55,12 @@ const reconnect = live(() => new URLSearchParams({ tab, ...guest }), {
   },
   lost() {
     state.connected = false;
-    people.lost();
+    people.receive({}); // who is here is not known any more
     showState();
   },
   board: (batch) => store.receive(batch),
-  here(batch) {
-    people.receive(batch);
+  here(members) {
+    people.receive(members);
     editor.show((card) => people.at(card));
   },
   status({ online }) {

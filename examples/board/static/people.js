@@ -6,7 +6,6 @@ const PACE = 400; // milliseconds between two messages of where somebody points;
 
 export class People {
   #there = new Map();
-  #listing = null;
   #cursors = new Map();
 
   /**
@@ -18,26 +17,9 @@ export class People {
     this.tab = tab;
   }
 
-  /** Take in a batch of changes. */
-  receive({ initial, end, changes }) {
-    if (initial) this.#listing ??= new Map();
-    for (const { key, value } of changes) {
-      const tab = key.slice("here/".length);
-      const into = this.#listing ?? this.#there;
-      if (value === undefined) into.delete(tab);
-      else into.set(tab, value);
-    }
-    if (end) {
-      this.#there = this.#listing;
-      this.#listing = null;
-    }
-    this.show();
-  }
-
-  /** The connection is lost: who is here is not known any more. */
-  lost() {
-    this.#listing = null;
-    this.#there.clear();
+  /** These are here now, by the ids of their tabs. */
+  receive(members) {
+    this.#there = new Map(Object.entries(members));
     this.show();
   }
 
