@@ -22,8 +22,9 @@ from .offline.rejected import Rejected
 from .storage.local import LocalStorage
 from .storage.memory import MemoryStorage
 from .subscription import Subscription
+from .transactions import Transaction, TransactionBlock
 from .typed import Typed
-from .types import DELETE, JSON, Batch, Change, Commit, Ref, Status
+from .types import DELETE, JSON, UNCHECKED, Batch, Change, Commit, Ref, Status
 from .write import Write
 
 __version__ = "0.1.0"
@@ -32,6 +33,7 @@ __all__ = [
     "DELETE",
     "JSON",
     "MPS3",
+    "UNCHECKED",
     "AccessError",
     "Batch",
     "Change",
@@ -58,6 +60,8 @@ __all__ = [
     "StatusChanges",
     "Subscription",
     "Tally",
+    "Transaction",
+    "TransactionBlock",
     "Typed",
     "UnavailableError",
     "ValidationError",

@@ -107,6 +107,11 @@ class Entry:
         """The versions that keys must have at its place in the order for it to count (R20); ``None``: absent."""
         return cast("Mapping[str, str | None]", self.update.get("expect", NOTHING))
 
+    @property
+    def closes(self) -> bool:
+        """Whether it ends what came before it in its session, wherever that may arrive (R20)."""
+        return self.update.get("closes") is True
+
     def encoded(self) -> orjson.Fragment:
         """As it stands in a log."""
         if not self._written:

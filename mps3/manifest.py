@@ -38,6 +38,8 @@ STALE: Final = 10.0
 """Seconds without contact after which a commit is preceded by a look at what others did."""
 OPENING: Final = 5.0
 """Seconds that opening waits for the store where it could go on from what was kept."""
+CLOSES: Final[Mapping[str, Any]] = {"closes": True}
+"""What a commit says that ends a transaction."""
 WITNESS: Final = 0.5
 """Seconds between two commits that only show that time has passed."""
 LIVES: Final = 1000
@@ -791,16 +793,21 @@ class Manifest:
         for sending in list(self._open):
             (pending,) = sending.group
             verdict = journal.verdict(sending.attempt)
-            if verdict is Verdict.HOLDS:
+            if sending.failed is not None:
+                # The commit that closes the session counts. Did a try arrive before it after all?
+                entry = journal.counting(sending.attempt)
+                if entry is None:
+                    self._open.remove(sending)
+                    self._give_up(sending, sending.failed)
+                elif entry in journal.view.commits:
+                    self._open.remove(sending)
+                    self._acknowledge(journal, sending)
+            elif verdict is Verdict.HOLDS:
                 self._open.remove(sending)
                 self._acknowledge(journal, sending)
             elif verdict is Verdict.OPEN:
                 if not pending.arrived.done():
                     pending.arrived.set_result(None)
-            elif sending.failed is not None:
-                if verdict is not Verdict.FAILING:
-                    self._open.remove(sending)
-                    self._give_up(sending, sending.failed)
             elif pending.policy is Policy.RERUN:
                 self._open.remove(sending)
                 pending.fail(_void(sending))
@@ -821,7 +828,7 @@ class Manifest:
         self._set_aside(sending.group, error, sending.attempt)
         sending.failed = error
         sending.session.sequence = max(sending.session.sequence, sending.attempt.sequence) + 1
-        end = Attempt(sending.session.sequence, {}, collected=self.collected, session=sending.session.name)
+        end = Attempt(sending.session.sequence, CLOSES, collected=self.collected, session=sending.session.name)
         self._proposed.append(_Sending(end, [], sending.session, closes=sending))
         self._wake()
 
@@ -857,7 +864,8 @@ class Manifest:
                 self._lost_contact()
 
     def _give_up(self, sending: _Sending, error: MPS3Error) -> None:
-        self._sending = None
+        if self._sending is sending:
+            self._sending = None
         self._outbox.fail(sending.group, error)
         self._refused(sending.group, error, sending.attempt)
         if sending.closes is not None and sending.closes.failed is not None:
@@ -932,7 +940,7 @@ def _fill(sending: _Sending) -> None:
     changes = {name: None if content is None else content.patch for name, content in final.items()}
     stored = [content.stored for content in final.values() if content is not None and content.stored is not None]
     expect = {"expect": dict(sending.attempt.expect)} if sending.attempt.expect else {}
-    sending.attempt.update = {"files": changes, **expect}
+    sending.attempt.update = {"files": changes, **expect, **(CLOSES if sending.closes is not None else {})}
     sending.attempt.stored = min(stored, default=None)
 
 

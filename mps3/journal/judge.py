@@ -48,7 +48,7 @@ def is_transaction(entries: Iterable[Entry]) -> bool:
 def judge(
     ordered: Sequence[Entry],
     sessions: Mapping[str, int],
-    below: Callable[[str], str | None],
+    below: Callable[[str], str | None] | None,
     runs: Mapping[str, Run],
 ) -> tuple[list[Entry], list[Entry]]:
     """R4 and R20: what is relevant, and of that what counts.
@@ -58,8 +58,9 @@ def judge(
     Args:
         ordered: In order, repetitions and all.
         sessions: The last sequence of each session that is settled already.
-        below: The version of a key before all of them; ``None`` if there is no such key.
-        runs: Those that they name, by their SHA-256.
+        below: The version of a key before all of them; ``None`` if there is no such key. Where that is not at hand,
+            a transaction is taken at its word for what was so long before it.
+        runs: Those that they name, by their SHA-256. What is missing says nothing.
     """
     names = frozenset(name for entry in ordered for name in entry.expect)
     said: dict[str, str | None] = {}
@@ -69,9 +70,9 @@ def judge(
         if entry.sequence <= applied.get(entry.session, -1):
             continue
         relevant.append(entry)
-        for name in entry.expect:
+        for name, version in entry.expect.items():
             if name not in said:
-                said[name] = below(name)
+                said[name] = version if below is None else below(name)
         if any(said[name] != version for name, version in entry.expect.items()):
             continue
         counting.append(entry)
@@ -82,9 +83,9 @@ def judge(
 
 def changed_versions(entry: Entry, names: frozenset[str], runs: Mapping[str, Run]) -> Iterator[tuple[str, str | None]]:
     """Which of some keys a commit changes, and the versions it gives them."""
-    for reference in entry.runs:
+    for run in (runs[one.sha256] for one in entry.runs if one.sha256 in runs):
         for name in names:
-            line = runs[reference.sha256].get(name, _MISSING)
+            line = run.get(name, _MISSING)
             if line is not _MISSING:
                 yield name, None if line is None else line["version"]  # type: ignore[index]
     if entry.files:

@@ -142,7 +142,8 @@ class MergeJournal:
     async def _append(self, attempt: Attempt) -> None:
         if attempt.doubtful:
             await self._look()
-            if self._is_head(attempt):
+            holds = not attempt.expect or self.verdict(attempt) in (Verdict.OPEN, Verdict.HOLDS)
+            if self._is_head(attempt) and holds:
                 return
         if attempt.expect:
             verdict = self.verdict(attempt)

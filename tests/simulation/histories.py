@@ -22,9 +22,10 @@ from .history import Event, Killed, Violation
 from .loop import Process, run
 from .options import WINDOW, Options, draw
 from .store import SimStorage, SimStore
+from .transacting import check_transactions
 
 BUCKET = "bucket"
-HIDDEN = ("at", "client", "values", "ids", "versions", "resolved", "shown", "read")
+HIDDEN = ("at", "client", "values", "writes", "ids", "versions", "resolved", "shown", "read")
 """What the trace does not say of an event."""
 PATIENCE = 900.0
 """The virtual seconds after the faults in which everything must come to rest."""
@@ -232,7 +233,7 @@ def run_history(seed: int, options: Options | None = None) -> Result:
     world = worlds[0]
     for life in (life for person in world.people for life in person.lives):
         life.forget()
-    violations = check(world.history, *_written(world)) + world.violations
+    violations = check(world.history, *_written(world)) + check_transactions(world.history) + world.violations
     violations += [Violation("clean", outcome.time, complaint) for complaint in outcome.complaints]
     if outcome.error is not None and not isinstance(outcome.error, AssertionError):
         outcome.error.add_note(f"in the history of seed {seed}")
@@ -242,7 +243,7 @@ def run_history(seed: int, options: Options | None = None) -> Result:
         violations,
         world.history,
         world.store.trace,
-        sum(type(event).__name__ == "Acknowledged" for event in world.history),
+        sum(type(event).__name__ in ("Acknowledged", "TxDone") for event in world.history),
         outcome.time,
         _manifests(world.store),
         collected=world.collected,

@@ -78,6 +78,7 @@ def one(
     durable: bool = False,
     watch: bool = False,
     collect: bool = False,
+    transact: bool = False,
     broken: str | None = None,
     whole: bool = False,
 ) -> Result:
@@ -90,6 +91,7 @@ def one(
         durable: Whether clients have a directory that survives them.
         watch: Whether each client watches everything.
         collect: Whether garbage is collected.
+        transact: Whether half of what clients do is transactions.
         broken: How the client is broken on purpose; some rules matter only for overdue writes.
         whole: Leave it whole after all: the same histories must then be good.
     """
@@ -101,15 +103,17 @@ def one(
         if durable:
             options = draw_durable(seed, versioning=versioning)
         else:
-            late = overdue or (broken is not None and not collect)
+            late = overdue or (broken is not None and not collect and breaks.BREAKS[broken].overdue)
             options = draw(seed, versioning=versioning, overdue=late, collect=collect)
-        result = run_history(seed, _options(replace(options, watchers=watch), broken))
+        options = replace(options, watchers=watch, transactions=transact)
+        result = run_history(seed, _options(options, broken))
     flags = [
         *(["--unversioned"] if not versioning else []),
         *(["--overdue"] if overdue else []),
         *(["--collect"] if collect else []),
         *(["--durable"] if durable else []),
         *(["--watch"] if watch else []),
+        *(["--transact"] if transact else []),
         *([] if broken is None or whole else [f"--broken={shlex.quote(broken)}"]),
     ]
     return replace(result, replay=" ".join(("python -m tests.simulation", str(seed), *flags)))
@@ -127,6 +131,7 @@ def some(
     durable: bool = False,
     watch: bool = False,
     collect: bool = False,
+    transact: bool = False,
     broken: str | None = None,
     whole: bool = False,
 ) -> Totals:
@@ -140,6 +145,7 @@ def some(
             durable=durable,
             watch=watch,
             collect=collect,
+            transact=transact,
             broken=broken,
             whole=whole,
         )
@@ -166,6 +172,7 @@ def many(
     durable: bool = False,
     watch: bool = False,
     collect: bool = False,
+    transact: bool = False,
     processes: int = PROCESSES,
     progress: Callable[[Totals], None] = lambda totals: None,
 ) -> Totals:
@@ -176,7 +183,16 @@ def many(
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context) as pool:
         for some_totals in pool.map(
-            partial(some, versioning=versioning, overdue=overdue, durable=durable, watch=watch, collect=collect), chunks
+            partial(
+                some,
+                versioning=versioning,
+                overdue=overdue,
+                durable=durable,
+                watch=watch,
+                collect=collect,
+                transact=transact,
+            ),
+            chunks,
         ):
             totals.add(some_totals)
             progress(totals)
