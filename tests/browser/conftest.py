@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import shutil
 import socket
 import sys
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
+import pytest_asyncio
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -46,9 +48,20 @@ def missing() -> str | None:
     return None
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--screenshots", metavar="DIRECTORY", help="where to put pictures of the board")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if why := missing():
         config.stash[WHY] = why
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # One event loop for all, so that they can share a browser, which takes a while to start.
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -121,7 +134,22 @@ def s3_url(s3_config: dict[str, Any], bucket: str) -> str:
     return f"s3://{bucket}/board.json?{urlencode(s3_config)}"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def pair(server: Any, s3: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Server, Server]]:
+    """Two servers of one board, for all tests that leave them alone."""
+    bucket = f"mps3-{secrets.token_hex(8)}"
+    s3.create_bucket(Bucket=bucket)
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    url = f"s3://{bucket}/board.json?{urlencode(server.s3_config)}"
+    log = tmp_path_factory.mktemp("servers")
+    servers = [Server("board/board.py", url, free_port(), log / f"{number}.log") for number in range(2)]
+    await asyncio.gather(*(server.start() for server in servers))
+    yield servers[0], servers[1]
+    for server in servers:
+        await server.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def start(s3_url: str, tmp_path: Path) -> AsyncIterator[StartServer]:
     """Starts servers of one store."""
     servers: list[Server] = []
@@ -138,7 +166,7 @@ async def start(s3_url: str, tmp_path: Path) -> AsyncIterator[StartServer]:
             await server.kill()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Any]:
     from playwright.async_api import async_playwright  # noqa: PLC0415
 
@@ -158,13 +186,15 @@ def expect() -> Any:
     return expect
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def open_tab(browser: Any) -> AsyncIterator[OpenTab]:
     """Opens tabs, each as somebody of its own, and sees to it that no script fails in them."""
     errors: list[str] = []
+    contexts: list[Any] = []
 
     async def open_tab(server: Server, name: str, colour: int = 0, **options: Any) -> Any:
         context = await browser.new_context(base_url=server.address, viewport={"width": 1280, "height": 720}, **options)
+        contexts.append(context)
         context.set_default_timeout(PATIENCE * 1000)
         guest = f'{{"name": "{name}", "colour": {colour}}}'
         await context.add_init_script(f"localStorage.setItem('guest', '{guest}')")
@@ -174,4 +204,6 @@ async def open_tab(browser: Any) -> AsyncIterator[OpenTab]:
         return tab
 
     yield open_tab
+    for context in contexts:
+        await context.close()
     assert errors == []

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
+import pytest_asyncio
 from proxy import FaultyProxy
+
+from mps3 import DELETE, MPS3
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -39,17 +42,23 @@ async def drag(tab: Any, title: str, to: Any, *, y: float = 0) -> None:
     await tab.mouse.up()
 
 
-@pytest.fixture
-async def two(
-    start: Callable[..., Awaitable[Any]], open_tab: Callable[..., Awaitable[Any]], expect: Any
-) -> tuple[Any, Any]:
-    """Ann's and Bob's tabs, each on a server of its own."""
-    first, second = await asyncio.gather(start(), start())
-    ann = await open_tab(first, "Ann Lee", 1)
-    bob = await open_tab(second, "Bob", 2)
+FIRST = {f"column/{name.lower().replace(' ', '')}": name for name in ("To do", "Doing", "Done")}
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def two(pair: tuple[Any, Any], open_tab: Callable[..., Awaitable[Any]], expect: Any) -> tuple[Any, Any]:
+    """Ann's and Bob's tabs, each on a server of its own, with an empty board."""
+    async with MPS3.from_url(pair[0].url) as client:
+        clean: dict[str, Any] = dict.fromkeys(await client.keys(), DELETE)
+        for rank, (key, title) in enumerate(FIRST.items()):
+            clean[key] = {"title": title, "rank": rank}
+        await client.put_all(clean)
+    ann = await open_tab(pair[0], "Ann Lee", 1)
+    bob = await open_tab(pair[1], "Bob", 2)
     for tab in (ann, bob):
         await expect(tab.locator("#status")).to_have_text("Live")
         await expect(tab.locator(".column")).to_have_count(3)
+        await expect(tab.locator(".card")).to_have_count(0)
     return ann, bob
 
 
@@ -109,6 +118,48 @@ async def test_there_is_always_room_between_two_cards(two: tuple[Any, Any], expe
     for title, order in (("c", "acb"), ("b", "abc"), ("c", "acb")):
         await drag(ann, title, card(ann, order[2]), y=2)
         await expect(column(bob, "To do").get_by_role("heading")).to_have_text(list(order))
+
+
+async def test_what_others_do_meanwhile(two: tuple[Any, Any], expect: Any) -> None:
+    ann, bob = two
+    await add(ann, "Doing", "shared")
+    await add(ann, "To do", "other")
+    await expect(bob.locator(".card")).to_have_count(2)
+
+    # Two change different things of one card, while one of them has it open.
+    await card(bob, "shared").click()
+    await bob.get_by_label("Text").fill("by Bob")
+    await drag(ann, "shared", column(ann, "Done"), y=50)
+    await expect(column(bob, "Done").get_by_role("heading")).to_have_text(["shared"])
+    await bob.get_by_role("button", name="Save").click()
+    await expect(column(ann, "Done").locator(".card p")).to_have_text(["by Bob"])
+
+    # A drag that is given up, and one of a card that is deleted under the hand.
+    for how in ("Escape", "delete"):
+        box = await card(ann, "other").bounding_box()
+        await ann.mouse.move(box["x"] + 60, box["y"] + 12)
+        await ann.mouse.down()
+        await ann.mouse.move(800, 200, steps=4)
+        await expect(ann.locator(".dragged")).to_have_count(1)
+        if how == "Escape":
+            await ann.keyboard.press("Escape")
+            await expect(column(ann, "To do").get_by_role("heading")).to_have_text(["other"])
+        else:
+            await card(bob, "other").click()
+            await bob.get_by_role("button", name="Delete", exact=True).click()
+            await expect(card(ann, "other")).to_have_count(0)
+        await expect(ann.locator(".hole")).to_have_count(0)
+        await ann.mouse.up()
+
+    # A card that comes into a column that is gone.
+    assert (await ann.request.patch("/board", data={"column/done": None})).ok
+    for tab in two:
+        await expect(column(tab, "To do").get_by_role("heading")).to_have_text(["shared"])
+    await column(bob, "To do").hover()
+    await column(bob, "To do").get_by_role("button", name="Delete the column").click()
+    await expect(ann.locator(".card")).to_have_count(0)
+    await bob.get_by_role("button", name="Undo").last.click()
+    await expect(column(ann, "To do").get_by_role("heading")).to_have_text(["shared"])
 
 
 async def test_who_is_here_and_where_they_point(two: tuple[Any, Any], expect: Any) -> None:

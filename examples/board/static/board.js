@@ -36,7 +36,7 @@ const rename = me(find("me"), () => guest, (chosen) => {
   reconnect();
 });
 find("people").addEventListener("click", (event) => event.target.closest(".own") && rename());
-columns.drag = dragging(find("columns"), (...drop) => columns.move(...drop));
+columns.drag = dragging(find("columns"), (...drop) => columns.move(...drop), () => columns.show());
 
 const state = { connected: false, before: false, online: true };
 store.addEventListener("change", ({ detail }) => {

@@ -31,7 +31,6 @@ export class Columns {
   show(news = []) {
     const places = this.#places();
     const columns = this.store.all("column");
-    const cards = this.store.all("card");
     const known = new Set(columns.map(([id]) => id));
     for (const [id, element] of this.#columns) {
       if (known.has(id)) continue;
@@ -40,15 +39,15 @@ export class Columns {
       this.#columns.delete(id);
     }
     arrange(this.element, columns.map(([id, value]) => this.#column(id, value)));
-    const there = new Set(cards.filter(([, card]) => known.has(card.column)).map(([id]) => id));
+    const cards = new Set(columns.length ? this.store.all("card").map(([id]) => id) : []);
     for (const [id, element] of this.#cards) {
-      if (there.has(id)) continue;
+      if (cards.has(id)) continue;
       if (element === this.drag.card) this.drag.cancel();
       element.remove();
       this.#cards.delete(id);
     }
     for (const [id, element] of this.#columns) {
-      const own = cards.filter(([, card]) => card.column === id).map(([card, value]) => this.#card(card, value));
+      const own = this.#in(id).map(([card, value]) => this.#card(card, value));
       fill(element.querySelector(".count"), own.length || "");
       arrange(element.querySelector(".cards"), own.filter((card) => card !== this.drag.card));
     }
@@ -62,32 +61,35 @@ export class Columns {
 
   /** Move a card into a column, behind another card or to the top. */
   move(id, column, after) {
-    const others = this.store.all("card").filter(([other, card]) => card.column === column && other !== id);
+    const others = this.#in(column).filter(([other]) => other !== id);
     const position = others.findIndex(([other]) => other === after) + 1;
     const edit = {};
     const rank = between(others, position, (other, value) => (edit[`card/${other}`] = { rank: value }));
     edit[`card/${id}`] = { column, rank };
     const card = this.store.get(`card/${id}`);
-    if (card && (card.column !== column || this.#position(id) !== position)) this.store.edit(edit);
+    const before = this.#in(column).findIndex(([other]) => other === id);
+    if (card && (card.column !== column || before !== position)) this.store.edit(edit);
     else this.show();
   }
 
   /** Move a card one place with the keyboard. */
   step(id, key) {
-    const card = this.store.get(`card/${id}`);
     const columns = this.store.all("column").map(([column]) => column);
-    const own = this.store.all("card").filter(([, other]) => other.column === card.column).map(([other]) => other);
+    const column = columns.find((one) => this.#in(one).some(([other]) => other === id));
+    const own = this.#in(column).map(([other]) => other);
     const place = own.indexOf(id);
-    if (key === "ArrowUp" && place > 0) this.move(id, card.column, own[place - 2] ?? null);
-    if (key === "ArrowDown" && place < own.length - 1) this.move(id, card.column, own[place + 1]);
-    const column = columns[columns.indexOf(card.column) + { ArrowLeft: -1, ArrowRight: 1 }[key]];
-    if (column) this.move(id, column, null);
+    if (key === "ArrowUp" && place > 0) this.move(id, column, own[place - 2] ?? null);
+    if (key === "ArrowDown" && place < own.length - 1) this.move(id, column, own[place + 1]);
+    const beside = columns[columns.indexOf(column) + { ArrowLeft: -1, ArrowRight: 1 }[key]];
+    if (beside) this.move(id, beside, null);
     this.card(id)?.focus();
   }
 
-  #position(id) {
-    const { column } = this.store.get(`card/${id}`);
-    return this.store.all("card").filter(([, card]) => card.column === column).findIndex(([other]) => other === id);
+  // The cards of a column. Those of a column that somebody deleted meanwhile are in the first one.
+  #in(column) {
+    const columns = this.store.all("column").map(([id]) => id);
+    const place = (card) => (columns.includes(card.column) ? card.column : columns[0]);
+    return this.store.all("card").filter(([, card]) => place(card) === column);
   }
 
   #column(id, value) {
@@ -135,13 +137,14 @@ export class Columns {
       });
     }
     element.dataset.colour = value.colour;
+    element.classList.toggle("unsent", this.store.waits(`card/${id}`));
     fill(element.querySelector("h3"), value.title);
     fill(element.querySelector("p"), value.text ?? "");
     return element;
   }
 
   #addCard(column, title) {
-    const own = this.store.all("card").filter(([, card]) => card.column === column);
+    const own = this.#in(column);
     const rank = (own.at(-1)?.[1].rank ?? 0) + 1;
     this.store.edit({ [`card/${this.does.id()}`]: { title, text: "", colour: 0, column, rank } });
     this.#columns.get(column).querySelector(".cards").lastElementChild.scrollIntoView({ block: "nearest" });
@@ -157,7 +160,7 @@ export class Columns {
   }
 
   #deleteColumn(id) {
-    const cards = this.store.all("card").filter(([, card]) => card.column === id);
+    const cards = this.#in(id);
     const gone = [[`column/${id}`, this.store.get(`column/${id}`)], ...cards.map(([card, value]) => [`card/${card}`, value])];
     this.store.edit(Object.fromEntries(gone.map(([key]) => [key, null])));
     const many = cards.length ? ` with ${cards.length} ${cards.length > 1 ? "cards" : "card"}` : "";

@@ -6,9 +6,10 @@ const FAR = 5; // pixels, before a press becomes a drag
  * Let cards be dragged between columns.
  * @param {HTMLElement} columns Has the columns.
  * @param {(id: string, column: string, after: string | null) => void} drop Says where a card was dropped: behind which.
+ * @param {() => void} back Says that a card was not dropped and belongs back where it was.
  * @returns {{card: HTMLElement | null, cancel: () => void}} What is being dragged.
  */
-export function dragging(columns, drop) {
+export function dragging(columns, drop, back) {
   const state = { card: null, cancel: () => {} };
 
   columns.addEventListener("pointerdown", (down) => {
@@ -47,12 +48,14 @@ export function dragging(columns, drop) {
       addEventListener("click", (click) => click.stopPropagation(), { capture: true, signal: quiet.signal });
       setTimeout(() => quiet.abort());
       if (dropped) drop(card.dataset.id, column.dataset.id, after?.dataset.id ?? null);
+      else back();
     }
 
     state.cancel = () => finish(false);
     addEventListener("pointermove", (move) => {
       const [x, y] = [move.clientX - down.clientX, move.clientY - down.clientY];
       if (!state.card && Math.hypot(x, y) < FAR) return;
+      if (!card.isConnected) return finish(false); // somebody has deleted it
       if (!state.card) begin();
       move.preventDefault();
       card.style.translate = `${x}px ${y}px`;

@@ -19,7 +19,7 @@ export function outbox(store, complain) {
     busy = true;
     clearTimeout(timer);
     try {
-      for (let edit; (edit = store.next); failures = 0) {
+      for (let edit; (edit = store.next()); failures = 0) {
         const answer = await fetch("/board", {
           method: "PATCH",
           headers: { "Content-Type": "application/json" },

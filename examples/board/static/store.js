@@ -10,6 +10,7 @@ export class Store extends EventTarget {
   #pending = new Map();
   #edits = [];
   #seen = new Set(); // ids of commits that have arrived
+  #wholes = 0; // how often commits arrived that were not told one by one
 
   constructor(storage) {
     super();
@@ -46,9 +47,16 @@ export class Store extends EventTarget {
     this.dispatchEvent(new Event("edit"));
   }
 
-  /** The first edit that has not been sent. */
-  get next() {
-    return this.#edits.find((edit) => edit.commit === null);
+  /** The first edit that is to be sent. */
+  next() {
+    const edit = this.#edits.find(({ commit }) => commit === null);
+    if (edit) edit.wholes = this.#wholes;
+    return edit;
+  }
+
+  /** Whether a change of a key has not been sent. */
+  waits(key) {
+    return this.#edits.some(({ changes, commit }) => commit === null && key in changes);
   }
 
   get unsent() {
@@ -58,7 +66,7 @@ export class Store extends EventTarget {
   /** An edit is part of a commit. It stays until that arrives among the events, else it would flicker. */
   accepted(edit, commit) {
     edit.commit = commit;
-    if (commit === null || this.#seen.has(commit)) this.#drop(edit);
+    if (commit === null || this.#seen.has(commit) || edit.wholes !== this.#wholes) this.#drop(edit);
     this.#keep();
     this.dispatchEvent(new Event("change"));
   }
@@ -96,8 +104,10 @@ export class Store extends EventTarget {
       this.#listing = null;
     }
     if (id !== null) this.#remember(id);
-    // Where commits were not told one by one, those that were waited for are among them.
-    this.#edits = this.#edits.filter((edit) => edit.commit === null || !(end || skipped || edit.commit === id));
+    // Where commits are not told one by one, those that are waited for are among them.
+    const whole = end || skipped;
+    if (whole) this.#wholes += 1;
+    this.#edits = this.#edits.filter(({ commit }) => commit === null || !(whole || commit === id));
     const news = initial ? [] : changes.map(({ key }) => key).filter((key) => JSON.stringify(this.get(key)) !== before.get(key));
     this.dispatchEvent(new CustomEvent("change", { detail: news }));
   }
