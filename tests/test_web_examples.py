@@ -90,6 +90,7 @@ class Events:
         self.last = ""
         self.board: dict[str, Any] = {}
         self.here: dict[str, Any] = {}
+        self.at: dict[str, Any] = {}
         self.commits: list[str] = []
         self.initial = 0
 
@@ -108,6 +109,8 @@ class Events:
         data = json.loads(fields.get("data", "null"))
         if fields.get("event") == "here":
             self.here = data
+        elif fields.get("event") == "at":
+            self.at |= data
         elif fields.get("event") == "board":
             self.initial += data["initial"]
             self.commits += [data["id"]] if data["id"] else []
@@ -144,6 +147,13 @@ async def test_board_on_two_servers_of_the_default_store(serve: Any) -> None:
         async with tab(second, "Bob") as bob:
             for one in (ann, bob):
                 await one.until(lambda one: {guest["name"] for guest in one.here.values()} == {"Ann", "Bob"})
+            # Where Ann points may be said to any of the servers.
+            (tab_id,) = (key for key, guest in bob.here.items() if guest["name"] == "Ann")
+            where = {"x": 7.0, "y": 8.0, "card": None}
+            async with ClientSession() as session, session.put(f"{second}/at/{tab_id}", json=where) as answer:
+                assert answer.status == 204
+            for one in (ann, bob):
+                await one.until(lambda one: one.at == {tab_id: where})
             status, answer = await patch(first, {"card/1": MILK, "card/2": {**MILK, "title": "Tea"}})
             assert status == 200
             await bob.until(lambda bob: answer["commit"] in bob.commits)
@@ -184,8 +194,8 @@ async def test_board_refuses_what_it_does_not_know(serve: Any) -> None:
         assert (await patch(url, edits))[0] == 422
     # An edit of a card that is gone is none, and so is the deletion.
     assert await patch(url, {"card/1": {"title": "Late"}, "card/2": None}) == (200, {"commit": None})
-    async with ClientSession() as session, session.put(f"{url}/here/nobody", json={"x": 1, "y": 2}) as answer:
-        assert answer.status == 404
+    async with ClientSession() as session, session.put(f"{url}/at/1", json={"x": "left"}) as answer:
+        assert answer.status == 422
     await stops(process)
 
 

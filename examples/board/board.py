@@ -11,7 +11,7 @@ environment: ``MPS3_URL="s3://bucket/board.json" python examples/board/board.py`
 
     cd examples/board && uvicorn board:app --workers 4
 
-A card is a key ``card/<id>``, a column ``column/<id>``, an open tab ``here/<tab>``. A tab hears of changes by
+A card is a key ``card/<id>``, a column ``column/<id>``, an open tab ``here/<tab>``. Tabs hear of changes by
 server-sent events: each has the cursor of the batch it stands for as its id, and a browser that lost its connection
 sends the last one it saw, so that it goes on there, whichever server answers.
 """
@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -105,15 +106,13 @@ class State(TypedDict):
 
     Attributes:
         client: The store.
-        here: The manifest of those who are here. It is another than that of the board, whose history they do not
-            belong to, so that going on after a break is cheap.
-        guests: The tabs that are connected to this process.
+        here: The manifest of those who are here, and of where they point. It is another than that of the board, whose
+            history they do not belong to, so that going on after a break is cheap.
         stop: Set when the process is told to stop.
     """
 
     client: MPS3
     here: str
-    guests: dict[str, tuple[Guest, Presence]]
     stop: asyncio.Event
 
 
@@ -126,7 +125,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[State]:
             if not await client.keys("column/"):
                 await client.put_all(FIRST)
             board = client.status().manifests[0].key
-            yield {"client": client, "here": f"{board}.here", "guests": {}, "stop": stop}
+            yield {"client": client, "here": f"{board}.here", "stop": stop}
 
 
 app = FastAPI(title="Board", lifespan=lifespan)
@@ -180,13 +179,11 @@ def changed(key: str, known: JSON, fields: dict[str, Any] | None) -> Any:
         raise HTTPException(422, error.errors(include_url=False, include_context=False)) from error
 
 
-@app.put("/here/{tab}", status_code=204)
+@app.put("/at/{tab}", status_code=204)
 async def point(tab: Tab, where: Where, request: Request) -> None:
-    """Show the others where somebody points."""
-    if tab not in request.state.guests:
-        raise HTTPException(404, "this tab has no events from this server")
-    guest, present = request.state.guests[tab]
-    present.update({**guest.model_dump(), **where.model_dump()})
+    """Show the others where somebody points. There is nothing to wait for, and it is forgotten after a while."""
+    client: MPS3 = request.state.client
+    client.put(f"at/{tab}", where.model_dump(), expires_in=GONE, manifests=[request.state.here])
 
 
 Events = MemoryObjectReceiveStream[ServerSentEvent]
@@ -201,21 +198,22 @@ async def feed(
 ) -> AsyncIterator[Events]:
     """All that a tab hears, for as long as it listens: what happens on the board, who is here, and how the store is."""
     client: MPS3 = request.state.client
-    guests: dict[str, tuple[Guest, Presence]] = request.state.guests
-    if tab in guests:  # its last connection has not ended yet
-        await guests[tab][1].aclose()
-    who = client.presence("here/", tab, guest.model_dump(), expires_in=GONE, manifest=request.state.here)
+    here: str = request.state.here
+    member = f"{tab}.{secrets.token_hex(4)}"  # a tab that connects again may do so before its last connection has ended
+    who = client.presence("here/", member, guest.model_dump(), expires_in=GONE, manifest=here)
     send, receive = anyio.create_memory_object_stream[ServerSentEvent](16)
     async with receive, who as present, anyio.create_task_group() as tasks:
-        guests[tab] = here = (guest, present)
-        sources = (board_events(client, last_event_id or since), here_events(present), status_events(client))
+        sources = (
+            board_events(client, last_event_id or since),
+            here_events(present),
+            at_events(client, here),
+            status_events(client),
+        )
         tasks.start_soon(pour, sources, send, request.state.stop)
         try:
             yield receive
         finally:
             tasks.cancel_scope.cancel()
-            if guests.get(tab) is here:
-                del guests[tab]
 
 
 async def pour(
@@ -256,7 +254,14 @@ async def board_events(client: MPS3, since: str | None) -> AsyncIterator[ServerS
 async def here_events(present: Presence) -> AsyncIterator[ServerSentEvent]:
     """Who is here, and again whenever that changes."""
     async for members in present:
-        yield ServerSentEvent(event="here", data=dict(members))
+        yield ServerSentEvent(event="here", data={member.partition(".")[0]: info for member, info in members.items()})
+
+
+async def at_events(client: MPS3, here: str) -> AsyncIterator[ServerSentEvent]:
+    """Where each tab points, and then each move; null when that is not known any more."""
+    async for batch in client.watch("at/", manifest=here):
+        moves = {change.key: None if change.value is DELETE else change.value for change in batch.changes}
+        yield ServerSentEvent(event="at", data={key.removeprefix("at/"): where for key, where in moves.items()})
 
 
 async def status_events(client: MPS3) -> AsyncIterator[ServerSentEvent]:

@@ -42,7 +42,7 @@ const state = { connected: false, before: false, online: true };
 store.addEventListener("change", ({ detail }) => {
   columns.show(detail ?? []);
   people.show();
-  editor.show((card) => people.at(card));
+  showOthers();
   showState();
 });
 const send = outbox(store, told);
@@ -55,13 +55,17 @@ const reconnect = live(() => new URLSearchParams({ tab, ...guest }), {
   },
   lost() {
     state.connected = false;
-    people.receive({}); // who is here is not known any more
+    people.lost();
     showState();
   },
   board: (batch) => store.receive(batch),
   here(members) {
-    people.receive(members);
-    editor.show((card) => people.at(card));
+    people.here(members);
+    showOthers();
+  },
+  at(moves) {
+    people.at(moves);
+    showOthers();
   },
   status({ online }) {
     state.online = online;
@@ -69,6 +73,10 @@ const reconnect = live(() => new URLSearchParams({ tab, ...guest }), {
   },
 });
 addEventListener("beforeunload", (event) => store.unsent && event.preventDefault());
+
+function showOthers() {
+  editor.show((card) => people.lookingAt(card));
+}
 
 function showState() {
   const [name, text] = describe();

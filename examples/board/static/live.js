@@ -32,7 +32,7 @@ export function live(identity, handlers) {
         timer = setTimeout(connect, Math.min(250 * 2 ** failures, 5000));
       }
     };
-    for (const name of ["board", "here", "status"]) {
+    for (const name of ["board", "here", "at", "status"]) {
       opened.addEventListener(name, (event) => {
         last = event.lastEventId || last;
         handlers[name](JSON.parse(event.data));

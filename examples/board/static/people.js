@@ -3,9 +3,11 @@
 import { clone, fill } from "./dom.js";
 
 const PACE = 400; // milliseconds between two messages of where somebody points; each is a commit
+const AGAIN = 10_000; // milliseconds after which it is said again which card is open, before it is forgotten
 
 export class People {
   #there = new Map();
+  #at = new Map();
   #cursors = new Map();
 
   /**
@@ -18,13 +20,29 @@ export class People {
   }
 
   /** These are here now, by the ids of their tabs. */
-  receive(members) {
+  here(members) {
     this.#there = new Map(Object.entries(members));
     this.show();
   }
 
+  /** They point somewhere else now, or nowhere (null). */
+  at(moves) {
+    for (const [tab, where] of Object.entries(moves)) {
+      if (where === null) this.#at.delete(tab);
+      else this.#at.set(tab, where);
+    }
+    this.show();
+  }
+
+  /** The connection is lost: nothing is known any more. */
+  lost() {
+    this.#there.clear();
+    this.#at.clear();
+    this.show();
+  }
+
   /** The others who look at a card. */
-  at(card) {
+  lookingAt(card) {
     return this.#others().filter(([, guest]) => guest.card === card).map(([, guest]) => guest);
   }
 
@@ -34,7 +52,7 @@ export class People {
     for (const old of document.querySelectorAll(".looking .avatar")) old.remove();
     for (const [, guest] of this.#others()) this.places.card(guest.card)?.querySelector(".looking").append(avatar(guest));
     for (const [tab, element] of this.#cursors) {
-      if (this.#there.get(tab)?.x == null) {
+      if (!this.#there.has(tab) || this.#at.get(tab)?.x == null) {
         element.remove();
         this.#cursors.delete(tab);
       }
@@ -43,7 +61,8 @@ export class People {
   }
 
   #others() {
-    return [...this.#there].filter(([tab]) => tab !== this.tab);
+    const others = [...this.#there].filter(([tab]) => tab !== this.tab);
+    return others.map(([tab, guest]) => [tab, { ...guest, ...this.#at.get(tab) }]);
   }
 
   #point(tab, guest) {
@@ -90,7 +109,7 @@ export function pointing(tab, board) {
     timer = setTimeout(tell, PACE);
     const headers = { "Content-Type": "application/json" };
     // If it does not arrive, the next one will.
-    await fetch(`/here/${tab}`, { method: "PUT", headers, body: now }).catch(() => {});
+    await fetch(`/at/${tab}`, { method: "PUT", headers, body: now }).catch(() => {});
   }
 
   function change(to) {
@@ -108,6 +127,11 @@ export function pointing(tab, board) {
     });
   });
   document.documentElement.addEventListener("pointerleave", () => change({ x: null, y: null, card: opened }));
+  setInterval(() => {
+    if (opened === null) return;
+    told = undefined;
+    change({});
+  }, AGAIN);
   return (card) => {
     opened = card;
     change({ card });
