@@ -112,6 +112,8 @@ class Life:
         self.closing = False
         self.withdrawn: set[str] = set()
         self.seen: Any = None
+        self.views: list[tuple[Any, int]] = []  # all that it has seen, and the events at which it had
+        self.known = 0
         self.collects = collects
         self.collector: asyncio.Task[None] | None = None
 
@@ -157,7 +159,7 @@ class Life:
         """Follow the writes that the life before this one left to it."""
         pendings = self.client._manifests[self.client._default]._outbox._pending
         rows = {pending: self.world.rows.get((pending.session.name, pending.row)) for pending in pendings}
-        names = {name: pending for pending, name in rows.items() if name is not None or not pending.expect}
+        names = {name: pending for pending, name in rows.items() if name is not None}
         self.record(Recovered(self.now(), self.name, before, tuple(names)))
         for name, pending in names.items():
             self.waiting.append(asyncio.create_task(self.outcome(name, asyncio.shield(pending.outcome))))
@@ -354,6 +356,8 @@ class Life:
         view = self.client._manifests[self.client._default]._view
         if view is not self.seen:
             self.seen = view
+            if self.world.options.watchers:
+                self.views.append((view, len(self.world.history)))
             files = {key: view.look_up(key) for key in view.names()}
             values = {key: self.world.write_of(key, file["version"]) for key, file in files.items()}
             ids, versions = ([getattr(commit, name) for commit in view.commits] for name in ("id", "version"))
@@ -459,8 +463,10 @@ class Life:
         commit = None if batch.initial else batch.id
         self.record(Batched(self.now(), self.name, self.watcher, commit, batch.end_of_initial, batch.skipped))
         if not book.listing and batch.id is not None:
-            # It is a state like any other.
-            self.record(State(self.now(), self.watcher, dict(book.values)))
+            # It is a state like any other, if not of now.
+            if not (self.watch._steps or self.watch._ready):
+                self.known = next((at for view, at in self.views if view is self.watch._view), len(self.world.history))
+            self.record(State(self.now(), self.watcher, dict(book.values), since=self.known))
         if self.told():
             self.record_told()
 
