@@ -7,12 +7,14 @@ does so in a thread, beside the event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from .errors import ClosedError
 from .offline.through import Through
 from .storage import Storage
+
+T = TypeVar("T")
 
 
 class Later(Through):
@@ -44,6 +46,9 @@ class Later(Through):
         if self._made:
             await self._storage.aclose()
 
-    async def _pass(self, operation: str, bucket: str, key: str | None = None) -> None:
+    async def _ask(
+        self, operation: str, bucket: str, key: str | None, request: Callable[[], Awaitable[T]], *, sent: int = 0
+    ) -> T:
         if not self._made:
             raise ClosedError("the store is not open yet", bucket=bucket, key=key, operation=operation)
+        return await super()._ask(operation, bucket, key, request, sent=sent)

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -40,6 +40,10 @@ STALE: Final = 10.0
 """Seconds without contact after which a commit is preceded by a look at what others did."""
 OPENING: Final = 5.0
 """Seconds that opening waits for the store where it could go on from what was kept."""
+SILENCE: Final = 5.0
+"""Seconds without an answer, after which a client that can work offline does."""
+COMPLAINT: Final = 60.0
+"""Seconds between two errors in the log that something could not be kept: where one is, there may be thousands."""
 CLOSES: Final[Mapping[str, Any]] = {"closes": True}
 """What a commit says that ends a transaction."""
 WITNESS: Final = 0.5
@@ -146,6 +150,7 @@ class Manifest:
         self._poll_at = -math.inf
         self._resolved_at = -math.inf
         self._away_at = -math.inf
+        self._complain_at = -math.inf
         self._pause = self._interval * FASTEST
         self._failures = 0
         self._unreadable = False
@@ -167,7 +172,7 @@ class Manifest:
         except (TimeoutError, UnavailableError) as error:
             if saved is not None and await self._go_on_from(saved):
                 self._failures = 1
-                self._contact(error if isinstance(error, UnavailableError) else _silent(self.ref))
+                self._contact(error if isinstance(error, UnavailableError) else _silent(self.ref, OPENING))
                 self._lost_contact()
             elif isinstance(error, TimeoutError):
                 await self._begin(*await self._look_first(None))
@@ -176,7 +181,7 @@ class Manifest:
             else:
                 raise UnavailableError(
                     f"{error}. The manifest s3://{self.ref.bucket}/{self.ref.key} cannot be opened offline, because "
-                    "it has never been read with this directory",
+                    "it has never been read with this directory: open it once while the store can be reached",
                     bucket=self.ref.bucket,
                     key=self.ref.key,
                     operation=error.operation,
@@ -475,9 +480,11 @@ class Manifest:
 
     def _kept(self, pending: Pending, kept: asyncio.Future[None]) -> None:
         self._wake()
-        if not kept.cancelled() and (error := kept.exception()) is not None:
-            keys = ", ".join(map(repr, pending.labels.values()))
-            _log.error("a write to %.80s could not be kept, and is lost if this process ends now: %s", keys, error)
+        if kept.cancelled() or (error := kept.exception()) is None or self._world.monotonic() < self._complain_at:
+            return
+        self._complain_at = self._world.monotonic() + COMPLAINT
+        keys = ", ".join(map(repr, pending.labels.values()))
+        _log.error("a write to %.80s could not be kept, and is lost if this process ends now: %s", keys, error)
 
     @property
     def session(self) -> Session:
@@ -540,9 +547,11 @@ class Manifest:
             if self._sending is None and now >= self._commit_at:
                 self._sending = self._next() or self._witness(journal, now)
             if self._sending is not None and now >= self._sending.retry_at:
-                await self._commit(journal, self._sending)
+                with self._listening():
+                    await self._commit(journal, self._sending)
             elif self._asking or now >= self._poll_at:
-                await self._poll(journal)
+                with self._listening():
+                    await self._poll(journal)
             else:
                 # What is past already waits for something else to happen.
                 times = (self._sending.retry_at if self._sending else self._commit_at, self._decides_at(journal))
@@ -552,12 +561,37 @@ class Manifest:
         """When to make a commit that decides on transactions of this client, if nobody makes any."""
         return max(journal.decides_at, self._witness_at) if self._open else math.inf
 
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Who can go on with what is kept need not wait until the silence of the store has become an error."""
+        if self._around.cache is None:
+            yield
+            return
+        timer = asyncio.get_running_loop().call_later(SILENCE, self._fall_silent)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _fall_silent(self) -> None:
+        self._failures = max(1, self._failures)
+        self._contact(_silent(self.ref, SILENCE))
+        self._lost_contact()
+        if not self._unreadable and self._journal is not None:
+            _answer(self._asking)  # they stay there until what is under way has ended
+
     async def _opened(self) -> Journal | None:
+        if self._journal is None:
+            saved = await self._recall()
+            if saved is not None and await self._go_on_from(saved):
+                self.listeners.notify(list(self.listeners.names))
         while not self._verified:
             known, now = self._journal, self._world.monotonic()
             self._awake.clear()
             try:
-                await self._begin(*await self._look_first(None if known is None else known.save()))
+                with self._listening():
+                    found = await self._look_first(None if known is None else known.save())
+                await self._begin(*found)
             except UnavailableError as error:
                 self._failures += 1
                 self._contact(error)
@@ -997,9 +1031,9 @@ def _void(sending: _Sending) -> OutdatedError:
     )
 
 
-def _silent(ref: Ref) -> UnavailableError:
+def _silent(ref: Ref, seconds: float) -> UnavailableError:
     return UnavailableError(
-        f"the store has not answered within {OPENING:.0f} seconds",
+        f"the store has not answered within {seconds:.0f} seconds",
         bucket=ref.bucket,
         key=ref.key,
         operation="GetObject",
