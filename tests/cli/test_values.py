@@ -115,7 +115,7 @@ def test_the_past(mps3, url):
     assert found.code == 1 and "at that moment" in found.err
 
 
-def test_on_a_condition(mps3, store):
+def test_on_a_condition(mps3, url):
     assert mps3("put", "k", "1", "--if-absent").code == 0
     found = mps3("put", "k", "2", "--if-absent")
     assert found.code == 6 and found.out == "" and found.err.count("\n") == 1 and "read the key again" in found.err
