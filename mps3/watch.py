@@ -56,6 +56,7 @@ class Watch(Subscription[Batch[JSON]]):
         self._naming = naming
         self._reader = Reader(contents, naming.place)
         self._since = since
+        self._asked_again = False
         self._view: View | None = None
         self._delivered: dict[str, None] = {}
         self._initial: _Initial | None = None
@@ -135,7 +136,10 @@ class Watch(Subscription[Batch[JSON]]):
             if not await walk.further():
                 # What is known here may be older than the cursor, which came from elsewhere.
                 self._manifest.require_contact()
-                if any(commit.id == position.id for commit in walk.commits):
+                known = {commit.id for commit in commits or ()}
+                newer = position.id not in known and any(commit.id == position.id for commit in walk.commits)
+                if newer and not self._asked_again:
+                    self._asked_again = True
                     raise UnavailableError(f"the commit {position.id} is newer than what is known here")
                 raise past.expired(
                     f"the commit {position.id} is not known (any more): start again, with a watch without `since`"
