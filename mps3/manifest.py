@@ -13,9 +13,11 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
+from .clock import StoreClock
 from .content import Content, Contents
 from .document import File, Kind, commit_id
 from .errors import ClosedError, ConflictError, CorruptionError, MPS3Error, UnavailableError
+from .expiry import Expiries
 from .journal import Attempt, Journal, Retained
 from .journal.past import Past
 from .journal.saved import Saved
@@ -26,7 +28,7 @@ from .offline.keeper import Keeper
 from .offline.reconnect import OnReconnect, Review
 from .offline.session import Session, refusal_of
 from .outbox import SENT, Outbox, Pending, Resend, final_changes
-from .state import EMPTY, View, changed_names
+from .state import EMPTY, View, alive, changed_names
 from .types import Commit, Ref
 from .world import World, happens
 
@@ -38,6 +40,9 @@ STALE: Final = 10.0
 """Seconds without contact after which a commit is preceded by a look at what others did."""
 OPENING: Final = 5.0
 """Seconds that opening waits for the store where it could go on from what was kept."""
+LONGEST_DOZE: Final = 3600.0
+"""Seconds at the most between two looks whether something has expired."""
+SHORTEST_DOZE: Final = 0.001
 LIVES: Final = 1000
 """How often a commit may have been written in an earlier life of the client, at the most."""
 FIRST_CONFLICT: Final = 0.05
@@ -58,6 +63,7 @@ class Surroundings:
         shut: Whether nothing may be asked of the store.
         changed: Called when there are more or fewer pending writes.
         refused: Told of writes that failed for good and are kept, and why.
+        time: What time it is at the store.
         keeper: Keeps writes durably.
         cache: Keeps what was seen.
         on_reconnect: Asked before writes go out after a time without the store.
@@ -70,6 +76,7 @@ class Surroundings:
     shut: Callable[[], bool]
     changed: Callable[[], None]
     refused: Callable[[Pending, Refusal], None]
+    time: StoreClock
     keeper: Keeper | None = None
     cache: Cache | None = None
     on_reconnect: OnReconnect | None = None
@@ -132,6 +139,8 @@ class Manifest:
         self._failures = 0
         self._unreadable = False
         self._ended: MPS3Error | None = None
+        self._expiries = Expiries()
+        self._time_told = asyncio.Event()
         self._awake = asyncio.Event()
         self._asking: list[asyncio.Future[None]] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -203,7 +212,9 @@ class Manifest:
             _log.warning("what was kept of %s cannot be used: %s", self.ref, error)
             return False
         self._journal, self._shown = journal, journal.view  # it is kept already
+        self._around.time.hear(saved.stamp)
         self._cover()
+        self._follow_expiries()
         self.listeners.offer(journal.view)
         return True
 
@@ -234,7 +245,7 @@ class Manifest:
     def start(self) -> None:
         """Start its task, which opens it if need be."""
         loop = asyncio.get_running_loop()
-        for coroutine, name in ((self._run(), "manifest"), (self._outbox.run(), "outbox")):
+        for coroutine, name in ((self._run(), "manifest"), (self._outbox.run(), "outbox"), (self._doze(), "expiry")):
             task = loop.create_task(coroutine, name=f"mps3 {name} {self.ref}")
             task.add_done_callback(self._died)
             self._tasks.append(task)
@@ -291,9 +302,40 @@ class Manifest:
             )
 
     def state(self) -> tuple[View, Mapping[str, Content | None]]:
-        """The newest state, and the pending values of this client that lie over it, at one moment."""
+        """The newest state, and the pending values of this client that lie over it, at one moment.
+
+        Keys that have expired are in it; see `View.at`.
+        """
         self._cover()
         return self._view, self._outbox.overlay
+
+    def present(self) -> tuple[View, Mapping[str, Content | None]]:
+        """The same as it looks now, by the store's clock."""
+        view, overlay = self.state()
+        return view.at(self._around.time.now()), overlay
+
+    def expire(self) -> float:
+        """Tell the listeners of what has expired.
+
+        Returns:
+            Up to when that is told, by the store's clock, in seconds since 1970; ``-inf`` if nobody knows it.
+        """
+        if names := self._expiries.take(self._around.time.now()):
+            self.listeners.expire(names)
+        return self._expiries.until
+
+    def _follow_expiries(self) -> None:
+        self._expiries.update(self._view)
+        self.expire()
+        self._time_told.set()
+
+    async def _doze(self) -> None:
+        """Wake whoever listens to a key when it expires, though nothing else happens."""
+        while True:
+            self._time_told.clear()
+            until = self.expire()
+            doze = LONGEST_DOZE if until == -math.inf else min(self._expiries.next - until, LONGEST_DOZE)
+            await happens(self._time_told, max(SHORTEST_DOZE, doze))
 
     @property
     def pending(self) -> int:
@@ -309,7 +351,10 @@ class Manifest:
         """The newest value of a key: a pending one of this client, or what the manifest says."""
         self._cover()
         overlay = self._outbox.overlay
-        return overlay[name] if name in overlay else self._view.look_up(name)
+        if name in overlay:
+            return overlay[name]
+        file = self._view.look_up(name)
+        return alive(file, self._around.time.now()) if file is not None and "expires" in file else file
 
     def is_pending(self, name: str) -> bool:
         """Whether the newest value of a key is a pending one of this client."""
@@ -528,6 +573,7 @@ class Manifest:
             await self._around.cache.keep_state(self.ref, saved.encode(bucket, self.ref.key), saved.stamp, runs)
         before, self._shown = self._shown or EMPTY, view
         self._cover()
+        self._follow_expiries()
         self.listeners.offer(view)
         # Some at a time: ten thousand woken at once would stop the event loop.
         for step, names in enumerate(changed_names(before, view, self.listeners.names)):
@@ -539,6 +585,8 @@ class Manifest:
         if self._failures:
             self._contents.reached()
         self._resolved_at = started
+        if self._expiries.next < math.inf:
+            self._time_told.set()  # the store has said what time it is
         self._failures = 0
         self._unreadable = False
         self._contact(None)

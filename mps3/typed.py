@@ -11,6 +11,7 @@ import importlib
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast, overload
@@ -167,6 +168,7 @@ class Typed(Generic[T]):
         key: str | Ref,
         value: T | Delete,
         *,
+        expires_in: float | timedelta | None = None,
         bucket: str | None = None,
         manifests: Sequence[str | Ref] | None = None,
     ) -> Write:
@@ -175,12 +177,14 @@ class Typed(Generic[T]):
         Raises:
             ValidationError: The value does not fit; nothing is written.
         """
-        return self._client.put(key, self._dumped(key, value), bucket=bucket, manifests=manifests)
+        dumped = self._dumped(key, value)
+        return self._client.put(key, dumped, expires_in=expires_in, bucket=bucket, manifests=manifests)
 
     def put_all(
         self,
         values: Mapping[K, T | Delete],
         *,
+        expires_in: float | timedelta | None = None,
         bucket: str | None = None,
         manifests: Sequence[str | Ref] | None = None,
     ) -> Write:
@@ -190,7 +194,7 @@ class Typed(Generic[T]):
             ValidationError: A value does not fit; nothing is written.
         """
         dumped: dict[str | Ref, JSON | Delete] = {key: self._dumped(key, value) for key, value in values.items()}
-        return self._client.put_all(dumped, bucket=bucket, manifests=manifests)
+        return self._client.put_all(dumped, expires_in=expires_in, bucket=bucket, manifests=manifests)
 
     @overload
     async def get(

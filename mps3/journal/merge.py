@@ -421,7 +421,7 @@ class MergeJournal:
         bound = math.floor(log[-1].modified - base.window)
         settled = list(takewhile(lambda commit: commit.modified < bound, log))
         unsettled = needed(self._ordered, log[len(settled) :], bound - base.window) if view.commits else log
-        files, sessions, runs = await settle(base, settled, view, self._runs, self._compactor)
+        files, sessions, runs, expired = await settle(base, settled, view, self._runs, self._compactor)
         return Document(
             journal="merge",
             window=base.window,
@@ -436,6 +436,7 @@ class MergeJournal:
             attempt=attempt.tries,
             until=self._until(attempt),
             collected=base.collected,
+            expired=expired,
             extra=base.extra,
         )
 

@@ -28,6 +28,7 @@ class Change:
         label: The key as the user knows it.
         body: The value's bytes; ``None`` deletes the key.
         base: The version that the client knew of the key when it made the change; ``None``: of none.
+        expires_in: Seconds that it is to be there after it was stored; ``None`` for ever.
     """
 
     bucket: str
@@ -35,6 +36,7 @@ class Change:
     label: str
     body: bytes | None
     base: str | None = None
+    expires_in: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ from .cache import CACHE, FileCache
 
 OUTBOXES: Final = "outbox"
 SUFFIX: Final = ".sqlite3"
-SCHEMA: Final = 1
+SCHEMA: Final = 2
+"""1: the same, but no value expires."""
 
 _CREATE: Final = (
     """
@@ -253,7 +254,7 @@ def _steps(operation: Operation, known: set[str]) -> Iterator[tuple[str, tuple[A
 
 def _pack(changes: Any) -> tuple[bytes, bytes]:
     listed = [
-        (name, one.bucket, one.key, one.label, one.base, None if one.body is None else len(one.body))
+        (name, one.bucket, one.key, one.label, one.base, None if one.body is None else len(one.body), one.expires_in)
         for name, one in changes.items()
     ]
     return orjson.dumps(listed), b"".join(one.body or b"" for one in changes.values())
@@ -261,8 +262,8 @@ def _pack(changes: Any) -> tuple[bytes, bytes]:
 
 def _unpack(listed: bytes, bodies: bytes) -> dict[str, Change]:
     changes, at = {}, 0
-    for name, bucket, key, label, base, size in orjson.loads(listed):
-        changes[name] = Change(bucket, key, label, None if size is None else bodies[at : at + size], base)
+    for name, bucket, key, label, base, size, *expires_in in orjson.loads(listed):
+        changes[name] = Change(bucket, key, label, None if size is None else bodies[at : at + size], base, *expires_in)
         at += size or 0
     return changes
 
@@ -289,6 +290,7 @@ def _prepare(connection: sqlite3.Connection, file: Path) -> None:
     if schema == 0:
         for statement in _CREATE:
             connection.execute(statement)
+    if schema < SCHEMA:
         connection.execute(f"PRAGMA user_version = {SCHEMA}")
     connection.execute("COMMIT")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..storage import Absence, Capabilities, Head, Object, Page, Scan, Storage, Stored, VersionPage
+from ..storage import Absence, Capabilities, Head, Object, Page, Scan, Storage, Stored, TellsTime, VersionPage
 
 
 class Through:
@@ -16,9 +16,14 @@ class Through:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
+        self._source = storage if isinstance(storage, TellsTime) else None
 
     async def _pass(self, operation: str, bucket: str, key: str | None = None) -> None:
         """Called before each request."""
+
+    def clock(self) -> float | None:
+        """As `mps3.storage.TellsTime.clock`."""
+        return None if self._source is None else self._source.clock()
 
     async def open(self) -> None:
         """As `mps3.storage.Storage.open`."""
