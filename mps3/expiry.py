@@ -71,8 +71,10 @@ class Expiries:
         """When something may expire, by the store's clock; infinite if nothing will."""
         return self._heap[0][0] if self._heap else math.inf
 
-    def update(self, view: View) -> None:
-        """There is a newer state."""
+    def update(self, view: View) -> bool:
+        """Take over what changed in the newest state; whether it is another one at all."""
+        if view is self._view:
+            return False
         for layer in view.layers[common_layers(self._view, view) :]:
             for moment, name in expiring(layer):
                 if self._due.get(name) != moment:
@@ -82,6 +84,7 @@ class Expiries:
         if len(self._heap) > 2 * len(self._due) + 64:  # most were renewed since
             self._heap = [(moment, name) for name, moment in self._due.items()]
             heapq.heapify(self._heap)
+        return True
 
     def take(self, now: float) -> list[str]:
         """The keys whose time is over, each once. Some may have other values meanwhile, that do not expire."""

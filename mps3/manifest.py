@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -141,6 +141,7 @@ class Manifest:
         self._ended: MPS3Error | None = None
         self._expiries = Expiries()
         self._time_told = asyncio.Event()
+        self._dozing = False
         self._awake = asyncio.Event()
         self._asking: list[asyncio.Future[None]] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -214,7 +215,7 @@ class Manifest:
         self._journal, self._shown = journal, journal.view  # it is kept already
         self._around.time.hear(saved.stamp)
         self._cover()
-        self._follow_expiries()
+        self.expire()
         self.listeners.offer(journal.view)
         return True
 
@@ -244,11 +245,14 @@ class Manifest:
 
     def start(self) -> None:
         """Start its task, which opens it if need be."""
-        loop = asyncio.get_running_loop()
-        for coroutine, name in ((self._run(), "manifest"), (self._outbox.run(), "outbox"), (self._doze(), "expiry")):
-            task = loop.create_task(coroutine, name=f"mps3 {name} {self.ref}")
-            task.add_done_callback(self._died)
-            self._tasks.append(task)
+        self._start(self._run(), "manifest")
+        self._start(self._outbox.run(), "outbox")
+        self.expire()
+
+    def _start(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine, name=f"mps3 {name} {self.ref}")
+        task.add_done_callback(self._died)
+        self._tasks.append(task)
 
     async def aclose(self) -> None:
         """Stop its task. Writes that are still pending fail, and subscriptions end."""
@@ -320,14 +324,14 @@ class Manifest:
         Returns:
             Up to when that is told, by the store's clock, in seconds since 1970; ``-inf`` if nobody knows it.
         """
+        if self._expiries.update(self._view):
+            self._time_told.set()
+            if self._expiries.next < math.inf and self._tasks and not self._dozing:
+                self._dozing = True
+                self._start(self._doze(), "expiry")
         if names := self._expiries.take(self._around.time.now()):
             self.listeners.expire(names)
         return self._expiries.until
-
-    def _follow_expiries(self) -> None:
-        self._expiries.update(self._view)
-        self.expire()
-        self._time_told.set()
 
     async def _doze(self) -> None:
         """Wake whoever listens to a key when it expires, though nothing else happens."""
@@ -573,7 +577,7 @@ class Manifest:
             await self._around.cache.keep_state(self.ref, saved.encode(bucket, self.ref.key), saved.stamp, runs)
         before, self._shown = self._shown or EMPTY, view
         self._cover()
-        self._follow_expiries()
+        self.expire()
         self.listeners.offer(view)
         # Some at a time: ten thousand woken at once would stop the event loop.
         for step, names in enumerate(changed_names(before, view, self.listeners.names)):

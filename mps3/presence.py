@@ -184,7 +184,10 @@ class Presence(AsyncIterator[Mapping[str, JSON]]):
                     self._here[member] = change.value
             if batch.initial and not batch.end_of_initial:
                 continue
-            here = dict(sorted(self._here.items()))
+            present = dict(self._here)
+            if self._member is not None and self._beating is not None:
+                present[self._member] = self._info  # to itself it is here, though the others may not see it now
+            here = dict(sorted(present.items()))
             told = orjson.dumps(here)  # in which True is not 1
             if told != self._told:
                 self._told, self.members = told, MappingProxyType(here)

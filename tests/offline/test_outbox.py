@@ -13,6 +13,7 @@ from kit import BUCKET, MANIFEST, eventually, soon, stored_manifest
 from mps3 import DELETE, AccessError, ClosedError, ConflictError, CorruptionError, FormatError, UnavailableError
 from mps3.journal import settle
 from mps3.offline import doubt
+from mps3.offline.files import SCHEMA
 from mps3.storage.memory import MemoryStorage
 
 
@@ -284,7 +285,7 @@ async def test_an_outbox_of_a_newer_version_is_left_as_it_is(lives):
     await lives.kill(client)
     (file,) = outboxes(lives)
     with sqlite3.connect(file) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute(f"PRAGMA user_version = {SCHEMA + 1}")
     connection.close()
     with pytest.raises(FormatError, match="newer mps3"):
         await lives.begin()
