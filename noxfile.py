@@ -115,6 +115,22 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def transactions(session: nox.Session) -> None:
+    """Increment a counter a thousand times by twenty contending clients, on every store, with both journals."""
+    install_wheel(session)
+    pytest(
+        session,
+        "tests/test_transactions.py",
+        "-k",
+        "increment",
+        "-o",
+        "faulthandler_timeout=0",
+        *session.posargs,
+        MPS3_TEST_INCREMENTS="1000",
+    )
+
+
+@nox.session
 def crash(session: nox.Session) -> None:
     """Kill a writer at any moment, again and again: ``nox -s crash -- --kills 2000``."""
     install_wheel(session)

@@ -23,8 +23,9 @@ from .presence import Presence
 from .storage.local import LocalStorage
 from .storage.memory import MemoryStorage
 from .subscription import Subscription
+from .transactions import Transaction, TransactionBlock
 from .typed import Typed
-from .types import DELETE, JSON, Batch, Change, Commit, Ref, Status
+from .types import DELETE, JSON, UNCHECKED, Batch, Change, Commit, Ref, Status
 from .write import Write
 
 __version__ = "0.1.0"
@@ -33,6 +34,7 @@ __all__ = [
     "DELETE",
     "JSON",
     "MPS3",
+    "UNCHECKED",
     "AccessError",
     "Batch",
     "Change",
@@ -60,6 +62,8 @@ __all__ = [
     "StatusChanges",
     "Subscription",
     "Tally",
+    "Transaction",
+    "TransactionBlock",
     "Typed",
     "UnavailableError",
     "ValidationError",

@@ -42,8 +42,10 @@ from .storage.local import LocalStorage
 from .storage.memory import memory_storage
 from .storage.s3 import S3Storage
 from .subscription import Subscription, ValueSubscription
+from .transactions import Transactions
+from .transactor import Transactor
 from .typed import Conversion
-from .types import DELETE, JSON, Auth, Delete, JournalKind, Ref, Status
+from .types import DELETE, JSON, UNCHECKED, Auth, Delete, JournalKind, Ref, Status, Unchecked
 from .url import Location, parse
 from .world import World
 from .write import Write
@@ -61,7 +63,7 @@ WARNING: Final = 60.0
 _log = logging.getLogger("mps3")
 
 
-class MPS3(Reads):
+class MPS3(Reads, Transactions):
     """A shared, live, durable key-value store in a bucket.
 
     Use it as an async context manager, one for the whole process.
@@ -160,6 +162,7 @@ class MPS3(Reads):
             now=self._clocked.time.now,
         )
         self._manifests: dict[Ref, Manifest] = {}
+        self._transactors: dict[Manifest, Transactor] = {}
         self._state = "new"
         self._online = False
         self._warn_at = -math.inf
@@ -280,6 +283,8 @@ class MPS3(Reads):
             if self._collector is not None:
                 self._collector.cancel()
                 await asyncio.gather(self._collector, return_exceptions=True)
+            for transactor in self._transactors.values():
+                await transactor.aclose()
             for manifest in self._manifests.values():
                 await manifest.aclose()
             await self._contents.aclose()
@@ -319,6 +324,7 @@ class MPS3(Reads):
         expires_in: float | timedelta | None = None,
         bucket: str | None = None,
         manifests: Sequence[str | Ref] | None = None,
+        if_version: str | Unchecked | None = UNCHECKED,
     ) -> Write:
         """Set a key. It shows here at once; await the result to know that it is durable.
 
@@ -330,16 +336,20 @@ class MPS3(Reads):
                 that is offline may be long after the call; up to then it stays here. ``None``: it stays.
             bucket: The key's bucket; the default bucket if ``None``.
             manifests: The manifests that are to name the new value; the default manifest if ``None``.
+            if_version: Only if the key has this version when the write is committed; ``None``: only if there is no such
+                key. Versions are told by `Commit`, `Change` and `Revision`. With the merge journal it then takes the
+                manifest's window (3 s) longer until the write is known to be durable. For one manifest only.
 
         Returns:
-            Something to await, or not. A failure that nobody awaits is logged.
+            Something to await, or not. A failure that nobody awaits is logged. With ``if_version`` the failure is a
+            `ConflictError` if the key has another version.
 
         Raises:
             TypeError: The value is not JSON.
             ValueError: The value or the key cannot be stored.
             ClosedError: The client is not open.
         """
-        return self._write({key: value}, bucket, manifests, "put", expires_in)
+        return self._write({key: value}, bucket, manifests, "put", expires_in, if_version)
 
     def put_all(
         self,
@@ -369,7 +379,12 @@ class MPS3(Reads):
         return self._write(values, bucket, manifests, "put_all", expires_in)
 
     def delete(
-        self, key: str | Ref, *, bucket: str | None = None, manifests: Sequence[str | Ref] | None = None
+        self,
+        key: str | Ref,
+        *,
+        bucket: str | None = None,
+        manifests: Sequence[str | Ref] | None = None,
+        if_version: str | Unchecked | None = UNCHECKED,
     ) -> Write:
         """Delete a key: it is absent afterwards, which is not the same as ``None``.
 
@@ -377,6 +392,7 @@ class MPS3(Reads):
             key: The key, or a `Ref` to one in another bucket.
             bucket: The key's bucket; the default bucket if ``None``.
             manifests: The manifests that are not to name it any more; the default manifest if ``None``.
+            if_version: Only if the key has this version, as with `put`.
 
         Returns:
             Something to await, or not. A failure that nobody awaits is logged.
@@ -385,7 +401,7 @@ class MPS3(Reads):
             ValueError: It is not a key.
             ClosedError: The client is not open.
         """
-        return self._write({key: DELETE}, bucket, manifests, "delete")
+        return self._write({key: DELETE}, bucket, manifests, "delete", if_version=if_version)
 
     def _write(
         self,
@@ -394,6 +410,7 @@ class MPS3(Reads):
         manifests: Sequence[str | Ref] | None,
         verb: str,
         expires_in: float | timedelta | None = None,
+        if_version: str | Unchecked | None = UNCHECKED,
     ) -> Write:
         self._check_open()
         span = lifetime(expires_in)
@@ -409,6 +426,7 @@ class MPS3(Reads):
             for ref in {**dict.fromkeys(refs), **self._manifests}:
                 check_not_own(ref, place, key)
         owners = tuple(dict.fromkeys(refs))
+        _check_version(if_version, owners)
         # Everything is checked and encoded before anything shows anywhere.
         contents = [
             (place, key, None if value is DELETE else self._contents.prepare(place, key, value, owners, span))
@@ -417,12 +435,15 @@ class MPS3(Reads):
         opened = [(ref, self._manifest(ref)) for ref in owners]
         parts = []
         for ref, manifest in opened:
+            names = [name_in(ref, place, key) for place, key, _ in contents]
+            expect = {} if if_version is UNCHECKED else dict.fromkeys(names, if_version)
             pending = Pending(
-                {name_in(ref, place, key): content for place, key, content in contents},
-                {name_in(ref, place, key): self._label(place, key) for place, key, _ in contents},
-                {name_in(ref, place, key): (place, key) for place, key, _ in contents},
+                {name: content for name, (_, _, content) in zip(names, contents, strict=True)},
+                {name: self._label(place, key) for name, (place, key, _) in zip(names, contents, strict=True)},
+                {name: (place, key) for name, (place, key, _) in zip(names, contents, strict=True)},
                 self._world.now(),
-                manifest.session,
+                manifest.lane(kept=True) if expect else manifest.session,
+                expect=expect,
             )
             parts.append((manifest, pending))
         write = Write(parts, f"{verb} {_some([self._label(place, key) for place, key, _ in contents])}")
@@ -717,7 +738,8 @@ class MPS3(Reads):
             name: content and Content(content.bucket, content.key, content.body, (manifest.ref,), content.expires_in)
             for name, content in old.changes.items()
         }
-        pending = Pending(contents, old.labels, old.places, self._world.now(), manifest.session)
+        session = manifest.lane(kept=True) if old.expect else manifest.session
+        pending = Pending(contents, old.labels, old.places, self._world.now(), session, expect=old.expect)
         write = Write([(manifest, pending)], f"retry of {_some(list(rejected.values))}")
         manifest.add(pending)
         self._rejected.pop(rejected, None)
@@ -831,6 +853,17 @@ class MPS3(Reads):
             self._online = True
             self._last_contact = self._world.now()
         self._last_error = error
+
+
+def _check_version(if_version: object, manifests: Sequence[Ref]) -> None:
+    if if_version is UNCHECKED:
+        return
+    if if_version is not None and not isinstance(if_version, str):
+        raise TypeError(f"if_version is the version of a key, or None, not {type(if_version).__qualname__}")
+    if if_version == "":
+        raise ValueError("if_version is the version of a key; None if there is to be no such key")
+    if len(manifests) > 1:
+        raise ValueError("if_version is judged by one manifest, but the write is to be committed to several")
 
 
 def storage_of(location: Location, world: World) -> Storage:

@@ -103,6 +103,16 @@ class Entry:
         """Where a large change is stored."""
         return update_runs(self.update)
 
+    @property
+    def expect(self) -> Mapping[str, str | None]:
+        """The versions that keys must have at its place in the order for it to count (R20); ``None``: absent."""
+        return cast("Mapping[str, str | None]", self.update.get("expect", NOTHING))
+
+    @property
+    def closes(self) -> bool:
+        """Whether it ends what came before it in its session, wherever that may arrive (R20)."""
+        return self.update.get("closes") is True
+
     def encoded(self) -> orjson.Fragment:
         """As it stands in a log."""
         if not self._written:
@@ -394,8 +404,10 @@ def _update(raw: object, where: str) -> dict[str, Any]:
     raw = _object(raw, where)
     _files(raw.get("files", {}), f"{where}.files", patch=True)
     _runs(raw.get("runs", []), f"{where}.runs")
+    for name, version in _object(raw.get("expect", {}), f"{where}.expect").items():
+        _optional_text(version, f"{where}.expect[{name!r:.80}]")
     for member, value in raw.items():
-        if member not in ("files", "runs"):
+        if member not in ("files", "runs", "expect"):
             _shallow(value, f"{where}.{member}")
     return raw
 

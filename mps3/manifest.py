@@ -18,7 +18,7 @@ from .content import Content, Contents
 from .document import File, Kind, commit_id
 from .errors import ClosedError, ConflictError, CorruptionError, MPS3Error, UnavailableError
 from .expiry import Expiries
-from .journal import Attempt, Journal, Retained
+from .journal import Attempt, Journal, OutdatedError, Retained, Verdict
 from .journal.past import Past
 from .journal.saved import Saved
 from .listeners import Listeners
@@ -27,7 +27,7 @@ from .offline.doubt import Fate, fate, witnesses
 from .offline.keeper import Keeper
 from .offline.reconnect import OnReconnect, Review
 from .offline.session import Session, refusal_of
-from .outbox import SENT, Outbox, Pending, Resend, final_changes
+from .outbox import SENT, Outbox, Pending, Policy, Resend, final_changes
 from .state import EMPTY, View, alive, changed_names
 from .types import Commit, Ref
 from .world import World, happens
@@ -43,6 +43,10 @@ OPENING: Final = 5.0
 LONGEST_DOZE: Final = 3600.0
 """Seconds at the most between two looks whether something has expired."""
 SHORTEST_DOZE: Final = 0.001
+CLOSES: Final[Mapping[str, Any]] = {"closes": True}
+"""What a commit says that ends a transaction."""
+WITNESS: Final = 0.5
+"""Seconds between two commits that only show that time has passed."""
 LIVES: Final = 1000
 """How often a commit may have been written in an earlier life of the client, at the most."""
 FIRST_CONFLICT: Final = 0.05
@@ -95,6 +99,10 @@ class _Sending:
     conflicts: int = 0
     seen: bool = False
     retry_at: float = -math.inf
+    # Of a transaction that does not hold: what to say of it once no try of it can arrive any more.
+    failed: MPS3Error | None = None
+    # Of a commit without content: the transaction that cannot hold any more when this one counts (R4).
+    closes: _Sending | None = None
 
 
 class Manifest:
@@ -126,6 +134,11 @@ class Manifest:
         self._outbox = Outbox(self._contents, ready=self._wake, changed=self._changed, refused=self._refused)
         self._sending: _Sending | None = None
         self._recovered: deque[_Sending] = deque()
+        self._proposed: deque[_Sending] = deque()
+        self._open: list[_Sending] = []
+        self._witness_at = -math.inf
+        self._lanes: list[Session] = []
+        self._kept_lanes: list[Session] = []
         self._volatile = Session(ref)
         self._session = self._volatile
         if around.keeper is not None:
@@ -239,7 +252,15 @@ class Manifest:
             self._outbox.add(pending)
         if group and line.sent is not None:
             sent = line.sent
-            attempt = Attempt(sent.sequence, sent.update, doubtful=True, tries=sent.tries + LIVES, session=line.session)
+            attempt = Attempt(
+                sent.sequence,
+                sent.update,
+                doubtful=True,
+                tries=sent.tries + LIVES,
+                session=line.session,
+                expect=group[0].expect,
+                unanswered=1,
+            )
             self._recovered.append(_Sending(attempt, group, session, sent))
         self._lost_contact()
 
@@ -284,6 +305,17 @@ class Manifest:
         return self._journal.view if self._around.cache is None else self._shown or EMPTY
 
     @property
+    def tentative(self) -> View:
+        """The newest state, with the transactions that are not decided yet as they stand: what others are made from.
+
+        Raises:
+            UnavailableError: The store could not be reached yet.
+        """
+        if self._journal is None:
+            raise self._unreached()
+        return self._journal.tentative.at(self._around.time.now())
+
+    @property
     def past(self) -> Past:
         """What came before the state that is shown.
 
@@ -291,8 +323,11 @@ class Manifest:
             UnavailableError: The store could not be reached yet.
         """
         if self._journal is None:
-            raise UnavailableError(f"the manifest {self.ref} could not be reached yet", key=self.ref.key)
+            raise self._unreached()
         return self._journal.past
+
+    def _unreached(self) -> UnavailableError:
+        return UnavailableError(f"the manifest {self.ref} could not be reached yet", key=self.ref.key)
 
     def require_contact(self) -> None:
         """Refuse to take what is known for the newest state.
@@ -369,13 +404,24 @@ class Manifest:
         """Once a commit under way is part of the state, the state shows it, and what others built on it."""
         if self._journal is None:
             return
-        for sending in (self._sending, *self._recovered):
+        for sending in (self._sending, *self._recovered, *self._open):
             if sending is not None:
                 session = sending.attempt.session or self._journal.session
                 seen = self._view.has(session, sending.attempt.sequence)
                 if seen != sending.seen:
                     sending.seen = seen
                     self._outbox.cover(sending.group, seen=seen)
+        for sending in self._open:
+            for pending in sending.group:
+                self._outbox.cover_some(pending, self._changed_after(pending, self._journal.tentative))
+
+    @staticmethod
+    def _changed_after(pending: Pending, tentative: View) -> frozenset[str]:
+        return frozenset(
+            name
+            for name, content in pending.changes.items()
+            if _version(tentative.look_up(name)) != (None if content is None else content.version)
+        )
 
     async def refresh(self) -> None:
         """Wait until what is known is at least as new as now.
@@ -409,8 +455,54 @@ class Manifest:
         pending.session.keep(pending)
         if pending.kept is not None:
             pending.kept.add_done_callback(partial(self._kept, pending))
-        pending.collected = self._collected
+        pending.collected = self.collected
         self._outbox.add(pending)
+
+    def lane(self, *, kept: bool = False) -> Session:
+        """A session for one transaction at a time. It is free again when that is decided.
+
+        Args:
+            kept: Whether what is committed with it is to be kept durably, if anything is.
+        """
+        keeper = self._around.keeper if kept else None
+        free = self._lanes if keeper is None else self._kept_lanes
+        return free.pop() if free else Session(self.ref, name=self._world.name(), keeper=keeper)
+
+    def free(self, lane: Session) -> None:
+        """Nothing that was committed with this session is undecided any more."""
+        (self._lanes if lane.keeper is None else self._kept_lanes).append(lane)
+
+    def propose(self, pending: Pending) -> None:
+        """Try a transaction whose values are stored, as soon as possible. It does not show before it is decided."""
+        if self._ended is not None:
+            raise self._ended
+        self._proposed.append(self._gather([pending]))
+        self._wake()
+
+    def conclude(self, pending: Pending) -> None:
+        """Find out for certain what became of a transaction that was tried, and make no other try of it."""
+        if self._ended is not None:
+            raise self._ended
+        assert pending.attempt is not None  # noqa: S101 - it was tried
+        self._open.append(_Sending(pending.attempt, [pending], pending.session))
+        self._wake()
+
+    async def look_for_transaction(self) -> None:
+        """Wait until `tentative` is at least as new as now, with the writes that this client has made before.
+
+        Raises:
+            UnavailableError: The store does not answer.
+        """
+        await self.refresh()
+        self.require_contact()
+        made = [pending.outcome for pending in self._outbox.all()]
+        if made:
+            await asyncio.wait(made)
+
+    def counting(self, pending: Pending) -> Mapping[str, Any] | None:
+        """What a transaction says that holds, of all that its tries said; ``None`` if that is not known any more."""
+        entry = self._journal.counting(pending.attempt) if self._journal and pending.attempt else None
+        return None if entry is None else entry.update
 
     def _kept(self, pending: Pending, kept: asyncio.Future[None]) -> None:
         self._wake()
@@ -462,7 +554,10 @@ class Manifest:
 
     def withdraw(self, pending: Pending) -> bool:
         """Take a write back, unless it is on its way already."""
-        return self._outbox.withdraw(pending)
+        withdrawn = self._outbox.withdraw(pending)
+        if withdrawn and pending.expect:
+            self.free(pending.session)
+        return withdrawn
 
     async def drained(self) -> None:
         """Wait until there is nothing pending."""
@@ -474,14 +569,19 @@ class Manifest:
             self._awake.clear()
             now = self._world.monotonic()
             if self._sending is None and now >= self._commit_at:
-                self._sending = self._next()
+                self._sending = self._next() or self._witness(journal, now)
             if self._sending is not None and now >= self._sending.retry_at:
                 await self._commit(journal, self._sending)
             elif self._asking or now >= self._poll_at:
                 await self._poll(journal)
             else:
-                wake_at = self._sending.retry_at if self._sending else self._commit_at
-                await happens(self._awake, min(self._poll_at, wake_at if wake_at > now else math.inf) - now)
+                # What is past already waits for something else to happen.
+                times = (self._sending.retry_at if self._sending else self._commit_at, self._decides_at(journal))
+                await happens(self._awake, min([self._poll_at, *(one for one in times if one > now)]) - now)
+
+    def _decides_at(self, journal: Journal) -> float:
+        """When to make a commit that decides on transactions of this client, if nobody makes any."""
+        return max(journal.decides_at, self._witness_at) if self._open else math.inf
 
     async def _opened(self) -> Journal | None:
         while not self._verified:
@@ -508,12 +608,23 @@ class Manifest:
         """What is to be committed next, if there is anything that may be."""
         if self._recovered:
             return self._recovered.popleft()
+        if self._proposed:
+            return self._proposed.popleft()
         if self._review is not None and self._review.due:
             if self._resolved_at >= self._away_at:
                 self._review.start(self.ref, self._outbox, self._view_now, self._wake)
             return None
         group = self._outbox.take()
         return self._gather(group) if group else None
+
+    def _witness(self, journal: Journal, now: float) -> _Sending | None:
+        """A commit that says nothing, but that time has passed: what came before is decided by it (R20)."""
+        if now < self._decides_at(journal):
+            return None
+        self._witness_at = now + WITNESS
+        self._volatile.sequence += 1
+        attempt = Attempt(self._volatile.sequence, {}, collected=self.collected, session=self._volatile.name)
+        return _Sending(attempt, [], self._volatile)
 
     def _view_now(self) -> View:
         return self._view
@@ -528,12 +639,17 @@ class Manifest:
         self._around.changed()
 
     def _refused(self, group: list[Pending], error: MPS3Error, attempt: Attempt | None = None) -> None:
+        refusal = self._set_aside(group, error, attempt)
+        for pending in group:
+            if pending.row is not None:
+                self._around.refused(pending, refusal)
+
+    def _set_aside(self, group: list[Pending], error: MPS3Error, attempt: Attempt | None) -> Refusal:
         refusal = refusal_of(error, self._world.now())
         for session in dict.fromkeys(pending.session for pending in group):
             own = [pending for pending in group if pending.session is session and pending.row is not None]
             session.set_aside(own, refusal, attempt)
-            for pending in own:
-                self._around.refused(pending, refusal)
+        return refusal
 
     def _wake(self) -> None:
         self._awake.set()
@@ -570,6 +686,7 @@ class Manifest:
         """Let everybody see what was resolved: not before it is kept, so that no later life shows less (R13)."""
         view = journal.view
         if view is self._shown:
+            self._decide(journal)
             return
         if self._around.cache is not None:
             saved, bucket = journal.save(), self.ref.bucket or ""
@@ -584,6 +701,7 @@ class Manifest:
             if step:
                 await asyncio.sleep(0)
             self.listeners.notify(names)
+        self._decide(journal)
 
     def _resolved(self, started: float) -> None:
         if self._failures:
@@ -596,31 +714,43 @@ class Manifest:
         self._contact(None)
 
     @property
-    def _collected(self) -> str | None:
+    def collected(self) -> str | None:
         """The last collection that is known of."""
         document = self._view.document
         return None if document is None else document.collected
 
     def _gather(self, group: list[Pending]) -> _Sending:
-        session, resend = group[0].session, group[0].resend
-        if session.keeper is not None and not any(pending.safe for pending in group):
+        first = group[0]
+        session, resend = first.session, first.resend
+        if session.keeper is not None and not first.expect and not any(pending.safe for pending in group):
             session = self._volatile  # nobody will ever look for it
+        if first.attempt is not None:
+            # Another try of a transaction, made from a newer state.
+            sending = _Sending(first.attempt, group, session)
+            first.attempt.expect, first.attempt.collected = first.expect, first.collected
+            _fill(sending)
+            return sending
         marks = {pending.collected for pending in group if any(pending.changes.values())}
-        attempt = Attempt(0, {}, fence=any(pending.fence for pending in group), session=session.name)
+        attempt = Attempt(
+            0, {}, fence=any(pending.fence for pending in group), session=session.name, expect=first.expect
+        )
         # Whatever was stored before different collections is stored again: no collection has this name.
-        attempt.collected = marks.pop() if len(marks) == 1 else "" if marks else self._collected
+        attempt.collected = marks.pop() if len(marks) == 1 else "" if marks else self.collected
         if resend is not None:
             attempt.sequence, attempt.tries, attempt.doubtful = resend.sequence, resend.tries, True
         else:
             session.sequence += 1
             attempt.sequence = session.sequence
+        if first.expect:
+            first.attempt = attempt
+            attempt.unanswered = 0 if resend is None else 1
         sending = _Sending(attempt, group, session)
         _fill(sending)
         return sending
 
     async def _freshen(self, journal: Journal, sending: _Sending) -> None:
         """Store again what may be collected before it is committed (R1)."""
-        collected = self._collected
+        collected = self.collected
         contents = [content for content in final_changes(sending.group).values() if content is not None]
         if sending.attempt.collected == collected:
             contents = [content for content in contents if self._contents.aged(content, journal.clock)]
@@ -642,14 +772,14 @@ class Manifest:
             failed, committed = error, False
         await self._show(journal)
         if failed is not None:
-            self._not_committed(sending, failed)
+            self._not_committed(journal, sending, failed)
         elif committed:
             self._sending = None
             self._commit_at = started + self._world.random.uniform(1.0, 1.2) * journal.view.pace
             self._resolved(started)
             self._pause = self._interval * FASTEST
             self._plan_poll()
-            self._acknowledge(journal, sending)
+            self._arrived(journal, sending)
             self._asking = self._asking[len(asking) :]
             _answer(asking)
 
@@ -661,12 +791,13 @@ class Manifest:
         if self._unreadable or started - self._resolved_at > max(STALE, 2 * self._interval):
             await journal.resolve()
         await self._freshen(journal, sending)
-        if sending.recorded != sending.attempt.update:
+        if sending.closes is None and sending.recorded != sending.attempt.update:
             try:
                 await sending.session.send(sending.group, sending.attempt, witnesses(journal.view))
             except MPS3Error as error:
                 raise _Unrecorded(f"a commit waits until it can be recorded that it leaves: {error}") from error
             sending.recorded = sending.attempt.update
+        sending.attempt.now = self._around.time.now()
         await journal.append(sending.attempt)
         return True
 
@@ -700,8 +831,74 @@ class Manifest:
                 )
                 return False
 
-    def _not_committed(self, sending: _Sending, error: MPS3Error) -> None:
+    def _arrived(self, journal: Journal, sending: _Sending) -> None:
+        if sending.closes is not None:
+            self._open.append(sending.closes)
+        elif sending.attempt.expect and journal.verdict(sending.attempt) is not Verdict.HOLDS:
+            self._open.append(sending)
+            self._cover()
+        else:
+            self._acknowledge(journal, sending)
+            return
+        self._decide(journal)
+
+    def _decide(self, journal: Journal) -> None:
+        """R20: what became of the transactions that have arrived."""
+        for sending in list(self._open):
+            (pending,) = sending.group
+            verdict = journal.verdict(sending.attempt)
+            if sending.failed is not None:
+                # The commit that closes the session counts. Did a try arrive before it after all?
+                entry = journal.counting(sending.attempt)
+                if entry is None:
+                    self._open.remove(sending)
+                    self._give_up(sending, sending.failed)
+                elif entry in journal.view.commits:
+                    self._open.remove(sending)
+                    self._acknowledge(journal, sending)
+            elif verdict is Verdict.HOLDS:
+                self._open.remove(sending)
+                self._acknowledge(journal, sending)
+            elif verdict is Verdict.OPEN:
+                if not pending.arrived.done():
+                    pending.arrived.set_result(None)
+            elif pending.policy is Policy.RERUN:
+                self._open.remove(sending)
+                pending.fail(_void(sending))
+            elif verdict is Verdict.UNKNOWN and pending.policy is Policy.ONCE:
+                self._open.remove(sending)
+                self._proposed.append(sending)  # as it was; if things have changed, it is refused before it leaves
+                self._wake()
+            elif verdict is not Verdict.FAILING:
+                self._open.remove(sending)
+                self._fail(journal, sending, _void(sending))
+
+    def _fail(self, journal: Journal, sending: _Sending, error: MPS3Error) -> None:
+        """A transaction does not hold. No try of it may arrive later on and hold then."""
+        if not sending.attempt.unanswered or journal.kind == "conditional":
+            self._give_up(sending, error)
+            return
+        # Before: if this client ends now, the next one is not to take what closes it for the transaction itself.
+        self._set_aside(sending.group, error, sending.attempt)
+        sending.failed = error
+        sending.session.sequence = max(sending.session.sequence, sending.attempt.sequence) + 1
+        end = Attempt(sending.session.sequence, CLOSES, collected=self.collected, session=sending.session.name)
+        self._proposed.append(_Sending(end, [], sending.session, closes=sending))
+        self._wake()
+
+    def _not_committed(self, journal: Journal, sending: _Sending, error: MPS3Error) -> None:
         now = self._world.monotonic()
+        if isinstance(error, OutdatedError):
+            self._sending = None
+            self._contact(None)
+            (pending,) = sending.group
+            if pending.policy is Policy.RERUN:
+                pending.fail(error)
+            elif journal.verdict(sending.attempt) is Verdict.FAILING:
+                self._open.append(sending)
+            else:
+                self._fail(journal, sending, error)
+            return
         if not isinstance(error, ConflictError | UnavailableError):
             if sending.attempt.doubtful:
                 error.add_note("An earlier try of the same commit may have reached the store.")
@@ -721,12 +918,26 @@ class Manifest:
                 self._lost_contact()
 
     def _give_up(self, sending: _Sending, error: MPS3Error) -> None:
-        self._sending = None
+        if self._sending is sending:
+            self._sending = None
         self._outbox.fail(sending.group, error)
         self._refused(sending.group, error, sending.attempt)
+        if sending.closes is not None and sending.closes.failed is not None:
+            self._give_up(sending.closes, sending.closes.failed)
+        self._free(sending, closed=sending.failed is not None)
+
+    def _free(self, sending: _Sending, *, closed: bool) -> None:
+        """A session may be used again once no try of what was committed with it can hold any more."""
+        once = any(pending.expect and pending.policy is Policy.ONCE for pending in sending.group)
+        if once and (closed or not sending.attempt.unanswered):
+            self.free(sending.session)
 
     def _acknowledge(self, journal: Journal, sending: _Sending) -> None:
         sending.session.done(sending.attempt)
+        if sending.failed is not None:
+            for pending in sending.group:
+                sending.session.forget(pending)
+        self._free(sending, closed=True)
         identity = commit_id(sending.attempt.session or journal.session, sending.attempt.sequence)
         final = final_changes(sending.group)
         # Of several tries with values stored again, an earlier one may be the one that counts.
@@ -763,10 +974,14 @@ class Manifest:
         if self._ended is not None:
             return
         self._ended = error
+        sending = (self._sending, *self._proposed, *self._open)
         self._sending = None
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
+        for one in sending:
+            if one is not None:
+                self._outbox.fail(one.group, error)
         self._outbox.fail_all(error)
         self.listeners.tell(error)
         asking, self._asking = self._asking, []
@@ -778,12 +993,24 @@ def _fill(sending: _Sending) -> None:
     final = final_changes(sending.group)
     changes = {name: None if content is None else content.patch for name, content in final.items()}
     stored = [content.stored for content in final.values() if content is not None and content.stored is not None]
-    sending.attempt.update = {"files": changes}
+    expect = {"expect": dict(sending.attempt.expect)} if sending.attempt.expect else {}
+    sending.attempt.update = {"files": changes, **expect, **(CLOSES if sending.closes is not None else {})}
     sending.attempt.stored = min(stored, default=None)
 
 
 class _Unrecorded(UnavailableError):  # noqa: N818 - never leaves this module
     """It could not be recorded that a commit leaves, so it must not."""
+
+
+def _void(sending: _Sending) -> OutdatedError:
+    (pending,) = sending.group
+    keys = ", ".join(repr(pending.labels.get(name, name)) for name in sending.attempt.expect)
+    return OutdatedError(
+        f"somebody else changed {keys} first, so nothing was written",
+        bucket=pending.session.manifest.bucket,
+        key=pending.session.manifest.key,
+        operation="PutObject",
+    )
 
 
 def _silent(ref: Ref) -> UnavailableError:

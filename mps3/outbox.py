@@ -6,20 +6,34 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from itertools import takewhile
 from typing import Final, Self
 
 from .content import Content, Contents
+from .document import NOTHING
 from .errors import MPS3Error, WithdrawnError
+from .journal import Attempt
 from .offline import Row
 from .offline.session import Session, contents_of, time_of
-from .types import Commit
+from .types import UNCHECKED, Commit
 
 QUEUED: Final = "queued"
 READY: Final = "ready"
 SENT: Final = "sent"
 SEEN: Final = "seen"
 """Sent, and part of the resolved state though it is not acknowledged: what others built on it may show."""
+
+
+class Policy(Enum):
+    """What is done about a transaction that does not hold."""
+
+    RERUN = "rerun"
+    """Whoever proposed it is told at once, and makes another try of it."""
+    ONCE = "once"
+    """It has failed as soon as that is certain."""
+    CONCLUDE = "conclude"
+    """Nobody wants it any more, but it has to be certain what became of its tries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,29 +57,40 @@ class Pending:
         labels: The same names as the user knows them.
         places: The buckets and keys that they stand for.
         made: When, by this machine's clock.
+        session: Under whose name it is committed.
         fence: Whether it only announces a collection.
+        expect: The versions that keys must have for it to be committed: then it is a transaction, with a session
+            that nothing else uses at the same time.
+        policy: What is done about a transaction that does not hold.
 
     Attributes:
         outcome: The commit it became part of, or why it did not.
         stage: How far it has come.
-        session: Under whose name it is committed.
         bases: The versions that were known of its keys when it was made, and what it may replace.
         kept: Done once it is kept durably; ``None`` if it is not to be.
         row: Its number where it is kept.
         resend: How it may have left in an earlier life of the client.
         collected: The last collection that was known before its values were stored.
+        attempt: What was tried of a transaction so far.
+        arrived: Done when a transaction is in the store, and holds as far as can be seen.
+        covered: Keys of a transaction in the store that others have changed after it.
     """
 
     __slots__ = (
+        "arrived",
+        "attempt",
         "bases",
         "changes",
         "collected",
+        "covered",
+        "expect",
         "fence",
         "kept",
         "labels",
         "made",
         "outcome",
         "places",
+        "policy",
         "resend",
         "row",
         "session",
@@ -81,6 +106,8 @@ class Pending:
         session: Session,
         *,
         fence: bool = False,
+        expect: Mapping[str, str | None] = NOTHING,
+        policy: Policy = Policy.ONCE,
     ) -> None:
         self.changes = changes
         self.labels = labels
@@ -95,6 +122,11 @@ class Pending:
         self.stage = QUEUED
         self.fence = fence
         self.collected: str | None = None
+        self.expect = expect
+        self.policy = policy
+        self.attempt: Attempt | None = None
+        self.arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.covered: frozenset[str] = frozenset()
         # Whether anybody hears of a failure is the business of `Write`.
         self.outcome.add_done_callback(lambda outcome: outcome.cancelled() or outcome.exception())
 
@@ -107,6 +139,7 @@ class Pending:
             {name: (change.bucket, change.key) for name, change in row.changes.items()},
             time_of(row.made),
             session,
+            expect={name: change.expect for name, change in row.changes.items() if change.expect is not UNCHECKED},
         )
         pending.bases = {name: change.base for name, change in row.changes.items()}
         pending.row = row.id
@@ -179,6 +212,10 @@ class Outbox:
         """When the first of the writes was made."""
         return next((pending.made for pending in self._pending), None)
 
+    def all(self) -> list[Pending]:
+        """All that is pending, in the order it was made."""
+        return list(self._pending)
+
     def waiting(self) -> list[Pending]:
         """The writes that have never left."""
         return [pending for pending in self._pending if not pending.sent and pending.resend is None]
@@ -240,11 +277,22 @@ class Outbox:
         if names:
             self._lay_over(names)
 
+    def cover_some(self, pending: Pending, names: frozenset[str]) -> None:
+        """Say which keys of a transaction that has arrived others have changed after it."""
+        if pending.covered != names:
+            different = pending.covered ^ names
+            pending.covered = names
+            if pending in self._pending:
+                self._lay_over(dict.fromkeys(different))
+
     def _lay_over(self, names: Mapping[str, object]) -> None:
         self._overlay = {}
         for pending in self._pending:
             if pending.stage != SEEN:
-                self._overlay.update(pending.changes)
+                changes = pending.changes
+                if pending.covered:
+                    changes = {name: one for name, one in changes.items() if name not in pending.covered}
+                self._overlay.update(changes)
         self._changed(names)
 
     def fail(self, group: list[Pending], error: MPS3Error) -> None:
@@ -262,13 +310,13 @@ class Outbox:
 
         They cannot be withdrawn any more.
         """
-        first = next(iter(self._pending), None)
-        if first is None:
+        # Transactions that have arrived wait to be decided, and nothing has to wait for them.
+        waiting = [pending for pending in self._pending if not pending.sent]
+        if not waiting:
             return []
+        first = waiting[0]
         group = list(
-            takewhile(
-                lambda one: one.ready and one.session is first.session and one.resend is first.resend, self._pending
-            )
+            takewhile(lambda one: one.ready and one.session is first.session and one.resend is first.resend, waiting)
         )
         if any(content is not None and content.version is None for content in final_changes(group).values()):
             # A withdrawal brought a value back that had not been stored, because another superseded it.

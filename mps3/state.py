@@ -104,6 +104,7 @@ class View:
         sessions: The last sequence of each session that is part of this state.
         under: The runs of settled files among them.
         pace: Seconds that each writer should leave between its commits (R15).
+        undecided: Transactions that are not part of it, and may be once it is certain what comes before them (R20).
         moment: What expired until then is not shown, by the store's clock, in seconds since 1970 (R19).
     """
 
@@ -114,6 +115,7 @@ class View:
     sessions: Mapping[str, int]
     under: Under = field(compare=False)
     pace: float = 0.0
+    undecided: tuple[Entry, ...] = ()
     moment: float = -math.inf
 
     def at(self, moment: float) -> View:
@@ -179,6 +181,7 @@ def build_view(
     held: Mapping[str, Run],
     pace: float,
     before: View = EMPTY,
+    undecided: tuple[Entry, ...] = (),
 ) -> View:
     """Overlay a document's settled files with commits.
 
@@ -189,6 +192,7 @@ def build_view(
         held: Its runs and those of the commits, by their SHA-256.
         pace: As in `View`.
         before: The view before this one, from which it takes what it can.
+        undecided: As in `View`.
     """
     layers: list[Layer] = [held[reference.sha256] for reference in document.runs]
     lowest = under = before.under if before.under.layers == tuple(layers) else Under(tuple(layers))
@@ -202,7 +206,7 @@ def build_view(
         sessions[commit.session] = commit.sequence
     if files:
         layers.append(files)
-    return View(head, document, commits, tuple(layers), sessions, lowest, pace)
+    return View(head, document, commits, tuple(layers), sessions, lowest, pace, undecided)
 
 
 def common_layers(old: View, new: View) -> int:

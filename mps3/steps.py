@@ -8,6 +8,7 @@ the late commit shows what newer ones do not hide, and in the end it is the reso
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -228,7 +229,9 @@ class Cursors:
         self._linear = document is None or document.journal == "conditional"
         self._commits = commits
         self._start = max(0, len(commits) - len(view.commits))
-        self._bound = 0.0 if document is None else document.bound()
+        # A transaction that is not decided yet will be news, whenever it was made.
+        bounds = [math.floor(one.modified) for one in view.undecided]
+        self._bound = min([0.0 if document is None else document.bound(), *bounds])
         self._mark = _mark(view)
         # Where clocks are apart, something with a later time stamp than the bound may have been settled.
         settled = list(document.sessions.items()) if document else []

@@ -8,8 +8,9 @@ installed and else msgspec.
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache
@@ -20,7 +21,7 @@ import orjson
 
 from .errors import ConfigurationError, ValidationError
 from .subscription import Subscription
-from .types import DELETE, JSON, Batch, Change, Delete, Ref
+from .types import DELETE, JSON, UNCHECKED, Batch, Change, Delete, Ref, Unchecked
 from .write import Write
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ class Typed(Generic[T]):
         expires_in: float | timedelta | None = None,
         bucket: str | None = None,
         manifests: Sequence[str | Ref] | None = None,
+        if_version: str | Unchecked | None = UNCHECKED,
     ) -> Write:
         """Set a key, as `MPS3.put` does.
 
@@ -178,7 +180,52 @@ class Typed(Generic[T]):
             ValidationError: The value does not fit; nothing is written.
         """
         dumped = self._dumped(key, value)
-        return self._client.put(key, dumped, expires_in=expires_in, bucket=bucket, manifests=manifests)
+        return self._client.put(
+            key, dumped, expires_in=expires_in, bucket=bucket, manifests=manifests, if_version=if_version
+        )
+
+    @overload
+    async def update(
+        self,
+        key: str | Ref,
+        function: Callable[[T | None], T | Awaitable[T]],
+        *,
+        bucket: str | None = None,
+        manifest: str | Ref | None = None,
+    ) -> T: ...
+
+    @overload
+    async def update(
+        self,
+        key: str | Ref,
+        function: Callable[[T | D], T | Awaitable[T]],
+        default: D,
+        *,
+        bucket: str | None = None,
+        manifest: str | Ref | None = None,
+    ) -> T: ...
+
+    async def update(
+        self,
+        key: str | Ref,
+        function: Callable[[Any], Any],
+        default: Any = None,
+        *,
+        bucket: str | None = None,
+        manifest: str | Ref | None = None,
+    ) -> Any:
+        """Change a value by what it is, as `MPS3.update` does.
+
+        Raises:
+            ValidationError: A value does not fit; nothing is written.
+        """
+
+        async def change(value: Any) -> JSON | Delete:
+            made = function(default if value is DELETE else self._conversion.load(str(key), value))
+            return self._dumped(key, await made if inspect.isawaitable(made) else made)
+
+        written = await self._client.update(key, change, DELETE, bucket=bucket, manifest=manifest)
+        return written if written is DELETE else self._conversion.load(str(key), written)
 
     def put_all(
         self,

@@ -25,6 +25,19 @@ DELETE: Final = Delete.DELETE
 """Put this to delete a key. ``None`` is JSON null, a value like any other."""
 
 
+class Unchecked(Enum):
+    """The type of `UNCHECKED`."""
+
+    UNCHECKED = "UNCHECKED"
+
+    def __repr__(self) -> str:
+        return "UNCHECKED"
+
+
+UNCHECKED: Final = Unchecked.UNCHECKED
+"""As a version: whatever it is. ``None`` as a version means that there is no such key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ref:
     """A key in a bucket.

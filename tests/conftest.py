@@ -12,11 +12,17 @@ import servers
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import get_session
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     MakeBucket = Callable[..., str]
+
+
+# A test that is slow on a busy machine is no failure.
+settings.register_profile("mps3", deadline=None)
+settings.load_profile("mps3")
 
 
 @pytest.fixture(scope="session")

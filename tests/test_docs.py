@@ -18,7 +18,7 @@ from httpx import ASGITransport, AsyncClient
 from mps3 import MPS3
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "docs/guide.md", "docs/keys.md", "docs/offline.md"]
+PAGES = ["README.md", "docs/guide.md", "docs/keys.md", "docs/offline.md", "docs/transactions.md"]
 NOT_CODE = {"console", "json", "text"}
 
 pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the documentation is not beside the tests")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Protocol
 
-from ..document import Kind
+from ..document import Entry, Kind
+from ..errors import ConflictError
 from ..state import View
 from .past import Past
 from .saved import Saved
@@ -27,6 +30,9 @@ class Attempt:
         fence: Whether it announces a collection (R17).
         session: Whose commit it is, when it goes on with a session of an earlier life of a client; ``None``
             for the journal's own.
+        expect: The versions that keys must have for it to count (R20): then it is a transaction.
+        unanswered: How many of its tries were sent, and not answered: they may arrive at any time.
+        now: The store's clock when it is tried, in seconds since 1970, as far as it is known.
     """
 
     sequence: int
@@ -37,6 +43,57 @@ class Attempt:
     collected: str | None = None
     fence: bool = False
     session: str | None = None
+    expect: Mapping[str, str | None] = field(default_factory=dict)
+    unanswered: int = 0
+    now: float = -math.inf
+
+
+class Verdict(Enum):
+    """How a transaction stands."""
+
+    HOLDS = "holds"
+    """It is part of the state, for good."""
+    OPEN = "open"
+    """It holds, unless something becomes visible before it."""
+    FAILING = "failing"
+    """It is void, unless something becomes visible before it."""
+    VOID = "void"
+    """It is void, for good."""
+    UNKNOWN = "unknown"
+    """It has not arrived, or it was void so long ago that nobody remembers."""
+
+
+class OutdatedError(ConflictError):
+    """What a transaction was made from is not what there is. It was not sent."""
+
+
+def require(attempt: Attempt, view: View, bucket: str, key: str) -> None:
+    """Refuse a transaction that would be void.
+
+    Args:
+        attempt: The transaction.
+        view: The newest state, with whatever is not decided yet.
+        bucket: The manifest's bucket.
+        key: The manifest's key.
+
+    Raises:
+        OutdatedError: A key has another version than was expected.
+    """
+    for name, expected in attempt.expect.items():
+        file = view.at(attempt.now).look_up(name)
+        found = None if file is None else file["version"]
+        if found != expected:
+            raise OutdatedError(
+                f"{name!r} has changed: it {_is_at(found)}, where the write expects that it {_is_at(expected)}",
+                bucket=bucket,
+                key=key,
+                operation="PutObject",
+                version=found,
+            )
+
+
+def _is_at(version: str | None) -> str:
+    return "does not exist" if version is None else f"is at version {version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +134,27 @@ class Journal(Protocol):
         ...
 
     @property
+    def tentative(self) -> View:
+        """The newest state, with transactions that are not decided yet as they stand now."""
+        ...
+
+    @property
+    def decides_at(self) -> float:
+        """When another commit, whatever it says, would decide on a transaction, by this client's clock.
+
+        Infinite if there is none to be decided on.
+        """
+        ...
+
+    def verdict(self, attempt: Attempt) -> Verdict:
+        """How a transaction stands, by what was resolved last."""
+        ...
+
+    def counting(self, attempt: Attempt) -> Entry | None:
+        """What of several tries of a commit counts; ``None`` if that is not known (any more)."""
+        ...
+
+    @property
     def clock(self) -> float | None:
         """The store's clock as it was seen last, in seconds since 1970, if the store tells."""
         ...
@@ -101,7 +179,10 @@ class Journal(Protocol):
     async def append(self, attempt: Attempt) -> None:
         """Try to commit. When it returns, the commit is acknowledged and part of `view`.
 
+        A transaction, that is an attempt with ``expect``, has only arrived then: see `verdict`.
+
         Raises:
+            OutdatedError: It is a transaction, and would be void. This try was not sent; an earlier one may have been.
             UnavailableError: Not known to be committed; call again with the same attempt.
             ConflictError: Not committed; call again, with values stored again if `view` tells of a collection.
             MPS3Error: It can not be committed.

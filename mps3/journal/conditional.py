@@ -15,7 +15,7 @@ from ..freshness import Moment
 from ..state import EMPTY, View, build_view, needed_runs
 from ..storage import ABSENT, UNCHANGED, Object, Storage, Stored
 from ..world import World
-from . import Attempt, Retained
+from . import Attempt, Retained, Verdict, require
 from .compactor import Compactor
 from .conditions import require_conditions
 from .kind import decode_as
@@ -69,6 +69,25 @@ class ConditionalJournal:
     def view(self) -> View:
         """The newest state that was read or written."""
         return self._view
+
+    @property
+    def tentative(self) -> View:
+        """The same: nothing becomes visible late."""
+        return self._view
+
+    @property
+    def decides_at(self) -> float:
+        """Nothing is left to be decided later."""
+        return math.inf
+
+    def verdict(self, attempt: Attempt) -> Verdict:
+        """How a transaction stands: it is there, or it is not."""
+        return Verdict.HOLDS if self._view.has(self._author(attempt), attempt.sequence) else Verdict.UNKNOWN
+
+    def counting(self, attempt: Attempt) -> Entry | None:
+        """The commit, as long as the log has it."""
+        own = self._author(attempt), attempt.sequence
+        return next((one for one in self._view.commits if (one.session, one.sequence) == own), None)
 
     @property
     def clock(self) -> float | None:
@@ -131,6 +150,7 @@ class ConditionalJournal:
         if not self._trusted:
             await require_conditions(self._storage, self._bucket, self._key, self._world)
             self._trusted = True
+        require(attempt, self._view, self._bucket, self._key)
         attempt.tries += 1
         attempt.update = await self._runs.by_reference(attempt.update)
         document = await self._compose(attempt)

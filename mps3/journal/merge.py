@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Mapping
 from itertools import takewhile
 from typing import Final
 
 from ..document import LIMIT, Document, Entry, encode
 from ..errors import ConfigurationError, ConflictError, CorruptionError, UnavailableError
 from ..freshness import Moment, fresh, latest
+from ..run import Run
 from ..state import EMPTY, View, build_view, needed_runs
 from ..storage import ABSENT, Object, Storage, Stored, Version
 from ..world import World
-from . import Attempt, Retained
+from . import Attempt, Retained, Verdict, require
 from .compactor import Compactor
+from .judge import Judgement, is_transaction, judge, settled_file, undecided
 from .kind import decode_as
 from .listing import Listing
 from .order import CycleError, causal_order, needed, once, store_order
@@ -62,7 +65,12 @@ class MergeJournal:
         self._runs = Runs(storage, bucket, key, self._now)
         self._compactor = Compactor(self._runs, world)
         self._view = EMPTY
+        self._tentative = EMPTY
         self._ordered: list[Entry] = []
+        self._judged = Judgement((), ())
+        # Since when this client has known of transactions, by its clock.
+        self._known_since: dict[str, float] = {}
+        self._decides_at = math.inf
         self._etag: str | None = None
         self._audit_at = math.inf
         self._listed_nothing = False
@@ -85,6 +93,16 @@ class MergeJournal:
     def view(self) -> View:
         """The newest state that was resolved."""
         return self._view
+
+    @property
+    def tentative(self) -> View:
+        """The same with the transactions that are not decided yet, as they stand now."""
+        return self._tentative
+
+    @property
+    def decides_at(self) -> float:
+        """When another commit would decide on a transaction, by this client's clock."""
+        return self._decides_at
 
     @property
     def clock(self) -> float | None:
@@ -124,8 +142,15 @@ class MergeJournal:
     async def _append(self, attempt: Attempt) -> None:
         if attempt.doubtful:
             await self._look()
-            if self._is_head(attempt):
+            holds = not attempt.expect or self.verdict(attempt) in (Verdict.OPEN, Verdict.HOLDS)
+            if self._is_head(attempt) and holds:
                 return
+        if attempt.expect:
+            verdict = self.verdict(attempt)
+            if verdict is Verdict.HOLDS:
+                return
+            if verdict is not Verdict.OPEN:
+                require(attempt, self._tentative, self._bucket, self._key)
         if self._world.monotonic() - self._looked_at > fresh():
             await self._look()
         elif self._view.head is None:
@@ -136,7 +161,9 @@ class MergeJournal:
         body = encode(document, bucket=self._bucket, key=self._key)
         attempt.doubtful = True
         started = self._world.monotonic()
+        attempt.unanswered += 1
         stored = await self._storage.put(self._bucket, self._key, body)
+        attempt.unanswered -= 1
         slow = self._too_slow(self._world.monotonic() - started)
         if stored.version is None:
             raise ConfigurationError(
@@ -166,13 +193,31 @@ class MergeJournal:
                 version=stored.version,
             )
 
+    def verdict(self, attempt: Attempt) -> Verdict:
+        """How a transaction stands, by what was resolved."""
+        if self._view.has(self._author(attempt), attempt.sequence):
+            return Verdict.HOLDS
+        own = {entry.version for entry in self._judged.relevant if self._is_own(entry, attempt)}
+        if any(entry.version in own for entry in self._judged.counting):
+            return Verdict.OPEN
+        if not own:
+            return Verdict.UNKNOWN
+        return Verdict.FAILING if any(one.version in own for one in self._judged.undecided) else Verdict.VOID
+
+    def counting(self, attempt: Attempt) -> Entry | None:
+        """The version of a commit that counts, as long as it is listed."""
+        return next((entry for entry in self._judged.counting if self._is_own(entry, attempt)), None)
+
+    def _is_own(self, entry: Entry, attempt: Attempt) -> bool:
+        return (entry.session, entry.sequence) == (self._author(attempt), attempt.sequence)
+
     def save(self) -> Saved:
         """What another journal of this manifest can go on from."""
         return Saved.of(self.kind, self._view, self._etag, self._newest_stamp)
 
     async def restore(self, saved: Saved) -> None:
         """Go on from what a journal of this manifest had resolved."""
-        self._view = await saved.view(self._runs)
+        self._view = self._tentative = await saved.view(self._runs)
         self._etag = saved.etag
         self._newest_stamp = saved.stamp
         if saved.document is not None:
@@ -198,10 +243,10 @@ class MergeJournal:
         Whoever did not see it builds on versions no newer than the newest one listed now, and settles
         (R7) only what is a window older than that.
         """
-        return self._view.has(self._author(attempt), attempt.sequence) and any(
-            (commit.session, commit.sequence) == (self._author(attempt), attempt.sequence)
-            and commit.modified >= self._newest_stamp - self._window
-            for commit in self._view.commits
+        # A transaction is there whether it holds or not.
+        return any(
+            self._is_own(commit, attempt) and commit.modified >= self._newest_stamp - self._window
+            for commit in (self._judged.relevant if attempt.expect else self._view.commits)
         )
 
     async def _absent(self) -> bool:
@@ -263,11 +308,12 @@ class MergeJournal:
             started = self._world.monotonic()
             return await self._resolve(await listing.again(bound), known, started, tries - 1)
         entries, listed = await self._siblings(document, newest, listing, bound)
-        ordered, commits = self._in_order(document, newest.version, listed)
-        held = await self._runs.load(needed_runs(document, commits))
+        ordered = self._in_order(document, newest.version, listed)
         stamp = max(version.modified for version in listing.versions)
-        pace = self._pace(commits, stamp, document.window)
-        view = build_view(document, newest.version, commits, held, pace, self._view)
+        known_since = self._known(ordered)
+        judged, held = await self._judge(document, ordered, stamp)
+        pace = self._pace(judged.counting, stamp, document.window)
+        view = build_view(document, newest.version, judged.shown, held, pace, self._view, judged.undecided)
         if self._goes_back(view, stamp, document.window):
             raise UnavailableError(
                 f"the store answered with an older state of s3://{self._bucket}/{self._key} than before",
@@ -280,6 +326,9 @@ class MergeJournal:
             self._audit_at = self._world.monotonic() + document.window
         elif self._audit_due():
             self._audit_at = math.inf
+        self._decides_at = min(
+            (known_since[one.version] + _longest(one, document) for one in judged.undecided), default=math.inf
+        )
         # A commit may arrive as part of the settled files, too.
         changed = newest.version != self._view.head or [commit.version for commit in view.commits] != [
             commit.version for commit in self._view.commits
@@ -293,16 +342,42 @@ class MergeJournal:
         self._newest_stamp = stamp
         self._entries = entries
         self._ordered = ordered
-        self._view = view
+        self._judged = judged
+        self._known_since = known_since
+        self._view = self._tentative = view
+        if judged.undecided:
+            self._tentative = build_view(document, newest.version, judged.counting, held, pace, view)
         return changed
 
-    def _in_order(self, document: Document, version: str, listed: list[Entry]) -> tuple[list[Entry], tuple[Entry, ...]]:
-        """R4 and R5: all that is known of a version's unsettled past in order, and of that what counts."""
+    def _in_order(self, document: Document, version: str, listed: list[Entry]) -> list[Entry]:
+        """R5: all that is known of a version's unsettled past, in order."""
         try:
-            ordered = causal_order(store_order(document.log, listed), document.sessions)
+            return causal_order(store_order(document.log, listed), document.sessions)
         except CycleError as error:
             raise self._corrupt(version, str(error)) from error
-        return ordered, tuple(once(ordered, document.sessions))
+
+    def _known(self, ordered: list[Entry]) -> dict[str, float]:
+        """Since when the transactions among some commits have been known, by this client's clock."""
+        now = self._world.monotonic()
+        return {entry.version: self._known_since.get(entry.version, now) for entry in ordered if entry.expect}
+
+    async def _judge(
+        self, document: Document, ordered: list[Entry], newest: float
+    ) -> tuple[Judgement, Mapping[str, Run]]:
+        """R4 and R20: what counts of a document's unsettled past, and the runs that it needs.
+
+        Args:
+            document: The newest.
+            ordered: Its past, in order.
+            newest: The newest time stamp that was listed, in seconds since 1970.
+        """
+        if not is_transaction(ordered):
+            commits = tuple(once(ordered, document.sessions))
+            return Judgement(commits, commits), await self._runs.load(needed_runs(document, commits))
+        held = await self._runs.load(needed_runs(document, ordered))
+        relevant, counting = judge(ordered, document.sessions, settled_file(document, held), held)
+        open_ = undecided(ordered, relevant, math.floor(newest - document.window))
+        return Judgement(tuple(relevant), tuple(counting), open_), held
 
     def _looked(self, listing: Listing, started: float) -> None:
         """Remember when it was, by the store's clock and by this client's, that no version was newer than these."""
@@ -417,11 +492,16 @@ class MergeJournal:
                 until=self._until(attempt),
             )
         # A log without a commit is one whose head repeats a settled one; readers still need its stamp.
-        log = view.commits or (base.entry(view.head, self._newest_stamp),)
+        relevant = self._judged.relevant
+        log = relevant or (base.entry(view.head, self._newest_stamp),)
         bound = math.floor(log[-1].modified - base.window)
-        settled = list(takewhile(lambda commit: commit.modified < bound, log))
-        unsettled = needed(self._ordered, log[len(settled) :], bound - base.window) if view.commits else log
-        files, sessions, runs, expired = await settle(base, settled, view, self._runs, self._compactor)
+        # A transaction is shown when it cannot be contested any more; whoever watches should still find it in the log.
+        longer = bound - base.window
+        settled = list(takewhile(lambda commit: commit.modified < (longer if commit.expect else bound), log))
+        unsettled = needed(self._ordered, log[len(settled) :], longer) if relevant else log
+        holding = {entry.version for entry in self._judged.counting}
+        counting = [commit for commit in settled if commit.version in holding or not relevant]
+        files, sessions, runs, expired = await settle(base, counting, view, self._runs, self._compactor)
         return Document(
             journal="merge",
             window=base.window,
@@ -476,9 +556,9 @@ class MergeJournal:
             needed = [one for one in listing.versions if one.modified >= former - slack and not one.deleted]
             oldest = min(bound, former) - slack
             _, listed = await self._siblings(document, newest, listing, bound)
-            _, commits = self._in_order(document, newest.version, listed)
-            held = await self._runs.load(needed_runs(document, commits))
-            views.insert(0, build_view(document, newest.version, commits, held, 0.0))
+            ordered = self._in_order(document, newest.version, listed)
+            judged, held = await self._judge(document, ordered, newest.modified)
+            views.insert(0, build_view(document, newest.version, judged.shown, held, 0.0))
 
         async def named() -> frozenset[str]:
             references = [*(view.document.references() if view.document else ())]
@@ -524,3 +604,8 @@ class MergeJournal:
             operation="GetObject",
             version=marker,
         )
+
+
+def _longest(transaction: Entry, document: Document) -> float:
+    """Seconds after which a new version has a time stamp that decides on a transaction; stamps may be whole seconds."""
+    return document.window + 1 - transaction.modified % 1

@@ -75,7 +75,9 @@ def _add_session_order(entries: Sequence[Entry], after: list[list[list[int]]], s
         for sequence in sorted(sequences):
             if earlier is not None:
                 for position in sequences[sequence]:
-                    after[position].append(earlier)
+                    # What ends a transaction must not be drawn behind a try of it that arrives later (R20).
+                    if not entries[position].closes:
+                        after[position].append(earlier)
             earlier = sequences[sequence]
 
 

@@ -7,6 +7,7 @@ be read to know every commit. Without versions there is only the log of the newe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
@@ -17,6 +18,7 @@ from ..errors import CorruptionError, ExpiredError
 from ..run import Run
 from ..state import EMPTY, View, build_view, needed_runs
 from ..storage import Object, Storage, Version
+from .judge import is_transaction, judge, settled_file
 from .kind import decode_as
 from .order import CycleError, causal_order, once, store_order
 from .runs import Runs
@@ -193,13 +195,31 @@ class Walk:
         elif self._versions and self._view.document is not None:
             self.reach = self._versions[-1].modified + 2 * self._view.document.window + 1
         everything = self._past.ordered(store_order(log, self._listed(self._versions)))
-        self.commits = self._counted(once(everything, {}))
+        self.commits = self._counted(await self._holding(everything))
         if self._gone > -math.inf:
             window = 0.0 if self._view.document is None else self._view.document.window
             self.reach = max(self.reach, self._gone + 2 * window + 1)
             self.commits = [commit for commit in self.commits if commit.modified > self._gone]
             self.finished, self.complete = True, False
         return True
+
+    async def _holding(self, ordered: Sequence[Entry]) -> list[Entry]:
+        """R4 and R20: what counts, of all that is known."""
+        if not is_transaction(ordered):
+            return once(ordered, {})
+        held: Mapping[str, Run] = {}
+        with contextlib.suppress(ExpiredError):
+            held = await self._past.runs_of(ordered)
+        _, counting = judge(ordered, {}, None, held)
+        # Next to the edge a transaction may have been made void by something that is not known yet.
+        window = 0.0 if self._view.document is None else self._view.document.window
+        known = {entry.version: entry.modified for entry in ordered}
+        for entry in counting:
+            if entry.expect and not self.finished:
+                bound = known.get(entry.previous or "", -math.inf) - window - 1
+                if bound <= self.reach:
+                    self.reach = max(self.reach, entry.modified)
+        return counting
 
     def _listed(self, versions: Sequence[Version]) -> list[Entry]:
         """The commits of some versions, oldest first, but those that nobody counts."""
@@ -304,7 +324,11 @@ class Walk:
         base, entries = await self._base(commit)
         if base is None:
             raise self._past.expired(f"the state at the commit {commit.id} is not kept any more")
-        ordered = once(self._past.ordered(entries, base.sessions), base.sessions)
+        everything = self._past.ordered(entries, base.sessions)
+        ordered = once(everything, base.sessions)
+        if is_transaction(everything):
+            held = await self._past.load(needed_runs(base, everything))
+            _, ordered = judge(everything, base.sessions, settled_file(base, held), held)
         upto = next((index for index, one in enumerate(ordered) if one.id == commit.id), None)
         if upto is None:
             # It repeats one that was settled: nothing of its own.

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Union
 
-from ..types import Ref
+from ..types import UNCHECKED, Ref, Unchecked
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Change:
         label: The key as the user knows it.
         body: The value's bytes; ``None`` deletes the key.
         base: The version that the client knew of the key when it made the change; ``None``: of none.
+        expect: The version that the key must have for the change to be committed; ``None``: there must be none.
         expires_in: Seconds that it is to be there after it was stored; ``None`` for ever.
     """
 
@@ -36,6 +37,7 @@ class Change:
     label: str
     body: bytes | None
     base: str | None = None
+    expect: str | Unchecked | None = UNCHECKED
     expires_in: float | None = None
 
 

@@ -20,7 +20,7 @@ import orjson
 
 from ..errors import ClosedError, CorruptionError, FormatError, MPS3Error
 from ..sqlite import PATIENCE, close, connect, error_of, is_locked, make_directory, value
-from ..types import Ref
+from ..types import UNCHECKED, Ref
 from ..world import World
 from . import Change, Done, Forget, Keep, Line, Operation, Refusal, Replace, Row, Send, Sent, SetAside, Shelf
 from .cache import CACHE, FileCache
@@ -254,7 +254,7 @@ def _steps(operation: Operation, known: set[str]) -> Iterator[tuple[str, tuple[A
 
 def _pack(changes: Any) -> tuple[bytes, bytes]:
     listed = [
-        (name, one.bucket, one.key, one.label, one.base, None if one.body is None else len(one.body), one.expires_in)
+        (name, one.bucket, one.key, one.label, one.base, None if one.body is None else len(one.body), _more(one))
         for name, one in changes.items()
     ]
     return orjson.dumps(listed), b"".join(one.body or b"" for one in changes.values())
@@ -262,10 +262,17 @@ def _pack(changes: Any) -> tuple[bytes, bytes]:
 
 def _unpack(listed: bytes, bodies: bytes) -> dict[str, Change]:
     changes, at = {}, 0
-    for name, bucket, key, label, base, size, *expires_in in orjson.loads(listed):
-        changes[name] = Change(bucket, key, label, None if size is None else bodies[at : at + size], base, *expires_in)
+    for name, bucket, key, label, base, size, *more in orjson.loads(listed):
+        body = None if size is None else bodies[at : at + size]
+        changes[name] = Change(bucket, key, label, body, base, **(more[0] if more else {}))
         at += size or 0
     return changes
+
+
+def _more(change: Change) -> dict[str, Any]:
+    """What few changes have."""
+    more: dict[str, Any] = {} if change.expect is UNCHECKED else {"expect": change.expect}
+    return more if change.expires_in is None else {**more, "expires_in": change.expires_in}
 
 
 def _refusal(body: bytes | None) -> Refusal | None:

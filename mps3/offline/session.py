@@ -10,7 +10,7 @@ from .. import errors
 from ..content import Content
 from ..errors import MPS3Error
 from ..journal import Attempt
-from ..types import Ref
+from ..types import UNCHECKED, Ref
 from . import Change, Done, Forget, Keep, Refusal, Replace, Row, Send, Sent, SetAside
 from .keeper import Keeper
 
@@ -112,6 +112,7 @@ def _changes(pending: Pending) -> dict[str, Change]:
             pending.labels[name],
             None if content is None else content.body,
             pending.bases.get(name),
+            pending.expect.get(name, UNCHECKED),
             None if content is None else content.expires_in,
         )
         for name, content in pending.changes.items()

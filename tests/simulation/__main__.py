@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("--durable", action="store_true", help="devices with a disk, that are killed and sleep")
     parser.add_argument("--collect", action="store_true", help="garbage is collected, as soon as can be")
     parser.add_argument("--expiring", action="store_true", help="some values expire")
+    parser.add_argument("--transact", action="store_true", help="half of what clients do is transactions")
     parser.add_argument("--broken", nargs="?", const="all", help="break the client on purpose: " + ", ".join(BREAKS))
     parser.add_argument("--idle", action="store_true", help="show polls that found nothing new, too")
     arguments = parser.parse_args()
@@ -40,6 +41,7 @@ def main() -> int:
             watch=arguments.watch,
             expiring=arguments.expiring,
             collect=arguments.collect or (arguments.broken in BREAKS and BREAKS[arguments.broken].collect),
+            transact=arguments.transact,
             broken=arguments.broken,
         )
         print(report(result, idle=arguments.idle))
@@ -64,6 +66,7 @@ def main() -> int:
         watch=arguments.watch,
         collect=arguments.collect,
         expiring=arguments.expiring,
+        transact=arguments.transact,
         processes=arguments.processes,
         progress=lambda totals: print(f"\r{totals.histories} histories, {len(totals.wrong)} wrong", end="", flush=True),
     )

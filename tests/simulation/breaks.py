@@ -15,7 +15,7 @@ from mps3 import steps
 from mps3.collect.live import Live
 from mps3.collect.sweep import Sweep
 from mps3.document import Document
-from mps3.journal import merge
+from mps3.journal import conditional, merge
 from mps3.journal.merge import MergeJournal
 from mps3.journal.order import once
 from mps3.manifest import Manifest
@@ -35,6 +35,7 @@ class Break:
         versioning: Whether the bucket has versions.
         durable: Whether clients have a disk.
         collect: Whether garbage is collected.
+        overdue: Whether some versions are visible later than is assumed; some rules matter little otherwise.
     """
 
     damage: Callable[[], AbstractContextManager[Any]]
@@ -42,6 +43,7 @@ class Break:
     versioning: bool = True
     durable: bool = False
     collect: bool = False
+    overdue: bool = True
 
 
 @contextmanager
@@ -221,6 +223,45 @@ def _watch_goes_on_by_the_order() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _without_expectations() -> Iterator[None]:
+    """What a transaction expects is written down, and nobody looks at it."""
+    with patch.object(merge, "is_transaction", lambda entries: False), patch.object(merge, "require", _accept):
+        yield
+
+
+@contextmanager
+def _swaps_without_expectations() -> Iterator[None]:
+    """A commit that lost the race is made again on top of the winner, whatever it was made from."""
+    with patch.object(conditional, "require", _accept):
+        yield
+
+
+def _accept(attempt: Any, *others: Any) -> None:
+    pass
+
+
+@contextmanager
+def _decides_at_once() -> Iterator[None]:
+    """A transaction counts as soon as it holds, though something may become visible before it."""
+    with patch.object(merge, "undecided", lambda *arguments: ()):
+        yield
+
+
+@contextmanager
+def _forgets_its_tries() -> Iterator[None]:
+    """Another try of a transaction is a commit of its own."""
+    original = Manifest._gather
+
+    def gather(self: Manifest, group: Any) -> Any:
+        if group[0].attempt is not None and group[0].expect:
+            group[0].attempt = None
+        return original(self, group)
+
+    with patch.object(Manifest, "_gather", gather):
+        yield
+
+
 # Settling too early does not lose a commit, it moves one: that takes many writers, and clocks far apart, to show.
 _CONTENDED = {
     "clients": 5,
@@ -253,6 +294,10 @@ BREAKS: dict[str, Break] = {
     "collects what came after": Break(_only_the_oldest_state, collect=True),
     "collects every old manifest": Break(_all_old_manifests, collect=True),
     "collects young runs": Break(_runs_of_the_newest_state, {"tiny": True}, collect=True),
+    "R20 expectations": Break(_without_expectations, {"transactions": True}, overdue=False),
+    "R20 expectations, swapped": Break(_swaps_without_expectations, {"transactions": True}, versioning=False),
+    "R20 decided at once": Break(_decides_at_once, {"transactions": True}, overdue=False),
+    "R20 tries are forgotten": Break(_forgets_its_tries, {"transactions": True}, overdue=False),
     "watch without late commits": Break(_watch_without_late_commits, {"watchers": True}),
     "watch goes on by the order": Break(_watch_goes_on_by_the_order, {"watchers": True}),
 }

@@ -33,6 +33,7 @@ from .history import (
 )
 from .loop import Process
 from .store import SimStorage
+from .transacting import Transacting
 
 if TYPE_CHECKING:
     from .histories import Person, World
@@ -101,6 +102,7 @@ class Life:
         self.storage = storage
         self.dice = dice
         self.book = book
+        self.transacting = Transacting(self)
         self.watching: asyncio.Task[None] | None = None
         self.watch: Any = None
         self.client: Any = None
@@ -157,7 +159,8 @@ class Life:
     def recover(self, before: str) -> None:
         """Follow the writes that the life before this one left to it."""
         pendings = self.client._manifests[self.client._default]._outbox._pending
-        names = {self.world.rows[pending.session.name, pending.row]: pending for pending in pendings}
+        rows = {pending: self.world.rows.get((pending.session.name, pending.row)) for pending in pendings}
+        names = {name: pending for pending, name in rows.items() if name is not None or not pending.expect}
         self.record(Recovered(self.now(), self.name, before, tuple(names)))
         for name, pending in names.items():
             self.waiting.append(asyncio.create_task(self.outcome(name, asyncio.shield(pending.outcome))))
@@ -186,6 +189,8 @@ class Life:
         found = {key: value["write"] for key, value in zip(keys, values, strict=True) if value is not ABSENT}
         self.look()
         self.record(Final(self.now(), self.name, found))
+        if self.world.options.transactions:
+            self.record(self.transacting.state(self.seen, final=True))
         for watched in self.watched.values():
             self.record(watched)
         if self.watching is None:
@@ -256,6 +261,9 @@ class Life:
 
     async def operation(self) -> None:
         dice = self.dice
+        if self.world.options.transactions and dice.random() < 0.6:
+            self.transacting.operation()
+            return
         if self.world.options.durable and dice.random() < 0.15:
             await self.sleep()
             return
@@ -365,6 +373,8 @@ class Life:
             values = {key: self.world.write_of(key, file["version"]) for key, file in files.items()}
             ids, versions = ([getattr(commit, name) for commit in view.commits] for name in ("id", "version"))
             self.record(State(self.now(), self.name, values, ids, versions))
+            if self.world.options.transactions:
+                self.record(self.transacting.state(view))
 
     def observed(self, how: str, key: str, value: Any, since: int, begun: float | None = None) -> None:
         write = None if value is ABSENT else value["write"]

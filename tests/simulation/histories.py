@@ -23,9 +23,10 @@ from .history import Event, Killed, Violation
 from .loop import Process, run
 from .options import WINDOW, Options, draw
 from .store import EPOCH, SimStorage, SimStore
+from .transacting import check_transactions
 
 BUCKET = "bucket"
-HIDDEN = ("at", "client", "values", "ids", "versions", "resolved", "shown", "read")
+HIDDEN = ("at", "client", "values", "writes", "ids", "versions", "resolved", "shown", "read")
 """What the trace does not say of an event."""
 LONGEST_LIFE = 30.0
 """Seconds after which nearly all values have expired that are to."""
@@ -239,7 +240,8 @@ def run_history(seed: int, options: Options | None = None) -> Result:
     world = worlds[0]
     for life in (life for person in world.people for life in person.lives):
         life.forget()
-    violations = check(world.history, *_written(world), _ends(world)) + world.violations
+    violations = check(world.history, *_written(world), _ends(world)) + check_transactions(world.history)
+    violations += world.violations
     violations += [Violation("clean", outcome.time, complaint) for complaint in outcome.complaints]
     if outcome.error is not None and not isinstance(outcome.error, AssertionError):
         outcome.error.add_note(f"in the history of seed {seed}")
@@ -249,7 +251,7 @@ def run_history(seed: int, options: Options | None = None) -> Result:
         violations,
         world.history,
         world.store.trace,
-        sum(type(event).__name__ == "Acknowledged" for event in world.history),
+        sum(type(event).__name__ in ("Acknowledged", "TxDone") for event in world.history),
         outcome.time,
         _manifests(world.store),
         collected=world.collected,

@@ -37,6 +37,7 @@ class Options:
         longest_sleep: In seconds: many times as long as anything else.
         lives: How often a client is killed at the most.
         tiny: Whether runs are so small that every few commits something is spilled or merged.
+        transactions: Whether half of what clients do is transactions.
         collectors: How many of the clients collect garbage all the time.
         lateness: What takes the place of ten minutes in which a commit has to land.
         grace: Of the collections.
@@ -64,6 +65,7 @@ class Options:
     longest_sleep: float = 2000.0
     lives: int = 3
     tiny: bool = False
+    transactions: bool = False
     collectors: int = 0
     lateness: float = 600.0
     grace: float = 1200.0

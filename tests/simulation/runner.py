@@ -85,6 +85,7 @@ def one(
     watch: bool = False,
     collect: bool = False,
     expiring: bool = False,
+    transact: bool = False,
     broken: str | None = None,
     whole: bool = False,
 ) -> Result:
@@ -98,6 +99,7 @@ def one(
         watch: Whether each client watches everything.
         collect: Whether garbage is collected.
         expiring: Whether some values expire.
+        transact: Whether half of what clients do is transactions.
         broken: How the client is broken on purpose; some rules matter only for overdue writes.
         whole: Leave it whole after all: the same histories must then be good.
     """
@@ -109,9 +111,10 @@ def one(
         if durable:
             options = draw_durable(seed, versioning=versioning)
         else:
-            late = overdue or (broken is not None and not collect)
+            late = overdue or (broken is not None and not collect and breaks.BREAKS[broken].overdue)
             options = draw(seed, versioning=versioning, overdue=late, collect=collect)
-        options = replace(options, watchers=watch, expiring=EXPIRING if expiring else 0.0)
+        expires = EXPIRING if expiring else 0.0
+        options = replace(options, watchers=watch, expiring=expires, transactions=transact)
         result = run_history(seed, _options(options, broken))
     flags = [
         *(["--unversioned"] if not versioning else []),
@@ -120,6 +123,7 @@ def one(
         *(["--durable"] if durable else []),
         *(["--watch"] if watch else []),
         *(["--expiring"] if expiring else []),
+        *(["--transact"] if transact else []),
         *([] if broken is None or whole else [f"--broken={shlex.quote(broken)}"]),
     ]
     return replace(result, replay=" ".join(("python -m tests.simulation", str(seed), *flags)))
@@ -138,6 +142,7 @@ def some(
     watch: bool = False,
     collect: bool = False,
     expiring: bool = False,
+    transact: bool = False,
     broken: str | None = None,
     whole: bool = False,
 ) -> Totals:
@@ -152,6 +157,7 @@ def some(
             watch=watch,
             collect=collect,
             expiring=expiring,
+            transact=transact,
             broken=broken,
             whole=whole,
         )
@@ -181,6 +187,7 @@ def many(
     watch: bool = False,
     collect: bool = False,
     expiring: bool = False,
+    transact: bool = False,
     processes: int = PROCESSES,
     progress: Callable[[Totals], None] = lambda totals: None,
 ) -> Totals:
@@ -199,6 +206,7 @@ def many(
                 watch=watch,
                 collect=collect,
                 expiring=expiring,
+                transact=transact,
             ),
             chunks,
         ):

@@ -41,7 +41,26 @@ def test_no_promise_is_broken_for_devices_with_a_disk(histories, seed, versionin
     assert totals.killed > totals.histories
 
 
-FAILED = [(2173, {}), (12487, {"overdue": True}), (13533, {"overdue": True})]
+@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
+def test_transactions_are_serialisable(histories, seed, versioning, capsys):
+    number = max(1, histories // 3)
+    totals = many(seed, number, versioning=versioning, transact=True)
+    with capsys.disabled():
+        print(f"\nwith transactions, {'merge' if versioning else 'conditional'} journal: {totals}")
+    if totals.wrong:
+        print(report(one(totals.wrong[0][0], versioning=versioning, transact=True)))
+    assert not totals.wrong, totals
+    assert totals.acknowledged > 5 * number
+
+
+FAILED = [
+    (2173, {}),
+    (12487, {"overdue": True}),
+    (13533, {"overdue": True}),
+    (163, {"transact": True}),
+    (416, {"transact": True}),
+    (76, {"transact": True, "versioning": False}),
+]
 """Histories that once went wrong: the seed, and of which kind."""
 
 

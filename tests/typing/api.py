@@ -12,6 +12,7 @@ from mps3 import (
     DELETE,
     JSON,
     MPS3,
+    UNCHECKED,
     Batch,
     Change,
     Collected,
@@ -30,6 +31,8 @@ from mps3 import (
     StatusChanges,
     Subscription,
     Tally,
+    Transaction,
+    TransactionBlock,
     Typed,
     Write,
 )
@@ -121,6 +124,42 @@ async def writing(client: MPS3, counts: dict[str, int], names: list[str]) -> Non
     assert_type(commit.id, str)
     assert_type(commit.versions, Mapping[str, str | None])
     assert_type(commit.manifest, Ref)
+
+
+async def transacting(client: MPS3) -> None:
+    """Reading, changing and writing as one."""
+    assert_type(client.put("k", 1, if_version=None), Write)
+    assert_type(client.put("k", 1, if_version="v"), Write)
+    assert_type(client.put("k", 1, if_version=UNCHECKED), Write)
+    assert_type(client.delete("k", if_version="v", bucket="b"), Write)
+    client.put("k", 1, if_version=1)  # type: ignore[arg-type]
+
+    def more(value: int) -> int:
+        return value + 1
+
+    async def later(value: int) -> str:
+        return str(value)
+
+    assert_type(await client.update("k", more, 0), int)
+    assert_type(await client.update(Ref("k"), later, 0, bucket="b", manifest=Ref("m")), str)
+
+    async def move(transaction: Transaction) -> float:
+        assert_type(await transaction.get("a"), JSON)
+        assert_type(await transaction.get("a", 0.0), JSON | float)
+        assert_type(await transaction.get_all(["a", "b"]), dict[str, JSON])
+        transaction.put("a", [1])
+        transaction.delete(Ref("b"), bucket="c")
+        return 1.0
+
+    assert_type(await client.transact(move, manifest="m"), float)
+    block = client.transaction()
+    assert_type(block, TransactionBlock)
+    async with block as transaction:
+        assert_type(transaction, Transaction)
+    assert_type(block.commit, Commit | None)
+    points = client.typed(Point)
+    assert_type(points.put("k", Point(1), if_version=None), Write)
+    assert_type(await points.update("k", lambda point: Point(point.x + 1), Point(0)), Point)
 
 
 async def refused(client: MPS3) -> None:

@@ -1,0 +1,128 @@
+"""Which transactions hold, and since when that is certain (rule R20). Pure.
+
+A transaction is a commit that says which versions the keys had that it was made from. Everyone judges it alike, at its
+place in the order: if a key has another version there, the transaction is void for everyone. A key that had expired
+at the time that is stamped on the transaction has none (R19).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ..document import Document, Entry, File
+from ..run import Run
+from ..state import Under, alive, look_up
+
+_MISSING: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What became of the commits above the settled files.
+
+    Attributes:
+        relevant: In order, without repetitions: those that count, and transactions that do not hold.
+        counting: Those that count.
+        undecided: The transactions among ``relevant`` that would be judged otherwise if something became visible
+            late, before them.
+    """
+
+    relevant: tuple[Entry, ...]
+    counting: tuple[Entry, ...]
+    undecided: tuple[Entry, ...] = ()
+
+    @property
+    def shown(self) -> tuple[Entry, ...]:
+        """Those that count, for certain."""
+        hidden = {entry.version for entry in self.undecided}
+        return tuple(entry for entry in self.counting if entry.version not in hidden) if hidden else self.counting
+
+
+def is_transaction(entries: Iterable[Entry]) -> bool:
+    """Whether there is a transaction among some commits."""
+    return any(entry.expect for entry in entries)
+
+
+def judge(
+    ordered: Sequence[Entry],
+    sessions: Mapping[str, int],
+    below: Callable[[str], File | None] | None,
+    runs: Mapping[str, Run],
+) -> tuple[list[Entry], list[Entry]]:
+    """R4 and R20: what is relevant, and of that what counts.
+
+    A void transaction uses up no sequence: another try of it may hold at a later place.
+
+    Args:
+        ordered: In order, repetitions and all.
+        sessions: The last sequence of each session that is settled already.
+        below: What is said of a key before all of them; ``None`` if there is no such key. Where that is not at hand,
+            a transaction is taken at its word for what was so long before it.
+        runs: Those that they name, by their SHA-256. What is missing says nothing.
+    """
+    names = frozenset(name for entry in ordered for name in entry.expect)
+    said: dict[str, File | None] = {}
+    applied = dict(sessions)
+    relevant, counting = [], []
+    for entry in ordered:
+        if entry.sequence <= applied.get(entry.session, -1):
+            continue
+        relevant.append(entry)
+        for name, version in entry.expect.items():
+            if name not in said:
+                said[name] = below(name) if below is not None else None if version is None else {"version": version}
+        if any(_version(alive(said[name], entry.modified)) != version for name, version in entry.expect.items()):
+            continue
+        counting.append(entry)
+        applied[entry.session] = entry.sequence
+        said.update(_changed(entry, names, runs))
+    return relevant, counting
+
+
+def _version(file: File | None) -> str | None:
+    return None if file is None else file["version"]
+
+
+def _changed(entry: Entry, names: frozenset[str], runs: Mapping[str, Run]) -> Iterator[tuple[str, File | None]]:
+    """Which of some keys a commit changes, and what it says of them."""
+    for run in (runs[one.sha256] for one in entry.runs if one.sha256 in runs):
+        for name in names:
+            line = run.get(name, _MISSING)
+            if line is not _MISSING:
+                yield name, line  # type: ignore[misc]
+    if entry.files:
+        for name in names & entry.files.keys():
+            yield name, entry.files[name]
+
+
+def settled_file(document: Document, runs: Mapping[str, Run]) -> Callable[[str], File | None]:
+    """What a document's settled files say of a key."""
+    under = Under(tuple(runs[reference.sha256] for reference in document.runs))
+
+    def file(name: str) -> File | None:
+        return look_up(name, (document.files,)) if name in document.files else under.look_up(name)
+
+    return file
+
+
+def undecided(ordered: Iterable[Entry], relevant: Iterable[Entry], bound: float) -> tuple[Entry, ...]:
+    """The transactions before whose place something may still become visible.
+
+    It depends on versions alone, so whoever sees the same ones decides alike.
+
+    Args:
+        ordered: In order, repetitions and all.
+        relevant: Those among them that are no repetitions.
+        bound: Whatever has an older time stamp, in seconds since 1970, is visible: a window before the newest stamp.
+    """
+    own = {entry.version for entry in relevant if entry.expect}
+    found: list[Entry] = []
+    latest = -math.inf
+    for entry in ordered:
+        latest = max(latest, entry.modified)
+        if entry.version in own and latest >= bound:
+            found.append(entry)
+    return tuple(found)

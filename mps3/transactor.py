@@ -1,0 +1,392 @@
+"""Running transactions: read, change and write, again and again until nobody came in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from .content import Content, Contents, decode
+from .document import File
+from .errors import ClosedError, ConflictError, CorruptionError, UnavailableError
+from .journal import OutdatedError
+from .manifest import Manifest
+from .offline.session import Session
+from .outbox import Pending, Policy
+from .reading import for_all
+from .state import View
+from .types import DELETE, JSON, Commit, Delete
+from .world import World
+
+FIRST_PAUSE: Final = 0.02
+LONGEST_PAUSE: Final = 1.0
+"""Seconds at the most before another try, when somebody else was first."""
+LOOK: Final = 0.25
+"""Seconds between two looks whether what was read is certain by now."""
+
+T = TypeVar("T")
+
+_inside: ContextVar[bool] = ContextVar("mps3 transaction", default=False)
+
+
+class Workspace:
+    """What a transaction has read of one state, and what it is to write.
+
+    Args:
+        view: The state.
+        contents: Fetches values.
+        below: What other transactions have read and written that will be committed together with this one.
+
+    Attributes:
+        expect: The versions of what was read.
+        writes: The new values, by what the manifest calls the key.
+        places: The buckets and keys that those stand for.
+        labels: What users call them.
+    """
+
+    def __init__(self, view: View, contents: Contents, below: Workspace | None = None) -> None:
+        self.view = view
+        self._contents = contents
+        self._below = below
+        self.expect: dict[str, str | None] = {}
+        self.writes: dict[str, Content | None] = {}
+        self.places: dict[str, tuple[str, str]] = {}
+        self.labels: dict[str, str] = {}
+
+    def look_up(self, name: str) -> Content | File | None:
+        """What there is of a key, for this transaction."""
+        if name in self.writes:
+            return self.writes[name]
+        if self._below is not None:
+            return self._below.look_up(name)
+        file = self.view.look_up(name)
+        self.expect[name] = None if file is None else file["version"]
+        return file
+
+    async def read(self, name: str, place: tuple[str, str]) -> JSON | Delete:
+        """The value of a key; `DELETE` if there is none.
+
+        Raises:
+            OutdatedError: It was superseded and collected meanwhile, perhaps.
+            UnavailableError: The store does not answer.
+        """
+        found = self.look_up(name)
+        if found is None:
+            return DELETE
+        if isinstance(found, Content):
+            return decode(found.body, *place, found.version)
+        return decode(await self._contents.fetch(*place, found), *place, found["version"])
+
+    def write(self, name: str, place: tuple[str, str], label: str, content: Content | None) -> None:
+        """Set a key, or delete it."""
+        self.writes[name] = content
+        self.places[name] = place
+        self.labels[name] = label
+
+    def add(self, other: Workspace) -> None:
+        """Take over what a transaction on top of this one has read and written."""
+        self.expect.update(other.expect)
+        self.writes.update(other.writes)
+        self.places.update(other.places)
+        self.labels.update(other.labels)
+
+    def holds_in(self, view: View) -> bool:
+        """Whether all that was read is still there in another state."""
+        for name, expected in self.expect.items():
+            file = view.look_up(name)
+            if (None if file is None else file["version"]) != expected:
+                return False
+        return True
+
+
+@dataclass(slots=True, eq=False)
+class _Job(Generic[T]):
+    """A function to be run.
+
+    Attributes:
+        function: What to do.
+        done: What it returned, or raised, in the run that counts.
+    """
+
+    function: Callable[[Workspace], Awaitable[T]]
+    done: asyncio.Future[T]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What one run of a function came to."""
+
+    job: _Job[Any]
+    result: Any
+    error: Exception | None
+
+    def tell(self) -> None:
+        if self.job.done.done():
+            return  # nobody waits for it any more
+        if self.error is not None:
+            self.job.done.set_exception(self.error)
+        else:
+            self.job.done.set_result(self.result)
+
+
+class Transactor:
+    """The transactions of one manifest, as far as this client makes them.
+
+    While one is on its way, those that arrive gather, are run one on top of the other, and go out as one commit.
+
+    Args:
+        manifest: The manifest.
+        contents: Stores and fetches values.
+        world: Time, chance and names.
+    """
+
+    def __init__(self, manifest: Manifest, contents: Contents, world: World) -> None:
+        self._manifest = manifest
+        self._contents = contents
+        self._world = world
+        self._waiting: list[_Job[Any]] = []
+        self._turn = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, function: Callable[[Workspace], Awaitable[T]]) -> T:
+        """Run a function until what it has read is still there when its writes are committed.
+
+        Args:
+            function: Reads and writes. It may be run several times.
+
+        Returns:
+            What it returned in the run that counts. What it raises then is raised, and it has written nothing.
+
+        Raises:
+            RuntimeError: It is called from such a function.
+            MPS3Error: It cannot be committed.
+        """
+        if _inside.get():
+            raise RuntimeError("a transaction is under way in this task: use its own methods, not the client's")
+        job: _Job[T] = _Job(function, asyncio.get_running_loop().create_future())
+        self._waiting.append(job)
+        if len(self._waiting) == 1:
+            task = asyncio.get_running_loop().create_task(self._next(), name=f"mps3 transaction {self._manifest.ref}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        result: T = await job.done
+        return result
+
+    async def begin(self) -> Workspace:
+        """A workspace for somebody who commits it with `commit`."""
+        await self._manifest.look_for_transaction()
+        return Workspace(self._manifest.tentative, self._contents)
+
+    async def commit(self, workspace: Workspace) -> Commit | None:
+        """Commit what was written, if what was read is still there; ``None`` if nothing was written.
+
+        Raises:
+            ConflictError: It is not.
+            MPS3Error: It cannot be committed.
+        """
+        manifest = self._manifest
+        if not workspace.writes:
+            if not await _is_certain(manifest, workspace):
+                raise ConflictError(
+                    "somebody else has changed what this transaction has read",
+                    bucket=manifest.ref.bucket,
+                    key=manifest.ref.key,
+                )
+            return None
+        pending = _pending(manifest, workspace, self._world, manifest.lane(), Policy.ONCE)
+        await _store(self._contents, pending)
+        manifest.propose(pending)
+        return await asyncio.shield(pending.outcome)
+
+    async def aclose(self) -> None:
+        """Stop. What is not decided yet is never told: whoever waits is cancelled with the client."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for job in self._waiting:
+            _fail(job, _closed())
+
+    async def _next(self) -> None:
+        batch = _Batch(self._manifest, self._contents, self._world)
+        try:
+            async with self._turn:
+                batch.jobs, self._waiting = self._waiting, []
+                await self._manifest.look_for_transaction()
+                await batch.attempt()
+            while not await batch.decided():
+                async with self._turn:
+                    await batch.attempt()
+        except Exception as error:  # noqa: BLE001 - whoever waits gets it
+            for job in batch.jobs:
+                _fail(job, error)
+        except asyncio.CancelledError:
+            for job in batch.jobs:
+                _fail(job, _closed())
+            raise
+
+
+class _Batch:
+    """Some functions that are committed together, through all their runs.
+
+    Attributes:
+        jobs: The functions.
+    """
+
+    def __init__(self, manifest: Manifest, contents: Contents, world: World) -> None:
+        self.jobs: list[_Job[Any]] = []
+        self._manifest = manifest
+        self._contents = contents
+        self._world = world
+        self._lane: Session | None = None
+        self._pending: Pending | None = None  # what was tried last
+        self._tries: list[tuple[Mapping[str, str | None], list[_Run]]] = []
+        self._reading: tuple[Workspace, list[_Run]] | None = None
+        self._conflicts = 0
+
+    async def attempt(self) -> None:
+        """Run the functions, and bring what they write into the store. Then `decided` tells."""
+        failures = 0
+        while True:
+            self._reading = None
+            try:
+                workspace, runs = await self._run()
+            except (UnavailableError, CorruptionError) as error:
+                failures += 1
+                # Nothing may be said of what was tried before until it is certain.
+                if self._pending is None and (failures > 1 or isinstance(error, UnavailableError)):
+                    raise
+                await asyncio.sleep(self._world.backoff(failures))
+                await self._manifest.refresh()
+                continue
+            if not workspace.writes:
+                self._reading = workspace, runs
+                return
+            if self._lane is None:
+                self._lane = self._manifest.lane()
+            pending = _pending(self._manifest, workspace, self._world, self._lane, Policy.RERUN)
+            pending.attempt = None if self._pending is None else self._pending.attempt
+            await _store(self._contents, pending)
+            self._pending = pending
+            self._tries.append((workspace.expect, runs))
+            self._manifest.propose(pending)
+            first: list[asyncio.Future[Any]] = [pending.arrived, pending.outcome]
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            if not pending.outcome.done() or not isinstance(pending.outcome.exception(), OutdatedError):
+                return
+            await self._pause()
+
+    async def decided(self) -> bool:
+        """Whether it is done: that it is committed, or has failed. If not, it has to be tried again."""
+        if self._reading is not None:
+            return await self._has_read(*self._reading)
+        assert self._pending is not None  # noqa: S101 - it was tried
+        try:
+            await asyncio.shield(self._pending.outcome)
+        except OutdatedError:
+            await self._pause()
+            return False
+        self._tell(self._pending)
+        self._free()
+        return True
+
+    async def _has_read(self, workspace: Workspace, runs: list[_Run]) -> bool:
+        """Nothing is to be written, as it stands now. But an earlier run may have been committed."""
+        if self._pending is not None:
+            last = Pending(
+                {},
+                {},
+                {},
+                self._world.now(),
+                self._pending.session,
+                expect=self._pending.expect,
+                policy=Policy.CONCLUDE,
+            )
+            last.attempt = self._pending.attempt
+            if last.attempt is not None:
+                self._manifest.conclude(last)
+                try:
+                    await asyncio.shield(last.outcome)
+                except OutdatedError:
+                    pass
+                else:
+                    self._tell(last)
+                    self._free()
+                    return True
+            self._pending, self._tries = None, []
+        if not await _is_certain(self._manifest, workspace):
+            return False
+        for run in runs:
+            run.tell()
+        self._free()
+        return True
+
+    def _tell(self, pending: Pending) -> None:
+        said = self._manifest.counting(pending)
+        expect = None if said is None else said.get("expect", {})
+        runs = next((runs for own, runs in reversed(self._tries) if own == expect), self._tries[-1][1])
+        for run in runs:
+            run.tell()
+
+    def _free(self) -> None:
+        if self._lane is not None:
+            self._manifest.free(self._lane)
+            self._lane = None
+
+    async def _run(self) -> tuple[Workspace, list[_Run]]:
+        """Run all functions, one on top of the other."""
+        whole = Workspace(self._manifest.tentative, self._contents)
+        runs = []
+        for job in self.jobs:
+            if job.done.done():
+                continue
+            part = Workspace(whole.view, self._contents, whole)
+            token = _inside.set(True)
+            try:
+                runs.append(_Run(job, await job.function(part), None))
+                whole.add(part)
+            except (UnavailableError, CorruptionError):
+                raise
+            except Exception as error:  # noqa: BLE001 - the user's own
+                # What it has read has to be true, too.
+                runs.append(_Run(job, None, error))
+            finally:
+                _inside.reset(token)
+        return whole, runs
+
+    async def _pause(self) -> None:
+        self._conflicts += 1
+        await asyncio.sleep(self._world.backoff(self._conflicts, first=FIRST_PAUSE, most=LONGEST_PAUSE))
+
+
+def _pending(manifest: Manifest, workspace: Workspace, world: World, lane: Session, policy: Policy) -> Pending:
+    pending = Pending(
+        workspace.writes, workspace.labels, workspace.places, world.now(), lane, expect=workspace.expect, policy=policy
+    )
+    pending.collected = manifest.collected
+    return pending
+
+
+async def _store(contents: Contents, pending: Pending) -> None:
+    await for_all(contents.store, [content for content in pending.changes.values() if content is not None])
+
+
+async def _is_certain(manifest: Manifest, workspace: Workspace) -> bool:
+    """Whether what was read is part of the state, or will be; not what a transaction that fails would have written."""
+    while not workspace.holds_in(manifest.present()[0]):
+        if not workspace.holds_in(manifest.tentative):
+            return False
+        await asyncio.sleep(LOOK)
+        await manifest.refresh()
+    return True
+
+
+def _fail(job: _Job[Any], error: Exception) -> None:
+    if not job.done.done():
+        job.done.set_exception(error)
+
+
+def _closed() -> ClosedError:
+    return ClosedError("the client was closed before it was known whether the transaction is committed")
