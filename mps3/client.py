@@ -321,9 +321,9 @@ class MPS3(Reads, Transactions):
         key: str | Ref,
         value: JSON | Delete,
         *,
-        expires_in: float | timedelta | None = None,
         bucket: str | None = None,
         manifests: Sequence[str | Ref] | None = None,
+        expires_in: float | timedelta | None = None,
         if_version: str | Unchecked | None = UNCHECKED,
     ) -> Write:
         """Set a key. It shows here at once; await the result to know that it is durable.
@@ -355,9 +355,9 @@ class MPS3(Reads, Transactions):
         self,
         values: Mapping[str | Ref, JSON | Delete] | Mapping[str, JSON | Delete],
         *,
-        expires_in: float | timedelta | None = None,
         bucket: str | None = None,
         manifests: Sequence[str | Ref] | None = None,
+        expires_in: float | timedelta | None = None,
     ) -> Write:
         """Set many keys as one: whoever sees one of the new values sees all.
 

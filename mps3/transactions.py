@@ -87,8 +87,8 @@ class Transaction:
         key: str | Ref,
         value: JSON | Delete,
         *,
-        expires_in: float | timedelta | None = None,
         bucket: str | None = None,
+        expires_in: float | timedelta | None = None,
     ) -> None:
         """Set a key when the transaction is committed; `DELETE` deletes it.
 

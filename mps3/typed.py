@@ -169,9 +169,9 @@ class Typed(Generic[T]):
         key: str | Ref,
         value: T | Delete,
         *,
-        expires_in: float | timedelta | None = None,
         bucket: str | None = None,
         manifests: Sequence[str | Ref] | None = None,
+        expires_in: float | timedelta | None = None,
         if_version: str | Unchecked | None = UNCHECKED,
     ) -> Write:
         """Set a key, as `MPS3.put` does.
@@ -231,9 +231,9 @@ class Typed(Generic[T]):
         self,
         values: Mapping[K, T | Delete],
         *,
-        expires_in: float | timedelta | None = None,
         bucket: str | None = None,
         manifests: Sequence[str | Ref] | None = None,
+        expires_in: float | timedelta | None = None,
     ) -> Write:
         """Set many keys as one, as `MPS3.put_all` does.
 
