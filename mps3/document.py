@@ -110,8 +110,13 @@ class Entry:
 
     @property
     def closes(self) -> bool:
-        """Whether it ends what came before it in its session, wherever that may arrive (R20)."""
+        """Whether it ends the transaction before it in its session, unless that has come before it (R20)."""
         return self.update.get("closes") is True
+
+    @property
+    def is_transaction(self) -> bool:
+        """Whether it depends on its place in the order whether it counts (R20)."""
+        return bool(self.expect) or self.closes
 
     def encoded(self) -> orjson.Fragment:
         """As it stands in a log."""

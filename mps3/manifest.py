@@ -832,31 +832,22 @@ class Manifest:
                 return False
 
     def _arrived(self, journal: Journal, sending: _Sending) -> None:
-        if sending.closes is not None:
-            self._open.append(sending.closes)
-        elif sending.attempt.expect and journal.verdict(sending.attempt) is not Verdict.HOLDS:
+        if sending.attempt.is_transaction:
             self._open.append(sending)
             self._cover()
+            self._decide(journal)
         else:
             self._acknowledge(journal, sending)
-            return
-        self._decide(journal)
 
     def _decide(self, journal: Journal) -> None:
         """R20: what became of the transactions that have arrived."""
         for sending in list(self._open):
-            (pending,) = sending.group
             verdict = journal.verdict(sending.attempt)
-            if sending.failed is not None:
-                # The commit that closes the session counts. Did a try arrive before it after all?
-                entry = journal.counting(sending.attempt)
-                if entry is None:
-                    self._open.remove(sending)
-                    self._give_up(sending, sending.failed)
-                elif entry in journal.view.commits:
-                    self._open.remove(sending)
-                    self._acknowledge(journal, sending)
-            elif verdict is Verdict.HOLDS:
+            if sending.closes is not None:
+                self._close(journal, sending, sending.closes, verdict)
+                continue
+            (pending,) = sending.group
+            if verdict is Verdict.HOLDS:
                 self._open.remove(sending)
                 self._acknowledge(journal, sending)
             elif verdict is Verdict.OPEN:
@@ -873,6 +864,20 @@ class Manifest:
                 self._open.remove(sending)
                 self._fail(journal, sending, _void(sending))
 
+    def _close(self, journal: Journal, sending: _Sending, transaction: _Sending, verdict: Verdict) -> None:
+        """Whether what ends a transaction counts, or a try of that which arrived before it."""
+        session = transaction.attempt.session or journal.session
+        if verdict is Verdict.HOLDS:
+            self._open.remove(sending)
+            self._give_up(transaction, transaction.failed or _void(transaction))
+        elif journal.view.has(session, transaction.attempt.sequence):
+            self._open.remove(sending)
+            self._acknowledge(journal, transaction)
+        elif verdict is Verdict.UNKNOWN:
+            self._open.remove(sending)
+            self._proposed.append(sending)
+            self._wake()
+
     def _fail(self, journal: Journal, sending: _Sending, error: MPS3Error) -> None:
         """A transaction does not hold. No try of it may arrive later on and hold then."""
         if not sending.attempt.unanswered or journal.kind == "conditional":
@@ -881,8 +886,9 @@ class Manifest:
         # Before: if this client ends now, the next one is not to take what closes it for the transaction itself.
         self._set_aside(sending.group, error, sending.attempt)
         sending.failed = error
-        sending.session.sequence = max(sending.session.sequence, sending.attempt.sequence) + 1
-        end = Attempt(sending.session.sequence, CLOSES, collected=self.collected, session=sending.session.name)
+        sending.session.sequence = sending.attempt.sequence + 1
+        name = sending.session.name
+        end = Attempt(sending.session.sequence, CLOSES, collected=self.collected, session=name, closes=True)
         self._proposed.append(_Sending(end, [], sending.session, closes=sending))
         self._wake()
 

@@ -32,6 +32,7 @@ class Attempt:
             for the journal's own.
         expect: The versions that keys must have for it to count (R20): then it is a transaction.
         unanswered: How many of its tries were sent, and not answered: they may arrive at any time.
+        closes: Whether it ends the transaction before it in its session.
         now: The store's clock when it is tried, in seconds since 1970, as far as it is known.
     """
 
@@ -45,7 +46,13 @@ class Attempt:
     session: str | None = None
     expect: Mapping[str, str | None] = field(default_factory=dict)
     unanswered: int = 0
+    closes: bool = False
     now: float = -math.inf
+
+    @property
+    def is_transaction(self) -> bool:
+        """Whether it depends on its place in the order whether it counts."""
+        return self.closes or bool(self.expect)
 
 
 class Verdict(Enum):

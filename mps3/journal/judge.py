@@ -41,9 +41,9 @@ class Judgement:
         return tuple(entry for entry in self.counting if entry.version not in hidden) if hidden else self.counting
 
 
-def is_transaction(entries: Iterable[Entry]) -> bool:
+def any_transaction(entries: Iterable[Entry]) -> bool:
     """Whether there is a transaction among some commits."""
-    return any(entry.expect for entry in entries)
+    return any(entry.is_transaction for entry in entries)
 
 
 def judge(
@@ -76,6 +76,8 @@ def judge(
                 said[name] = below(name) if below is not None else None if version is None else {"version": version}
         if any(_version(alive(said[name], entry.modified)) != version for name, version in entry.expect.items()):
             continue
+        if entry.closes and applied.get(entry.session) == entry.sequence - 1:
+            continue  # the transaction that it should end has come before it
         counting.append(entry)
         applied[entry.session] = entry.sequence
         said.update(_changed(entry, names, runs))
@@ -118,7 +120,7 @@ def undecided(ordered: Iterable[Entry], relevant: Iterable[Entry], bound: float)
         relevant: Those among them that are no repetitions.
         bound: Whatever has an older time stamp, in seconds since 1970, is visible: a window before the newest stamp.
     """
-    own = {entry.version for entry in relevant if entry.expect}
+    own = {entry.version for entry in relevant if entry.is_transaction}
     found: list[Entry] = []
     latest = -math.inf
     for entry in ordered:

@@ -21,7 +21,7 @@ from ..storage import ABSENT, Object, Storage, Stored, Version
 from ..world import World
 from . import Attempt, Retained, Verdict, require
 from .compactor import Compactor
-from .judge import Judgement, is_transaction, judge, settled_file, undecided
+from .judge import Judgement, any_transaction, judge, settled_file, undecided
 from .kind import decode_as
 from .listing import Listing
 from .order import CycleError, causal_order, needed, once, store_order
@@ -142,10 +142,10 @@ class MergeJournal:
     async def _append(self, attempt: Attempt) -> None:
         if attempt.doubtful:
             await self._look()
-            holds = not attempt.expect or self.verdict(attempt) in (Verdict.OPEN, Verdict.HOLDS)
+            holds = not attempt.is_transaction or self.verdict(attempt) in (Verdict.OPEN, Verdict.HOLDS)
             if self._is_head(attempt) and holds:
                 return
-        if attempt.expect:
+        if attempt.is_transaction:
             verdict = self.verdict(attempt)
             if verdict is Verdict.HOLDS:
                 return
@@ -246,7 +246,7 @@ class MergeJournal:
         # A transaction is there whether it holds or not.
         return any(
             self._is_own(commit, attempt) and commit.modified >= self._newest_stamp - self._window
-            for commit in (self._judged.relevant if attempt.expect else self._view.commits)
+            for commit in (self._judged.relevant if attempt.is_transaction else self._view.commits)
         )
 
     async def _absent(self) -> bool:
@@ -359,7 +359,7 @@ class MergeJournal:
     def _known(self, ordered: list[Entry]) -> dict[str, float]:
         """Since when the transactions among some commits have been known, by this client's clock."""
         now = self._world.monotonic()
-        return {entry.version: self._known_since.get(entry.version, now) for entry in ordered if entry.expect}
+        return {one.version: self._known_since.get(one.version, now) for one in ordered if one.is_transaction}
 
     async def _judge(
         self, document: Document, ordered: list[Entry], newest: float
@@ -371,7 +371,7 @@ class MergeJournal:
             ordered: Its past, in order.
             newest: The newest time stamp that was listed, in seconds since 1970.
         """
-        if not is_transaction(ordered):
+        if not any_transaction(ordered):
             commits = tuple(once(ordered, document.sessions))
             return Judgement(commits, commits), await self._runs.load(needed_runs(document, commits))
         held = await self._runs.load(needed_runs(document, ordered))
@@ -497,7 +497,7 @@ class MergeJournal:
         bound = math.floor(log[-1].modified - base.window)
         # A transaction is shown when it cannot be contested any more; whoever watches should still find it in the log.
         longer = bound - base.window
-        settled = list(takewhile(lambda commit: commit.modified < (longer if commit.expect else bound), log))
+        settled = list(takewhile(lambda commit: commit.modified < (longer if commit.is_transaction else bound), log))
         unsettled = needed(self._ordered, log[len(settled) :], longer) if relevant else log
         holding = {entry.version for entry in self._judged.counting}
         counting = [commit for commit in settled if commit.version in holding or not relevant]

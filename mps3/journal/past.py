@@ -18,7 +18,7 @@ from ..errors import CorruptionError, ExpiredError
 from ..run import Run
 from ..state import EMPTY, View, build_view, needed_runs
 from ..storage import Object, Storage, Version
-from .judge import is_transaction, judge, settled_file
+from .judge import any_transaction, judge, settled_file
 from .kind import decode_as
 from .order import CycleError, causal_order, once, store_order
 from .runs import Runs
@@ -205,7 +205,7 @@ class Walk:
 
     async def _holding(self, ordered: Sequence[Entry]) -> list[Entry]:
         """R4 and R20: what counts, of all that is known."""
-        if not is_transaction(ordered):
+        if not any_transaction(ordered):
             return once(ordered, {})
         held: Mapping[str, Run] = {}
         with contextlib.suppress(ExpiredError):
@@ -215,7 +215,7 @@ class Walk:
         window = 0.0 if self._view.document is None else self._view.document.window
         known = {entry.version: entry.modified for entry in ordered}
         for entry in counting:
-            if entry.expect and not self.finished:
+            if entry.is_transaction and not self.finished:
                 bound = known.get(entry.previous or "", -math.inf) - window - 1
                 if bound <= self.reach:
                     self.reach = max(self.reach, entry.modified)
@@ -326,7 +326,7 @@ class Walk:
             raise self._past.expired(f"the state at the commit {commit.id} is not kept any more")
         everything = self._past.ordered(entries, base.sessions)
         ordered = once(everything, base.sessions)
-        if is_transaction(everything):
+        if any_transaction(everything):
             held = await self._past.load(needed_runs(base, everything))
             _, ordered = judge(everything, base.sessions, settled_file(base, held), held)
         upto = next((index for index, one in enumerate(ordered) if one.id == commit.id), None)

@@ -226,7 +226,7 @@ def _watch_goes_on_by_the_order() -> Iterator[None]:
 @contextmanager
 def _without_expectations() -> Iterator[None]:
     """What a transaction expects is written down, and nobody looks at it."""
-    with patch.object(merge, "is_transaction", lambda entries: False), patch.object(merge, "require", _accept):
+    with patch.object(merge, "any_transaction", lambda entries: False), patch.object(merge, "require", _accept):
         yield
 
 

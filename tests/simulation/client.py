@@ -160,7 +160,7 @@ class Life:
         """Follow the writes that the life before this one left to it."""
         pendings = self.client._manifests[self.client._default]._outbox._pending
         rows = {pending: self.world.rows.get((pending.session.name, pending.row)) for pending in pendings}
-        names = {name: pending for pending, name in rows.items() if name is not None or not pending.expect}
+        names = {name: pending for pending, name in rows.items() if name is not None}
         self.record(Recovered(self.now(), self.name, before, tuple(names)))
         for name, pending in names.items():
             self.waiting.append(asyncio.create_task(self.outcome(name, asyncio.shield(pending.outcome))))
