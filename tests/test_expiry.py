@@ -6,6 +6,7 @@ import asyncio
 import heapq
 import json
 import math
+import random
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from unittest.mock import patch
@@ -15,16 +16,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kit import BUCKET, MANIFEST, Clock, Unreliable, client, eventually, memory_client, soon, stored_manifest
+from simulation.loop import run
 from test_clock import Silent
 
-from mps3 import DELETE, MPS3, ConfigurationError, CorruptionError, ExpiredError, UnavailableError
+from mps3 import DELETE, MPS3, ConfigurationError, ConflictError, CorruptionError, ExpiredError, UnavailableError
 from mps3.collect.options import GRACE
 from mps3.document import Document, Entry, expires_of, format_time
 from mps3.expiry import Expiries, expired_for_all
 from mps3.journal import conditional, levels
+from mps3.journal.judge import judge
 from mps3.lifetime import lifetime
 from mps3.run import encode_runs, index_run, merge_runs
 from mps3.state import EMPTY, Under, alive, build_view, patched
+from mps3.world import World
 
 HOUR = 3600.0
 
@@ -511,3 +515,56 @@ async def test_on_a_server(s3_config, make_bucket, versioning):
         assert (await soon(anext(watch))).changes[0].value is DELETE
         assert await bob.keys() == []
         assert await ann.get("k", "absent") == "absent"
+
+
+@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
+def test_a_lease_passes_on_when_it_has_expired(versioning):
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        storage = Unreliable(versioning=versioning, clock=lambda: 1_700_000_000.0 + loop.time())
+        clients = [MPS3(BUCKET, storage=storage, world=World(random.Random(name))) for name in ("ann", "bob")]
+        async with clients[0] as ann, clients[1] as bob:
+            lease = await ann.put("leader", "ann", expires_in=30, if_version=None)
+            with pytest.raises(ConflictError):
+                await bob.put("leader", "bob", expires_in=30, if_version=None)
+            await asyncio.sleep(15)
+            version = lease.versions["leader"]
+            renewed = await ann.put("leader", "ann", expires_in=30, if_version=version)
+            await asyncio.sleep(20)
+            with pytest.raises(ConflictError):
+                await bob.put("leader", "bob", expires_in=30, if_version=None)
+            await asyncio.sleep(20)
+            await bob.put("leader", "bob", expires_in=30, if_version=None)
+            with pytest.raises(ConflictError):
+                await ann.put("leader", "ann", expires_in=30, if_version=renewed.versions["leader"])
+            assert await ann.get("leader") == "bob"
+
+            async with ann.transaction() as transaction:
+                assert await transaction.get("leader") == "bob"
+                transaction.put("seen", 1, expires_in=10)
+            await asyncio.sleep(40)
+            assert await ann.update("leader", lambda value: [value], "nobody") == ["nobody"]
+            assert await bob.get_all() == {"leader": ["nobody"]}
+
+    outcome = run(main)
+    if outcome.error is not None:
+        raise outcome.error
+    assert not outcome.complaints
+
+
+def test_a_transaction_is_judged_by_its_own_time():
+    def transaction(version: str, modified: float, expected: str | None) -> Entry:
+        return Entry(
+            version, 1, version, modified, None, {"files": {"seen": {"version": version}}, "expect": {"k": expected}}
+        )
+
+    def counting(*entries: Entry, below=lambda name: file("v", 1000.0)) -> list[str]:
+        return [entry.version for entry in judge(entries, {}, below, {})[1]]
+
+    before, after = 999.999, 1000.0
+    assert counting(transaction("a", before, "v"), transaction("b", before, None)) == ["a"]
+    assert counting(transaction("a", after, "v"), transaction("b", after, None)) == ["b"]
+    # What was left out since is the same.
+    assert counting(transaction("a", after, "v"), transaction("b", after, None), below=lambda name: None) == ["b"]
+    renewal = Entry("r", 1, "r", before, None, {"files": {"k": file("w", 2000.0)}})
+    assert counting(renewal, transaction("a", after, "w"), transaction("b", after, None)) == ["r", "a"]
