@@ -9,7 +9,8 @@ from typing import Any, Final, cast
 
 from .document import Entry, File, expires_of
 from .errors import ExpiredError
-from .journal.past import Past, Walk
+from .journal.past import Past
+from .journal.walk import Walk
 from .names import Naming, name_in
 from .reading import Reader
 from .state import EMPTY, View, look_up, patched

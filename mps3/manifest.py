@@ -487,14 +487,23 @@ class Manifest:
         self._open.append(_Sending(pending.attempt, [pending], pending.session))
         self._wake()
 
+    async def look(self) -> None:
+        """Wait until what is known is at least as new as now, however long the store does not answer."""
+        failures = 0
+        while True:
+            with contextlib.suppress(UnavailableError):
+                await self.refresh()
+                self.require_contact()
+                return
+            failures += 1
+            await asyncio.sleep(self._world.backoff(failures))
+
     async def look_for_transaction(self) -> None:
         """Wait until `tentative` is at least as new as now, with the writes that this client has made before.
 
-        Raises:
-            UnavailableError: The store does not answer.
+        As a write does, it waits for as long as the store does not answer.
         """
-        await self.refresh()
-        self.require_contact()
+        await self.look()
         made = [pending.outcome for pending in self._outbox.all()]
         if made:
             await asyncio.wait(made)

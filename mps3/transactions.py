@@ -131,11 +131,7 @@ class TransactionBlock:
         self._workspace: Workspace | None = None
 
     async def __aenter__(self) -> Transaction:
-        """Begin: all reads will be of the state of this moment.
-
-        Raises:
-            UnavailableError: The store does not answer.
-        """
+        """Begin: all reads will be of the state of this moment. Waits while the store does not answer."""
         if self._workspace is not None:
             raise ClosedError("a transaction can be used once: make a new one")
         self._workspace = await self._transactor.begin()
@@ -204,7 +200,8 @@ class Transactions:
         """Change a value by what it is: read, call ``function``, write, and again if somebody came in between.
 
         Updates that one client makes at the same time go out as one commit. With the merge journal it takes the
-        manifest's window (3 s) until it is certain that nobody came in between; that is waited for.
+        manifest's window (3 s) until it is certain that nobody came in between. That is waited for, and so is a store
+        that does not answer.
 
         Args:
             key: The key, or a `Ref` to one in another bucket.
@@ -219,7 +216,6 @@ class Transactions:
 
         Raises:
             TypeError: The new value is not JSON.
-            UnavailableError: The store does not answer.
             MPS3Error: It cannot be committed.
         """
 
@@ -246,7 +242,6 @@ class Transactions:
             What ``function`` returned, when its writes are durable.
 
         Raises:
-            UnavailableError: The store does not answer.
             MPS3Error: It cannot be committed.
         """
         transactor, make = self._transacting(manifest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from .content import Content, Contents, decode
 from .document import File
-from .errors import ClosedError, ConflictError, CorruptionError, UnavailableError
+from .errors import ClosedError, ConflictError, CorruptionError, MPS3Error, UnavailableError
 from .journal import OutdatedError
 from .manifest import Manifest
 from .offline.session import Session
@@ -20,8 +21,9 @@ from .state import View
 from .types import DELETE, JSON, Commit, Delete
 from .world import World
 
-FIRST_PAUSE: Final = 0.02
-LONGEST_PAUSE: Final = 1.0
+SHORTEST: Final = 0.005
+"""Seconds that a try takes at least, for the pauses between them."""
+LONGEST: Final = 10.0
 """Seconds at the most before another try, when somebody else was first."""
 LOOK: Final = 0.25
 """Seconds between two looks whether what was read is certain by now."""
@@ -40,6 +42,7 @@ class Workspace:
         below: What other transactions have read and written that will be committed together with this one.
 
     Attributes:
+        failure: Why something could not be read.
         expect: The versions of what was read.
         writes: The new values, by what the manifest calls the key.
         places: The buckets and keys that those stand for.
@@ -50,6 +53,7 @@ class Workspace:
         self.view = view
         self._contents = contents
         self._below = below
+        self.failure: MPS3Error | None = None
         self.expect: dict[str, str | None] = {}
         self.writes: dict[str, Content | None] = {}
         self.places: dict[str, tuple[str, str]] = {}
@@ -69,7 +73,7 @@ class Workspace:
         """The value of a key; `DELETE` if there is none.
 
         Raises:
-            OutdatedError: It was superseded and collected meanwhile, perhaps.
+            CorruptionError: It is missing, or not what was written; perhaps it was superseded and collected.
             UnavailableError: The store does not answer.
         """
         found = self.look_up(name)
@@ -77,7 +81,11 @@ class Workspace:
             return DELETE
         if isinstance(found, Content):
             return decode(found.body, *place, found.version)
-        return decode(await self._contents.fetch(*place, found), *place, found["version"])
+        try:
+            return decode(await self._contents.fetch(*place, found), *place, found["version"])
+        except (CorruptionError, UnavailableError) as error:
+            self.failure = error
+            raise
 
     def write(self, name: str, place: tuple[str, str], label: str, content: Content | None) -> None:
         """Set a key, or delete it."""
@@ -245,21 +253,23 @@ class _Batch:
         self._tries: list[tuple[Mapping[str, str | None], list[_Run]]] = []
         self._reading: tuple[Workspace, list[_Run]] | None = None
         self._conflicts = 0
+        self._began = -math.inf
 
     async def attempt(self) -> None:
         """Run the functions, and bring what they write into the store. Then `decided` tells."""
         failures = 0
         while True:
             self._reading = None
-            try:
-                workspace, runs = await self._run()
-            except (UnavailableError, CorruptionError) as error:
+            self._began = self._world.monotonic()
+            workspace, runs = await self._run()
+            if workspace.failure is not None:
                 failures += 1
-                # Nothing may be said of what was tried before until it is certain.
-                if self._pending is None and (failures > 1 or isinstance(error, UnavailableError)):
-                    raise
+                # What was superseded may have been collected; and nothing may be said of what was tried before until
+                # it is certain.
+                if failures > 1 and isinstance(workspace.failure, CorruptionError) and self._pending is None:
+                    raise workspace.failure
                 await asyncio.sleep(self._world.backoff(failures))
-                await self._manifest.refresh()
+                await self._manifest.look()
                 continue
             if not workspace.writes:
                 self._reading = workspace, runs
@@ -347,18 +357,22 @@ class _Batch:
             try:
                 runs.append(_Run(job, await job.function(part), None))
                 whole.add(part)
-            except (UnavailableError, CorruptionError):
-                raise
             except Exception as error:  # noqa: BLE001 - the user's own
                 # What it has read has to be true, too.
                 runs.append(_Run(job, None, error))
             finally:
                 _inside.reset(token)
+            if part.failure is not None:
+                whole.failure = part.failure
+                break
         return whole, runs
 
     async def _pause(self) -> None:
+        """Let others pass: for as many tries as there may be of theirs, each about as long as the last one was."""
         self._conflicts += 1
-        await asyncio.sleep(self._world.backoff(self._conflicts, first=FIRST_PAUSE, most=LONGEST_PAUSE))
+        took = max(SHORTEST, self._world.monotonic() - self._began)
+        await asyncio.sleep(self._world.backoff(self._conflicts, first=2 * took, most=min(LONGEST, 32 * took)))
+        await self._manifest.look()
 
 
 def _pending(manifest: Manifest, workspace: Workspace, world: World, lane: Session, policy: Policy) -> Pending:

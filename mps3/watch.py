@@ -13,7 +13,7 @@ from .content import Content, Contents
 from .document import Entry, File
 from .errors import ClosedError, CorruptionError, UnavailableError
 from .expiry import missed
-from .journal.past import Walk
+from .journal.walk import Walk
 from .listeners import Watcher
 from .manifest import Manifest
 from .names import Naming
@@ -141,13 +141,15 @@ class Watch(Subscription[Batch[JSON]]):
             )
         past = self._manifest.past
         walk = await past.walk(view)
-        commits = _joined(walk, view)
-        while (fresh := position.fresh(commits, walk.reach)) is None:
+        while (commits := _joined(walk, view)) is None or (fresh := position.fresh(commits, walk.reach)) is None:
             if not await walk.further():
+                # What is known here may be older than the cursor, which came from elsewhere.
+                self._manifest.require_contact()
+                if any(commit.id == position.id for commit in walk.commits):
+                    raise UnavailableError(f"the commit {position.id} is newer than what is known here")
                 raise past.expired(
                     f"the commit {position.id} is not known (any more): start again, with a watch without `since`"
                 )
-            commits = _joined(walk, view)
         wanted = set(fresh)
         start = next((place for place, commit in enumerate(commits) if commit.id in wanted), len(commits))
         start = min(start, len(commits) - len(view.commits))
@@ -407,11 +409,27 @@ class _Initial:
         self.name = name
 
 
-def _joined(walk: Walk, view: View) -> list[Entry]:
-    """What was committed before a state, as far back as a walk has come, and the commits of the state itself."""
+def _joined(walk: Walk, view: View) -> list[Entry] | None:
+    """What was committed before a state, as far back as a walk has come, and the commits of the state itself.
+
+    ``None`` if it has not come as far as that state.
+    """
+    document = view.document
+    if document is None:
+        return []
     own = {commit.id for commit in view.commits}
-    last = max((place for place, commit in enumerate(walk.commits) if commit.id in own), default=len(walk.commits))
-    return [*(commit for commit in walk.commits[:last] if commit.id not in own), *view.commits]
+    last = max((place for place, commit in enumerate(walk.commits) if commit.id in own), default=None)
+    if last is not None:
+        return [*(commit for commit in walk.commits[:last] if commit.id not in own), *view.commits]
+    if own:
+        return list(view.commits) if walk.finished else None
+    # Its head repeats something that is settled. Of sessions that were forgotten, the old commits are settled, too.
+    bound = document.bound()
+    return [
+        commit
+        for commit in walk.commits
+        if commit.sequence <= document.sessions.get(commit.session, math.inf if commit.modified < bound else -1)
+    ]
 
 
 def _version(found: Content | File | None) -> str | None:

@@ -254,11 +254,13 @@ async def test_without_the_store(storage):
         await ann.put("key", 1)
         storage.down()
         await eventually(lambda: not ann.status().online)
-        with pytest.raises(UnavailableError):
-            await soon(ann.update("key", one_more))
+        waiting = asyncio.create_task(ann.update("key", one_more))
+        with pytest.raises(TimeoutError):
+            await soon(ann.update("key", one_more), within=0.2)
         storage.up()
+        assert await soon(waiting, within=30) == 2
         await eventually(lambda: ann.status().online)
-        assert await soon(ann.update("key", one_more)) == 2
+        assert await soon(ann.update("key", one_more)) == 3
 
 
 async def test_a_lost_answer_counts_once(storage):

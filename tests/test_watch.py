@@ -7,6 +7,7 @@ import random
 import time
 from typing import Any
 
+import orjson
 import pytest
 from kit import BUCKET, MANIFEST, Clock, Unreliable, eventually, memory_client, no_task_left, soon
 from places import place
@@ -24,8 +25,14 @@ from mps3 import (
     Ref,
     WithdrawnError,
 )
+from mps3.journal import Attempt
+from mps3.journal.merge import MergeJournal
+from mps3.journal.past import Past
+from mps3.journal.walk import Walk
 from mps3.listeners import VIEWS
+from mps3.state import View
 from mps3.storage import Object
+from mps3.world import World
 
 __all__ = ["place"]  # a fixture
 
@@ -324,6 +331,92 @@ async def test_a_commit_whose_version_was_collected_says_to_start_again():
         reader = Reader(client.watch(since=commits[2].id))
         await reader.until(lambda reader: len(reader.batches) == 2)
         assert reader.ids == [commit.id for commit in commits[3:]]
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 5])
+async def test_a_commit_that_is_repeated_when_it_is_long_settled_is_told_once_and_in_its_place(monkeypatch, page):
+    """However few versions have been read: going on after what comes before it, after it, and after the repetition."""
+    monkeypatch.setattr("mps3.journal.walk.FIRST", page)
+    monkeypatch.setattr("mps3.journal.walk.PAGE", page)
+    clock = Clock()
+    storage = MemoryStorage(clock=clock)
+    async with memory_client(storage) as ann, memory_client(storage) as bob, memory_client(storage) as cyd:
+        commits = []
+        for number in range(6):
+            writer = cyd if number == 3 else ann
+            commits.append(await writer.put_all({"k": number, f"own/{number}": number}))
+            clock.later(10)
+        commits.append(await ann.put_all({"k": 6, "own/6": 6}))
+        # The answer to one of them was lost for so long that it is written again, upon a state that has it.
+        await repeat(storage, commits[3].id)
+        commits += [await ann.put_all({"k": number, f"own/{number}": number}) for number in range(7, 10)]
+        ids = [commit.id for commit in commits]
+        await bob.get("k")
+        for number in range(8):
+            state = {"k": number, **{f"own/{before}": before for before in range(number + 1)}}
+            reader = Reader(bob.watch(since=ids[number]), state)
+            await reader.until(lambda reader: reader.ids[-1:] == ids[-1:])
+            assert reader.ids == ids[number + 1 :]
+            assert reader.committed == await bob.get_all()
+            cursor = reader.batches[0].cursor
+            again = Reader(bob.watch(since=cursor))
+            await again.until(lambda reader: reader.ids[-1:] == ids[-1:])
+            assert again.ids == ids[number + 2 :]
+
+
+async def repeat(storage: MemoryStorage, identity: str) -> None:
+    """Commit what was committed under this id once more, as its writer does that never got an answer."""
+    session, _, sequence = identity.rpartition(".")
+    journal = MergeJournal(storage, BUCKET, MANIFEST, World())
+    await journal.resolve()
+    for version in (await storage.versions(BUCKET, MANIFEST)).versions:
+        found = await storage.get(BUCKET, MANIFEST, version=version.version)
+        assert isinstance(found, Object)
+        document = orjson.loads(found.body)
+        if (document["session"], document["sequence"]) == (session, int(sequence)):
+            await journal.append(Attempt(int(sequence), document["update"], session=session))
+            break
+    await journal.aclose()
+
+
+async def test_where_a_collection_was_cut_off_it_says_to_start_again():
+    """Older versions are still there, but those in between are gone: nothing is left out without a word."""
+    clock = Clock()
+    storage = MemoryStorage(clock=clock)
+    async with memory_client(storage) as ann, memory_client(storage) as bob:
+        commits = []
+        for number in range(12):
+            commits.append(await ann.put(f"k/{number}", number))
+            clock.later(10)
+        versions = (await storage.versions(BUCKET, MANIFEST)).versions
+        for version in versions[4:7]:
+            await storage.delete(BUCKET, MANIFEST, version=version.version)
+        for commit in commits[:6]:
+            with pytest.raises(ExpiredError):
+                await soon(anext(bob.watch(since=commit.id)))
+        for number in range(7, 11):
+            reader = Reader(bob.watch(since=commits[number].id))
+            await reader.until(lambda reader: reader.ids[-1:] == [commits[-1].id])
+            assert reader.ids == [commit.id for commit in commits[number + 1 :]]
+        assert [revision.id for revision in await bob.history("k/9")] == [commits[9].id]
+
+
+async def test_a_cursor_that_is_newer_than_what_is_known_waits_for_the_store(monkeypatch):
+    """It may come from elsewhere, and a client that has just been offline knows less than whoever wrote it down."""
+    storage = MemoryStorage()
+    async with memory_client(storage) as ann, memory_client(storage, poll_interval=60.0) as bob:
+        await ann.put("k", 0)
+        await bob.get("k")
+        bob.go_offline()
+        first, second = await ann.put("k", 1), await ann.put("k", 2)
+        walk = Past.walk
+
+        async def and_now_it_is_there(past: Past, view: View) -> Walk:
+            bob._gate.shut = False
+            return await walk(past, view)
+
+        monkeypatch.setattr(Past, "walk", and_now_it_is_there)
+        assert (await soon(anext(bob.watch(since=first.id)))).id == second.id
 
 
 @pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])

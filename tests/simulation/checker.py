@@ -32,6 +32,7 @@ collected  a value that is named does not stay missing (noted while it happens, 
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -152,6 +153,7 @@ class _Check:
         self._final: dict[str, Mapping[str, str]] = {}
         self._commits = commits
         self._overdue_commits = overdue
+        self._known_at = math.inf  # the event from which what is looked at is
         self._watchers: defaultdict[str, _Watcher] = defaultdict(_Watcher)
         self._invoked: dict[str, int] = {}
         # What never takes effect is nobody's cause, from the start.
@@ -199,8 +201,10 @@ class _Check:
                 self._clients[name].unacknowledged &= ~self._writes[write].bit
             case Observed():
                 self._observe(event)
-            case State(_, name, values, ids, versions):
+            case State(_, name, values, ids, versions, since):
+                self._known_at = self._index if since is None else since
                 self._state(name, values)
+                self._known_at = math.inf
                 if len(set(ids)) < len(ids):
                     self._wrong("repeated", f"{name} lists a commit twice: {list(ids)}")
                 steady = {
@@ -428,6 +432,6 @@ class _Check:
 
     def _wrong(self, promise: str, text: str, *about: _Write) -> None:
         for write in about:
-            if write.name in self._overdue and not write.bit & self._acknowledged:
+            if write.name in self._overdue and (write.acknowledged is None or write.acknowledged >= self._known_at):
                 return
         self.violations.append(Violation(promise, self._at, text))

@@ -115,6 +115,8 @@ class Life:
         self.withdrawn: set[str] = set()
         self.seen: Any = None
         self.fate = random.Random(f"{world.seed} {name} expiry")
+        self.views: list[tuple[Any, int]] = []  # all that it has seen, and the events at which it had
+        self.known = 0
         self.collects = collects
         self.collector: asyncio.Task[None] | None = None
 
@@ -369,6 +371,8 @@ class Life:
         view = self.client._manifests[self.client._default]._view
         if view is not self.seen:
             self.seen = view
+            if self.world.options.watchers:
+                self.views.append((view, len(self.world.history)))
             files = {key: view.look_up(key) for key in view.names()}
             values = {key: self.world.write_of(key, file["version"]) for key, file in files.items()}
             ids, versions = ([getattr(commit, name) for commit in view.commits] for name in ("id", "version"))
@@ -474,8 +478,10 @@ class Life:
         commit = None if batch.initial else batch.id
         self.record(Batched(self.now(), self.name, self.watcher, commit, batch.end_of_initial, batch.skipped))
         if not book.listing and batch.id is not None:
-            # It is a state like any other.
-            self.record(State(self.now(), self.watcher, dict(book.values)))
+            # It is a state like any other, if not of now.
+            if not (self.watch._steps or self.watch._ready):
+                self.known = next((at for view, at in self.views if view is self.watch._view), len(self.world.history))
+            self.record(State(self.now(), self.watcher, dict(book.values), since=self.known))
         if self.told():
             self.record_told()
 

@@ -98,7 +98,8 @@ class Observed:
 class State:
     """All that a client has resolved, without its own pending writes.
 
-    ``ids``: its last commits, in order. ``versions``: the manifest version that each of them counts by.
+    ``ids``: its last commits, in order. ``versions``: the manifest version that each of them counts by. ``since``: the
+    event at which its client knew it, if that was earlier: a watch tells of one state after the other.
     """
 
     at: float
@@ -106,6 +107,7 @@ class State:
     values: Mapping[str, str]
     ids: Sequence[str] = ()
     versions: Sequence[str] = ()
+    since: int | None = None
 
 
 @dataclass(frozen=True)

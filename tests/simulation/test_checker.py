@@ -165,6 +165,17 @@ def test_nothing_is_promised_of_what_was_visible_too_late_until_it_is_acknowledg
     assert {violation.promise for violation in check(story.events, COMMITS, overdue=["1"])} == {"stale", "unseen"}
 
 
+def test_a_watch_tells_of_what_its_client_knew_before_that_was_acknowledged():
+    """Its client saw one with w1 and then one without, and told of them later, one after the other."""
+    story = Story().put("A", "w1").state("watcher", "w1")
+    known = len(story.events)
+    story.ack("A", "w1").tell(State, "watcher", {}, (), (), known)
+    assert check(story.events, COMMITS, overdue=["1"]) == []
+    assert {violation.promise for violation in check(story.events, COMMITS)} == {"unseen"}
+    story.tell(State, "watcher", {}, (), (), len(story.events))
+    assert {violation.promise for violation in check(story.events, COMMITS, overdue=["1"])} == {"unseen"}
+
+
 def test_nothing_is_promised_of_the_place_of_what_was_visible_too_late():
     assert check(moves("same", "same").events, COMMITS, overdue=["1"]) == []
 
