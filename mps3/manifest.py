@@ -265,7 +265,7 @@ class Manifest:
         self._lost_contact()
 
     def start(self) -> None:
-        """Start its task, which opens it if need be."""
+        """Start its tasks, which open it if need be."""
         self._start(self._run(), "manifest")
         self._start(self._outbox.run(), "outbox")
         self.expire()
@@ -276,7 +276,8 @@ class Manifest:
         self._tasks.append(task)
 
     async def aclose(self) -> None:
-        """Stop its task. Writes that are still pending fail, and subscriptions end."""
+        """Stop its tasks. Writes that are still pending fail, and subscriptions end."""
+        self._dozing = True  # whoever still looks does not start that any more
         for task in self._tasks:
             task.cancel()
         if self._review is not None:
@@ -361,9 +362,9 @@ class Manifest:
         """
         if self._expiries.update(self._view):
             self._time_told.set()
-            if self._expiries.next < math.inf and self._tasks and not self._dozing:
-                self._dozing = True
-                self._start(self._doze(), "expiry")
+        if self._expiries.next < math.inf and self._tasks and not self._dozing and self._ended is None:
+            self._dozing = True
+            self._start(self._doze(), "expiry")
         if names := self._expiries.take(self._around.time.now()):
             self.listeners.expire(names)
         return self._expiries.until

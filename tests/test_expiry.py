@@ -552,6 +552,33 @@ def test_a_lease_passes_on_when_it_has_expired(versioning):
     assert not outcome.complaints
 
 
+@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
+def test_who_listens_is_woken_at_that_time_and_not_at_the_next_poll(versioning):
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        storage = Unreliable(versioning=versioning, clock=lambda: 1_700_000_000.0 + loop.time())
+        options = {"storage": storage, "poll_interval": 1000.0}
+        async with MPS3(BUCKET, **options, world=World(random.Random("ann"))) as ann:
+            await ann.put("k", 1, expires_in=500)
+        ended = loop.time() + 500
+        async with MPS3(BUCKET, **options, world=World(random.Random("bob"))) as bob:
+            values, watch = bob.subscribe("k", "absent"), bob.watch()
+            assert await anext(values) == 1
+            await present(watch)
+            asked = len(storage.calls)
+            assert await anext(values) == "absent"
+            assert (await anext(watch)).changes[0].value is DELETE
+            assert ended - 0.1 < loop.time() < ended + 0.1
+            assert len(storage.calls) - asked < 10  # while nothing happens, ever fewer polls; and nothing for this
+        async with MPS3(BUCKET, **options, world=World(random.Random("cid"))) as cid:
+            assert await cid.keys() == []
+
+    outcome = run(main)
+    if outcome.error is not None:
+        raise outcome.error
+    assert not outcome.complaints
+
+
 def test_a_transaction_is_judged_by_its_own_time():
     def transaction(version: str, modified: float, expected: str | None) -> Entry:
         return Entry(
