@@ -20,6 +20,7 @@ from .history import Revision, Snapshot
 from .offline.reconnect import PendingChange, PendingWrite, Reconnect
 from .offline.rejected import Rejected
 from .presence import Presence
+from .statistics import Statistics
 from .storage.local import LocalStorage
 from .storage.memory import MemoryStorage
 from .subscription import Subscription
@@ -58,6 +59,7 @@ __all__ = [
     "Rejected",
     "Revision",
     "Snapshot",
+    "Statistics",
     "Status",
     "StatusChanges",
     "Subscription",

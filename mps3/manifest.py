@@ -8,13 +8,14 @@ import logging
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
 from .clock import StoreClock
-from .content import Content, Contents
+from .content import AT_ONCE, Content, Contents
+from .crowd import each
 from .document import File, Kind, commit_id
 from .errors import ClosedError, ConflictError, CorruptionError, MPS3Error, UnavailableError
 from .expiry import Expiries
@@ -22,6 +23,7 @@ from .journal import Attempt, Journal, OutdatedError, Retained, Verdict
 from .journal.past import Past
 from .journal.saved import Saved
 from .listeners import Listeners
+from .observer import Observer
 from .offline import Cache, Line, Refusal, Sent
 from .offline.doubt import Fate, fate, witnesses
 from .offline.keeper import Keeper
@@ -71,6 +73,7 @@ class Surroundings:
         keeper: Keeps writes durably.
         cache: Keeps what was seen.
         on_reconnect: Asked before writes go out after a time without the store.
+        observer: Told of all that happens.
     """
 
     contents: Contents
@@ -84,6 +87,7 @@ class Surroundings:
     keeper: Keeper | None = None
     cache: Cache | None = None
     on_reconnect: OnReconnect | None = None
+    observer: Observer = field(default_factory=Observer)
 
 
 @dataclass(slots=True)
@@ -131,6 +135,7 @@ class Manifest:
         self._interval = around.poll_interval
         self._contact = around.contact
         self._contents = around.contents
+        self._observer = around.observer
         self._outbox = Outbox(self._contents, ready=self._wake, changed=self._changed, refused=self._refused)
         self._sending: _Sending | None = None
         self._recovered: deque[_Sending] = deque()
@@ -249,6 +254,7 @@ class Manifest:
             if row.sequence is not None:
                 pending.stage = SENT
                 group.append(pending)
+            self._observer.wrote(self.ref, pending, recovered=True)
             self._outbox.add(pending)
         if group and line.sent is not None:
             sent = line.sent
@@ -451,12 +457,14 @@ class Manifest:
         """Commit a write as soon as possible; it shows at once."""
         if self._ended is not None:
             raise self._ended
-        for name in pending.changes:
-            pending.bases[name] = _version(self._view.look_up(name))
+        if self._review is not None or pending.session.keeper is not None:  # nobody else asks for them
+            for name in pending.changes:
+                pending.bases[name] = _version(self._view.look_up(name))
         pending.session.keep(pending)
         if pending.kept is not None:
             pending.kept.add_done_callback(partial(self._kept, pending))
         pending.collected = self.collected
+        self._observer.wrote(self.ref, pending)
         self._outbox.add(pending)
 
     def lane(self, *, kept: bool = False) -> Session:
@@ -477,6 +485,7 @@ class Manifest:
         """Try a transaction whose values are stored, as soon as possible. It does not show before it is decided."""
         if self._ended is not None:
             raise self._ended
+        self._observer.wrote(self.ref, pending)
         self._proposed.append(self._gather([pending]))
         self._wake()
 
@@ -595,13 +604,14 @@ class Manifest:
 
     async def _opened(self) -> Journal | None:
         while not self._verified:
-            known = self._journal
+            known, now = self._journal, self._world.monotonic()
             self._awake.clear()
             try:
                 await self._begin(*await self._look_first(None if known is None else known.save()))
             except UnavailableError as error:
                 self._failures += 1
                 self._contact(error)
+                self._observer.polled(self.ref, now, error=error)
                 self._lost_contact()
                 asking, self._asking = self._asking, []
                 _answer(asking, error if known is None else None)
@@ -678,6 +688,7 @@ class Manifest:
             self._unreadable = not isinstance(error, UnavailableError)
             self._poll_at = self._world.monotonic() + max(self._interval * FASTEST, self._world.backoff(self._failures))
             self._contact(error)
+            self._observer.polled(self.ref, started, error=error)
             self._lost_contact()
             if self._unreadable:
                 self.listeners.tell(error)
@@ -687,6 +698,7 @@ class Manifest:
         if self._sending is not None and self._failures:
             self._sending.retry_at = -math.inf
         self._resolved(started)
+        self._observer.polled(self.ref, started, news=news)
         self._pause = self._interval * FASTEST if news else min(self._interval, self._pause * SLOWING)
         self._plan_poll()
         await self._show(journal)
@@ -703,6 +715,7 @@ class Manifest:
             runs = [(bucket, run.key) for run in saved.runs]
             await self._around.cache.keep_state(self.ref, saved.encode(bucket, self.ref.key), saved.stamp, runs)
         before, self._shown = self._shown or EMPTY, view
+        self._observer.shown(self.ref, journal, before, view)
         self._cover()
         self.expire()
         self.listeners.offer(view)
@@ -765,7 +778,7 @@ class Manifest:
         if sending.attempt.collected == collected:
             contents = [content for content in contents if self._contents.aged(content, journal.clock)]
         if contents:
-            results = await asyncio.gather(*map(self._contents.store_again, contents), return_exceptions=True)
+            results = await each(self._contents.store_again, contents, AT_ONCE)
             for result in results:
                 if isinstance(result, BaseException):
                     raise result
@@ -808,6 +821,7 @@ class Manifest:
                 raise _Unrecorded(f"a commit waits until it can be recorded that it leaves: {error}") from error
             sending.recorded = sending.attempt.update
         sending.attempt.now = self._around.time.now()
+        self._observer.sent(self.ref, journal, sending.attempt, sending.group)
         await journal.append(sending.attempt)
         return True
 
@@ -865,6 +879,7 @@ class Manifest:
                     pending.arrived.set_result(None)
             elif pending.policy is Policy.RERUN:
                 self._open.remove(sending)
+                self._observer.conflicted(self.ref, sending.attempt)
                 pending.fail(_void(sending))
             elif verdict is Verdict.UNKNOWN and pending.policy is Policy.ONCE:
                 self._open.remove(sending)
@@ -872,6 +887,7 @@ class Manifest:
                 self._wake()
             elif verdict is not Verdict.FAILING:
                 self._open.remove(sending)
+                self._observer.conflicted(self.ref, sending.attempt)
                 self._fail(journal, sending, _void(sending))
 
     def _close(self, journal: Journal, sending: _Sending, transaction: _Sending, verdict: Verdict) -> None:
@@ -907,6 +923,7 @@ class Manifest:
         if isinstance(error, OutdatedError):
             self._sending = None
             self._contact(None)
+            self._observer.conflicted(self.ref, sending.attempt)
             (pending,) = sending.group
             if pending.policy is Policy.RERUN:
                 pending.fail(error)
@@ -924,9 +941,12 @@ class Manifest:
             sending.conflicts += 1
             sending.retry_at = now + self._world.backoff(sending.conflicts, first=FIRST_CONFLICT, most=LONGEST_CONFLICT)
             self._contact(None)
+            self._observer.conflicted(self.ref, sending.attempt, sending.retry_at - now)
         else:
             sending.failures += 1
             sending.retry_at = now + self._world.backoff(sending.failures)
+            wait = sending.retry_at - now
+            self._observer.committing_again(self.ref, sending.attempt, sending.failures, wait, error)
             if isinstance(error, _Unrecorded):
                 _log.warning("%s: %s", self.ref, error)
             else:
@@ -936,6 +956,7 @@ class Manifest:
     def _give_up(self, sending: _Sending, error: MPS3Error) -> None:
         if self._sending is sending:
             self._sending = None
+        self._observer.refused(self.ref, sending.attempt, sending.group, error)
         self._outbox.fail(sending.group, error)
         self._refused(sending.group, error, sending.attempt)
         if sending.closes is not None and sending.closes.failed is not None:
@@ -973,6 +994,7 @@ class Manifest:
             versions = {label: versions_of[name] for name, label in pending.labels.items()}
             if not pending.outcome.done():
                 pending.outcome.set_result(Commit(identity, versions, self.ref))
+        self._observer.acknowledged(self.ref, identity, sending.attempt, sending.group)
         self._outbox.remove(sending.group)
         for pending in self._outbox.waiting():
             pending.bases.update({name: versions_of[name] for name in pending.changes if name in versions_of})

@@ -73,6 +73,8 @@ FAILED = [
     (163, {"transact": True}),
     (416, {"transact": True}),
     (76, {"transact": True, "versioning": False}),
+    (132, {"collect": True}),
+    (1088, {"collect": True}),
 ]
 """Histories that once went wrong: the seed, and of which kind."""
 
