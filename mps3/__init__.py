@@ -19,6 +19,7 @@ from .errors import (
 from .history import Revision, Snapshot
 from .offline.reconnect import PendingChange, PendingWrite, Reconnect
 from .offline.rejected import Rejected
+from .statistics import Statistics
 from .storage.local import LocalStorage
 from .storage.memory import MemoryStorage
 from .subscription import Subscription
@@ -56,6 +57,7 @@ __all__ = [
     "Rejected",
     "Revision",
     "Snapshot",
+    "Statistics",
     "Status",
     "StatusChanges",
     "Subscription",

@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, overload
@@ -20,10 +20,13 @@ from .collect.options import seconds
 from .content import Content, Contents, decode
 from .document import File, Kind
 from .errors import ClosedError, ConfigurationError, CorruptionError, MPS3Error, UnavailableError
+from .events import Hook
 from .journal import Journal
 from .journal.choose import choose_journal, known_journal
 from .manifest import Manifest, Surroundings
 from .names import LONGEST_MANIFEST, check_bucket, check_key, check_not_own, name_in
+from .observed import ObservedStorage
+from .observer import Observer, check_hooks
 from .offline import Directory, Line, Refusal
 from .offline.cache import CACHE
 from .offline.cached import CachedStorage
@@ -34,6 +37,7 @@ from .offline.reconnect import OnReconnect
 from .offline.rejected import Rejected
 from .outbox import Pending
 from .reads import Reads
+from .statistics import Statistics
 from .storage import Storage
 from .storage.local import LocalStorage
 from .storage.memory import memory_storage
@@ -89,6 +93,8 @@ class MPS3(Reads, Transactions):
         retention: Seconds, or a timedelta: how far back collecting keeps all states.
         collect_every: Seconds, or a timedelta: about how often the default manifest is collected in the
             background. ``None``, the default, for never. One client in a few is enough.
+        hooks: Callables that receive each `mps3.events.Event`, at once: a hook should return soon. If one raises,
+            that is logged once.
         world: Where time, chance and names come from; for simulations.
 
     Raises:
@@ -114,6 +120,7 @@ class MPS3(Reads, Transactions):
         on_reconnect: OnReconnect | None = None,
         retention: float | timedelta = RETENTION,
         collect_every: float | timedelta | None = None,
+        hooks: Iterable[Hook] = (),
         world: World | None = None,
     ) -> None:
         self._retention = seconds(retention, "retention")
@@ -136,8 +143,9 @@ class MPS3(Reads, Transactions):
         self._journal: JournalKind = journal
         self._world = World() if world is None else world
         store = storage if storage is not None else _s3(s3_config, self._world, auth, checksums=checksums)
+        self._observer = Observer(check_hooks(hooks), self._world.monotonic)
         self._storage: Storage
-        self._storage = self._gate = Gate(store, shut=not online)
+        self._storage = self._gate = Gate(ObservedStorage(store, self._observer, self._world), shut=not online)
         self._directory: Directory | None = None
         if offline is not None:
             if isinstance(offline, str | os.PathLike):
@@ -150,7 +158,12 @@ class MPS3(Reads, Transactions):
         self._watchers = Watchers()
         self._interval = poll_interval
         self._contents = Contents(
-            self._storage, self._world, checksums=checksums, contact=self._contact, away=self._is_away
+            self._storage,
+            self._world,
+            checksums=checksums,
+            contact=self._contact,
+            away=self._is_away,
+            observer=self._observer,
         )
         self._manifests: dict[Ref, Manifest] = {}
         self._transactors: dict[Manifest, Transactor] = {}
@@ -194,6 +207,8 @@ class MPS3(Reads, Transactions):
         if self._state != "new":
             raise ClosedError("this client was opened before: make a new one")
         self._state = "open"
+        if self._gate.shut:
+            self._observer.contact(None, online=False)
         try:
             await self._open_storage()
             lines = await self._open_directory()
@@ -281,6 +296,7 @@ class MPS3(Reads, Transactions):
             await self._contents.aclose()
         finally:
             self._watchers.tell(ended=True)
+            self._observer.closed()
             try:
                 await self._close_directory()
             finally:
@@ -618,6 +634,16 @@ class MPS3(Reads, Transactions):
             oldest_pending=min(oldest, default=None),
         )
 
+    def statistics(self) -> Statistics:
+        """What this client has done so far, in numbers."""
+        manifests = self._manifests.values()
+        return self._observer.counters.statistics(
+            pending=sum(manifest.pending for manifest in manifests),
+            subscriptions=sum(len(manifest.listeners) for manifest in manifests),
+            buffered=sum(manifest.listeners.buffered for manifest in manifests),
+            cached_bytes=self._contents.cached_bytes,
+        )
+
     def status_changes(self) -> StatusChanges:
         """The status now, and then the newest one after each change, until the client closes.
 
@@ -643,6 +669,7 @@ class MPS3(Reads, Transactions):
         self._gate.shut = True
         for manifest in self._manifests.values():
             manifest.pause()
+        self._observer.contact(None, online=False)
         self._watchers.tell()
 
     def go_online(self) -> None:
@@ -655,6 +682,7 @@ class MPS3(Reads, Transactions):
         self._gate.shut = False
         for manifest in self._manifests.values():
             manifest.hurry()
+        self._observer.contact(None, online=self._is_online)
         self._watchers.tell()
 
     def rejected(self) -> tuple[Rejected, ...]:
@@ -768,6 +796,7 @@ class MPS3(Reads, Transactions):
                 self._keepers[0] if self._keepers else None,
                 None if self._directory is None else self._directory.cache,
                 self._on_reconnect,
+                observer=self._observer,
             ),
         )
 
@@ -782,6 +811,7 @@ class MPS3(Reads, Transactions):
         else:
             self._note(error)
         if before != (self._online, self._last_error):
+            self._observer.contact(error, online=self._is_online)
             self._watchers.tell()
 
     def _note(self, error: MPS3Error | None) -> None:

@@ -15,6 +15,7 @@ from .document import File
 from .errors import ClosedError, ConfigurationError, CorruptionError, MPS3Error, UnavailableError
 from .freshness import fresh
 from .names import LONGEST
+from .observer import Observer
 from .offline.cached import Recalled
 from .ownership import describe
 from .storage import Object, Storage, Stored
@@ -26,6 +27,9 @@ MINTED: Final = "mps3-"
 LOOK: Final = 1.0
 """Seconds between two looks whether the store can be reached again, if nobody says so."""
 CONCURRENCY: Final = 32
+"""Values that are sent at once, and fetched at once."""
+AT_ONCE: Final = 2 * CONCURRENCY
+"""Values that are looked after at once: some wait for their turn, or for another try."""
 CACHE: Final = 64 * 2**20
 LARGE: Final = 2**20
 """Hashing more bytes than this would hold up the event loop; a thread does it."""
@@ -146,11 +150,14 @@ class Cache:
 
     Args:
         most: Bytes to keep at the most.
+
+    Attributes:
+        size: Bytes that are kept.
     """
 
     def __init__(self, most: int = CACHE) -> None:
         self._most = most
-        self._size = 0
+        self.size = 0
         self._bodies: OrderedDict[Hashable, bytes] = OrderedDict()
 
     def get(self, name: Hashable) -> bytes | None:
@@ -162,10 +169,10 @@ class Cache:
 
     def add(self, name: Hashable, body: bytes) -> None:
         """Keep some bytes, and let go of those not used for longest."""
-        self._size += len(body) - len(self._bodies.pop(name, b""))
+        self.size += len(body) - len(self._bodies.pop(name, b""))
         self._bodies[name] = body
-        while self._size > self._most:
-            self._size -= len(self._bodies.popitem(last=False)[1])
+        while self.size > self._most:
+            self.size -= len(self._bodies.popitem(last=False)[1])
 
 
 class Contents:
@@ -177,6 +184,7 @@ class Contents:
         checksums: Whether to send and verify SHA-256 checksums.
         contact: Told of each answer of the store (``None``) and each failure to get one.
         away: Whether it is known that nothing can be stored now.
+        observer: Told of values that have to be stored again.
     """
 
     def __init__(
@@ -187,8 +195,10 @@ class Contents:
         checksums: bool,
         contact: Callable[[MPS3Error | None], None],
         away: Callable[[], bool] = lambda: False,
+        observer: Observer | None = None,
     ) -> None:
         self._storage = storage
+        self._observer = observer or Observer()
         self._away = away
         self._world = world
         self._checksums = checksums
@@ -266,7 +276,9 @@ class Contents:
                 except UnavailableError as error:
                     attempt += 1
                     self._contact(error)
-                    await happens(self._reached, self._world.backoff(attempt))
+                    wait = self._world.backoff(attempt)
+                    self._observer.storing_again(content.bucket, content.key, attempt, wait, error)
+                    await happens(self._reached, wait)
                 else:
                     self._contact(None)
                     return
@@ -314,6 +326,11 @@ class Contents:
             sha256=content.digest,
             metadata=describe(content.manifests, content.bucket, key),
         )
+
+    @property
+    def cached_bytes(self) -> int:
+        """How large the values are together that are held in memory."""
+        return self._cache.size
 
     def cached(self, bucket: str, key: str, file: File) -> bytes | None:
         """The bytes of a value, if they are here."""

@@ -76,6 +76,11 @@ class Listeners:
         return sum(map(len, self._listeners.values())) + len(self._watchers)
 
     @property
+    def buffered(self) -> int:
+        """How many states wait for watchers to look at them."""
+        return sum(len(watcher.views) for watcher in list(self._watchers.values()))
+
+    @property
     def names(self) -> Mapping[str, object]:
         """The keys that are listened to; some may have lost their listeners."""
         return self._listeners

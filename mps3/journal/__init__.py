@@ -109,14 +109,14 @@ class Retained:
         views: The states whose values are kept: the newest one older than that, and the newest of all.
         named: Further values that are kept, as the manifest's name of the key and the version.
         versions_before: Older versions of the manifest than this are not needed any more, but for the head.
-        runs: Finds out the keys of the runs that are still needed.
+        runs: Finds out the keys of the runs that are still needed; ``None`` if that cannot be told any more.
     """
 
     moment: float
     views: tuple[View, ...]
     named: frozenset[tuple[str, str]]
     versions_before: float
-    runs: Callable[[], Awaitable[frozenset[str]]]
+    runs: Callable[[], Awaitable[frozenset[str] | None]]
 
 
 class Journal(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from ..document import Files
@@ -59,6 +60,7 @@ class Compactor:
 
         Where the background work cannot keep up, or never gets its turn since clients come and go, it is done now.
         """
+        await self._renew(files, runs)
         files, runs = self._applied(files, runs)
         if levels.size_of(files) > levels.OVERDUE * levels.SPILL:
             self._results.append(await self._spill(files, runs))
@@ -74,9 +76,21 @@ class Compactor:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    async def _renew(self, files: Files, runs: Stack) -> None:
+        """Store again what was stored long ago and still fits: who seldom commits would never get to name it."""
+        self._applied(files, runs)
+        for result in [result for result in self._results if not self._runs.is_fresh(result[1])]:
+            try:
+                again = await self._runs.renew(result[1])
+            except MPS3Error as error:
+                _log.debug("could not store a run again: %s", error)
+                self._results.remove(result)
+            else:
+                self._results[self._results.index(result)] = replace(result[0], runs=again.references), again
+
     def _applied(self, files: Files, runs: Stack) -> tuple[Files, Stack]:
         for result in list(self._results):
-            applied = result[0].apply(files, runs) if self._runs.is_fresh(result[1]) else None
+            applied = result[0].apply(files, runs)
             if applied is None:
                 self._results.remove(result)
             else:

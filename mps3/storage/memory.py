@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import itertools
 import time
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -143,6 +144,15 @@ class MemoryStorage:
         self._clock = clock
         self._numbers = itertools.count(1)
         self._buckets: dict[str, dict[str, dict[str, _Row]]] = {}
+
+    def copy(self) -> MemoryStorage:
+        """Another store with the objects that this one has now. What is written to one is not in the other."""
+        copied = MemoryStorage(versioning=self._versioning, clock=self._clock)
+        copied._numbers = copy(self._numbers)
+        copied._buckets = {
+            bucket: {key: dict(rows) for key, rows in keys.items()} for bucket, keys in self._buckets.items()
+        }
+        return copied
 
     async def open(self) -> None:
         """Count one user more."""

@@ -34,6 +34,7 @@ from mps3.storage import (
     Version,
     VersionPage,
 )
+from mps3.storage.repeating import repeating
 from mps3.storage.s3_client import Connection, connect
 from mps3.storage.s3_errors import Request, is_absent, judge, refuses_checksum, setup_error, status_of
 from mps3.storage.s3_listing import GarbledError, Listing, listing, newest_first
@@ -442,7 +443,9 @@ class S3Storage(Storage):
                         if not again or attempt == ATTEMPTS:
                             raise failure.error from error
                         last = error
-                    await asyncio.sleep(self._world.backoff(attempt, first=0.1, most=5.0))
+                    wait = self._world.backoff(attempt, first=0.1, most=5.0)
+                    repeating(attempt, wait, failure.error)
+                    await asyncio.sleep(wait)
         except TimeoutError as error:
             raise request.error(UnavailableError, f"no answer in {self._timeout:g} s") from last or error
         raise AssertionError  # the last attempt returns or raises

@@ -225,7 +225,7 @@ class Life:
     async def collect_for_ever(self) -> None:
         dice = random.Random(f"{self.world.seed} {self.name} collector")
         while True:
-            await asyncio.sleep(dice.random() * 20)
+            await asyncio.sleep(dice.random() * self.world.options.rest)
             with contextlib.suppress(UnavailableError):
                 await self.collect()
 
@@ -242,8 +242,7 @@ class Life:
         for _ in range(self.dice.randint(0, 3)):
             self.write(self.some_keys())
             await asyncio.sleep(self.dice.random() * 0.05)
-        # Not for so long that what was stored before is collected: that is the business of whoever collects.
-        await asyncio.sleep(self.dice.random() * 100)
+        await asyncio.sleep(self.dice.random() * self.world.options.longest_nap)
         await self.get(self.a_key())
         self.client.go_online()
 

@@ -101,7 +101,7 @@ def one(
         durable = breaks.BREAKS[broken].durable
     with quiet(), damage:
         if durable:
-            options = draw_durable(seed, versioning=versioning)
+            options = draw_durable(seed, versioning=versioning, collect=collect)
         else:
             late = overdue or (broken is not None and not collect and breaks.BREAKS[broken].overdue)
             options = draw(seed, versioning=versioning, overdue=late, collect=collect)

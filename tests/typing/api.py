@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, assert_type
+from typing import Any, assert_never, assert_type
 
 from mps3 import (
     DELETE,
@@ -27,6 +28,7 @@ from mps3 import (
     Rejected,
     Revision,
     Snapshot,
+    Statistics,
     Status,
     StatusChanges,
     Subscription,
@@ -36,6 +38,26 @@ from mps3 import (
     Typed,
     Write,
 )
+from mps3.events import (
+    Acknowledged,
+    CameOnline,
+    CommitSent,
+    Conflicted,
+    Event,
+    Merged,
+    Outcome,
+    Polled,
+    Problem,
+    RequestMade,
+    Retried,
+    WentOffline,
+    WriteFailed,
+    WriteMade,
+)
+from mps3.instrument.logging import LoggingHook
+from mps3.instrument.opentelemetry import OpenTelemetryHook
+from mps3.testing import Fault, FaultyStorage, VirtualClock, VirtualLoop, VirtualWorld
+from mps3.testing.fixtures import MakeClient
 from mps3.types import Delete
 
 
@@ -231,3 +253,50 @@ async def offline(client: MPS3, path: Path) -> None:
         assert_type(rejected.error, MPS3Error)
         assert_type(rejected.retry(), Write)
         rejected.drop()
+
+
+def hook(event: Event) -> None:
+    """All kinds of events can be told apart."""
+    match event:
+        case RequestMade():
+            assert_type(event.outcome, Outcome)
+            assert_type(event.key, str | None)
+        case Acknowledged(writes=writes, seconds=seconds):
+            assert_type(writes, tuple[int, ...])
+            assert_type(seconds, float | None)
+        case WentOffline(error=error):
+            assert_type(error, Problem | None)
+        case Retried() | Polled() | Merged() | WriteMade() | WriteFailed() | CommitSent() | Conflicted() | CameOnline():
+            pass
+        case _:
+            assert_never(event)
+
+
+def observing(queue: asyncio.Queue[Event], events: list[Event]) -> None:
+    """Whatever takes an event is a hook."""
+    client = MPS3("b", hooks=[hook, queue.put_nowait, events.append, LoggingHook(), OpenTelemetryHook(polls=True)])
+    MPS3("b", hooks=[LoggingHook("name", {RequestMade: None, Polled: 10})])
+    MPS3("b", hooks=[print])
+    MPS3("b", hooks=[len])  # type: ignore[list-item]
+    MPS3("b", hooks=hook)  # type: ignore[arg-type]
+    assert_type(client.statistics(), Statistics)
+    assert_type(client.statistics().requests, Mapping[str, int])
+    client.statistics().commits = 1  # type: ignore[misc]
+
+
+async def testing(mps3_store: FaultyStorage, mps3_client: MakeClient, mps3_clock: VirtualClock) -> None:
+    """What tests are made of."""
+    async with mps3_client(Ref("m"), poll_interval=1) as client:
+        assert_type(client, MPS3)
+    fault = mps3_store.fail(2, operation="PutObject", key="k", error=MPS3Error("no"))
+    assert_type(fault, Fault)
+    with mps3_store.delay(1.5) as slow:
+        assert_type(slow, Fault)
+    await fault.wait()
+    mps3_store.fail(operation="put")  # type: ignore[arg-type]
+    assert_type(mps3_store.count("GetObject"), int)
+    await mps3_clock.advance(timedelta(days=1))
+    assert_type(mps3_clock.now(), datetime)
+    MPS3("b", storage=FaultyStorage(LocalStorage("dir")), world=VirtualWorld(seed=1))
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(mps3_clock.settle())
