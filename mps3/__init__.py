@@ -20,6 +20,7 @@ from .errors import (
 from .history import FileInfo, Revision, Snapshot
 from .offline.reconnect import PendingChange, PendingWrite, Reconnect
 from .offline.rejected import Rejected
+from .presence import Presence
 from .statistics import Statistics
 from .storage.local import LocalStorage
 from .storage.memory import MemoryStorage
@@ -55,6 +56,7 @@ __all__ = [
     "MemoryStorage",
     "PendingChange",
     "PendingWrite",
+    "Presence",
     "Reconnect",
     "Ref",
     "Rejected",

@@ -12,6 +12,7 @@ from .. import UNCHECKED
 from .base.command import Call, store_command
 from .base.reading import blocking, standard_input
 from .base.text import short_id
+from .base.when import Seconds
 from .base.writing import committed
 
 
@@ -29,8 +30,16 @@ class _Numbers(click.Command):
 @click.option("-t", "--text", is_flag=True, help="VALUE is a text, and not JSON.")
 @click.option("--if-version", metavar="VERSION", help="Only if this is the version now; mps3 ls -l shows them.")
 @click.option("--if-absent", is_flag=True, help="Only if there is no such key.")
+@click.option("--expires-in", type=Seconds(), metavar="SECONDS", help="Until the key vanishes by itself.")
 async def command(
-    call: Call, key: str, value: str | None, *, text: bool, if_version: str | None, if_absent: bool
+    call: Call,
+    key: str,
+    value: str | None,
+    *,
+    text: bool,
+    if_version: str | None,
+    if_absent: bool,
+    expires_in: float | None,
 ) -> None:
     """Set a key.
 
@@ -41,7 +50,7 @@ async def command(
     condition = None if if_absent else UNCHECKED if if_version is None else if_version
     content = await _value(value, text=text)
     async with call.client(makes=True) as client:
-        commit = await committed(client.put(key, content, if_version=condition))
+        commit = await committed(client.put(key, content, expires_in=expires_in, if_version=condition))
     if call.out.human:
         call.out.line("put ", (key, "bold"), (f"  {short_id(commit.id)}", "dim"))
     else:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+
+from mps3.storage import local
 
 
 def test_there_and_back(mps3, store):
@@ -124,6 +128,22 @@ def test_on_a_condition(mps3, url):
     assert mps3("put", "k", "4", "--if-version", version).code == 6
     assert mps3("get", "k").lines == [3]
     assert mps3("put", "k", "4", "--if-version", version, "--if-absent").code == 2
+
+
+def test_a_key_that_expires(mps3, url, monkeypatch):
+    assert mps3("put", "k", "1", "--expires-in", "600").code == 0
+    assert mps3("get", "k").lines == [1]
+
+    class Later:
+        @staticmethod
+        def time() -> float:
+            return time.time() + 700
+
+    monkeypatch.setattr(local, "time", Later)
+    assert mps3("get", "k").code == 1
+    for wrong in ("0", "-1", "nan", "soon"):
+        found = mps3("put", "k", "2", "--expires-in", wrong)
+        assert found.code == 2 and found.err.count("\n") == 1
 
 
 def test_for_people(mps3, terminal, url):
