@@ -33,12 +33,17 @@ class Later(Through):
         """What the other storage says of its vendor, if anything."""
         return getattr(self._storage, "vendor", None) if self._made else None
 
+    def clock(self) -> float | None:
+        """As `Through.clock`; nobody knows before it is open."""
+        return super().clock() if self._made else None
+
     async def open(self) -> None:
         """Make the other storage, unless it is there already, and open it."""
         if not self._made:
             storage = await asyncio.to_thread(self._make)
             if not self._made:  # somebody else may have been faster
-                self._storage, self._made = storage, True
+                super().__init__(storage)
+                self._made = True
         await self._storage.open()
 
     async def aclose(self) -> None:

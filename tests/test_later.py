@@ -26,7 +26,7 @@ async def test_it_is_made_once_and_not_in_the_thread_of_the_loop():
         return stores[-1]
 
     storage = Later(make)
-    assert storage.vendor is None
+    assert storage.vendor is None and storage.clock() is None
     await storage.aclose()
     with pytest.raises(ClosedError, match="not open yet"):
         await storage.get("b", "k")
@@ -34,6 +34,7 @@ async def test_it_is_made_once_and_not_in_the_thread_of_the_loop():
     await asyncio.gather(storage.open(), storage.open())
     assert threading.main_thread() not in made
     assert storage.vendor == "somebody"
+    storage.clock()
     await storage.put("b", "k", b"1")
     await storage.open()
     found = await storage.get("b", "k")

@@ -8,7 +8,9 @@ import pytest
 
 
 def put(mps3, key, value):
-    return mps3("put", key, value).lines[0]["commit"]
+    found = mps3("put", key, value)
+    assert (found.code, found.err) == (0, "")
+    return found.lines[0]["commit"]
 
 
 def short(commit):
