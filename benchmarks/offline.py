@@ -105,9 +105,9 @@ def cold(keys: int, rounds: int) -> bool:
         ("first get answered after", gets),
     ):
         print(f"{what:25} {min(times) * 1000:6.1f} ms {median(times) * 1000:6.1f} ms")
-    ratio = min(gets) / min(reads)
+    ratio: float = min(gets) / min(reads)
     print(f"the first get takes {ratio:.2f} times as long as reading the files (at most {COLD_MOST:g})")
-    return ratio <= COLD_MOST
+    return bool(ratio <= COLD_MOST)
 
 
 def main() -> int:

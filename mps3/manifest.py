@@ -7,16 +7,18 @@ import contextlib
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
+from .clock import StoreClock
 from .content import AT_ONCE, Content, Contents
 from .crowd import each
 from .document import File, Kind, commit_id
 from .errors import ClosedError, ConflictError, CorruptionError, MPS3Error, UnavailableError
+from .expiry import Expiries
 from .journal import Attempt, Journal, OutdatedError, Retained, Verdict
 from .journal.past import Past
 from .journal.saved import Saved
@@ -28,7 +30,7 @@ from .offline.keeper import Keeper
 from .offline.reconnect import OnReconnect, Review
 from .offline.session import Session, refusal_of
 from .outbox import SENT, Outbox, Pending, Policy, Resend, final_changes
-from .state import EMPTY, View, changed_names
+from .state import EMPTY, View, alive, changed_names
 from .types import UNCHECKED, Commit, Ref
 from .world import World, happens
 
@@ -44,6 +46,9 @@ SILENCE: Final = 5.0
 """Seconds without an answer, after which a client that can work offline does."""
 COMPLAINT: Final = 60.0
 """Seconds between two errors in the log that something could not be kept: where one is, there may be thousands."""
+LONGEST_DOZE: Final = 3600.0
+"""Seconds at the most between two looks whether something has expired."""
+SHORTEST_DOZE: Final = 0.001
 CLOSES: Final[Mapping[str, Any]] = {"closes": True}
 """What a commit says that ends a transaction."""
 WITNESS: Final = 0.5
@@ -68,6 +73,7 @@ class Surroundings:
         shut: Whether nothing may be asked of the store.
         changed: Called when there are more or fewer pending writes.
         refused: Told of writes that failed for good and are kept, and why.
+        time: What time it is at the store.
         keeper: Keeps writes durably.
         cache: Keeps what was seen.
         on_reconnect: Asked before writes go out after a time without the store.
@@ -81,6 +87,7 @@ class Surroundings:
     shut: Callable[[], bool]
     changed: Callable[[], None]
     refused: Callable[[Pending, Refusal], None]
+    time: StoreClock
     keeper: Keeper | None = None
     cache: Cache | None = None
     on_reconnect: OnReconnect | None = None
@@ -157,6 +164,9 @@ class Manifest:
         self._failures = 0
         self._unreadable = False
         self._ended: MPS3Error | None = None
+        self._expiries = Expiries()
+        self._time_told = asyncio.Event()
+        self._dozing = False
         self._awake = asyncio.Event()
         self._asking: list[asyncio.Future[None]] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -228,7 +238,9 @@ class Manifest:
             _log.warning("what was kept of %s cannot be used: %s", self.ref, error)
             return False
         self._journal, self._shown = journal, journal.view  # it is kept already
+        self._around.time.hear(saved.stamp)
         self._cover()
+        self.expire()
         self.listeners.offer(journal.view)
         return True
 
@@ -266,15 +278,19 @@ class Manifest:
         self._lost_contact()
 
     def start(self) -> None:
-        """Start its task, which opens it if need be."""
-        loop = asyncio.get_running_loop()
-        for coroutine, name in ((self._run(), "manifest"), (self._outbox.run(), "outbox")):
-            task = loop.create_task(coroutine, name=f"mps3 {name} {self.ref}")
-            task.add_done_callback(self._died)
-            self._tasks.append(task)
+        """Start its tasks, which open it if need be."""
+        self._start(self._run(), "manifest")
+        self._start(self._outbox.run(), "outbox")
+        self.expire()
+
+    def _start(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine, name=f"mps3 {name} {self.ref}")
+        task.add_done_callback(self._died)
+        self._tasks.append(task)
 
     async def aclose(self) -> None:
-        """Stop its task. Writes that are still pending fail, and subscriptions end."""
+        """Stop its tasks. Writes that are still pending fail, and subscriptions end."""
+        self._dozing = True  # whoever still looks does not start that any more
         for task in self._tasks:
             task.cancel()
         if self._review is not None:
@@ -311,7 +327,7 @@ class Manifest:
         """
         if self._journal is None:
             raise self._unreached()
-        return self._journal.tentative
+        return self._journal.tentative.at(self._around.time.now())
 
     @property
     def past(self) -> Past:
@@ -339,9 +355,40 @@ class Manifest:
             )
 
     def state(self) -> tuple[View, Mapping[str, Content | None]]:
-        """The newest state, and the pending values of this client that lie over it, at one moment."""
+        """The newest state, and the pending values of this client that lie over it, at one moment.
+
+        Keys that have expired are in it; see `View.at`.
+        """
         self._cover()
         return self._view, self._outbox.overlay
+
+    def present(self) -> tuple[View, Mapping[str, Content | None]]:
+        """The same as it looks now, by the store's clock."""
+        view, overlay = self.state()
+        return view.at(self._around.time.now()), overlay
+
+    def expire(self) -> float:
+        """Tell the listeners of what has expired.
+
+        Returns:
+            Up to when that is told, by the store's clock, in seconds since 1970; ``-inf`` if nobody knows it.
+        """
+        if self._expiries.update(self._view):
+            self._time_told.set()
+        if self._expiries.next < math.inf and self._tasks and not self._dozing and self._ended is None:
+            self._dozing = True
+            self._start(self._doze(), "expiry")
+        if names := self._expiries.take(self._around.time.now()):
+            self.listeners.expire(names)
+        return self._expiries.until
+
+    async def _doze(self) -> None:
+        """Wake whoever listens to a key when it expires, though nothing else happens."""
+        while True:
+            self._time_told.clear()
+            until = self.expire()
+            doze = LONGEST_DOZE if until == -math.inf else min(self._expiries.next - until, LONGEST_DOZE)
+            await happens(self._time_told, max(SHORTEST_DOZE, doze))
 
     @property
     def pending(self) -> int:
@@ -357,7 +404,10 @@ class Manifest:
         """The newest value of a key: a pending one of this client, or what the manifest says."""
         self._cover()
         overlay = self._outbox.overlay
-        return overlay[name] if name in overlay else self._view.look_up(name)
+        if name in overlay:
+            return overlay[name]
+        file = self._view.look_up(name)
+        return alive(file, self._around.time.now()) if file is not None and "expires" in file else file
 
     def is_pending(self, name: str) -> bool:
         """Whether the newest value of a key is a pending one of this client."""
@@ -703,6 +753,7 @@ class Manifest:
         before, self._shown = self._shown or EMPTY, view
         self._observer.shown(self.ref, journal, before, view)
         self._cover()
+        self.expire()
         self.listeners.offer(view)
         # Some at a time: ten thousand woken at once would stop the event loop.
         for step, names in enumerate(changed_names(before, view, self.listeners.names)):
@@ -715,6 +766,8 @@ class Manifest:
         if self._failures:
             self._contents.reached()
         self._resolved_at = started
+        if self._expiries.next < math.inf:
+            self._time_told.set()  # the store has said what time it is
         self._failures = 0
         self._unreadable = False
         self._contact(None)
@@ -816,6 +869,7 @@ class Manifest:
             except MPS3Error as error:
                 raise _Unrecorded(f"a commit waits until it can be recorded that it leaves: {error}") from error
             sending.recorded = sending.attempt.update
+        sending.attempt.now = self._around.time.now()
         self._observer.sent(self.ref, journal, sending.attempt, sending.group)
         await journal.append(sending.attempt)
         return True

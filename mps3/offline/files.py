@@ -48,7 +48,8 @@ _FIRST: Final = (
     )
     """,
 )
-SCHEMAS: Final = (_FIRST,)
+SCHEMAS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, ())
+"""2: the same, but a write may have a condition, or expire; who does not know that must not send it."""
 _SESSION: Final = "INSERT OR IGNORE INTO sessions (name, bucket, manifest, sequence) VALUES (?, ?, ?, 0)"
 _KEEP: Final = "INSERT INTO writes (id, session, made, changes, bodies) VALUES (?, ?, ?, ?, ?)"
 _REPLACE: Final = "UPDATE writes SET changes = ?, bodies = ? WHERE id = ?"
@@ -278,7 +279,8 @@ def _unpack(listed: bytes, bodies: bytes) -> dict[str, Change]:
 
 def _more(change: Change) -> dict[str, Any]:
     """What few changes have."""
-    return {} if change.expect is UNCHECKED else {"expect": change.expect}
+    more: dict[str, Any] = {} if change.expect is UNCHECKED else {"expect": change.expect}
+    return more if change.expires_in is None else {**more, "expires_in": change.expires_in}
 
 
 def _refusal(body: bytes | None) -> Refusal | None:

@@ -15,6 +15,7 @@ from kit import BUCKET, MANIFEST, eventually, soon, stored_manifest
 from mps3 import DELETE, AccessError, ClosedError, ConflictError, CorruptionError, FormatError, UnavailableError
 from mps3.journal import settle
 from mps3.offline import doubt
+from mps3.offline.files import SCHEMAS
 from mps3.storage.memory import MemoryStorage
 from mps3.world import World
 
@@ -321,12 +322,12 @@ async def test_an_outbox_of_a_newer_version_is_left_as_it_is(lives):
     await lives.kill(client)
     (file,) = outboxes(lives)
     with sqlite3.connect(file) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute(f"PRAGMA user_version = {len(SCHEMAS) + 1}")
     connection.close()
     with pytest.raises(FormatError, match="newer mps3"):
         await lives.begin()
     with sqlite3.connect(file) as connection:
-        connection.execute("PRAGMA user_version = 1")
+        connection.execute(f"PRAGMA user_version = {len(SCHEMAS)}")
     connection.close()
     again = await lives.begin()
     await drained(again)

@@ -31,6 +31,7 @@ class Options:
         offline: The chance, for each operation of a client, that its network goes away for a while.
         calm_after: When the faults end at the latest.
         watchers: Whether each client watches everything.
+        expiring: The chance, for each operation of a client, that it puts a value that expires.
         durable: Whether each client has a directory that survives it.
         sleep: The chance, for each death of a client and for some operations, that its device sleeps for long.
         longest_sleep: In seconds: many times as long as anything else.
@@ -60,6 +61,7 @@ class Options:
     offline: float = 0.0
     calm_after: float = 60.0
     watchers: bool = False
+    expiring: float = 0.0
     durable: bool = False
     sleep: float = 0.0
     longest_sleep: float = 2000.0

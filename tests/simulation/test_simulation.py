@@ -54,6 +54,19 @@ def test_transactions_are_serialisable(histories, seed, versioning, capsys):
     assert totals.acknowledged > 5 * number
 
 
+@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
+def test_what_expires_does_so_in_time_and_nothing_else_does(histories, seed, versioning, capsys):
+    number = max(1, histories // 5)
+    totals = many(seed, number, versioning=versioning, watch=True, expiring=True)
+    with capsys.disabled():
+        print(f"\nwith values that expire, {'merge' if versioning else 'conditional'} journal: {totals}")
+    if totals.wrong:
+        print(report(one(totals.wrong[0][0], versioning=versioning, watch=True, expiring=True)))
+    assert not totals.wrong, totals
+    assert totals.expiring > 5 * number
+    assert totals.left_out > 0
+
+
 FAILED = [
     (2173, {}),
     (12487, {"overdue": True}),
@@ -78,6 +91,7 @@ def test_a_failure_says_how_to_replay_it():
         ({}, ""),
         ({"versioning": False}, " --unversioned"),
         ({"overdue": True}, " --overdue"),
+        ({"expiring": True}, " --expiring"),
         ({"broken": "R3 no siblings"}, " --broken='R3 no siblings'"),
         ({"broken": "R3 no siblings", "overdue": True}, " --overdue --broken='R3 no siblings'"),
         ({"broken": "R7 bound", "whole": True}, ""),
