@@ -19,6 +19,7 @@ from .errors import (
 from .history import Revision, Snapshot
 from .offline.reconnect import PendingChange, PendingWrite, Reconnect
 from .offline.rejected import Rejected
+from .presence import Presence
 from .statistics import Statistics
 from .storage.local import LocalStorage
 from .storage.memory import MemoryStorage
@@ -52,6 +53,7 @@ __all__ = [
     "MemoryStorage",
     "PendingChange",
     "PendingWrite",
+    "Presence",
     "Reconnect",
     "Ref",
     "Rejected",

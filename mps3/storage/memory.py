@@ -161,6 +161,10 @@ class MemoryStorage:
         """Count one user less. The objects stay."""
         self.opened = max(0, self.opened - 1)
 
+    def clock(self) -> float:
+        """What time it is, in seconds since 1970."""
+        return self._clock()
+
     async def capabilities(self, bucket: str) -> Capabilities:  # noqa: ARG002 - all buckets are alike
         """What the constructor was told."""
         await asyncio.sleep(0)
