@@ -12,6 +12,7 @@ import os
 import shlex
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -31,6 +32,8 @@ def main() -> int:
     """Run it; the exit code says whether all bars are held, if asked."""
     options = _options()
     plan = QUICK if options.quick else Plan()
+    if options.limit:
+        plan = replace(plan, limit=options.limit)
     server = Server(options.endpoint, options.region) if options.endpoint else None
     store = options.store or (asyncio.run(_name(server)) if server else "nothing")
     began = time.monotonic()
@@ -59,6 +62,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--latency", type=float, default=LATENCY, help="seconds added to a request (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="fewer keys and fewer rounds; does not write the page")
     parser.add_argument("--only", action="append", choices=GROUPS, help="only these scenarios; does not write the page")
+    parser.add_argument("--limit", type=float, help="seconds that a scenario may take, but for loading (400, or 120)")
     parser.add_argument("--page", type=Path, help=f"the page to write ({PAGE.name}, if all is measured)")
     parser.add_argument("--strict", action="store_true", help="fail if a bar is missed, or was not measured")
     options = parser.parse_args()

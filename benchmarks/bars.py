@@ -76,11 +76,8 @@ def bars(results: Results, largest: int) -> list[Bar]:
         _one(
             results,
             "collection",
-            "collecting leaves fewer versions, and every value",
-            lambda row: (
-                "{:,.0f} versions before, {:,.0f} after".format(*_versions(row)),
-                _versions(row)[1] < _versions(row)[0],
-            ),
+            "collecting takes what is older than the retention, and nothing that is needed",
+            _collected,
         ),
         _agreement(results),
     ]
@@ -188,12 +185,18 @@ def _opening(results: Results, largest: int, big: str) -> Iterable[Bar]:
 
 
 def _stops(row: Row) -> tuple[str, bool]:
-    found = {name: row.facts[f"{name}, ms"] for name in ("opening", "committing", "merging")}
+    found = {name: row.facts[f"{name}, ms"] for name in ("opening", "committing", "merging", "merging all")}
     return ", ".join(f"{name} {stop:.0f} ms" for name, stop in found.items()), max(found.values()) <= 20
 
 
-def _versions(row: Row) -> tuple[float, float]:
-    return row.facts["manifest versions before"], row.facts["manifest versions after"]
+def _collected(row: Row) -> tuple[str, bool]:
+    kinds = "manifest versions", "value versions"
+    fewer = [f"{row.facts[f'{kind} before']:,.0f} {kind} became {row.facts[f'{kind} after']:,.0f}" for kind in kinds]
+    lost = row.facts["values missing"] + row.facts["values wrong"]
+    return (
+        f"{', '.join(fewer)}; {lost:.0f} values lost",
+        all(row.facts[f"{kind} after"] < row.facts[f"{kind} before"] for kind in kinds) and not lost,
+    )
 
 
 def _agreement(results: Results) -> Bar:

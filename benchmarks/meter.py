@@ -24,8 +24,16 @@ LISTING_XML: Final = 500
 """Bytes of a listing besides its versions."""
 ERROR_XML: Final = 300
 """Bytes of the body of an answer like 404 or 412."""
-KINDS: Final = ("PUT", "GET", "LIST", "DELETE", "OTHER")
-_OPERATIONS: Final = {"put": "PUT", "get": "GET", "versions": "LIST", "list": "LIST", "delete": "DELETE"}
+KINDS: Final = ("PUT", "GET", "HEAD", "LIST", "DELETE", "OTHER")
+_OPERATIONS: Final = {
+    "put": "PUT",
+    "get": "GET",
+    "head": "HEAD",
+    "versions": "LIST",
+    "scan": "LIST",
+    "list": "LIST",
+    "delete": "DELETE",
+}
 
 
 @dataclass(slots=True)
@@ -203,7 +211,7 @@ def _charge(answer: Any) -> tuple[int, int, int]:
         return (304, 0, 0) if answer is UNCHANGED else (404, ERROR_XML, 0)
     if (body := getattr(answer, "body", None)) is not None:
         return 200, len(body), 0
-    for listed in ("versions", "entries"):
+    for listed in ("versions", "found", "entries"):
         if (found := getattr(answer, listed, None)) is not None:
             return 200, LISTING_XML + VERSION_XML * len(found), len(found)
     return 200, 0, 0

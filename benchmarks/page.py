@@ -16,7 +16,7 @@ from results import Results, Row, last_line
 
 import mps3
 
-PRICES: Final = {"PUT": 5.0, "LIST": 5.0, "GET": 0.4, "DELETE": 0.0, "OTHER": 0.4}
+PRICES: Final = {"PUT": 5.0, "LIST": 5.0, "GET": 0.4, "HEAD": 0.4, "DELETE": 0.0, "OTHER": 0.4}
 """US dollars for a million requests: S3 Standard, us-east-1, list prices of 2025."""
 
 Table = Sequence[Sequence[str]]
@@ -180,7 +180,7 @@ def whole_manifest(keys: int) -> int:
 
 
 def _requests(row: Row) -> str:
-    each = {"PUT": "PUT", "GET": "GET", "LIST": "listing", "DELETE": "DELETE", "OTHER": "other"}
+    each = {"PUT": "PUT", "GET": "GET", "HEAD": "HEAD", "LIST": "listing", "DELETE": "DELETE", "OTHER": "other"}
     said = [
         f"{row.per_operation(kind):,.2f}".rstrip("0").rstrip(".") + f" {name}"
         for kind, name in each.items()

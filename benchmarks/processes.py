@@ -113,8 +113,10 @@ def served(storage: Any) -> Iterator[Path]:
 
 def _serve(storage: Any, path: Path) -> None:
     async def serve() -> None:
-        server = await asyncio.start_unix_server(lambda reader, writer: _answers(storage, path, reader, writer), path)
+        early = path.with_suffix(".early")
+        server = await asyncio.start_unix_server(lambda reader, writer: _answers(storage, path, reader, writer), early)
         async with server:
+            early.rename(path)  # a socket has its name before anybody listens
             await server.serve_forever()
 
     asyncio.run(serve())

@@ -60,7 +60,7 @@ class CountingProxy(FaultyProxy):
         if request.method == "GET" and "list-type" in query:
             return "LIST", target_of(query.get("prefix", [""])[0])
         key = unquote(url.path.removeprefix("/").partition("/")[2])
-        kind = request.method if request.method in ("PUT", "GET", "DELETE") and key else "OTHER"
+        kind = request.method if request.method in ("PUT", "GET", "HEAD", "DELETE") and key else "OTHER"
         return kind, target_of(key)
 
 

@@ -19,6 +19,8 @@ from .errors import (
 from .history import Revision, Snapshot
 from .offline.reconnect import PendingChange, PendingWrite, Reconnect
 from .offline.rejected import Rejected
+from .presence import Presence
+from .statistics import Statistics
 from .storage.local import LocalStorage
 from .storage.memory import MemoryStorage
 from .subscription import Subscription
@@ -51,11 +53,13 @@ __all__ = [
     "MemoryStorage",
     "PendingChange",
     "PendingWrite",
+    "Presence",
     "Reconnect",
     "Ref",
     "Rejected",
     "Revision",
     "Snapshot",
+    "Statistics",
     "Status",
     "StatusChanges",
     "Subscription",

@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, overload
@@ -20,20 +20,27 @@ from .collect.options import seconds
 from .content import Content, Contents, decode
 from .document import File, Kind
 from .errors import ClosedError, ConfigurationError, CorruptionError, MPS3Error, UnavailableError
+from .events import Hook
 from .journal import Journal
 from .journal.choose import choose_journal, known_journal
+from .lifetime import lifetime
 from .manifest import Manifest, Surroundings
 from .names import LONGEST_MANIFEST, check_bucket, check_key, check_not_own, name_in
+from .observed import ObservedStorage
+from .observer import Observer, check_hooks
 from .offline import Directory, Line, Refusal
 from .offline.cache import CACHE
 from .offline.cached import CachedStorage
+from .offline.clocked import ClockedStorage
 from .offline.files import FileDirectory
 from .offline.gate import Gate, OfflineError
 from .offline.keeper import Keeper
 from .offline.reconnect import OnReconnect
 from .offline.rejected import Rejected
 from .outbox import Pending
+from .presence import BEATS, EXPIRES_IN, Presence
 from .reads import Reads
+from .statistics import Statistics
 from .storage import Storage
 from .storage.local import LocalStorage
 from .storage.memory import memory_storage
@@ -89,6 +96,8 @@ class MPS3(Reads, Transactions):
         retention: Seconds, or a timedelta: how far back collecting keeps all states.
         collect_every: Seconds, or a timedelta: about how often the default manifest is collected in the
             background. ``None``, the default, for never. One client in a few is enough.
+        hooks: Callables that receive each `mps3.events.Event`, at once: a hook should return soon. If one raises,
+            that is logged once.
         world: Where time, chance and names come from; for simulations.
 
     Raises:
@@ -114,6 +123,7 @@ class MPS3(Reads, Transactions):
         on_reconnect: OnReconnect | None = None,
         retention: float | timedelta = RETENTION,
         collect_every: float | timedelta | None = None,
+        hooks: Iterable[Hook] = (),
         world: World | None = None,
     ) -> None:
         self._retention = seconds(retention, "retention")
@@ -136,21 +146,29 @@ class MPS3(Reads, Transactions):
         self._journal: JournalKind = journal
         self._world = World() if world is None else world
         store = storage if storage is not None else _s3(s3_config, self._world, auth, checksums=checksums)
+        self._observer = Observer(check_hooks(hooks), self._world.monotonic)
         self._storage: Storage
-        self._storage = self._gate = Gate(store, shut=not online)
+        self._gate = Gate(ObservedStorage(store, self._observer, self._world), shut=not online)
+        self._storage = self._clocked = ClockedStorage(self._gate, self._world.monotonic)
         self._directory: Directory | None = None
         if offline is not None:
             if isinstance(offline, str | os.PathLike):
                 offline = FileDirectory(offline, self._world, cache_bytes=cache_bytes)
             self._directory = offline
-            self._storage = CachedStorage(self._gate, offline.cache, self._is_manifest)
+            self._storage = CachedStorage(self._clocked, offline.cache, self._is_manifest)
         self._keepers: list[Keeper] = []
         self._rejected: dict[Rejected, None] = {}
         self._on_reconnect = on_reconnect
         self._watchers = Watchers()
         self._interval = poll_interval
         self._contents = Contents(
-            self._storage, self._world, checksums=checksums, contact=self._contact, away=self._is_away
+            self._storage,
+            self._world,
+            checksums=checksums,
+            contact=self._contact,
+            away=self._is_away,
+            now=self._clocked.time.now,
+            observer=self._observer,
         )
         self._manifests: dict[Ref, Manifest] = {}
         self._transactors: dict[Manifest, Transactor] = {}
@@ -194,6 +212,8 @@ class MPS3(Reads, Transactions):
         if self._state != "new":
             raise ClosedError("this client was opened before: make a new one")
         self._state = "open"
+        if self._gate.shut:
+            self._observer.contact(None, online=False)
         try:
             await self._open_storage()
             lines = await self._open_directory()
@@ -281,6 +301,7 @@ class MPS3(Reads, Transactions):
             await self._contents.aclose()
         finally:
             self._watchers.tell(ended=True)
+            self._observer.closed()
             try:
                 await self._close_directory()
             finally:
@@ -314,6 +335,7 @@ class MPS3(Reads, Transactions):
         *,
         bucket: str | None = None,
         manifests: Sequence[str | Ref] | None = None,
+        expires_in: float | timedelta | None = None,
         if_version: str | Unchecked | None = UNCHECKED,
     ) -> Write:
         """Set a key. It shows here at once; await the result to know that it is durable.
@@ -321,6 +343,9 @@ class MPS3(Reads, Transactions):
         Args:
             key: The key, or a `Ref` to one in another bucket.
             value: Any JSON value; ``None`` is one. `DELETE` deletes the key.
+            expires_in: Seconds, or a timedelta, until the key vanishes for everyone by itself, unless it is put
+                again. They count by the store's clock from when the value was stored there, which for a client
+                that is offline may be long after the call; up to then it stays here. ``None``: it stays.
             bucket: The key's bucket; the default bucket if ``None``.
             manifests: The manifests that are to name the new value; the default manifest if ``None``.
             if_version: Only if the key has this version when the write is committed; ``None``: only if there is no such
@@ -336,7 +361,7 @@ class MPS3(Reads, Transactions):
             ValueError: The value or the key cannot be stored.
             ClosedError: The client is not open.
         """
-        return self._write({key: value}, bucket, manifests, "put", if_version)
+        return self._write({key: value}, bucket, manifests, "put", expires_in, if_version)
 
     def put_all(
         self,
@@ -344,11 +369,14 @@ class MPS3(Reads, Transactions):
         *,
         bucket: str | None = None,
         manifests: Sequence[str | Ref] | None = None,
+        expires_in: float | timedelta | None = None,
     ) -> Write:
         """Set many keys as one: whoever sees one of the new values sees all.
 
         Args:
             values: Keys and their values, as for `put`.
+            expires_in: Seconds, or a timedelta, until all that are not deleted vanish by themselves, as for `put`.
+                Each counts from when it was stored, so they may vanish one after the other.
             bucket: The bucket of keys that name none; the default bucket if ``None``.
             manifests: The manifests that are to name the new values. Within each they appear together.
 
@@ -360,7 +388,7 @@ class MPS3(Reads, Transactions):
             ValueError: A value or a key cannot be stored, or there is none.
             ClosedError: The client is not open.
         """
-        return self._write(values, bucket, manifests, "put_all")
+        return self._write(values, bucket, manifests, "put_all", expires_in)
 
     def delete(
         self,
@@ -385,7 +413,7 @@ class MPS3(Reads, Transactions):
             ValueError: It is not a key.
             ClosedError: The client is not open.
         """
-        return self._write({key: DELETE}, bucket, manifests, "delete", if_version)
+        return self._write({key: DELETE}, bucket, manifests, "delete", if_version=if_version)
 
     def _write(
         self,
@@ -393,9 +421,11 @@ class MPS3(Reads, Transactions):
         bucket: str | None,
         manifests: Sequence[str | Ref] | None,
         verb: str,
+        expires_in: float | timedelta | None = None,
         if_version: str | Unchecked | None = UNCHECKED,
     ) -> Write:
         self._check_open()
+        span = lifetime(expires_in)
         if not values:
             raise ValueError("there is nothing to write")
         if isinstance(manifests, str | Ref):
@@ -411,7 +441,7 @@ class MPS3(Reads, Transactions):
         _check_version(if_version, owners)
         # Everything is checked and encoded before anything shows anywhere.
         contents = [
-            (place, key, None if value is DELETE else self._contents.prepare(place, key, value, owners))
+            (place, key, None if value is DELETE else self._contents.prepare(place, key, value, owners, span))
             for place, key, value in targets
         ]
         opened = [(ref, self._manifest(ref)) for ref in owners]
@@ -563,6 +593,44 @@ class MPS3(Reads, Transactions):
 
         return ValueSubscription(self._manifest(ref), name_in(ref, place, literal), read, self._world)
 
+    def presence(
+        self,
+        prefix: str,
+        member: str | None = None,
+        info: JSON = None,
+        *,
+        expires_in: float | timedelta = EXPIRES_IN,
+        every: float | timedelta | None = None,
+        manifest: str | Ref | None = None,
+    ) -> Presence:
+        """Be among those who are here, and see who is: see `Presence`.
+
+        Being here costs a `put` (two PUT and a listing) for each renewal, and everyone who looks at the same
+        manifest sees each as a change. Renewals go out in one commit with what else is written at that moment.
+
+        Args:
+            prefix: What to be in, such as ``room/1``: the keys are ``room/1/<member>``.
+            member: Who is here; ``None`` to see only who else is.
+            info: Any JSON value: what the others are to know.
+            expires_in: Seconds, or a timedelta, after which somebody who says nothing more is gone.
+            every: Seconds, or a timedelta, between two renewals at the most; a third of ``expires_in`` if ``None``.
+            manifest: The manifest that names the keys; the default manifest if ``None``.
+
+        Raises:
+            TypeError: The prefix or the member is not a text, or a time is not one.
+            ValueError: One of them is empty or too long, or ``every`` is not less than ``expires_in``.
+            ClosedError: The client is not open.
+        """
+        self._check_open()
+        prefix = prefix if check_key(prefix, "prefix").endswith("/") else f"{prefix}/"
+        if member is not None:
+            check_key(prefix + check_key(member, "member"))
+        span = lifetime(expires_in) or EXPIRES_IN
+        beat = span / BEATS if every is None else seconds(every, "every")
+        if not 0 < beat < span:
+            raise ValueError(f"every is a positive number of seconds, less than expires_in ({span:g}), not {beat:g}")
+        return Presence(self, self._world, prefix, member, info, expires_in=span, every=beat, manifest=manifest)
+
     async def collect(
         self,
         *,
@@ -618,6 +686,16 @@ class MPS3(Reads, Transactions):
             oldest_pending=min(oldest, default=None),
         )
 
+    def statistics(self) -> Statistics:
+        """What this client has done so far, in numbers."""
+        manifests = self._manifests.values()
+        return self._observer.counters.statistics(
+            pending=sum(manifest.pending for manifest in manifests),
+            subscriptions=sum(len(manifest.listeners) for manifest in manifests),
+            buffered=sum(manifest.listeners.buffered for manifest in manifests),
+            cached_bytes=self._contents.cached_bytes,
+        )
+
     def status_changes(self) -> StatusChanges:
         """The status now, and then the newest one after each change, until the client closes.
 
@@ -643,6 +721,7 @@ class MPS3(Reads, Transactions):
         self._gate.shut = True
         for manifest in self._manifests.values():
             manifest.pause()
+        self._observer.contact(None, online=False)
         self._watchers.tell()
 
     def go_online(self) -> None:
@@ -655,6 +734,7 @@ class MPS3(Reads, Transactions):
         self._gate.shut = False
         for manifest in self._manifests.values():
             manifest.hurry()
+        self._observer.contact(None, online=self._is_online)
         self._watchers.tell()
 
     def rejected(self) -> tuple[Rejected, ...]:
@@ -679,7 +759,7 @@ class MPS3(Reads, Transactions):
         self._check_open()
         manifest = self._manifest(rejected.manifest)
         contents = {
-            name: None if content is None else Content(content.bucket, content.key, content.body, (manifest.ref,))
+            name: content and Content(content.bucket, content.key, content.body, (manifest.ref,), content.expires_in)
             for name, content in old.changes.items()
         }
         session = manifest.lane(kept=True) if old.expect else manifest.session
@@ -765,9 +845,11 @@ class MPS3(Reads, Transactions):
                 lambda: self._gate.shut,
                 self._watchers.tell,
                 self._refuse,
+                self._clocked.time,
                 self._keepers[0] if self._keepers else None,
                 None if self._directory is None else self._directory.cache,
                 self._on_reconnect,
+                observer=self._observer,
             ),
         )
 
@@ -782,6 +864,7 @@ class MPS3(Reads, Transactions):
         else:
             self._note(error)
         if before != (self._online, self._last_error):
+            self._observer.contact(error, online=self._is_online)
             self._watchers.tell()
 
     def _note(self, error: MPS3Error | None) -> None:

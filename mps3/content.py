@@ -11,10 +11,11 @@ from typing import Any, Final, TypeVar, cast
 
 import orjson
 
-from .document import File
+from .document import LATEST, File, format_time
 from .errors import ClosedError, ConfigurationError, CorruptionError, MPS3Error, UnavailableError
 from .freshness import fresh
 from .names import LONGEST
+from .observer import Observer
 from .offline.cached import Recalled
 from .ownership import describe
 from .storage import Object, Storage, Stored
@@ -26,6 +27,9 @@ MINTED: Final = "mps3-"
 LOOK: Final = 1.0
 """Seconds between two looks whether the store can be reached again, if nobody says so."""
 CONCURRENCY: Final = 32
+"""Values that are sent at once, and fetched at once."""
+AT_ONCE: Final = 2 * CONCURRENCY
+"""Values that are looked after at once: some wait for their turn, or for another try."""
 CACHE: Final = 64 * 2**20
 LARGE: Final = 2**20
 """Hashing more bytes than this would hold up the event loop; a thread does it."""
@@ -110,17 +114,41 @@ class Content:
         key: Where it goes.
         body: Its bytes.
         manifests: The manifests that it is written for.
+        expires_in: Seconds that it is to be there after it was stored; ``None`` for ever.
 
     Attributes:
         digest: Its SHA-256, once it is stored with one.
         version: Its version, once it is stored.
         stored: The store's clock when it was, in seconds since 1970, if the store tells.
         stored_at: This client's clock when that began.
+        expires: The store's clock when its time is over, in seconds since 1970, once it is stored; ``None`` if
+            it has no end.
     """
 
-    __slots__ = ("body", "bucket", "digest", "key", "manifests", "stored", "stored_at", "storing", "version")
+    __slots__ = (
+        "body",
+        "bucket",
+        "digest",
+        "expires",
+        "expires_in",
+        "key",
+        "manifests",
+        "stored",
+        "stored_at",
+        "storing",
+        "version",
+    )
 
-    def __init__(self, bucket: str, key: str, body: bytes, manifests: tuple[Ref, ...] = ()) -> None:
+    def __init__(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        manifests: tuple[Ref, ...] = (),
+        expires_in: float | None = None,
+    ) -> None:
+        self.expires_in = expires_in
+        self.expires: float | None = None
         self.bucket = bucket
         self.key = key
         self.body = body
@@ -138,6 +166,7 @@ class Content:
             "version": self.version,
             "sha256": self.digest.hex() if self.digest else None,
             "size": len(self.body),
+            **({} if self.expires is None else {"expires": format_time(self.expires)}),
         }
 
 
@@ -146,11 +175,14 @@ class Cache:
 
     Args:
         most: Bytes to keep at the most.
+
+    Attributes:
+        size: Bytes that are kept.
     """
 
     def __init__(self, most: int = CACHE) -> None:
         self._most = most
-        self._size = 0
+        self.size = 0
         self._bodies: OrderedDict[Hashable, bytes] = OrderedDict()
 
     def get(self, name: Hashable) -> bytes | None:
@@ -162,10 +194,10 @@ class Cache:
 
     def add(self, name: Hashable, body: bytes) -> None:
         """Keep some bytes, and let go of those not used for longest."""
-        self._size += len(body) - len(self._bodies.pop(name, b""))
+        self.size += len(body) - len(self._bodies.pop(name, b""))
         self._bodies[name] = body
-        while self._size > self._most:
-            self._size -= len(self._bodies.popitem(last=False)[1])
+        while self.size > self._most:
+            self.size -= len(self._bodies.popitem(last=False)[1])
 
 
 class Contents:
@@ -177,6 +209,8 @@ class Contents:
         checksums: Whether to send and verify SHA-256 checksums.
         contact: Told of each answer of the store (``None``) and each failure to get one.
         away: Whether it is known that nothing can be stored now.
+        now: The store's clock, in seconds since 1970; ``-inf`` if nobody knows.
+        observer: Told of values that have to be stored again.
     """
 
     def __init__(
@@ -187,8 +221,12 @@ class Contents:
         checksums: bool,
         contact: Callable[[MPS3Error | None], None],
         away: Callable[[], bool] = lambda: False,
+        now: Callable[[], float] = lambda: -math.inf,
+        observer: Observer | None = None,
     ) -> None:
+        self._now = now
         self._storage = storage
+        self._observer = observer or Observer()
         self._away = away
         self._world = world
         self._checksums = checksums
@@ -201,7 +239,9 @@ class Contents:
         self._fetching: dict[Hashable, asyncio.Task[bytes]] = {}
         self._tasks: dict[asyncio.Task[Any], None] = {}
 
-    def prepare(self, bucket: str, key: str, value: JSON, manifests: tuple[Ref, ...]) -> Content:
+    def prepare(
+        self, bucket: str, key: str, value: JSON, manifests: tuple[Ref, ...], expires_in: float | None = None
+    ) -> Content:
         """Encode a value to be stored later.
 
         Args:
@@ -209,12 +249,13 @@ class Contents:
             key: Where it goes.
             value: The value.
             manifests: The manifests that it is written for, with their buckets.
+            expires_in: Seconds that it is to be there after it was stored; ``None`` for ever.
 
         Raises:
             TypeError: It is not JSON.
             ValueError: It is not JSON.
         """
-        return Content(bucket, key, encode(value, key), manifests)
+        return Content(bucket, key, encode(value, key), manifests, expires_in)
 
     async def versioned(self, bucket: str) -> bool:
         """Whether a bucket keeps versions. Asked once a bucket."""
@@ -253,6 +294,8 @@ class Contents:
             content: The value.
             clock: The store's clock as it was seen last. It goes on while this machine sleeps.
         """
+        if content.expires is not None and content.expires <= self._now():
+            return True  # its time counts from when it can be seen
         by_store = 0.0 if clock is None or content.stored is None else clock - content.stored
         return max(by_store, self._world.monotonic() - content.stored_at) > fresh()
 
@@ -266,7 +309,9 @@ class Contents:
                 except UnavailableError as error:
                     attempt += 1
                     self._contact(error)
-                    await happens(self._reached, self._world.backoff(attempt))
+                    wait = self._world.backoff(attempt)
+                    self._observer.storing_again(content.bucket, content.key, attempt, wait, error)
+                    await happens(self._reached, wait)
                 else:
                     self._contact(None)
                     return
@@ -305,6 +350,19 @@ class Contents:
         self._cache.add((content.bucket, content.key, version), content.body)
         content.version = version
         content.stored, content.stored_at = stored.modified, started
+        if content.expires_in is not None:
+            content.expires = self._end_of(content.expires_in, content)
+
+    def _end_of(self, lifetime: float, content: Content) -> float:
+        now = max(self._now(), -math.inf if content.stored is None else content.stored)
+        if now == -math.inf:
+            raise ConfigurationError(
+                f"the store does not tell the time, so {content.key!r} cannot expire: put it without expires_in",
+                bucket=content.bucket,
+                key=content.key,
+                operation="PutObject",
+            )
+        return min(now + lifetime, float(LATEST))
 
     async def _put_at(self, content: Content, key: str) -> Stored:
         return await self._storage.put(
@@ -314,6 +372,11 @@ class Contents:
             sha256=content.digest,
             metadata=describe(content.manifests, content.bucket, key),
         )
+
+    @property
+    def cached_bytes(self) -> int:
+        """How large the values are together that are held in memory."""
+        return self._cache.size
 
     def cached(self, bucket: str, key: str, file: File) -> bytes | None:
         """The bytes of a value, if they are here."""

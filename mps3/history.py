@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final, cast
 
-from .document import Entry, File
+from .document import Entry, File, expires_of
 from .errors import ExpiredError
 from .journal.past import Past
 from .journal.walk import Walk
@@ -45,6 +45,12 @@ class Revision:
             UnavailableError: The store does not answer.
         """
         return (await self._reader.read([(self._name, self._file)]))[0]
+
+    @property
+    def expires(self) -> datetime | None:
+        """When the value was to expire, by the store's clock; ``None`` if it was not."""
+        expires = expires_of(self._file)
+        return None if expires is None else datetime.fromtimestamp(expires, timezone.utc)
 
 
 class Snapshot:
@@ -132,7 +138,8 @@ async def view_at(past: Past, newest: View, at: str | datetime) -> View:
         place = await walk.find(lambda commit: commit.id == identity)
     if place is None:
         raise past.expired(f"nothing is known of {at}: {_reach(walk)}")
-    return await walk.state_at(place)
+    moment = at.timestamp() if isinstance(at, datetime) else walk.commits[place].modified
+    return (await walk.state_at(place)).at(moment)
 
 
 def _reach(walk: Walk) -> str:

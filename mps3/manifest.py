@@ -7,26 +7,30 @@ import contextlib
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from .content import Content, Contents
+from .clock import StoreClock
+from .content import AT_ONCE, Content, Contents
+from .crowd import each
 from .document import File, Kind, commit_id
 from .errors import ClosedError, ConflictError, CorruptionError, MPS3Error, UnavailableError
+from .expiry import Expiries
 from .journal import Attempt, Journal, OutdatedError, Retained, Verdict
 from .journal.past import Past
 from .journal.saved import Saved
 from .listeners import Listeners
+from .observer import Observer
 from .offline import Cache, Line, Refusal, Sent
 from .offline.doubt import Fate, fate, witnesses
 from .offline.keeper import Keeper
 from .offline.reconnect import OnReconnect, Review
 from .offline.session import Session, refusal_of
 from .outbox import SENT, Outbox, Pending, Policy, Resend, final_changes
-from .state import EMPTY, View, changed_names
+from .state import EMPTY, View, alive, changed_names
 from .types import Commit, Ref
 from .world import World, happens
 
@@ -38,6 +42,13 @@ STALE: Final = 10.0
 """Seconds without contact after which a commit is preceded by a look at what others did."""
 OPENING: Final = 5.0
 """Seconds that opening waits for the store where it could go on from what was kept."""
+SILENCE: Final = 5.0
+"""Seconds without an answer, after which a client that can work offline does."""
+COMPLAINT: Final = 60.0
+"""Seconds between two errors in the log that something could not be kept: where one is, there may be thousands."""
+LONGEST_DOZE: Final = 3600.0
+"""Seconds at the most between two looks whether something has expired."""
+SHORTEST_DOZE: Final = 0.001
 CLOSES: Final[Mapping[str, Any]] = {"closes": True}
 """What a commit says that ends a transaction."""
 WITNESS: Final = 0.5
@@ -62,9 +73,11 @@ class Surroundings:
         shut: Whether nothing may be asked of the store.
         changed: Called when there are more or fewer pending writes.
         refused: Told of writes that failed for good and are kept, and why.
+        time: What time it is at the store.
         keeper: Keeps writes durably.
         cache: Keeps what was seen.
         on_reconnect: Asked before writes go out after a time without the store.
+        observer: Told of all that happens.
     """
 
     contents: Contents
@@ -74,9 +87,11 @@ class Surroundings:
     shut: Callable[[], bool]
     changed: Callable[[], None]
     refused: Callable[[Pending, Refusal], None]
+    time: StoreClock
     keeper: Keeper | None = None
     cache: Cache | None = None
     on_reconnect: OnReconnect | None = None
+    observer: Observer = field(default_factory=Observer)
 
 
 @dataclass(slots=True)
@@ -124,6 +139,7 @@ class Manifest:
         self._interval = around.poll_interval
         self._contact = around.contact
         self._contents = around.contents
+        self._observer = around.observer
         self._outbox = Outbox(self._contents, ready=self._wake, changed=self._changed, refused=self._refused)
         self._sending: _Sending | None = None
         self._recovered: deque[_Sending] = deque()
@@ -141,10 +157,14 @@ class Manifest:
         self._poll_at = -math.inf
         self._resolved_at = -math.inf
         self._away_at = -math.inf
+        self._complain_at = -math.inf
         self._pause = self._interval * FASTEST
         self._failures = 0
         self._unreadable = False
         self._ended: MPS3Error | None = None
+        self._expiries = Expiries()
+        self._time_told = asyncio.Event()
+        self._dozing = False
         self._awake = asyncio.Event()
         self._asking: list[asyncio.Future[None]] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -162,7 +182,7 @@ class Manifest:
         except (TimeoutError, UnavailableError) as error:
             if saved is not None and await self._go_on_from(saved):
                 self._failures = 1
-                self._contact(error if isinstance(error, UnavailableError) else _silent(self.ref))
+                self._contact(error if isinstance(error, UnavailableError) else _silent(self.ref, OPENING))
                 self._lost_contact()
             elif isinstance(error, TimeoutError):
                 await self._begin(*await self._look_first(None))
@@ -171,7 +191,7 @@ class Manifest:
             else:
                 raise UnavailableError(
                     f"{error}. The manifest s3://{self.ref.bucket}/{self.ref.key} cannot be opened offline, because "
-                    "it has never been read with this directory",
+                    "it has never been read with this directory: open it once while the store can be reached",
                     bucket=self.ref.bucket,
                     key=self.ref.key,
                     operation=error.operation,
@@ -216,7 +236,9 @@ class Manifest:
             _log.warning("what was kept of %s cannot be used: %s", self.ref, error)
             return False
         self._journal, self._shown = journal, journal.view  # it is kept already
+        self._around.time.hear(saved.stamp)
         self._cover()
+        self.expire()
         self.listeners.offer(journal.view)
         return True
 
@@ -237,6 +259,7 @@ class Manifest:
             if row.sequence is not None:
                 pending.stage = SENT
                 group.append(pending)
+            self._observer.wrote(self.ref, pending, recovered=True)
             self._outbox.add(pending)
         if group and line.sent is not None:
             sent = line.sent
@@ -253,15 +276,19 @@ class Manifest:
         self._lost_contact()
 
     def start(self) -> None:
-        """Start its task, which opens it if need be."""
-        loop = asyncio.get_running_loop()
-        for coroutine, name in ((self._run(), "manifest"), (self._outbox.run(), "outbox")):
-            task = loop.create_task(coroutine, name=f"mps3 {name} {self.ref}")
-            task.add_done_callback(self._died)
-            self._tasks.append(task)
+        """Start its tasks, which open it if need be."""
+        self._start(self._run(), "manifest")
+        self._start(self._outbox.run(), "outbox")
+        self.expire()
+
+    def _start(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine, name=f"mps3 {name} {self.ref}")
+        task.add_done_callback(self._died)
+        self._tasks.append(task)
 
     async def aclose(self) -> None:
-        """Stop its task. Writes that are still pending fail, and subscriptions end."""
+        """Stop its tasks. Writes that are still pending fail, and subscriptions end."""
+        self._dozing = True  # whoever still looks does not start that any more
         for task in self._tasks:
             task.cancel()
         if self._review is not None:
@@ -298,7 +325,7 @@ class Manifest:
         """
         if self._journal is None:
             raise self._unreached()
-        return self._journal.tentative
+        return self._journal.tentative.at(self._around.time.now())
 
     @property
     def past(self) -> Past:
@@ -326,9 +353,40 @@ class Manifest:
             )
 
     def state(self) -> tuple[View, Mapping[str, Content | None]]:
-        """The newest state, and the pending values of this client that lie over it, at one moment."""
+        """The newest state, and the pending values of this client that lie over it, at one moment.
+
+        Keys that have expired are in it; see `View.at`.
+        """
         self._cover()
         return self._view, self._outbox.overlay
+
+    def present(self) -> tuple[View, Mapping[str, Content | None]]:
+        """The same as it looks now, by the store's clock."""
+        view, overlay = self.state()
+        return view.at(self._around.time.now()), overlay
+
+    def expire(self) -> float:
+        """Tell the listeners of what has expired.
+
+        Returns:
+            Up to when that is told, by the store's clock, in seconds since 1970; ``-inf`` if nobody knows it.
+        """
+        if self._expiries.update(self._view):
+            self._time_told.set()
+        if self._expiries.next < math.inf and self._tasks and not self._dozing and self._ended is None:
+            self._dozing = True
+            self._start(self._doze(), "expiry")
+        if names := self._expiries.take(self._around.time.now()):
+            self.listeners.expire(names)
+        return self._expiries.until
+
+    async def _doze(self) -> None:
+        """Wake whoever listens to a key when it expires, though nothing else happens."""
+        while True:
+            self._time_told.clear()
+            until = self.expire()
+            doze = LONGEST_DOZE if until == -math.inf else min(self._expiries.next - until, LONGEST_DOZE)
+            await happens(self._time_told, max(SHORTEST_DOZE, doze))
 
     @property
     def pending(self) -> int:
@@ -344,7 +402,10 @@ class Manifest:
         """The newest value of a key: a pending one of this client, or what the manifest says."""
         self._cover()
         overlay = self._outbox.overlay
-        return overlay[name] if name in overlay else self._view.look_up(name)
+        if name in overlay:
+            return overlay[name]
+        file = self._view.look_up(name)
+        return alive(file, self._around.time.now()) if file is not None and "expires" in file else file
 
     def is_pending(self, name: str) -> bool:
         """Whether the newest value of a key is a pending one of this client."""
@@ -401,12 +462,14 @@ class Manifest:
         """Commit a write as soon as possible; it shows at once."""
         if self._ended is not None:
             raise self._ended
-        for name in pending.changes:
-            pending.bases[name] = _version(self._view.look_up(name))
+        if self._review is not None or pending.session.keeper is not None:  # nobody else asks for them
+            for name in pending.changes:
+                pending.bases[name] = _version(self._view.look_up(name))
         pending.session.keep(pending)
         if pending.kept is not None:
             pending.kept.add_done_callback(partial(self._kept, pending))
         pending.collected = self.collected
+        self._observer.wrote(self.ref, pending)
         self._outbox.add(pending)
 
     def lane(self, *, kept: bool = False) -> Session:
@@ -427,6 +490,7 @@ class Manifest:
         """Try a transaction whose values are stored, as soon as possible. It does not show before it is decided."""
         if self._ended is not None:
             raise self._ended
+        self._observer.wrote(self.ref, pending)
         self._proposed.append(self._gather([pending]))
         self._wake()
 
@@ -466,9 +530,11 @@ class Manifest:
 
     def _kept(self, pending: Pending, kept: asyncio.Future[None]) -> None:
         self._wake()
-        if not kept.cancelled() and (error := kept.exception()) is not None:
-            keys = ", ".join(map(repr, pending.labels.values()))
-            _log.error("a write to %.80s could not be kept, and is lost if this process ends now: %s", keys, error)
+        if kept.cancelled() or (error := kept.exception()) is None or self._world.monotonic() < self._complain_at:
+            return
+        self._complain_at = self._world.monotonic() + COMPLAINT
+        keys = ", ".join(map(repr, pending.labels.values()))
+        _log.error("a write to %.80s could not be kept, and is lost if this process ends now: %s", keys, error)
 
     @property
     def session(self) -> Session:
@@ -531,9 +597,11 @@ class Manifest:
             if self._sending is None and now >= self._commit_at:
                 self._sending = self._next() or self._witness(journal, now)
             if self._sending is not None and now >= self._sending.retry_at:
-                await self._commit(journal, self._sending)
+                with self._listening():
+                    await self._commit(journal, self._sending)
             elif self._asking or now >= self._poll_at:
-                await self._poll(journal)
+                with self._listening():
+                    await self._poll(journal)
             else:
                 # What is past already waits for something else to happen.
                 times = (self._sending.retry_at if self._sending else self._commit_at, self._decides_at(journal))
@@ -543,15 +611,41 @@ class Manifest:
         """When to make a commit that decides on transactions of this client, if nobody makes any."""
         return max(journal.decides_at, self._witness_at) if self._open else math.inf
 
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Who can go on with what is kept need not wait until the silence of the store has become an error."""
+        if self._around.cache is None:
+            yield
+            return
+        timer = asyncio.get_running_loop().call_later(SILENCE, self._fall_silent)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _fall_silent(self) -> None:
+        self._failures = max(1, self._failures)
+        self._contact(_silent(self.ref, SILENCE))
+        self._lost_contact()
+        if not self._unreadable and self._journal is not None:
+            _answer(self._asking)  # they stay there until what is under way has ended
+
     async def _opened(self) -> Journal | None:
+        if self._journal is None:
+            saved = await self._recall()
+            if saved is not None and await self._go_on_from(saved):
+                self.listeners.notify(list(self.listeners.names))
         while not self._verified:
-            known = self._journal
+            known, now = self._journal, self._world.monotonic()
             self._awake.clear()
             try:
-                await self._begin(*await self._look_first(None if known is None else known.save()))
+                with self._listening():
+                    found = await self._look_first(None if known is None else known.save())
+                await self._begin(*found)
             except UnavailableError as error:
                 self._failures += 1
                 self._contact(error)
+                self._observer.polled(self.ref, now, error=error)
                 self._lost_contact()
                 asking, self._asking = self._asking, []
                 _answer(asking, error if known is None else None)
@@ -628,6 +722,7 @@ class Manifest:
             self._unreadable = not isinstance(error, UnavailableError)
             self._poll_at = self._world.monotonic() + max(self._interval * FASTEST, self._world.backoff(self._failures))
             self._contact(error)
+            self._observer.polled(self.ref, started, error=error)
             self._lost_contact()
             if self._unreadable:
                 self.listeners.tell(error)
@@ -637,6 +732,7 @@ class Manifest:
         if self._sending is not None and self._failures:
             self._sending.retry_at = -math.inf
         self._resolved(started)
+        self._observer.polled(self.ref, started, news=news)
         self._pause = self._interval * FASTEST if news else min(self._interval, self._pause * SLOWING)
         self._plan_poll()
         await self._show(journal)
@@ -653,7 +749,9 @@ class Manifest:
             runs = [(bucket, run.key) for run in saved.runs]
             await self._around.cache.keep_state(self.ref, saved.encode(bucket, self.ref.key), saved.stamp, runs)
         before, self._shown = self._shown or EMPTY, view
+        self._observer.shown(self.ref, journal, before, view)
         self._cover()
+        self.expire()
         self.listeners.offer(view)
         # Some at a time: ten thousand woken at once would stop the event loop.
         for step, names in enumerate(changed_names(before, view, self.listeners.names)):
@@ -666,6 +764,8 @@ class Manifest:
         if self._failures:
             self._contents.reached()
         self._resolved_at = started
+        if self._expiries.next < math.inf:
+            self._time_told.set()  # the store has said what time it is
         self._failures = 0
         self._unreadable = False
         self._contact(None)
@@ -712,7 +812,7 @@ class Manifest:
         if sending.attempt.collected == collected:
             contents = [content for content in contents if self._contents.aged(content, journal.clock)]
         if contents:
-            results = await asyncio.gather(*map(self._contents.store_again, contents), return_exceptions=True)
+            results = await each(self._contents.store_again, contents, AT_ONCE)
             for result in results:
                 if isinstance(result, BaseException):
                     raise result
@@ -754,6 +854,8 @@ class Manifest:
             except MPS3Error as error:
                 raise _Unrecorded(f"a commit waits until it can be recorded that it leaves: {error}") from error
             sending.recorded = sending.attempt.update
+        sending.attempt.now = self._around.time.now()
+        self._observer.sent(self.ref, journal, sending.attempt, sending.group)
         await journal.append(sending.attempt)
         return True
 
@@ -811,6 +913,7 @@ class Manifest:
                     pending.arrived.set_result(None)
             elif pending.policy is Policy.RERUN:
                 self._open.remove(sending)
+                self._observer.conflicted(self.ref, sending.attempt)
                 pending.fail(_void(sending))
             elif verdict is Verdict.UNKNOWN and pending.policy is Policy.ONCE:
                 self._open.remove(sending)
@@ -818,6 +921,7 @@ class Manifest:
                 self._wake()
             elif verdict is not Verdict.FAILING:
                 self._open.remove(sending)
+                self._observer.conflicted(self.ref, sending.attempt)
                 self._fail(journal, sending, _void(sending))
 
     def _close(self, journal: Journal, sending: _Sending, transaction: _Sending, verdict: Verdict) -> None:
@@ -853,6 +957,7 @@ class Manifest:
         if isinstance(error, OutdatedError):
             self._sending = None
             self._contact(None)
+            self._observer.conflicted(self.ref, sending.attempt)
             (pending,) = sending.group
             if pending.policy is Policy.RERUN:
                 pending.fail(error)
@@ -870,9 +975,12 @@ class Manifest:
             sending.conflicts += 1
             sending.retry_at = now + self._world.backoff(sending.conflicts, first=FIRST_CONFLICT, most=LONGEST_CONFLICT)
             self._contact(None)
+            self._observer.conflicted(self.ref, sending.attempt, sending.retry_at - now)
         else:
             sending.failures += 1
             sending.retry_at = now + self._world.backoff(sending.failures)
+            wait = sending.retry_at - now
+            self._observer.committing_again(self.ref, sending.attempt, sending.failures, wait, error)
             if isinstance(error, _Unrecorded):
                 _log.warning("%s: %s", self.ref, error)
             else:
@@ -882,6 +990,7 @@ class Manifest:
     def _give_up(self, sending: _Sending, error: MPS3Error) -> None:
         if self._sending is sending:
             self._sending = None
+        self._observer.refused(self.ref, sending.attempt, sending.group, error)
         self._outbox.fail(sending.group, error)
         self._refused(sending.group, error, sending.attempt)
         if sending.closes is not None and sending.closes.failed is not None:
@@ -919,6 +1028,7 @@ class Manifest:
             versions = {label: versions_of[name] for name, label in pending.labels.items()}
             if not pending.outcome.done():
                 pending.outcome.set_result(Commit(identity, versions, self.ref))
+        self._observer.acknowledged(self.ref, identity, sending.attempt, sending.group)
         self._outbox.remove(sending.group)
         for pending in self._outbox.waiting():
             pending.bases.update({name: versions_of[name] for name in pending.changes if name in versions_of})
@@ -975,9 +1085,9 @@ def _void(sending: _Sending) -> OutdatedError:
     )
 
 
-def _silent(ref: Ref) -> UnavailableError:
+def _silent(ref: Ref, seconds: float) -> UnavailableError:
     return UnavailableError(
-        f"the store has not answered within {OPENING:.0f} seconds",
+        f"the store has not answered within {seconds:.0f} seconds",
         bucket=ref.bucket,
         key=ref.key,
         operation="GetObject",

@@ -10,7 +10,8 @@ from enum import Enum
 from itertools import takewhile
 from typing import Final, Self
 
-from .content import Content, Contents
+from .content import AT_ONCE, Content, Contents
+from .crowd import each
 from .document import NOTHING
 from .errors import MPS3Error, WithdrawnError
 from .journal import Attempt
@@ -358,7 +359,7 @@ class Outbox:
             ]
             if not wanted:
                 return None
-            results = await asyncio.gather(*map(self._contents.store, wanted), return_exceptions=True)
+            results = await each(self._contents.store, wanted, AT_ONCE)
             for content, result in zip(wanted, results, strict=True):
                 if isinstance(result, MPS3Error):
                     return [one for one in batch if any(content is own for own in one.changes.values())], result

@@ -174,7 +174,7 @@ class _Patches:
         if name not in self._files:
             return True
         patch = self._files[name]
-        return patch is None or {"version", "sha256", "size"} == patch.keys()
+        return patch is None or {"version", "sha256", "size"} == patch.keys() - {"expires"}
 
     def apply(self, name: str, file: File | None) -> File | None:
         for run in self._runs:

@@ -14,6 +14,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import get_session
 from hypothesis import settings
 
+pytest_plugins = ["mps3.testing.fixtures"]
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 

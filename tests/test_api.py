@@ -91,6 +91,7 @@ SIGNATURES = {
     "get": "(self, key, default=None, *, bucket=None, manifest=None)",
     "subscribe": "(self, key, default=None, *, bucket=None, manifest=None)",
     "status": "(self)",
+    "statistics": "(self)",
     "status_changes": "(self)",
     "go_offline": "(self)",
     "go_online": "(self)",

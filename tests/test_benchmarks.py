@@ -14,7 +14,7 @@ from meter import LISTING_XML, VERSION_XML, MeteredStorage, Tally
 from page import dollars, parts, write
 from processes import DistantStorage, UnfinishedError, apart, isolated, served
 from results import Results, Row
-from scenarios import contention, sizes
+from scenarios import collection, contention, resources, sizes
 from virtual import Place
 from wire import CountingProxy
 
@@ -141,6 +141,44 @@ def test_work_elsewhere_comes_back_or_says_why_not():
     with pytest.raises(UnfinishedError, match="ZeroDivisionError"):
         isolated(lambda: 1 / 0, 10)
     assert apart(partial(divmod, 7, 2), 30) == (3, 1)
+
+
+async def test_the_heart_notices_who_holds_up_the_loop():
+    heart = resources.Heart()
+    heart.start()
+    await asyncio.sleep(0.01)
+    heart.take()
+    until = time.process_time() + 0.1
+    while time.process_time() < until:
+        pass
+    await asyncio.sleep(0.01)
+    worked, wall = heart.take()
+    assert 0.09 < worked <= wall
+    time.sleep(0.1)
+    await asyncio.sleep(0.01)
+    slept, wall = heart.take()
+    assert slept < 0.09 < wall
+    heart.stop()
+
+
+def test_collecting_takes_what_is_old_and_leaves_what_is_needed(monkeypatch):
+    monkeypatch.setattr(collection, "COMMITS", 60)
+    monkeypatch.setattr(collection, "BETWEEN", 30_000.0)
+    place, keys = Place(), names(20)
+
+    async def fill() -> None:
+        async with place.client(place.meter()) as client:
+            await client.put_all(dict.fromkeys(keys, "loaded"))
+
+    place.run(fill)
+    results = Results()
+    results.add(collection.collect(place, keys))
+    (bar,) = [bar for bar in bars(results, 20) if bar.what.startswith("collecting")]
+    assert bar.verdict == "within the bar"
+    row = results.find("collection")
+    assert row.tally.count("DELETE") == row.facts["deleted"] > 20
+    assert row.tally.count("HEAD") >= row.facts["value versions before"] - row.facts["value versions after"]
+    assert row.tally.select("LIST").down > VERSION_XML * row.facts["value versions before"]
 
 
 async def test_a_store_in_another_process_is_the_same_store():

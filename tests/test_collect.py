@@ -4,15 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from kit import AWKWARD_KEYS, BUCKET, MANIFEST, Unreliable, client, eventually, memory_client, no_task_left, soon
+from kit import (
+    AWKWARD_KEYS,
+    BUCKET,
+    MANIFEST,
+    Unreliable,
+    client,
+    eventually,
+    memory_client,
+    no_task_left,
+    settle,
+    soon,
+)
 from places import place
 
-from mps3 import DELETE, MPS3, AccessError, Collected, CorruptionError, Ref, Tally, UnavailableError, freshness
+from mps3 import (
+    DELETE,
+    MPS3,
+    AccessError,
+    Collected,
+    CorruptionError,
+    MemoryStorage,
+    Ref,
+    Tally,
+    UnavailableError,
+    freshness,
+)
 from mps3.collect import options
 from mps3.journal import levels
 from mps3.ownership import describe, owners
@@ -340,6 +364,120 @@ async def test_a_writer_that_sleeps_between_values_and_commit(make, clock, versi
             assert await fresh.get("other") == 1
 
 
+async def test_a_collector_that_sleeps_while_others_collect(make, clock, monkeypatch):
+    """When it wakes up, the documents are gone that name the runs which it was about to keep."""
+    monkeypatch.setattr(levels, "SPILL", 300)
+    monkeypatch.setattr(levels, "FANOUT", 1000)
+    storage = make(True)
+    async with memory_client(storage) as other, memory_client(storage, poll_interval=3600) as sleeper:
+        await other.put("k", 0)
+        await sleeper.get("k")
+        for number in range(5):
+            await other.put_all({f"k{number}.{each}": number for each in range(20)})
+            clock.ahead += 300
+        clock.ahead += 10 * DAY
+        await other.put("k", 1)
+        manifest, awake = sleeper._manifests[sleeper._default], asyncio.Event()
+        retained = manifest._journal.retained
+
+        async def slowly(seconds: float) -> Any:
+            found = await retained(seconds)
+
+            async def runs() -> Any:
+                await awake.wait()
+                return await found.runs()
+
+            return replace(found, runs=runs)
+
+        async def in_vain() -> None:
+            """The store could not be reached just now: what is known has to do."""
+
+        manifest._journal.retained, manifest.refresh = slowly, in_vain
+        assert not manifest._journal.view.document.runs
+        collecting = asyncio.create_task(sleeper.collect(**SOON))
+        await settle()
+        for number in range(3):
+            clock.ahead += 10 * DAY
+            await soon(other.put("k", number))
+        collected = await soon(other.collect(**SOON))
+        assert collected.manifest.deleted > 3
+        awake.set()
+        await soon(collecting)
+    async with memory_client(storage) as fresh:
+        assert await fresh.get("k3.7") == 3
+
+
+async def test_a_version_that_is_deleted_while_it_is_looked_for(make, clock):
+    """Somebody else collects, and is further ahead: what is known of the past is not all of it."""
+    storage = make(True)
+    async with memory_client(storage) as one:
+        for number in range(20):
+            await one.put_all({"k": number, f"k{number}": number})
+            clock.ahead += DAY
+        foreseen = await one.collect(dry_run=True)
+        journal = one._manifests[one._default]._journal
+        fetch, gone = journal._fetch, []
+
+        async def late(version: Any) -> Any:
+            if len(gone) < 2 and version.version not in gone:
+                gone.append(version.version)
+                return None
+            return await fetch(version)
+
+        journal._fetch = late
+        collected = await one.collect(dry_run=True)
+        assert len(gone) == 2
+        assert (collected.values, collected.runs) == (foreseen.values, foreseen.runs)
+        journal._fetch = lambda version: late_for_ever()
+
+        async def late_for_ever() -> None:
+            return None
+
+        with pytest.raises(UnavailableError, match="faster"):
+            await one.collect(dry_run=True)
+
+
+class Turned(Unreliable):
+    """The second and the third version of the manifest wait to be stored, and the third shows up behind the second."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.may = {2: asyncio.Event(), 3: asyncio.Event()}
+
+    async def put(self, bucket: str, key: str, body: bytes, **options: Any) -> Any:
+        number = self.count("put", MANIFEST) + 1
+        if key == MANIFEST and number in self.may:
+            self.calls.append(("put", key))
+            await self.may[number].wait()
+            stored = await MemoryStorage.put(self, bucket, key, body, **options)
+            if number == 3:
+                first, second, third = self._buckets[bucket][key].items()
+                self._buckets[bucket][key] = dict([first, third, second])
+            return stored
+        return await super().put(bucket, key, body, **options)
+
+
+async def test_what_takes_the_place_of_a_late_commit_may_become_visible_behind_it(clock):
+    """R6 and R16: it changes neither the newest version nor the head, and must be seen nevertheless."""
+    storage = Turned(versioning=True, clock=clock)
+    async with memory_client(storage) as sleeper:
+        sleeper._manifests[sleeper._default]._journal._window = 0.2
+        await sleeper.put("k", "before")
+        async with memory_client(storage) as reader:
+            await eventually(lambda: reader._manifests[reader._default]._journal._audit_at == math.inf)
+            write = sleeper.put("k", "while asleep")
+            await eventually(lambda: storage.count("put", MANIFEST) == 2)
+            clock.ahead += 3600
+            storage.may[2].set()
+            await eventually(lambda: storage.count("put", MANIFEST) == 3)
+            assert await reader.get("k") == "before"
+            storage.may[3].set()
+            await soon(write)
+            seen = reader.subscribe("k")
+            while await soon(anext(seen)) != "while asleep":
+                pass
+
+
 def values_of(storage: Any, key: str) -> int:
     objects = storage._buckets[BUCKET]
     return sum(len(rows) for name, rows in objects.items() if name.partition("@mps3-")[0] == key)
@@ -439,6 +577,18 @@ async def test_progress_is_told(make, clock):
     assert {each.part for each in told} == {"manifest", "runs", "values"}
     assert (told[-1].deleted, told[-1].bytes) == (collected.deleted, collected.bytes)
     assert collected.deleted >= 30
+
+
+async def test_progress_is_told_while_it_is_slow(make, clock):
+    storage = make(True)
+    told = []
+    async with memory_client(storage) as one:
+        await fill(one, clock)
+        async with asyncio.timeout(10):
+            collecting = asyncio.create_task(one.collect(rate=20, progress=told.append, **SOON))
+            await eventually(lambda: told and told[-1].part == "values" and told[-1].deleted > 2)
+            collecting.cancel()
+            await asyncio.gather(collecting, return_exceptions=True)
 
 
 async def test_it_can_be_cancelled_and_made_again(make, clock):

@@ -8,17 +8,30 @@ import inspect
 import io
 import re
 import secrets
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 from httpx import ASGITransport, AsyncClient
 
 from mps3 import MPS3
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "docs/guide.md", "docs/keys.md", "docs/offline.md", "docs/transactions.md"]
+PAGES = [
+    "README.md",
+    "docs/guide.md",
+    "docs/guide-web.md",
+    "docs/keys.md",
+    "docs/observability.md",
+    "docs/offline.md",
+    "docs/testing.md",
+    "docs/transactions.md",
+]
 NOT_CODE = {"console", "json", "text"}
 
 pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the documentation is not beside the tests")
@@ -82,13 +95,56 @@ async def test_page(page: str) -> None:
                 assert await block.run(namespace) == block.expected(), str(block)
 
 
-@pytest.mark.parametrize("block", [block for page in PAGES for block in python(page) if block.needs], ids=str)
+@pytest.mark.parametrize(
+    "block", [block for page in PAGES for block in python(page) if block.needs not in (None, "pytest")], ids=str
+)
 async def test_block_that_needs_more(block: Block) -> None:
     pytest.importorskip(block.needs)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     assert await block.run(namespace) == block.expected()
     if block.needs == "fastapi":
         await try_application(namespace["app"])
+    if "events" in namespace:
+        await try_events(namespace)
+    if block.needs == "aiohttp":
+        await try_websocket(namespace["app"])
+
+
+async def try_events(namespace: dict[str, Any]) -> None:
+    async with namespace["app"].router.lifespan_context(namespace["app"]) as state:
+        client = state["client"]
+        await client.put("values/color", "red")
+        request = SimpleNamespace(state=SimpleNamespace(client=client))
+        event = await anext(namespace["events"](request, "never was an id"))
+        assert event.data == {"initial": True, "changes": {"values/color": {"value": "red"}}}
+        await client.delete("values/color")
+        event = await anext(namespace["events"](request, event.id))
+        assert event.data == {"initial": False, "changes": {"values/color": None}}
+
+
+async def try_websocket(app: Any) -> None:
+    async with TestClient(TestServer(app)) as web, web.ws_connect("/live") as ann, web.ws_connect("/live") as bob:
+        await ann.send_json(["color", ["red", None]])
+        assert await bob.receive_json() == ["values/color", ["red", None]]
+
+
+def test_blocks_that_are_tests(tmp_path: Path) -> None:
+    """Each is a file of tests, but for the one that says that it is something else."""
+    tests = [block for page in PAGES for block in python(page) if block.needs == "pytest"]
+    for block in tests:
+        name = re.match(r"# (\S+\.py)\n", block.code)
+        file = name[1] if name else f"test_{Path(block.page).stem}_{block.line}.py"
+        (tmp_path / file).write_text(block.code, encoding="utf-8")
+    options = ["-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function", "-W", "error"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    passed = sum(len(re.findall(r"^(?:async )?def test_", block.code, re.MULTILINE)) for block in tests)
+    assert re.search(rf"^{passed} passed", ended.stdout, re.MULTILINE), ended.stdout + ended.stderr
 
 
 async def try_application(app: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -246,6 +247,22 @@ async def test_closing_stops_what_is_done_in_the_background(storage):
                 await soon(one.put(f"key {number}", number))
             assert started.is_set()
     assert [task for task in asyncio.all_tasks() if "Compactor._background" in str(task.get_coro())] == []
+
+
+async def test_who_seldom_commits_names_what_it_stored(storage):
+    """Between two commits of such a client, what it has stored gets so old that a collector might take it."""
+    ahead = 0.0
+    storage._clock = lambda: time.time() + ahead
+    with tiny(SPILL=2000, FANOUT=1000, PART=10_000):
+        async with memory_client(storage) as one:
+            for number in range(40):
+                await one.put(f"key {number}", number)
+                await eventually(lambda: one._manifests[one._default]._journal._compactor._task is None)
+                ahead += 1800
+        # Three times what makes a run, each stored once and once more just before it is named.
+        assert storage.asked["put"] <= 6
+    async with memory_client(storage) as two:
+        assert [await two.get(f"key {number}") for number in range(40)] == list(range(40))
 
 
 async def test_subscriptions_hear_of_what_was_spilled_before_they_looked(storage):

@@ -6,70 +6,72 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
 
 from meter import BUCKET, MANIFEST
 from results import Row
 from virtual import Place
 
-from mps3 import MPS3
-
-COMMITS = 1000
-LONG = 400 * 86_400.0
-"""Seconds: longer than any sensible retention."""
-
-
-def possible() -> bool:
-    """Whether this mps3 can collect at all."""
-    return hasattr(MPS3, "collect")
+COMMITS: Final = 1000
+BETWEEN: Final = 1800.0
+"""Seconds between two commits, so that all of them take three weeks. A third of that is the retention."""
+RETENTION: Final = timedelta(days=7)
 
 
 def collect(place: Place, keys: Sequence[str]) -> Row:
-    """A thousand commits later, and after a long time: a dry run, then in earnest."""
+    """Three weeks of commits later: a dry run, then in earnest, then once more."""
 
-    async def kept() -> tuple[int, int]:
-        """Versions of the manifest, and objects below it."""
-        versions, start = 0, None
+    async def stored() -> dict[str, int]:
+        """How many versions there are of the manifest, of runs and of values, and the bytes of all."""
+        found = {"manifest versions": 0, "runs": 0, "value versions": 0, "bytes": 0}
+        start = None
         while True:
-            page = await place.storage.versions(BUCKET, MANIFEST, start=start)
-            versions, start = versions + len(page.versions), page.next
+            page = await place.storage.scan(BUCKET, start=start)
+            for one in page.found:
+                run = one.key.startswith(f"{MANIFEST}.")
+                found["manifest versions" if one.key == MANIFEST else "runs" if run else "value versions"] += 1
+                found["bytes"] += one.size
+            start = page.next
             if start is None:
-                break
-        objects, start = 0, None
-        while True:
-            entries = await place.storage.list(BUCKET, f"{MANIFEST}.", start=start)
-            objects, start = objects + len(entries.entries), entries.next
-            if start is None:
-                break
-        return versions, objects
+                return found
 
     async def main() -> Row:
         dice = random.Random(len(keys))
-        meter = place.meter()
+        meter, clock = place.meter(), asyncio.get_running_loop().time
+        written: dict[str, int] = {}
         async with place.client(meter, poll_interval=3600) as client:
+            await asyncio.sleep(2 * RETENTION.total_seconds())  # from loading the keys
             for number in range(COMMITS):
-                await client.put(dice.choice(keys), number)
-            await asyncio.sleep(LONG)
-            await client.put(keys[0], "after a long time")
-            before = await kept()
+                key = dice.choice(keys)
+                await client.put(key, number)
+                written[key] = number
+                await asyncio.sleep(BETWEEN)
+            before = await stored()
             meter.take()
-            began, cpu = asyncio.get_running_loop().time(), time.process_time()
-            await client.collect(dry_run=True)
+            foreseen = await client.collect(retention=RETENTION, dry_run=True)
             dry = meter.take()
-            assert await kept() == before, "a dry run deleted something"
-            await client.collect(dry_run=False)
-            seconds, cpu = asyncio.get_running_loop().time() - began, time.process_time() - cpu
+            assert await stored() == before, "a dry run deleted something"
+            began, cpu = clock(), time.process_time()
+            collected = await client.collect(retention=RETENTION)
+            seconds, cpu = clock() - began, time.process_time() - cpu
             tally = meter.take()
-            after = await kept()
-            assert await client.get(keys[0]) == "after a long time"
+            after = await stored()
+            again = await client.collect(retention=RETENTION)
         async with place.client(place.meter()) as client:
-            assert await client.get(keys[0]) == "after a long time"
-            assert await client.get(keys[-1]) is not None
+            found = await client.get_all(keys)
+        assert collected.deleted == foreseen.deleted, "a dry run foresaw something else"
         facts = {
+            "deleted": collected.deleted,
+            "deleted afterwards": again.deleted,
+            "values missing": sum(key not in found for key in keys),
+            "values wrong": sum(found.get(key) != value for key, value in written.items()),
+            **{f"{name} before": count for name, count in before.items()},
+            **{f"{name} after": count for name, count in after.items()},
             "requests of the dry run": dry.count(),
-            "manifest versions before": before[0],
-            "manifest versions after": after[0],
-            "objects of the manifest before": before[1],
-            "objects of the manifest after": after[1],
+            "requests": tally.count(),
+            "requests a deletion": tally.count() / collected.deleted,
+            "seconds": seconds,
             "CPU, seconds": cpu,
         }
         return Row("collection", len(keys), tally, 1, seconds, place.journal, facts=facts)

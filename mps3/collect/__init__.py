@@ -86,7 +86,7 @@ async def collect(
         if live is None:
             return Collected(options.dry_run, None, Tally(), Tally(), Tally(), 0)
         buckets = Buckets(storage, world, options.rate)
-        sweep = Sweep(buckets, live, others, progress, dry_run=options.dry_run)
+        sweep = Sweep(buckets, live, others, progress, world, dry_run=options.dry_run)
         await sweep.run()
         return Collected(
             dry_run=options.dry_run,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
@@ -12,12 +13,15 @@ from ..journal.runs import SUFFIX as RUNS
 from ..ownership import owners
 from ..storage import Found, Head
 from ..types import Ref
+from ..world import World
 from .bucket import Buckets
 from .live import NULL, Live, value_of
 from .report import Collecting, Count, Part, Progress
 
 NAMES: Final = 5_000
 """Names to go through before others have a turn."""
+EVERY: Final = 0.2
+"""Seconds after which progress is told, though a page of a thousand objects is not finished."""
 _RUN: Final = re.compile(r"[0-9a-f]{64}(@[0-9a-f]{32})?\Z")
 
 
@@ -29,6 +33,7 @@ class Sweep:
         live: What the manifest that is collected needs.
         others: Finds out what another manifest needs; ``None`` if it cannot be told.
         progress: Told how far it has come.
+        world: Tells the time.
         dry_run: Delete nothing.
 
     Attributes:
@@ -44,6 +49,7 @@ class Sweep:
         live: Live,
         others: Callable[[Ref], Awaitable[Live | None]],
         progress: Progress | None,
+        world: World,
         *,
         dry_run: bool,
     ) -> None:
@@ -51,11 +57,14 @@ class Sweep:
         self._live = live
         self._others = others
         self._progress = progress
+        self._world = world
+        self._told_at = -math.inf
         self._dry_run = dry_run
         self._bucket = live.ref.bucket or ""
         self._key = live.ref.key
         self._runs_prefix = self._key + RUNS
         self._named_runs: frozenset[str] | None = None
+        self._asked_for_runs = False
         self._naming = asyncio.Lock()
         self.manifest, self.runs, self.values = Count(), Count(), Count()
         self.foreign = 0
@@ -97,6 +106,8 @@ class Sweep:
                 await self._buckets.delete(bucket, found)
             if garbage is not None:
                 (count.deleted if garbage else count.kept)(found.size)
+            if self._world.monotonic() >= self._told_at + EVERY:
+                self._tell(part, count)
 
         before: list[Found] = []
         async for page in pages:
@@ -108,6 +119,7 @@ class Sweep:
         self._tell(part, count)
 
     def _tell(self, part: Part, count: Count) -> None:
+        self._told_at = self._world.monotonic()
         if self._progress is not None:
             tallies = [self.manifest.tally, self.runs.tally, self.values.tally]
             deleted, size = sum(one.deleted for one in tallies), sum(one.bytes for one in tallies)
@@ -122,9 +134,10 @@ class Sweep:
         if found.modified >= self._live.before:
             return False
         async with self._naming:
-            if self._named_runs is None:
+            if not self._asked_for_runs:
                 self._named_runs = await self._live.retained.runs()
-        return found.key not in self._named_runs
+                self._asked_for_runs = True
+        return self._named_runs is not None and found.key not in self._named_runs
 
     async def _is_garbage(self, bucket: str, found: Found) -> bool | None:
         if bucket == self._bucket and (

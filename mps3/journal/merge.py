@@ -21,7 +21,7 @@ from ..storage import ABSENT, Object, Storage, Stored, Version
 from ..world import World
 from . import Attempt, Retained, Verdict, require
 from .compactor import Compactor
-from .judge import Judgement, any_transaction, judge, settled_version, undecided
+from .judge import Judgement, any_transaction, judge, settled_file, undecided
 from .kind import decode_as
 from .listing import Listing
 from .order import CycleError, causal_order, needed, once, store_order
@@ -322,7 +322,8 @@ class MergeJournal:
                 operation="ListObjectVersions",
                 version=newest.version,
             )
-        if newest.version != self._view.head:
+        if newest.version != self._view.head or listing.versions[0].version != self._top:
+            # Also above a head that came too late (R16): what takes its place may become visible behind it.
             self._audit_at = self._world.monotonic() + document.window
         elif self._audit_due():
             self._audit_at = math.inf
@@ -375,7 +376,7 @@ class MergeJournal:
             commits = tuple(once(ordered, document.sessions))
             return Judgement(commits, commits), await self._runs.load(needed_runs(document, commits))
         held = await self._runs.load(needed_runs(document, ordered))
-        relevant, counting = judge(ordered, document.sessions, settled_version(document, held), held)
+        relevant, counting = judge(ordered, document.sessions, settled_file(document, held), held)
         open_ = undecided(ordered, relevant, math.floor(newest - document.window))
         return Judgement(tuple(relevant), tuple(counting), open_), held
 
@@ -501,7 +502,7 @@ class MergeJournal:
         unsettled = needed(self._ordered, log[len(settled) :], longer) if relevant else log
         holding = {entry.version for entry in self._judged.counting}
         counting = [commit for commit in settled if commit.version in holding or not relevant]
-        files, sessions, runs = await settle(base, counting, view, self._runs, self._compactor)
+        files, sessions, runs, expired = await settle(base, counting, view, self._runs, self._compactor)
         return Document(
             journal="merge",
             window=base.window,
@@ -516,6 +517,7 @@ class MergeJournal:
             attempt=attempt.tries,
             until=self._until(attempt),
             collected=base.collected,
+            expired=expired,
             extra=base.extra,
         )
 
@@ -532,6 +534,19 @@ class MergeJournal:
         writer builds on a state that is at most `LATENESS` old, so a run that no document named for that long
         is never named again.
         """
+        for _ in range(LISTINGS):
+            try:
+                return await self._retained(seconds)
+            except _OvertakenError:
+                continue
+        raise UnavailableError(
+            f"old versions of s3://{self._bucket}/{self._key} are deleted faster than they can be read",
+            bucket=self._bucket,
+            key=self._key,
+            operation="GetObject",
+        )
+
+    async def _retained(self, seconds: float) -> Retained | None:
         view = self._view
         if view.document is None:
             return None
@@ -545,6 +560,8 @@ class MergeJournal:
         head = await self._head(listing, {})
         views, oldest = [view], -math.inf
         needed: list[Version] = []
+        if head is None and listing.newest is not None:
+            raise _OvertakenError
         if head is not None:
             newest, document, _ = head
             bound = self._bound(document, newest.version)
@@ -554,18 +571,23 @@ class MergeJournal:
             await listing.back_to(min(bound, former) - slack)
             needed = [one for one in listing.versions if one.modified >= former - slack and not one.deleted]
             oldest = min(bound, former) - slack
-            _, listed = await self._siblings(document, newest, listing, bound)
+            entries, listed = await self._siblings(document, newest, listing, bound)
+            reached = takewhile(lambda version: version.modified >= bound, listing.versions)
+            if not all(one.deleted or one.version in entries or one.version in self._late for one in reached):
+                raise _OvertakenError
             ordered = self._in_order(document, newest.version, listed)
             judged, held = await self._judge(document, ordered, newest.modified)
             views.insert(0, build_view(document, newest.version, judged.shown, held, 0.0))
 
-        async def named() -> frozenset[str]:
+        async def named() -> frozenset[str] | None:
             references = [*(view.document.references() if view.document else ())]
             references += [run for commit in view.commits for run in commit.runs]
             for start in range(0, len(needed), FETCHES):
                 batch = needed[start : start + FETCHES]
                 for found in await asyncio.gather(*map(self._fetch, batch)):
-                    references += found.references() if found is not None else ()
+                    if found is None:
+                        return None  # collected by somebody else meanwhile, with all that it named
+                    references += found.references()
             return frozenset(reference.key for reference in references)
 
         return Retained(moment, tuple(views), frozenset(), oldest, named)
@@ -603,6 +625,10 @@ class MergeJournal:
             operation="GetObject",
             version=marker,
         )
+
+
+class _OvertakenError(Exception):
+    """What was listed a moment ago is deleted: another collection is further ahead."""
 
 
 def _longest(transaction: Entry, document: Document) -> float:

@@ -95,7 +95,7 @@ class Runs:
         """Store ``files`` as a run. Whoever saves the same writes the same objects."""
         return await self._save(encode_runs(files, levels.PART), levels.size_of(files))
 
-    async def merge(self, runs: Sequence[Run], *, oldest: bool) -> Saved:
+    async def merge(self, runs: Sequence[Run], *, oldest: bool, expired: float | None = None) -> Saved:
         """Store what several runs say together; see `merge_runs`."""
         stop = threading.Event()
 
@@ -104,7 +104,7 @@ class Runs:
             if stop.is_set():
                 raise InterruptedError("nobody waits for this any more")
 
-        parts = merge_runs(runs, levels.PART, oldest=oldest, pause=pause)
+        parts = merge_runs(runs, levels.PART, oldest=oldest, expired=expired, pause=pause)
         try:
             return await self._save(parts, sum(len(run.body) for run in runs))
         finally:
@@ -122,16 +122,25 @@ class Runs:
         return {**rest, "runs": [encode_reference(reference) for reference in saved.references]}
 
     async def _save(self, parts: Iterator[tuple[RunReference, bytes]], size: int) -> Saved:
-        moment = self._now()
-        sending: list[asyncio.Task[tuple[RunReference, Run]]] = []
+        began = self._now()
+        sending: list[asyncio.Task[tuple[RunReference, Run, Moment]]] = []
         with _unwrapped():
             async with asyncio.TaskGroup() as group:
                 while made := await self._work(lambda: next(parts, None), size):
                     sending.append(group.create_task(self._store(*made)))
         stored = [task.result() for task in sending]
-        saved = Saved(tuple(reference for reference, _ in stored), tuple(run for _, run in stored), moment)
+        saved = Saved(
+            tuple(reference for reference, _, _ in stored),
+            tuple(run for _, run, _ in stored),
+            min((began, *(moment for _, _, moment in stored)), key=lambda moment: moment.here),
+        )
         self._saved.append(saved)
         return saved
+
+    async def renew(self, saved: Saved) -> Saved:
+        """Store once more what may be collected before a commit names it."""
+        bodies = ((replace(one, key=""), run.body) for one, run in zip(saved.references, saved.runs, strict=True))
+        return await self._save(bodies, 0)
 
     def is_fresh(self, saved: Saved) -> bool:
         """Whether a run that was stored may still be named by a commit of now."""
@@ -141,11 +150,12 @@ class Runs:
         """A commit is acknowledged: what was saved before is part of a state now, or else nobody needs it here."""
         self._saved.clear()
 
-    async def _store(self, reference: RunReference, body: bytes) -> tuple[RunReference, Run]:
+    async def _store(self, reference: RunReference, body: bytes) -> tuple[RunReference, Run, Moment]:
+        began = self._now()
         for saved in self._saved:
             for known, run in zip(saved.references, saved.runs, strict=True):
                 if known.sha256 == reference.sha256 and self.is_fresh(saved):
-                    return replace(reference, key=known.key), run
+                    return replace(reference, key=known.key), run, saved.moment
         name = reference.sha256 + (f"@{self._unique()}" if self._unique else "")
         reference = replace(reference, key=self._prefix + name)
         async with self._gate:
@@ -153,7 +163,7 @@ class Runs:
         held = self._held.get(reference.sha256)
         run = await self._work(lambda: index_run(reference.sha256, body), len(body)) if held is None else held
         self._held[run.sha256] = run
-        return reference, run
+        return reference, run, began
 
     async def _fetch(self, reference: RunReference) -> Run:
         if not reference.key.startswith(self._prefix):

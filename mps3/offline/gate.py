@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 from ..errors import UnavailableError
 from ..storage import Storage
 from .through import Through
+
+T = TypeVar("T")
 
 WHY: Final = "the client is offline on purpose: call go_online()"
 
@@ -55,8 +58,11 @@ class Gate(Through):
                 await self._storage.open()
                 self._opened = True
 
-    async def _pass(self, operation: str, bucket: str, key: str | None = None) -> None:
+    async def _ask(
+        self, operation: str, bucket: str, key: str | None, request: Callable[[], Awaitable[T]], *, sent: int = 0
+    ) -> T:
         if self.shut:
             raise OfflineError(WHY, bucket=bucket, key=key, operation=operation)
         if not self._opened:
             await self._open()
+        return await super()._ask(operation, bucket, key, request, sent=sent)

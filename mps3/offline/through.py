@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
-from ..storage import Absence, Capabilities, Head, Object, Page, Scan, Storage, Stored, VersionPage
+from ..storage import Absence, Capabilities, Head, Object, Page, Scan, Storage, Stored, TellsTime, VersionPage
+
+T = TypeVar("T")
 
 
 class Through:
@@ -16,9 +19,31 @@ class Through:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
+        self._source = storage if isinstance(storage, TellsTime) else None
 
-    async def _pass(self, operation: str, bucket: str, key: str | None = None) -> None:
-        """Called before each request."""
+    async def _ask(
+        self,
+        operation: str,  # noqa: ARG002 - for those who care, as are all but the request
+        bucket: str,  # noqa: ARG002
+        key: str | None,  # noqa: ARG002
+        request: Callable[[], Awaitable[T]],
+        *,
+        sent: int = 0,  # noqa: ARG002
+    ) -> T:
+        """Make a request. Whoever stands in between does it here.
+
+        Args:
+            operation: What is asked, as S3 calls it.
+            bucket: Of which bucket.
+            key: Of which key; what keys begin with, for listings; ``None`` for the bucket itself.
+            request: Asks the other storage.
+            sent: The bytes of an object that is sent.
+        """
+        return await request()
+
+    def clock(self) -> float | None:
+        """As `mps3.storage.TellsTime.clock`."""
+        return None if self._source is None else self._source.clock()
 
     async def open(self) -> None:
         """As `mps3.storage.Storage.open`."""
@@ -30,8 +55,7 @@ class Through:
 
     async def capabilities(self, bucket: str) -> Capabilities:
         """As `mps3.storage.Storage.capabilities`."""
-        await self._pass("GetBucketVersioning", bucket)
-        return await self._storage.capabilities(bucket)
+        return await self._ask("GetBucketVersioning", bucket, None, lambda: self._storage.capabilities(bucket))
 
     async def get(
         self,
@@ -43,8 +67,12 @@ class Through:
         limit: int | None = None,
     ) -> Object | Absence:
         """As `mps3.storage.Storage.get`."""
-        await self._pass("GetObject", bucket, key)
-        return await self._storage.get(bucket, key, version=version, if_none_match=if_none_match, limit=limit)
+        return await self._ask(
+            "GetObject",
+            bucket,
+            key,
+            lambda: self._storage.get(bucket, key, version=version, if_none_match=if_none_match, limit=limit),
+        )
 
     async def put(
         self,
@@ -58,34 +86,38 @@ class Through:
         metadata: Mapping[str, str] | None = None,
     ) -> Stored:
         """As `mps3.storage.Storage.put`."""
-        await self._pass("PutObject", bucket, key)
-        return await self._storage.put(
-            bucket, key, body, sha256=sha256, if_match=if_match, if_none_match=if_none_match, metadata=metadata
+        return await self._ask(
+            "PutObject",
+            bucket,
+            key,
+            lambda: self._storage.put(
+                bucket, key, body, sha256=sha256, if_match=if_match, if_none_match=if_none_match, metadata=metadata
+            ),
+            sent=len(body),
         )
 
     async def head(self, bucket: str, key: str, *, version: str | None = None) -> Head | Absence:
         """As `mps3.storage.Storage.head`."""
-        await self._pass("HeadObject", bucket, key)
-        return await self._storage.head(bucket, key, version=version)
+        return await self._ask("HeadObject", bucket, key, lambda: self._storage.head(bucket, key, version=version))
 
     async def delete(self, bucket: str, key: str, *, version: str | None = None) -> None:
         """As `mps3.storage.Storage.delete`."""
-        await self._pass("DeleteObject", bucket, key)
-        await self._storage.delete(bucket, key, version=version)
+        await self._ask("DeleteObject", bucket, key, lambda: self._storage.delete(bucket, key, version=version))
 
     async def versions(
         self, bucket: str, key: str, *, start: str | None = None, limit: int | None = None
     ) -> VersionPage:
         """As `mps3.storage.Storage.versions`."""
-        await self._pass("ListObjectVersions", bucket, key)
-        return await self._storage.versions(bucket, key, start=start, limit=limit)
+        return await self._ask(
+            "ListObjectVersions", bucket, key, lambda: self._storage.versions(bucket, key, start=start, limit=limit)
+        )
 
     async def scan(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Scan:
         """As `mps3.storage.Storage.scan`."""
-        await self._pass("ListObjectVersions", bucket, prefix)
-        return await self._storage.scan(bucket, prefix, start=start)
+        return await self._ask(
+            "ListObjectVersions", bucket, prefix, lambda: self._storage.scan(bucket, prefix, start=start)
+        )
 
     async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
         """As `mps3.storage.Storage.list`."""
-        await self._pass("ListObjects", bucket, prefix)
-        return await self._storage.list(bucket, prefix, start=start)
+        return await self._ask("ListObjects", bucket, prefix, lambda: self._storage.list(bucket, prefix, start=start))

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import itertools
 import time
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -144,6 +145,15 @@ class MemoryStorage:
         self._numbers = itertools.count(1)
         self._buckets: dict[str, dict[str, dict[str, _Row]]] = {}
 
+    def copy(self) -> MemoryStorage:
+        """Another store with the objects that this one has now. What is written to one is not in the other."""
+        copied = MemoryStorage(versioning=self._versioning, clock=self._clock)
+        copied._numbers = copy(self._numbers)
+        copied._buckets = {
+            bucket: {key: dict(rows) for key, rows in keys.items()} for bucket, keys in self._buckets.items()
+        }
+        return copied
+
     async def open(self) -> None:
         """Count one user more."""
         self.opened += 1
@@ -151,6 +161,10 @@ class MemoryStorage:
     async def aclose(self) -> None:
         """Count one user less. The objects stay."""
         self.opened = max(0, self.opened - 1)
+
+    def clock(self) -> float:
+        """What time it is, in seconds since 1970."""
+        return self._clock()
 
     async def capabilities(self, bucket: str) -> Capabilities:  # noqa: ARG002 - all buckets are alike
         """What the constructor was told."""

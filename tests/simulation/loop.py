@@ -7,6 +7,7 @@ timer. What runs depends on nothing but the code and its seeds.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from asyncio import base_events
 from collections.abc import Awaitable, Callable, Coroutine
@@ -14,6 +15,8 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
+RESOLUTION = 1e-9
+"""Seconds: timers that are no further apart go off together."""
 PROCESS: ContextVar[Process | None] = ContextVar("PROCESS", default=None)
 """The simulated process that the running code belongs to."""
 
@@ -40,6 +43,8 @@ class _Jumps:
         if timeout > 0:
             # The timer's own time, since adding a difference to `now` may round to just before it.
             loop.now = max(loop.now, loop._scheduled[0].when())
+            # What is due is what is before `now` and this: after half a year, a nanosecond is less than a float can add.
+            loop._clock_resolution = max(RESOLUTION, math.ulp(loop.now))
         if loop.now > loop.most_time or loop.turns > loop.most_turns:
             raise EndlessError(f"still running after {loop.now:.0f} virtual seconds and {loop.turns} turns")
         return []
@@ -55,7 +60,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         self.most_time = most_time
         self.most_turns = most_turns
         self.tasks: list[asyncio.Task[Any]] = []
-        self._clock_resolution = 1e-9
+        self._clock_resolution = RESOLUTION
         self._selector = _Jumps(self)
         self.set_task_factory(_task_of_process)
 

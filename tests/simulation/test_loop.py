@@ -29,6 +29,17 @@ def test_time_jumps():
     assert time.monotonic() - begun < 5
 
 
+def test_time_goes_on_after_years():
+    async def main():
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(1e9)
+        for _ in range(100):
+            await asyncio.sleep(0.001)
+        return loop.time()
+
+    assert run(main, most_time=2e9, most_turns=10_000).result == pytest.approx(1e9 + 0.1)
+
+
 def test_standing_still_is_an_error():
     async def main():
         await asyncio.Event().wait()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, assert_type
+from typing import Any, assert_never, assert_type
 
 from mps3 import (
     DELETE,
@@ -22,11 +23,13 @@ from mps3 import (
     MemoryStorage,
     MPS3Error,
     PendingChange,
+    Presence,
     Reconnect,
     Ref,
     Rejected,
     Revision,
     Snapshot,
+    Statistics,
     Status,
     StatusChanges,
     Subscription,
@@ -36,6 +39,26 @@ from mps3 import (
     Typed,
     Write,
 )
+from mps3.events import (
+    Acknowledged,
+    CameOnline,
+    CommitSent,
+    Conflicted,
+    Event,
+    Merged,
+    Outcome,
+    Polled,
+    Problem,
+    RequestMade,
+    Retried,
+    WentOffline,
+    WriteFailed,
+    WriteMade,
+)
+from mps3.instrument.logging import LoggingHook
+from mps3.instrument.opentelemetry import OpenTelemetryHook
+from mps3.testing import Fault, FaultyStorage, VirtualClock, VirtualLoop, VirtualWorld
+from mps3.testing.fixtures import MakeClient
 from mps3.types import Delete
 
 
@@ -76,6 +99,7 @@ async def reading_many(client: MPS3, moment: datetime) -> None:
     revisions = await client.history(Ref("k"), limit=3)
     assert_type(revisions, list[Revision])
     assert_type(await revisions[0].value(), JSON | Delete)
+    assert_type(revisions[0].expires, datetime | None)
     assert_type(await client.get("k", at=moment), JSON)
     assert_type(await client.get("k", 1, at="commit"), JSON | int)
     assert_type(await client.snapshot(), Snapshot)
@@ -97,7 +121,7 @@ async def typed(client: MPS3) -> None:
     assert_type(await points.get("k"), Point | None)
     assert_type(await points.get("k", 0), Point | int)
     assert_type(await points.get_all(prefix="k"), dict[str, Point])
-    assert_type(points.put("k", Point(1)), Write)
+    assert_type(points.put("k", Point(1), expires_in=1.5), Write)
     assert_type(points.put_all({"k": Point(1), "l": DELETE}), Write)
     assert_type(points.subscribe("k", 0), Subscription[Point | int])
     assert_type(client.subscribe("k", type=Point), Subscription[Point | None])
@@ -116,6 +140,9 @@ async def writing(client: MPS3, counts: dict[str, int], names: list[str]) -> Non
     assert_type(client.put_all(counts), Write)
     assert_type(client.put_all({"a": 1, "b": DELETE}), Write)
     assert_type(client.put_all({Ref("a"): 1, "b": None}, manifests=["m", Ref("n")]), Write)
+    assert_type(client.put("k", 1, expires_in=30), Write)
+    assert_type(client.put_all(counts, expires_in=timedelta(minutes=1)), Write)
+    client.put("k", 1, expires_in="1h")  # type: ignore[arg-type]
     write = client.delete("k", bucket="b", manifests=[Ref("m")])
     assert_type(write, Write)
     assert_type(write.pending, bool)
@@ -160,6 +187,17 @@ async def transacting(client: MPS3) -> None:
     points = client.typed(Point)
     assert_type(points.put("k", Point(1), if_version=None), Write)
     assert_type(await points.update("k", lambda point: Point(point.x + 1), Point(0)), Point)
+
+
+async def present(client: MPS3) -> None:
+    """Who is here."""
+    async with client.presence("room", "ann", {"color": "red"}, expires_in=timedelta(seconds=30), every=9) as here:
+        assert_type(here, Presence)
+        assert_type(here.members, Mapping[str, JSON])
+        assert_type(here.update(["typing"]), Write)
+        async for members in here:
+            assert_type(members, Mapping[str, JSON])
+    assert_type(await anext(client.presence("room", manifest=Ref("m"))), Mapping[str, JSON])
 
 
 async def refused(client: MPS3) -> None:
@@ -231,3 +269,50 @@ async def offline(client: MPS3, path: Path) -> None:
         assert_type(rejected.error, MPS3Error)
         assert_type(rejected.retry(), Write)
         rejected.drop()
+
+
+def hook(event: Event) -> None:
+    """All kinds of events can be told apart."""
+    match event:
+        case RequestMade():
+            assert_type(event.outcome, Outcome)
+            assert_type(event.key, str | None)
+        case Acknowledged(writes=writes, seconds=seconds):
+            assert_type(writes, tuple[int, ...])
+            assert_type(seconds, float | None)
+        case WentOffline(error=error):
+            assert_type(error, Problem | None)
+        case Retried() | Polled() | Merged() | WriteMade() | WriteFailed() | CommitSent() | Conflicted() | CameOnline():
+            pass
+        case _:
+            assert_never(event)
+
+
+def observing(queue: asyncio.Queue[Event], events: list[Event]) -> None:
+    """Whatever takes an event is a hook."""
+    client = MPS3("b", hooks=[hook, queue.put_nowait, events.append, LoggingHook(), OpenTelemetryHook(polls=True)])
+    MPS3("b", hooks=[LoggingHook("name", {RequestMade: None, Polled: 10})])
+    MPS3("b", hooks=[print])
+    MPS3("b", hooks=[len])  # type: ignore[list-item]
+    MPS3("b", hooks=hook)  # type: ignore[arg-type]
+    assert_type(client.statistics(), Statistics)
+    assert_type(client.statistics().requests, Mapping[str, int])
+    client.statistics().commits = 1  # type: ignore[misc]
+
+
+async def testing(mps3_store: FaultyStorage, mps3_client: MakeClient, mps3_clock: VirtualClock) -> None:
+    """What tests are made of."""
+    async with mps3_client(Ref("m"), poll_interval=1) as client:
+        assert_type(client, MPS3)
+    fault = mps3_store.fail(2, operation="PutObject", key="k", error=MPS3Error("no"))
+    assert_type(fault, Fault)
+    with mps3_store.delay(1.5) as slow:
+        assert_type(slow, Fault)
+    await fault.wait()
+    mps3_store.fail(operation="put")  # type: ignore[arg-type]
+    assert_type(mps3_store.count("GetObject"), int)
+    await mps3_clock.advance(timedelta(days=1))
+    assert_type(mps3_clock.now(), datetime)
+    MPS3("b", storage=FaultyStorage(LocalStorage("dir")), world=VirtualWorld(seed=1))
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(mps3_clock.settle())
