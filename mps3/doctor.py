@@ -113,7 +113,7 @@ async def diagnose(
         return True, chosen.kind
 
     await _try(found, "journal", choose())
-    found.policy = policy(bucket, manifest, found.journal or "merge")
+    found.policy = policy(bucket, manifest, found.journal or "merge", versioned=versioning == "enabled")
     found.monthly_cost = MONTH / poll_interval * GET_PRICE
     found.cost_of_change = {"merge": 2 * GET_PRICE + PUT_PRICE, "conditional": 2 * GET_PRICE}
     return found
@@ -185,17 +185,19 @@ async def _timed(call: Callable[[], Awaitable[Any]]) -> tuple[bool, str]:
     return True, f"{median(times) * 1000:.0f} ms"
 
 
-def policy(bucket: str, manifest: str, journal: str) -> str:
+def policy(bucket: str, manifest: str, journal: str, *, versioned: bool = False) -> str:
     """The least that an IAM policy has to allow for reading and writing with one manifest.
 
     Args:
         bucket: The bucket of the manifest and the values.
         manifest: The manifest's key.
         journal: ``merge`` or ``conditional``.
+        versioned: Whether the bucket keeps versions; it does with ``merge``.
     """
+    versioned = versioned or journal == "merge"
     objects = ["s3:GetObject", "s3:PutObject"]
     of_bucket = ["s3:ListBucket", "s3:GetBucketVersioning"]
-    if journal == "merge":
+    if versioned:
         objects.append("s3:GetObjectVersion")
         of_bucket.append("s3:ListBucketVersions")
     arn = f"arn:aws:s3:::{bucket}"
@@ -205,5 +207,6 @@ def policy(bucket: str, manifest: str, journal: str) -> str:
     ]
     if journal == "conditional":
         probes = [f"{arn}/{manifest}{SUFFIX}*"]
-        statements.append({"Effect": "Allow", "Action": ["s3:DeleteObject"], "Resource": probes})
+        removing = "s3:DeleteObjectVersion" if versioned else "s3:DeleteObject"
+        statements.append({"Effect": "Allow", "Action": [removing], "Resource": probes})
     return orjson.dumps({"Version": "2012-10-17", "Statement": statements}, option=orjson.OPT_INDENT_2).decode()

@@ -216,6 +216,9 @@ def test_policies():
     assert {"Effect": "Allow", "Action": ["s3:DeleteObject"], "Resource": ["arn:aws:s3:::b/m.json.probe/*"]} in (
         conditional["Statement"]
     )
+    versioned = json.loads(policy("b", "m.json", "conditional", versioned=True))
+    assert versioned["Statement"][:2] == merge["Statement"]  # values are read by version, and so is the past
+    assert versioned["Statement"][2]["Action"] == ["s3:DeleteObjectVersion"]
 
 
 # The command ----------------------------------------------------------------------------------------------------------
