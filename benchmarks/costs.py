@@ -30,13 +30,19 @@ GET_PRICE: Final = 0.4e-6
 JOB: Final = 60
 """Seconds that a job takes."""
 
-Open = Callable[[], Awaitable[MPS3]]
+Open = Callable[..., Awaitable[MPS3]]
 Scenario = Callable[[Open, asyncio.TaskGroup], Awaitable[None]]
 
 
 async def idle(open_client: Open, tasks: asyncio.TaskGroup) -> None:
     """One client that subscribes to something, and nothing happens"""
     client = await open_client()
+    tasks.create_task(_follow(client))
+
+
+async def patient(open_client: Open, tasks: asyncio.TaskGroup) -> None:
+    """The same with `poll_interval=10`"""
+    client = await open_client(poll_interval=10)
     tasks.create_task(_follow(client))
 
 
@@ -120,7 +126,7 @@ async def _work(client: MPS3, worker: int) -> None:
         following.cancel()
 
 
-SCENARIOS: Final[tuple[Scenario, ...]] = (idle, settings, presence, chat, jobs)
+SCENARIOS: Final[tuple[Scenario, ...]] = (idle, patient, settings, presence, chat, jobs)
 
 
 async def measure(scenario: Scenario, journal: Literal["merge", "conditional"]) -> dict[str, int]:
@@ -136,9 +142,10 @@ async def measure(scenario: Scenario, journal: Literal["merge", "conditional"]) 
     seeds = iter(range(1000))
     async with AsyncExitStack() as stack:
 
-        async def open_client() -> MPS3:
+        async def open_client(**options: Any) -> MPS3:
+            world = VirtualWorld(seed=next(seeds))
             return await stack.enter_async_context(
-                MPS3("bucket", storage=store, journal=journal, world=VirtualWorld(seed=next(seeds)))
+                MPS3("bucket", storage=store, journal=journal, world=world, **options)
             )
 
         async def run(counted: dict[str, int]) -> None:
