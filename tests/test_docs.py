@@ -24,9 +24,12 @@ from mps3 import MPS3
 ROOT = Path(__file__).parent.parent
 PAGES = [
     "README.md",
+    "docs/consistency.md",
+    "docs/costs.md",
     "docs/guide.md",
     "docs/guide-web.md",
     "docs/keys.md",
+    "docs/migrating.md",
     "docs/observability.md",
     "docs/offline.md",
     "docs/security.md",
