@@ -35,7 +35,7 @@ Scenario = Callable[[Open, asyncio.TaskGroup], Awaitable[None]]
 
 
 async def idle(open_client: Open, tasks: asyncio.TaskGroup) -> None:
-    """One client that subscribes to something, and nothing happens"""
+    """A client that follows, and nothing happens"""
     client = await open_client()
     tasks.create_task(_follow(client))
 
@@ -47,7 +47,7 @@ async def patient(open_client: Open, tasks: asyncio.TaskGroup) -> None:
 
 
 async def settings(open_client: Open, tasks: asyncio.TaskGroup) -> None:
-    """20 processes that watch settings, of which one changes every ten minutes"""
+    """20 processes that follow settings, of which one changes every ten minutes"""
     clients = [await open_client() for _ in range(20)]
     for client in clients:
         tasks.create_task(_follow(client))
@@ -55,7 +55,7 @@ async def settings(open_client: Open, tasks: asyncio.TaskGroup) -> None:
 
 
 async def presence(open_client: Open, tasks: asyncio.TaskGroup) -> None:
-    """10 people who are here"""
+    """10 people who are here (`presence`)"""
     for number in range(10):
         tasks.create_task(_be_here(await open_client(), str(number)))
 
@@ -101,7 +101,8 @@ async def _work(client: MPS3, worker: int) -> None:
     async def follow() -> None:
         async for batch in client.watch("jobs/"):
             for change in batch.changes:
-                (free.add if change.value["worker"] is None else free.discard)(change.key)
+                job: Any = change.value
+                (free.add if job["worker"] is None else free.discard)(change.key)
             news.set()
 
     def claim(job: dict[str, Any]) -> dict[str, Any]:
@@ -176,16 +177,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=[scenario.__name__ for scenario in SCENARIOS])
     only = parser.parse_args().only
-    print("| in an hour | versioning | PUT | listings | GET | an hour |\n|---|---|---|---|---|---|")
-    for scenario in SCENARIOS:
-        for journal in ("merge", "conditional"):
+    for journal in ("merge", "conditional"):
+        print(f"| {'with' if journal == 'merge' else 'without'} versioning | requests an hour | an hour | 720 hours |")
+        print("|---|---|---|---|")
+        for scenario in SCENARIOS:
             if only in (None, scenario.__name__):
                 with asyncio.Runner(loop_factory=VirtualLoop) as runner:
                     counted = runner.run(measure(scenario, journal))
                 price = (counted["PUT"] + counted["listings"]) * PUT_PRICE + counted["GET"] * GET_PRICE
-                numbers = " | ".join(f"{count:,}" for count in counted.values())
-                told = "yes" if journal == "merge" else "no"
-                print(f"| {scenario.__doc__} | {told} | {numbers} | ${price:.4f} |", flush=True)
+                requests = ", ".join(f"{count:,} {kind}" for kind, count in counted.items() if count)
+                print(f"| {scenario.__doc__} | {requests} | ${price:.4f} | ${720 * price:.2f} |", flush=True)
+        print()
 
 
 if __name__ == "__main__":
