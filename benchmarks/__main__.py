@@ -49,6 +49,8 @@ def main() -> int:
 
         command = shlex.join(["nox", "-s", "benchmarks", "--", *_shown(sys.argv[1:])])
         said = parts(results, judged, command=command.removesuffix(" --"), store=store, latency=options.latency)
+        if options.note:
+            said["about"] += f"\n\n{options.note}"
         write(options.page, said)
         draw(results, options.page.with_suffix(".svg"))
     return int(options.strict and not all(bar.holds for bar in judged))
@@ -64,6 +66,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=GROUPS, help="only these scenarios; does not write the page")
     parser.add_argument("--limit", type=float, help="seconds that a scenario may take, but for loading (400, or 120)")
     parser.add_argument("--page", type=Path, help=f"the page to write ({PAGE.name}, if all is measured)")
+    parser.add_argument("--note", help="what the page is to say of this run besides")
     parser.add_argument("--strict", action="store_true", help="fail if a bar is missed, or was not measured")
     options = parser.parse_args()
     if options.page is None and not (options.quick or options.only):

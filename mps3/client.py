@@ -23,6 +23,7 @@ from .errors import ClosedError, ConfigurationError, CorruptionError, MPS3Error,
 from .events import Hook
 from .journal import Journal
 from .journal.choose import choose_journal, known_journal
+from .later import Later
 from .lifetime import lifetime
 from .manifest import Manifest, Surroundings
 from .names import LONGEST_MANIFEST, check_bucket, check_key, check_not_own, name_in
@@ -44,7 +45,6 @@ from .statistics import Statistics
 from .storage import Storage
 from .storage.local import LocalStorage
 from .storage.memory import memory_storage
-from .storage.s3 import S3Storage
 from .subscription import Subscription, ValueSubscription
 from .transactions import Transactions
 from .transactor import Transactor
@@ -902,7 +902,12 @@ def storage_of(location: Location, world: World) -> Storage:
 
 
 def _s3(s3_config: Mapping[str, Any] | None, world: World, auth: Auth | None, *, checksums: bool) -> Storage:
-    return S3Storage(s3_config, world=world, auth=auth, checksums=checksums)
+    def make() -> Storage:
+        from .storage.s3 import S3Storage  # noqa: PLC0415 - takes longer to load than all else together
+
+        return S3Storage(s3_config, world=world, auth=auth, checksums=checksums)
+
+    return Later(make)
 
 
 def _some(keys: list[str]) -> str:

@@ -31,7 +31,7 @@ from .offline.reconnect import OnReconnect, Review
 from .offline.session import Session, refusal_of
 from .outbox import SENT, Outbox, Pending, Policy, Resend, final_changes
 from .state import EMPTY, View, alive, changed_names
-from .types import Commit, Ref
+from .types import UNCHECKED, Commit, Ref
 from .world import World, happens
 
 FASTEST: Final = 0.1
@@ -107,6 +107,8 @@ class _Sending:
     conflicts: int = 0
     seen: bool = False
     retry_at: float = -math.inf
+    # Values that were stored again, and the last collection that was known before.
+    renewed: dict[Content, str | None] = field(default_factory=dict)
     # Of a transaction that does not hold: what to say of it once no try of it can arrive any more.
     failed: MPS3Error | None = None
     # Of a commit without content: the transaction that cannot hold any more when this one counts (R4).
@@ -809,13 +811,26 @@ class Manifest:
         """Store again what may be collected before it is committed (R1)."""
         collected = self.collected
         contents = [content for content in final_changes(sending.group).values() if content is not None]
-        if sending.attempt.collected == collected:
-            contents = [content for content in contents if self._contents.aged(content, journal.clock)]
-        if contents:
+        known = sending.attempt.collected == collected
+        contents = [
+            content
+            for content in contents
+            if not (known or sending.renewed.get(content, UNCHECKED) == collected)
+            or self._contents.aged(content, journal.clock)
+        ]
+        while contents:
             results = await each(self._contents.store_again, contents, AT_ONCE)
-            for result in results:
-                if isinstance(result, BaseException):
+            again = []
+            for content, result in zip(contents, results, strict=True):
+                if isinstance(result, UnavailableError):
+                    again.append(content)
+                elif isinstance(result, BaseException):
                     raise result
+                else:
+                    sending.renewed[content] = collected
+            if len(again) == len(contents):
+                raise next(result for result in results if isinstance(result, BaseException))
+            contents = again  # of many some fail; all of them anew would hardly ever succeed
         sending.attempt.collected = collected
         _fill(sending)
 
@@ -938,8 +953,15 @@ class Manifest:
             self._proposed.append(sending)
             self._wake()
 
-    def _fail(self, journal: Journal, sending: _Sending, error: MPS3Error) -> None:
+    def _fail(self, journal: Journal, sending: _Sending, outdated: OutdatedError) -> None:
         """A transaction does not hold. No try of it may arrive later on and hold then."""
+        error = ConflictError(
+            str(outdated),
+            bucket=outdated.bucket,
+            key=outdated.key,
+            operation=outdated.operation,
+            version=outdated.version,
+        )
         if not sending.attempt.unanswered or journal.kind == "conditional":
             self._give_up(sending, error)
             return

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
+from .commits import LogEntry, logged
 from .content import Content, Contents
 from .document import File, expires_of
 from .errors import CorruptionError
@@ -199,6 +200,30 @@ class Reads:
         await opened.refresh()
         view, _ = opened.state()
         return await revisions(opened.past, view, name_in(ref, place, literal), limit, reader)
+
+    async def log(
+        self, prefix: str = "", *, limit: int | None = None, manifest: str | Ref | None = None
+    ) -> list[LogEntry]:
+        """The commits of a manifest, the newest first, as far back as its versions are kept.
+
+        It costs what `history` costs. In a bucket without versioning only the last commits are known, those that
+        the manifest lists (some 128).
+
+        Args:
+            prefix: Only the commits that touch a key which begins with it, and of those only such keys.
+            limit: How many at the most: the search ends there.
+            manifest: Which manifest; the default manifest if ``None``.
+
+        Raises:
+            UnavailableError: The store does not answer.
+            ClosedError: The client is not open.
+        """
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit is a positive number, not {limit!r}")
+        opened, naming, _ = self._opened(manifest, prefix)
+        await opened.refresh()
+        view, _ = opened.state()
+        return await logged(opened.past, view, naming, prefix, limit)
 
     async def snapshot(self, at: str | datetime | None = None, *, manifest: str | Ref | None = None) -> Snapshot:
         """All keys of a manifest as they were at one moment.

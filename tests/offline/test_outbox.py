@@ -133,6 +133,27 @@ async def test_a_commit_that_did_not_land_is_sent_with_the_same_sequence_and_fre
     assert found.index((session, sequence + 1, ["a"])) < found.index((session, sequence + 2, ["b", "c"]))
 
 
+async def test_of_many_values_to_be_stored_again_only_those_that_failed_are(lives):
+    client = await lives.begin()
+    await client.put("a", 0)
+    lives.storage.hold("put", MANIFEST)
+    lives.storage.calls.clear()
+    first = client.put("first", 1)
+    await eventually(lambda: lives.storage.count("put", MANIFEST))
+    writes = [client.put(f"k/{number}", number) for number in range(40)]
+    stored = lambda: sum(key.startswith("k/") for operation, key in lives.storage.calls if operation == "put")
+    await eventually(lambda: stored() == 40)
+    await asyncio.gather(*(write.kept() for write in writes))
+    for pending in client._manifests[client._default]._outbox._pending:
+        pending.collected = "a collection before the last one"
+    lives.storage.fail = lambda operation, key: (
+        UnavailableError("one in three") if operation == "put" and key.startswith("k/") and stored() % 3 == 0 else None
+    )
+    lives.storage.release()
+    await soon(asyncio.gather(first, *writes))
+    assert stored() < 3 * 40
+
+
 async def test_a_life_may_die_again_and_again(lives):
     for number in range(6):
         client = await lives.begin(online=number % 2 == 0) if number else await lives.begin()

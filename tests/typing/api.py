@@ -19,7 +19,9 @@ from mps3 import (
     Collected,
     Collecting,
     Commit,
+    FileInfo,
     LocalStorage,
+    LogEntry,
     MemoryStorage,
     MPS3Error,
     PendingChange,
@@ -102,7 +104,14 @@ async def reading_many(client: MPS3, moment: datetime) -> None:
     assert_type(revisions[0].expires, datetime | None)
     assert_type(await client.get("k", at=moment), JSON)
     assert_type(await client.get("k", 1, at="commit"), JSON | int)
-    assert_type(await client.snapshot(), Snapshot)
+    snapshot = await client.snapshot()
+    assert_type(snapshot, Snapshot)
+    assert_type(snapshot.files("k/"), list[FileInfo])
+    assert_type(snapshot.files()[0].ref, Ref)
+    entries = await client.log("k/", limit=3, manifest="m")
+    assert_type(entries, list[LogEntry])
+    assert_type(entries[0].time, datetime | None)
+    assert_type(entries[0].versions, Mapping[str, str | None])
     assert_type(await client.restore("k", revisions[0]), Commit)
     assert_type(await client.restore_all(moment, prefix="k/"), Commit | None)
 
