@@ -85,7 +85,15 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests against the installed wheel and a server that they start."""
     install_wheel(session)
-    pytest(session, *AT_ONCE, *session.posargs, **dict.fromkeys(SERVER))
+    pytest(session, *AT_ONCE, "--ignore=tests/browser", *session.posargs, **dict.fromkeys(SERVER))
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Try the board of the examples in a headless Chromium, which has to be installed."""
+    install_wheel(session)
+    session.install(*group("browser"))
+    pytest(session, "tests/browser", "-n", "2", *session.posargs, **dict.fromkeys(SERVER))
 
 
 @nox.session
@@ -95,7 +103,7 @@ def server(session: nox.Session) -> None:
         session.error(f"set {', '.join(SERVER)} to a server with versioning, and keys that may make buckets")
     install_wheel(session)
     # What does not touch a server is quick, and the simulation brings its own.
-    pytest(session, *AT_ONCE, *(session.posargs or ["--ignore=tests/simulation"]))
+    pytest(session, *AT_ONCE, *(session.posargs or ["--ignore=tests/simulation", "--ignore=tests/browser"]))
 
 
 @nox.session

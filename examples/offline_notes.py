@@ -4,12 +4,17 @@
 
     python examples/offline_notes.py NAME [URL]
 
-Type a line to add a note; ``/off`` and ``/on`` switch the network, ``/list`` shows all notes, ``/drop`` forgets what
-the store refused for good, Ctrl-D or Ctrl-C leaves. Stop the server, kill the program, start it again under the same
-name: what it has said is kept arrives exactly once, as soon as it can.
+Type a line to add a note; everybody's notes are in one list, and have one title. Stop the server, pull the plug, kill
+the program, start it again under the same name: what it has said is kept arrives exactly once, as soon as it can.
 
-Everyone's notes are in one list, one key a note. What is not in the store yet, and what was read, is kept in the
-directory ``mps3-notes-NAME`` beside the temporary files of this machine.
+    /list           all notes that are known here
+    /title TEXT     give the list another title; if others did so meanwhile, you are asked
+    /off, /on       leave the network alone, and use it again
+    /refused        what the store refused for good; then /retry or /drop
+    /quit           leave, as do Ctrl-D and Ctrl-C
+
+What is not in the store yet, and what was read, is in the directory ``mps3-notes-NAME`` beside the temporary files of
+this machine.
 """
 
 import asyncio
@@ -20,96 +25,160 @@ import sys
 import tempfile
 import threading
 from collections.abc import AsyncIterator
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import cast
 
-from mps3 import MPS3, ClosedError, MPS3Error, Reconnect
+from mps3 import JSON, MPS3, MPS3Error, Reconnect, UnavailableError
 
-INDEX = "notes"
-"""Whose notes there are: a list of names."""
+NOTES = "note/"
+TITLE = "title"
+HELP = "/list  /title TEXT  /off  /on  /refused  /retry  /drop  /quit"
+
+
+def say(line: str) -> None:
+    """Print at once, whatever the output is."""
+    print(line, flush=True)
 
 
 class Notes:
-    """The notes of one person, and a view of everybody's.
+    """What one person does and sees.
 
     Args:
-        client: The store.
-        name: Whose notes.
+        name: Who.
     """
 
-    def __init__(self, client: MPS3, name: str) -> None:
-        self._client = client
+    def __init__(self, name: str) -> None:
         self._name = name
+        self._client: MPS3
+        self._asked: asyncio.Future[str] | None = None
 
-    async def add(self, text: str) -> None:
-        """Add a note; return when nothing can take it away any more."""
-        mine = cast("list[str]", await self._client.get(f"{INDEX}/{self._name}", []))
-        note = f"note/{self._name}/{secrets.token_hex(4)}"
-        write = self._client.put_all({note: text, f"{INDEX}/{self._name}": [*mine, note]})
-        await write.kept()
-        print(f"kept: {text}", flush=True)
+    async def run(self, url: str, directory: Path) -> None:
+        """Take notes until the input ends."""
+        async with MPS3.from_url(url, offline=directory, on_reconnect=self.decide) as self._client:
+            title = await self.known(TITLE) or "Notes"
+            say(f"{title}, as {self._name}. Type a note, or /help.")
+            async with asyncio.TaskGroup() as tasks:
+                background = [tasks.create_task(self.tell()), tasks.create_task(self.listen())]
+                async for line in lines():
+                    if line == "/quit":
+                        break
+                    await self.obey(line)
+                for task in background:
+                    task.cancel()
+            status = self._client.status()
+            if status.pending and not status.online:
+                say(f"* {plural(status.pending)} will leave when you are here again")
+        # Closing has sent what could be sent.
 
-    async def enter(self) -> None:
-        """Be in the list of those who have notes."""
-        names = cast("list[str]", await self._client.get(INDEX, []))
-        if self._name not in names:
-            await self._client.put(INDEX, sorted({*names, self._name})).kept()
+    async def obey(self, line: str) -> None:
+        """Do what was typed."""
+        command, _, rest = line.partition(" ")
+        match command:
+            case "":
+                pass
+            case "/list":
+                await self.list()
+            case "/title":
+                await self.keep(f"the title {rest!r}", {TITLE: rest})
+            case "/off":
+                self._client.go_offline()
+            case "/on":
+                self._client.go_online()
+            case "/mine" | "/theirs" if self._asked is not None:
+                self._asked.set_result(command)
+            case "/refused" | "/retry" | "/drop":
+                await self.refused(command)
+            case _ if command.startswith("/"):
+                say(HELP)
+            case _:
+                # The time in the key is for the order of the list alone; what makes it unique comes after it.
+                now = datetime.now(timezone.utc)
+                key = f"{NOTES}{now:%Y-%m-%dT%H:%M:%S.%f}-{secrets.token_hex(4)}"
+                await self.keep(line, {key: {"by": self._name, "text": line}})
 
-    async def show(self) -> None:
+    async def keep(self, what: str, values: dict[str, JSON]) -> None:
+        """Write, and return when nothing can take it away any more. That needs no network."""
+        try:
+            await self._client.put_all(values).kept()
+        except MPS3Error as error:
+            say(f"* {what} is not safe yet: {error}")
+        else:
+            say(f"kept: {what}")
+
+    async def known(self, key: str) -> JSON:
+        """A value, if it is known here."""
+        try:
+            return await self._client.get(key)
+        except UnavailableError:
+            return None
+
+    async def list(self) -> None:
         """Print all notes that are known here."""
-        for name in cast("list[str]", await self._client.get(INDEX, [])):
-            for note in cast("list[str]", await self._client.get(f"{INDEX}/{name}", [])):
-                try:
-                    print(f"{name}: {await self._client.get(note)}", flush=True)
-                except MPS3Error:
-                    print(f"{name}: … (not read yet)", flush=True)
+        say(f"--- {await self.known(TITLE) or 'Notes'} ---")
+        for key in await self._client.keys(NOTES):
+            note = await self.known(key)
+            say(shown(note) if note is not None else "… (not read yet)")
 
     async def tell(self) -> None:
         """Say how things stand, whenever that changes."""
-        said = ""
+        online, said, refused = False, "", 0
         async for status in self._client.status_changes():
-            waiting = f", {status.pending} waiting" if status.pending else ""
-            says = f"* {'online' if status.online else 'offline'}{waiting}"
-            if says != said:
-                print(said := says, flush=True)
+            # Of a note that is there in a moment nobody wants to hear.
+            if not (status.online and online and status.pending):
+                says = "* online" if status.online else "* offline"
+                if status.pending:
+                    says += f", {plural(status.pending)} {'on the way' if status.online else 'waiting'}"
+                if says != said:
+                    say(said := says)
+            online = status.online
+            if refused < (refused := len(self._client.rejected())):
+                say("* the store refused something for good: see /refused")
 
-    def rejected(self) -> None:
-        """Forget what the store refused for good."""
+    async def listen(self) -> None:
+        """Print what others write, as it arrives."""
+        async for batch in self._client.watch(NOTES):
+            for change in batch.changes:
+                if not batch.initial and isinstance(change.value, dict) and change.value.get("by") != self._name:
+                    say(shown(change.value))
+
+    async def refused(self, command: str) -> None:
+        """Show what the store refused for good, or decide about it."""
         for one in self._client.rejected():
-            print(f"dropped {', '.join(one.values)}: {one.error}", flush=True)
-            one.drop()
-
-
-def decide(offer: Reconnect) -> None:
-    """Two who entered at once: both names belong into the list, so neither is overwritten."""
-    for write in offer.conflicts:
-        change = write.changes.get(INDEX)
-        if change is not None and change.changed and isinstance(change.current, list):
-            write.replace({INDEX: sorted({*change.current, *cast("list[str]", change.value)})})
-
-
-async def main(name: str, url: str, directory: Path) -> None:
-    """Take notes until the input ends."""
-    async with MPS3.from_url(url, offline=directory, on_reconnect=decide) as client:
-        notes = Notes(client, name)
-        telling = asyncio.create_task(notes.tell())
-        await notes.enter()
-        async for line in lines():
-            match line:
-                case "/off":
-                    client.go_offline()
-                case "/on":
-                    client.go_online()
-                case "/list":
-                    await notes.show()
+            what = ", ".join(shown(value) if key != TITLE else f"title {value!r}" for key, value in one.values.items())
+            match command:
+                case "/retry":
+                    one.retry()
+                    say(f"again: {what}")
                 case "/drop":
-                    notes.rejected()
-                case "":
-                    pass
-                case text:
-                    await notes.add(text)
-        telling.cancel()
-    # Closing has sent what could be sent; the rest goes out next time.
+                    one.drop()
+                    say(f"dropped: {what}")
+                case _:
+                    say(f"{what}: {one.error}")
+
+    async def decide(self, offer: Reconnect) -> None:
+        """Others have changed the title meanwhile: which one is it to be? Until that is said, all writes wait."""
+        titles = [write for write in offer.conflicts if TITLE in write.changes]
+        if not titles:
+            return
+        change = titles[-1].changes[TITLE]
+        say(f"* others made the title {change.current!r}, you {change.value!r}: /theirs or /mine?")
+        self._asked = asyncio.get_running_loop().create_future()
+        try:
+            if await self._asked == "/theirs":
+                for write in titles:
+                    write.withdraw()
+        finally:
+            self._asked = None
+
+
+def shown(note: object) -> str:
+    """A note as a line."""
+    return f"{note.get('by')}: {note.get('text')}" if isinstance(note, dict) else repr(note)
+
+
+def plural(number: int) -> str:
+    """So many writes."""
+    return "1 change" if number == 1 else f"{number} changes"
 
 
 async def lines() -> AsyncIterator[str]:
@@ -131,17 +200,14 @@ async def lines() -> AsyncIterator[str]:
 if __name__ == "__main__":
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    logging.getLogger("mps3").setLevel(logging.ERROR)  # that the network is away is said in our own words
+    logging.getLogger("mps3").setLevel(logging.CRITICAL)  # what there is to say is said in our own words
     somewhere = Path(tempfile.gettempdir())
+    name, url = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else (somewhere / "mps3-notes").as_uri()
     try:
-        asyncio.run(
-            main(
-                sys.argv[1],
-                sys.argv[2] if len(sys.argv) > 2 else (somewhere / "mps3-notes").as_uri(),
-                somewhere / f"mps3-notes-{sys.argv[1]}",
-            )
-        )
-    except (MPS3Error, ClosedError) as error:
+        asyncio.run(Notes(name).run(url, somewhere / f"mps3-notes-{name}"))
+    except MPS3Error as error:
         sys.exit(f"{type(error).__name__}: {error}")
+    except ExceptionGroup as group:
+        sys.exit("\n".join(f"{type(error).__name__}: {error}" for error in group.exceptions))
     except KeyboardInterrupt:
         pass

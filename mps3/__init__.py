@@ -3,6 +3,7 @@
 from .changes import StatusChanges
 from .client import MPS3
 from .collect import Collected, Collecting, Tally
+from .commits import LogEntry
 from .errors import (
     AccessError,
     ClosedError,
@@ -16,9 +17,10 @@ from .errors import (
     ValidationError,
     WithdrawnError,
 )
-from .history import Revision, Snapshot
+from .history import FileInfo, Revision, Snapshot
 from .offline.reconnect import PendingChange, PendingWrite, Reconnect
 from .offline.rejected import Rejected
+from .presence import Presence
 from .statistics import Statistics
 from .storage.local import LocalStorage
 from .storage.memory import MemoryStorage
@@ -46,12 +48,15 @@ __all__ = [
     "ConflictError",
     "CorruptionError",
     "ExpiredError",
+    "FileInfo",
     "FormatError",
     "LocalStorage",
+    "LogEntry",
     "MPS3Error",
     "MemoryStorage",
     "PendingChange",
     "PendingWrite",
+    "Presence",
     "Reconnect",
     "Ref",
     "Rejected",

@@ -23,6 +23,8 @@ from .errors import ClosedError, ConfigurationError, CorruptionError, MPS3Error,
 from .events import Hook
 from .journal import Journal
 from .journal.choose import choose_journal, known_journal
+from .later import Later
+from .lifetime import lifetime
 from .manifest import Manifest, Surroundings
 from .names import LONGEST_MANIFEST, check_bucket, check_key, check_not_own, name_in
 from .observed import ObservedStorage
@@ -30,18 +32,19 @@ from .observer import Observer, check_hooks
 from .offline import Directory, Line, Refusal
 from .offline.cache import CACHE
 from .offline.cached import CachedStorage
+from .offline.clocked import ClockedStorage
 from .offline.files import FileDirectory
 from .offline.gate import Gate, OfflineError
 from .offline.keeper import Keeper
 from .offline.reconnect import OnReconnect
 from .offline.rejected import Rejected
 from .outbox import Pending
+from .presence import BEATS, EXPIRES_IN, Presence
 from .reads import Reads
 from .statistics import Statistics
 from .storage import Storage
 from .storage.local import LocalStorage
 from .storage.memory import memory_storage
-from .storage.s3 import S3Storage
 from .subscription import Subscription, ValueSubscription
 from .transactions import Transactions
 from .transactor import Transactor
@@ -145,13 +148,14 @@ class MPS3(Reads, Transactions):
         store = storage if storage is not None else _s3(s3_config, self._world, auth, checksums=checksums)
         self._observer = Observer(check_hooks(hooks), self._world.monotonic)
         self._storage: Storage
-        self._storage = self._gate = Gate(ObservedStorage(store, self._observer, self._world), shut=not online)
+        self._gate = Gate(ObservedStorage(store, self._observer, self._world), shut=not online)
+        self._storage = self._clocked = ClockedStorage(self._gate, self._world.monotonic)
         self._directory: Directory | None = None
         if offline is not None:
             if isinstance(offline, str | os.PathLike):
                 offline = FileDirectory(offline, self._world, cache_bytes=cache_bytes)
             self._directory = offline
-            self._storage = CachedStorage(self._gate, offline.cache, self._is_manifest)
+            self._storage = CachedStorage(self._clocked, offline.cache, self._is_manifest)
         self._keepers: list[Keeper] = []
         self._rejected: dict[Rejected, None] = {}
         self._on_reconnect = on_reconnect
@@ -163,6 +167,7 @@ class MPS3(Reads, Transactions):
             checksums=checksums,
             contact=self._contact,
             away=self._is_away,
+            now=self._clocked.time.now,
             observer=self._observer,
         )
         self._manifests: dict[Ref, Manifest] = {}
@@ -330,6 +335,7 @@ class MPS3(Reads, Transactions):
         *,
         bucket: str | None = None,
         manifests: Sequence[str | Ref] | None = None,
+        expires_in: float | timedelta | None = None,
         if_version: str | Unchecked | None = UNCHECKED,
     ) -> Write:
         """Set a key. It shows here at once; await the result to know that it is durable.
@@ -337,6 +343,9 @@ class MPS3(Reads, Transactions):
         Args:
             key: The key, or a `Ref` to one in another bucket.
             value: Any JSON value; ``None`` is one. `DELETE` deletes the key.
+            expires_in: Seconds, or a timedelta, until the key vanishes for everyone by itself, unless it is put
+                again. They count by the store's clock from when the value was stored there, which for a client
+                that is offline may be long after the call; up to then it stays here. ``None``: it stays.
             bucket: The key's bucket; the default bucket if ``None``.
             manifests: The manifests that are to name the new value; the default manifest if ``None``.
             if_version: Only if the key has this version when the write is committed; ``None``: only if there is no such
@@ -352,7 +361,7 @@ class MPS3(Reads, Transactions):
             ValueError: The value or the key cannot be stored.
             ClosedError: The client is not open.
         """
-        return self._write({key: value}, bucket, manifests, "put", if_version)
+        return self._write({key: value}, bucket, manifests, "put", expires_in, if_version)
 
     def put_all(
         self,
@@ -360,11 +369,14 @@ class MPS3(Reads, Transactions):
         *,
         bucket: str | None = None,
         manifests: Sequence[str | Ref] | None = None,
+        expires_in: float | timedelta | None = None,
     ) -> Write:
         """Set many keys as one: whoever sees one of the new values sees all.
 
         Args:
             values: Keys and their values, as for `put`.
+            expires_in: Seconds, or a timedelta, until all that are not deleted vanish by themselves, as for `put`.
+                Each counts from when it was stored, so they may vanish one after the other.
             bucket: The bucket of keys that name none; the default bucket if ``None``.
             manifests: The manifests that are to name the new values. Within each they appear together.
 
@@ -376,7 +388,7 @@ class MPS3(Reads, Transactions):
             ValueError: A value or a key cannot be stored, or there is none.
             ClosedError: The client is not open.
         """
-        return self._write(values, bucket, manifests, "put_all")
+        return self._write(values, bucket, manifests, "put_all", expires_in)
 
     def delete(
         self,
@@ -401,7 +413,7 @@ class MPS3(Reads, Transactions):
             ValueError: It is not a key.
             ClosedError: The client is not open.
         """
-        return self._write({key: DELETE}, bucket, manifests, "delete", if_version)
+        return self._write({key: DELETE}, bucket, manifests, "delete", if_version=if_version)
 
     def _write(
         self,
@@ -409,9 +421,11 @@ class MPS3(Reads, Transactions):
         bucket: str | None,
         manifests: Sequence[str | Ref] | None,
         verb: str,
+        expires_in: float | timedelta | None = None,
         if_version: str | Unchecked | None = UNCHECKED,
     ) -> Write:
         self._check_open()
+        span = lifetime(expires_in)
         if not values:
             raise ValueError("there is nothing to write")
         if isinstance(manifests, str | Ref):
@@ -427,7 +441,7 @@ class MPS3(Reads, Transactions):
         _check_version(if_version, owners)
         # Everything is checked and encoded before anything shows anywhere.
         contents = [
-            (place, key, None if value is DELETE else self._contents.prepare(place, key, value, owners))
+            (place, key, None if value is DELETE else self._contents.prepare(place, key, value, owners, span))
             for place, key, value in targets
         ]
         opened = [(ref, self._manifest(ref)) for ref in owners]
@@ -579,6 +593,44 @@ class MPS3(Reads, Transactions):
 
         return ValueSubscription(self._manifest(ref), name_in(ref, place, literal), read, self._world)
 
+    def presence(
+        self,
+        prefix: str,
+        member: str | None = None,
+        info: JSON = None,
+        *,
+        expires_in: float | timedelta = EXPIRES_IN,
+        every: float | timedelta | None = None,
+        manifest: str | Ref | None = None,
+    ) -> Presence:
+        """Be among those who are here, and see who is: see `Presence`.
+
+        Being here costs a `put` (two PUT and a listing) for each renewal, and everyone who looks at the same
+        manifest sees each as a change. Renewals go out in one commit with what else is written at that moment.
+
+        Args:
+            prefix: What to be in, such as ``room/1``: the keys are ``room/1/<member>``.
+            member: Who is here; ``None`` to see only who else is.
+            info: Any JSON value: what the others are to know.
+            expires_in: Seconds, or a timedelta, after which somebody who says nothing more is gone.
+            every: Seconds, or a timedelta, between two renewals at the most; a third of ``expires_in`` if ``None``.
+            manifest: The manifest that names the keys; the default manifest if ``None``.
+
+        Raises:
+            TypeError: The prefix or the member is not a text, or a time is not one.
+            ValueError: One of them is empty or too long, or ``every`` is not less than ``expires_in``.
+            ClosedError: The client is not open.
+        """
+        self._check_open()
+        prefix = prefix if check_key(prefix, "prefix").endswith("/") else f"{prefix}/"
+        if member is not None:
+            check_key(prefix + check_key(member, "member"))
+        span = lifetime(expires_in) or EXPIRES_IN
+        beat = span / BEATS if every is None else seconds(every, "every")
+        if not 0 < beat < span:
+            raise ValueError(f"every is a positive number of seconds, less than expires_in ({span:g}), not {beat:g}")
+        return Presence(self, self._world, prefix, member, info, expires_in=span, every=beat, manifest=manifest)
+
     async def collect(
         self,
         *,
@@ -707,7 +759,7 @@ class MPS3(Reads, Transactions):
         self._check_open()
         manifest = self._manifest(rejected.manifest)
         contents = {
-            name: None if content is None else Content(content.bucket, content.key, content.body, (manifest.ref,))
+            name: content and Content(content.bucket, content.key, content.body, (manifest.ref,), content.expires_in)
             for name, content in old.changes.items()
         }
         session = manifest.lane(kept=True) if old.expect else manifest.session
@@ -793,6 +845,7 @@ class MPS3(Reads, Transactions):
                 lambda: self._gate.shut,
                 self._watchers.tell,
                 self._refuse,
+                self._clocked.time,
                 self._keepers[0] if self._keepers else None,
                 None if self._directory is None else self._directory.cache,
                 self._on_reconnect,
@@ -849,7 +902,12 @@ def storage_of(location: Location, world: World) -> Storage:
 
 
 def _s3(s3_config: Mapping[str, Any] | None, world: World, auth: Auth | None, *, checksums: bool) -> Storage:
-    return S3Storage(s3_config, world=world, auth=auth, checksums=checksums)
+    def make() -> Storage:
+        from .storage.s3 import S3Storage  # noqa: PLC0415 - takes longer to load than all else together
+
+        return S3Storage(s3_config, world=world, auth=auth, checksums=checksums)
+
+    return Later(make)
 
 
 def _some(keys: list[str]) -> str:

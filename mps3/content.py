@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar, cast
 
 import orjson
 
-from .document import File
+from .document import LATEST, File, format_time
 from .errors import ClosedError, ConfigurationError, CorruptionError, MPS3Error, UnavailableError
 from .freshness import fresh
 from .names import LONGEST
@@ -114,17 +114,41 @@ class Content:
         key: Where it goes.
         body: Its bytes.
         manifests: The manifests that it is written for.
+        expires_in: Seconds that it is to be there after it was stored; ``None`` for ever.
 
     Attributes:
         digest: Its SHA-256, once it is stored with one.
         version: Its version, once it is stored.
         stored: The store's clock when it was, in seconds since 1970, if the store tells.
         stored_at: This client's clock when that began.
+        expires: The store's clock when its time is over, in seconds since 1970, once it is stored; ``None`` if
+            it has no end.
     """
 
-    __slots__ = ("body", "bucket", "digest", "key", "manifests", "stored", "stored_at", "storing", "version")
+    __slots__ = (
+        "body",
+        "bucket",
+        "digest",
+        "expires",
+        "expires_in",
+        "key",
+        "manifests",
+        "stored",
+        "stored_at",
+        "storing",
+        "version",
+    )
 
-    def __init__(self, bucket: str, key: str, body: bytes, manifests: tuple[Ref, ...] = ()) -> None:
+    def __init__(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        manifests: tuple[Ref, ...] = (),
+        expires_in: float | None = None,
+    ) -> None:
+        self.expires_in = expires_in
+        self.expires: float | None = None
         self.bucket = bucket
         self.key = key
         self.body = body
@@ -142,6 +166,7 @@ class Content:
             "version": self.version,
             "sha256": self.digest.hex() if self.digest else None,
             "size": len(self.body),
+            **({} if self.expires is None else {"expires": format_time(self.expires)}),
         }
 
 
@@ -184,6 +209,7 @@ class Contents:
         checksums: Whether to send and verify SHA-256 checksums.
         contact: Told of each answer of the store (``None``) and each failure to get one.
         away: Whether it is known that nothing can be stored now.
+        now: The store's clock, in seconds since 1970; ``-inf`` if nobody knows.
         observer: Told of values that have to be stored again.
     """
 
@@ -195,8 +221,10 @@ class Contents:
         checksums: bool,
         contact: Callable[[MPS3Error | None], None],
         away: Callable[[], bool] = lambda: False,
+        now: Callable[[], float] = lambda: -math.inf,
         observer: Observer | None = None,
     ) -> None:
+        self._now = now
         self._storage = storage
         self._observer = observer or Observer()
         self._away = away
@@ -211,7 +239,9 @@ class Contents:
         self._fetching: dict[Hashable, asyncio.Task[bytes]] = {}
         self._tasks: dict[asyncio.Task[Any], None] = {}
 
-    def prepare(self, bucket: str, key: str, value: JSON, manifests: tuple[Ref, ...]) -> Content:
+    def prepare(
+        self, bucket: str, key: str, value: JSON, manifests: tuple[Ref, ...], expires_in: float | None = None
+    ) -> Content:
         """Encode a value to be stored later.
 
         Args:
@@ -219,12 +249,13 @@ class Contents:
             key: Where it goes.
             value: The value.
             manifests: The manifests that it is written for, with their buckets.
+            expires_in: Seconds that it is to be there after it was stored; ``None`` for ever.
 
         Raises:
             TypeError: It is not JSON.
             ValueError: It is not JSON.
         """
-        return Content(bucket, key, encode(value, key), manifests)
+        return Content(bucket, key, encode(value, key), manifests, expires_in)
 
     async def versioned(self, bucket: str) -> bool:
         """Whether a bucket keeps versions. Asked once a bucket."""
@@ -263,6 +294,8 @@ class Contents:
             content: The value.
             clock: The store's clock as it was seen last. It goes on while this machine sleeps.
         """
+        if content.expires is not None and content.expires <= self._now():
+            return True  # its time counts from when it can be seen
         by_store = 0.0 if clock is None or content.stored is None else clock - content.stored
         return max(by_store, self._world.monotonic() - content.stored_at) > fresh()
 
@@ -317,6 +350,19 @@ class Contents:
         self._cache.add((content.bucket, content.key, version), content.body)
         content.version = version
         content.stored, content.stored_at = stored.modified, started
+        if content.expires_in is not None:
+            content.expires = self._end_of(content.expires_in, content)
+
+    def _end_of(self, lifetime: float, content: Content) -> float:
+        now = max(self._now(), -math.inf if content.stored is None else content.stored)
+        if now == -math.inf:
+            raise ConfigurationError(
+                f"the store does not tell the time, so {content.key!r} cannot expire: put it without expires_in",
+                bucket=content.bucket,
+                key=content.key,
+                operation="PutObject",
+            )
+        return min(now + lifetime, float(LATEST))
 
     async def _put_at(self, content: Content, key: str) -> Stored:
         return await self._storage.put(

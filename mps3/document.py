@@ -27,7 +27,7 @@ DEEPEST: Final = 64
 """How deep unknown members may nest: what is carried along must be writable again."""
 
 File: TypeAlias = Mapping[str, Any]
-"""What a manifest says of one key: ``version``, and ``sha256`` and ``size`` where they are known."""
+"""What a manifest says of one key: ``version``, and ``sha256``, ``size`` and ``expires`` where they are known."""
 Files: TypeAlias = Mapping[str, File | None]
 """Keys to files; ``None`` for a deleted key."""
 Kind: TypeAlias = Literal["merge", "conditional"]
@@ -56,6 +56,7 @@ _KNOWN: Final = frozenset(
         "attempt",
         "until",
         "collected",
+        "expired",
     )
 )
 _KNOWN_ENTRY: Final = frozenset(("session", "sequence", "version", "modified", "previous", "update"))
@@ -161,6 +162,7 @@ class Document:
     Attributes:
         until: If the store's stamp on the version is later, in seconds since 1970, it does not count (R16).
         collected: The commit before which values were stored that may be collected by now (R17).
+        expired: Files that expired up to this moment may have been left out, in seconds since 1970 (R19).
     """
 
     journal: Kind
@@ -176,6 +178,7 @@ class Document:
     attempt: int = 1
     until: float | None = None
     collected: str | None = None
+    expired: float | None = None
     extra: Mapping[str, Any] = field(default_factory=_nothing)
 
     def counts(self, modified: float) -> bool:
@@ -248,6 +251,7 @@ def encode(document: Document, *, bucket: str, key: str) -> bytes:
             **({"attempt": document.attempt} if document.attempt > 1 else {}),
             **({"until": format_time(document.until)} if document.until is not None else {}),
             **({"collected": document.collected} if document.collected is not None else {}),
+            **({"expired": format_time(document.expired)} if document.expired is not None else {}),
             **document.extra,
         },
         default=dict,
@@ -344,6 +348,7 @@ def _document(raw: object, known: Mapping[str, Entry]) -> Document:
         attempt=_whole(raw.get("attempt", 1), "attempt"),
         until=None if raw.get("until") is None else _time(raw["until"], "until"),
         collected=_optional_text(raw.get("collected"), "collected"),
+        expired=None if raw.get("expired") is None else _time(raw["expired"], "expired"),
         extra=_extra(raw, _KNOWN, "the document"),
     )
 
@@ -439,6 +444,8 @@ def check_file(raw: object, where: str, *, patch: bool = False) -> None:
             _sha256(value, f"{where}.sha256")
         elif member == "size":
             _whole(value, f"{where}.size")
+        elif member == "expires":
+            _time(value, f"{where}.expires")
         elif member != "version":
             _shallow(value, f"{where}.{member}")
 
@@ -507,6 +514,12 @@ def _time(raw: object, where: str) -> float:
     if not 0 <= whole_milliseconds(seconds) < (LATEST + 1) * 1000:
         raise _Malformed(f"{where} is not a time that could be written again")
     return seconds
+
+
+def expires_of(file: File | None) -> float | None:
+    """When a key is to expire, by the store's clock, in seconds since 1970; ``None`` if it is not to, or not there."""
+    moment = None if file is None else file.get("expires")
+    return None if moment is None else datetime.fromisoformat(moment).timestamp()
 
 
 def whole_milliseconds(seconds: float) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final, cast
 
-from .document import Entry, File
+from .document import Entry, File, expires_of
 from .errors import ExpiredError
 from .journal.past import Past
 from .journal.walk import Walk
@@ -46,6 +46,31 @@ class Revision:
         """
         return (await self._reader.read([(self._name, self._file)]))[0]
 
+    @property
+    def expires(self) -> datetime | None:
+        """When the value was to expire, by the store's clock; ``None`` if it was not."""
+        expires = expires_of(self._file)
+        return None if expires is None else datetime.fromtimestamp(expires, timezone.utc)
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """What a manifest says of a key.
+
+    Attributes:
+        key: The key; one in another bucket than the default is written ``s3://bucket/key``.
+        ref: The key and its bucket.
+        version: The version of its value.
+        size: Of its value as it is stored, in bytes; ``None`` if the manifest does not say.
+        sha256: Of the same, in hexadecimal digits; ``None`` if the manifest does not say.
+    """
+
+    key: str
+    ref: Ref
+    version: str
+    size: int | None
+    sha256: str | None
+
 
 class Snapshot:
     """The keys of a manifest as they were at one moment. It never changes.
@@ -65,6 +90,15 @@ class Snapshot:
     def keys(self, prefix: str = "") -> list[str]:
         """All keys that begin with ``prefix``, in order; one in another bucket is ``s3://bucket/key``."""
         return sorted(self._naming.label(name) for name, _ in listed(self._view, self._naming, prefix))
+
+    def files(self, prefix: str = "") -> list[FileInfo]:
+        """The same keys, in order, with what is known of their values without reading them."""
+        found = []
+        for name, file in listed(self._view, self._naming, prefix):
+            bucket, key = self._naming.place(name)
+            said = file["version"], file.get("size"), file.get("sha256")
+            found.append(FileInfo(self._naming.label(name), Ref(key, bucket), *said))
+        return sorted(found, key=lambda one: one.key)
 
     async def get(self, key: str | Ref, default: Any = None, *, bucket: str | None = None) -> Any:
         """The value of a key, or ``default``.
@@ -132,7 +166,8 @@ async def view_at(past: Past, newest: View, at: str | datetime) -> View:
         place = await walk.find(lambda commit: commit.id == identity)
     if place is None:
         raise past.expired(f"nothing is known of {at}: {_reach(walk)}")
-    return await walk.state_at(place)
+    moment = at.timestamp() if isinstance(at, datetime) else walk.commits[place].modified
+    return (await walk.state_at(place)).at(moment)
 
 
 def _reach(walk: Walk) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -37,6 +37,7 @@ class Watcher(Listener):
     Attributes:
         views: The states that wait to be looked at.
         touched: The keys whose pending value may be another.
+        expired: The keys whose time may be over.
     """
 
     def __init__(self, matches: Callable[[str], bool]) -> None:
@@ -44,6 +45,14 @@ class Watcher(Listener):
         self._matches = matches
         self.views: deque[View] = deque()
         self.touched: dict[str, None] = {}
+        self.expired: dict[str, None] = {}
+
+    def expire(self, names: Iterable[str]) -> None:
+        """The time of these keys may be over."""
+        expired = {name: None for name in names if self._matches(name)}
+        if expired:
+            self.expired.update(expired)
+            self.changed.set()
 
     def offer(self, view: View) -> None:
         """There is a new state. If too many wait, only the newest is kept."""
@@ -123,6 +132,12 @@ class Listeners:
         self.notify(names)
         for watcher in list(self._watchers.values()):
             watcher.touch(names)
+
+    def expire(self, names: Sequence[str]) -> None:
+        """The time of these keys may be over."""
+        self.notify(names)
+        for watcher in list(self._watchers.values()):
+            watcher.expire(names)
 
     def notify(self, names: Iterable[str]) -> None:
         """These keys may have other values."""

@@ -7,16 +7,18 @@ import contextlib
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
+from .clock import StoreClock
 from .content import AT_ONCE, Content, Contents
 from .crowd import each
 from .document import File, Kind, commit_id
 from .errors import ClosedError, ConflictError, CorruptionError, MPS3Error, UnavailableError
+from .expiry import Expiries
 from .journal import Attempt, Journal, OutdatedError, Retained, Verdict
 from .journal.past import Past
 from .journal.saved import Saved
@@ -28,8 +30,8 @@ from .offline.keeper import Keeper
 from .offline.reconnect import OnReconnect, Review
 from .offline.session import Session, refusal_of
 from .outbox import SENT, Outbox, Pending, Policy, Resend, final_changes
-from .state import EMPTY, View, changed_names
-from .types import Commit, Ref
+from .state import EMPTY, View, alive, changed_names
+from .types import UNCHECKED, Commit, Ref
 from .world import World, happens
 
 FASTEST: Final = 0.1
@@ -40,6 +42,13 @@ STALE: Final = 10.0
 """Seconds without contact after which a commit is preceded by a look at what others did."""
 OPENING: Final = 5.0
 """Seconds that opening waits for the store where it could go on from what was kept."""
+SILENCE: Final = 5.0
+"""Seconds without an answer, after which a client that can work offline does."""
+COMPLAINT: Final = 60.0
+"""Seconds between two errors in the log that something could not be kept: where one is, there may be thousands."""
+LONGEST_DOZE: Final = 3600.0
+"""Seconds at the most between two looks whether something has expired."""
+SHORTEST_DOZE: Final = 0.001
 CLOSES: Final[Mapping[str, Any]] = {"closes": True}
 """What a commit says that ends a transaction."""
 WITNESS: Final = 0.5
@@ -64,6 +73,7 @@ class Surroundings:
         shut: Whether nothing may be asked of the store.
         changed: Called when there are more or fewer pending writes.
         refused: Told of writes that failed for good and are kept, and why.
+        time: What time it is at the store.
         keeper: Keeps writes durably.
         cache: Keeps what was seen.
         on_reconnect: Asked before writes go out after a time without the store.
@@ -77,6 +87,7 @@ class Surroundings:
     shut: Callable[[], bool]
     changed: Callable[[], None]
     refused: Callable[[Pending, Refusal], None]
+    time: StoreClock
     keeper: Keeper | None = None
     cache: Cache | None = None
     on_reconnect: OnReconnect | None = None
@@ -96,6 +107,8 @@ class _Sending:
     conflicts: int = 0
     seen: bool = False
     retry_at: float = -math.inf
+    # Values that were stored again, and the last collection that was known before.
+    renewed: dict[Content, str | None] = field(default_factory=dict)
     # Of a transaction that does not hold: what to say of it once no try of it can arrive any more.
     failed: MPS3Error | None = None
     # Of a commit without content: the transaction that cannot hold any more when this one counts (R4).
@@ -146,10 +159,14 @@ class Manifest:
         self._poll_at = -math.inf
         self._resolved_at = -math.inf
         self._away_at = -math.inf
+        self._complain_at = -math.inf
         self._pause = self._interval * FASTEST
         self._failures = 0
         self._unreadable = False
         self._ended: MPS3Error | None = None
+        self._expiries = Expiries()
+        self._time_told = asyncio.Event()
+        self._dozing = False
         self._awake = asyncio.Event()
         self._asking: list[asyncio.Future[None]] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -167,7 +184,7 @@ class Manifest:
         except (TimeoutError, UnavailableError) as error:
             if saved is not None and await self._go_on_from(saved):
                 self._failures = 1
-                self._contact(error if isinstance(error, UnavailableError) else _silent(self.ref))
+                self._contact(error if isinstance(error, UnavailableError) else _silent(self.ref, OPENING))
                 self._lost_contact()
             elif isinstance(error, TimeoutError):
                 await self._begin(*await self._look_first(None))
@@ -176,7 +193,7 @@ class Manifest:
             else:
                 raise UnavailableError(
                     f"{error}. The manifest s3://{self.ref.bucket}/{self.ref.key} cannot be opened offline, because "
-                    "it has never been read with this directory",
+                    "it has never been read with this directory: open it once while the store can be reached",
                     bucket=self.ref.bucket,
                     key=self.ref.key,
                     operation=error.operation,
@@ -221,7 +238,9 @@ class Manifest:
             _log.warning("what was kept of %s cannot be used: %s", self.ref, error)
             return False
         self._journal, self._shown = journal, journal.view  # it is kept already
+        self._around.time.hear(saved.stamp)
         self._cover()
+        self.expire()
         self.listeners.offer(journal.view)
         return True
 
@@ -259,15 +278,19 @@ class Manifest:
         self._lost_contact()
 
     def start(self) -> None:
-        """Start its task, which opens it if need be."""
-        loop = asyncio.get_running_loop()
-        for coroutine, name in ((self._run(), "manifest"), (self._outbox.run(), "outbox")):
-            task = loop.create_task(coroutine, name=f"mps3 {name} {self.ref}")
-            task.add_done_callback(self._died)
-            self._tasks.append(task)
+        """Start its tasks, which open it if need be."""
+        self._start(self._run(), "manifest")
+        self._start(self._outbox.run(), "outbox")
+        self.expire()
+
+    def _start(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine, name=f"mps3 {name} {self.ref}")
+        task.add_done_callback(self._died)
+        self._tasks.append(task)
 
     async def aclose(self) -> None:
-        """Stop its task. Writes that are still pending fail, and subscriptions end."""
+        """Stop its tasks. Writes that are still pending fail, and subscriptions end."""
+        self._dozing = True  # whoever still looks does not start that any more
         for task in self._tasks:
             task.cancel()
         if self._review is not None:
@@ -304,7 +327,7 @@ class Manifest:
         """
         if self._journal is None:
             raise self._unreached()
-        return self._journal.tentative
+        return self._journal.tentative.at(self._around.time.now())
 
     @property
     def past(self) -> Past:
@@ -332,9 +355,40 @@ class Manifest:
             )
 
     def state(self) -> tuple[View, Mapping[str, Content | None]]:
-        """The newest state, and the pending values of this client that lie over it, at one moment."""
+        """The newest state, and the pending values of this client that lie over it, at one moment.
+
+        Keys that have expired are in it; see `View.at`.
+        """
         self._cover()
         return self._view, self._outbox.overlay
+
+    def present(self) -> tuple[View, Mapping[str, Content | None]]:
+        """The same as it looks now, by the store's clock."""
+        view, overlay = self.state()
+        return view.at(self._around.time.now()), overlay
+
+    def expire(self) -> float:
+        """Tell the listeners of what has expired.
+
+        Returns:
+            Up to when that is told, by the store's clock, in seconds since 1970; ``-inf`` if nobody knows it.
+        """
+        if self._expiries.update(self._view):
+            self._time_told.set()
+        if self._expiries.next < math.inf and self._tasks and not self._dozing and self._ended is None:
+            self._dozing = True
+            self._start(self._doze(), "expiry")
+        if names := self._expiries.take(self._around.time.now()):
+            self.listeners.expire(names)
+        return self._expiries.until
+
+    async def _doze(self) -> None:
+        """Wake whoever listens to a key when it expires, though nothing else happens."""
+        while True:
+            self._time_told.clear()
+            until = self.expire()
+            doze = LONGEST_DOZE if until == -math.inf else min(self._expiries.next - until, LONGEST_DOZE)
+            await happens(self._time_told, max(SHORTEST_DOZE, doze))
 
     @property
     def pending(self) -> int:
@@ -350,7 +404,10 @@ class Manifest:
         """The newest value of a key: a pending one of this client, or what the manifest says."""
         self._cover()
         overlay = self._outbox.overlay
-        return overlay[name] if name in overlay else self._view.look_up(name)
+        if name in overlay:
+            return overlay[name]
+        file = self._view.look_up(name)
+        return alive(file, self._around.time.now()) if file is not None and "expires" in file else file
 
     def is_pending(self, name: str) -> bool:
         """Whether the newest value of a key is a pending one of this client."""
@@ -475,9 +532,11 @@ class Manifest:
 
     def _kept(self, pending: Pending, kept: asyncio.Future[None]) -> None:
         self._wake()
-        if not kept.cancelled() and (error := kept.exception()) is not None:
-            keys = ", ".join(map(repr, pending.labels.values()))
-            _log.error("a write to %.80s could not be kept, and is lost if this process ends now: %s", keys, error)
+        if kept.cancelled() or (error := kept.exception()) is None or self._world.monotonic() < self._complain_at:
+            return
+        self._complain_at = self._world.monotonic() + COMPLAINT
+        keys = ", ".join(map(repr, pending.labels.values()))
+        _log.error("a write to %.80s could not be kept, and is lost if this process ends now: %s", keys, error)
 
     @property
     def session(self) -> Session:
@@ -540,9 +599,11 @@ class Manifest:
             if self._sending is None and now >= self._commit_at:
                 self._sending = self._next() or self._witness(journal, now)
             if self._sending is not None and now >= self._sending.retry_at:
-                await self._commit(journal, self._sending)
+                with self._listening():
+                    await self._commit(journal, self._sending)
             elif self._asking or now >= self._poll_at:
-                await self._poll(journal)
+                with self._listening():
+                    await self._poll(journal)
             else:
                 # What is past already waits for something else to happen.
                 times = (self._sending.retry_at if self._sending else self._commit_at, self._decides_at(journal))
@@ -552,12 +613,37 @@ class Manifest:
         """When to make a commit that decides on transactions of this client, if nobody makes any."""
         return max(journal.decides_at, self._witness_at) if self._open else math.inf
 
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Who can go on with what is kept need not wait until the silence of the store has become an error."""
+        if self._around.cache is None:
+            yield
+            return
+        timer = asyncio.get_running_loop().call_later(SILENCE, self._fall_silent)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _fall_silent(self) -> None:
+        self._failures = max(1, self._failures)
+        self._contact(_silent(self.ref, SILENCE))
+        self._lost_contact()
+        if not self._unreadable and self._journal is not None:
+            _answer(self._asking)  # they stay there until what is under way has ended
+
     async def _opened(self) -> Journal | None:
+        if self._journal is None:
+            saved = await self._recall()
+            if saved is not None and await self._go_on_from(saved):
+                self.listeners.notify(list(self.listeners.names))
         while not self._verified:
             known, now = self._journal, self._world.monotonic()
             self._awake.clear()
             try:
-                await self._begin(*await self._look_first(None if known is None else known.save()))
+                with self._listening():
+                    found = await self._look_first(None if known is None else known.save())
+                await self._begin(*found)
             except UnavailableError as error:
                 self._failures += 1
                 self._contact(error)
@@ -667,6 +753,7 @@ class Manifest:
         before, self._shown = self._shown or EMPTY, view
         self._observer.shown(self.ref, journal, before, view)
         self._cover()
+        self.expire()
         self.listeners.offer(view)
         # Some at a time: ten thousand woken at once would stop the event loop.
         for step, names in enumerate(changed_names(before, view, self.listeners.names)):
@@ -679,6 +766,8 @@ class Manifest:
         if self._failures:
             self._contents.reached()
         self._resolved_at = started
+        if self._expiries.next < math.inf:
+            self._time_told.set()  # the store has said what time it is
         self._failures = 0
         self._unreadable = False
         self._contact(None)
@@ -722,13 +811,26 @@ class Manifest:
         """Store again what may be collected before it is committed (R1)."""
         collected = self.collected
         contents = [content for content in final_changes(sending.group).values() if content is not None]
-        if sending.attempt.collected == collected:
-            contents = [content for content in contents if self._contents.aged(content, journal.clock)]
-        if contents:
+        known = sending.attempt.collected == collected
+        contents = [
+            content
+            for content in contents
+            if not (known or sending.renewed.get(content, UNCHECKED) == collected)
+            or self._contents.aged(content, journal.clock)
+        ]
+        while contents:
             results = await each(self._contents.store_again, contents, AT_ONCE)
-            for result in results:
-                if isinstance(result, BaseException):
+            again = []
+            for content, result in zip(contents, results, strict=True):
+                if isinstance(result, UnavailableError):
+                    again.append(content)
+                elif isinstance(result, BaseException):
                     raise result
+                else:
+                    sending.renewed[content] = collected
+            if len(again) == len(contents):
+                raise next(result for result in results if isinstance(result, BaseException))
+            contents = again  # of many some fail; all of them anew would hardly ever succeed
         sending.attempt.collected = collected
         _fill(sending)
 
@@ -767,6 +869,7 @@ class Manifest:
             except MPS3Error as error:
                 raise _Unrecorded(f"a commit waits until it can be recorded that it leaves: {error}") from error
             sending.recorded = sending.attempt.update
+        sending.attempt.now = self._around.time.now()
         self._observer.sent(self.ref, journal, sending.attempt, sending.group)
         await journal.append(sending.attempt)
         return True
@@ -850,8 +953,15 @@ class Manifest:
             self._proposed.append(sending)
             self._wake()
 
-    def _fail(self, journal: Journal, sending: _Sending, error: MPS3Error) -> None:
+    def _fail(self, journal: Journal, sending: _Sending, outdated: OutdatedError) -> None:
         """A transaction does not hold. No try of it may arrive later on and hold then."""
+        error = ConflictError(
+            str(outdated),
+            bucket=outdated.bucket,
+            key=outdated.key,
+            operation=outdated.operation,
+            version=outdated.version,
+        )
         if not sending.attempt.unanswered or journal.kind == "conditional":
             self._give_up(sending, error)
             return
@@ -997,9 +1107,9 @@ def _void(sending: _Sending) -> OutdatedError:
     )
 
 
-def _silent(ref: Ref) -> UnavailableError:
+def _silent(ref: Ref, seconds: float) -> UnavailableError:
     return UnavailableError(
-        f"the store has not answered within {OPENING:.0f} seconds",
+        f"the store has not answered within {seconds:.0f} seconds",
         bucket=ref.bucket,
         key=ref.key,
         operation="GetObject",

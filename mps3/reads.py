@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
+from .commits import LogEntry, logged
 from .content import Content, Contents
-from .document import File
+from .document import File, expires_of
 from .errors import CorruptionError
 from .history import Revision, Snapshot, listed, read_listed, revisions, view_at
 from .manifest import Manifest
@@ -46,6 +47,7 @@ class Reads:
             self,
             values: Mapping[str | Ref, JSON | Delete] | Mapping[str, JSON | Delete],
             *,
+            expires_in: float | timedelta | None = None,
             bucket: str | None = None,
             manifests: list[str | Ref] | None = None,
         ) -> Write: ...
@@ -66,7 +68,7 @@ class Reads:
         """
         opened, naming, _ = self._opened(manifest, prefix)
         await opened.refresh()
-        view, overlay = opened.state()
+        view, overlay = opened.present()
         return sorted(naming.label(name) for name, _ in await _shown(view, overlay, naming, prefix))
 
     @overload
@@ -117,7 +119,7 @@ class Reads:
             await opened.refresh()
         tried: list[tuple[str, Any]] | None = None
         while True:
-            view, overlay = opened.state()
+            view, overlay = opened.present()
             wanted: list[tuple[str, Content | File | None]]
             if keys is None:
                 wanted = await _shown(view, overlay, naming, prefix or "")
@@ -143,8 +145,8 @@ class Reads:
         First the present, in batches of up to 1,000 keys that are marked ``initial``, the last of them
         ``end_of_initial``. Then a batch for each commit. This client's own writes come before that as
         ``pending`` changes, in batches without an ``id``; if they fail or are withdrawn, another batch without
-        an ``id`` has what is there instead. Applying all changes in turn gives what `get` gives; leaving the
-        pending ones out gives what is committed.
+        an ``id`` has what is there instead. When a key expires, a batch without an ``id`` deletes it. Applying
+        all changes in turn gives what `get` gives; leaving the pending ones out gives what is committed.
 
         A commit that becomes visible late has its place before others: its batch then has what those leave of
         it, which may be nothing. A reader that falls behind further than the manifest lists its commits (some
@@ -154,8 +156,8 @@ class Reads:
             prefix: What the keys begin with. A key in another bucket than the default is ``s3://bucket/key``.
             manifest: The manifest that names them; the default manifest if ``None``.
             since: The ``cursor`` of a batch: go on after it, without the present, so that nothing is missed and
-                nothing repeated. The id of a commit will do too, if no commit becomes visible late: all that
-                comes before it in the order counts as seen.
+                nothing repeated, but that a key has expired may be told again. The id of a commit will do too, if no
+                commit becomes visible late: all that comes before it in the order counts as seen.
 
         Raises:
             ExpiredError: (when iterated) That commit is not known any more: start again without ``since``.
@@ -199,14 +201,39 @@ class Reads:
         view, _ = opened.state()
         return await revisions(opened.past, view, name_in(ref, place, literal), limit, reader)
 
+    async def log(
+        self, prefix: str = "", *, limit: int | None = None, manifest: str | Ref | None = None
+    ) -> list[LogEntry]:
+        """The commits of a manifest, the newest first, as far back as its versions are kept.
+
+        It costs what `history` costs. In a bucket without versioning only the last commits are known, those that
+        the manifest lists (some 128).
+
+        Args:
+            prefix: Only the commits that touch a key which begins with it, and of those only such keys.
+            limit: How many at the most: the search ends there.
+            manifest: Which manifest; the default manifest if ``None``.
+
+        Raises:
+            UnavailableError: The store does not answer.
+            ClosedError: The client is not open.
+        """
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit is a positive number, not {limit!r}")
+        opened, naming, _ = self._opened(manifest, prefix)
+        await opened.refresh()
+        view, _ = opened.state()
+        return await logged(opened.past, view, naming, prefix, limit)
+
     async def snapshot(self, at: str | datetime | None = None, *, manifest: str | Ref | None = None) -> Snapshot:
         """All keys of a manifest as they were at one moment.
 
         Finding the present costs what `get` costs, a moment of the past what `history` costs up to there.
 
         Args:
-            at: The id of a commit (or the cursor of a batch): the state with it and all before it. Or a time by the
-                store's clock, with its time zone. ``None`` for the present, without pending writes.
+            at: The id of a commit (or the cursor of a batch): the state with it and all before it, and without what
+                had expired when it was made. Or a time by the store's clock, with its time zone. ``None`` for the
+                present, without pending writes.
             manifest: Which manifest; the default manifest if ``None``.
 
         Raises:
@@ -216,7 +243,7 @@ class Reads:
         """
         opened, naming, reader = self._opened(manifest)
         await opened.refresh()
-        view, _ = opened.state()
+        view, _ = opened.present()
         if at is not None:
             view = await view_at(opened.past, view, at)
         return Snapshot(view, naming, reader, opened.ref, self._bucket)
@@ -230,6 +257,8 @@ class Reads:
         manifest: str | Ref | None = None,
     ) -> Commit:
         """Write the value that a key once had, as a commit like any other; returns when it is durable.
+
+        It stays, though it had been put to expire.
 
         Args:
             key: The key, or a `Ref` to one in another bucket.
@@ -251,7 +280,7 @@ class Reads:
         """Write all that was different at one moment, as one commit like any other; returns when it is durable.
 
         Keys that did not exist then are deleted. What others write while it works stays, unless it is to a key
-        that was different.
+        that was different. What was to expire then is not brought back, and what is to expire now is left to that.
 
         Args:
             at: The id of a commit, or a time, as for `snapshot`.
@@ -274,10 +303,11 @@ class Reads:
 
         def find() -> dict[str, File | None]:
             found = chain.from_iterable(differences(newest, then, start) for start in starts)
-            return {name: file for name, file in found if matches(name) and not _same_value(newest.look_up(name), file)}
+            return {name: file for name, file in found if matches(name) and _to_restore(newest.look_up(name), file)}
 
         different = await away(weight(newest, then), find)
-        different.update((name, then.look_up(name)) for name in overlay if matches(name))
+        pending = ((name, then.look_up(name)) for name in overlay if matches(name))
+        different.update((name, file) for name, file in pending if expires_of(file) is None)
         if not different:
             return None
         values = await reader.read(list(different.items()))
@@ -325,6 +355,13 @@ async def _shown(
     matches = naming.matches(prefix)
     found.update((name, content) for name, content in overlay.items() if matches(name))
     return [(name, one) for name, one in found.items() if one is not None]
+
+
+def _to_restore(now: File | None, then: File | None) -> bool:
+    # What expires is left to that: who was here at some time is not here again for ever.
+    if expires_of(then) is not None or (then is None and expires_of(now) is not None):
+        return False
+    return not _same_value(now, then)
 
 
 def _same_value(one: File | None, other: File | None) -> bool:

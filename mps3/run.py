@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 
 import orjson
 
-from .document import File, RunReference, check_line
+from .document import File, RunReference, check_line, expires_of
 
 BLOCK: Final = 2 * 2**10
 """Bytes between two lines whose keys are held apart, for finding others."""
@@ -34,11 +34,20 @@ class Run:
         body: Its bytes.
         marks: The first key of each block.
         offsets: Where the blocks begin, and where the last one ends.
+        expiring: When keys are to expire, in seconds since 1970, and which.
     """
 
-    __slots__ = ("__weakref__", "_marks", "_offsets", "body", "sha256")
+    __slots__ = ("__weakref__", "_marks", "_offsets", "body", "expiring", "sha256")
 
-    def __init__(self, sha256: str, body: bytes, marks: list[str], offsets: array[int]) -> None:
+    def __init__(
+        self,
+        sha256: str,
+        body: bytes,
+        marks: list[str],
+        offsets: array[int],
+        expiring: Sequence[tuple[float, str]] = (),
+    ) -> None:
+        self.expiring = expiring
         self.sha256 = sha256
         self.body = body
         self._marks = marks
@@ -93,7 +102,12 @@ def encode_runs(files: Mapping[str, File | None], most: int) -> Iterator[tuple[R
 
 
 def merge_runs(
-    runs: Sequence[Run], most: int, *, oldest: bool, pause: Callable[[], object] = lambda: None
+    runs: Sequence[Run],
+    most: int,
+    *,
+    oldest: bool,
+    expired: float | None = None,
+    pause: Callable[[], object] = lambda: None,
 ) -> Iterator[tuple[RunReference, bytes]]:
     """What several runs say together.
 
@@ -101,6 +115,7 @@ def merge_runs(
         runs: One over the other, the newest last.
         most: Bytes of each part of the result at the most.
         oldest: Whether nothing lies under them, so that deleted keys need not be mentioned.
+        expired: Keys that expired until then are deleted, in seconds since 1970; ``None``: none are.
         pause: Called now and then, to let others work; what it raises ends the merge.
     """
 
@@ -113,7 +128,8 @@ def merge_runs(
         merged = heapq.merge(*(aged(-age, run) for age, run in enumerate(runs)))
         while batch := list(islice(merged, 16 * PAUSE)):
             pause()
-            for name, _, line in batch:
+            for name, _, said in batch:
+                line = said if expired is None or not _over(said, expired) else orjson.dumps((name, None))
                 if name != last and not (oldest and line.endswith(b",null]")):
                     yield line
                 last = name
@@ -152,7 +168,28 @@ def index_run(sha256: str, body: bytes) -> Run:
         marks.append(_name_at(body, position))
         offsets.append(position)
     offsets.append(len(body))
-    return Run(sha256, body, marks, offsets)
+    return Run(sha256, body, marks, offsets, list(_expiring(body)))
+
+
+_EXPIRES: Final = b'"expires":'
+
+
+def _expiring(body: bytes) -> Iterator[tuple[float, str]]:
+    """The keys that are to expire, and when. Most runs have none, and of those no line is read."""
+    position = 0
+    while (position := body.find(_EXPIRES, position)) >= 0:
+        start = body.rfind(b"\n", 0, position) + 1
+        end = body.find(b"\n", position)
+        position = len(body) if end < 0 else end
+        name, file = orjson.loads(body[start:position])
+        if (moment := expires_of(file)) is not None:
+            yield moment, name
+
+
+def _over(line: bytes, expired: float) -> bool:
+    """Whether a line speaks of a key that has expired at this moment."""
+    moment = expires_of(orjson.loads(line)[1]) if _EXPIRES in line else None
+    return moment is not None and moment <= expired
 
 
 def _name_at(body: bytes, position: int) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby, islice, takewhile
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from json_merge_patch import merge
 
-from .document import NOTHING, Document, Entry, File, Files, RunReference
+from .document import NOTHING, Document, Entry, File, Files, RunReference, expires_of
 from .run import Run
 
 Layer: TypeAlias = Files | Run
@@ -80,6 +81,9 @@ def apply_update(update: Mapping[str, Any], files: dict[str, File | None], under
 
 def patched(current: File | None, patch: Mapping[str, Any]) -> File:
     """What is said of a key after a commit that does not delete it; ``current`` stays as it is."""
+    if current and "expires" in current and "expires" not in patch and patch.get("version") != current["version"]:
+        # The time of one value is not that of the next (R19).
+        current = {member: value for member, value in current.items() if member != "expires"}
     if any(isinstance(value, dict) for value in patch.values()):
         # `merge` changes its first argument, and entries are shared between states.
         merged: File = merge(deepcopy(dict(current)) if current else {}, patch)
@@ -101,6 +105,7 @@ class View:
         under: The runs of settled files among them.
         pace: Seconds that each writer should leave between its commits (R15).
         undecided: Transactions that are not part of it, and may be once it is certain what comes before them (R20).
+        moment: What expired until then is not shown, by the store's clock, in seconds since 1970 (R19).
     """
 
     head: str | None
@@ -111,10 +116,15 @@ class View:
     under: Under = field(compare=False)
     pace: float = 0.0
     undecided: tuple[Entry, ...] = ()
+    moment: float = -math.inf
+
+    def at(self, moment: float) -> View:
+        """The same state as it looks at this moment."""
+        return replace(self, moment=moment)
 
     def look_up(self, name: str) -> File | None:
         """What this state says of a key; ``None`` if there is no such key."""
-        return look_up(name, reversed(self.layers))
+        return alive(look_up(name, reversed(self.layers)), self.moment)
 
     def has(self, session: str, sequence: int) -> bool:
         """Whether a commit is part of this state."""
@@ -132,12 +142,18 @@ class View:
         aged = (_aged(layer, -age, prefix) for age, layer in enumerate(self.layers))
         for _, said in groupby(heapq.merge(*aged, key=itemgetter(0, 1)), key=itemgetter(0)):
             name, _, file = next(said)
-            if file is not None:
-                yield name, file
+            if (shown := alive(file, self.moment)) is not None:
+                yield name, shown
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """All keys that begin with ``prefix``, in order."""
         return (name for name, _ in self.items(prefix))
+
+
+def alive(file: File | None, moment: float) -> File | None:
+    """What is said of a key, unless it has expired at this moment."""
+    expires = expires_of(file)
+    return file if expires is None or expires > moment else None
 
 
 def _aged(layer: Layer, age: int, prefix: str) -> Iterator[tuple[str, int, File | None]]:

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from .document import Entry, File
+from .journal.settle import SESSIONS as REMEMBERED
 from .run import Run
 from .state import View, candidates, common_layers, look_up, patched
 
@@ -64,9 +65,10 @@ def advance(
     settled = new.document.sessions if new.document else {}
     if not all(old.has(session, sequence) for session, sequence in settled.items()):
         return None
-    if not all(new.has(commit.session, commit.sequence) for commit in old.commits):
-        return None
     before = old.document.sessions if old.document else {}
+    kept = old.sessions if len(settled) < REMEMBERED else {commit.session: commit.sequence for commit in old.commits}
+    if not all(new.has(session, sequence) for session, sequence in kept.items()):
+        return None  # something came so late that others had settled past it (R13)
     known = {commit.id for commit in old.commits}
     fresh = {
         commit.id
@@ -74,7 +76,7 @@ def advance(
         if commit.id not in known and commit.id not in delivered and commit.sequence > before.get(commit.session, -1)
     }
     steps = replay(new, new.commits, fresh, matches, prefixes)
-    return _corrected(old, new, steps, matches)
+    return _corrected(old, new, steps, fresh, matches)
 
 
 def replay(
@@ -172,7 +174,7 @@ class _Patches:
         if name not in self._files:
             return True
         patch = self._files[name]
-        return patch is None or {"version", "sha256", "size"} == patch.keys()
+        return patch is None or {"version", "sha256", "size"} == patch.keys() - {"expires"}
 
     def apply(self, name: str, file: File | None) -> File | None:
         for run in self._runs:
@@ -186,14 +188,15 @@ class _Patches:
         return None if patch is None else patched(file, patch)
 
 
-def _corrected(old: View, new: View, steps: list[Step], matches: Matches) -> list[Step] | None:
+def _corrected(old: View, new: View, steps: list[Step], fresh: Collection[str], matches: Matches) -> list[Step] | None:
     """With what else differs: a repeated commit may have taken an earlier place, among concurrent ones."""
     few = candidates(old, new)
     if few is None:
-        still = {commit.id for commit in old.commits} & {commit.id for commit in new.commits}
-        if [one.id for one in old.commits if one.id in still] != [one.id for one in new.commits if one.id in still]:
-            return None
-        return steps
+        place = {commit.id: place for place, commit in enumerate(new.commits)}
+        # What is settled comes first.
+        places = [place.get(commit.id, -1) for commit in old.commits]
+        again = any(not old.has(commit.session, commit.sequence) and commit.id not in fresh for commit in new.commits)
+        return None if again or places != sorted(places) else steps
     shown = {name: file for step in steps for name, file in step.files.items()}
     common = common_layers(old, new)
     different: dict[str, File | None] = {}

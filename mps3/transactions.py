@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .content import Content, Contents
 from .errors import ClosedError
+from .lifetime import lifetime
 from .manifest import Manifest
 from .names import check_not_own, name_in
 from .reading import for_all
@@ -22,6 +24,8 @@ T = TypeVar("T")
 
 Place = Callable[[str | Ref, str | None], tuple[str, str, str, str]]
 """From a key and a bucket: what the manifest calls it, the bucket, the key, what users call it."""
+Prepare = Callable[[str, str, JSON, float | None], Content]
+"""From a bucket, a key, a value and for how long that is to be there: what is to be stored."""
 
 
 class Transaction:
@@ -31,7 +35,7 @@ class Transaction:
     that it was made for.
     """
 
-    def __init__(self, workspace: Workspace, place: Place, prepare: Callable[[str, str, JSON], Content]) -> None:
+    def __init__(self, workspace: Workspace, place: Place, prepare: Prepare) -> None:
         self._workspace = workspace
         self._place = place
         self._prepare = prepare
@@ -78,20 +82,29 @@ class Transaction:
         values = await for_all(read, wanted)
         return {key: value for key, value in zip(wanted, values, strict=True) if value is not DELETE}
 
-    def put(self, key: str | Ref, value: JSON | Delete, *, bucket: str | None = None) -> None:
+    def put(
+        self,
+        key: str | Ref,
+        value: JSON | Delete,
+        *,
+        bucket: str | None = None,
+        expires_in: float | timedelta | None = None,
+    ) -> None:
         """Set a key when the transaction is committed; `DELETE` deletes it.
 
         Args:
             key: The key, or a `Ref` to one in another bucket.
             value: Any JSON value; ``None`` is one.
+            expires_in: Seconds, or a timedelta, until the key vanishes by itself, as for `MPS3.put`.
             bucket: The key's bucket; the default bucket if ``None``.
 
         Raises:
             TypeError: The value is not JSON.
             ValueError: The value or the key cannot be stored.
         """
+        span = lifetime(expires_in)
         name, in_bucket, literal, label = self._place(key, bucket)
-        content = None if value is DELETE else self._prepare(in_bucket, literal, value)
+        content = None if value is DELETE else self._prepare(in_bucket, literal, value, span)
         self._workspace.write(name, (in_bucket, literal), label, content)
 
     def delete(self, key: str | Ref, *, bucket: str | None = None) -> None:
@@ -265,7 +278,7 @@ class Transactions:
             check_not_own(ref, in_bucket, literal)
             return name_in(ref, in_bucket, literal), in_bucket, literal, self._label(in_bucket, literal)
 
-        def prepare(bucket: str, key: str, value: JSON) -> Content:
-            return self._contents.prepare(bucket, key, value, (ref,))
+        def prepare(bucket: str, key: str, value: JSON, expires_in: float | None) -> Content:
+            return self._contents.prepare(bucket, key, value, (ref,), expires_in)
 
         return transactor, lambda workspace: Transaction(workspace, place, prepare)

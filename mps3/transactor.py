@@ -389,7 +389,7 @@ async def _store(contents: Contents, pending: Pending) -> None:
 
 async def _is_certain(manifest: Manifest, workspace: Workspace) -> bool:
     """Whether what was read is part of the state, or will be; not what a transaction that fails would have written."""
-    while not workspace.holds_in(manifest.state()[0]):
+    while not workspace.holds_in(manifest.present()[0]):
         if not workspace.holds_in(manifest.tentative):
             return False
         await asyncio.sleep(LOOK)

@@ -12,6 +12,7 @@ import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast, overload
@@ -170,6 +171,7 @@ class Typed(Generic[T]):
         *,
         bucket: str | None = None,
         manifests: Sequence[str | Ref] | None = None,
+        expires_in: float | timedelta | None = None,
         if_version: str | Unchecked | None = UNCHECKED,
     ) -> Write:
         """Set a key, as `MPS3.put` does.
@@ -178,7 +180,9 @@ class Typed(Generic[T]):
             ValidationError: The value does not fit; nothing is written.
         """
         dumped = self._dumped(key, value)
-        return self._client.put(key, dumped, bucket=bucket, manifests=manifests, if_version=if_version)
+        return self._client.put(
+            key, dumped, expires_in=expires_in, bucket=bucket, manifests=manifests, if_version=if_version
+        )
 
     @overload
     async def update(
@@ -229,6 +233,7 @@ class Typed(Generic[T]):
         *,
         bucket: str | None = None,
         manifests: Sequence[str | Ref] | None = None,
+        expires_in: float | timedelta | None = None,
     ) -> Write:
         """Set many keys as one, as `MPS3.put_all` does.
 
@@ -236,7 +241,7 @@ class Typed(Generic[T]):
             ValidationError: A value does not fit; nothing is written.
         """
         dumped: dict[str | Ref, JSON | Delete] = {key: self._dumped(key, value) for key, value in values.items()}
-        return self._client.put_all(dumped, bucket=bucket, manifests=manifests)
+        return self._client.put_all(dumped, expires_in=expires_in, bucket=bucket, manifests=manifests)
 
     @overload
     async def get(

@@ -119,8 +119,8 @@ class Batch(Generic[T_co]):
     """What happened in one moment: one commit, whole, as far as it concerns what is watched.
 
     Attributes:
-        id: Of the commit. ``None`` where there is none: while the present is listed, and for writes of this
-            client that are pending, or were taken back.
+        id: Of the commit. ``None`` where there is none: while the present is listed, for writes of this client
+            that are pending, or were taken back, and for keys that expired.
         changes: In the order of keys.
         initial: Whether it is part of the present, with which a watch begins.
         end_of_initial: Whether it is the last of those.

@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, TypeVar
 
 from .content import Content, Contents
 from .document import Entry, File
 from .errors import ClosedError, CorruptionError, UnavailableError
+from .expiry import missed
 from .journal.walk import Walk
 from .listeners import Watcher
 from .manifest import Manifest
 from .names import Naming
 from .reading import Reader
-from .state import EMPTY, View, differences, weight
+from .state import EMPTY, View, alive, differences, weight
 from .steps import Position, Step, advance, cursor_of, replay
 from .subscription import Subscription
-from .types import JSON, Batch, Change
+from .types import DELETE, JSON, Batch, Change
 from .world import World, happens
 
 SIZE: Final = 1000
@@ -56,12 +57,15 @@ class Watch(Subscription[Batch[JSON]]):
         self._naming = naming
         self._reader = Reader(contents, naming.place)
         self._since = since
+        self._asked_again = False
         self._view: View | None = None
         self._delivered: dict[str, None] = {}
         self._initial: _Initial | None = None
         self._steps: deque[Step] = deque()
         self._ready: deque[Batch[JSON]] = deque()
         self._cursor: str | None = None
+        # Up to when it was told what expired, by the store's clock.
+        self._moment = -math.inf
         # What is shown of this client's pending writes.
         self._shown: dict[str, Content | None] = {}
         manifest.listeners.add_watcher(self._watcher)
@@ -99,6 +103,8 @@ class Watch(Subscription[Batch[JSON]]):
         if self._initial is not None:
             await self._list(self._initial)
             return
+        if self._tell_expired(self._view):
+            return
         if not self._steps:
             await self._plan(self._view)
         if self._steps:
@@ -112,12 +118,17 @@ class Watch(Subscription[Batch[JSON]]):
         await self._refresh()
         if self._closed or self._listener.error is not None:
             return
+        moment = self._manifest.expire()
         view, overlay = self._manifest.state()
         if self._since is None:
-            self._initial = _Initial(view, self._listed(view))
+            self._initial = _Initial(view, self._listed(view.at(moment)))
         else:
-            self._steps.extend(await self._resume(view, Position.read(self._since)))
+            position = Position.read(self._since)
+            steps, old = await self._resume(view, position), await self._seen(view, position)
+            self._steps.extend(steps)
             self._cursor = self._since
+            self._tell_gone(missed(view, old, moment))
+        self._moment = moment
         self._watcher.views.clear()
         self._remember(view)
         self._watcher.touch(overlay)
@@ -135,7 +146,10 @@ class Watch(Subscription[Batch[JSON]]):
             if not await walk.further():
                 # What is known here may be older than the cursor, which came from elsewhere.
                 self._manifest.require_contact()
-                if any(commit.id == position.id for commit in walk.commits):
+                known = {commit.id for commit in commits or ()}
+                newer = position.id not in known and any(commit.id == position.id for commit in walk.commits)
+                if newer and not self._asked_again:
+                    self._asked_again = True
                     raise UnavailableError(f"the commit {position.id} is newer than what is known here")
                 raise past.expired(
                     f"the commit {position.id} is not known (any more): start again, with a watch without `since`"
@@ -146,6 +160,30 @@ class Watch(Subscription[Batch[JSON]]):
         runs = await past.runs_of(commits[start:])
         size = len(commits) + sum(len(run.body) // 100 for run in runs.values())
         return await away(size, replay, view, commits, wanted, self._matches, self._prefixes, runs)
+
+    async def _seen(self, view: View, position: Position) -> View | None:
+        """The state that was seen last, if anything that has expired since may have been left out."""
+        document = view.document
+        if document is None or document.expired is None:
+            return None
+        since = document.expired + document.window
+
+        def knows(commit: Entry) -> bool:  # all that was left out had expired, and was told, when it was delivered
+            return commit.modified >= since
+
+        seen = next((commit for commit in view.commits if commit.id == position.id), None)
+        if seen is not None and knows(seen):
+            return None
+        walk = await self._manifest.past.walk(view)
+        place = await walk.find(lambda commit: commit.id == position.id)
+        if place is not None and knows(walk.commits[place]):
+            return None
+        if place is None or not walk.versioned:
+            raise self._manifest.past.expired(
+                f"nobody knows what has expired since the commit {position.id}: start again, with a watch without "
+                "`since`"
+            )
+        return await walk.state_at(place)
 
     def _listed(self, view: View, after: str | None = None) -> Iterator[tuple[str, File]]:
         for prefix in self._prefixes:
@@ -186,7 +224,7 @@ class Watch(Subscription[Batch[JSON]]):
         if initial.name:
             earlier.update((name, view.look_up(name)) for name, _ in chunk if name <= initial.name)
             earlier.update(await self._differences(initial.view, view, initial.name))
-        self._initial = _Initial(view, self._listed(view, initial.name), initial.name)
+        self._initial = _Initial(view, self._listed(view.at(self._moment), initial.name), initial.name)
         self._initial.chunk = sorted(earlier.items()) or None
         self._watcher.views.clear()
         self._remember(view)
@@ -202,7 +240,9 @@ class Watch(Subscription[Batch[JSON]]):
         while self._watcher.views and not self._steps:
             new = self._watcher.views[0]
             if new is not old:
-                steps = await away(weight(old, new), advance, old, new, self._delivered, self._matches, self._prefixes)
+                # What was told to be gone is not told once more when it is left out.
+                views = old.at(self._moment), new.at(self._moment)
+                steps = await away(weight(old, new), advance, *views, self._delivered, self._matches, self._prefixes)
                 if steps is None:
                     await self._catch_up(old, {})
                     return
@@ -226,8 +266,13 @@ class Watch(Subscription[Batch[JSON]]):
     async def _differences(self, old: View, new: View, below: str | None = None) -> dict[str, File | None]:
         def find() -> dict[str, File | None]:
             found = (one for prefix in self._prefixes for one in differences(old, new, prefix, below))
-            return {name: file for name, file in found if self._matches(name)}
+            return {
+                name: file
+                for name, file in found
+                if self._matches(name) and (file is not None or before.look_up(name) is not None)
+            }
 
+        before = old.at(self._moment)
         return await away(weight(old, new), find)
 
     def _remember(self, view: View) -> None:
@@ -246,7 +291,7 @@ class Watch(Subscription[Batch[JSON]]):
                 break
             group.append(step)
             size += len(step.files)
-        wanted = [item for step in group for item in step.files.items()]
+        wanted = [(name, self._told(name, file)) for step in group for name, file in step.files.items()]
         try:
             changes = iter(await self._changes(wanted))
         except CorruptionError:
@@ -256,9 +301,7 @@ class Watch(Subscription[Batch[JSON]]):
             batch = Batch(step.id, tuple(islice(changes, len(step.files))), skipped=step.skipped, cursor=step.cursor)
             self._ready.append(batch)
             self._cursor = step.cursor
-            # These keys show what is committed now; what is pending is shown over it once more.
-            touched = [name for name in step.files if self._shown.pop(name, _MISSING) is not _MISSING]
-            self._watcher.touched.update(dict.fromkeys(touched))
+            self._cover_anew(step.files)
             self._steps.popleft()
 
     async def _skip(self) -> None:
@@ -274,7 +317,41 @@ class Watch(Subscription[Batch[JSON]]):
         files = {name: new.look_up(name) for name, _ in left}
         await self._catch_up(self._view, files)
 
+    # What expires
+
+    def _tell_expired(self, view: View) -> bool:
+        """Tell what has expired since it was told last; true if anything has."""
+        before, self._moment = self._moment, self._manifest.expire()
+        names, self._watcher.expired = self._watcher.expired, {}
+        old, now, newest = view.at(before), view.at(self._moment), self._manifest.state()[0].at(self._moment)
+        return self._tell_gone(
+            name
+            for name in names
+            if old.look_up(name) is not None and now.look_up(name) is None and newest.look_up(name) is None
+        )
+
+    def _tell_gone(self, names: Iterable[str]) -> bool:
+        gone = [name for name in sorted(names) if self._matches(name)]
+        for start in range(0, len(gone), SIZE):
+            labels = sorted(map(self._naming.label, gone[start : start + SIZE]))
+            changes: tuple[Change[JSON], ...] = tuple(Change(label, DELETE, None) for label in labels)
+            self._ready.append(Batch(None, changes, cursor=self._cursor))
+        self._cover_anew(gone)
+        return bool(gone)
+
+    def _told(self, name: str, file: File | None) -> File | None:
+        """What is told of a key that a commit has changed: its value, unless that has expired, and no newer follows."""
+        gone = alive(file, self._moment) is None
+        if gone and self._view is not None and self._view.at(self._moment).look_up(name) is None:
+            return None
+        return file
+
     # This client's own
+
+    def _cover_anew(self, names: Iterable[str]) -> None:
+        """These keys show what is committed now; what is pending is to be shown over it once more."""
+        touched = [name for name in names if self._shown.pop(name, _MISSING) is not _MISSING]
+        self._watcher.touched.update(dict.fromkeys(touched))
 
     async def _show_pending(self) -> None:
         """Show what is pending now, and take back what is not any more."""
@@ -289,7 +366,7 @@ class Watch(Subscription[Batch[JSON]]):
                 if self._shown.get(name, _MISSING) is not overlay[name]:
                     pending[name] = overlay[name]
             elif name in self._shown:
-                back.append((name, view.look_up(name)))
+                back.append((name, view.at(self._moment).look_up(name)))
         try:
             restored = await self._changes(back)
             shown = await self._changes(list(pending.items()), pending=True)

@@ -7,8 +7,10 @@
 
 The server is moto, or the one that the environment names (as for the tests). Between it and the writer a proxy loses
 some requests and answers. Each life of the writer is online, offline, or goes to and fro; it writes ``only/<n>`` and
-``latest`` together, and says in a file when a write is kept. A stranger marks each ``only/<n>`` that it sees: if a
-write were applied once more, its mark would be gone. The order is that of the commits, as the stranger sees them.
+``latest`` together, and says what it does. Most lives are killed just after they said that a write is made, kept or
+committed, the others at any time, and while they open; how many had something under way is counted. A stranger marks
+each ``only/<n>`` that it sees: if a write were applied once more, its mark would be gone. The order is that of the
+commits, as the stranger sees them. After 40 kills the next ones have a new bucket and a new directory.
 """
 
 from __future__ import annotations
@@ -17,18 +19,13 @@ import argparse
 import asyncio
 import contextlib
 import json
-import logging
-import os
-import random
 import secrets
-import select
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -37,7 +34,6 @@ from typing import Any
 import servers
 from proxy import Faults, FaultyProxy
 
-import mps3.storage.s3
 from mps3 import MPS3, MPS3Error
 from mps3.storage.s3_client import connect
 
@@ -45,142 +41,10 @@ JOURNALS = ("merge", "conditional")
 FAULTS = Faults(
     reset_before=0.01, reset_after=0.03, internal_error_after=0.01, slow_down=0.02, black_hole=0.002, silence=0.3
 )
-PATIENCE = 240.0
-
-
-# The writer -----------------------------------------------------------------------------------------------------------
-
-
-async def write(settings: dict[str, Any], seed: int, first: int, log: int, *, last: bool) -> None:
-    """One life: writes number after number until it is killed; the last one only brings everything home."""
-    dice = random.Random(seed)
-    mode = "online" if last else dice.choice(["online", "online", "offline", "to and fro"])
-    # What has never been read cannot be opened offline, so the first life has a network without faults.
-    client = MPS3(
-        settings["bucket"],
-        s3_config={**settings["s3_config"], "endpoint_url": settings["direct" if last or first == 0 else "through"]},
-        journal=settings["journal"],
-        offline=settings["directory"],
-        online=mode != "offline" or first == 0,
-        poll_interval=0.1,
-    )
-
-    def say(what: str, number: int) -> None:
-        os.write(log, f"{what} {number}\n".encode())
-
-    async with client:
-        say("open", client.status().pending)
-        if last:
-            async with asyncio.timeout(PATIENCE):
-                async for status in client.status_changes():
-                    if not status.pending:
-                        break
-            say("rejected", len(client.rejected()))
-            return
-
-        async def keep(number: int) -> None:
-            say("made", number)
-            await client.put_all({f"only/{number}": {"n": number}, "latest": number}).kept()
-            say("kept", number)
-
-        number = first
-        closes = time.monotonic() + (dice.uniform(0.05, 0.5) if dice.random() < 0.05 else 1e9)
-        while time.monotonic() < closes:
-            if mode == "to and fro" and dice.random() < 0.3:
-                (client.go_offline if dice.random() < 0.5 else client.go_online)()
-            many = dice.choice([1, 1, 1, 2, 5])
-            await asyncio.gather(*(keep(number + more) for more in range(many)))
-            number += many
-            await asyncio.sleep(dice.choice([0.0, 0.005, 0.03, 0.1]))
-
-
-def live(settings: dict[str, Any], seed: int, first: int, *, last: bool) -> None:
-    """What a forked process does."""
-    logging.getLogger("mps3").setLevel(logging.ERROR)  # that the network fails is no news here
-    code = 1
-    try:
-        log = os.open(settings["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        asyncio.run(write(settings, seed, first, log, last=last))
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
-    finally:
-        os._exit(code)
-
-
-def kill_all(settings: dict[str, Any]) -> None:
-    """Let the writer live as often as it is to be killed. A process of its own, with all imported and no thread."""
-    prepared = asyncio.run(connect({**settings["s3_config"], "endpoint_url": settings["through"]}))
-    direct = asyncio.run(connect({**settings["s3_config"], "endpoint_url": settings["direct"]}))
-
-    async def no_connect(s3_config: Any, auth: Any = None) -> Any:
-        return direct if s3_config["endpoint_url"] == settings["direct"] else prepared
-
-    mps3.storage.s3.connect = no_connect
-    dice = random.Random(settings["seed"])
-    kills, failures, life = 0, 0, 0
-    while kills < settings["kills"]:
-        numbers, opened = spoken(settings["log"], "made"), len(spoken(settings["log"], "open"))
-        process = os.fork()
-        if not process:
-            live(settings, dice.randrange(2**32) + life, max(numbers, default=-1) + 1, last=False)
-        life += 1
-        # The first life has to have read the manifest; others may die while they open.
-        delay = 1.5 if not numbers else 0.01 * 60 ** dice.random()
-        if numbers and dice.random() < 0.75:
-            wait_until_open(settings["log"], opened)
-        ended = wait_for(process, delay)
-        if ended is None:
-            os.kill(process, signal.SIGKILL)
-            os.waitpid(process, 0)
-            kills += 1
-        else:
-            failures += ended != 0
-        if life % 10 == 0 or kills == settings["kills"]:
-            print(json.dumps({"kills": kills, "failures": failures}), flush=True)
-    process = os.fork()
-    if not process:
-        live(settings, 0, 0, last=True)
-    ended = wait_for(process, PATIENCE + 30)
-    if ended is None:
-        os.kill(process, signal.SIGKILL)
-    print(json.dumps({"kills": kills, "failures": failures + (ended != 0), "done": True}), flush=True)
-
-
-def wait_until_open(log: str, before: int) -> None:
-    """Wait until one more client has opened; not for ever, since it may fail to."""
-    deadline = time.monotonic() + 10
-    while len(spoken(log, "open")) == before and time.monotonic() < deadline:
-        time.sleep(0.005)
-
-
-def wait_for(process: int, seconds: float) -> int | None:
-    """The exit status of a child that ends within so many seconds."""
-    with contextlib.closing(_Descriptor(os.pidfd_open(process))) as descriptor:
-        if not select.select([descriptor.number], [], [], seconds)[0]:
-            return None
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-
-
-class _Descriptor:
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def close(self) -> None:
-        os.close(self.number)
-
-
-def spoken(log: str, what: str) -> list[int]:
-    """The numbers that the writer said this of."""
-    try:
-        lines = Path(log).read_text().splitlines()
-    except FileNotFoundError:
-        return []
-    return [int(line.split()[1]) for line in lines if line.startswith(what + " ")]
-
-
-# The judge ------------------------------------------------------------------------------------------------------------
+ROUND = 40
+"""Kills with one bucket and one directory; moto copies the whole bucket for each listing of versions."""
+BUSY = ("keeping", "committing", "taking over")
+"""The moments of a life in which something of it is under way."""
 
 
 @dataclass
@@ -191,33 +55,77 @@ class Seen:
     order: list[int] = field(default_factory=list)
     twice: list[int] = field(default_factory=list)
     marked: set[int] = field(default_factory=set)
-    gaps: int = 0
+
+
+@dataclass
+class Said:
+    """What the writer said in all its lives."""
+
+    lives: int = 0
+    failed: int = 0
+    kept: list[int] = field(default_factory=list)
+    made: int = 0
+    moments: Counter[str] = field(default_factory=Counter)
+    modes: Counter[str] = field(default_factory=Counter)
+    rejected: list[int] | None = None
+
+    @property
+    def kills(self) -> int:
+        return self.moments.total()
 
 
 @dataclass
 class Verdict:
     """What became of all writes."""
 
-    kills: int
-    lives_failed: int
-    kept: int
-    lost: list[int]
-    twice: list[int]
-    disordered: list[tuple[int, int]]
-    set_aside: int
-    gaps: int
-    faults: dict[str, int]
-    seconds: float
+    lives_failed: int = 0
+    made: int = 0
+    kept: int = 0
+    lost: list[int] = field(default_factory=list)
+    twice: list[int] = field(default_factory=list)
+    disordered: list[tuple[int, int]] = field(default_factory=list)
+    set_aside: int = 0
+    unseen: int = 0
+    moments: Counter[str] = field(default_factory=Counter)
+    modes: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+    @property
+    def kills(self) -> int:
+        return self.moments.total()
+
+    @property
+    def busy(self) -> int:
+        """Kills of lives that had something under way."""
+        return sum(self.moments[moment] for moment in BUSY)
 
     @property
     def good(self) -> bool:
-        return not (self.lives_failed or self.lost or self.twice or self.disordered or self.set_aside)
+        return not (self.lives_failed or self.lost or self.twice or self.disordered or self.set_aside or self.unseen)
+
+    def add(self, other: Verdict) -> None:
+        self.lives_failed += other.lives_failed
+        self.made += other.made
+        self.kept += other.kept
+        self.lost += other.lost
+        self.twice += other.twice
+        self.disordered += other.disordered
+        self.set_aside += other.set_aside
+        self.unseen += other.unseen
+        self.moments += other.moments
+        self.modes += other.modes
+        self.faults += other.faults
+        self.seconds += other.seconds
 
     def __str__(self) -> str:
+        moments = ", ".join(f"{number} {moment}" for moment, number in self.moments.most_common())
+        modes = ", ".join(f"{number} {mode}" for mode, number in self.modes.most_common())
         return (
-            f"{self.kills} kills, {self.kept} kept writes, {sum(self.faults.values())} faults on the way, "
+            f"{self.kills} kills ({moments}; lives: {modes}), {self.made} writes made, {self.kept} kept, "
+            f"{self.faults.total()} faults on the way, "
             f"{self.seconds:.0f} s: lost {self.lost[:9]}, twice {self.twice[:9]}, out of order {self.disordered[:9]}, "
-            f"set aside {self.set_aside}, failed lives {self.lives_failed}, gaps in what was seen {self.gaps}"
+            f"set aside {self.set_aside}, failed lives {self.lives_failed}, not seen by the stranger {self.unseen}"
         )
 
 
@@ -229,8 +137,6 @@ async def watch(stranger: MPS3, seen: Seen) -> None:
         if manifest._view is not view:
             view = manifest._view
             fresh = [commit for commit in view.commits if commit.id not in seen.ids]
-            if seen.ids and view.commits and view.commits[0].id not in seen.ids and len(fresh) == len(view.commits):
-                seen.gaps += 1
             for commit in fresh:
                 seen.ids[commit.id] = None
                 if commit.session == manifest._journal.session:
@@ -241,10 +147,15 @@ async def watch(stranger: MPS3, seen: Seen) -> None:
                 for number in numbers:
                     seen.marked.add(number)
                     stranger.put(f"only/{number}", {"n": number, "marked": True})
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)
 
 
-async def run(kills: int, journal: str, server: servers.Server, seed: int, *, progress: bool = False) -> Verdict:
+def nobody(said: Said) -> None: ...
+
+
+async def run(
+    kills: int, journal: str, server: servers.Server, seed: int, progress: Callable[[Said], None] = nobody
+) -> Verdict:
     """Kill the writer so often, and judge what is in the bucket afterwards."""
     started = time.monotonic()
     bucket = f"mps3-crash-{secrets.token_hex(6)}"
@@ -258,21 +169,19 @@ async def run(kills: int, journal: str, server: servers.Server, seed: int, *, pr
                 "direct": server.url,
                 "through": proxy.url,
                 "directory": f"{directory}/offline",
-                "log": f"{directory}/log",
                 "kills": kills,
                 "seed": seed,
             }
             seen = Seen()
-            async with MPS3(bucket, s3_config=server.s3_config, journal=journal, poll_interval=0.1) as stranger:
+            async with MPS3(bucket, s3_config=server.s3_config, journal=journal, poll_interval=0.2) as stranger:
                 watching = asyncio.create_task(watch(stranger, seen))
-                said = await hear_out(settings, progress=progress)
+                said = await hear_out(settings, progress)
                 await asyncio.sleep(1.0)
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
-            faults = dict(proxy.injected)
-        kept = spoken(settings["log"], "kept")
-        set_aside = spoken(settings["log"], "rejected")
+            faults = Counter(proxy.injected)
     async with MPS3(bucket, s3_config=server.s3_config, journal=journal) as fresh:
+        kept = said.kept
         final = dict(zip(kept, await asyncio.gather(*(fresh.get(f"only/{number}") for number in kept)), strict=True))
         latest = await fresh.get("latest")
     first_places = list(dict.fromkeys(seen.order))
@@ -284,38 +193,53 @@ async def run(kills: int, journal: str, server: servers.Server, seed: int, *, pr
     appeared = Counter(seen.order)
     twice = sorted({*seen.twice, *unmarked, *(number for number, times in appeared.items() if times > 1)})
     return Verdict(
-        said["kills"],
-        said["failures"],
-        len(kept),
-        missing,
-        twice,
-        disordered,
-        sum(set_aside) if set_aside else -1,
-        seen.gaps,
-        faults,
-        time.monotonic() - started,
+        lives_failed=said.failed,
+        made=said.made,
+        kept=len(kept),
+        lost=missing,
+        twice=twice,
+        disordered=disordered,
+        set_aside=-1 if said.rejected is None else sum(said.rejected),
+        unseen=len(set(kept) - set(seen.order)),
+        moments=said.moments,
+        modes=said.modes,
+        faults=faults,
+        seconds=time.monotonic() - started,
     )
 
 
-async def hear_out(settings: dict[str, Any], *, progress: bool) -> dict[str, Any]:
+async def hear_out(settings: dict[str, Any], progress: Callable[[Said], None]) -> Said:
+    """Let the writer live and die, and hear what it says."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, __file__, "--nursery", json.dumps(settings), stdout=subprocess.PIPE
+        sys.executable,
+        str(Path(__file__).with_name("doomed.py")),
+        json.dumps(settings),
+        stdout=subprocess.PIPE,
+        limit=2**20,
     )
-    said: dict[str, Any] = {"kills": 0, "failures": 1}
+    said = Said()
     try:
         assert process.stdout is not None
         async for line in process.stdout:
-            said = json.loads(line)
-            if progress:
-                print(
-                    f"\r{settings['journal']}: {said['kills']} kills, {said['failures']} failures", end="", flush=True
-                )
+            life = json.loads(line)
+            said.lives += 1
+            said.failed += life["failed"]
+            said.kept += life["kept"]
+            said.made += life["made"]
+            if life["killed"]:
+                said.moments[life["moment"]] += 1
+                said.modes[life["mode"]] += 1
+            said.rejected = life.get("rejected")
+            progress(said)
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        raise
     finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
         await process.wait()
-    return said if said.pop("done", False) else {**said, "failures": said["failures"] + 1}
+    if said.rejected is None:  # the last life was never heard of
+        said.failed += 1
+    return said
 
 
 async def make_bucket(server: servers.Server, bucket: str, *, versioning: bool) -> None:
@@ -328,27 +252,46 @@ async def make_bucket(server: servers.Server, bucket: str, *, versioning: bool) 
         await connection.aclose()
 
 
+def rounds(kills: int, most: int) -> list[int]:
+    """How many kills each bucket sees."""
+    return [min(most, kills - before) for before in range(0, kills, most)]
+
+
+def judge(journal: str, kills: int, server: servers.Server, seed: int) -> Verdict:
+    """So many kills with one journal, in as many buckets as it takes."""
+    total = Verdict()
+    for number, some in enumerate(rounds(kills, ROUND)):
+        before = total.kills
+
+        def progress(said: Said, before: int = before) -> None:
+            if sys.stdout.isatty():
+                print(f"\r{journal}: {before + said.kills} kills, {said.failed} failed lives", end="", flush=True)
+
+        verdict = asyncio.run(run(some, journal, server, seed + number, progress))
+        total.add(verdict)
+        if not verdict.good:
+            print(f"\nseed {seed + number}: {verdict}", flush=True)
+        elif not sys.stdout.isatty():
+            print(f"{journal}, so far: {total}", flush=True)
+    return total
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=2000)
     parser.add_argument("--journal", choices=JOURNALS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--nursery", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.nursery:
-        kill_all(json.loads(arguments.nursery))
-        return 0
     journals = [arguments.journal] if arguments.journal else JOURNALS
     bad = False
     with servers.server() as server:
         for journal in journals:
-            kills = arguments.kills // len(journals)
             try:
-                verdict = asyncio.run(run(kills, journal, server, arguments.seed, progress=True))
+                verdict = judge(journal, arguments.kills // len(journals), server, arguments.seed)
             except MPS3Error as error:
                 print(f"\n{journal}: {error!r}")
                 return 1
-            print(f"\r{journal}: {verdict}")
+            print(f"\r{journal}: {verdict}", flush=True)
             bad |= not verdict.good
     return int(bad)
 

@@ -25,7 +25,9 @@ from mps3 import (
     ConflictError,
     CorruptionError,
     ExpiredError,
+    FileInfo,
     FormatError,
+    LogEntry,
     MPS3Error,
     Ref,
     Revision,
@@ -101,6 +103,7 @@ SIGNATURES = {
     "get_all": "(self, keys=None, *, prefix=None, manifest=None)",
     "watch": "(self, prefix='', *, manifest=None, since=None)",
     "history": "(self, key, *, limit=None)",
+    "log": "(self, prefix='', *, limit=None, manifest=None)",
     "snapshot": "(self, at=None, *, manifest=None)",
     "restore": "(self, key, revision, *, bucket=None, manifest=None)",
     "restore_all": "(self, at, *, prefix='', manifest=None)",
@@ -127,7 +130,7 @@ def test_the_signatures_hold(name):
 
 
 def test_what_is_async_and_what_is_not():
-    asynchronous = {"__aenter__", "__aexit__", "aclose", "get", "get_all", "keys", "history", "snapshot"}
+    asynchronous = {"__aenter__", "__aexit__", "aclose", "get", "get_all", "keys", "history", "log", "snapshot"}
     asynchronous |= {"restore", "restore_all"}
     asynchronous |= {"collect"}
     for name in ("__aenter__", "__aexit__", *SIGNATURES):
@@ -144,7 +147,9 @@ def test_what_calls_return():
     assert {"put", "put_all", "get", "get_all", "subscribe", "watch"} <= set(dir(Typed))
 
 
-@pytest.mark.parametrize("kind", [Ref, Commit, Status, Collected, Collecting, Tally, Batch, Change, Revision])
+@pytest.mark.parametrize(
+    "kind", [Ref, Commit, Status, Collected, Collecting, Tally, Batch, Change, Revision, LogEntry, FileInfo]
+)
 def test_words_are_frozen(kind):
     assert kind.__dataclass_params__.frozen
     names = {field.name for field in dataclasses.fields(kind)}
@@ -160,6 +165,8 @@ def test_words_are_frozen(kind):
             Batch: {"id", "initial", "end_of_initial", "skipped", "changes", "cursor"},
             Change: {"key", "value", "version", "pending"},
             Revision: {"id", "version", "time"},
+            LogEntry: {"id", "time", "session", "versions"},
+            FileInfo: {"key", "ref", "version", "size", "sha256"},
         }[kind]
     )
 

@@ -12,9 +12,11 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 from httpx import ASGITransport, AsyncClient
 
 from mps3 import MPS3
@@ -23,6 +25,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [
     "README.md",
     "docs/guide.md",
+    "docs/guide-web.md",
     "docs/keys.md",
     "docs/observability.md",
     "docs/offline.md",
@@ -101,6 +104,28 @@ async def test_block_that_needs_more(block: Block) -> None:
     assert await block.run(namespace) == block.expected()
     if block.needs == "fastapi":
         await try_application(namespace["app"])
+    if "events" in namespace:
+        await try_events(namespace)
+    if block.needs == "aiohttp":
+        await try_websocket(namespace["app"])
+
+
+async def try_events(namespace: dict[str, Any]) -> None:
+    async with namespace["app"].router.lifespan_context(namespace["app"]) as state:
+        client = state["client"]
+        await client.put("values/color", "red")
+        request = SimpleNamespace(state=SimpleNamespace(client=client))
+        event = await anext(namespace["events"](request, "never was an id"))
+        assert event.data == {"initial": True, "changes": {"values/color": {"value": "red"}}}
+        await client.delete("values/color")
+        event = await anext(namespace["events"](request, event.id))
+        assert event.data == {"initial": False, "changes": {"values/color": None}}
+
+
+async def try_websocket(app: Any) -> None:
+    async with TestClient(TestServer(app)) as web, web.ws_connect("/live") as ann, web.ws_connect("/live") as bob:
+        await ann.send_json(["color", ["red", None]])
+        assert await bob.receive_json() == ["values/color", ["red", None]]
 
 
 def test_blocks_that_are_tests(tmp_path: Path) -> None:

@@ -245,7 +245,10 @@ async def test_notes_survive_a_lost_network_and_a_kill(
         await ann.prints("* online")
         ann.type("before the tunnel")
         await ann.prints("kept: before the tunnel")
+        ann.type("/title Ours")
+        await ann.prints("kept: the title 'Ours'")
         proxy.go_offline()
+        await ann.prints_start("* offline")
         ann.type("in the tunnel")
         await ann.prints("kept: in the tunnel")
         await ann.prints_start("* offline, ")
@@ -253,25 +256,38 @@ async def test_notes_survive_a_lost_network_and_a_kill(
         await ann.process.wait()
 
         ann = await start("offline_notes.py", "ann", url)
+        await ann.prints("Ours, as ann. Type a note, or /help.")
         ann.type("after a restart")
         await ann.prints("kept: after a restart")
+        ann.type("/title Mine")
+        await ann.prints("kept: the title 'Mine'")
         ann.type("/list")
         for text in ("before the tunnel", "in the tunnel", "after a restart"):
             await ann.prints(f"ann: {text}")
-        proxy.go_online()
-        await ann.prints("* online")
+        assert await ann.ends() == 0
 
+        proxy.go_online()
         bob = await start("offline_notes.py", "bob", url)
+        await bob.prints("* online")
+        bob.type("/title Theirs")
         bob.type("hello")
         await bob.prints("kept: hello")
+        assert await bob.ends() == 0  # closing has sent it
+
+        bob = await start("offline_notes.py", "bob", url)
+        await bob.prints("* online")
+        ann = await start("offline_notes.py", "ann", url)
+        await ann.prints_start("* others made the title 'Theirs', you 'Mine'")
+        ann.type("/theirs")
+        await bob.prints("ann: after a restart")
+        ann.type("/list")
+        await ann.prints("--- Theirs ---")
+        await ann.prints("bob: hello")
         bob.type("/off")
         await bob.prints_start("* offline")
         bob.type("/on")
-        bob.type("/list")
-        await bob.prints("bob: hello")
+        bob.type("/quit")
         assert await bob.ends() == 0
-        notes = [line for line in bob.printed if line.startswith("ann: ")]
-        assert notes == ["ann: before the tunnel", "ann: in the tunnel", "ann: after a restart"]
         assert await ann.ends() == 0
 
 

@@ -178,6 +178,18 @@ async def test_collecting_after_weeks(mps3_clock, mps3_client):
         assert await client.get("k") == "new"
 
 
+async def test_keys_expire_in_virtual_time(mps3_clock, mps3_client):
+    async with mps3_client() as ann, mps3_client() as bob:
+        changes = bob.subscribe("k", "gone")
+        assert await anext(changes) == "gone"
+        await ann.put("k", 1, expires_in=60)
+        assert await anext(changes) == 1
+        await mps3_clock.advance(50)
+        assert await bob.get("k") == 1
+        await mps3_clock.advance(15)
+        assert await bob.get("k", "gone") == await anext(changes) == "gone"
+
+
 def test_a_run_repeats_itself():
     def once():
         seen = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -32,6 +33,7 @@ class Attempt:
         expect: The versions that keys must have for it to count (R20): then it is a transaction.
         unanswered: How many of its tries were sent, and not answered: they may arrive at any time.
         closes: Whether it ends the transaction before it in its session.
+        now: The store's clock when it is tried, in seconds since 1970, as far as it is known.
     """
 
     sequence: int
@@ -45,6 +47,7 @@ class Attempt:
     expect: Mapping[str, str | None] = field(default_factory=dict)
     unanswered: int = 0
     closes: bool = False
+    now: float = -math.inf
 
     @property
     def is_transaction(self) -> bool:
@@ -84,7 +87,7 @@ def require(attempt: Attempt, view: View, bucket: str, key: str) -> None:
         OutdatedError: A key has another version than was expected.
     """
     for name, expected in attempt.expect.items():
-        file = view.look_up(name)
+        file = view.at(attempt.now).look_up(name)
         found = None if file is None else file["version"]
         if found != expected:
             raise OutdatedError(

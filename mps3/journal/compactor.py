@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from dataclasses import replace
 from typing import Final, TypeAlias
 
 from ..document import Files
 from ..errors import MPS3Error
+from ..expiry import expired_for_all
 from ..state import View
 from ..world import World
 from . import levels
@@ -49,16 +51,25 @@ class Compactor:
         if document is None or self._task is not None or len(self._results) >= RESULTS:
             return
         files, runs = self._applied(document.files, document.runs)
+        expired = expired_for_all(document)
         if not self._due(files, runs):
             return
         writers = len({commit.session for commit in view.commits}) or 1
         if self._world.random.random() * writers < 1:
-            self._task = asyncio.get_running_loop().create_task(self._background(files, runs))
+            self._task = asyncio.get_running_loop().create_task(self._background(files, runs, expired))
 
-    async def apply(self, files: Files, runs: Stack) -> tuple[Files, Stack]:
+    async def apply(self, files: Files, runs: Stack, expired: float = -math.inf) -> tuple[Files, Stack, float | None]:
         """Before a commit: the same settled state, with all that was stored meanwhile in its place.
 
         Where the background work cannot keep up, or never gets its turn since clients come and go, it is done now.
+
+        Args:
+            files: The settled files.
+            runs: What they lie over.
+            expired: What expired until then is absent for everyone, in seconds since 1970.
+
+        Returns:
+            The files, the runs, and up to when what expired may have been left out of those.
         """
         await self._renew(files, runs)
         files, runs = self._applied(files, runs)
@@ -66,9 +77,10 @@ class Compactor:
             self._results.append(await self._spill(files, runs))
             files, runs = self._applied(files, runs)
         if sources := levels.due(runs, levels.OVERDUE * levels.FANOUT):
-            self._results.append(await self._merge(sources, oldest=runs[0] is sources[0]))
+            self._results.append(await self._merge(sources, expired, oldest=runs[0] is sources[0]))
             files, runs = self._applied(files, runs)
-        return files, runs
+        left_out = (result.expired for result, _ in self._results if isinstance(result, Merge))
+        return files, runs, max((moment for moment in left_out if moment is not None), default=None)
 
     async def aclose(self) -> None:
         """Stop. What was stored and not named is garbage."""
@@ -101,12 +113,12 @@ class Compactor:
     def _due(files: Files, runs: Stack) -> bool:
         return levels.size_of(files) > levels.SPILL or bool(levels.due(runs))
 
-    async def _background(self, files: Files, runs: Stack) -> None:
+    async def _background(self, files: Files, runs: Stack, expired: float) -> None:
         try:
             if levels.size_of(files) > levels.SPILL:
                 self._results.append(await self._spill(files, runs))
             elif sources := levels.due(runs):
-                self._results.append(await self._merge(sources, oldest=runs[0] is sources[0]))
+                self._results.append(await self._merge(sources, expired, oldest=runs[0] is sources[0]))
         except MPS3Error as error:
             # The next commit that must not wait any longer does it itself, and says what is wrong.
             _log.debug("could not store a run: %s", error)
@@ -117,7 +129,9 @@ class Compactor:
         saved = await self._runs.save(files)
         return Spill(files, runs, saved.references), saved
 
-    async def _merge(self, sources: Stack, *, oldest: bool) -> _Result:
+    async def _merge(self, sources: Stack, expired: float, *, oldest: bool) -> _Result:
         held = await self._runs.load(sources)
-        saved = await self._runs.merge([held[source.sha256] for source in sources], oldest=oldest)
-        return Merge(sources, oldest, saved.references), saved
+        runs = [held[source.sha256] for source in sources]
+        over = expired if any(moment <= expired for run in runs for moment, _ in run.expiring) else None
+        saved = await self._runs.merge(runs, oldest=oldest, expired=over)
+        return Merge(sources, oldest, saved.references, over), saved

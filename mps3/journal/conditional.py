@@ -242,7 +242,7 @@ class ConditionalJournal:
                 attempt=attempt.tries,
             )
         settled = self._settleable(view.commits)
-        files, sessions, runs = await settle(base, settled, view, self._runs, self._compactor)
+        files, sessions, runs, expired = await settle(base, settled, view, self._runs, self._compactor)
         return Document(
             journal="conditional",
             window=base.window,
@@ -256,6 +256,7 @@ class ConditionalJournal:
             runs=runs,
             attempt=attempt.tries,
             collected=commit_id(self._author(attempt), attempt.sequence) if attempt.fence else base.collected,
+            expired=expired,
             extra=base.extra,
         )
 

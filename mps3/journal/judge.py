@@ -1,7 +1,8 @@
 """Which transactions hold, and since when that is certain (rule R20). Pure.
 
 A transaction is a commit that says which versions the keys had that it was made from. Everyone judges it alike, at its
-place in the order: if a key has another version there, the transaction is void for everyone.
+place in the order: if a key has another version there, the transaction is void for everyone. A key that had expired
+at the time that is stamped on the transaction has none (R19).
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..document import Document, Entry
+from ..document import Document, Entry, File
 from ..run import Run
-from ..state import Under, look_up
+from ..state import Under, alive, look_up
 
 _MISSING: Final = object()
 
@@ -48,7 +49,7 @@ def any_transaction(entries: Iterable[Entry]) -> bool:
 def judge(
     ordered: Sequence[Entry],
     sessions: Mapping[str, int],
-    below: Callable[[str], str | None] | None,
+    below: Callable[[str], File | None] | None,
     runs: Mapping[str, Run],
 ) -> tuple[list[Entry], list[Entry]]:
     """R4 and R20: what is relevant, and of that what counts.
@@ -58,12 +59,12 @@ def judge(
     Args:
         ordered: In order, repetitions and all.
         sessions: The last sequence of each session that is settled already.
-        below: The version of a key before all of them; ``None`` if there is no such key. Where that is not at hand,
+        below: What is said of a key before all of them; ``None`` if there is no such key. Where that is not at hand,
             a transaction is taken at its word for what was so long before it.
         runs: Those that they name, by their SHA-256. What is missing says nothing.
     """
     names = frozenset(name for entry in ordered for name in entry.expect)
-    said: dict[str, str | None] = {}
+    said: dict[str, File | None] = {}
     applied = dict(sessions)
     relevant, counting = [], []
     for entry in ordered:
@@ -72,39 +73,41 @@ def judge(
         relevant.append(entry)
         for name, version in entry.expect.items():
             if name not in said:
-                said[name] = version if below is None else below(name)
-        if any(said[name] != version for name, version in entry.expect.items()):
+                said[name] = below(name) if below is not None else None if version is None else {"version": version}
+        if any(_version(alive(said[name], entry.modified)) != version for name, version in entry.expect.items()):
             continue
         if entry.closes and applied.get(entry.session) == entry.sequence - 1:
             continue  # the transaction that it should end has come before it
         counting.append(entry)
         applied[entry.session] = entry.sequence
-        said.update(changed_versions(entry, names, runs))
+        said.update(_changed(entry, names, runs))
     return relevant, counting
 
 
-def changed_versions(entry: Entry, names: frozenset[str], runs: Mapping[str, Run]) -> Iterator[tuple[str, str | None]]:
-    """Which of some keys a commit changes, and the versions it gives them."""
+def _version(file: File | None) -> str | None:
+    return None if file is None else file["version"]
+
+
+def _changed(entry: Entry, names: frozenset[str], runs: Mapping[str, Run]) -> Iterator[tuple[str, File | None]]:
+    """Which of some keys a commit changes, and what it says of them."""
     for run in (runs[one.sha256] for one in entry.runs if one.sha256 in runs):
         for name in names:
             line = run.get(name, _MISSING)
             if line is not _MISSING:
-                yield name, None if line is None else line["version"]  # type: ignore[index]
+                yield name, line  # type: ignore[misc]
     if entry.files:
         for name in names & entry.files.keys():
-            file = entry.files[name]
-            yield name, None if file is None else file["version"]
+            yield name, entry.files[name]
 
 
-def settled_version(document: Document, runs: Mapping[str, Run]) -> Callable[[str], str | None]:
-    """What a document's settled files say of the version of a key."""
+def settled_file(document: Document, runs: Mapping[str, Run]) -> Callable[[str], File | None]:
+    """What a document's settled files say of a key."""
     under = Under(tuple(runs[reference.sha256] for reference in document.runs))
 
-    def version(name: str) -> str | None:
-        file = look_up(name, (document.files,)) if name in document.files else under.look_up(name)
-        return None if file is None else file["version"]
+    def file(name: str) -> File | None:
+        return look_up(name, (document.files,)) if name in document.files else under.look_up(name)
 
-    return version
+    return file
 
 
 def undecided(ordered: Iterable[Entry], relevant: Iterable[Entry], bound: float) -> tuple[Entry, ...]:

@@ -70,11 +70,13 @@ class Merge:
         sources: Which.
         oldest: Whether nothing lay under them.
         runs: What they became.
+        expired: Keys that expired until then were left out, in seconds since 1970; ``None``: none were.
     """
 
     sources: Stack
     oldest: bool
     runs: Stack
+    expired: float | None = None
 
     def apply(self, files: Files, runs: Stack) -> tuple[Files, Stack] | None:
         """The same state with the merged run in it; ``None`` if it does not fit any more."""

@@ -21,7 +21,7 @@ from ..storage import ABSENT, Object, Storage, Stored, Version
 from ..world import World
 from . import Attempt, Retained, Verdict, require
 from .compactor import Compactor
-from .judge import Judgement, any_transaction, judge, settled_version, undecided
+from .judge import Judgement, any_transaction, judge, settled_file, undecided
 from .kind import decode_as
 from .listing import Listing
 from .order import CycleError, causal_order, needed, once, store_order
@@ -376,7 +376,7 @@ class MergeJournal:
             commits = tuple(once(ordered, document.sessions))
             return Judgement(commits, commits), await self._runs.load(needed_runs(document, commits))
         held = await self._runs.load(needed_runs(document, ordered))
-        relevant, counting = judge(ordered, document.sessions, settled_version(document, held), held)
+        relevant, counting = judge(ordered, document.sessions, settled_file(document, held), held)
         open_ = undecided(ordered, relevant, math.floor(newest - document.window))
         return Judgement(tuple(relevant), tuple(counting), open_), held
 
@@ -502,7 +502,7 @@ class MergeJournal:
         unsettled = needed(self._ordered, log[len(settled) :], longer) if relevant else log
         holding = {entry.version for entry in self._judged.counting}
         counting = [commit for commit in settled if commit.version in holding or not relevant]
-        files, sessions, runs = await settle(base, counting, view, self._runs, self._compactor)
+        files, sessions, runs, expired = await settle(base, counting, view, self._runs, self._compactor)
         return Document(
             journal="merge",
             window=base.window,
@@ -517,6 +517,7 @@ class MergeJournal:
             attempt=attempt.tries,
             until=self._until(attempt),
             collected=base.collected,
+            expired=expired,
             extra=base.extra,
         )
 

@@ -13,7 +13,7 @@ from ..errors import CorruptionError, ExpiredError
 from ..run import Run
 from ..state import View, needed_runs
 from ..storage import Object, Storage, Version
-from .judge import any_transaction, judge, settled_version
+from .judge import any_transaction, judge, settled_file
 from .kind import decode_as
 from .order import CycleError, causal_order, once
 from .runs import Runs
@@ -60,7 +60,7 @@ class Past:
             commits = once(ordered, base.sessions)
             return commits, commits
         held = await self.load(needed_runs(base, ordered))
-        return judge(ordered, base.sessions, settled_version(base, held), held)
+        return judge(ordered, base.sessions, settled_file(base, held), held)
 
     async def runs_of(self, commits: Sequence[Entry]) -> Mapping[str, Run]:
         """The runs that commits name, by their SHA-256.

@@ -95,7 +95,7 @@ class Runs:
         """Store ``files`` as a run. Whoever saves the same writes the same objects."""
         return await self._save(encode_runs(files, levels.PART), levels.size_of(files))
 
-    async def merge(self, runs: Sequence[Run], *, oldest: bool) -> Saved:
+    async def merge(self, runs: Sequence[Run], *, oldest: bool, expired: float | None = None) -> Saved:
         """Store what several runs say together; see `merge_runs`."""
         stop = threading.Event()
 
@@ -104,7 +104,7 @@ class Runs:
             if stop.is_set():
                 raise InterruptedError("nobody waits for this any more")
 
-        parts = merge_runs(runs, levels.PART, oldest=oldest, pause=pause)
+        parts = merge_runs(runs, levels.PART, oldest=oldest, expired=expired, pause=pause)
         try:
             return await self._save(parts, sum(len(run.body) for run in runs))
         finally:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from ..document import Document, Entry, File, Files, RunReference
+from ..document import Document, Entry, File, Files, RunReference, expires_of
+from ..expiry import expired_for_all
 from ..state import Under, View, apply_update
 from .compactor import Compactor
 from .runs import Runs
@@ -16,8 +17,8 @@ SESSIONS: Final = 512
 
 async def settle(
     base: Document, settled: Iterable[Entry], view: View, runs: Runs, compactor: Compactor
-) -> tuple[Files, dict[str, int], tuple[RunReference, ...]]:
-    """The next document's files, sessions and runs.
+) -> tuple[Files, dict[str, int], tuple[RunReference, ...], float | None]:
+    """The next document's files, sessions and runs, and up to when what expired was left out of them (R19).
 
     Args:
         base: The document it is based on.
@@ -43,5 +44,20 @@ async def settle(
         sessions[commit.session] = commit.sequence
     for session in list(sessions)[: max(0, len(sessions) - SESSIONS)]:
         del sessions[session]
-    kept, stack = await compactor.apply(files, stack)
-    return kept, sessions, stack
+    expired = expired_for_all(base)
+    left_out = [base.expired, _leave_out(files, expired, over_runs=bool(stack))]
+    kept, stack, merged = await compactor.apply(files, stack, expired)
+    return kept, sessions, stack, max((one for one in (*left_out, merged) if one is not None), default=None)
+
+
+def _leave_out(files: dict[str, File | None], expired: float, *, over_runs: bool) -> float | None:
+    """Delete what expired so long ago that it is absent for everyone; and when the last of it did."""
+    over = {
+        name: moment for name, file in files.items() if (moment := expires_of(file)) is not None and moment <= expired
+    }
+    for name in over:
+        if over_runs:
+            files[name] = None
+        else:
+            del files[name]
+    return max(over.values(), default=None)

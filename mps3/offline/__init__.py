@@ -29,6 +29,7 @@ class Change:
         body: The value's bytes; ``None`` deletes the key.
         base: The version that the client knew of the key when it made the change; ``None``: of none.
         expect: The version that the key must have for the change to be committed; ``None``: there must be none.
+        expires_in: Seconds that it is to be there after it was stored; ``None`` for ever.
     """
 
     bucket: str
@@ -37,6 +38,7 @@ class Change:
     body: bytes | None
     base: str | None = None
     expect: str | Unchecked | None = UNCHECKED
+    expires_in: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,17 +14,17 @@ from typing import Any, Final
 import aiosqlite
 
 from ..errors import CorruptionError, FormatError
-from ..sqlite import close, connect, error_of, is_locked, value
+from ..sqlite import close, connect, error_of, is_locked
 from ..types import Ref
+from .schema import upgrade
 
 CACHE: Final = 256 * 2**20
 """Bytes of values to keep at the most."""
-SCHEMA: Final = 1
 MAPPED: Final = 256 * 2**20
 LOCK_WAIT: Final = 5.0
 """Seconds that SQLite waits for others who are writing."""
 
-_CREATE: Final = (
+_FIRST: Final = (
     """
     CREATE TABLE states (
         bucket TEXT, manifest TEXT, stamp REAL NOT NULL, state BLOB NOT NULL, crc INTEGER NOT NULL,
@@ -41,6 +41,7 @@ _CREATE: Final = (
     """,
     "CREATE INDEX objects_by_use ON objects (used, size)",
 )
+SCHEMAS: Final = (_FIRST,)
 LARGE: Final = 64 * 2**10
 """Bodies of more bytes than this are read apart from their rows."""
 _FIND: Final = """
@@ -88,6 +89,7 @@ class FileCache:
         self._used = 0
         self._grown = most  # bytes added since it was last made smaller: at first nobody knows
         self._complained = False
+        self._renewed = False
 
     async def open(self) -> None:
         """Open it, or put one that is damaged aside and begin anew.
@@ -108,20 +110,22 @@ class FileCache:
         ((self._used,),) = await connection.execute_fetchall("SELECT coalesce(max(used), 0) FROM objects")
 
     async def _trouble(self, error: Exception) -> None:
-        """Go on without what cannot be used, and say so once."""
+        """Go on without what cannot be done, and say so once; put aside what is damaged."""
+        if not isinstance(error_of(error, self._file), CorruptionError):
+            if not self._complained:
+                self._complained = True
+                _log.warning("the cache %s cannot be used: %s", self._file, error)
+            return  # a disk that is full may have room again, and what is there can be read meanwhile
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 await close(connection)
-        damaged = isinstance(error_of(error, self._file), CorruptionError)
-        if not self._complained:
-            self._complained = True
-            what = "is damaged, so it is put aside, and made anew" if damaged else "cannot be used"
-            _log.warning("the cache %s %s: %s", self._file, what, error)
-            if damaged:
-                with contextlib.suppress(sqlite3.Error, OSError):
-                    await asyncio.to_thread(_put_aside, self._file)
-                    await self._connect()
+        if not self._renewed:
+            self._renewed = True
+            _log.warning("the cache %s is damaged, so it is put aside, and made anew: %s", self._file, error)
+            with contextlib.suppress(sqlite3.Error, OSError):
+                await asyncio.to_thread(_put_aside, self._file)
+                await self._connect()
 
     async def aclose(self) -> None:
         """Write what is waiting, and close it."""
@@ -281,20 +285,13 @@ def _prepare(connection: sqlite3.Connection, file: Path) -> None:
     connection.execute(f"PRAGMA mmap_size = {MAPPED}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
-    schema = value(connection, "PRAGMA user_version")
-    if schema > SCHEMA:
-        raise FormatError(
-            f"the cache {file} was written by a newer mps3 (its schema is {schema}, this version reads up to "
-            f"{SCHEMA}): upgrade, or remove it, since all that is in it can be had again"
-        )
-    if schema == SCHEMA:
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    if value(connection, "PRAGMA user_version") == 0:  # still
-        for statement in _CREATE:
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {SCHEMA}")
-    connection.execute("COMMIT")
+    upgrade(
+        connection,
+        file,
+        SCHEMAS,
+        what="cache",
+        advice="upgrade, or remove it, since all that is in it can be had again",
+    )
 
 
 def _put_aside(file: Path) -> None:

@@ -18,18 +18,18 @@ from typing import Any, Final
 import aiosqlite
 import orjson
 
-from ..errors import ClosedError, CorruptionError, FormatError, MPS3Error
-from ..sqlite import PATIENCE, close, connect, error_of, is_locked, make_directory, value
+from ..errors import ClosedError, CorruptionError, MPS3Error
+from ..sqlite import PATIENCE, close, connect, error_of, is_locked, make_directory
 from ..types import UNCHECKED, Ref
 from ..world import World
 from . import Change, Done, Forget, Keep, Line, Operation, Refusal, Replace, Row, Send, Sent, SetAside, Shelf
 from .cache import CACHE, FileCache
+from .schema import upgrade
 
 OUTBOXES: Final = "outbox"
 SUFFIX: Final = ".sqlite3"
-SCHEMA: Final = 1
 
-_CREATE: Final = (
+_FIRST: Final = (
     """
     CREATE TABLE sessions (
         name TEXT PRIMARY KEY, bucket TEXT NOT NULL, manifest TEXT NOT NULL, sequence INTEGER NOT NULL
@@ -48,6 +48,8 @@ _CREATE: Final = (
     )
     """,
 )
+SCHEMAS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, ())
+"""2: the same, but a write may have a condition, or expire; who does not know that must not send it."""
 _SESSION: Final = "INSERT OR IGNORE INTO sessions (name, bucket, manifest, sequence) VALUES (?, ?, ?, 0)"
 _KEEP: Final = "INSERT INTO writes (id, session, made, changes, bodies) VALUES (?, ?, ?, ?, ?)"
 _REPLACE: Final = "UPDATE writes SET changes = ?, bodies = ? WHERE id = ?"
@@ -89,8 +91,12 @@ class FileDirectory:
                 files = [outboxes / name for name in names if name.endswith(SUFFIX)]
                 for file in files:
                     shelf = FileShelf(file)
-                    if await shelf.open():
+                    if not await shelf.open():
+                        continue
+                    if shelf.last_id:
                         shelves.append(shelf)
+                    else:  # all of it had left when its client was killed
+                        await shelf.aclose()
                 number = max((int(file.name[:6]) for file in files if file.name[:6].isdigit()), default=0) + 1
                 own = FileShelf(outboxes / f"{number:06}-{self._world.name()}{SUFFIX}")
                 shelves.append(own)
@@ -130,6 +136,9 @@ class FileShelf:
 
     Args:
         file: The file.
+
+    Attributes:
+        last_id: The largest id of a write that was in it when it was opened; 0 if there was none.
     """
 
     def __init__(self, file: Path) -> None:
@@ -270,7 +279,8 @@ def _unpack(listed: bytes, bodies: bytes) -> dict[str, Change]:
 
 def _more(change: Change) -> dict[str, Any]:
     """What few changes have."""
-    return {} if change.expect is UNCHECKED else {"expect": change.expect}
+    more: dict[str, Any] = {} if change.expect is UNCHECKED else {"expect": change.expect}
+    return more if change.expires_in is None else {**more, "expires_in": change.expires_in}
 
 
 def _refusal(body: bytes | None) -> Refusal | None:
@@ -285,17 +295,8 @@ def _prepare(connection: sqlite3.Connection, file: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA fullfsync = ON")
-    connection.execute("BEGIN EXCLUSIVE")
-    schema = value(connection, "PRAGMA user_version")
-    if schema > SCHEMA:
-        raise FormatError(
-            f"the outbox {file} was written by a newer mps3 (its schema is {schema}, this version reads up to "
-            f"{SCHEMA}): upgrade, so that what is in it can be sent"
-        )
-    if schema == 0:
-        for statement in _CREATE:
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {SCHEMA}")
+    upgrade(connection, file, SCHEMAS, what="outbox", advice="upgrade, so that what is in it can be sent")
+    connection.execute("BEGIN EXCLUSIVE")  # the lock is taken by the first transaction, and stays
     connection.execute("COMMIT")
 
 

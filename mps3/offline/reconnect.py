@@ -202,11 +202,16 @@ class Review:
         changes = dict(pending.changes)
         for name, label in pending.labels.items():
             if label in values:
-                value = values[label]
+                value, old = values[label], pending.changes[name]
                 changes[name] = (
                     None
                     if value is DELETE
-                    else self._contents.prepare(*pending.places[name], value, (pending.session.manifest,))
+                    else self._contents.prepare(
+                        *pending.places[name],
+                        value,
+                        (pending.session.manifest,),
+                        None if old is None else old.expires_in,
+                    )
                 )
         return changes
 

@@ -98,7 +98,9 @@ def time_of(seconds: float) -> datetime:
 def contents_of(row: Row, manifest: Ref) -> dict[str, Content | None]:
     """The values of a kept write, to be stored again."""
     return {
-        name: None if change.body is None else Content(change.bucket, change.key, change.body, (manifest,))
+        name: None
+        if change.body is None
+        else Content(change.bucket, change.key, change.body, (manifest,), change.expires_in)
         for name, change in row.changes.items()
     }
 
@@ -111,6 +113,7 @@ def _changes(pending: Pending) -> dict[str, Change]:
             None if content is None else content.body,
             pending.bases.get(name),
             pending.expect.get(name, UNCHECKED),
+            None if content is None else content.expires_in,
         )
         for name, content in pending.changes.items()
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
-from ..storage import Absence, Capabilities, Head, Object, Page, Scan, Storage, Stored, VersionPage
+from ..storage import Absence, Capabilities, Head, Object, Page, Scan, Storage, Stored, TellsTime, VersionPage
 
 T = TypeVar("T")
 
@@ -19,6 +19,7 @@ class Through:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
+        self._source = storage if isinstance(storage, TellsTime) else None
 
     async def _ask(
         self,
@@ -39,6 +40,10 @@ class Through:
             sent: The bytes of an object that is sent.
         """
         return await request()
+
+    def clock(self) -> float | None:
+        """As `mps3.storage.TellsTime.clock`."""
+        return None if self._source is None else self._source.clock()
 
     async def open(self) -> None:
         """As `mps3.storage.Storage.open`."""

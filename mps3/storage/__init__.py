@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, runtime_checkable
 
 
 class Absence(Enum):
@@ -182,6 +182,18 @@ class Capabilities:
     """
 
     versioning: Versioning
+
+
+@runtime_checkable
+class TellsTime(Protocol):
+    """A storage that knows more of the store's time than the stamps in its answers. No storage has to."""
+
+    def clock(self) -> float | None:
+        """What time it is at the store, in seconds since 1970 (UTC), as far as that is known without a request.
+
+        On the same clock as the stamps. It may be late, and is never early; ``None``: nothing is known yet.
+        """
+        ...
 
 
 class Storage(Protocol):

@@ -196,6 +196,10 @@ class LocalStorage:
             connections, self._reader, self._writer = (self._reader, self._writer), None, None
             await close(*filter(None, connections))
 
+    def clock(self) -> float:
+        """What time it is, in seconds since 1970: the clock of this machine is the store's."""
+        return time.time()
+
     async def capabilities(self, bucket: str) -> Capabilities:  # noqa: ARG002 - all buckets are alike
         """What the constructor was told."""
         return Capabilities(versioning="enabled" if self._versioning else "off")

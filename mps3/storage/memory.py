@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 import itertools
 import time
-from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -142,13 +141,13 @@ class MemoryStorage:
         self.opened = 0
         self._versioning = versioning
         self._clock = clock
-        self._numbers = itertools.count(1)
+        self._number = 0
         self._buckets: dict[str, dict[str, dict[str, _Row]]] = {}
 
     def copy(self) -> MemoryStorage:
         """Another store with the objects that this one has now. What is written to one is not in the other."""
         copied = MemoryStorage(versioning=self._versioning, clock=self._clock)
-        copied._numbers = copy(self._numbers)
+        copied._number = self._number
         copied._buckets = {
             bucket: {key: dict(rows) for key, rows in keys.items()} for bucket, keys in self._buckets.items()
         }
@@ -161,6 +160,10 @@ class MemoryStorage:
     async def aclose(self) -> None:
         """Count one user less. The objects stay."""
         self.opened = max(0, self.opened - 1)
+
+    def clock(self) -> float:
+        """What time it is, in seconds since 1970."""
+        return self._clock()
 
     async def capabilities(self, bucket: str) -> Capabilities:  # noqa: ARG002 - all buckets are alike
         """What the constructor was told."""
@@ -283,7 +286,7 @@ class MemoryStorage:
     def _append(
         self, bucket: str, key: str, etag: str | None, body: bytes, metadata: Mapping[str, str] | None = None
     ) -> _Row:
-        number = next(self._numbers)
+        self._number = number = self._number + 1
         version = _version(number) if self._versioning else None
         rows = self._buckets.setdefault(bucket, {}).setdefault(key, {})
         row = _Row(number, version, self._clock(), etag, body, dict(metadata or {}))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import math
 import warnings
 from dataclasses import replace
 from datetime import datetime
@@ -17,6 +18,7 @@ from urllib.parse import unquote_plus
 
 from botocore.exceptions import ClientError, IncompleteReadError
 
+from mps3.clock import StoreClock
 from mps3.errors import ClosedError, CorruptionError, MPS3Error, UnavailableError
 from mps3.storage import (
     ABSENT,
@@ -83,6 +85,7 @@ class S3Storage(Storage):
         self._auth = auth
         self._timeout = timeout
         self._checksums = checksums
+        self._clock = StoreClock(self._world.monotonic)
         self._unquoted: bool | None = None  # how this store takes ETags in If-Match; not known yet
 
     def __repr__(self) -> str:
@@ -97,6 +100,17 @@ class S3Storage(Storage):
     def vendor(self) -> Vendor | None:
         """Who serves the endpoint, once it is open."""
         return None if self._connection is None else self._connection.vendor
+
+    def clock(self) -> float | None:
+        """What time it is at the store at least, in seconds since 1970, as its answers said: whole seconds."""
+        now = self._clock.now()
+        return None if now == -math.inf else now
+
+    def _heard(self, response: Mapping[str, Any]) -> float | None:
+        """The store's clock when it answered."""
+        answered = _answered(response)
+        self._clock.hear(answered)
+        return answered
 
     async def open(self) -> None:
         """Make the client, unless somebody else has. It connects with the first request.
@@ -194,11 +208,13 @@ class S3Storage(Storage):
             try:
                 response = await client.get_object(**params)
             except ClientError as error:
+                self._heard(error.response)
                 if status_of(error) == 304:
                     return UNCHANGED
                 if is_absent(error, request):
                     return ABSENT
                 raise
+            self._heard(response)
             # Whatever happens in here, and be it a cancellation, the connection is given back or closed.
             body = response["Body"]
             async with body:  # older SDKs do not return it here
@@ -259,7 +275,7 @@ class S3Storage(Storage):
 
         async def send(client: Any) -> Stored:
             response = await self._put(client, params)
-            return Stored(_version(response), response.get("ETag"), _answered(response))
+            return Stored(_version(response), response.get("ETag"), self._heard(response))
 
         return await self._call(request, send)
 
@@ -357,7 +373,7 @@ class S3Storage(Storage):
                 Version(item.version, item.modified, item.etag, item.size, item.deleted)
                 for item in newest_first(item for item in page.items if item.key == key)
             )
-            return VersionPage(versions, _next_versions(key, page, start), _answered(response))
+            return VersionPage(versions, _next_versions(key, page, start), self._heard(response))
 
         return await self._call(request, send)
 
@@ -501,7 +517,7 @@ def _stamp(moment: datetime | None) -> float | None:
 
 def _answered(response: Mapping[str, Any]) -> float | None:
     """The store's clock when it answered."""
-    date = response["ResponseMetadata"].get("HTTPHeaders", {}).get("date")
+    date = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     try:
         return None if date is None else parsedate_to_datetime(date).timestamp()
     except ValueError:

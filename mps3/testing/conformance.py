@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from mps3.errors import ConfigurationError, ConflictError, CorruptionError, MPS3Error, UnavailableError
-from mps3.storage import ABSENT, UNCHANGED, Entry, Found, Head, Object, Storage, Stored, Version
+from mps3.storage import ABSENT, UNCHANGED, Entry, Found, Head, Object, Storage, Stored, TellsTime, Version
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -458,6 +458,12 @@ async def told_the_time(storage: Storage, bucket: str) -> None:
             told is not None and abs(told - page.versions[0].modified) < 5,
             f"Stored.modified and VersionPage.answered are of the clock that stamps the versions; got {told} "
             f"where the version is of {page.versions[0].modified}",
+        )
+    if isinstance(storage, TellsTime):
+        now = storage.clock()
+        _require(
+            now is not None and abs(now - page.versions[0].modified) < 5,
+            f"clock: is of the clock that stamps the versions; got {now} just after one of {page.versions[0].modified}",
         )
 
 

@@ -133,6 +133,25 @@ async def test_a_cache_of_a_newer_version_is_left_as_it_is(lives):
         await lives.begin()
 
 
+async def test_while_the_disk_is_full_the_cache_is_read_and_afterwards_it_is_written_again(lives, caplog):
+    client = await lives.begin()
+    await client.put("before", 1)
+    connection = client._directory.cache._connection
+    await connection.execute("PRAGMA max_page_count = 1")
+    for number in range(3):
+        await client.put("large", [number, "x" * 300_000])
+    assert await client.get("large") == [2, "x" * 300_000]
+    assert caplog.text.count("cannot be used") == 1
+    client._contents._cache._bodies.clear()
+    client.go_offline()
+    assert await client.get("before") == 1
+    client.go_online()
+    await connection.execute("PRAGMA max_page_count = 100000")
+    await client.put("after", 3)
+    client = await reopened_offline(lives, client)
+    assert (await client.get("before"), await client.get("after")) == (1, 3)
+
+
 async def test_an_older_state_does_not_replace_a_newer_one(tmp_path):
     one, two = FileCache(tmp_path / "cache.sqlite3"), FileCache(tmp_path / "cache.sqlite3")
     await one.open()

@@ -20,3 +20,4 @@ async def test_what_is_kept_is_applied_once_and_in_order(server, journal, capsys
         print(f"\n{journal}: {verdict}")
     assert verdict.good, verdict
     assert verdict.kept > 0
+    assert verdict.busy > verdict.kills // 2, verdict

@@ -73,6 +73,57 @@ async def test_a_store_that_hangs_is_not_waited_for_long(lives, monkeypatch):
     await eventually(lambda: client.status().online)
 
 
+async def test_other_manifests_than_the_default_are_there_offline_too(lives, monkeypatch):
+    monkeypatch.setattr("mps3.manifest.SILENCE", 0.3)
+    first = await lives.begin()
+    await first.put("a", 1, manifests=["other.json"])
+    await lives.end(first)
+    lives.storage.calls.clear()
+    client = await lives.begin(online=False)
+    values = client.subscribe("a", manifest="other.json")
+    assert await soon(anext(values)) == 1
+    assert await soon(client.get("a", manifest="other.json"), 1) == 1
+    with pytest.raises(UnavailableError):
+        await client.get("a", manifest="unheard of.json")
+    assert lives.storage.calls == []
+    stranger = await lives.stranger()
+    await stranger.put("a", 2, manifests=["other.json"])
+    client.go_online()
+    assert await soon(anext(values)) == 2
+    await lives.end(client)
+
+    lives.down()
+    client = await lives.begin()
+    assert await soon(client.get("a", manifest="other.json")) == 2
+    await lives.end(client)
+    lives.up()
+    client = await lives.begin()
+    lives.storage.hold("get", "other.json")
+    assert await soon(client.get("a", manifest="other.json"), 2) == 2
+    lives.storage.release()
+
+
+@pytest.mark.parametrize("under_way", ["a poll", "a commit"])
+async def test_a_store_that_falls_silent_is_as_good_as_gone(lives, monkeypatch, under_way):
+    monkeypatch.setattr("mps3.manifest.SILENCE", 0.3)
+    client = await lives.begin()
+    await client.put("a", 1)
+    values = client.subscribe("a")
+    assert await soon(anext(values)) == 1
+    changes = client.status_changes()
+    assert (await soon(anext(changes))).online
+    lives.storage.hold("get" if under_way == "a poll" else "put", MANIFEST)
+    write = client.put("b", 2) if under_way == "a commit" else None
+    await eventually(lambda: not client.status().online)
+    assert "not answered" in str(client.status().last_error)
+    assert await soon(client.get("a"), 0.2) == 1  # it does not wait for an error that takes half a minute
+    client.put("a", 3)
+    assert await soon(anext(values)) == 3
+    lives.storage.release()
+    await eventually(lambda: client.status().online and not client.status().pending)
+    assert write is None or not write.pending
+
+
 async def test_what_was_never_read_cannot_be_opened_offline(lives):
     lives.down()
     with pytest.raises(UnavailableError, match="cannot be opened offline, because it has never been read"):

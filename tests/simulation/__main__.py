@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument("--watch", action="store_true", help="every client watches everything")
     parser.add_argument("--durable", action="store_true", help="devices with a disk, that are killed and sleep")
     parser.add_argument("--collect", action="store_true", help="garbage is collected, as soon as can be")
+    parser.add_argument("--expiring", action="store_true", help="some values expire")
     parser.add_argument("--transact", action="store_true", help="half of what clients do is transactions")
     parser.add_argument("--broken", nargs="?", const="all", help="break the client on purpose: " + ", ".join(BREAKS))
     parser.add_argument("--idle", action="store_true", help="show polls that found nothing new, too")
@@ -38,6 +39,7 @@ def main() -> int:
             overdue=arguments.overdue,
             durable=arguments.durable,
             watch=arguments.watch,
+            expiring=arguments.expiring,
             collect=arguments.collect or (arguments.broken in BREAKS and BREAKS[arguments.broken].collect),
             transact=arguments.transact,
             broken=arguments.broken,
@@ -63,6 +65,7 @@ def main() -> int:
         durable=arguments.durable,
         watch=arguments.watch,
         collect=arguments.collect,
+        expiring=arguments.expiring,
         transact=arguments.transact,
         processes=arguments.processes,
         progress=lambda totals: print(f"\r{totals.histories} histories, {len(totals.wrong)} wrong", end="", flush=True),

@@ -11,11 +11,11 @@ from itertools import takewhile
 from typing import Any
 from unittest.mock import patch
 
-from mps3 import steps
+from mps3 import state, steps, watch
 from mps3.collect.live import Live
 from mps3.collect.sweep import Sweep
-from mps3.document import Document
-from mps3.journal import conditional, merge
+from mps3.document import LATEST, Document
+from mps3.journal import compactor, conditional, merge, settle
 from mps3.journal.merge import MergeJournal
 from mps3.journal.order import once
 from mps3.manifest import Manifest
@@ -262,6 +262,36 @@ def _forgets_its_tries() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _inherits_the_time() -> Iterator[None]:
+    """A value expires when the one before it would have."""
+    original = state.patched
+
+    def patched(current: Any, patch: Any) -> Any:
+        kept = {"expires": current["expires"]} if current and "expires" in current else {}
+        return {**kept, **original(current, patch)}
+
+    with patch.object(state, "patched", patched):
+        yield
+
+
+@contextmanager
+def _leaves_out_what_lives() -> Iterator[None]:
+    """Whoever settles leaves out whatever is to expire some time."""
+    with (
+        patch.object(settle, "expired_for_all", lambda document: float(LATEST)),
+        patch.object(compactor, "expired_for_all", lambda document: float(LATEST)),
+    ):
+        yield
+
+
+@contextmanager
+def _watch_goes_on_without_asking_who_left() -> Iterator[None]:
+    """A watch that goes on is told only of what expires from now on."""
+    with patch.object(watch, "missed", lambda view, old, moment: set()):
+        yield
+
+
 # Settling too early does not lose a commit, it moves one: that takes many writers, and clocks far apart, to show.
 _CONTENDED = {
     "clients": 5,
@@ -277,6 +307,9 @@ _CONTENDED = {
 
 # Clients that sleep for longer than anything is let lie.
 _ASLEEP = {"stall": 0.02, "longest_stall": 150.0, "lateness": 14.0, "grace": 28.0, "retention": 0.0, "kill": 0.0}
+
+# Clients that are away while something expires.
+_OFTEN_AWAY = {"expiring": 0.5, "watchers": True, "kill": 0.95, "sleep": 1.0, "longest_sleep": 20.0}
 
 BREAKS: dict[str, Break] = {
     "R3 no siblings": Break(_lists_only_the_head),
@@ -294,6 +327,9 @@ BREAKS: dict[str, Break] = {
     "collects what came after": Break(_only_the_oldest_state, collect=True),
     "collects every old manifest": Break(_all_old_manifests, collect=True),
     "collects young runs": Break(_runs_of_the_newest_state, {"tiny": True}, collect=True),
+    "R19 the time of a value": Break(_inherits_the_time, {"expiring": 0.5}, overdue=False),
+    "R19 leaves out what lives": Break(_leaves_out_what_lives, {"expiring": 0.5, "tiny": True}, overdue=False),
+    "R19 watch that goes on": Break(_watch_goes_on_without_asking_who_left, _OFTEN_AWAY, overdue=False),
     "R20 expectations": Break(_without_expectations, {"transactions": True}, overdue=False),
     "R20 expectations, swapped": Break(_swaps_without_expectations, {"transactions": True}, versioning=False),
     "R20 decided at once": Break(_decides_at_once, {"transactions": True}, overdue=False),

@@ -22,6 +22,8 @@ watched    applying the batches of a watch gives what is resolved, and with the 
            each commit is in one batch, those made after it began in any, unless it says that it skipped some
 silent     a subscription ends up with the final value
 stuck      every write of a client that lives is acknowledged in the end
+expired    a value that is to expire is not read for long after it should have; nor is it missing before
+           (that is called stale)
 refused    no write fails, since nothing in this world is permanent
 invented   only values that were written are read
 collected  a value that is named does not stay missing (noted while it happens, not here)
@@ -60,8 +62,26 @@ from .history import (
 )
 
 
+@dataclass(frozen=True)
+class Ends:
+    """When writes expire, and how exactly clients can know the time.
+
+    Attributes:
+        of: The earliest and the latest time of each write that is to expire: it may have been stored again.
+        early: Seconds that a client's idea of the store's time may be ahead of the true one.
+        late: Seconds that it may be behind.
+    """
+
+    of: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    early: float = 0.0
+    late: float = 0.0
+
+
 def check(
-    history: Sequence[Event], commits: Mapping[str, Collection[str]] = NOTHING, overdue: Collection[str] = ()
+    history: Sequence[Event],
+    commits: Mapping[str, Collection[str]] = NOTHING,
+    overdue: Collection[str] = (),
+    ends: Ends = Ends(),
 ) -> list[Violation]:
     """All violations in a history, in order of time.
 
@@ -73,8 +93,9 @@ def check(
             one; and for writes, one order of those whose commits nobody saw move.
         overdue: The commits that became visible later than the window allows. Nothing is promised of their
             writes until they are acknowledged, and of their order nothing at all.
+        ends: When writes expire.
     """
-    return _Check(history, commits, frozenset(overdue)).violations
+    return _Check(history, commits, frozenset(overdue), ends).violations
 
 
 @dataclass
@@ -111,8 +132,9 @@ class _Client:
 
 class _Check:
     def __init__(
-        self, history: Sequence[Event], commits: Mapping[str, Collection[str]], overdue: frozenset[str]
+        self, history: Sequence[Event], commits: Mapping[str, Collection[str]], overdue: frozenset[str], ends: Ends
     ) -> None:
+        self._ends = ends
         self.violations: list[Violation] = []
         self._writes: dict[str, _Write] = {}
         self._list: list[_Write] = []
@@ -245,6 +267,10 @@ class _Check:
         if write is not None and write.voided is not None and write.voided < event.since:
             self._wrong("withdrawn", f"{write.name} at {key}, {how}", write)
         self._not_stale(key, write, known, how)
+        if write is not None and write.name in self._ends.of and event.begun is not None:
+            end = self._ends.of[write.name][1] + self._ends.late
+            if event.begun > end and write.acknowledged is not None and write.acknowledged < event.since:
+                self._wrong("expired", f"{write.name} at {key}, {how}, was over at {end:.3f} at the latest", write)
         if write is not None:
             # An own pending write hides what is resolved, so it tells nothing about the order.
             if write.client != name or (write.acknowledged is not None and write.acknowledged < event.since):
@@ -332,11 +358,16 @@ class _Check:
             if read is not None:
                 if read.bit & write.past:
                     self._wrong("stale", f"{key} is {read.name} after {write.name}, {where}", read, write)
-            elif not any(
-                not other.changes[key] and not other.bit & write.past and other.name not in self._never
-                for other in self._these(writers & ~write.bit)
-            ):
+            elif not any(self._may_take_away(other, key, write) for other in self._these(writers)):
                 self._wrong("stale", f"{key} is absent after {write.name}, {where}", write)
+
+    def _may_take_away(self, other: _Write, key: str, write: _Write) -> bool:
+        """Whether a key may be absent after a write because of another write, or of the same, which has expired."""
+        if other.name in self._never or other.bit & write.past & ~write.bit:
+            return False
+        if not other.changes[key]:
+            return other is not write
+        return other.name in self._ends.of and self._at >= self._ends.of[other.name][0] - self._ends.early
 
     def _one_order(self) -> None:
         """There must be an order of all writes that agrees with every state and with every cause."""

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from .histories import Person, World
 
 ABSENT = object()
+NEVER = 100_000.0
+"""Seconds after which a value expires when everything is over."""
 
 
 class Book:
@@ -112,6 +114,7 @@ class Life:
         self.closing = False
         self.withdrawn: set[str] = set()
         self.seen: Any = None
+        self.fate = random.Random(f"{world.seed} {name} expiry")
         self.views: list[tuple[Any, int]] = []  # all that it has seen, and the events at which it had
         self.known = 0
         self.collects = collects
@@ -173,6 +176,8 @@ class Life:
             if not self.world.calm and self.dice.random() < options.offline:
                 self.storage.offline_until = self.now() + 20 * self.dice.random()
             await self.operation()
+            if options.expiring and self.fate.random() < options.expiring:
+                await self.put_for_a_while()
             self.look()
         while self.world.options.durable and self.client.status().pending:
             await asyncio.sleep(0.5)
@@ -225,7 +230,7 @@ class Life:
     async def collect_for_ever(self) -> None:
         dice = random.Random(f"{self.world.seed} {self.name} collector")
         while True:
-            await asyncio.sleep(dice.random() * 20)
+            await asyncio.sleep(dice.random() * self.world.options.rest)
             with contextlib.suppress(UnavailableError):
                 await self.collect()
 
@@ -242,10 +247,18 @@ class Life:
         for _ in range(self.dice.randint(0, 3)):
             self.write(self.some_keys())
             await asyncio.sleep(self.dice.random() * 0.05)
-        # Not for so long that what was stored before is collected: that is the business of whoever collects.
-        await asyncio.sleep(self.dice.random() * 100)
+        await asyncio.sleep(self.dice.random() * self.world.options.longest_nap)
         await self.get(self.a_key())
         self.client.go_online()
+
+    async def put_for_a_while(self) -> None:
+        """Put a value that expires; perhaps again and again, as if somebody were here; perhaps gone before that."""
+        dice, key, seconds = self.fate, self.a_key(), self.fate.choice([1.5, 4.0, 10.0, 10.0, 30.0, NEVER])
+        for _ in range(dice.choice([1, 1, 3, 6])):
+            self.write([key], own=False, expires_in=seconds)
+            await asyncio.sleep(min(seconds, 10.0) * dice.choice([0.1, 0.3, 0.3, 0.9]))
+        if dice.random() < 0.3:
+            await self.get(key)
 
     async def operation(self) -> None:
         dice = self.dice
@@ -290,19 +303,20 @@ class Life:
         keys = list("abcdef"[: self.world.options.keys])
         return self.dice.sample(keys, self.dice.randint(1, min(3, len(keys))))
 
-    def write(self, keys: list[str], *, own: bool = True, delete: bool = False) -> Any:
+    def write(self, keys: list[str], *, own: bool = True, delete: bool = False, expires_in: float | None = None) -> Any:
         name = f"{self.name}/{self.count}"
         self.count += 1
         changes = dict.fromkeys(keys, not delete)
         if own:
             changes[f"only/{name}"] = True
-        self.record(Invoked(self.now(), self.name, name, changes))
+        self.record(Invoked(self.now(), self.name, name, changes, expires_in))
         values = {key: {"write": name, "key": key} if put else DELETE for key, put in changes.items()}
         if len(values) == 1 and self.dice.random() < 0.7:
             ((key, value),) = values.items()
-            pending = self.client.delete(key) if value is DELETE else self.client.put(key, value)
+            delete = value is DELETE
+            pending = self.client.delete(key) if delete else self.client.put(key, value, expires_in=expires_in)
         else:
-            pending = self.client.put_all(values)
+            pending = self.client.put_all(values, expires_in=expires_in)
         self.waiting.append(asyncio.create_task(self.outcome(name, pending)))
         if self.world.options.durable:
             ((_, part),) = pending._parts
@@ -365,11 +379,11 @@ class Life:
             if self.world.options.transactions:
                 self.record(self.transacting.state(view))
 
-    def observed(self, how: str, key: str, value: Any, since: int) -> None:
+    def observed(self, how: str, key: str, value: Any, since: int, begun: float | None = None) -> None:
         write = None if value is ABSENT else value["write"]
         if write is not None and value["key"] != key:
             write = f"the value of {value['key']}"
-        self.record(Observed(self.now(), self.name, how, key, write, since))
+        self.record(Observed(self.now(), self.name, how, key, write, since, begun))
 
     async def get(self, key: str) -> None:
         since, begun = len(self.world.history), self.now()
@@ -378,7 +392,7 @@ class Life:
         except UnavailableError:
             assert begun < self.world.calm_from(), "nothing fails any more, yet a read does"
         else:
-            self.observed("get", key, value, since)
+            self.observed("get", key, value, since, begun)
 
     async def surely(self, key: str) -> Any:
         """A value may be collected while this client sleeps, or knows of nothing newer; but not again and again."""
@@ -475,11 +489,17 @@ class Life:
         watch, manifest = self.watch, self.client._manifests[self.client._default]
         if watch is None or watch._closed or watch._ready or watch._steps or watch._initial or self.book.listing:
             return False
-        view, told = manifest.state()[0], watch._view
-        return bool(not watch._watcher.touched and told and (view.head, view.commits) == (told.head, told.commits))
+        view, told, listener = manifest.state()[0], watch._view, watch._watcher
+        return bool(
+            not listener.touched
+            and not listener.expired
+            and told
+            and (view.head, view.commits) == (told.head, told.commits)
+        )
 
     def record_told(self, *, last: bool = False) -> None:
         view, overlay = self.client._manifests[self.client._default].state()
+        view = view.at(self.watch._moment)
         resolved = {key: self.world.write_of(key, file["version"]) for key, file in view.items()}
         read = dict(resolved)
         for key, content in overlay.items():

@@ -13,20 +13,23 @@ from typing import Any
 from unittest.mock import patch
 
 from mps3 import freshness
+from mps3.document import expires_of
 from mps3.journal import conditional, levels
 
-from .checker import check
+from .checker import Ends, check
 from .client import Book, Life
 from .disk import Disk
 from .history import Event, Killed, Violation
 from .loop import Process, run
 from .options import WINDOW, Options, draw
-from .store import SimStorage, SimStore
+from .store import EPOCH, SimStorage, SimStore
 from .transacting import check_transactions
 
 BUCKET = "bucket"
 HIDDEN = ("at", "client", "values", "writes", "ids", "versions", "resolved", "shown", "read")
 """What the trace does not say of an event."""
+LONGEST_LIFE = 30.0
+"""Seconds after which nearly all values have expired that are to."""
 PATIENCE = 900.0
 """The virtual seconds after the faults in which everything must come to rest."""
 
@@ -45,6 +48,8 @@ class Result:
     manifests: list[str]
     replay: str = ""
     collected: int = 0
+    expiring: int = 0
+    left_out: int = 0
 
 
 class World:
@@ -181,6 +186,8 @@ async def _history(world: World) -> None:
     last = max(world.store.busy_until, *(person.life.process.awake_from for person in world.people))
     # The longest a client waits before it tries again, and an audit after the last version is visible.
     await asyncio.sleep(max(0.0, last - loop.time()) + 10 + 2 * WINDOW + 3 * options.poll_interval)
+    if options.expiring:
+        await asyncio.sleep(LONGEST_LIFE + _lateness(options))
     world.people.append(Person(world, "fresh"))
     for person in world.people:
         if not person.lives or person.life.process.dead:
@@ -233,7 +240,8 @@ def run_history(seed: int, options: Options | None = None) -> Result:
     world = worlds[0]
     for life in (life for person in world.people for life in person.lives):
         life.forget()
-    violations = check(world.history, *_written(world)) + check_transactions(world.history) + world.violations
+    violations = check(world.history, *_written(world), _ends(world)) + check_transactions(world.history)
+    violations += world.violations
     violations += [Violation("clean", outcome.time, complaint) for complaint in outcome.complaints]
     if outcome.error is not None and not isinstance(outcome.error, AssertionError):
         outcome.error.add_note(f"in the history of seed {seed}")
@@ -247,6 +255,10 @@ def run_history(seed: int, options: Options | None = None) -> Result:
         outcome.time,
         _manifests(world.store),
         collected=world.collected,
+        expiring=len(_ends(world).of),
+        left_out=sum(
+            '"expired":' in (kept.body or b"").decode() for kept in world.store.ever.get((BUCKET, "manifest.json"), ())
+        ),
     )
 
 
@@ -263,6 +275,27 @@ def _written(world: World) -> tuple[dict[str, set[str]], set[str]]:
         if kept.visible - kept.stamp > WINDOW - world.options.faults.skew:
             overdue.add(commit)
     return writes, overdue
+
+
+def _lateness(options: Options) -> float:
+    """Seconds that a client may be late to notice what time it is at the store: whole seconds, and how long an answer
+    takes."""
+    faults = options.faults
+    answer = (faults.slowness if faults.slow else 0.1) + (options.longest_stall if options.stall else 0.0)
+    return 1.0 + faults.skew + 2 * answer
+
+
+def _ends(world: World) -> Ends:
+    """When writes expire, in virtual time, as the manifests say."""
+    found: dict[str, tuple[float, float]] = {}
+    for kept in world.store.ever.get((BUCKET, "manifest.json"), ()):
+        for key, file in changes(world.store, json.loads(kept.body or b"{}")["update"]).items():
+            if (moment := expires_of(file)) is not None:
+                end, write = moment - EPOCH - world.store.offset, world.write_of(key, file["version"])
+                first, last = found.get(write, (end, end))
+                found[write] = min(first, end), max(last, end)
+    options = world.options
+    return Ends(found, options.faults.skew + 0.002, math.inf if options.durable else _lateness(options))
 
 
 def changes(store: SimStore, update: dict[str, Any]) -> dict[str, Any]:

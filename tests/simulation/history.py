@@ -24,6 +24,7 @@ class Invoked:
     client: str
     write: str
     changes: Mapping[str, bool]
+    expires_in: float | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,10 @@ class Withdrawn:
 
 @dataclass(frozen=True)
 class Observed:
-    """A value was returned by a call that began at the event ``since``. ``write`` is ``None``: absent."""
+    """A value was returned by a call that began at the event ``since``. ``write`` is ``None``: absent.
+
+    ``begun`` is when it began, if it looked at the value as it was then or later.
+    """
 
     at: float
     client: str
@@ -87,6 +91,7 @@ class Observed:
     key: str
     write: str | None
     since: int
+    begun: float | None = None
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,11 @@ class Options:
         offline: The chance, for each operation of a client, that its network goes away for a while.
         calm_after: When the faults end at the latest.
         watchers: Whether each client watches everything.
+        expiring: The chance, for each operation of a client, that it puts a value that expires.
         durable: Whether each client has a directory that survives it.
         sleep: The chance, for each death of a client and for some operations, that its device sleeps for long.
         longest_sleep: In seconds: many times as long as anything else.
+        longest_nap: The longest time that a device is put away while its client is open, in seconds.
         lives: How often a client is killed at the most.
         tiny: Whether runs are so small that every few commits something is spilled or merged.
         transactions: Whether half of what clients do is transactions.
@@ -41,6 +43,7 @@ class Options:
         lateness: What takes the place of ten minutes in which a commit has to land.
         grace: Of the collections.
         retention: Of the collections.
+        rest: The longest time between two collections of a client.
     """
 
     clients: int = 3
@@ -58,9 +61,11 @@ class Options:
     offline: float = 0.0
     calm_after: float = 60.0
     watchers: bool = False
+    expiring: float = 0.0
     durable: bool = False
     sleep: float = 0.0
     longest_sleep: float = 2000.0
+    longest_nap: float = 100.0
     lives: int = 3
     tiny: bool = False
     transactions: bool = False
@@ -68,13 +73,21 @@ class Options:
     lateness: float = 600.0
     grace: float = 1200.0
     retention: float = 0.0
+    rest: float = 20.0
 
 
-def draw_durable(seed: int, *, versioning: bool = True) -> Options:
-    """The same hostile world for devices with a disk: they are killed more often, and sleep while others go on."""
+def draw_durable(seed: int, *, versioning: bool = True, collect: bool = False) -> Options:
+    """The same hostile world for devices with a disk: they are killed more often, and sleep while others go on.
+
+    Args:
+        seed: Which history.
+        versioning: Whether the bucket has versions.
+        collect: Let every history have collectors, and devices that sleep for hundreds of times as long as they let
+            anything lie: days, where lateness takes the place of ten minutes.
+    """
     dice = random.Random(f"durable options {seed}")
-    return replace(
-        draw(seed, versioning=versioning, collect=dice.random() < 0.5),
+    options = replace(
+        draw(seed, versioning=versioning, collect=dice.random() < 0.5 or collect),
         durable=True,
         kill=0.9,
         lives=dice.choice([3, 5]),
@@ -82,6 +95,18 @@ def draw_durable(seed: int, *, versioning: bool = True) -> Options:
         poll_interval=dice.choice([1.0, 5.0, 20.0]),
         calm_after=6000.0,
         longest_stall=dice.choice([3.0, 10.0, 60.0]),
+    )
+    if not collect:
+        return options
+    longest = dice.choice([2000.0, 6000.0])
+    return replace(
+        options,
+        sleep=dice.choice([0.2, 0.5]),
+        longest_sleep=longest,
+        longest_nap=dice.choice([100.0, longest]),
+        poll_interval=dice.choice([5.0, 20.0]),  # who is awake all the time has little to do
+        rest=longest / 10,
+        calm_after=200_000.0,  # when the last one has long been back
     )
 
 

@@ -21,6 +21,8 @@ from .options import Options, draw, draw_durable
 
 PROCESSES = 2
 CHUNK = 20
+EXPIRING = 0.5
+"""The chance that an operation is followed by a value that expires, if there are any."""
 
 
 @dataclass
@@ -33,6 +35,8 @@ class Totals:
     killed: int = 0
     events: int = 0
     collected: int = 0
+    expiring: int = 0
+    left_out: int = 0
     virtual_seconds: float = 0.0
     wrong: list[tuple[int, list[Violation]]] = field(default_factory=list)
 
@@ -43,6 +47,8 @@ class Totals:
         self.killed += other.killed
         self.events += other.events
         self.collected += other.collected
+        self.expiring += other.expiring
+        self.left_out += other.left_out
         self.virtual_seconds += other.virtual_seconds
         self.wrong += other.wrong
 
@@ -51,7 +57,7 @@ class Totals:
         return (
             f"{self.histories} histories, {self.acknowledged} acknowledged writes, {self.kept} kept ones, "
             f"{self.killed} kills, {self.events} events, "
-            f"{self.collected} collected, "
+            f"{self.collected} collected, {self.expiring} to expire, left out in {self.left_out} documents, "
             f"{self.virtual_seconds / 3600:.1f} virtual hours; {len(self.wrong)} histories with violations "
             f"{dict(kinds)} seeds {[seed for seed, _ in self.wrong[:20]]}"
         )
@@ -78,6 +84,7 @@ def one(
     durable: bool = False,
     watch: bool = False,
     collect: bool = False,
+    expiring: bool = False,
     transact: bool = False,
     broken: str | None = None,
     whole: bool = False,
@@ -91,6 +98,7 @@ def one(
         durable: Whether clients have a directory that survives them.
         watch: Whether each client watches everything.
         collect: Whether garbage is collected.
+        expiring: Whether some values expire.
         transact: Whether half of what clients do is transactions.
         broken: How the client is broken on purpose; some rules matter only for overdue writes.
         whole: Leave it whole after all: the same histories must then be good.
@@ -101,11 +109,12 @@ def one(
         durable = breaks.BREAKS[broken].durable
     with quiet(), damage:
         if durable:
-            options = draw_durable(seed, versioning=versioning)
+            options = draw_durable(seed, versioning=versioning, collect=collect)
         else:
             late = overdue or (broken is not None and not collect and breaks.BREAKS[broken].overdue)
             options = draw(seed, versioning=versioning, overdue=late, collect=collect)
-        options = replace(options, watchers=watch, transactions=transact)
+        expires = EXPIRING if expiring else 0.0
+        options = replace(options, watchers=watch, expiring=expires, transactions=transact)
         result = run_history(seed, _options(options, broken))
     flags = [
         *(["--unversioned"] if not versioning else []),
@@ -113,6 +122,7 @@ def one(
         *(["--collect"] if collect else []),
         *(["--durable"] if durable else []),
         *(["--watch"] if watch else []),
+        *(["--expiring"] if expiring else []),
         *(["--transact"] if transact else []),
         *([] if broken is None or whole else [f"--broken={shlex.quote(broken)}"]),
     ]
@@ -131,6 +141,7 @@ def some(
     durable: bool = False,
     watch: bool = False,
     collect: bool = False,
+    expiring: bool = False,
     transact: bool = False,
     broken: str | None = None,
     whole: bool = False,
@@ -145,6 +156,7 @@ def some(
             durable=durable,
             watch=watch,
             collect=collect,
+            expiring=expiring,
             transact=transact,
             broken=broken,
             whole=whole,
@@ -155,6 +167,8 @@ def some(
         totals.killed += sum(isinstance(event, Killed) for event in result.history)
         totals.events += len(result.trace)
         totals.collected += result.collected
+        totals.expiring += result.expiring
+        totals.left_out += result.left_out
         totals.virtual_seconds += result.time
         if result.violations:
             totals.wrong.append((seed, result.violations))
@@ -172,6 +186,7 @@ def many(
     durable: bool = False,
     watch: bool = False,
     collect: bool = False,
+    expiring: bool = False,
     transact: bool = False,
     processes: int = PROCESSES,
     progress: Callable[[Totals], None] = lambda totals: None,
@@ -190,6 +205,7 @@ def many(
                 durable=durable,
                 watch=watch,
                 collect=collect,
+                expiring=expiring,
                 transact=transact,
             ),
             chunks,

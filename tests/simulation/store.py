@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from mps3.clock import StoreClock
 from mps3.errors import ConflictError, CorruptionError, UnavailableError
 from mps3.storage import (
     ABSENT,
@@ -174,6 +175,13 @@ class SimStorage:
         self._dice = dice
         self.offline_until = 0.0
         self.before_each: Callable[[], None] = lambda: None
+        self._time = StoreClock(lambda: get_running_loop().time())
+        self._nodes = random.Random(f"nodes {client}")
+
+    def clock(self) -> float | None:
+        """What the answers said of the time."""
+        now = self._time.now()
+        return None if now == -math.inf else now
 
     async def open(self) -> None:
         self._store.note(self._client, "open")
@@ -401,10 +409,13 @@ class SimStorage:
 
     async def _answer(self, operation: str, bucket: str, key: str) -> None:
         faults, dice = self._store.faults, self._dice
+        node = self._nodes.choice(self._store.clocks)
+        date = math.floor(EPOCH + self._store.offset + self._now() + node)
         if dice.random() < 0.5:  # else the store answers at once, and so does the network
             await asyncio.sleep(self._latency())
         if faults.lost and dice.random() < faults.lost:
             raise self._failure(operation, bucket, key, "answer lost")
+        self._time.hear(date)
 
     async def _write(self, operation: str, bucket: str, key: str, arrive: Any, sent: _Sent) -> None:
         """Send a write. Once sent it takes effect, whatever becomes of the caller meanwhile."""

@@ -29,13 +29,14 @@ def test_no_promise_is_broken(histories, seed, capsys):
     assert totals.acknowledged > 5 * histories
 
 
+@pytest.mark.parametrize("collect", [False, True], ids=["", "sleepers and collectors"])
 @pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
-def test_no_promise_is_broken_for_devices_with_a_disk(histories, seed, versioning, capsys):
-    totals = many(seed, histories // 3, durable=True, versioning=versioning)
+def test_no_promise_is_broken_for_devices_with_a_disk(histories, seed, versioning, collect, capsys):
+    totals = many(seed, histories // 6, durable=True, versioning=versioning, collect=collect)
     with capsys.disabled():
         print(f"\n{totals}")
     if totals.wrong:
-        print(report(one(totals.wrong[0][0], durable=True, versioning=versioning)))
+        print(report(one(totals.wrong[0][0], durable=True, versioning=versioning, collect=collect)))
     assert not totals.wrong, totals
     assert totals.kept > 5 * totals.histories
     assert totals.killed > totals.histories
@@ -51,6 +52,19 @@ def test_transactions_are_serialisable(histories, seed, versioning, capsys):
         print(report(one(totals.wrong[0][0], versioning=versioning, transact=True)))
     assert not totals.wrong, totals
     assert totals.acknowledged > 5 * number
+
+
+@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
+def test_what_expires_does_so_in_time_and_nothing_else_does(histories, seed, versioning, capsys):
+    number = max(1, histories // 5)
+    totals = many(seed, number, versioning=versioning, watch=True, expiring=True)
+    with capsys.disabled():
+        print(f"\nwith values that expire, {'merge' if versioning else 'conditional'} journal: {totals}")
+    if totals.wrong:
+        print(report(one(totals.wrong[0][0], versioning=versioning, watch=True, expiring=True)))
+    assert not totals.wrong, totals
+    assert totals.expiring > 5 * number
+    assert totals.left_out > 0
 
 
 FAILED = [
@@ -77,6 +91,7 @@ def test_a_failure_says_how_to_replay_it():
         ({}, ""),
         ({"versioning": False}, " --unversioned"),
         ({"overdue": True}, " --overdue"),
+        ({"expiring": True}, " --expiring"),
         ({"broken": "R3 no siblings"}, " --broken='R3 no siblings'"),
         ({"broken": "R3 no siblings", "overdue": True}, " --overdue --broken='R3 no siblings'"),
         ({"broken": "R7 bound", "whole": True}, ""),

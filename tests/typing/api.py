@@ -19,10 +19,13 @@ from mps3 import (
     Collected,
     Collecting,
     Commit,
+    FileInfo,
     LocalStorage,
+    LogEntry,
     MemoryStorage,
     MPS3Error,
     PendingChange,
+    Presence,
     Reconnect,
     Ref,
     Rejected,
@@ -98,9 +101,17 @@ async def reading_many(client: MPS3, moment: datetime) -> None:
     revisions = await client.history(Ref("k"), limit=3)
     assert_type(revisions, list[Revision])
     assert_type(await revisions[0].value(), JSON | Delete)
+    assert_type(revisions[0].expires, datetime | None)
     assert_type(await client.get("k", at=moment), JSON)
     assert_type(await client.get("k", 1, at="commit"), JSON | int)
-    assert_type(await client.snapshot(), Snapshot)
+    snapshot = await client.snapshot()
+    assert_type(snapshot, Snapshot)
+    assert_type(snapshot.files("k/"), list[FileInfo])
+    assert_type(snapshot.files()[0].ref, Ref)
+    entries = await client.log("k/", limit=3, manifest="m")
+    assert_type(entries, list[LogEntry])
+    assert_type(entries[0].time, datetime | None)
+    assert_type(entries[0].versions, Mapping[str, str | None])
     assert_type(await client.restore("k", revisions[0]), Commit)
     assert_type(await client.restore_all(moment, prefix="k/"), Commit | None)
 
@@ -119,7 +130,7 @@ async def typed(client: MPS3) -> None:
     assert_type(await points.get("k"), Point | None)
     assert_type(await points.get("k", 0), Point | int)
     assert_type(await points.get_all(prefix="k"), dict[str, Point])
-    assert_type(points.put("k", Point(1)), Write)
+    assert_type(points.put("k", Point(1), expires_in=1.5), Write)
     assert_type(points.put_all({"k": Point(1), "l": DELETE}), Write)
     assert_type(points.subscribe("k", 0), Subscription[Point | int])
     assert_type(client.subscribe("k", type=Point), Subscription[Point | None])
@@ -138,6 +149,9 @@ async def writing(client: MPS3, counts: dict[str, int], names: list[str]) -> Non
     assert_type(client.put_all(counts), Write)
     assert_type(client.put_all({"a": 1, "b": DELETE}), Write)
     assert_type(client.put_all({Ref("a"): 1, "b": None}, manifests=["m", Ref("n")]), Write)
+    assert_type(client.put("k", 1, expires_in=30), Write)
+    assert_type(client.put_all(counts, expires_in=timedelta(minutes=1)), Write)
+    client.put("k", 1, expires_in="1h")  # type: ignore[arg-type]
     write = client.delete("k", bucket="b", manifests=[Ref("m")])
     assert_type(write, Write)
     assert_type(write.pending, bool)
@@ -182,6 +196,17 @@ async def transacting(client: MPS3) -> None:
     points = client.typed(Point)
     assert_type(points.put("k", Point(1), if_version=None), Write)
     assert_type(await points.update("k", lambda point: Point(point.x + 1), Point(0)), Point)
+
+
+async def present(client: MPS3) -> None:
+    """Who is here."""
+    async with client.presence("room", "ann", {"color": "red"}, expires_in=timedelta(seconds=30), every=9) as here:
+        assert_type(here, Presence)
+        assert_type(here.members, Mapping[str, JSON])
+        assert_type(here.update(["typing"]), Write)
+        async for members in here:
+            assert_type(members, Mapping[str, JSON])
+    assert_type(await anext(client.presence("room", manifest=Ref("m"))), Mapping[str, JSON])
 
 
 async def refused(client: MPS3) -> None:

@@ -1,0 +1,30 @@
+"""The command line, ``mps3``: an extra, ``pip install "mps3[cli]"``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: What follows the program's name; the process's own if ``None``.
+
+    Returns:
+        The exit code; `mps3.cli.base.exits` has them.
+    """
+    try:
+        if missing := [name for name in ("click", "rich") if find_spec(name) is None]:
+            message = f"mps3: the command line needs {' and '.join(missing)}: pip install 'mps3[cli]'"
+            print(message, file=sys.stderr)  # noqa: T201
+            return 3
+        from .app import run  # noqa: PLC0415 - what it needs is an extra
+
+        return run(arguments)
+    except KeyboardInterrupt:
+        return 130

@@ -1,0 +1,127 @@
+"""Where commands print: for people on a terminal, JSON lines into a pipe; what goes wrong to standard error."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+import orjson
+
+from .text import discreet, safe
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+
+class Output:
+    """Standard output.
+
+    Args:
+        json: Whether to print JSON; ``None`` for what fits: for people on a terminal, and JSON anywhere else.
+
+    Attributes:
+        human: Whether it is for people.
+    """
+
+    def __init__(self, *, json: bool | None = None) -> None:
+        self.human = sys.stdout.isatty() if json is None else not json
+        self._console: Console | None = None
+
+    @property
+    def console(self) -> Console:
+        """A terminal, or what stands for one."""
+        if self._console is None:
+            from rich.console import Console  # noqa: PLC0415 - takes a while to load
+
+            self._console = Console(highlight=False, soft_wrap=True)
+        return self._console
+
+    def json(self, value: object) -> None:
+        """Print one line of JSON."""
+        self.plain(orjson.dumps(value, default=str).decode())
+
+    def plain(self, line: str) -> None:
+        """Print one line as it is, at once."""
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    def line(self, *parts: str | Text | tuple[str, str]) -> None:
+        """Print one line for people: texts, some of them with a style."""
+        from rich.text import Text  # noqa: PLC0415 - takes a while to load
+
+        self.console.print(Text.assemble(*parts))
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> None:
+        """Print a table for people. The last column is as wide as it likes.
+
+        Args:
+            header: What stands above the columns.
+            rows: Texts.
+            right: Numbers of the columns that are flush right.
+        """
+        from rich.cells import cell_len  # noqa: PLC0415 - takes a while to load
+
+        lines = [header, *rows]
+        widths = [max(cell_len(line[column]) for line in lines) for column in range(len(header))]
+
+        def laid_out(line: Sequence[str]) -> str:
+            cells = []
+            for column, cell in enumerate(line):
+                space = " " * (widths[column] - cell_len(cell))
+                cells.append(space + cell if column in right else cell + space)
+            return "  ".join(cells).rstrip()
+
+        self.line((laid_out(header), "dim"))
+        for row in rows:
+            self.line(laid_out(row))
+
+
+def say(message: str, *, raw: bool = False) -> None:
+    """Tell something on standard error, in one line."""
+    line = message if raw else "mps3: " + safe(discreet(" ".join(message.split("\n"))))
+    try:
+        print(line, file=sys.stderr, flush=True)  # noqa: T201
+    except (OSError, ValueError):
+        return  # nobody is there to be told
+
+
+def fault(error: Exception) -> None:
+    """Tell of an error that nobody expected."""
+    if os.environ.get("MPS3_DEBUG"):
+        say(discreet("".join(traceback.format_exception(error))), raw=True)
+    say(f"this should not have happened ({type(error).__name__}); MPS3_DEBUG=1 shows where, for a bug report")
+
+
+def ignore_reader() -> None:
+    """Whoever reads has seen enough. The interpreter flushes once more at its end, and must not fail then."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        return  # it is no file
+
+
+class _Log(logging.Handler):
+    """What the library logs, in one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
+def show_log() -> None:
+    """Show warnings of the library as everything else is shown; those of others are of no use to users."""
+    log = logging.getLogger("mps3")
+    log.setLevel(logging.NOTSET)
+    if not any(isinstance(handler, _Log) for handler in log.handlers):
+        log.addHandler(_Log(logging.WARNING))
+        log.propagate = False
+    logging.getLogger().addHandler(logging.NullHandler())
+
+
+def hush_log() -> None:
+    """Show nothing of it from now on."""
+    logging.getLogger("mps3").setLevel(logging.CRITICAL + 1)

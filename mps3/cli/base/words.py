@@ -1,0 +1,92 @@
+"""The words of a command line: which of them is the URL of a store, and what the others are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import click
+
+_SCHEMES: Final = ("s3:", "file:", "memory:")
+_FORMS: Final = "s3://bucket/manifest.json or file:///some/directory"
+
+
+def no_store() -> click.UsageError:
+    """What to say if nobody said which store."""
+    return click.UsageError(f"which store? Its URL comes first, or is in MPS3_URL: {_FORMS}")
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a command takes besides the URL of the store, as in ``KEY [VALUE]`` or ``KEY...``.
+
+    Attributes:
+        needed: Names of those that must be there.
+        optional: Names of those that may follow.
+        many: Whether the last one may be repeated; it is a list then.
+    """
+
+    needed: tuple[str, ...]
+    optional: tuple[str, ...]
+    many: bool
+
+    @classmethod
+    def read(cls, usage: str) -> Words:
+        """Read what stands in the line about the usage."""
+        parts = usage.split()
+        many = usage.endswith("...")
+        names = [part.strip("[].").lower() for part in parts]
+        needed = sum(not part.startswith("[") for part in parts)
+        return cls(tuple(names[:needed]), tuple(names[needed:]), many)
+
+    def split(self, words: Sequence[str], url: str | None) -> tuple[str | None, dict[str, Any]]:
+        """Tell the URL from the others.
+
+        The first word is the URL if it looks like one, unless that was given as an option; or unless it is needed
+        for something else, and the environment has the URL. Where nothing else can stand, it is one anyway.
+
+        Args:
+            words: As they were given.
+            url: Given as an option.
+
+        Raises:
+            click.UsageError: There are too few, or too many.
+        """
+        left = list(words)
+        default = os.environ.get("MPS3_URL")
+        if url is None and left:
+            spare = len(left) > len(self.needed) or not default
+            alone = not self.needed and not self.optional
+            if alone or (left[0].startswith(_SCHEMES) and spare):
+                url = left.pop(0)
+        if url is None:
+            url = default
+        if len(left) < len(self.needed):
+            missing = " and ".join(name.upper() for name in self.needed[len(left) :])
+            raise click.UsageError(f"{missing} is missing")
+        names = self.needed + self.optional
+        if len(left) > len(names) and not self.many:
+            if url is None:
+                raise no_store()
+            raise click.UsageError(f"nobody knows what {left[len(names)]!r} means here")
+        found: dict[str, Any] = dict.fromkeys(names)
+        found.update(zip(names, left, strict=False))
+        if self.many:
+            found[names[-1]] = left[len(names) - 1 :]
+        return url, found
+
+
+def rejoined(words: Sequence[str]) -> list[str]:
+    """Words in which URLs are whole again: bash takes them apart at each ``:`` and ``=``. Pure."""
+    found: list[str] = []
+    for word in words:
+        before = found[-1] if found else ""
+        begun = f"{before}:" in _SCHEMES and word == ":"
+        in_url = before.startswith(_SCHEMES) and (word == "=" or before.endswith((":", "=")))
+        if begun or in_url:
+            found[-1] += word
+        else:
+            found.append(word)
+    return found

@@ -1,0 +1,1 @@
+"""What ``mps3 demo`` shows."""

@@ -1,0 +1,76 @@
+"""``mps3 doctor``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+import click
+import orjson
+
+from ..types import JournalKind
+from ..world import World
+from .base.command import Call, store_command
+from .base.exits import NO
+from .base.text import safe
+from .base.when import Seconds
+
+if TYPE_CHECKING:
+    from ..doctor import Diagnosis
+
+_MARKS: Final = {True: ("ok  ", "green"), False: ("FAIL", "red bold"), None: ("-   ", "dim")}
+
+
+@store_command()
+@click.option("--journal", type=click.Choice(["auto", "merge", "conditional"]), default="auto", help="Which is wanted.")
+@click.option(
+    "--poll-interval",
+    type=Seconds(),
+    default=1.0,
+    metavar="SECONDS",
+    help="For the cost of polling (1).",
+)
+async def command(call: Call, *, journal: JournalKind, poll_interval: float) -> int | None:
+    """Try what a bucket can do, and say how it would be used.
+
+    What it writes for that it removes again. Ends with 1 if the bucket is not ready.
+    """
+    from ..doctor import diagnose  # noqa: PLC0415 - nobody else needs it
+
+    where, world = call.location, World()
+    storage = call.storage(makes=True)
+    try:
+        await storage.open()
+        found = await diagnose(
+            storage, where.bucket, where.manifest, journal=journal, poll_interval=poll_interval, world=world
+        )
+    finally:
+        await storage.aclose()
+    if call.out.human:
+        _show(call, found)
+    else:
+        call.out.json(asdict(found) | {"healthy": found.healthy, "policy": orjson.loads(found.policy)})
+    return None if found.healthy else NO
+
+
+def _show(call: Call, found: Diagnosis) -> None:
+    line = call.out.line
+    if found.vendor:
+        for text in (f"vendor: {found.vendor}", *found.notes, ""):
+            line(text)
+    width = max(len(finding.what) for finding in found.findings)
+    for finding in found.findings:
+        line(_MARKS[finding.good], f"  {finding.what:{width}}  {safe(finding.result)}")
+    costs = ", ".join(f"{1000 * cost:.4f} ({journal})" for journal, cost in found.cost_of_change.items())
+    line()
+    line(
+        f"polling: about ${found.monthly_cost:.2f} a month for each client while nothing happens, with either journal,"
+    )
+    line(f"and ${costs} for each client that sees a thousand changes, at AWS's prices")
+    line("the least that an IAM policy has to allow:")
+    line(found.policy)
+    line()
+    if found.healthy:
+        line((f"ready for the {found.journal} journal", "green"))
+    else:
+        line(("not ready", "red"))

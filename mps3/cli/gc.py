@@ -1,0 +1,88 @@
+"""``mps3 gc``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Final
+
+import click
+
+from .. import Collected, Collecting, Tally
+from ..collect import options as check
+from .base.command import Call, store_command
+from .base.exits import NO
+from .base.output import say
+from .base.progress import progress
+from .base.text import moment, size
+from .base.when import Span
+
+NAMES: Final = {"manifest": "versions of the manifest", "runs": "runs", "values": "values"}
+
+
+@store_command()
+@click.option("--dry-run", is_flag=True, help="Delete nothing, and say what would be deleted.")
+@click.option("--retention", type=Span(), default="7d", help="How far back all states are kept (7d).")
+@click.option("--grace", type=Span(), default="1d", help="Nothing younger is deleted (1d; at least 20m).")
+@click.option("--rate", type=float, metavar="N", help="Look at and delete at most so many objects a second.")
+async def command(
+    call: Call, *, dry_run: bool, retention: timedelta, grace: timedelta, rate: float | None
+) -> int | None:
+    """Delete what no state of the manifest names any more: old versions of it, runs, and old values.
+
+    Ends with 1 if there is no such manifest.
+    """
+    try:
+        check(retention=retention, grace=grace, rate=rate)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    async with call.client() as client:
+        with progress() as tell:
+            found = await client.collect(
+                retention=retention,
+                grace=grace,
+                dry_run=dry_run,
+                progress=lambda event: tell(event.looked_at, line(event)),
+                rate=rate,
+            )
+    if found.since is None:
+        say("there is no such manifest, so nobody knows what is needed")
+        return NO
+    if call.out.human:
+        _table(call, found)
+    else:
+        call.out.json(asdict(found) | {"deleted": found.deleted, "bytes": found.bytes})
+    return None
+
+
+def line(event: Collecting) -> str:
+    """How far a collection has come."""
+    return f"{event.looked_at:,} {NAMES[event.part]}; garbage so far: {event.deleted:,}, {size(event.bytes)}"
+
+
+def _table(call: Call, found: Collected) -> None:
+    out = call.out
+    tallies = {"manifest": found.manifest, "runs": found.runs, "values": found.values}
+    rows = [(NAMES[name], *cells(tally)) for name, tally in tallies.items()]
+    rows.append(("together", *cells(together(*tallies.values()))))
+    out.table(("", "would be deleted" if found.dry_run else "deleted", "kept"), rows, right=[1, 2])
+    out.line()
+    if found.since is not None:
+        out.line(f"all states since {moment(found.since)} are kept")
+    if found.foreign:
+        out.line(f"{found.foreign:,} of the objects kept are not known to be this manifest's")
+
+
+def cells(tally: Tally) -> tuple[str, str]:
+    """What was deleted, and what was kept."""
+    return f"{tally.deleted:,} ({size(tally.bytes)})", f"{tally.kept:,} ({size(tally.kept_bytes)})"
+
+
+def together(*tallies: Tally) -> Tally:
+    """The sum."""
+    return Tally(
+        sum(one.deleted for one in tallies),
+        sum(one.bytes for one in tallies),
+        sum(one.kept for one in tallies),
+        sum(one.kept_bytes for one in tallies),
+    )

@@ -1,0 +1,68 @@
+"""``mps3 history``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import click
+
+from .. import DELETE, CorruptionError, Revision
+from .base.command import Call, store_command
+from .base.exits import NO
+from .base.output import say
+from .base.text import compact, moment, safe, short_id
+
+_AT_ONCE: Final = 32
+_GONE: Final = object()
+
+
+@store_command("KEY")
+@click.option(
+    "-n", "--limit", type=click.IntRange(0), default=20, metavar="N", help="How many at the most (20); 0: all."
+)
+async def command(call: Call, key: str, *, limit: int) -> int | None:
+    """Show what became of a key, the newest first.
+
+    Ends with 1 if nothing is known of it.
+    """
+    async with call.client() as client:
+        revisions = await client.history(key, limit=limit or None)
+        if not revisions:
+            say(f"nothing is known of a key {key!r}; mps3 ls lists what there is")
+            return NO
+        rows = []
+        async for revision, value in _with_values(revisions):
+            if call.out.human:
+                rows.append(_row(revision, value))
+            else:
+                call.out.json(_members(revision, value))
+    if call.out.human:
+        call.out.table(("when", "commit", "version", "value"), rows)
+    return None
+
+
+def _row(revision: Revision, value: Any) -> tuple[str, ...]:
+    shown = "(deleted)" if value is DELETE else "(collected)" if value is _GONE else compact(value, 120)
+    commit = "(before)" if revision.id is None else short_id(revision.id)
+    return moment(revision.time), commit, safe(revision.version or ""), shown
+
+
+def _members(revision: Revision, value: Any) -> dict[str, Any]:
+    said = {"deleted": True} if value is DELETE else {} if value is _GONE else {"value": value}
+    return {"id": revision.id, "time": revision.time, "version": revision.version, **said}
+
+
+async def _with_values(revisions: list[Revision]) -> AsyncIterator[tuple[Revision, Any]]:
+    for start in range(0, len(revisions), _AT_ONCE):
+        some = revisions[start : start + _AT_ONCE]
+        for revision, value in zip(some, await asyncio.gather(*map(_value, some)), strict=True):
+            yield revision, value
+
+
+async def _value(revision: Revision) -> Any:
+    try:
+        return await revision.value()
+    except CorruptionError:
+        return _GONE

@@ -1,0 +1,86 @@
+"""``mps3 put``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+import orjson
+
+from .. import UNCHECKED
+from .base.command import Call, store_command
+from .base.reading import blocking, standard_input
+from .base.text import short_id
+from .base.when import Seconds
+from .base.writing import committed
+
+
+class _Numbers(click.Command):
+    """A command whose last argument may be a negative number, which looks like an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put it where nothing is taken for an option."""
+        if "--" not in args and (numbers := [one for one in args if re.match(r"-\.?\d", one)]):
+            args = [*(one for one in args if one not in numbers), "--", *numbers]
+        return super().parse_args(ctx, args)
+
+
+@store_command("KEY [VALUE]", _Numbers)
+@click.option("-t", "--text", is_flag=True, help="VALUE is a text, and not JSON.")
+@click.option("--if-version", metavar="VERSION", help="Only if this is the version now; mps3 ls -l shows them.")
+@click.option("--if-absent", is_flag=True, help="Only if there is no such key.")
+@click.option("--expires-in", type=Seconds(), metavar="SECONDS", help="Until the key vanishes by itself.")
+async def command(
+    call: Call,
+    key: str,
+    value: str | None,
+    *,
+    text: bool,
+    if_version: str | None,
+    if_absent: bool,
+    expires_in: float | None,
+) -> None:
+    """Set a key.
+
+    VALUE is JSON: 7, '"red"', '{"x": 1}'. Without it, or with - for it, it is read from standard input.
+    """
+    if if_absent and if_version is not None:
+        raise click.UsageError("--if-version and --if-absent exclude each other")
+    condition = None if if_absent else UNCHECKED if if_version is None else if_version
+    content = await _value(value, text=text)
+    async with call.client(makes=True) as client:
+        commit = await committed(client.put(key, content, expires_in=expires_in, if_version=condition))
+    if call.out.human:
+        call.out.line("put ", (key, "bold"), (f"  {short_id(commit.id)}", "dim"))
+    else:
+        call.out.json({"commit": commit.id, "versions": dict(commit.versions)})
+
+
+async def _value(given: str | None, *, text: bool) -> Any:
+    if given is None or given == "-":
+        body = await blocking(standard_input("a text" if text else "a JSON value").read)
+        if text:
+            try:
+                return body.decode().removesuffix("\n")
+            except UnicodeDecodeError as error:
+                raise click.UsageError(f"standard input is not a text in UTF-8: {error.reason}") from None
+        return parsed(body, "standard input")
+    return given if text else parsed(given, "VALUE")
+
+
+def parsed(body: str | bytes, what: str) -> Any:
+    """Read JSON.
+
+    Raises:
+        click.UsageError: It is not.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        if not body.strip():
+            raise click.UsageError(f"{what} is empty; a text without JSON's quotes takes --text") from None
+        raise click.UsageError(
+            f"{what} is not JSON (line {error.lineno}, column {error.colno}: {error.msg.partition(':')[0]}); "
+            "for a text take --text, or JSON's quotes: '\"red\"'"
+        ) from None

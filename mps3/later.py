@@ -1,0 +1,59 @@
+"""A store whose code is loaded when it is opened.
+
+Loading the SDK takes longer than loading all else together. Who uses a directory never pays for it, and who uses S3
+does so in a thread, beside the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from .errors import ClosedError
+from .offline.through import Through
+from .storage import Storage
+
+T = TypeVar("T")
+
+
+class Later(Through):
+    """Passes everything on to a storage that is made when this is opened.
+
+    Args:
+        make: Makes it, in a thread; may import what it needs.
+    """
+
+    def __init__(self, make: Callable[[], Storage]) -> None:  # the other storage is not there yet
+        self._make = make
+        self._made = False
+
+    @property
+    def vendor(self) -> Any:
+        """What the other storage says of its vendor, if anything."""
+        return getattr(self._storage, "vendor", None) if self._made else None
+
+    def clock(self) -> float | None:
+        """As `Through.clock`; nobody knows before it is open."""
+        return super().clock() if self._made else None
+
+    async def open(self) -> None:
+        """Make the other storage, unless it is there already, and open it."""
+        if not self._made:
+            storage = await asyncio.to_thread(self._make)
+            if not self._made:  # somebody else may have been faster
+                super().__init__(storage)
+                self._made = True
+        await self._storage.open()
+
+    async def aclose(self) -> None:
+        """Close the other storage, if there is one."""
+        if self._made:
+            await self._storage.aclose()
+
+    async def _ask(
+        self, operation: str, bucket: str, key: str | None, request: Callable[[], Awaitable[T]], *, sent: int = 0
+    ) -> T:
+        if not self._made:
+            raise ClosedError("the store is not open yet", bucket=bucket, key=key, operation=operation)
+        return await super()._ask(operation, bucket, key, request, sent=sent)

@@ -1,0 +1,110 @@
+"""``mps3 log``, ``history`` and ``restore``."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+
+def put(mps3, key, value):
+    found = mps3("put", key, value)
+    assert (found.code, found.err) == (0, "")
+    return found.lines[0]["commit"]
+
+
+def short(commit):
+    session, _, sequence = commit.partition(".")
+    return f"{session[:8]}.{sequence}"
+
+
+def test_when_who_what(mps3, url):
+    first = put(mps3, "color", '"red"')
+    second = put(mps3, "size", "1")
+    mps3("delete", "color")
+    lines = mps3("log").lines
+    assert [line["id"] for line in lines[1:]] == [second, first]
+    assert lines[0]["versions"] == {"color": None} and list(lines[1]["versions"]) == ["size"]
+    assert lines[2]["session"] == first.partition(".")[0] and lines[2]["time"].endswith("+00:00")
+    assert [line["id"] for line in mps3("log", "si").lines] == [second]
+    assert mps3("log", "-n", "1").lines == lines[:1]
+    assert mps3("log", "-n", "0").lines == lines
+    shown = mps3("log", "--no-json").out.splitlines()
+    assert shown[0].split() == ["when", "commit", "what"]
+    assert shown[1].endswith("  deleted color") and shown[2].endswith(f"{short(second)}  put size")
+
+
+def test_what_became_of_a_key(mps3, url):
+    first, second = put(mps3, "k", "1"), put(mps3, "k", '{"a": 2}')
+    mps3("delete", "k")
+    lines = mps3("history", "k").lines
+    assert [line["id"] for line in lines[1:]] == [second, first]
+    assert lines[0]["deleted"] is True and [line["value"] for line in lines[1:]] == [{"a": 2}, 1]
+    assert mps3("history", "k", "--limit", "2").lines == lines[:2]
+    shown = mps3("history", "k", "--no-json").out.splitlines()
+    assert shown[1].endswith("(deleted)") and shown[2].endswith('  {"a":2}') and short(first) in shown[3]
+    nothing = mps3("history", "nobody")
+    assert nothing.code == 1 and "nothing is known of a key 'nobody'" in nothing.err
+
+
+def test_a_key_comes_back(mps3, store):
+    first = put(mps3, "k", '{"a": 1}')
+    put(mps3, "k", "2")
+    found = mps3("restore", "k", "--to", short(first), "--yes")
+    assert found.code == 0 and list(found.lines[0]["versions"]) == ["k"]
+    assert mps3("get", "k").lines == [{"a": 1}]
+    assert mps3("restore", "k", "--to", first, "--yes").lines == [{"commit": None, "versions": {}}]
+    assert "nothing is different" in mps3("restore", "k", "--to", first, "-y", "--no-json").out
+
+
+def test_everything_comes_back(mps3, url):
+    put(mps3, "a/1", "1")
+    then = put(mps3, "b/1", "1")
+    put(mps3, "a/2", "2")
+    put(mps3, "b/1", "2")
+    found = mps3("restore", "--prefix", "a/", "--to", then, "--yes")
+    assert found.lines[0]["versions"] == {"a/2": None}
+    assert mps3("get", "b/1").lines == [2]
+    shown = mps3("restore", "--all", "--to", then, "--yes", "--no-json").out
+    assert shown.startswith("~ b/1\nrestored b/1  ")
+    assert mps3("restore", "--all", "--to", then, "--yes").lines[0]["commit"] is None
+    assert mps3("export").lines == [{"key": "a/1", "value": 1}, {"key": "b/1", "value": 1}]
+
+
+def test_it_asks_on_a_terminal(mps3, terminal, url):
+    first = put(mps3, "k", '{"a": 1, "b": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]}')
+    put(mps3, "k", '{"a": 2, "b": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]}')
+    for answer, code, left in (("n", 130, 2), ("", 130, 2), ("y", 0, 1)):
+        shown = terminal("restore", "k", "--to", first)
+        shown.shows("bring back k as of")
+        assert '    -   "a": 2,\n    +   "a": 1,\n' in shown.plain
+        if answer:
+            shown.type(answer + "\n")
+        else:
+            shown.process.send_signal(signal.SIGINT)
+        assert shown.ends() == code and "Traceback" not in shown.plain
+        assert mps3("get", "k").lines[0]["a"] == left
+
+
+def test_it_never_asks_a_pipe(mps3, run, url):
+    first = put(mps3, "k", "1")
+    put(mps3, "k", "2")
+    for what in (["k"], ["--all"]):
+        found = run("restore", *what, "--to", first)
+        assert found.code == 2 and "--yes" in found.err and found.err.count("\n") == 1
+    assert mps3("get", "k").lines == [2]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--to", "1h"], ["k", "--all", "--to", "1h"], ["--all", "--prefix", "a", "--to", "1h"], ["k"]]
+)
+def test_wrong_arguments(mps3, url, arguments):
+    put(mps3, "k", "1")
+    found = mps3("restore", *arguments, "--yes")
+    assert found.code == 2 and found.err.count("\n") == 1
+
+
+def test_what_is_not_kept(mps3, url):
+    put(mps3, "k", "1")
+    found = mps3("get", "k", "--at", f"{'0' * 32}.1")
+    assert found.code == 7 and "mps3 log shows what is kept" in found.err
