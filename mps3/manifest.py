@@ -953,8 +953,15 @@ class Manifest:
             self._proposed.append(sending)
             self._wake()
 
-    def _fail(self, journal: Journal, sending: _Sending, error: MPS3Error) -> None:
+    def _fail(self, journal: Journal, sending: _Sending, outdated: OutdatedError) -> None:
         """A transaction does not hold. No try of it may arrive later on and hold then."""
+        error = ConflictError(
+            str(outdated),
+            bucket=outdated.bucket,
+            key=outdated.key,
+            operation=outdated.operation,
+            version=outdated.version,
+        )
         if not sending.attempt.unanswered or journal.kind == "conditional":
             self._give_up(sending, error)
             return
