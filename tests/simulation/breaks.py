@@ -77,7 +77,7 @@ def _without_r7s_bound() -> Iterator[None]:
         if not before:
             return document
         settled = once(before, document.sessions)
-        files, sessions, runs = await original(document, settled, self._view, self._runs, self._compactor)
+        files, sessions, runs, _ = await original(document, settled, self._view, self._runs, self._compactor)
         return replace(document, log=document.log[len(before) :], files=files, sessions=sessions, runs=runs)
 
     with patch.object(MergeJournal, "_compose", eager):
