@@ -25,7 +25,7 @@ from .journal import Journal
 from .journal.choose import choose_journal, known_journal
 from .later import Later
 from .lifetime import lifetime
-from .manifest import Manifest, Surroundings
+from .manifest import Manifest
 from .names import LONGEST_MANIFEST, check_bucket, check_key, check_not_own, name_in
 from .observed import ObservedStorage
 from .observer import Observer, check_hooks
@@ -46,6 +46,7 @@ from .storage import Storage
 from .storage.local import LocalStorage
 from .storage.memory import memory_storage
 from .subscription import Subscription, ValueSubscription
+from .surroundings import Surroundings
 from .transactions import Transactions
 from .transactor import Transactor
 from .typed import Conversion
@@ -454,7 +455,7 @@ class MPS3(Reads, Transactions):
                 {name: self._label(place, key) for name, (place, key, _) in zip(names, contents, strict=True)},
                 {name: (place, key) for name, (place, key, _) in zip(names, contents, strict=True)},
                 self._world.now(),
-                manifest.lane(kept=True) if expect else manifest.session,
+                manifest.lanes.take(kept=True) if expect else manifest.session,
                 expect=expect,
             )
             parts.append((manifest, pending))
@@ -762,7 +763,7 @@ class MPS3(Reads, Transactions):
             name: content and Content(content.bucket, content.key, content.body, (manifest.ref,), content.expires_in)
             for name, content in old.changes.items()
         }
-        session = manifest.lane(kept=True) if old.expect else manifest.session
+        session = manifest.lanes.take(kept=True) if old.expect else manifest.session
         pending = Pending(contents, old.labels, old.places, self._world.now(), session, expect=old.expect)
         write = Write([(manifest, pending)], f"retry of {_some(list(rejected.values))}")
         manifest.add(pending)

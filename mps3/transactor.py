@@ -203,7 +203,7 @@ class Transactor:
                     key=manifest.ref.key,
                 )
             return None
-        pending = _pending(manifest, workspace, self._world, manifest.lane(), Policy.ONCE)
+        pending = _pending(manifest, workspace, self._world, manifest.lanes.take(), Policy.ONCE)
         await _store(self._contents, pending)
         manifest.propose(pending)
         return await asyncio.shield(pending.outcome)
@@ -275,7 +275,7 @@ class _Batch:
                 self._reading = workspace, runs
                 return
             if self._lane is None:
-                self._lane = self._manifest.lane()
+                self._lane = self._manifest.lanes.take()
             pending = _pending(self._manifest, workspace, self._world, self._lane, Policy.RERUN)
             pending.attempt = None if self._pending is None else self._pending.attempt
             await _store(self._contents, pending)
@@ -342,7 +342,7 @@ class _Batch:
 
     def _free(self) -> None:
         if self._lane is not None:
-            self._manifest.free(self._lane)
+            self._manifest.lanes.free(self._lane)
             self._lane = None
 
     async def _run(self) -> tuple[Workspace, list[_Run]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +26,16 @@ if TYPE_CHECKING:
 # A test that is slow on a busy machine is no failure.
 settings.register_profile("mps3", deadline=None)
 settings.load_profile("mps3")
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    """The command, where a test calls it in this process, shows the log in its own way."""
+    log, root = logging.getLogger("mps3"), logging.getLogger()
+    before = log.level, log.propagate, list(log.handlers), list(root.handlers)
+    yield
+    log.setLevel(before[0])
+    log.propagate, log.handlers, root.handlers = before[1:]
 
 
 @pytest.fixture(scope="session")

@@ -117,9 +117,11 @@ class Server:
     async def stop(self) -> None:
         """Ask it to stop. It must not have complained of anything."""
         self.process.terminate()
-        async with asyncio.timeout(PATIENCE):
-            await self.process.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self.process.wait()
         log = self.log.read_text()
+        assert self.process.returncode is not None, f"it did not stop:\n{log}"
         assert "ERROR" not in log
         assert "Traceback" not in log
 

@@ -14,6 +14,7 @@ from unittest.mock import patch
 from mps3 import state, steps, watch
 from mps3.collect.live import Live
 from mps3.collect.sweep import Sweep
+from mps3.committing import Committer
 from mps3.document import LATEST, Document
 from mps3.journal import compactor, conditional, merge, settle
 from mps3.journal.merge import MergeJournal
@@ -76,7 +77,7 @@ def _without_r7s_bound() -> Iterator[None]:
         if not before:
             return document
         settled = once(before, document.sessions)
-        files, sessions, runs = await original(document, settled, self._view, self._runs, self._compactor)
+        files, sessions, runs, _ = await original(document, settled, self._view, self._runs, self._compactor)
         return replace(document, log=document.log[len(before) :], files=files, sessions=sessions, runs=runs)
 
     with patch.object(MergeJournal, "_compose", eager):
@@ -251,14 +252,14 @@ def _decides_at_once() -> Iterator[None]:
 @contextmanager
 def _forgets_its_tries() -> Iterator[None]:
     """Another try of a transaction is a commit of its own."""
-    original = Manifest._gather
+    original = Committer.gather
 
-    def gather(self: Manifest, group: Any) -> Any:
+    def gather(self: Committer, group: Any) -> Any:
         if group[0].attempt is not None and group[0].expect:
             group[0].attempt = None
         return original(self, group)
 
-    with patch.object(Manifest, "_gather", gather):
+    with patch.object(Committer, "gather", gather):
         yield
 
 

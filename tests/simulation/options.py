@@ -93,7 +93,7 @@ def draw_durable(seed: int, *, versioning: bool = True, collect: bool = False) -
         lives=dice.choice([3, 5]),
         sleep=dice.choice([0.0, 0.2, 0.5]),
         poll_interval=dice.choice([1.0, 5.0, 20.0]),
-        calm_after=6000.0,
+        calm_after=20_000.0,  # when the last one has long been back
         longest_stall=dice.choice([3.0, 10.0, 60.0]),
     )
     if not collect:

@@ -1,0 +1,464 @@
+"""How the writes of one manifest become commits: what leaves next, what came of it, and who is told."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from typing import Final, Protocol
+
+from .content import AT_ONCE, Content
+from .crowd import each
+from .document import File, commit_id
+from .errors import ConflictError, MPS3Error, UnavailableError
+from .journal import Attempt, Journal, OutdatedError, Verdict
+from .offline import Line, Refusal, Sent
+from .offline.doubt import Fate, fate, witnesses
+from .offline.session import Session, refusal_of
+from .outbox import Outbox, Pending, Policy, Resend, final_changes
+from .sending import CLOSES, Lanes, Sending, conflict_of
+from .state import View
+from .surroundings import Surroundings
+from .types import UNCHECKED, Commit, Ref
+
+WITNESS: Final = 0.5
+"""Seconds between two commits that only show that time has passed."""
+LIVES: Final = 1000
+"""How often a commit may have been written in an earlier life of the client, at the most."""
+FIRST_CONFLICT: Final = 0.05
+LONGEST_CONFLICT: Final = 2.0
+
+_log = logging.getLogger("mps3")
+
+
+class Desk(Protocol):
+    """What the manifest does for its commits."""
+
+    @property
+    def collected(self) -> str | None:
+        """The last collection that is known of."""
+        ...
+
+    def is_stale(self, now: float) -> bool:
+        """Whether what is known cannot be committed upon."""
+        ...
+
+    def resolved(self, started: float) -> None:
+        """The store has answered."""
+        ...
+
+    def committed(self, started: float) -> None:
+        """A commit has arrived that was begun then."""
+        ...
+
+    def lost_contact(self) -> None:
+        """The store has not answered."""
+        ...
+
+    async def show(self, journal: Journal) -> None:
+        """Let everybody see what was resolved."""
+        ...
+
+    def cover(self) -> None:
+        """Let what is part of the state be shown by it, not by what is pending."""
+        ...
+
+    def wake(self) -> None:
+        """There is something to do."""
+        ...
+
+
+class Committer:
+    """The commits of one manifest, one at a time.
+
+    Args:
+        desk: The manifest.
+        ref: Which manifest, bucket included.
+        outbox: The writes that are pending.
+        around: What all manifests of a client share.
+
+    Attributes:
+        sending: What is on its way.
+        open: Transactions that have arrived, and what ends them, which wait to be decided.
+        lanes: The sessions of transactions.
+        volatile: The session of what nobody keeps.
+        commit_at: When the next commit may leave, by this client's clock.
+    """
+
+    def __init__(self, desk: Desk, ref: Ref, outbox: Outbox, around: Surroundings) -> None:
+        self._desk = desk
+        self._ref = ref
+        self._outbox = outbox
+        self._around = around
+        self._world = around.world
+        self._contents = around.contents
+        self._observer = around.observer
+        self._recovered: deque[Sending] = deque()
+        self._proposed: deque[Sending] = deque()
+        self._witness_at = -math.inf
+        self.sending: Sending | None = None
+        self.open: list[Sending] = []
+        self.lanes = Lanes(ref, around.world, around.keeper)
+        self.volatile = Session(ref)
+        self.commit_at = -math.inf
+
+    def recover(self, line: Line, group: list[Pending], session: Session, sent: Sent) -> None:
+        """Go on with a commit that may have left in an earlier life of the client."""
+        attempt = Attempt(
+            sent.sequence,
+            sent.update,
+            doubtful=True,
+            tries=sent.tries + LIVES,
+            session=line.session,
+            expect=group[0].expect,
+            unanswered=1,
+        )
+        self._recovered.append(Sending(attempt, group, session, sent))
+
+    def propose(self, pending: Pending) -> None:
+        """Try a transaction whose values are stored, as soon as possible."""
+        self._proposed.append(self.gather([pending]))
+
+    def conclude(self, pending: Pending) -> None:
+        """Find out for certain what became of a transaction that was tried, and make no other try of it."""
+        assert pending.attempt is not None  # noqa: S101 - it was tried
+        self.open.append(Sending(pending.attempt, [pending], pending.session))
+
+    def prior(self) -> Sending | None:
+        """What goes before what is in the outbox, if there is anything."""
+        if self._recovered:
+            return self._recovered.popleft()
+        return self._proposed.popleft() if self._proposed else None
+
+    def fail_all(self, error: MPS3Error) -> None:
+        """Nothing that is under way can happen any more in this life of the client."""
+        for one in (self.sending, *self._proposed, *self.open):
+            if one is not None:
+                self._outbox.fail(one.group, error)
+        self.sending = None
+
+    def cover(self, journal: Journal, view: View) -> None:
+        """Once a commit under way is part of the state, the state shows it, and what others built on it."""
+        for sending in (self.sending, *self._recovered, *self.open):
+            if sending is not None:
+                seen = view.has(sending.attempt.session or journal.session, sending.attempt.sequence)
+                if seen != sending.seen:
+                    sending.seen = seen
+                    self._outbox.cover(sending.group, seen=seen)
+        for sending in self.open:
+            for pending in sending.group:
+                self._outbox.cover_some(pending, self._changed_after(pending, journal.tentative))
+
+    @staticmethod
+    def _changed_after(pending: Pending, tentative: View) -> frozenset[str]:
+        return frozenset(
+            name
+            for name, content in pending.changes.items()
+            if _version(tentative.look_up(name)) != (None if content is None else content.version)
+        )
+
+    def decides_at(self, journal: Journal) -> float:
+        """When to make a commit that decides on transactions of this client, if nobody makes any."""
+        return max(journal.decides_at, self._witness_at) if self.open else math.inf
+
+    def witness(self, journal: Journal, now: float) -> Sending | None:
+        """A commit that says nothing, but that time has passed: what came before is decided by it (R20)."""
+        if now < self.decides_at(journal):
+            return None
+        self._witness_at = now + WITNESS
+        self.volatile.sequence += 1
+        attempt = Attempt(self.volatile.sequence, {}, collected=self._desk.collected, session=self.volatile.name)
+        return Sending(attempt, [], self.volatile)
+
+    def refused(self, group: list[Pending], error: MPS3Error, attempt: Attempt | None = None) -> None:
+        """Writes have failed for good: those that are kept are set aside."""
+        refusal = self._set_aside(group, error, attempt)
+        for pending in group:
+            if pending.row is not None:
+                self._around.refused(pending, refusal)
+
+    def _set_aside(self, group: list[Pending], error: MPS3Error, attempt: Attempt | None) -> Refusal:
+        refusal = refusal_of(error, self._world.now())
+        for session in dict.fromkeys(pending.session for pending in group):
+            own = [pending for pending in group if pending.session is session and pending.row is not None]
+            session.set_aside(own, refusal, attempt)
+        return refusal
+
+    def gather(self, group: list[Pending]) -> Sending:
+        """Make a commit of some writes of one session."""
+        first = group[0]
+        session, resend = first.session, first.resend
+        if session.keeper is not None and not first.expect and not any(pending.safe for pending in group):
+            session = self.volatile  # nobody will ever look for it
+        if first.attempt is not None:
+            # Another try of a transaction, made from a newer state.
+            sending = Sending(first.attempt, group, session)
+            first.attempt.expect, first.attempt.collected = first.expect, first.collected
+            sending.fill()
+            return sending
+        marks = {pending.collected for pending in group if any(pending.changes.values())}
+        attempt = Attempt(
+            0, {}, fence=any(pending.fence for pending in group), session=session.name, expect=first.expect
+        )
+        # Whatever was stored before different collections is stored again: no collection has this name.
+        attempt.collected = marks.pop() if len(marks) == 1 else "" if marks else self._desk.collected
+        if resend is not None:
+            attempt.sequence, attempt.tries, attempt.doubtful = resend.sequence, resend.tries, True
+        else:
+            session.sequence += 1
+            attempt.sequence = session.sequence
+        if first.expect:
+            first.attempt = attempt
+            attempt.unanswered = 0 if resend is None else 1
+        sending = Sending(attempt, group, session)
+        sending.fill()
+        return sending
+
+    async def _freshen(self, journal: Journal, sending: Sending) -> None:
+        """Store again what may be collected before it is committed (R1)."""
+        collected = self._desk.collected
+        contents = [content for content in final_changes(sending.group).values() if content is not None]
+        known = sending.attempt.collected == collected
+        contents = [
+            content
+            for content in contents
+            if not (known or sending.renewed.get(content, UNCHECKED) == collected)
+            or self._contents.aged(content, journal.clock)
+        ]
+        while contents:
+            results = await each(self._contents.store_again, contents, AT_ONCE)
+            again = []
+            for content, result in zip(contents, results, strict=True):
+                if isinstance(result, UnavailableError):
+                    again.append(content)
+                elif isinstance(result, BaseException):
+                    raise result
+                else:
+                    sending.renewed[content] = collected
+            if len(again) == len(contents):
+                raise next(result for result in results if isinstance(result, BaseException))
+            contents = again  # of many some fail; all of them anew would hardly ever succeed
+        sending.attempt.collected = collected
+        sending.fill()
+
+    async def commit(self, journal: Journal) -> bool:
+        """Try what is on its way; whether it has arrived."""
+        sending = self.sending
+        assert sending is not None  # noqa: S101 - it is asked to
+        started = self._world.monotonic()
+        try:
+            failed: MPS3Error | None = None
+            committed = await self._try(journal, sending, started)
+        except MPS3Error as error:
+            failed, committed = error, False
+        await self._desk.show(journal)
+        if failed is not None:
+            self._not_committed(journal, sending, failed)
+        elif committed:
+            self.sending = None
+            self.commit_at = started + self._world.random.uniform(1.0, 1.2) * journal.view.pace
+            self._desk.committed(started)
+            self._arrived(journal, sending)
+        return committed
+
+    async def _try(self, journal: Journal, sending: Sending, started: float) -> bool:
+        """Try to commit; false if it has to be prepared anew."""
+        if sending.sent is not None:
+            return await self._find(journal, sending, sending.sent, started)
+        # Not onto what could not be read, nor onto what has long been superseded.
+        if self._desk.is_stale(started):
+            await journal.resolve()
+        await self._freshen(journal, sending)
+        if sending.closes is None and sending.recorded != sending.attempt.update:
+            try:
+                await sending.session.send(sending.group, sending.attempt, witnesses(journal.view))
+            except MPS3Error as error:
+                raise _Unrecorded(f"a commit waits until it can be recorded that it leaves: {error}") from error
+            sending.recorded = sending.attempt.update
+        sending.attempt.now = self._around.time.now()
+        self._observer.sent(self._ref, journal, sending.attempt, sending.group)
+        await journal.append(sending.attempt)
+        return True
+
+    async def _find(self, journal: Journal, sending: Sending, sent: Sent, started: float) -> bool:
+        """Find out what became of a commit that left in an earlier life of the client (R4, R8)."""
+        await journal.resolve()
+        session = sending.attempt.session or journal.session
+        match fate(journal.view, session, sent.sequence, sent.update, sent.witnesses):
+            case Fate.SETTLED:
+                return True
+            case Fate.LANDED:
+                await journal.append(sending.attempt)
+                return True
+            case Fate.NOT_YET:
+                # Its values may be so old that they were collected.
+                self.sending = None
+                self._desk.resolved(started)
+                self._outbox.again(sending.group, Resend(sent.sequence, sending.attempt.tries))
+                return False
+            case Fate.UNKNOWN:
+                self._desk.resolved(started)
+                self._give_up(
+                    sending,
+                    ConflictError(
+                        "it had left for the store when its client ended, so long ago that the manifest no longer "
+                        "tells whether it arrived: it is not sent again, because then it might be applied twice",
+                        bucket=self._ref.bucket,
+                        key=self._ref.key,
+                        operation="PutObject",
+                    ),
+                )
+                return False
+
+    def _arrived(self, journal: Journal, sending: Sending) -> None:
+        if sending.attempt.is_transaction:
+            self.open.append(sending)
+            self._desk.cover()
+            self.decide(journal)
+        else:
+            self._acknowledge(journal, sending)
+
+    def decide(self, journal: Journal) -> None:
+        """R20: what became of the transactions that have arrived."""
+        for sending in list(self.open):
+            verdict = journal.verdict(sending.attempt)
+            if sending.closes is not None:
+                self._close(journal, sending, sending.closes, verdict)
+                continue
+            (pending,) = sending.group
+            if verdict is Verdict.HOLDS:
+                self.open.remove(sending)
+                self._acknowledge(journal, sending)
+            elif verdict is Verdict.OPEN:
+                if not pending.arrived.done():
+                    pending.arrived.set_result(None)
+            elif pending.policy is Policy.RERUN:
+                self.open.remove(sending)
+                self._observer.conflicted(self._ref, sending.attempt)
+                pending.fail(sending.void())
+            elif verdict is Verdict.UNKNOWN and pending.policy is Policy.ONCE:
+                self.open.remove(sending)
+                self._proposed.append(sending)  # as it was; if things have changed, it is refused before it leaves
+                self._desk.wake()
+            elif verdict is not Verdict.FAILING:
+                self.open.remove(sending)
+                self._observer.conflicted(self._ref, sending.attempt)
+                self._fail(journal, sending, sending.void())
+
+    def _close(self, journal: Journal, sending: Sending, transaction: Sending, verdict: Verdict) -> None:
+        """Whether what ends a transaction counts, or a try of that which arrived before it."""
+        session = transaction.attempt.session or journal.session
+        if verdict is Verdict.HOLDS:
+            self.open.remove(sending)
+            self._give_up(transaction, transaction.failed or transaction.void())
+        elif journal.view.has(session, transaction.attempt.sequence):
+            self.open.remove(sending)
+            self._acknowledge(journal, transaction)
+        elif verdict is Verdict.UNKNOWN:
+            self.open.remove(sending)
+            self._proposed.append(sending)
+            self._desk.wake()
+
+    def _fail(self, journal: Journal, sending: Sending, outdated: OutdatedError) -> None:
+        """A transaction does not hold. No try of it may arrive later on and hold then."""
+        error = conflict_of(outdated)
+        if not sending.attempt.unanswered or journal.kind == "conditional":
+            self._give_up(sending, error)
+            return
+        # Before: if this client ends now, the next one is not to take what closes it for the transaction itself.
+        self._set_aside(sending.group, error, sending.attempt)
+        sending.failed = error
+        sending.session.sequence = sending.attempt.sequence + 1
+        name = sending.session.name
+        end = Attempt(sending.session.sequence, CLOSES, collected=self._desk.collected, session=name, closes=True)
+        self._proposed.append(Sending(end, [], sending.session, closes=sending))
+        self._desk.wake()
+
+    def _not_committed(self, journal: Journal, sending: Sending, error: MPS3Error) -> None:
+        now = self._world.monotonic()
+        if isinstance(error, OutdatedError):
+            self.sending = None
+            self._around.contact(None)
+            self._observer.conflicted(self._ref, sending.attempt)
+            (pending,) = sending.group
+            if pending.policy is Policy.RERUN:
+                pending.fail(error)
+            elif journal.verdict(sending.attempt) is Verdict.FAILING:
+                self.open.append(sending)
+            else:
+                self._fail(journal, sending, error)
+            return
+        if not isinstance(error, ConflictError | UnavailableError):
+            if sending.attempt.doubtful:
+                error.add_note("An earlier try of the same commit may have reached the store.")
+            self._around.contact(error)
+            self._give_up(sending, error)
+        elif isinstance(error, ConflictError):
+            sending.conflicts += 1
+            sending.retry_at = now + self._world.backoff(sending.conflicts, first=FIRST_CONFLICT, most=LONGEST_CONFLICT)
+            self._around.contact(None)
+            self._observer.conflicted(self._ref, sending.attempt, sending.retry_at - now)
+        else:
+            sending.failures += 1
+            sending.retry_at = now + self._world.backoff(sending.failures)
+            wait = sending.retry_at - now
+            self._observer.committing_again(self._ref, sending.attempt, sending.failures, wait, error)
+            if isinstance(error, _Unrecorded):
+                _log.warning("%s: %s", self._ref, error)
+            else:
+                self._around.contact(error)
+                self._desk.lost_contact()
+
+    def _give_up(self, sending: Sending, error: MPS3Error) -> None:
+        if self.sending is sending:
+            self.sending = None
+        self._observer.refused(self._ref, sending.attempt, sending.group, error)
+        self._outbox.fail(sending.group, error)
+        self.refused(sending.group, error, sending.attempt)
+        if sending.closes is not None and sending.closes.failed is not None:
+            self._give_up(sending.closes, sending.closes.failed)
+        self._free(sending, closed=sending.failed is not None)
+
+    def _free(self, sending: Sending, *, closed: bool) -> None:
+        """A session may be used again once no try of what was committed with it can hold any more."""
+        once = any(pending.expect and pending.policy is Policy.ONCE for pending in sending.group)
+        if once and (closed or not sending.attempt.unanswered):
+            self.lanes.free(sending.session)
+
+    def _acknowledge(self, journal: Journal, sending: Sending) -> None:
+        sending.session.done(sending.attempt)
+        if sending.failed is not None:
+            for pending in sending.group:
+                sending.session.forget(pending)
+        self._free(sending, closed=True)
+        identity = commit_id(sending.attempt.session or journal.session, sending.attempt.sequence)
+        final = final_changes(sending.group)
+        # Of several tries with values stored again, an earlier one may be the one that counts.
+        own = (sending.attempt.session or journal.session, sending.attempt.sequence)
+        view = journal.view
+        counting = next((one for one in reversed(view.commits) if (one.session, one.sequence) == own), None)
+        said = {} if sending.sent is None else sending.sent.update.get("files", {})
+
+        def version(name: str, content: Content) -> str | None:
+            file = (view.said_by(counting, name) if counting else None) or said.get(name) or {}
+            found: str | None = file.get("version", content.version)
+            return found
+
+        versions_of = {name: None if content is None else version(name, content) for name, content in final.items()}
+        for pending in sending.group:
+            # A value superseded within its own commit has the version of the one that took its place.
+            versions = {label: versions_of[name] for name, label in pending.labels.items()}
+            if not pending.outcome.done():
+                pending.outcome.set_result(Commit(identity, versions, self._ref))
+        self._observer.acknowledged(self._ref, identity, sending.attempt, sending.group)
+        self._outbox.remove(sending.group)
+        for pending in self._outbox.waiting():
+            pending.bases.update({name: versions_of[name] for name in pending.changes if name in versions_of})
+
+
+class _Unrecorded(UnavailableError):  # noqa: N818 - never leaves this module
+    """It could not be recorded that a commit leaves, so it must not."""
+
+
+def _version(file: File | None) -> str | None:
+    return None if file is None else file["version"]
