@@ -312,6 +312,15 @@ _ASLEEP = {"stall": 0.02, "longest_stall": 150.0, "lateness": 14.0, "grace": 28.
 # Clients that are away while something expires.
 _OFTEN_AWAY = {"expiring": 0.5, "watchers": True, "kill": 0.95, "sleep": 1.0, "longest_sleep": 20.0}
 
+# Many who count at once, where what made one of them void may be void itself after all.
+_CONTESTED = {
+    **_CONTENDED,
+    "transactions": True,
+    "pause": 0.3,
+    "keys": 1,
+    "faults": Faults(late=0.9, lateness=0.5, skew=1.0),
+}
+
 BREAKS: dict[str, Break] = {
     "R3 no siblings": Break(_lists_only_the_head),
     "R4 once": Break(_without_r4),
@@ -334,7 +343,7 @@ BREAKS: dict[str, Break] = {
     "R20 expectations": Break(_without_expectations, {"transactions": True}, overdue=False),
     "R20 expectations, swapped": Break(_swaps_without_expectations, {"transactions": True}, versioning=False),
     "R20 decided at once": Break(_decides_at_once, {"transactions": True}, overdue=False),
-    "R20 tries are forgotten": Break(_forgets_its_tries, {"transactions": True}, overdue=False),
+    "R20 tries are forgotten": Break(_forgets_its_tries, _CONTESTED, overdue=False),
     "watch without late commits": Break(_watch_without_late_commits, {"watchers": True}),
     "watch goes on by the order": Break(_watch_goes_on_by_the_order, {"watchers": True}),
 }
