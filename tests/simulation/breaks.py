@@ -36,6 +36,7 @@ class Break:
         versioning: Whether the bucket has versions.
         durable: Whether clients have a disk.
         collect: Whether garbage is collected.
+        first: The seed to begin with, where those before it are known to show nothing.
         overdue: Whether some versions are visible later than is assumed; some rules matter little otherwise.
     """
 
@@ -45,6 +46,7 @@ class Break:
     durable: bool = False
     collect: bool = False
     overdue: bool = True
+    first: int = 0
 
 
 @contextmanager
@@ -332,7 +334,7 @@ BREAKS: dict[str, Break] = {
     "outbox forgets what it sent": Break(_forgets_what_it_sent, durable=True),
     "outbox promises too early": Break(_promises_too_early, durable=True),
     "R16 deadline": Break(_without_r16, _ASLEEP, collect=True),
-    "R17 announcement": Break(_without_r17, _ASLEEP, versioning=False, collect=True),
+    "R17 announcement": Break(_without_r17, _ASLEEP, versioning=False, collect=True, first=150),
     "collects without grace": Break(_without_grace, collect=True),
     "collects what came after": Break(_only_the_oldest_state, collect=True),
     "collects every old manifest": Break(_all_old_manifests, collect=True),
