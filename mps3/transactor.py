@@ -319,7 +319,7 @@ class _Batch:
                 self._manifest.conclude(last)
                 try:
                     await asyncio.shield(last.outcome)
-                except OutdatedError:
+                except ConflictError:
                     pass
                 else:
                     self._tell(last)

@@ -521,6 +521,7 @@ AUTO = ["-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=fun
 def pytest_run(directory, tests, *options, conftest=""):
     (directory / "conftest.py").write_text('pytest_plugins = ["mps3.testing.fixtures"]\n' + conftest)
     (directory / "test_them.py").write_text(textwrap.dedent(tests))
+    (directory / "pytest.ini").write_text("[pytest]\n")  # not those of whatever directory this one may be in
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", *options, str(directory)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=directory)
 

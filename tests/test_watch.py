@@ -224,8 +224,8 @@ async def test_a_reader_that_sleeps_for_less_misses_nothing(storage):
     async with memory_client(storage) as ann, memory_client(storage) as bob:
         reader = Reader(bob.watch())
         await reader.present()
-        commits = [await ann.put("k", number) for number in range(300)]
-        await reader.until(lambda reader: len(reader.ids) == 300)
+        commits = [await ann.put("k", number) for number in range(150)]
+        await reader.until(lambda reader: len(reader.ids) == 150)
         assert reader.ids == [commit.id for commit in commits]
 
 

@@ -51,7 +51,7 @@ def main() -> int:
         unnoticed = 0
         for name in names:
             started = time.monotonic()
-            found = find_first_violation(name, most=arguments.histories or 500, first=arguments.first)
+            found = find_first_violation(name, most=arguments.histories or 500, first=arguments.first or None)
             seconds = time.monotonic() - started
             unnoticed += found is None
             what = "NOT NOTICED" if found is None else f"noticed by history {found[0]:3}: {found[1][0]}"

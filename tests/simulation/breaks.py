@@ -36,6 +36,7 @@ class Break:
         versioning: Whether the bucket has versions.
         durable: Whether clients have a disk.
         collect: Whether garbage is collected.
+        first: The seed to begin with, where those before it are known to show nothing.
         overdue: Whether some versions are visible later than is assumed; some rules matter little otherwise.
     """
 
@@ -45,6 +46,7 @@ class Break:
     durable: bool = False
     collect: bool = False
     overdue: bool = True
+    first: int = 0
 
 
 @contextmanager
@@ -312,6 +314,15 @@ _ASLEEP = {"stall": 0.02, "longest_stall": 150.0, "lateness": 14.0, "grace": 28.
 # Clients that are away while something expires.
 _OFTEN_AWAY = {"expiring": 0.5, "watchers": True, "kill": 0.95, "sleep": 1.0, "longest_sleep": 20.0}
 
+# Many who count at once, where what made one of them void may be void itself after all.
+_CONTESTED = {
+    **_CONTENDED,
+    "transactions": True,
+    "pause": 0.3,
+    "keys": 1,
+    "faults": Faults(late=0.9, lateness=0.5, skew=1.0),
+}
+
 BREAKS: dict[str, Break] = {
     "R3 no siblings": Break(_lists_only_the_head),
     "R4 once": Break(_without_r4),
@@ -323,7 +334,7 @@ BREAKS: dict[str, Break] = {
     "outbox forgets what it sent": Break(_forgets_what_it_sent, durable=True),
     "outbox promises too early": Break(_promises_too_early, durable=True),
     "R16 deadline": Break(_without_r16, _ASLEEP, collect=True),
-    "R17 announcement": Break(_without_r17, _ASLEEP, versioning=False, collect=True),
+    "R17 announcement": Break(_without_r17, _ASLEEP, versioning=False, collect=True, first=150),
     "collects without grace": Break(_without_grace, collect=True),
     "collects what came after": Break(_only_the_oldest_state, collect=True),
     "collects every old manifest": Break(_all_old_manifests, collect=True),
@@ -334,7 +345,7 @@ BREAKS: dict[str, Break] = {
     "R20 expectations": Break(_without_expectations, {"transactions": True}, overdue=False),
     "R20 expectations, swapped": Break(_swaps_without_expectations, {"transactions": True}, versioning=False),
     "R20 decided at once": Break(_decides_at_once, {"transactions": True}, overdue=False),
-    "R20 tries are forgotten": Break(_forgets_its_tries, {"transactions": True}, overdue=False),
+    "R20 tries are forgotten": Break(_forgets_its_tries, _CONTESTED, overdue=False),
     "watch without late commits": Break(_watch_without_late_commits, {"watchers": True}),
     "watch goes on by the order": Break(_watch_goes_on_by_the_order, {"watchers": True}),
 }

@@ -197,9 +197,11 @@ class Life:
             self.record(watched)
         if self.watching is None:
             return
-        async with asyncio.timeout(300):
-            while not self.told():
-                await asyncio.sleep(0.5)
+        # A watch that has not said everything by then is judged by what it has said.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(300):
+                while not self.told():
+                    await asyncio.sleep(0.5)
         self.record_told(last=True)
 
     async def close(self) -> None:

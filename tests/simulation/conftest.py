@@ -7,7 +7,7 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("simulation")
-    group.addoption("--histories", type=int, default=300, help="how many simulated histories to run")
+    group.addoption("--histories", type=int, default=100, help="how many simulated histories to run")
     group.addoption("--seed", type=int, default=0, help="the seed of the first of them")
 
 
@@ -16,7 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def histories(request: pytest.FixtureRequest) -> int:
-    return request.config.getoption("--histories", 300)
+    return request.config.getoption("--histories", 100)
 
 
 @pytest.fixture

@@ -217,10 +217,11 @@ def many(
 
 
 def find_first_violation(
-    broken: str, most: int = 500, first: int = 0, *, whole: bool = False
+    broken: str, most: int = 500, first: int | None = None, *, whole: bool = False
 ) -> tuple[int, list[Violation]] | None:
     """How many histories it takes to notice that the client is broken in this way, and what was noticed."""
     versioning, collect = breaks.BREAKS[broken].versioning, breaks.BREAKS[broken].collect
+    first = breaks.BREAKS[broken].first if first is None else first
     totals = some(range(first, first + most), versioning=versioning, collect=collect, broken=broken, whole=whole)
     return (totals.histories, totals.wrong[0][1]) if totals.wrong else None
 
