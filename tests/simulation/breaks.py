@@ -345,7 +345,7 @@ BREAKS: dict[str, Break] = {
     "R20 expectations": Break(_without_expectations, {"transactions": True}, overdue=False),
     "R20 expectations, swapped": Break(_swaps_without_expectations, {"transactions": True}, versioning=False),
     "R20 decided at once": Break(_decides_at_once, {"transactions": True}, overdue=False),
-    "R20 tries are forgotten": Break(_forgets_its_tries, _CONTESTED, overdue=False),
+    "R20 tries are forgotten": Break(_forgets_its_tries, _CONTESTED, overdue=False, first=50),
     "watch without late commits": Break(_watch_without_late_commits, {"watchers": True}),
     "watch goes on by the order": Break(_watch_goes_on_by_the_order, {"watchers": True}),
 }
