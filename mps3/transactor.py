@@ -319,8 +319,8 @@ class _Batch:
                 self._manifest.conclude(last)
                 try:
                     await asyncio.shield(last.outcome)
-                except OutdatedError:
-                    pass
+                except ConflictError:
+                    pass  # it was not
                 else:
                     self._tell(last)
                     self._free()
