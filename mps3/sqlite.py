@@ -92,8 +92,8 @@ async def stop(connection: aiosqlite.Connection) -> None:
     try:
         await asyncio.to_thread(join)
     except RuntimeError:
-        # The interpreter is ending, and starts no thread any more: a client may be closed from `atexit`, as in a notebook.
-        # The thread has nothing left to do.
+        # The interpreter is ending, and starts no thread any more: clients may be closed from `atexit`, as in a
+        # notebook. This thread has nothing left to do.
         join()
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import dataclasses
 import inspect
 import pickle
 from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
 
 import pytest
 
@@ -29,12 +31,19 @@ from mps3 import (
     FormatError,
     LogEntry,
     MPS3Error,
+    PendingChange,
+    PendingWrite,
+    Presence,
+    Reconnect,
     Ref,
+    Rejected,
     Revision,
     Snapshot,
     Status,
     Subscription,
     Tally,
+    Transaction,
+    TransactionBlock,
     Typed,
     UnavailableError,
     ValidationError,
@@ -64,6 +73,35 @@ def test_all_is_exactly_the_public_names():
     }
     assert set(mps3.__all__) == public | {"__version__"}
     assert len(set(mps3.__all__)) == len(mps3.__all__)
+
+
+def test_types_are_checked_of_all_public_names_and_methods():
+    """`tests/typing` is what the type checkers look at: it imports each name, and uses it and each method."""
+    tree = ast.parse((Path(__file__).parent / "typing" / "api.py").read_text(encoding="utf-8"))
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    names |= {
+        node.annotation.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.arg) and isinstance(node.annotation, ast.Constant)
+    }
+    assert set(mps3.__all__) - names == set()
+    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for kind in (
+        MPS3,
+        Typed,
+        Write,
+        Subscription,
+        Snapshot,
+        Revision,
+        Transaction,
+        TransactionBlock,
+        Presence,
+        Rejected,
+    ):
+        public = {name for name in dir(kind) if not name.startswith("_")}
+        assert public - attributes == set(), kind
+    for kind in (Reconnect, PendingWrite, PendingChange, Commit, Status, Batch, Change, LogEntry, FileInfo, Collected):
+        assert {field.name for field in dataclasses.fields(kind)} - attributes == set(), kind
 
 
 def test_the_promised_names_are_there():
