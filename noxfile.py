@@ -94,6 +94,7 @@ def lowest(session: nox.Session) -> None:
     """Run the tests that need no server with the oldest versions that pyproject.toml allows, on the oldest Python."""
     session.install(*group("lowest"))
     oldest = Path(session.create_tmp()) / "oldest.txt"
+    oldest.unlink(missing_ok=True)  # uv would stay with what it says
     session.run("uv", "pip", "compile", str(ROOT / "pyproject.toml"), "--all-extras", "--group", "test", "--quiet",
                 "--resolution", "lowest-direct", "--python", session.python, "--output-file", str(oldest))  # fmt: skip
     session.install("-r", str(oldest))
