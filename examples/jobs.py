@@ -241,27 +241,34 @@ async def lead(options: argparse.Namespace) -> None:
         board.sum_up()
 
 
-async def mourn(number: int, worker: asyncio.subprocess.Process) -> None:
+async def mourn(n: int, worker: asyncio.subprocess.Process) -> None:
     """Wait for the end of a worker, and tell if it is untimely."""
     code = await worker.wait()
     if code != 0:
-        say(f"worker-{number} has ended with exit code {code}")
+        say(f"worker-{n} has ended with exit code {code}")
 
 
 def positive(text: str) -> float:
     """A positive number of seconds."""
-    number = float(text)
-    if not 0 < number < math.inf:
+    found = float(text)
+    if not 0 < found < math.inf:
         raise ValueError(text)
-    return number
+    return found
 
 
-def natural(text: str) -> int:
-    """A number of things."""
-    number = int(text)
-    if number < 0:
+def number(text: str) -> int:
+    """A number of things, which may be none."""
+    found = int(text)
+    if found < 0:
         raise ValueError(text)
-    return number
+    return found
+
+
+def some(text: str) -> int:
+    """A number of things, of which there is one at least."""
+    if (found := number(text)) == 0:
+        raise ValueError(text)
+    return found
 
 
 def main() -> None:
@@ -269,15 +276,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--workers", type=natural, default=3, help="how many workers to start (3)")
-    parser.add_argument("--jobs", type=natural, default=20, help="how many jobs to post, if there are none (20)")
-    parser.add_argument("--size", type=natural, default=25_000, help="how many numbers a job looks at (25000)")
+    parser.add_argument("--workers", type=number, default=3, help="how many workers to start (3)")
+    parser.add_argument("--jobs", type=some, default=20, help="how many jobs to post, if there are none (20)")
+    parser.add_argument("--size", type=some, default=25_000, help="how many numbers a job looks at (25000)")
     parser.add_argument("--lease", type=positive, help=f"seconds that a claim lasts ({LEASE:g}; S3: {SLOW_LEASE:g})")
     parser.add_argument("--url", help="the store (a temporary directory)")
     parser.add_argument("--work", metavar="NAME", help="be a worker of that name for the board at --url")
     options = parser.parse_args()
     if options.work and not options.url:
         parser.error("--work needs the --url of a board")
+    if options.url and options.url.startswith("memory:"):
+        parser.error("workers are processes of their own, which share no memory: take a file: or s3: URL")
     logging.getLogger("mps3").setLevel(logging.ERROR)
     with contextlib.ExitStack() as stack:
         if options.url is None:

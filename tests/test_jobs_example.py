@@ -96,6 +96,11 @@ async def test_what_is_wrong_is_said(start: Start) -> None:
     _, err = await program.process.communicate()
     assert program.process.returncode == 2
     assert "--work needs the --url of a board" in err.decode()
+    for wrong in (("--jobs", "0"), ("--workers", "-1"), ("--lease", "nan"), ("--url", "memory:")):
+        program = await start("jobs.py", *wrong)
+        _, err = await program.process.communicate()
+        assert program.process.returncode == 2
+        assert wrong[0] in err.decode() or "share no memory" in err.decode()
     program = await start("jobs.py", "--url", "ftp://somewhere")
     _, err = await program.process.communicate()
     assert program.process.returncode == 1
