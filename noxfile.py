@@ -79,6 +79,7 @@ def types(session: nox.Session) -> None:
     extras = [requirement for extra in project.get("optional-dependencies", {}).values() for requirement in extra]
     session.install(*project["dependencies"], *extras, *group("types"))
     session.run("mypy", *session.posargs)
+    session.run("pyright", env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})  # the settings say: what users see
 
 
 @nox.session(python=PYTHONS)
@@ -86,6 +87,23 @@ def tests(session: nox.Session) -> None:
     """Run the tests against the installed wheel and a server that they start."""
     install_wheel(session)
     pytest(session, *AT_ONCE, "--ignore=tests/browser", *session.posargs, **dict.fromkeys(SERVER))
+
+
+@nox.session(python=PYTHONS[0])
+def lowest(session: nox.Session) -> None:
+    """Run the tests that need no server with the oldest versions that pyproject.toml allows, on the oldest Python."""
+    session.install(*group("lowest"))
+    oldest = Path(session.create_tmp()) / "oldest.txt"
+    oldest.unlink(missing_ok=True)  # uv would stay with what it says
+    session.run("uv", "pip", "compile", str(ROOT / "pyproject.toml"), "--all-extras", "--group", "test", "--quiet",
+                "--resolution", "lowest-direct", "--python", session.python, "--output-file", str(oldest))  # fmt: skip
+    session.install("-r", str(oldest))
+    session.install("--no-deps", str(ROOT))
+    # What the page shows are texts of the newest versions; the rest takes long, and does not depend on any.
+    left_out = ("browser", "simulation", "cli/test_page.py", "offline/test_crash.py", "offline/test_processes.py",
+                "test_benchmarks.py", "test_faults.py")  # fmt: skip
+    ignored = [f"--ignore=tests/{path}" for path in left_out]
+    pytest(session, *AT_ONCE, "-m", "not server", *ignored, *session.posargs, **dict.fromkeys(SERVER))
 
 
 @nox.session

@@ -7,6 +7,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any, Final, cast
@@ -87,7 +88,13 @@ async def _start(connection: aiosqlite.Connection) -> None:
 async def stop(connection: aiosqlite.Connection) -> None:
     """Close a connection and wait for the end of its thread."""
     await connection.close()
-    await asyncio.to_thread(_thread(connection).join, PATIENCE)
+    join = partial(_thread(connection).join, PATIENCE)
+    try:
+        await asyncio.to_thread(join)
+    except RuntimeError:
+        # The interpreter is ending, and starts no thread any more: clients may be closed from `atexit`, as in a
+        # notebook. This thread has nothing left to do.
+        join()
 
 
 async def _stop_all(*connections: aiosqlite.Connection) -> None:

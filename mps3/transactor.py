@@ -320,7 +320,7 @@ class _Batch:
                 try:
                     await asyncio.shield(last.outcome)
                 except ConflictError:
-                    pass
+                    pass  # it was not
                 else:
                     self._tell(last)
                     self._free()

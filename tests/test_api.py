@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import dataclasses
 import inspect
 import pickle
 from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +66,20 @@ def test_all_is_exactly_the_public_names():
     }
     assert set(mps3.__all__) == public | {"__version__"}
     assert len(set(mps3.__all__)) == len(mps3.__all__)
+
+
+def test_types_are_checked_of_all_public_names_and_what_they_have():
+    """What type checkers look at in `tests/typing` uses each name, and each method and attribute of each class."""
+    files = (Path(__file__).parent / "typing").glob("*.py")
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    assert set(mps3.__all__) - {node.id for node in nodes if isinstance(node, ast.Name)} == set()
+    used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    used |= {"tell"}  # of `StatusChanges`: for the client alone
+    for kind in filter(inspect.isclass, (getattr(mps3, name) for name in mps3.__all__)):
+        has = set(dir(kind)) - set(dir(Exception))
+        if dataclasses.is_dataclass(kind):
+            has |= {field.name for field in dataclasses.fields(kind)}
+        assert {name for name in has if not name.startswith("_")} - used == set(), kind
 
 
 def test_the_promised_names_are_there():

@@ -233,6 +233,26 @@ async def test_update(storage):
         assert await ann.get(Ref("x", "other"), manifest="m.json") == 5
 
 
+async def test_who_comes_too_late_may_have_nothing_to_write(storage):
+    """As two do that want the same thing, of whom the second then sees that it is taken."""
+    async with memory_client(storage) as ann, memory_client(storage) as bob:
+
+        def take(who):
+            async def function(transaction):
+                free = await transaction.get("taken") is None
+                if free:
+                    transaction.put("taken", who)
+                return free
+
+            return function
+
+        for _ in range(5):
+            won = await soon(asyncio.gather(ann.transact(take("ann")), bob.transact(take("bob"))))
+            assert sorted(won) == [False, True]
+            assert await bob.get("taken") == ("ann" if won[0] else "bob")
+            await ann.delete("taken")
+
+
 async def test_own_writes_come_first(storage):
     async with memory_client(storage) as ann:
         ann.put("key", 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import json
+import logging
 import os
 import re
 import select
@@ -76,6 +77,16 @@ def credentials(server: Any) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": server.secret_key,
         "AWS_DEFAULT_REGION": server.region,
     }
+
+
+@pytest.fixture(autouse=True)
+def log_as_before():
+    """The command, called in this process, changes how the library logs."""
+    log = logging.getLogger("mps3")
+    level, handlers, propagate = log.level, list(log.handlers), log.propagate
+    yield
+    log.setLevel(level)
+    log.handlers, log.propagate = handlers, propagate
 
 
 @pytest.fixture

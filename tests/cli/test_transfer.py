@@ -134,7 +134,7 @@ def test_stat_for_people(mps3, url, tmp_path):
     assert mps3("stat", "--quick").lines[0].keys() == {"keys", "bytes", "newest"}
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers())), st.integers(1, 5))
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(-(2**63), 2**64 - 1))), st.integers(1, 5))
 def test_chunks_say_what_the_lines_say(lines, most):
     text = [json.dumps({"key": key, "value": value}).encode() for key, value in lines]
     found = list(chunks(entries(text, "here"), most))

@@ -51,7 +51,7 @@ def test_a_value_from_standard_input(mps3, run, url):
         (["put", "k", '{"a":\n tru}'], "line 2, column 2"),
         (["put", "k", ""], "VALUE is empty"),
         (["put", "k", "1", "2"], "nobody knows what '2' means here"),
-        (["put", "k", "1", "--txt"], "No such option '--txt'"),
+        (["put", "k", "1", "--txt"], "--txt"),
         (["put"], "KEY is missing"),
         (["put", "", "1"], "a key cannot be empty"),
         (["put", "k" * 1025, "1"], "has 1025 bytes"),

@@ -83,7 +83,7 @@ async def reading(client: MPS3, default: Missing) -> None:
         assert_type(subscription, Subscription[JSON])
     value = await client.get("k")
     if isinstance(value, Mapping):
-        assert_type(value["x"], JSON)
+        client.put("k", value["x"])
 
 
 async def reading_many(client: MPS3, moment: datetime) -> None:

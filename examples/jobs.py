@@ -1,0 +1,307 @@
+"""A board of jobs, each of which is done by exactly one of a fleet of scripts.
+
+::
+
+    python examples/jobs.py --workers 3 --jobs 20
+
+This posts jobs, starts workers, each a process of its own, and tells what they do. A job is a stretch of the numbers,
+whose primes are counted. Kill a worker: another one takes over its job. It also says how to start more workers by hand,
+from another terminal or, if the store is a bucket (``--url "s3://bucket?endpoint_url=…"``), another machine.
+
+A job has up to three keys:
+
+    job/007      what is to be done
+    claim/007    who does it; expires, unless it is renewed while the work goes on
+    done/007     what came of it, and who did it
+
+A worker claims a job in a transaction that finds it neither claimed nor done. In another one it says that the job is
+done, if the claim is still its own. So each job has one result, from the worker that had the last claim. A worker that
+was merely slow, or asleep, may have done the same work, but finds that it came too late. What a job does to the world
+outside can therefore happen twice, as with any queue.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import math
+import random
+import secrets
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any, cast
+
+from mps3 import DELETE, JSON, MPS3, MPS3Error, Transaction
+from mps3.types import Delete
+
+JOB, CLAIM, DONE = "job/", "claim/", "done/"
+LEASE = 5.0
+"""Seconds that a claim lasts, if it is not renewed."""
+SLOW_LEASE = 20.0
+"""The same where a transaction may take some seconds by itself: with the merge journal."""
+
+
+def say(line: str) -> None:
+    """Print at once, whatever the output is."""
+    print(line, flush=True)
+
+
+def primes(first: int, end: int) -> int:
+    """How many of these numbers are primes, counted the slow way: this is the work."""
+    return sum(n > 1 and all(n % divisor for divisor in range(2, math.isqrt(n) + 1)) for n in range(first, end))
+
+
+def client_of(url: str) -> MPS3:
+    """A client of the board."""
+    # A directory enforces conditions, and so do some buckets; but only who knows that of a bucket should say so.
+    journal = "conditional" if url.startswith("file:") else "auto"
+    return MPS3.from_url(url, journal=journal, poll_interval=0.2)
+
+
+class Worker:
+    """Does jobs until all are done.
+
+    Args:
+        client: The board.
+        name: Who it is. Another life of a worker is somebody else.
+        lease: Seconds that a claim lasts, if it is not renewed.
+    """
+
+    def __init__(self, client: MPS3, name: str, lease: float) -> None:
+        self._client = client
+        self._name = f"{name}.{secrets.token_hex(4)}"
+        self._lease = lease
+
+    async def run(self) -> None:
+        """Do what there is to do, look again whenever the board changes, and return when everything is done."""
+        async with self._client.watch() as changes:  # live from here: it misses nothing that comes while we look
+            async for _ in changes:
+                while (job := await self._take()) is not None:
+                    await self._do(job)
+                if await self._nothing_left():
+                    return
+
+    async def _take(self) -> str | None:
+        """A job that is ours from now on, if one was free."""
+        keys = await self._client.keys()
+        free = list(numbers(keys, JOB) - numbers(keys, CLAIM) - numbers(keys, DONE))
+        random.shuffle(free)  # so that not everybody tries the same one
+
+        for job in free:
+
+            async def claim(transaction: Transaction, job: str = job) -> bool:
+                taken = await transaction.get_all([CLAIM + job, DONE + job])
+                if not taken:
+                    transaction.put(CLAIM + job, self._name, expires_in=self._lease)
+                return not taken
+
+            if await self._client.transact(claim):
+                return job
+        return None
+
+    async def _do(self, job: str) -> None:
+        """Do a job, and renew the claim for as long as that takes."""
+        task = cast("dict[str, int]", await self._client.get(JOB + job))
+        renewing = asyncio.create_task(self._renew(job))
+        try:
+            found = await asyncio.to_thread(primes, task["first"], task["end"])
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+
+        async def finish(transaction: Transaction) -> bool:
+            ours = await transaction.get(CLAIM + job) == self._name
+            if ours:
+                transaction.put(DONE + job, {"by": self._name, "primes": found})
+                transaction.delete(CLAIM + job)
+            return ours
+
+        if not await self._client.transact(finish):
+            say(f"{shown(self._name)} is too late with job {job}")
+
+    async def _renew(self, job: str) -> None:
+        """Renew the claim, until it is somebody else's."""
+
+        async def renew(transaction: Transaction) -> bool:
+            ours = await transaction.get(CLAIM + job) == self._name
+            if ours:
+                transaction.put(CLAIM + job, self._name, expires_in=self._lease)
+            return ours
+
+        ours = True
+        while ours:
+            await asyncio.sleep(self._lease / 3)
+            ours = await self._client.transact(renew)
+
+    async def _nothing_left(self) -> bool:
+        keys = await self._client.keys()
+        return numbers(keys, JOB) <= numbers(keys, DONE)
+
+
+class Board:
+    """Posts jobs, and tells what becomes of them.
+
+    Args:
+        client: The board.
+    """
+
+    def __init__(self, client: MPS3) -> None:
+        self._client = client
+        self._claims: dict[str, str] = {}
+        self._done: dict[str, dict[str, Any]] = {}
+        self._jobs: set[str] = set()
+
+    async def post(self, jobs: int, size: int) -> None:
+        """Post jobs, unless there are some already: then these are gone on with."""
+        if not await self._client.keys(JOB):
+            width = len(str(jobs))
+            await self._client.put_all(
+                {f"{JOB}{n:0{width}}": {"first": (n - 1) * size, "end": n * size} for n in range(1, jobs + 1)}
+            )
+
+    async def tell(self) -> None:
+        """Print what happens, until everything is done."""
+        async for batch in self._client.watch():
+            changes = {change.key: change.value for change in batch.changes}
+            for key, value in sorted(changes.items(), key=lambda change: change[0].startswith(CLAIM)):
+                kind, _, job = key.partition("/")
+                self._note(f"{kind}/", job, value)
+            if (batch.end_of_initial or not batch.initial) and self._jobs <= self._done.keys():
+                return
+
+    def _note(self, kind: str, job: str, value: JSON | Delete) -> None:
+        if kind == JOB:
+            self._jobs.add(job)
+        elif kind == DONE and isinstance(value, dict):
+            if job not in self._done:
+                say(f"{shown(value['by'])} has done job {job}: {value['primes']:,} primes")
+            self._done[job] = value
+        elif kind == CLAIM and isinstance(value, str):
+            if self._claims.get(job) != value:  # and otherwise it was renewed
+                say(f"{shown(value)} takes job {job}")
+            self._claims[job] = value
+        elif kind == CLAIM and value is DELETE:
+            worker = self._claims.pop(job, "")
+            if job not in self._done:
+                say(f"{shown(worker)} is not heard of any more: job {job} is free")
+
+    def sum_up(self) -> None:
+        """Print who did how much, and what it all came to."""
+        by = Counter(shown(done["by"]) for done in self._done.values())
+        say(f"{len(self._done)} jobs: " + ", ".join(f"{worker} did {count}" for worker, count in sorted(by.items())))
+        say(f"{sum(done['primes'] for done in self._done.values()):,} primes")
+
+
+def numbers(keys: list[str], prefix: str) -> set[str]:
+    """The jobs that have a key of this kind."""
+    return {key.removeprefix(prefix) for key in keys if key.startswith(prefix)}
+
+
+def shown(worker: str) -> str:
+    """A worker as people call it."""
+    return worker.rpartition(".")[0]
+
+
+async def work(options: argparse.Namespace) -> None:
+    """Be a worker."""
+    async with client_of(options.url) as client:
+        await Worker(client, options.work, options.lease).run()
+
+
+async def lead(options: argparse.Namespace) -> None:
+    """Post jobs, start workers, and tell what they do."""
+    async with client_of(options.url) as client:
+        board = Board(client)
+        await board.post(options.jobs, options.size)
+        command = [sys.executable, __file__, "--url", options.url, "--lease", str(options.lease), "--work"]
+        say(f'to help: {Path(sys.executable).name} {__file__} --url "{options.url}" --work NAME')
+        workers = [
+            await asyncio.create_subprocess_exec(*command, f"worker-{n}", stdin=asyncio.subprocess.DEVNULL)
+            for n in range(1, options.workers + 1)
+        ]
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                telling = tasks.create_task(board.tell())
+                gone = [tasks.create_task(mourn(n, worker)) for n, worker in enumerate(workers, 1)]
+                if gone:
+                    await asyncio.wait(gone)
+                    # They go when all is done, which is heard of here a little later.
+                    await asyncio.wait([telling], timeout=options.lease)
+                    if not telling.done():
+                        telling.cancel()
+                        sys.exit("all workers are gone")
+        finally:
+            for worker in workers:
+                if worker.returncode is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        worker.terminate()
+                    await worker.wait()
+        board.sum_up()
+
+
+async def mourn(n: int, worker: asyncio.subprocess.Process) -> None:
+    """Wait for the end of a worker, and tell if it is untimely."""
+    code = await worker.wait()
+    if code != 0:
+        say(f"worker-{n} has ended with exit code {code}")
+
+
+def positive(text: str) -> float:
+    """A positive number of seconds."""
+    found = float(text)
+    if not 0 < found < math.inf:
+        raise ValueError(text)
+    return found
+
+
+def number(text: str) -> int:
+    """A number of things, which may be none."""
+    found = int(text)
+    if found < 0:
+        raise ValueError(text)
+    return found
+
+
+def some(text: str) -> int:
+    """A number of things, of which there is one at least."""
+    if (found := number(text)) == 0:
+        raise ValueError(text)
+    return found
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--workers", type=number, default=3, help="how many workers to start (3)")
+    parser.add_argument("--jobs", type=some, default=20, help="how many jobs to post, if there are none (20)")
+    parser.add_argument("--size", type=some, default=25_000, help="how many numbers a job looks at (25000)")
+    parser.add_argument("--lease", type=positive, help=f"seconds that a claim lasts ({LEASE:g}; S3: {SLOW_LEASE:g})")
+    parser.add_argument("--url", help="the store (a temporary directory)")
+    parser.add_argument("--work", metavar="NAME", help="be a worker of that name for the board at --url")
+    options = parser.parse_args()
+    if options.work and not options.url:
+        parser.error("--work needs the --url of a board")
+    if options.url and options.url.startswith("memory:"):
+        parser.error("workers are processes of their own, which share no memory: take a file: or s3: URL")
+    logging.getLogger("mps3").setLevel(logging.ERROR)
+    with contextlib.ExitStack() as stack:
+        if options.url is None:
+            options.url = Path(stack.enter_context(tempfile.TemporaryDirectory())).as_uri()
+        if options.lease is None:
+            options.lease = LEASE if options.url.startswith("file:") else SLOW_LEASE
+        try:
+            asyncio.run((work if options.work else lead)(options))
+        except MPS3Error as error:
+            sys.exit(f"{type(error).__name__}: {error}")
+        except ExceptionGroup as group:
+            sys.exit("\n".join(f"{type(error).__name__}: {error}" for error in group.exceptions))
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
