@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import logging
+import os
 import subprocess
 import sys
 import typing
@@ -392,11 +393,9 @@ async def test_nothing_secret_is_told(bucket, s3_config, server, caplog, telemet
 
     hooks = [tell, LoggingHook(), telemetry.hook]
     async with FaultyProxy(server.url) as proxy:
-        config = s3_config | {
-            "endpoint_url": proxy.url,
-            "aws_secret_access_key": "S3CR3TKEY",
-            "aws_session_token": "S3CR3TTOKEN",
-        }
+        config = s3_config | {"endpoint_url": proxy.url}
+        if "MPS3_TEST_ENDPOINT" not in os.environ:  # whoever checks signatures wants the right key
+            config |= {"aws_secret_access_key": "S3CR3TKEY", "aws_session_token": "S3CR3TTOKEN"}
         async with MPS3(bucket, s3_config=config, poll_interval=0.05, hooks=hooks, offline=tmp_path) as one:
             await one.put("k", "S3CR3TVALUE")
             for fault in ("slow_down", "internal_error", "reset_after", "truncate", "error_inside"):
