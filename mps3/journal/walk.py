@@ -233,7 +233,9 @@ class Walk:
                 if name not in self._checked and (document := await self._past.fetch(again, self._entries)) is not None:
                     self._checked.add(name)
                     self._keep(again, document)
-                    if name not in self._late and not _has(document, self._entries[name]):
+                    # A void try of a transaction is forgotten with what is settled, however early it was seen (R20).
+                    known = self._entries[name].is_transaction or _has(document, self._entries[name])
+                    if name not in self._late and not known:
                         bound = document.bound()
                         before = [one for one in repeated[:place] if one.modified < bound]
                         self._late.update(self._past.name(one) for one in before)

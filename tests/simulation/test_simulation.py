@@ -74,6 +74,7 @@ FAILED = [
     (163, {"transact": True}),
     (416, {"transact": True}),
     (76, {"transact": True, "versioning": False}),
+    (171, {"transact": True, "watch": True}),
     (132, {"collect": True}),
     (1088, {"collect": True}),
 ]
