@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import inspect
 import itertools
 import logging
 import typing
@@ -412,7 +413,7 @@ def test_events_are_frozen_and_documented():
     for kind in (*kinds, events.Problem, Statistics):
         assert kind.__dataclass_params__.frozen and "__slots__" in vars(kind)
         for field in dataclasses.fields(kind):
-            assert f"        {field.name}: " in kind.__doc__, (kind, field.name)
+            assert f"\n    {field.name}: " in inspect.getdoc(kind), (kind, field.name)
 
 
 async def test_statistics_are_a_snapshot(storage):
