@@ -353,7 +353,7 @@ class MergeJournal:
     def _in_order(self, document: Document, version: str, listed: list[Entry]) -> list[Entry]:
         """R5: all that is known of a version's unsettled past, in order."""
         try:
-            return causal_order(store_order(document.log, listed), document.sessions)
+            return causal_order(store_order(document.log, listed), document.sessions, document.log)
         except CycleError as error:
             raise self._corrupt(version, str(error)) from error
 

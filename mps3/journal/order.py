@@ -37,7 +37,9 @@ def store_order(log: Sequence[Entry], listed: Sequence[Entry]) -> list[Entry]:
     return [*(entry for entry in log if entry.version not in known), *listed]
 
 
-def causal_order(entries: Sequence[Entry], sessions: Mapping[str, int] = NOTHING) -> list[Entry]:
+def causal_order(
+    entries: Sequence[Entry], sessions: Mapping[str, int] = NOTHING, log: Sequence[Entry] = ()
+) -> list[Entry]:
     """R5: the given order, but never before the commit it was based on, nor before its session's earlier ones.
 
     Args:
@@ -45,12 +47,16 @@ def causal_order(entries: Sequence[Entry], sessions: Mapping[str, int] = NOTHING
         sessions: The last sequence of each session that is settled. What is settled comes before all else:
             a late repetition of it must not draw later commits of its session behind it, only those that
             were based on that very version.
+        log: That of the head. What one of it was based on, and it does not hold any more, is settled, even if it is
+            listed once more: transactions stay in it longer than what they came after.
 
     Raises:
         CycleError: Entries follow each other in a circle.
     """
     index = {entry.version: position for position, entry in enumerate(entries)}
-    after = [_predecessors(entry, index) for entry in entries]
+    held = {entry.version for entry in log}
+    loose = {entry.version for entry in log if entry.previous not in held}
+    after = [[] if entry.version in loose else _predecessors(entry, index) for entry in entries]
     _add_session_order(entries, after, sessions)
     places: list[tuple[int, int, int] | None] = [None] * len(entries)
     for start in range(len(entries)):

@@ -110,12 +110,15 @@ class Past:
         """Whether each document holds all that came before it."""
         return self._kind == "conditional"
 
-    def ordered(self, entries: Sequence[Entry], sessions: Mapping[str, int] = NOTHING) -> list[Entry]:
+    def ordered(
+        self, entries: Sequence[Entry], sessions: Mapping[str, int] = NOTHING, log: Sequence[Entry] = ()
+    ) -> list[Entry]:
         """Commits in their order.
 
         Args:
             entries: In the store's order.
             sessions: The last sequence of each session that is settled.
+            log: That of the document which says so.
 
         Raises:
             CorruptionError: They have none.
@@ -123,7 +126,7 @@ class Past:
         if self.linear:
             return list(entries)
         try:
-            return causal_order(entries, sessions)
+            return causal_order(entries, sessions, log)
         except CycleError as error:
             raise CorruptionError(
                 f"s3://{self._bucket}/{self._key} (version {error.version}) is not a manifest: {error}",

@@ -128,7 +128,7 @@ class Walk:
 
     async def _begin_with(self, base: Document, listed: Sequence[Version], log: Sequence[Entry] = ()) -> float | None:
         """Tell the commits from a document on, if nothing is missing; else as `_missing_from`."""
-        ordered = self._past.ordered(store_order((*base.log, *log), self._said(listed)), base.sessions)
+        ordered = self._past.ordered(store_order((*base.log, *log), self._said(listed)), base.sessions, base.log)
         try:
             relevant, counting = await self._past.judge(base, ordered)
         except ExpiredError:
@@ -333,7 +333,7 @@ class Walk:
         base, entries = await self._base(commit)
         if base is None:
             raise self._past.expired(f"the state at the commit {commit.id} is not kept any more")
-        _, ordered = await self._past.judge(base, self._past.ordered(entries, base.sessions))
+        _, ordered = await self._past.judge(base, self._past.ordered(entries, base.sessions, base.log))
         upto = next((index for index, one in enumerate(ordered) if one.id == commit.id), None)
         if upto is None:
             # It repeats one that was settled: nothing of its own.

@@ -57,7 +57,7 @@ def _without_r4() -> Iterator[None]:
 
 @contextmanager
 def _without_r5() -> Iterator[None]:
-    with patch.object(merge, "causal_order", lambda entries, sessions: list(entries)):
+    with patch.object(merge, "causal_order", lambda entries, sessions, log=(): list(entries)):
         yield
 
 

@@ -75,6 +75,7 @@ FAILED = [
     (416, {"transact": True}),
     (76, {"transact": True, "versioning": False}),
     (171, {"transact": True, "watch": True}),
+    (362, {"transact": True, "watch": True}),
     (132, {"collect": True}),
     (1088, {"collect": True}),
 ]
