@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from .content import AT_ONCE, Content
 from .crowd import each
-from .document import File, commit_id
+from .document import commit_id, version_of
 from .errors import ConflictError, MPS3Error, UnavailableError
 from .journal import Attempt, Journal, OutdatedError, Verdict
 from .offline import Line, Refusal, Sent
@@ -154,7 +154,7 @@ class Committer:
         return frozenset(
             name
             for name, content in pending.changes.items()
-            if _version(tentative.look_up(name)) != (None if content is None else content.version)
+            if version_of(tentative.look_up(name)) != (None if content is None else content.version)
         )
 
     def decides_at(self, journal: Journal) -> float:
@@ -458,7 +458,3 @@ class Committer:
 
 class _Unrecorded(UnavailableError):  # noqa: N818 - never leaves this module
     """It could not be recorded that a commit leaves, so it must not."""
-
-
-def _version(file: File | None) -> str | None:
-    return None if file is None else file["version"]

@@ -35,6 +35,11 @@ Kind: TypeAlias = Literal["merge", "conditional"]
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
+def version_of(file: File | None) -> str | None:
+    """The version of what is said of a key; ``None`` if there is no such key."""
+    return None if file is None else file["version"]
+
+
 def _nothing() -> Mapping[str, Any]:
     return NOTHING
 

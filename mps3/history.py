@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final, cast
 
-from .document import Entry, File, expires_of
+from .document import Entry, File, expires_of, version_of
 from .errors import ExpiredError
 from .journal.past import Past
 from .journal.walk import Walk
@@ -203,14 +203,14 @@ async def revisions(past: Past, newest: View, name: str, limit: int | None, read
                 ended = True
                 break
             if said:
-                found.append(Revision(commit.id, _version(file), _time(commit), name, file, reader))
+                found.append(Revision(commit.id, version_of(file), _time(commit), name, file, reader))
         if ended or (limit is not None and len(found) >= limit):
             return found
         if not await walk.further():
             break
     settled = await _settled(past, walk, name)
     if settled is not None:
-        found.append(Revision(None, _version(settled), None, name, settled, reader))
+        found.append(Revision(None, version_of(settled), None, name, settled, reader))
     return found
 
 
@@ -240,11 +240,6 @@ async def _settled(past: Past, walk: Walk, name: str) -> File | None:
     except ExpiredError:
         return None
     return look_up(name, [runs[reference.sha256] for reference in reversed(document.runs)])
-
-
-def _version(file: File | None) -> str | None:
-    version: str | None = None if file is None else file["version"]
-    return version
 
 
 def _time(commit: Entry) -> datetime | None:

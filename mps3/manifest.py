@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from .committing import Committer
 from .content import Content
-from .document import File, Kind
+from .document import File, Kind, version_of
 from .errors import ClosedError, CorruptionError, MPS3Error, UnavailableError
 from .expiry import Expiries
 from .journal import Journal, Retained
@@ -366,7 +366,7 @@ class Manifest:
             raise self._ended
         if self._review is not None or pending.session.keeper is not None:  # nobody else asks for them
             for name in pending.changes:
-                pending.bases[name] = _version(self._view.look_up(name))
+                pending.bases[name] = version_of(self._view.look_up(name))
         pending.session.keep(pending)
         if pending.kept is not None:
             pending.kept.add_done_callback(partial(self._kept, pending))
@@ -688,10 +688,6 @@ def _silent(ref: Ref, seconds: float) -> UnavailableError:
         key=ref.key,
         operation="GetObject",
     )
-
-
-def _version(file: File | None) -> str | None:
-    return None if file is None else file["version"]
 
 
 def _answer(asking: list[asyncio.Future[None]], error: MPS3Error | None = None) -> None:

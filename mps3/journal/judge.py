@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..document import Document, Entry, File
+from ..document import Document, Entry, File, version_of
 from ..run import Run
 from ..state import Under, alive, look_up
 
@@ -49,7 +49,7 @@ def any_transaction(entries: Iterable[Entry]) -> bool:
 def judge(
     ordered: Sequence[Entry],
     sessions: Mapping[str, int],
-    below: Callable[[str], File | None] | None,
+    below: Callable[[str], File | None],
     runs: Mapping[str, Run],
 ) -> tuple[list[Entry], list[Entry]]:
     """R4 and R20: what is relevant, and of that what counts.
@@ -59,8 +59,7 @@ def judge(
     Args:
         ordered: In order, repetitions and all.
         sessions: The last sequence of each session that is settled already.
-        below: What is said of a key before all of them; ``None`` if there is no such key. Where that is not at hand,
-            a transaction is taken at its word for what was so long before it.
+        below: What is said of a key before all of them; ``None`` if there is no such key.
         runs: Those that they name, by their SHA-256. What is missing says nothing.
     """
     names = frozenset(name for entry in ordered for name in entry.expect)
@@ -71,10 +70,10 @@ def judge(
         if entry.sequence <= applied.get(entry.session, -1):
             continue
         relevant.append(entry)
-        for name, version in entry.expect.items():
+        for name in entry.expect:
             if name not in said:
-                said[name] = below(name) if below is not None else None if version is None else {"version": version}
-        if any(_version(alive(said[name], entry.modified)) != version for name, version in entry.expect.items()):
+                said[name] = below(name)
+        if any(version_of(alive(said[name], entry.modified)) != version for name, version in entry.expect.items()):
             continue
         if entry.closes and applied.get(entry.session) == entry.sequence - 1:
             continue  # the transaction that it should end has come before it
@@ -82,10 +81,6 @@ def judge(
         applied[entry.session] = entry.sequence
         said.update(_changed(entry, names, runs))
     return relevant, counting
-
-
-def _version(file: File | None) -> str | None:
-    return None if file is None else file["version"]
 
 
 def _changed(entry: Entry, names: frozenset[str], runs: Mapping[str, Run]) -> Iterator[tuple[str, File | None]]:

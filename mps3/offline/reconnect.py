@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ..content import Content, Contents, decode
-from ..document import File
+from ..document import File, version_of
 from ..errors import CorruptionError
 from ..state import View
 from ..types import DELETE, JSON, Delete, Ref
@@ -177,10 +177,10 @@ class Review:
         for name, content in pending.changes.items():
             file, (bucket, key) = now.look_up(name), pending.places[name]
             value = DELETE if content is None else decode(content.body, bucket, key, None)
-            changed = _version(file) != pending.bases.get(name)
+            changed = version_of(file) != pending.bases.get(name)
             current = await self._current(bucket, key, file) if changed else value
             changes[pending.labels[name]] = PendingChange(
-                value, current, changed, pending.bases.get(name), _version(file)
+                value, current, changed, pending.bases.get(name), version_of(file)
             )
         return PendingWrite(pending.made, MappingProxyType(changes))
 
@@ -229,15 +229,11 @@ def _apply(outbox: Outbox, pending: Pending, changes: dict[str, Content | None] 
         outbox.withdraw(pending)
         return
     for name in changes:
-        pending.bases[name] = _version(now.look_up(name))
+        pending.bases[name] = version_of(now.look_up(name))
     if any(changes[name] is not pending.changes[name] for name in changes):
         outbox.replace(pending, changes)
         pending.session.replace(pending)
 
 
 def _changed(pending: Pending, now: View) -> bool:
-    return any(_version(now.look_up(name)) != pending.bases.get(name) for name in pending.changes)
-
-
-def _version(file: File | None) -> str | None:
-    return None if file is None else file["version"]
+    return any(version_of(now.look_up(name)) != pending.bases.get(name) for name in pending.changes)
