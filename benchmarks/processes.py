@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import multiprocessing
 import os
 import pickle
@@ -20,7 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from mps3 import MPS3Error
+from mps3 import MemoryStorage, MPS3Error
 from mps3.storage import Object
 
 LARGE: Final = 1 << 16
@@ -173,8 +174,8 @@ class DistantStorage:
                     waiting.set_exception(result)
 
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
-        if name.startswith("_"):
-            raise AttributeError(name)
+        if not inspect.iscoroutinefunction(getattr(MemoryStorage, name, None)):
+            raise AttributeError(name)  # it is no request, so nobody far away answers it
 
         async def ask(*args: Any, **options: Any) -> Any:
             assert self._writer is not None, "it is not open"

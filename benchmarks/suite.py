@@ -46,7 +46,7 @@ class Plan:
     sizes: tuple[int, ...] = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
     puts: int = 10_000
     puts_between: int = 1_000
-    conditional: int = 100_000
+    conditional: int = 1_000_000
     agreement: tuple[int, ...] = AGREEMENT
     collected: int = 10_000
     pairs: int = 100
@@ -201,8 +201,7 @@ class Suite:
         """What is measured with so many keys."""
         size, plan = len(keys), self._plan
         if "sizes" in self._only:
-            count = plan.puts if size in (plan.sizes[0], plan.sizes[-1]) else plan.puts_between
-            self._try("put", size, sizes.put, place, keys, count)
+            self._try("put", size, sizes.put, place, keys, self._puts(size))
             self._try("put slowly", size, sizes.put_slowly, place, keys, 50)
             for together in (10, 100):
                 self._try("put_all", size, sizes.put_all, place, keys, together, 20)
@@ -220,6 +219,11 @@ class Suite:
         if "collection" in self._only and size == plan.collected:
             self._try("collection", size, collection.collect, place, keys)
 
+    def _puts(self, size: int) -> int:
+        """How many puts are averaged with so many keys."""
+        plan = self._plan
+        return plan.puts if size in (plan.sizes[0], plan.sizes[-1]) else plan.puts_between
+
     def _conditional(self) -> None:
         place, done = Place("conditional", latency=self._latency), 0
         for size in self._plan.sizes:
@@ -230,6 +234,6 @@ class Suite:
                 self.results.skip("change (conditional)", size, f"loading did not get beyond {done:,} keys")
                 break
             keys = self._names[:size]
-            self._try("put (conditional)", size, sizes.put, place, keys, self._plan.puts_between)
+            self._try("put (conditional)", size, sizes.put, place, keys, self._puts(size))
             self._try("open (conditional)", size, sizes.cold_open, place, keys)
             self._try("change (conditional)", size, sizes.change, place, keys)

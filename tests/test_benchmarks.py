@@ -199,6 +199,19 @@ async def test_a_store_in_another_process_is_the_same_store():
         await distant._writer.wait_closed()
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux, which tells how much memory it takes")
+def test_a_client_in_another_process_opens_what_is_here():
+    place, keys = Place(), names(10)
+
+    async def fill() -> None:
+        async with place.client(place.meter()) as client:
+            await client.put_all(dict.fromkeys(keys, "loaded"))
+
+    place.run(fill)
+    row = resources.memory(place, keys, 60)
+    assert 0 < row.facts["MB"] <= row.facts["MB at the peak"]
+
+
 def test_the_page_keeps_what_stands_around_the_parts(tmp_path):
     page = tmp_path / "performance.md"
     page.write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")
