@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 
 from .breaks import BREAKS
+from .kinds import FLAGS, Kind
 from .runner import PROCESSES, find_first_violation, many, one, report
 
 
@@ -23,27 +25,19 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first seed of many")
     parser.add_argument("--processes", type=int, default=PROCESSES, metavar="N")
     parser.add_argument("--unversioned", action="store_true", help="a bucket without versions: the conditional journal")
-    parser.add_argument("--overdue", action="store_true", help="some writes are visible later than is assumed")
-    parser.add_argument("--watch", action="store_true", help="every client watches everything")
-    parser.add_argument("--durable", action="store_true", help="devices with a disk, that are killed and sleep")
-    parser.add_argument("--collect", action="store_true", help="garbage is collected, as soon as can be")
-    parser.add_argument("--expiring", action="store_true", help="some values expire")
-    parser.add_argument("--transact", action="store_true", help="half of what clients do is transactions")
+    for name, meaning in FLAGS.items():
+        parser.add_argument(f"--{name}", action="store_true", help=meaning)
     parser.add_argument("--broken", nargs="?", const="all", help="break the client on purpose: " + ", ".join(BREAKS))
     parser.add_argument("--idle", action="store_true", help="show polls that found nothing new, too")
     arguments = parser.parse_args()
+    if arguments.broken not in (None, *BREAKS) and (arguments.broken != "all" or arguments.seed is not None):
+        parser.error(f"--broken={arguments.broken}: give one of {', '.join(BREAKS)}")
+    kind = Kind(versioning=not arguments.unversioned, **{name: getattr(arguments, name) for name in FLAGS})
     if arguments.seed is not None:
-        result = one(
-            arguments.seed,
-            versioning=not arguments.unversioned,
-            overdue=arguments.overdue,
-            durable=arguments.durable,
-            watch=arguments.watch,
-            expiring=arguments.expiring,
-            collect=arguments.collect or (arguments.broken in BREAKS and BREAKS[arguments.broken].collect),
-            transact=arguments.transact,
-            broken=arguments.broken,
-        )
+        if arguments.broken:
+            collect = kind.collect or BREAKS[arguments.broken].collect
+            kind = replace(kind, broken=arguments.broken, collect=collect)
+        result = one(arguments.seed, kind)
         print(report(result, idle=arguments.idle))
         return bool(result.violations)
     if arguments.broken:
@@ -60,13 +54,7 @@ def main() -> int:
     totals = many(
         arguments.first,
         arguments.histories or 300,
-        versioning=not arguments.unversioned,
-        overdue=arguments.overdue,
-        durable=arguments.durable,
-        watch=arguments.watch,
-        collect=arguments.collect,
-        expiring=arguments.expiring,
-        transact=arguments.transact,
+        kind,
         processes=arguments.processes,
         progress=lambda totals: print(f"\r{totals.histories} histories, {len(totals.wrong)} wrong", end="", flush=True),
     )

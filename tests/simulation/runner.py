@@ -5,24 +5,22 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 import multiprocessing
-import shlex
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Final
 
-from . import breaks
+from .breaks import BREAKS
 from .histories import Result, run_history
 from .history import Kept, Killed, Violation
-from .options import Options, draw, draw_durable
+from .kinds import Kind
 
-PROCESSES = 2
-CHUNK = 20
-EXPIRING = 0.5
-"""The chance that an operation is followed by a value that expires, if there are any."""
+PROCESSES: Final = 2
+CHUNK: Final = 20
+ORDINARY: Final = Kind()
 
 
 @dataclass
@@ -76,91 +74,18 @@ def quiet() -> Iterator[None]:
         logging.getLogger("mps3").setLevel(level)
 
 
-def one(
-    seed: int,
-    *,
-    versioning: bool = True,
-    overdue: bool = False,
-    durable: bool = False,
-    watch: bool = False,
-    collect: bool = False,
-    expiring: bool = False,
-    transact: bool = False,
-    broken: str | None = None,
-    whole: bool = False,
-) -> Result:
-    """One history.
-
-    Args:
-        seed: Which.
-        versioning: Whether the bucket has versions.
-        overdue: Whether some writes become visible later than is assumed.
-        durable: Whether clients have a directory that survives them.
-        watch: Whether each client watches everything.
-        collect: Whether garbage is collected.
-        expiring: Whether some values expire.
-        transact: Whether half of what clients do is transactions.
-        broken: How the client is broken on purpose; some rules matter only for overdue writes.
-        whole: Leave it whole after all: the same histories must then be good.
-    """
-    intact = broken is None or whole
-    damage: AbstractContextManager[Any] = nullcontext() if intact else breaks.BREAKS[broken].damage()
-    if broken is not None:
-        durable = breaks.BREAKS[broken].durable
-    with quiet(), damage:
-        if durable:
-            options = draw_durable(seed, versioning=versioning, collect=collect)
-        else:
-            late = overdue or (broken is not None and not collect and breaks.BREAKS[broken].overdue)
-            options = draw(seed, versioning=versioning, overdue=late, collect=collect)
-        expires = EXPIRING if expiring else 0.0
-        options = replace(options, watchers=watch, expiring=expires, transactions=transact)
-        result = run_history(seed, _options(options, broken))
-    flags = [
-        *(["--unversioned"] if not versioning else []),
-        *(["--overdue"] if overdue else []),
-        *(["--collect"] if collect else []),
-        *(["--durable"] if durable else []),
-        *(["--watch"] if watch else []),
-        *(["--expiring"] if expiring else []),
-        *(["--transact"] if transact else []),
-        *([] if broken is None or whole else [f"--broken={shlex.quote(broken)}"]),
-    ]
-    return replace(result, replay=" ".join(("python -m tests.simulation", str(seed), *flags)))
+def one(seed: int, kind: Kind = ORDINARY) -> Result:
+    """One history."""
+    with quiet(), kind.damage():
+        result = run_history(seed, kind.options(seed))
+    return replace(result, replay=f"python -m tests.simulation {seed} {kind.flags()}".rstrip())
 
 
-def _options(options: Options, broken: str | None) -> Options:
-    return options if broken is None else replace(options, **breaks.BREAKS[broken].options)
-
-
-def some(
-    seeds: Sequence[int],
-    *,
-    versioning: bool = True,
-    overdue: bool = False,
-    durable: bool = False,
-    watch: bool = False,
-    collect: bool = False,
-    expiring: bool = False,
-    transact: bool = False,
-    broken: str | None = None,
-    whole: bool = False,
-) -> Totals:
+def some(seeds: Sequence[int], kind: Kind = ORDINARY) -> Totals:
     """Histories one after the other, in this process; of a broken client, up to the first that shows it."""
     totals = Totals()
     for seed in seeds:
-        result = one(
-            seed,
-            versioning=versioning,
-            overdue=overdue,
-            durable=durable,
-            watch=watch,
-            collect=collect,
-            expiring=expiring,
-            transact=transact,
-            broken=broken,
-            whole=whole,
-        )
+        result = one(seed, kind)
         totals.histories += 1
         totals.acknowledged += result.acknowledged
         totals.kept += sum(isinstance(event, Kept) for event in result.history)
@@ -172,7 +97,7 @@ def some(
         totals.virtual_seconds += result.time
         if result.violations:
             totals.wrong.append((seed, result.violations))
-            if broken is not None:
+            if kind.broken is not None:
                 break
     return totals
 
@@ -180,14 +105,8 @@ def some(
 def many(
     first: int,
     number: int,
+    kind: Kind = ORDINARY,
     *,
-    versioning: bool = True,
-    overdue: bool = False,
-    durable: bool = False,
-    watch: bool = False,
-    collect: bool = False,
-    expiring: bool = False,
-    transact: bool = False,
     processes: int = PROCESSES,
     progress: Callable[[Totals], None] = lambda totals: None,
 ) -> Totals:
@@ -197,19 +116,7 @@ def many(
     # Not forked: a child of a process with threads may hang, and a fresh one proves that seeds are all there is.
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context) as pool:
-        for some_totals in pool.map(
-            partial(
-                some,
-                versioning=versioning,
-                overdue=overdue,
-                durable=durable,
-                watch=watch,
-                collect=collect,
-                expiring=expiring,
-                transact=transact,
-            ),
-            chunks,
-        ):
+        for some_totals in pool.map(partial(some, kind=kind), chunks):
             totals.add(some_totals)
             progress(totals)
     totals.wrong.sort(key=lambda wrong: wrong[0])
@@ -220,9 +127,8 @@ def find_first_violation(
     broken: str, most: int = 500, first: int | None = None, *, whole: bool = False
 ) -> tuple[int, list[Violation]] | None:
     """How many histories it takes to notice that the client is broken in this way, and what was noticed."""
-    versioning, collect = breaks.BREAKS[broken].versioning, breaks.BREAKS[broken].collect
-    first = breaks.BREAKS[broken].first if first is None else first
-    totals = some(range(first, first + most), versioning=versioning, collect=collect, broken=broken, whole=whole)
+    first = BREAKS[broken].first if first is None else first
+    totals = some(range(first, first + most), Kind.that_shows(broken, whole=whole))
     return (totals.histories, totals.wrong[0][1]) if totals.wrong else None
 
 

@@ -12,59 +12,64 @@ from pathlib import Path
 import pytest
 
 from .history import Violation
+from .kinds import Kind
 from .runner import many, one, report
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_no_promise_is_broken(histories, seed, capsys):
-    totals = many(seed, histories)
-    with capsys.disabled():
-        print(f"\n{totals}")
-    if totals.wrong:
-        print(report(one(totals.wrong[0][0])))
-    assert not totals.wrong, totals
-    assert totals.histories == histories
-    # A history in which nothing succeeds proves nothing.
-    assert totals.acknowledged > 5 * histories
+MERGE, CONDITIONAL = Kind(), Kind(versioning=False)
+
+
+@pytest.fixture
+def run(seed, capsys):
+    """Runs many histories of a kind; the totals of them, of which none went wrong."""
+
+    def run(histories, kind):
+        number = max(1, histories)
+        totals = many(seed, number, kind)
+        with capsys.disabled():
+            print(f"\n{kind.flags() or 'ordinary ones'}: {totals}")
+        if totals.wrong:
+            print(report(one(totals.wrong[0][0], kind)))
+        assert not totals.wrong, totals
+        assert totals.histories == number
+        # A history in which nothing succeeds proves nothing.
+        assert totals.acknowledged > 5 * number
+        return totals
+
+    return run
+
+
+def test_no_promise_is_broken(run, histories):
+    run(histories, MERGE)
 
 
 @pytest.mark.parametrize("collect", [False, True], ids=["", "sleepers and collectors"])
-@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
-def test_no_promise_is_broken_for_devices_with_a_disk(histories, seed, versioning, collect, capsys):
-    totals = many(seed, histories // 6, durable=True, versioning=versioning, collect=collect)
-    with capsys.disabled():
-        print(f"\n{totals}")
-    if totals.wrong:
-        print(report(one(totals.wrong[0][0], durable=True, versioning=versioning, collect=collect)))
-    assert not totals.wrong, totals
+@pytest.mark.parametrize("journal", [MERGE, CONDITIONAL], ids=["merge", "conditional"])
+def test_no_promise_is_broken_for_devices_with_a_disk(run, histories, journal, collect):
+    totals = run(histories // 6, replace(journal, durable=True, collect=collect))
     assert totals.kept > 5 * totals.histories
     assert totals.killed > totals.histories
 
 
-@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
-def test_transactions_are_serialisable(histories, seed, versioning, capsys):
-    number = max(1, histories // 3)
-    totals = many(seed, number, versioning=versioning, transact=True)
-    with capsys.disabled():
-        print(f"\nwith transactions, {'merge' if versioning else 'conditional'} journal: {totals}")
-    if totals.wrong:
-        print(report(one(totals.wrong[0][0], versioning=versioning, transact=True)))
-    assert not totals.wrong, totals
-    assert totals.acknowledged > 5 * number
+@pytest.mark.parametrize("journal", [MERGE, CONDITIONAL], ids=["merge", "conditional"])
+def test_transactions_are_serialisable(run, histories, journal):
+    run(histories // 3, replace(journal, transact=True))
 
 
-@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
-def test_what_expires_does_so_in_time_and_nothing_else_does(histories, seed, versioning, capsys):
-    number = max(1, histories // 5)
-    totals = many(seed, number, versioning=versioning, watch=True, expiring=True)
-    with capsys.disabled():
-        print(f"\nwith values that expire, {'merge' if versioning else 'conditional'} journal: {totals}")
-    if totals.wrong:
-        print(report(one(totals.wrong[0][0], versioning=versioning, watch=True, expiring=True)))
-    assert not totals.wrong, totals
-    assert totals.expiring > 5 * number
+@pytest.mark.parametrize("journal", [MERGE, CONDITIONAL], ids=["merge", "conditional"])
+def test_what_expires_does_so_in_time_and_nothing_else_does(run, histories, journal):
+    totals = run(histories // 5, replace(journal, watch=True, expiring=True))
+    assert totals.expiring > 5 * totals.histories
     assert totals.left_out > 0
+
+
+@pytest.mark.parametrize("tiny", [False, True], ids=["", "tiny runs"])
+@pytest.mark.parametrize("journal", [MERGE, CONDITIONAL], ids=["merge", "conditional"])
+def test_nothing_live_is_collected(run, histories, journal, tiny):
+    totals = run(histories // 5, replace(journal, collect=True, tiny=tiny))
+    assert totals.collected > 10 * totals.histories
 
 
 FAILED = [
@@ -84,7 +89,7 @@ FAILED = [
 
 @pytest.mark.parametrize(("number", "kind"), FAILED)
 def test_what_once_went_wrong_does_so_no_more(number, kind):
-    result = one(number, **kind)
+    result = one(number, Kind(**kind))
     assert not result.violations, report(result)
 
 
@@ -94,25 +99,13 @@ def test_a_failure_says_how_to_replay_it():
         ({"versioning": False}, " --unversioned"),
         ({"overdue": True}, " --overdue"),
         ({"expiring": True}, " --expiring"),
+        ({"tiny": True, "collect": True}, " --collect --tiny"),
         ({"broken": "R3 no siblings"}, " --broken='R3 no siblings'"),
         ({"broken": "R3 no siblings", "overdue": True}, " --overdue --broken='R3 no siblings'"),
         ({"broken": "R7 bound", "whole": True}, ""),
     ]:
-        result = replace(one(1, **options), violations=[Violation("lost", 1.0, "w1")])
+        result = replace(one(1, Kind(**options)), violations=[Violation("lost", 1.0, "w1")])
         assert report(result).endswith(f"replay with: python -m tests.simulation 1{flags}"), options
-
-
-@pytest.mark.parametrize("versioning", [True, False])
-def test_nothing_live_is_collected(histories, seed, versioning, capsys):
-    number = max(1, histories // 5)
-    totals = many(seed, number, versioning=versioning, collect=True)
-    with capsys.disabled():
-        print(f"\nwith collectors, {'merge' if versioning else 'conditional'} journal: {totals}")
-    if totals.wrong:
-        print(report(one(totals.wrong[0][0], versioning=versioning, collect=True)))
-    assert not totals.wrong, totals
-    assert totals.acknowledged > 5 * number
-    assert totals.collected > 10 * number
 
 
 TRACE = """

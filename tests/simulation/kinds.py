@@ -1,0 +1,82 @@
+"""Kinds of histories: what is chosen beside a seed, by a test, on the command line, or to replay a failure."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from .breaks import BREAKS
+from .options import Options, draw, draw_durable
+
+FLAGS: Final = {
+    "overdue": "some writes are visible later than is assumed",
+    "durable": "devices with a disk, that are killed and sleep",
+    "watch": "every client watches everything",
+    "collect": "garbage is collected, as soon as can be",
+    "tiny": "runs are tiny in every history, not in half of them: something is spilled or merged all the time",
+    "expiring": "some values expire",
+    "transact": "half of what clients do is transactions",
+}
+"""What a kind may have, each a flag of the command line, and what it means."""
+EXPIRING: Final = 0.5
+"""The chance that an operation is followed by a value that expires, if there are any."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the histories of many seeds have in common.
+
+    Attributes:
+        versioning: Whether the bucket has versions.
+        overdue: As in `FLAGS`, like the others.
+        broken: How the client is broken on purpose; some rules matter only for overdue writes.
+        whole: Leave it whole after all: the same histories must then be good.
+    """
+
+    versioning: bool = True
+    overdue: bool = False
+    durable: bool = False
+    watch: bool = False
+    collect: bool = False
+    tiny: bool = False
+    expiring: bool = False
+    transact: bool = False
+    broken: str | None = None
+    whole: bool = False
+
+    @classmethod
+    def that_shows(cls, broken: str, *, whole: bool = False) -> Kind:
+        """The kind that shows a break."""
+        wanted = BREAKS[broken]
+        return cls(versioning=wanted.versioning, collect=wanted.collect, broken=broken, whole=whole)
+
+    def options(self, seed: int) -> Options:
+        """What this seed's history is made of."""
+        broken = None if self.broken is None else BREAKS[self.broken]
+        if self.durable or (broken is not None and broken.durable):
+            options = draw_durable(seed, versioning=self.versioning, collect=self.collect)
+        else:
+            late = self.overdue or (broken is not None and broken.overdue and not self.collect)
+            options = draw(seed, versioning=self.versioning, overdue=late, collect=self.collect)
+        options = replace(
+            options,
+            watchers=self.watch,
+            tiny=self.tiny or options.tiny,
+            expiring=EXPIRING if self.expiring else 0.0,
+            transactions=self.transact,
+        )
+        return options if broken is None else replace(options, **broken.options)
+
+    def damage(self) -> AbstractContextManager[Any]:
+        """Breaks the client while the context lasts, if it is to be broken."""
+        return nullcontext() if self.broken is None or self.whole else BREAKS[self.broken].damage()
+
+    def flags(self) -> str:
+        """What the command line needs to replay it."""
+        flags = [] if self.versioning else ["--unversioned"]
+        flags += [f"--{name}" for name in FLAGS if getattr(self, name)]
+        if self.broken is not None and not self.whole:
+            flags.append(f"--broken={shlex.quote(self.broken)}")
+        return " ".join(flags)
