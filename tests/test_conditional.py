@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections import Counter
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from kit import BUCKET, MANIFEST, client, eventually, memory_client, soon
@@ -14,6 +15,7 @@ from places import keys_of, manifest_of, place
 
 from mps3 import MemoryStorage, UnavailableError
 from mps3.errors import ConfigurationError, ConflictError, MPS3Error
+from mps3.journal import levels
 
 __all__ = ["place"]  # a fixture
 
@@ -177,6 +179,27 @@ async def test_a_log_long_enough_to_recognise_oneself():
             await one.put("key", number)
     document = await manifest_of(storage, BUCKET)
     assert len(document["log"]) >= 128
+
+
+async def test_the_log_holds_few_large_changes():
+    """R10: each is an object of its own, and who opens fetches them all."""
+    seconds = 1.0
+
+    def clock() -> float:
+        return seconds
+
+    storage = Counting(clock=clock)
+    with patch.object(levels, "LARGE", 100):
+        async with memory_client(storage) as one:
+            for number in range(40):
+                seconds += 4.0  # more than the window
+                await one.put_all({f"{number}/{name}": number for name in range(3)})
+            expected = await one.get_all()
+        document = await manifest_of(storage, BUCKET)
+        assert len(document["log"]) == 16
+        async with memory_client(storage) as other:
+            assert await other.get_all() == expected
+            assert len(expected) == 120
 
 
 async def test_deleting_and_null(place):

@@ -28,6 +28,8 @@ from .settle import settle
 WINDOW: Final = 3.0
 KEPT: Final = 128
 """Commits that the log holds at least, so that a lost answer can be recognised."""
+LARGE_KEPT: Final = 16
+"""Large changes among them at the most: each is an object of its own, which whoever opens has to fetch."""
 
 
 class ConditionalJournal:
@@ -282,9 +284,11 @@ class ConditionalJournal:
         return Retained(moment, (settled, view), named, moment, runs)
 
     def _settleable(self, commits: tuple[Entry, ...]) -> tuple[Entry, ...]:
-        """R10: what is beyond both the number and the age that the log keeps."""
-        if len(commits) <= KEPT:
+        """R10: what is beyond both the numbers and the age that the log keeps."""
+        large = [place for place, commit in enumerate(commits) if commit.runs]
+        beyond = max(len(commits) - KEPT, 1 + large[-LARGE_KEPT - 1] if len(large) > LARGE_KEPT else 0)
+        if beyond <= 0:
             return ()
         bound = commits[-1].modified - self._window
-        # Zero: the store tells no time, so the number has to do.
-        return tuple(takewhile(lambda commit: commit.modified < bound or not commit.modified, commits[:-KEPT]))
+        # Zero: the store tells no time, so the numbers have to do.
+        return tuple(takewhile(lambda commit: commit.modified < bound or not commit.modified, commits[:beyond]))

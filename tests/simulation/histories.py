@@ -222,7 +222,10 @@ def _wrong(world: World, promise: str, text: str) -> None:
 @contextmanager
 def tiny() -> Iterator[None]:
     """Sizes at which every history spills, merges, splits runs, and stores changes as runs."""
-    with patch.multiple(levels, SPILL=100, FANOUT=2, PART=250, LARGE=400), patch.object(conditional, "KEPT", 3):
+    with (
+        patch.multiple(levels, SPILL=100, FANOUT=2, PART=250, LARGE=400),
+        patch.multiple(conditional, KEPT=3, LARGE_KEPT=1),
+    ):
         yield
 
 
