@@ -7,6 +7,7 @@ import json
 import random
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -28,6 +29,7 @@ class Watched(MemoryStorage):
     Attributes:
         asked: How often each call was made of each run.
         refusing: What storing a run raises.
+        before_a_run_is_read: Done once, before the next run is read.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -35,6 +37,7 @@ class Watched(MemoryStorage):
         self.asked: Counter[str] = Counter()
         self.bytes: Counter[str] = Counter()
         self.refusing: Exception | None = None
+        self.before_a_run_is_read: Callable[[], Awaitable[None]] | None = None
 
     async def put(self, bucket: str, key: str, body: bytes, **options: Any) -> Any:
         self.bytes["run" if key.startswith(RUNS) else key if key == MANIFEST else "value"] += len(body)
@@ -48,6 +51,9 @@ class Watched(MemoryStorage):
     async def get(self, bucket: str, key: str, **options: Any) -> Any:
         if key.startswith(RUNS):
             self.asked[f"get {key}"] += 1
+            if (first := self.before_a_run_is_read) is not None:
+                self.before_a_run_is_read = None
+                await first()
         return await super().get(bucket, key, **options)
 
     async def document(self) -> dict[str, Any]:
@@ -281,3 +287,23 @@ async def test_subscriptions_hear_of_what_was_spilled_before_they_looked(storage
                 expected = await one.get("key 0")
                 await eventually(lambda: two._manifests[two._default]._view.look_up("key 0") is None or expected)
                 assert await soon(anext(values)) == expected
+
+
+async def test_who_slept_until_the_runs_were_collected_looks_again(storage):
+    state: dict[str, Any] = {}
+    with tiny():
+        async with quick(storage) as one:
+
+            async def go_on_and_collect() -> None:
+                old = {run["key"] for run in document["runs"]}
+                while old & {run["key"] for run in (await storage.document())["runs"]}:
+                    await random_writes(one, dice, 20, state)
+                for key in old:
+                    await storage.delete(BUCKET, key)
+
+            document = await write_until_there_are_runs(one, storage, state)
+            dice = random.Random(5)
+            storage.before_a_run_is_read = go_on_and_collect
+            async with asyncio.timeout(20), memory_client(storage) as other:
+                assert storage.before_a_run_is_read is None
+                assert await everything(other, NAMES) == state

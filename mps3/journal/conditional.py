@@ -21,7 +21,7 @@ from .conditions import require_conditions
 from .kind import decode_as
 from .order import once
 from .past import Past
-from .runs import Runs
+from .runs import MissingRunError, Runs
 from .saved import Saved
 from .settle import settle
 
@@ -107,12 +107,26 @@ class ConditionalJournal:
 
     async def resolve(self) -> bool:
         """Look for what others committed: one conditional GET."""
+        gone: str | None = None
+        while True:
+            found = await self._look()
+            if found is None:
+                return False
+            document, etag, modified = found
+            try:
+                return await self._advance(document, etag, modified)
+            except MissingRunError:
+                if etag == gone:
+                    raise  # it is still what the manifest says
+                gone = etag
+
+    async def _look(self) -> tuple[Document, str | None, float | None] | None:
         found = await self._storage.get(self._bucket, self._key, if_none_match=self._etag, limit=LIMIT)
         if found is UNCHANGED:
-            return False
+            return None
         if found is ABSENT:
             if self._view.head is None:
-                return False
+                return None
             raise CorruptionError(
                 f"the manifest s3://{self._bucket}/{self._key} was deleted: restore it, or use another manifest",
                 bucket=self._bucket,
@@ -128,7 +142,7 @@ class ConditionalJournal:
             version=found.version or found.etag,
             known={commit.version: commit for commit in self._view.commits},
         )
-        return await self._advance(document, found.etag, found.modified)
+        return document, found.etag, found.modified
 
     async def append(self, attempt: Attempt) -> None:
         """Try to commit (R9). A successful PUT is the acknowledgement.
@@ -169,8 +183,11 @@ class ConditionalJournal:
             raise self._conflict() from None
         if stored.etag is None:
             await self.resolve()  # a store that keeps the ETag to itself until it is asked
-        else:
+            return
+        try:
             await self._advance(document, stored.etag, stored.modified)
+        except MissingRunError:
+            await self.resolve()  # others have gone on meanwhile, and collected
 
     def save(self) -> Saved:
         """What another journal of this manifest can go on from."""
@@ -268,7 +285,12 @@ class ConditionalJournal:
         if document is None:
             return None
         moment = view.commits[-1].modified - seconds
-        held = await self._runs.load(document.references())
+        try:
+            held = await self._runs.load(document.references())
+        except MissingRunError:
+            if not await self.resolve():
+                raise
+            return await self.retained(seconds)
         named = frozenset(
             (name, file["version"])
             for entry in (*document.log, document.entry("", 0.0))

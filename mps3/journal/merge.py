@@ -26,7 +26,7 @@ from .kind import decode_as
 from .listing import Listing
 from .order import CycleError, causal_order, needed, once, store_order
 from .past import Past
-from .runs import Runs
+from .runs import MissingRunError, Runs
 from .saved import Saved
 from .settle import settle
 
@@ -311,7 +311,14 @@ class MergeJournal:
         ordered = self._in_order(document, newest.version, listed)
         stamp = max(version.modified for version in listing.versions)
         known_since = self._known(ordered)
-        judged, held = await self._judge(document, ordered, stamp)
+        try:
+            judged, held = await self._judge(document, ordered, stamp)
+        except MissingRunError:
+            again, later = self._listing(), self._world.monotonic()
+            await again.back_to(math.inf)
+            if not again.versions or again.versions[0].version == listing.versions[0].version:
+                raise  # it is still what the manifest says
+            return await self._resolve(again, known, later, tries - 1)
         pace = self._pace(judged.counting, stamp, document.window)
         view = build_view(document, newest.version, judged.shown, held, pace, self._view, judged.undecided)
         if self._goes_back(view, stamp, document.window):
@@ -576,7 +583,10 @@ class MergeJournal:
             if not all(one.deleted or one.version in entries or one.version in self._late for one in reached):
                 raise _OvertakenError
             ordered = self._in_order(document, newest.version, listed)
-            judged, held = await self._judge(document, ordered, newest.modified)
+            try:
+                judged, held = await self._judge(document, ordered, newest.modified)
+            except MissingRunError:
+                raise _OvertakenError from None
             views.insert(0, build_view(document, newest.version, judged.shown, held, 0.0))
 
         async def named() -> frozenset[str] | None:

@@ -29,6 +29,14 @@ LONG: Final = 128 * 2**10
 T = TypeVar("T")
 
 
+class MissingRunError(CorruptionError):
+    """A run is not there that a document names.
+
+    It was collected, if the document is no longer what the manifest says: whoever read it slept for very long before
+    asking for its runs. Else somebody has damaged the bucket.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Saved:
     """A run that was stored: its parts, as documents name them and in memory, and when that began."""
@@ -76,7 +84,8 @@ class Runs:
         """The runs that documents name, by their SHA-256. Those not in memory are fetched, several at once.
 
         Raises:
-            CorruptionError: One is missing, or not what it should be.
+            MissingRunError: One is missing.
+            CorruptionError: One is not what it should be.
         """
         wanted = {reference.sha256: reference for reference in references}
         held = {name: run for name in wanted if (run := self._held.get(name)) is not None}
@@ -171,7 +180,7 @@ class Runs:
         async with self._gate:
             found = await self._storage.get(self._bucket, reference.key, limit=reference.size)
         if not isinstance(found, Object):
-            raise self._corrupt(reference, "it is missing")
+            raise self._corrupt(reference, "it is missing", MissingRunError)
         body = found.body
         read = _indexed if isinstance(found, Recalled) else _verified  # which was verified before it was kept
         try:
@@ -188,8 +197,10 @@ class Runs:
         async with self._thread:
             return await asyncio.to_thread(function)
 
-    def _corrupt(self, reference: RunReference, why: str) -> CorruptionError:
-        return CorruptionError(
+    def _corrupt(
+        self, reference: RunReference, why: str, kind: type[CorruptionError] = CorruptionError
+    ) -> CorruptionError:
+        return kind(
             f"cannot read the run s3://{self._bucket}/{reference.key}: {why}",
             bucket=self._bucket,
             key=reference.key,

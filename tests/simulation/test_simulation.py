@@ -83,6 +83,9 @@ FAILED = [
     (362, {"transact": True, "watch": True}),
     (132, {"collect": True}),
     (1088, {"collect": True}),
+    (149, {"collect": True, "watch": True, "tiny": True, "versioning": False}),
+    (169, {"collect": True, "watch": True, "tiny": True, "versioning": False}),
+    (184, {"collect": True, "watch": True, "tiny": True, "versioning": False}),
 ]
 """Histories that once went wrong: the seed, and of which kind."""
 
