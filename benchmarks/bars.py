@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from dataset import entry_bytes, names
-from results import Results, Row
+from results import Results, Row, named
+
+JOURNALS: Final = ("merge", "conditional")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +44,25 @@ def bars(results: Results, largest: int) -> list[Bar]:
     return [
         *_puts(results, largest, big),
         *_against_raw(results),
-        *_changes(results),
-        *_opening(results, largest, big),
-        _one(
+        *(_change(results, journal) for journal in JOURNALS),
+        *_each(results, "open", f"opening {big}: at most 60 requests", _requests, largest),
+        *_each(results, "open", f"opening {big}: at most 1.5x the bytes of the entries", _opened, largest),
+        *_each(
             results,
             "load",
             f"loading {largest:,} keys with `put_all`, 1,000 at a time: bytes of the manifest written, at most 8x those"
             " of the entries",
             lambda row: (f"{row.facts['written, of the entries']:.1f}x", row.facts["written, of the entries"] <= 8),
-            keys=largest,
+            largest,
         ),
-        _one(
+        *_each(
             results,
             "memory",
             f"a client that opens {big}: at most 250 MB more resident memory",
             lambda row: (f"{row.facts['MB']:,.0f} MB", row.facts["MB"] <= 250),
-            keys=largest,
+            largest,
         ),
-        _one(results, "loop stops", f"no stop of the event loop {big} above 20 ms", _stops, keys=largest),
+        *_each(results, "loop stops", f"no stop of the event loop {big} above 20 ms", _stops, largest),
         _one(
             results,
             "subscriptions",
@@ -83,12 +88,20 @@ def bars(results: Results, largest: int) -> list[Bar]:
     ]
 
 
-def _one(
-    results: Results, scenario: str, what: str, judge: Callable[[Row], tuple[str, bool]], keys: int | None = None
-) -> Bar:
-    wanted = {} if keys is None else {"keys": keys}
-    row = results.find(scenario, **wanted)
+def _one(results: Results, scenario: str, what: str, judge: Callable[[Row], tuple[str, bool]]) -> Bar:
+    row = results.find(scenario)
     return Bar(what, results.why_not(scenario), None) if row is None else Bar(what, *judge(row))
+
+
+def _each(
+    results: Results, scenario: str, what: str, judge: Callable[[Row], tuple[str, bool]], keys: int
+) -> Iterable[Bar]:
+    """A bar for each journal."""
+    for journal in JOURNALS:
+        row = results.find(scenario, keys=keys, journal=journal)
+        told = named(what, journal)
+        why = results.why_not(named(scenario, journal), named("load", journal))
+        yield Bar(told, why, None) if row is None else Bar(told, *judge(row))
 
 
 def _all(results: Results, scenario: str, what: str, judge: Callable[[Row], tuple[str, bool]], **wanted: object) -> Bar:
@@ -104,21 +117,22 @@ def _joined(found: Iterable[str]) -> str:
 
 
 def _puts(results: Results, largest: int, big: str) -> Iterable[Bar]:
-    small = next((row for row in results.all("put", journal="merge") if row.keys == 10), None)
-    row = results.find("put", keys=largest, journal="merge")
-    average = (
-        f"bytes of an awaited put {big}, on average over {row.operations if row else 10_000:,}, compaction included"
+    count = next((row.operations for row in results.all("put", keys=largest)), 10_000)
+    average = f"bytes of an awaited put {big}, on average over {count:,}, compaction included"
+
+    def times(row: Row) -> tuple[str, bool]:
+        small = results.find("put", keys=10, journal=row.journal)
+        ratio = row.bytes_each / small.bytes_each if small else math.nan
+        return f"{ratio:.2f}x", ratio <= 3
+
+    yield from _each(results, "put", f"{average}: at most 3x those at 10", times, largest)
+    yield from _each(
+        results,
+        "put",
+        f"{average}: at most 64 KiB",
+        lambda row: (f"{row.bytes_each / 1024:.1f} KiB", row.bytes_each <= 65_536),
+        largest,
     )
-    why = results.why_not("put", "load")
-    if row is None or small is None:
-        yield Bar(f"{average}: at most 3x those at 10", why, None)
-    else:
-        ratio = row.bytes_each / small.bytes_each
-        yield Bar(f"{average}: at most 3x those at 10", f"{ratio:.2f}x", ratio <= 3)
-    if row is None:
-        yield Bar(f"{average}: at most 64 KiB", why, None)
-    else:
-        yield Bar(f"{average}: at most 64 KiB", f"{row.bytes_each / 1024:.1f} KiB", row.bytes_each <= 65_536)
 
 
 def _against_raw(results: Results) -> Iterable[Bar]:
@@ -141,47 +155,44 @@ def _against_raw(results: Results) -> Iterable[Bar]:
         yield Bar(what, f"{raw.seconds / many.seconds:.0%}", raw.seconds / many.seconds >= 0.7)
 
 
-def _changes(results: Results) -> Iterable[Bar]:
-    for journal, listings in (("merge", 1), ("conditional", 0)):
-        what = f"a change reaches a polling client with 1 GET of the manifest{', 1 listing' * listings} and the content"
-        found = sorted(results.all("change", journal=journal), key=lambda row: row.keys)
-        name = "change" if journal == "merge" else f"change ({journal})"
-        missing = results.why_not(name) if any(one.scenario == name for one in results.skipped) else ""
-        if not found:
-            yield Bar(f"{what} ({journal})", results.why_not(name, "load"), None)
-            continue
-        exact = {
-            row.keys: (
-                row.facts["manifest GETs, at most"] == 1
-                and row.facts["listings, at most"] == listings
-                and row.facts["value GETs, at most"] == 1
-            )
-            for row in found
-        }
-        wrong = [row for row in found if not exact[row.keys]]
-        said = (
-            "so at " + ", ".join(f"{keys:,}" for keys, good in exact.items() if good) + " keys"
-            if any(exact.values())
-            else ""
+def _change(results: Results, journal: str) -> Bar:
+    listings = 1 if journal == "merge" else 0
+    what = f"a change reaches a polling client with 1 GET of the manifest{', 1 listing' * listings} and the content"
+    found = sorted(results.all("change", journal=journal), key=lambda row: row.keys)
+    name = named("change", journal)
+    missing = results.why_not(name) if any(one.scenario == name for one in results.skipped) else ""
+    if not found:
+        return Bar(f"{what} ({journal})", results.why_not(name, named("load", journal)), None)
+    exact = {
+        row.keys: (
+            row.facts["manifest GETs, at most"] == 1
+            and row.facts["listings, at most"] == listings
+            and row.facts["value GETs, at most"] == 1
         )
-        said += "".join(
-            f"; at {row.keys:,} up to {row.facts['manifest GETs, at most']:.0f} GETs of the manifest, "
-            f"{row.facts['listings, at most']:.0f} listings, {row.facts['value GETs, at most']:.0f} of values"
-            for row in wrong
-        )
-        holds = False if wrong else None if missing else True  # at every N, it says
-        yield Bar(f"{what} ({journal})", said + (f"; {missing}" if missing else ""), holds)
+        for row in found
+    }
+    wrong = [row for row in found if not exact[row.keys]]
+    said = (
+        "so at " + ", ".join(f"{keys:,}" for keys, good in exact.items() if good) + " keys"
+        if any(exact.values())
+        else ""
+    )
+    said += "".join(
+        f"; at {row.keys:,} up to {row.facts['manifest GETs, at most']:.0f} GETs of the manifest, "
+        f"{row.facts['listings, at most']:.0f} listings, {row.facts['value GETs, at most']:.0f} of values"
+        for row in wrong
+    )
+    holds = False if wrong else None if missing else True  # at every N, it says
+    return Bar(f"{what} ({journal})", said + (f"; {missing}" if missing else ""), holds)
 
 
-def _opening(results: Results, largest: int, big: str) -> Iterable[Bar]:
-    told = f"opening {big}: at most 60 requests", f"opening {big}: at most 1.5x the bytes of the entries"
-    row = results.find("open", keys=largest, journal="merge")
-    if row is None:
-        yield from (Bar(what, results.why_not("open", "load"), None) for what in told)
-        return
-    ratio = row.tally.bodies / entry_bytes(names(largest))
-    yield Bar(told[0], f"{row.tally.count():,} requests", row.tally.count() <= 60)
-    yield Bar(told[1], f"{ratio:.2f}x", ratio <= 1.5)
+def _requests(row: Row) -> tuple[str, bool]:
+    return f"{row.tally.count():,} requests", row.tally.count() <= 60
+
+
+def _opened(row: Row) -> tuple[str, bool]:
+    ratio = row.tally.bodies / entry_bytes(names(row.keys))
+    return f"{ratio:.2f}x", ratio <= 1.5
 
 
 def _stops(row: Row) -> tuple[str, bool]:

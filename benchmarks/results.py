@@ -93,6 +93,11 @@ class Results:
         return "; ".join(whys) or "not part of this run"
 
 
+def named(scenario: str, journal: str) -> str:
+    """What a scenario is called when it is not measured with this journal."""
+    return scenario if journal == "merge" else f"{scenario} ({journal})"
+
+
 def last_line(why: str) -> str:
     """What a reason comes down to, where it is a traceback."""
     return why.strip().splitlines()[-1]

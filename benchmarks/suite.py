@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -12,7 +12,7 @@ from typing import Any, Final
 from dataset import entry_bytes, load, names
 from meter import Tally
 from processes import UnfinishedError, isolated
-from results import Results, Row
+from results import Results, Row, named
 from scenarios import collection, contention, resources, sizes, subscriptions, wires
 from virtual import Place
 from wire import Server, Wire
@@ -31,7 +31,6 @@ class Plan:
         sizes: Numbers of keys, each a bucket's whole content.
         puts: How many are averaged at the least and the greatest number of keys.
         puts_between: And at the others.
-        conditional: The greatest number of keys with the conditional journal.
         agreement: Numbers of keys at which both ways of counting are compared.
         collected: The number of keys at which garbage is collected.
         pairs: Awaited puts that are compared with raw requests.
@@ -46,7 +45,6 @@ class Plan:
     sizes: tuple[int, ...] = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
     puts: int = 10_000
     puts_between: int = 1_000
-    conditional: int = 1_000_000
     agreement: tuple[int, ...] = AGREEMENT
     collected: int = 10_000
     pairs: int = 100
@@ -62,7 +60,6 @@ QUICK: Final = Plan(
     sizes=(10, 1_000, 10_000),
     puts=1_000,
     puts_between=200,
-    conditional=1_000,
     agreement=AGREEMENT[:1],
     collected=1_000,
     pairs=30,
@@ -155,8 +152,8 @@ class Suite:
 
     # For each number of keys, in virtual time
 
-    def _sizes(self) -> None:
-        place = Place("merge", latency=self._latency)
+    def _loaded(self, place: Place) -> Iterator[Sequence[str]]:
+        """Load keys, and stop at each number of them: all there are then."""
         written, began, done = Tally(), time.monotonic(), 0
         for size in self._plan.sizes:
             cpu, loading = time.process_time(), time.monotonic()
@@ -165,7 +162,7 @@ class Suite:
             if done < size:
                 why = f"loading did not get beyond {done:,} keys in {self._plan.loading:.0f} s of computing"
                 for scenario in ("load", "put", "open", "change", "memory", "loop stops"):
-                    self.results.skip(scenario, size, why)
+                    self.results.skip(named(scenario, place.journal), size, why)
                 break
             manifest, runs = written.select("PUT", "manifest").up, written.select("PUT", "run").up
             entries = entry_bytes(self._names[:size])
@@ -176,9 +173,14 @@ class Suite:
                 "loading took, seconds": time.monotonic() - loading,
                 "CPU, seconds": time.process_time() - cpu,
             }
-            self.results.add(Row("load", size, tally, 1, seconds, facts=facts))
-            self._at(place, self._names[:size])
-        print(f"({time.monotonic() - began:.0f} s for all numbers of keys)", flush=True)
+            self.results.add(Row("load", size, tally, 1, seconds, journal=place.journal, facts=facts))
+            yield self._names[:size]
+        print(f"({time.monotonic() - began:.0f} s for all numbers of keys, {place.journal} journal)", flush=True)
+
+    def _sizes(self) -> None:
+        place = Place("merge", latency=self._latency)
+        for keys in self._loaded(place):
+            self._at(place, keys)
 
     def _grow(self, place: Place, done: int, size: int) -> tuple[int, Tally, float]:
         """Load more keys; returns how many there are now, the requests, and the virtual seconds."""
@@ -213,9 +215,8 @@ class Suite:
         if "subscriptions" in self._only and size == SUBSCRIPTIONS:
             self._try("subscriptions", size, subscriptions.polls, place, keys)
             self._try("subscriptions", size, subscriptions.commits, place, keys)
-        if "resources" in self._only and size == plan.sizes[-1]:
-            self._try("memory", size, resources.memory, place, keys, plan.limit)
-            self._try("loop stops", size, resources.stops, place, keys, plan.limit)
+        if "resources" in self._only:
+            self._resources(place, keys)
         if "collection" in self._only and size == plan.collected:
             self._try("collection", size, collection.collect, place, keys)
 
@@ -225,15 +226,16 @@ class Suite:
         return plan.puts if size in (plan.sizes[0], plan.sizes[-1]) else plan.puts_between
 
     def _conditional(self) -> None:
-        place, done = Place("conditional", latency=self._latency), 0
-        for size in self._plan.sizes:
-            if size > self._plan.conditional:
-                break
-            done, _, _ = self._grow(place, done, size)
-            if done < size:
-                self.results.skip("change (conditional)", size, f"loading did not get beyond {done:,} keys")
-                break
-            keys = self._names[:size]
+        place = Place("conditional", latency=self._latency)
+        for keys in self._loaded(place):
+            size = len(keys)
             self._try("put (conditional)", size, sizes.put, place, keys, self._puts(size))
             self._try("open (conditional)", size, sizes.cold_open, place, keys)
             self._try("change (conditional)", size, sizes.change, place, keys)
+            self._resources(place, keys)
+
+    def _resources(self, place: Place, keys: Sequence[str]) -> None:
+        size, limit = len(keys), self._plan.limit
+        if size == self._plan.sizes[-1]:
+            self._try(named("memory", place.journal), size, resources.memory, place, keys, limit)
+            self._try(named("loop stops", place.journal), size, resources.stops, place, keys, limit)
