@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -307,3 +308,51 @@ async def test_who_may_only_read_reads():
             with pytest.raises(AccessError):
                 await soon(reader.put("key", 2))
             assert await reader.get("key") == 1
+
+
+class Sleepy(MemoryStorage):
+    """Lets something happen before its next listing of versions, and before a version is read the next time.
+
+    Attributes:
+        meanwhile: What happens: first before the listing, then before the reading.
+    """
+
+    meanwhile: tuple[Callable[[], Awaitable[None]], ...] = ()
+
+    async def versions(self, *arguments: Any, **options: Any) -> Any:
+        if len(self.meanwhile) == 2:
+            first, *self.meanwhile = self.meanwhile
+            await first()
+        return await super().versions(*arguments, **options)
+
+    async def get(self, bucket: str, key: str, **options: Any) -> Any:
+        if len(self.meanwhile) == 1 and key == MANIFEST and options.get("version") is not None:
+            (last,), self.meanwhile = self.meanwhile, ()
+            await last()
+        return await super().get(bucket, key, **options)
+
+
+@pytest.mark.parametrize("newest", [True, False], ids=["head", "sibling"])
+async def test_who_slept_until_the_versions_were_collected_lists_again(newest):
+    storage = Sleepy()
+    async with memory_client(storage) as one, memory_client(storage) as two:
+        await asyncio.gather(one.put("a", 1), two.put("b", 1))  # neither in the log of the other
+        async with asyncio.timeout(10):
+            while len(await one.get_all()) < 2:
+                await asyncio.sleep(0.01)
+
+        async def commit_if_it_is_to_be_the_head() -> None:
+            if newest:
+                await one.put("c", 1)
+
+        async def go_on_and_collect() -> None:
+            listed = [version.version for version in (await storage.versions(BUCKET, MANIFEST)).versions]
+            await one.put("d", 1)
+            for version in listed:
+                await storage.delete(BUCKET, MANIFEST, version=version)
+
+        storage.meanwhile = (commit_if_it_is_to_be_the_head, go_on_and_collect)
+        async with memory_client(storage) as other:
+            assert storage.meanwhile == ()
+            view, _ = other._manifests[other._default].state()  # what it opened with, before it looks again
+            assert {"a", "b", "d"} <= set(view.names())

@@ -290,14 +290,27 @@ class MergeJournal:
         """R3: the state at the newest version listed. Sets all that is remembered, at once, or nothing."""
         if not tries:
             raise UnavailableError(
-                f"s3://{self._bucket}/{self._key} changes faster than its versions can be listed",
+                f"s3://{self._bucket}/{self._key} changes faster than its versions can be listed and read",
                 bucket=self._bucket,
                 key=self._key,
                 operation="ListObjectVersions",
             )
+        try:
+            return await self._resolve_from(listing, known, started, tries)
+        except (_OvertakenError, MissingRunError) as error:
+            # This client has slept, and what was listed then has been collected.
+            again, later = self._listing(), self._world.monotonic()
+            await again.back_to(math.inf)
+            if isinstance(error, MissingRunError) and again.versions[:1] == listing.versions[:1]:
+                raise  # no: it is still what the manifest says
+            return await self._resolve(again, known, later, tries - 1)
+
+    async def _resolve_from(
+        self, listing: Listing, known: dict[str, tuple[Document, str | None]], started: float, tries: int
+    ) -> bool:
         head = await self._head(listing, known)
         if head is None:
-            if listing.newest is None and self._view.head is None:
+            if self._view.head is None:
                 self._looked(listing, started)  # all came too late, and there is nothing to build on
             return False
         newest, document, etag = head
@@ -311,14 +324,7 @@ class MergeJournal:
         ordered = self._in_order(document, newest.version, listed)
         stamp = max(version.modified for version in listing.versions)
         known_since = self._known(ordered)
-        try:
-            judged, held = await self._judge(document, ordered, stamp)
-        except MissingRunError:
-            again, later = self._listing(), self._world.monotonic()
-            await again.back_to(math.inf)
-            if not again.versions or again.versions[0].version == listing.versions[0].version:
-                raise  # it is still what the manifest says
-            return await self._resolve(again, known, later, tries - 1)
+        judged, held = await self._judge(document, ordered, stamp)
         pace = self._pace(judged.counting, stamp, document.window)
         view = build_view(document, newest.version, judged.shown, held, pace, self._view, judged.undecided)
         if self._goes_back(view, stamp, document.window):
@@ -396,7 +402,11 @@ class MergeJournal:
     async def _head(
         self, listing: Listing, known: dict[str, tuple[Document, str | None]]
     ) -> tuple[Version, Document, str | None] | None:
-        """The newest version that counts, and what it holds; ``None`` if there is none any more."""
+        """The newest version that counts, and what it holds; ``None`` if there is none.
+
+        Raises:
+            _OvertakenError: It is not there any more.
+        """
         while (newest := listing.newest) is not None:
             if newest.deleted:
                 raise self._deleted(newest.version)
@@ -405,7 +415,7 @@ class MergeJournal:
                 if document is None:
                     document = await self._fetch(newest)
                 if document is None:
-                    return None  # deleted since it was listed; there will be another answer next time
+                    raise _OvertakenError
                 if document.counts(newest.modified):
                     return newest, document, etag
                 self._late |= {newest.version}
@@ -429,7 +439,11 @@ class MergeJournal:
     async def _siblings(
         self, document: Document, head: Version, listing: Listing, bound: float
     ) -> tuple[dict[str, Entry], list[Entry]]:
-        """What is known of the listed versions, and the entries among them, oldest first."""
+        """What is known of the listed versions, and the entries among them, oldest first.
+
+        Raises:
+            _OvertakenError: One of them is not there any more.
+        """
         entries = {entry.version: entry for entry in document.log}
         entries[head.version] = document.entry(head.version, head.modified)
         # Behind the first that is older than the bound, the log alone says what there is, and in which order.
@@ -450,7 +464,7 @@ class MergeJournal:
             for version, sibling in zip(batch, await asyncio.gather(*map(self._fetch, batch)), strict=True):
                 missing.pop(version.version, None)
                 if sibling is None:
-                    continue
+                    raise _OvertakenError
                 if sibling.counts(version.modified):
                     entries[version.version] = sibling.entry(version.version, version.modified)
                 else:
@@ -567,8 +581,6 @@ class MergeJournal:
         head = await self._head(listing, {})
         views, oldest = [view], -math.inf
         needed: list[Version] = []
-        if head is None and listing.newest is not None:
-            raise _OvertakenError
         if head is not None:
             newest, document, _ = head
             bound = self._bound(document, newest.version)
@@ -578,10 +590,7 @@ class MergeJournal:
             await listing.back_to(min(bound, former) - slack)
             needed = [one for one in listing.versions if one.modified >= former - slack and not one.deleted]
             oldest = min(bound, former) - slack
-            entries, listed = await self._siblings(document, newest, listing, bound)
-            reached = takewhile(lambda version: version.modified >= bound, listing.versions)
-            if not all(one.deleted or one.version in entries or one.version in self._late for one in reached):
-                raise _OvertakenError
+            _, listed = await self._siblings(document, newest, listing, bound)
             ordered = self._in_order(document, newest.version, listed)
             try:
                 judged, held = await self._judge(document, ordered, newest.modified)
