@@ -1,0 +1,151 @@
+"""What the checks share: asking a storage, and saying what does not hold."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING, Final, Literal
+
+from mps3.errors import ConfigurationError, ConflictError, MPS3Error, UnavailableError
+from mps3.storage import Entry, Object, Storage, Stored, Version
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+MOST_PAGES: Final = 1000
+"""A listing of more does not end."""
+MANY: Final = 24
+"""Calls at once, or objects of a listing."""
+ROUNDS: Final = 8
+"""How often something is repeated."""
+
+
+class Skipped(Exception):  # noqa: N818 - nothing is wrong
+    """The check does not apply to this storage or bucket."""
+
+
+def require(holds: bool, sentence: str) -> None:  # noqa: FBT001 - reads as assert does
+    """Fail with the sentence of the documentation that does not hold."""
+    if not holds:
+        raise AssertionError(f"Does not hold: {sentence}")
+
+
+def key_for(what: str) -> str:
+    """A key of its own for a check."""
+    return f"mps3 conformance/{what}/{secrets.token_hex(8)}"
+
+
+async def read(
+    storage: Storage, bucket: str, key: str, *, version: str | None = None, limit: int | None = None
+) -> Object:
+    """An object that has to be there."""
+    found = await storage.get(bucket, key, version=version, limit=limit)
+    if not isinstance(found, Object):
+        raise AssertionError(f"Does not hold: get: read an object; {key!r} is {found.value} (version {version})")  # noqa: TRY004
+    return found
+
+
+async def all_versions(
+    storage: Storage, bucket: str, key: str, *, start: str | None = None, limit: int | None = None
+) -> list[Version]:
+    """All versions of a key, page by page."""
+    versions: list[Version] = []
+    for _ in range(MOST_PAGES):
+        page = await storage.versions(bucket, key, start=start, limit=limit)
+        versions += page.versions
+        start = page.next
+        if start is None:
+            return versions
+    raise AssertionError("Does not hold: VersionPage.next is None when this is the last one")
+
+
+async def all_entries(storage: Storage, bucket: str, prefix: str) -> list[Entry]:
+    """All objects below a prefix, page by page."""
+    entries: list[Entry] = []
+    start: str | None = None
+    for _ in range(MOST_PAGES):
+        page = await storage.list(bucket, prefix, start=start)
+        entries += page.entries
+        start = page.next
+        if start is None:
+            return entries
+    raise AssertionError("Does not hold: Page.next is None when this is the last one")
+
+
+async def raises(
+    kind: type[MPS3Error], call: Awaitable[object], sentence: str, bucket: str, key: str | None = None
+) -> None:
+    """Fail unless a call raises an error of ours, with all that it should say."""
+    try:
+        result = await call
+    except kind as error:
+        require(error.bucket == bucket, f"errors have the bucket in them ({error!r})")
+        require(key is None or error.key == key, f"errors have the key in them ({error!r})")
+        require(error.operation is not None, f"errors have the operation in them ({error!r})")
+    except Exception as error:
+        raise AssertionError(f"Does not hold: {sentence}; it was {error!r}") from error
+    else:
+        raise AssertionError(f"Does not hold: {sentence}; it was {result!r}")
+
+
+async def one_wins(puts: list[Awaitable[Stored]]) -> None:
+    """Fail unless one of many puts with the same condition succeeds."""
+    answers = await asyncio.gather(*puts, return_exceptions=True)
+    won = [answer for answer in answers if isinstance(answer, Stored)]
+    others = [answer for answer in answers if not isinstance(answer, Stored | ConflictError | UnavailableError)]
+    require(others == [], f"put: ConflictError if the condition did not hold, not {others!r}")
+    # Some stores give up on a race with an error of their own, which leaves open who has won.
+    doubtful = any(isinstance(answer, UnavailableError) for answer in answers)
+    require(
+        len(won) == 1 or (won == [] and doubtful),
+        f"put: one of many with the same condition succeeds, not {len(won)}",
+    )
+
+
+async def has_versions(storage: Storage, bucket: str) -> bool:
+    """Whether the bucket has versions; skip the check where they are suspended."""
+    versioning = (await storage.capabilities(bucket)).versioning
+    if versioning == "suspended":
+        raise Skipped("versioning is suspended")
+    return versioning == "enabled"
+
+
+async def needs_versions(storage: Storage, bucket: str) -> None:
+    """Skip the check where there are no versions."""
+    if not await has_versions(storage, bucket):
+        raise Skipped("the bucket has no versions")
+
+
+async def needs_condition(
+    storage: Storage, bucket: str, name: Literal["conditional_create", "conditional_replace"]
+) -> None:
+    """Skip what the store does not enforce, unless it claims to."""
+    claim = getattr(await storage.capabilities(bucket), name, None)
+    reason = await _why_not_enforced(storage, bucket, name)
+    if reason is not None:
+        require(not claim, f"Capabilities.{name} is claimed, but {reason}")
+        raise Skipped(reason)
+
+
+async def _why_not_enforced(storage: Storage, bucket: str, name: str) -> str | None:
+    key = key_for("condition")
+    await storage.put(bucket, key, b"one")
+    try:
+        if name == "conditional_create":
+            await storage.put(bucket, key, b"two", if_none_match=True)
+        else:
+            await storage.put(bucket, key, b"two", if_match='"0"')
+    except ConflictError:
+        pass
+    except ConfigurationError as error:
+        return str(error)
+    else:
+        return "the store ignores the condition"
+    try:
+        if name == "conditional_create":
+            await storage.put(bucket, key_for("condition"), b"one", if_none_match=True)
+        else:
+            await storage.put(bucket, key, b"two", if_match=(await read(storage, bucket, key)).etag)
+    except ConflictError:
+        return "the store refuses the condition even if it holds"
+    return None
