@@ -14,7 +14,6 @@ from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import unquote_plus
 
 from botocore.exceptions import ClientError, IncompleteReadError
 
@@ -39,7 +38,7 @@ from mps3.storage import (
 from mps3.storage.repeating import repeating
 from mps3.storage.s3_client import Connection, connect
 from mps3.storage.s3_errors import Request, is_absent, judge, refuses_checksum, setup_error, status_of
-from mps3.storage.s3_listing import GarbledError, Listing, listing, newest_first
+from mps3.storage.s3_listing import GarbledError, listing, newest_first, next_objects, next_scan, next_versions
 from mps3.storage.vendors import Vendor
 from mps3.types import Auth
 from mps3.world import World
@@ -373,7 +372,7 @@ class S3Storage(Storage):
                 Version(item.version, item.modified, item.etag, item.size, item.deleted)
                 for item in newest_first(item for item in page.items if item.key == key)
             )
-            return VersionPage(versions, _next_versions(key, page, start), self._heard(response))
+            return VersionPage(versions, next_versions(key, page, start), self._heard(response))
 
         return await self._call(request, send)
 
@@ -402,7 +401,7 @@ class S3Storage(Storage):
         async def send(client: Any) -> Page:
             page = listing(await client.list_objects_v2(**params))
             entries = tuple(Entry(item.key, item.modified, item.size) for item in page.items)
-            return Page(entries, _next_objects(page, start))
+            return Page(entries, next_objects(page, start))
 
         return await self._call(request, send)
 
@@ -436,7 +435,7 @@ class S3Storage(Storage):
         async def send(client: Any) -> Scan:
             page = listing(await client.list_object_versions(**params))
             found = tuple(Found(item.key, item.version, item.modified, item.size, item.deleted) for item in page.items)
-            return Scan(found, _next_scan(page, start))
+            return Scan(found, next_scan(page, start))
 
         return await self._call(request, send)
 
@@ -542,46 +541,3 @@ async def _read(body: Any, length: int | None, limit: int | None, request: Reque
 
 def _too_large(request: Request, limit: int | None) -> MPS3Error:
     return request.error(CorruptionError, f"the object has more than {limit} bytes")
-
-
-def _next_versions(key: str, page: Listing, start: str | None) -> str | None:
-    # Whatever else starts with our key comes after it, so with that all of its versions have been listed.
-    if not page.truncated or (page.items and page.items[-1].key != key):
-        return None
-    marker = page.key_marker
-    if marker is not None and key in {marker, unquote_plus(marker)} and page.version_marker:
-        return _forward(start, [key, page.version_marker])
-    if page.items:
-        return _forward(start, [key, page.items[-1].version])
-    if marker is None:
-        raise GarbledError("more versions follow, but not where")
-    return _forward(start, [marker, page.version_marker])
-
-
-def _next_scan(page: Listing, start: str | None) -> str | None:
-    if not page.truncated:
-        return None
-    if page.key_marker is None and not page.items:
-        raise GarbledError("more versions follow, but not where")
-    last = page.items[-1] if page.items else None
-    if page.key_marker is None or (last is not None and last.key in {page.key_marker, unquote_plus(page.key_marker)}):
-        assert last is not None  # noqa: S101 - tells the type checker what was asked above
-        return _forward(start, [last.key, page.version_marker or last.version])
-    return _forward(start, [unquote_plus(page.key_marker), page.version_marker])
-
-
-def _next_objects(page: Listing, start: str | None) -> str | None:
-    if not page.truncated:
-        return None
-    if page.token:
-        return _forward(start, [page.token, None])
-    if not page.items:
-        raise GarbledError("more objects follow, but not where")
-    return _forward(start, [None, page.items[-1].key])
-
-
-def _forward(start: str | None, marker: list[str | None]) -> str:
-    following = json.dumps(marker)
-    if following == start:
-        raise GarbledError("the listing does not move forward")
-    return following

@@ -7,6 +7,7 @@ So listings are read here, and the SDK gets an empty one.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -173,3 +174,49 @@ def _tag(element: ET.Element) -> str:
 def _seconds(text: str) -> float:
     moment = datetime.fromisoformat(text.strip())
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def next_versions(key: str, page: Listing, start: str | None) -> str | None:
+    """Where the next page of a key's versions starts; ``None`` if there is none."""
+    # Whatever else starts with our key comes after it, so with that all of its versions have been listed.
+    if not page.truncated or (page.items and page.items[-1].key != key):
+        return None
+    marker = page.key_marker
+    if marker is not None and key in {marker, unquote_plus(marker)} and page.version_marker:
+        return _forward(start, [key, page.version_marker])
+    if page.items:
+        return _forward(start, [key, page.items[-1].version])
+    if marker is None:
+        raise GarbledError("more versions follow, but not where")
+    return _forward(start, [marker, page.version_marker])
+
+
+def next_scan(page: Listing, start: str | None) -> str | None:
+    """Where the next page of all versions starts; ``None`` if there is none."""
+    if not page.truncated:
+        return None
+    if page.key_marker is None and not page.items:
+        raise GarbledError("more versions follow, but not where")
+    last = page.items[-1] if page.items else None
+    if page.key_marker is None or (last is not None and last.key in {page.key_marker, unquote_plus(page.key_marker)}):
+        assert last is not None  # noqa: S101 - tells the type checker what was asked above
+        return _forward(start, [last.key, page.version_marker or last.version])
+    return _forward(start, [unquote_plus(page.key_marker), page.version_marker])
+
+
+def next_objects(page: Listing, start: str | None) -> str | None:
+    """Where the next page of objects starts; ``None`` if there is none."""
+    if not page.truncated:
+        return None
+    if page.token:
+        return _forward(start, [page.token, None])
+    if not page.items:
+        raise GarbledError("more objects follow, but not where")
+    return _forward(start, [None, page.items[-1].key])
+
+
+def _forward(start: str | None, marker: list[str | None]) -> str:
+    following = json.dumps(marker)
+    if following == start:
+        raise GarbledError("the listing does not move forward")
+    return following
