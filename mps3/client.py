@@ -3,57 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, overload
 
-from .changes import StatusChanges, Watchers
+from .changes import StatusChanges
 from .collect import GRACE, RETENTION, Collected, Progress, collect
 from .collect import options as collecting
 from .collect.background import collect_in_background
 from .collect.options import seconds
+from .connection import Connection
 from .content import Content, Contents, decode
 from .document import File, Kind
-from .errors import ClosedError, ConfigurationError, CorruptionError, MPS3Error, UnavailableError
+from .errors import ClosedError, ConfigurationError, CorruptionError, UnavailableError
 from .events import Hook
 from .journal import Journal
 from .journal.choose import choose_journal, known_journal
-from .later import Later
 from .lifetime import lifetime
+from .located import s3, storage_of
 from .manifest import Manifest
-from .names import LONGEST_MANIFEST, check_bucket, check_key, check_not_own, name_in
+from .names import LONGEST_MANIFEST, check_bucket, check_key, name_in
 from .observed import ObservedStorage
 from .observer import Observer, check_hooks
-from .offline import Directory, Line, Refusal
+from .offline import Directory, Line
 from .offline.cache import CACHE
 from .offline.cached import CachedStorage
 from .offline.clocked import ClockedStorage
 from .offline.files import FileDirectory
-from .offline.gate import Gate, OfflineError
+from .offline.gate import Gate
 from .offline.keeper import Keeper
 from .offline.reconnect import OnReconnect
 from .offline.rejected import Rejected
-from .outbox import Pending
 from .presence import BEATS, EXPIRES_IN, Presence
 from .reads import Reads
 from .statistics import Statistics
 from .storage import Storage
-from .storage.local import LocalStorage
-from .storage.memory import memory_storage
 from .subscription import Subscription, ValueSubscription
 from .surroundings import Surroundings
 from .transactions import Transactions
 from .transactor import Transactor
 from .typed import Conversion
-from .types import DELETE, JSON, UNCHECKED, Auth, Delete, JournalKind, Ref, Status, Unchecked
-from .url import Location, parse
+from .types import JSON, Auth, JournalKind, Ref, Status
+from .url import parse
 from .world import World
-from .write import Write
+from .writes import Writes
 
 D = TypeVar("D")
 T = TypeVar("T")
@@ -62,13 +59,9 @@ FLUSH: Final = 30.0
 """Seconds that closing waits for pending writes."""
 FLUSH_OFFLINE: Final = 3.0
 """Seconds that closing waits for them while the store does not answer."""
-WARNING: Final = 60.0
-"""Seconds between two warnings that the store does not answer; it may come and go."""
-
-_log = logging.getLogger("mps3")
 
 
-class MPS3(Reads, Transactions):
+class MPS3(Writes, Reads, Transactions):
     """A shared, live, durable key-value store in a bucket.
 
     Use it as an async context manager, one for the whole process.
@@ -146,7 +139,7 @@ class MPS3(Reads, Transactions):
             raise ValueError(f"cache_bytes is a number of bytes, not {cache_bytes!r}")
         self._journal: JournalKind = journal
         self._world = World() if world is None else world
-        store = storage if storage is not None else _s3(s3_config, self._world, auth, checksums=checksums)
+        store = storage if storage is not None else s3(s3_config, self._world, auth, checksums=checksums)
         self._observer = Observer(check_hooks(hooks), self._world.monotonic)
         self._storage: Storage
         self._gate = Gate(ObservedStorage(store, self._observer, self._world), shut=not online)
@@ -160,24 +153,22 @@ class MPS3(Reads, Transactions):
         self._keepers: list[Keeper] = []
         self._rejected: dict[Rejected, None] = {}
         self._on_reconnect = on_reconnect
-        self._watchers = Watchers()
+        self._connection = Connection(
+            self._default, self._gate, self._world, self._observer, patient=offline is not None
+        )
         self._interval = poll_interval
         self._contents = Contents(
             self._storage,
             self._world,
             checksums=checksums,
-            contact=self._contact,
-            away=self._is_away,
+            contact=self._connection.contact,
+            away=self._connection.is_away,
             now=self._clocked.time.now,
             observer=self._observer,
         )
         self._manifests: dict[Ref, Manifest] = {}
         self._transactors: dict[Manifest, Transactor] = {}
         self._state = "new"
-        self._online = False
-        self._warn_at = -math.inf
-        self._last_contact: datetime | None = None
-        self._last_error: MPS3Error | None = None
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
@@ -239,7 +230,7 @@ class MPS3(Reads, Transactions):
         except UnavailableError as error:
             if self._directory is None:
                 raise
-            self._contact(error)  # it is opened by the first request that can be
+            self._connection.contact(error)  # it is opened by the first request that can be
 
     async def _open_directory(self) -> dict[Ref, list[tuple[Line, Keeper]]]:
         """What clients that are no more have left to do, for each manifest."""
@@ -281,10 +272,10 @@ class MPS3(Reads, Transactions):
         left, left_offline = FLUSH, patience
         step = 0.25
         try:
-            while left > 0 and (left_offline > 0 or self._is_online) and not drained.done():
+            while left > 0 and (left_offline > 0 or self._connection.is_online) and not drained.done():
                 await asyncio.wait([drained], timeout=step)
                 left -= step
-                left_offline = patience if self._is_online else left_offline - step
+                left_offline = patience if self._connection.is_online else left_offline - step
         finally:
             drained.cancel()
             await asyncio.gather(drained, return_exceptions=True)
@@ -301,7 +292,7 @@ class MPS3(Reads, Transactions):
                 await manifest.aclose()
             await self._contents.aclose()
         finally:
-            self._watchers.tell(ended=True)
+            self._connection.watchers.tell(ended=True)
             self._observer.closed()
             try:
                 await self._close_directory()
@@ -326,143 +317,6 @@ class MPS3(Reads, Transactions):
 
     def __repr__(self) -> str:
         return f"<MPS3 {self._default}, {self._state}>"
-
-    # Writing
-
-    def put(
-        self,
-        key: str | Ref,
-        value: JSON | Delete,
-        *,
-        bucket: str | None = None,
-        manifests: Sequence[str | Ref] | None = None,
-        expires_in: float | timedelta | None = None,
-        if_version: str | Unchecked | None = UNCHECKED,
-    ) -> Write:
-        """Set a key. It shows here at once; await the result to know that it is durable.
-
-        Args:
-            key: The key, or a `Ref` to one in another bucket.
-            value: Any JSON value; ``None`` is one. `DELETE` deletes the key.
-            expires_in: Seconds, or a timedelta, until the key vanishes for everyone by itself, unless it is put
-                again. They count by the store's clock from when the value was stored there, which for a client
-                that is offline may be long after the call; up to then it stays here. ``None``: it stays.
-            bucket: The key's bucket; the default bucket if ``None``.
-            manifests: The manifests that are to name the new value; the default manifest if ``None``.
-            if_version: Only if the key has this version when the write is committed; ``None``: only if there is no such
-                key. Versions are told by `Commit`, `Change` and `Revision`. With the merge journal it then takes the
-                manifest's window (3 s) longer until the write is known to be durable. For one manifest only.
-
-        Returns:
-            Something to await, or not. A failure that nobody awaits is logged. With ``if_version`` the failure is a
-            `ConflictError` if the key has another version.
-
-        Raises:
-            TypeError: The value is not JSON.
-            ValueError: The value or the key cannot be stored.
-            ClosedError: The client is not open.
-        """
-        return self._write({key: value}, bucket, manifests, "put", expires_in, if_version)
-
-    def put_all(
-        self,
-        values: Mapping[str | Ref, JSON | Delete] | Mapping[str, JSON | Delete],
-        *,
-        bucket: str | None = None,
-        manifests: Sequence[str | Ref] | None = None,
-        expires_in: float | timedelta | None = None,
-    ) -> Write:
-        """Set many keys as one: whoever sees one of the new values sees all.
-
-        Args:
-            values: Keys and their values, as for `put`.
-            expires_in: Seconds, or a timedelta, until all that are not deleted vanish by themselves, as for `put`.
-                Each counts from when it was stored, so they may vanish one after the other.
-            bucket: The bucket of keys that name none; the default bucket if ``None``.
-            manifests: The manifests that are to name the new values. Within each they appear together.
-
-        Returns:
-            Something to await, or not. A failure that nobody awaits is logged.
-
-        Raises:
-            TypeError: A value is not JSON.
-            ValueError: A value or a key cannot be stored, or there is none.
-            ClosedError: The client is not open.
-        """
-        return self._write(values, bucket, manifests, "put_all", expires_in)
-
-    def delete(
-        self,
-        key: str | Ref,
-        *,
-        bucket: str | None = None,
-        manifests: Sequence[str | Ref] | None = None,
-        if_version: str | Unchecked | None = UNCHECKED,
-    ) -> Write:
-        """Delete a key: it is absent afterwards, which is not the same as ``None``.
-
-        Args:
-            key: The key, or a `Ref` to one in another bucket.
-            bucket: The key's bucket; the default bucket if ``None``.
-            manifests: The manifests that are not to name it any more; the default manifest if ``None``.
-            if_version: Only if the key has this version, as with `put`.
-
-        Returns:
-            Something to await, or not. A failure that nobody awaits is logged.
-
-        Raises:
-            ValueError: It is not a key.
-            ClosedError: The client is not open.
-        """
-        return self._write({key: DELETE}, bucket, manifests, "delete", if_version=if_version)
-
-    def _write(
-        self,
-        values: Mapping[Any, JSON | Delete],
-        bucket: str | None,
-        manifests: Sequence[str | Ref] | None,
-        verb: str,
-        expires_in: float | timedelta | None = None,
-        if_version: str | Unchecked | None = UNCHECKED,
-    ) -> Write:
-        self._check_open()
-        span = lifetime(expires_in)
-        if not values:
-            raise ValueError("there is nothing to write")
-        if isinstance(manifests, str | Ref):
-            raise TypeError("manifests is a list of manifests; put the one in brackets")
-        refs = [self._default] if manifests is None else [self._manifest_ref(manifest) for manifest in manifests]
-        if not refs:
-            raise ValueError("a write needs a manifest to be committed to; for the default one leave `manifests` out")
-        targets = [(*self._place(key, bucket), value) for key, value in values.items()]
-        for place, key, _ in targets:
-            for ref in {**dict.fromkeys(refs), **self._manifests}:
-                check_not_own(ref, place, key)
-        owners = tuple(dict.fromkeys(refs))
-        _check_version(if_version, owners)
-        # Everything is checked and encoded before anything shows anywhere.
-        contents = [
-            (place, key, None if value is DELETE else self._contents.prepare(place, key, value, owners, span))
-            for place, key, value in targets
-        ]
-        opened = [(ref, self._manifest(ref)) for ref in owners]
-        parts = []
-        for ref, manifest in opened:
-            names = [name_in(ref, place, key) for place, key, _ in contents]
-            expect = {} if if_version is UNCHECKED else dict.fromkeys(names, if_version)
-            pending = Pending(
-                {name: content for name, (_, _, content) in zip(names, contents, strict=True)},
-                {name: self._label(place, key) for name, (place, key, _) in zip(names, contents, strict=True)},
-                {name: (place, key) for name, (place, key, _) in zip(names, contents, strict=True)},
-                self._world.now(),
-                manifest.lanes.take(kept=True) if expect else manifest.session,
-                expect=expect,
-            )
-            parts.append((manifest, pending))
-        write = Write(parts, f"{verb} {_some([self._label(place, key) for place, key, _ in contents])}")
-        for manifest, pending in parts:
-            manifest.add(pending)
-        return write
 
     # Reading
 
@@ -678,10 +532,10 @@ class MPS3(Reads, Transactions):
         """How this client is doing."""
         oldest = [made for manifest in self._manifests.values() if (made := manifest.oldest_pending) is not None]
         return Status(
-            online=self._is_online,
+            online=self._connection.is_online,
             pending=sum(manifest.pending for manifest in self._manifests.values()),
-            last_contact=self._last_contact,
-            last_error=self._last_error,
+            last_contact=self._connection.last_contact,
+            last_error=self._connection.last_error,
             subscriptions=sum(len(manifest.listeners) for manifest in self._manifests.values()),
             manifests=tuple(self._manifests),
             oldest_pending=min(oldest, default=None),
@@ -706,7 +560,7 @@ class MPS3(Reads, Transactions):
             ClosedError: The client is not open.
         """
         self._check_open()
-        return self._watchers.add(self.status)
+        return self._connection.watchers.add(self.status)
 
     # Offline and online
 
@@ -719,11 +573,9 @@ class MPS3(Reads, Transactions):
             ClosedError: The client is not open.
         """
         self._check_open()
-        self._gate.shut = True
+        self._connection.shut()
         for manifest in self._manifests.values():
             manifest.pause()
-        self._observer.contact(None, online=False)
-        self._watchers.tell()
 
     def go_online(self) -> None:
         """Use the network again, at once.
@@ -732,55 +584,9 @@ class MPS3(Reads, Transactions):
             ClosedError: The client is not open.
         """
         self._check_open()
-        self._gate.shut = False
+        self._connection.unshut()
         for manifest in self._manifests.values():
             manifest.hurry()
-        self._observer.contact(None, online=self._is_online)
-        self._watchers.tell()
-
-    def rejected(self) -> tuple[Rejected, ...]:
-        """The writes that failed for good, oldest first, until they are retried or dropped.
-
-        Only clients with an ``offline`` directory remember them: their own, and those of clients that are no more.
-        """
-        return tuple(self._rejected)
-
-    @property
-    def _is_online(self) -> bool:
-        return self._online and not self._gate.shut
-
-    def _is_away(self) -> bool:
-        # Thousands of writes may wait, and need not all try again and again.
-        return self._gate.shut or (self._directory is not None and not self._online)
-
-    def _refuse(self, pending: Pending, refusal: Refusal) -> None:
-        self._rejected[Rejected(pending, refusal, self._retry, self._drop)] = None
-
-    def _retry(self, rejected: Rejected, old: Pending) -> Write:
-        self._check_open()
-        manifest = self._manifest(rejected.manifest)
-        contents = {
-            name: content and Content(content.bucket, content.key, content.body, (manifest.ref,), content.expires_in)
-            for name, content in old.changes.items()
-        }
-        session = manifest.lanes.take(kept=True) if old.expect else manifest.session
-        pending = Pending(contents, old.labels, old.places, self._world.now(), session, expect=old.expect)
-        write = Write([(manifest, pending)], f"retry of {_some(list(rejected.values))}")
-        manifest.add(pending)
-        self._rejected.pop(rejected, None)
-
-        def kept(_: object) -> None:
-            if pending.safe:
-                old.session.forget(old)
-
-        if pending.kept is not None:
-            pending.kept.add_done_callback(kept)
-        return write
-
-    def _drop(self, rejected: Rejected, old: Pending) -> None:
-        self._check_open()
-        self._rejected.pop(rejected, None)
-        old.session.forget(old)
 
     async def _read(self, bucket: str, key: str, found: Content | File | None, default: object) -> Any:
         if found is None:
@@ -842,9 +648,9 @@ class MPS3(Reads, Transactions):
                 self._contents,
                 self._world,
                 self._interval,
-                self._contact,
-                lambda: self._gate.shut,
-                self._watchers.tell,
+                self._connection.contact,
+                lambda: self._connection.is_shut,
+                self._connection.watchers.tell,
                 self._refuse,
                 self._clocked.time,
                 self._keepers[0] if self._keepers else None,
@@ -857,60 +663,3 @@ class MPS3(Reads, Transactions):
     def _is_manifest(self, bucket: str, key: str) -> bool:
         ref = Ref(key, bucket)
         return ref == self._default or ref in self._manifests
-
-    def _contact(self, error: MPS3Error | None) -> None:
-        before = self._online, self._last_error
-        if isinstance(error, OfflineError):
-            self._online = False
-        else:
-            self._note(error)
-        if before != (self._online, self._last_error):
-            self._observer.contact(error, online=self._is_online)
-            self._watchers.tell()
-
-    def _note(self, error: MPS3Error | None) -> None:
-        if isinstance(error, UnavailableError):
-            if self._online and self._world.monotonic() >= self._warn_at:
-                self._warn_at = self._world.monotonic() + WARNING
-                _log.warning("%s lost contact with the store, and tries again: %s", self._default, error)
-            self._online = False
-        else:
-            if not self._online and self._last_contact is not None:
-                _log.debug("%s has contact with the store again", self._default)
-            self._online = True
-            self._last_contact = self._world.now()
-        self._last_error = error
-
-
-def _check_version(if_version: object, manifests: Sequence[Ref]) -> None:
-    if if_version is UNCHECKED:
-        return
-    if if_version is not None and not isinstance(if_version, str):
-        raise TypeError(f"if_version is the version of a key, or None, not {type(if_version).__qualname__}")
-    if if_version == "":
-        raise ValueError("if_version is the version of a key; None if there is to be no such key")
-    if len(manifests) > 1:
-        raise ValueError("if_version is judged by one manifest, but the write is to be committed to several")
-
-
-def storage_of(location: Location, world: World) -> Storage:
-    """The store that a URL names, not opened yet."""
-    if location.scheme == "file":
-        return LocalStorage(location.path)
-    if location.scheme == "memory":
-        return memory_storage(location.path)
-    return _s3(location.s3_config, world, None, checksums=True)
-
-
-def _s3(s3_config: Mapping[str, Any] | None, world: World, auth: Auth | None, *, checksums: bool) -> Storage:
-    def make() -> Storage:
-        from .storage.s3 import S3Storage  # noqa: PLC0415 - takes longer to load than all else together
-
-        return S3Storage(s3_config, world=world, auth=auth, checksums=checksums)
-
-    return Later(make)
-
-
-def _some(keys: list[str]) -> str:
-    shown = ", ".join(map(repr, keys[:3]))
-    return shown if len(keys) <= 3 else f"{shown} and {len(keys) - 3} more"

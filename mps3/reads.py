@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
@@ -49,7 +49,7 @@ class Reads:
             *,
             expires_in: float | timedelta | None = None,
             bucket: str | None = None,
-            manifests: list[str | Ref] | None = None,
+            manifests: Sequence[str | Ref] | None = None,
         ) -> Write: ...
 
     async def keys(self, prefix: str = "", *, manifest: str | Ref | None = None) -> list[str]:

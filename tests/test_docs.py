@@ -164,3 +164,13 @@ async def try_application(app: Any) -> None:
             assert (await web.get("/values/color")).status_code == 404
             assert (await web.put("/values/color", json=["red", None])).status_code == 204
             assert (await web.get("/values/color")).json() == ["red", None]
+
+
+def test_the_reference_has_every_method_of_the_client():
+    listed = re.search(
+        r"::: mps3\.MPS3\n.*?members:\n((?: +- \w+\n)+)",
+        (ROOT / "docs" / "reference.md").read_text(encoding="utf-8"),
+        re.DOTALL,
+    )
+    assert listed is not None
+    assert sorted(re.findall(r"\w+", listed[1])) == sorted(name for name in dir(MPS3) if not name.startswith("_"))

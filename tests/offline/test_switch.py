@@ -207,7 +207,7 @@ async def test_who_is_dropped_is_not_told(lives):
     async with no_task_left():
         for _ in range(100):
             await anext(client.status_changes())
-    assert len(client._watchers._watchers) == 0
+    assert len(client._connection.watchers._watchers) == 0
 
 
 async def test_only_an_open_client_goes_offline(lives):

@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 from ... import MPS3, ConfigurationError
-from ...client import storage_of
+from ...located import storage_of
 from ...storage import Storage
 from ...url import Location, parse
 from ...world import World

@@ -1,0 +1,36 @@
+"""The store that a URL or a configuration names, neither opened nor, for S3, loaded yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .later import Later
+from .storage import Storage
+from .storage.local import LocalStorage
+from .storage.memory import memory_storage
+from .types import Auth
+from .url import Location
+from .world import World
+
+
+def storage_of(location: Location, world: World) -> Storage:
+    """The store that a URL names."""
+    if location.scheme == "file":
+        return LocalStorage(location.path)
+    if location.scheme == "memory":
+        return memory_storage(location.path)
+    return s3(location.s3_config, world)
+
+
+def s3(
+    s3_config: Mapping[str, Any] | None, world: World, auth: Auth | None = None, *, checksums: bool = True
+) -> Storage:
+    """The store that arguments of `mps3.MPS3` name."""
+
+    def make() -> Storage:
+        from .storage.s3 import S3Storage  # noqa: PLC0415 - takes longer to load than all else together
+
+        return S3Storage(s3_config, world=world, auth=auth, checksums=checksums)
+
+    return Later(make)
