@@ -116,11 +116,11 @@ async def churn(seconds: float, seed: int) -> int:
     return 0 if growth < ALLOWED and left == 0 else 1
 
 
-async def trim(commits: int, seed: int) -> int:
+async def trim(commits: int, seed: int, *, versioning: bool) -> int:
     """Very many commits with collection on, on a store whose clock goes on by a second with each: nothing grows."""
     dice = random.Random(seed)
     ahead = 0.0
-    store = MemoryStorage(clock=lambda: time.time() + ahead)
+    store = MemoryStorage(versioning=versioning, clock=lambda: time.time() + ahead)
     deleted = 0
     measured: list[tuple[int, int, int]] = []
     before = len(asyncio.all_tasks())
@@ -170,10 +170,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--collect", type=int, metavar="COMMITS", help="make so many commits, with collection on")
+    parser.add_argument("--unversioned", action="store_true", help="those in a bucket without versions")
     options = parser.parse_args()
     logging.getLogger("mps3").setLevel(logging.CRITICAL)  # it is in trouble all the time
     if options.collect:
-        return asyncio.run(trim(options.collect, options.seed))
+        return asyncio.run(trim(options.collect, options.seed, versioning=not options.unversioned))
     return asyncio.run(churn(options.seconds, options.seed))
 
 
