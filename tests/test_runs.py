@@ -16,6 +16,7 @@ import pytest
 from kit import BUCKET, MANIFEST, eventually, memory_client, soon
 
 from mps3 import DELETE, AccessError, CorruptionError, MemoryStorage, UnavailableError
+from mps3.freshness import Moment
 from mps3.journal import conditional, levels
 from mps3.journal.runs import Runs
 from mps3.storage import Object
@@ -307,3 +308,27 @@ async def test_who_slept_until_the_runs_were_collected_looks_again(storage):
             async with asyncio.timeout(20), memory_client(storage) as other:
                 assert storage.before_a_run_is_read is None
                 assert await everything(other, NAMES) == state
+
+
+async def test_parts_that_were_stored_are_not_stored_again_when_another_failed():
+    class Failing(MemoryStorage):
+        def __init__(self) -> None:
+            super().__init__()
+            self.put_of = Counter[str]()
+
+        async def put(self, bucket: str, key: str, body: bytes, **options: Any) -> Any:
+            self.put_of[key] += 1
+            if len(self.put_of) == 3 and self.put_of[key] == 1:
+                raise UnavailableError("not this one")
+            return await super().put(bucket, key, body, **options)
+
+    storage = Failing()
+    runs = Runs(storage, BUCKET, MANIFEST, lambda: Moment(time.monotonic()))
+    files = {f"key {number:02}": {"version": "v", "sha256": "0" * 64} for number in range(40)}
+    with tiny(), pytest.raises(UnavailableError, match="not this one"):
+        await runs.save(files)
+    begun = len(storage.put_of)
+    with tiny():
+        saved = await runs.save(files)
+    assert 3 <= begun < len(saved.references) == len(storage.put_of)  # no more were begun after the failure
+    assert sorted(storage.put_of.values(), reverse=True)[:2] == [2, 1]

@@ -7,7 +7,6 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
@@ -35,6 +34,15 @@ class MissingRunError(CorruptionError):
     It was collected, if the document is no longer what the manifest says: whoever read it slept for very long before
     asking for its runs. Else somebody has damaged the bucket.
     """
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of a run that was stored, as documents name it and in memory, and when that began."""
+
+    reference: RunReference
+    run: Run
+    moment: Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +83,7 @@ class Runs:
         self._unique = unique
         self._now = now
         self._held: WeakValueDictionary[str, Run] = WeakValueDictionary()
-        self._saved: list[Saved] = []
+        self._stored: list[_Part] = []
         self._fetched: Mapping[str, Run] = {}
         self._gate = asyncio.Semaphore(CONCURRENCY)
         self._thread = asyncio.Semaphore(1)
@@ -132,19 +140,34 @@ class Runs:
 
     async def _save(self, parts: Iterator[tuple[RunReference, bytes]], size: int) -> Saved:
         began = self._now()
-        sending: list[asyncio.Task[tuple[RunReference, Run, Moment]]] = []
-        with _unwrapped():
-            async with asyncio.TaskGroup() as group:
-                while made := await self._work(lambda: next(parts, None), size):
-                    sending.append(group.create_task(self._store(*made)))
+        sending: list[asyncio.Task[_Part]] = []
+        failures: list[BaseException] = []
+
+        async def send(reference: RunReference, body: bytes) -> _Part:
+            async with self._gate:
+                if failures:
+                    raise failures[0]  # no more of them: the others are only finished
+                try:
+                    return await self._store(reference, body)
+                except BaseException as error:
+                    failures.append(error)
+                    raise
+
+        try:
+            while made := await self._work(lambda: next(parts, None), size):
+                sending.append(asyncio.create_task(send(*made)))
+            # What was stored need not be stored again when the rest is.
+            await asyncio.gather(*sending, return_exceptions=True)
+        finally:
+            for task in sending:
+                task.cancel()
+            await asyncio.gather(*sending, return_exceptions=True)
         stored = [task.result() for task in sending]
-        saved = Saved(
-            tuple(reference for reference, _, _ in stored),
-            tuple(run for _, run, _ in stored),
-            min((began, *(moment for _, _, moment in stored)), key=lambda moment: moment.here),
+        return Saved(
+            tuple(part.reference for part in stored),
+            tuple(part.run for part in stored),
+            min((began, *(part.moment for part in stored)), key=lambda moment: moment.here),
         )
-        self._saved.append(saved)
-        return saved
 
     async def renew(self, saved: Saved) -> Saved:
         """Store once more what may be collected before a commit names it."""
@@ -157,22 +180,22 @@ class Runs:
 
     def named(self) -> None:
         """A commit is acknowledged: what was saved before is part of a state now, or else nobody needs it here."""
-        self._saved.clear()
+        self._stored.clear()
 
-    async def _store(self, reference: RunReference, body: bytes) -> tuple[RunReference, Run, Moment]:
+    async def _store(self, reference: RunReference, body: bytes) -> _Part:
         began = self._now()
-        for saved in self._saved:
-            for known, run in zip(saved.references, saved.runs, strict=True):
-                if known.sha256 == reference.sha256 and self.is_fresh(saved):
-                    return replace(reference, key=known.key), run, saved.moment
+        for known in self._stored:
+            if known.reference.sha256 == reference.sha256 and known.moment.is_fresh(began):
+                return replace(known, reference=replace(reference, key=known.reference.key))
         name = reference.sha256 + (f"@{self._unique()}" if self._unique else "")
         reference = replace(reference, key=self._prefix + name)
-        async with self._gate:
-            await self._storage.put(self._bucket, reference.key, body, sha256=bytes.fromhex(reference.sha256))
+        await self._storage.put(self._bucket, reference.key, body, sha256=bytes.fromhex(reference.sha256))
         held = self._held.get(reference.sha256)
         run = await self._work(lambda: index_run(reference.sha256, body), len(body)) if held is None else held
         self._held[run.sha256] = run
-        return reference, run, began
+        stored = _Part(reference, run, began)
+        self._stored.append(stored)
+        return stored
 
     async def _fetch(self, reference: RunReference) -> Run:
         if not reference.key.startswith(self._prefix):
@@ -225,12 +248,3 @@ def _verified(reference: RunReference, body: bytes) -> Run:
     except ValueError as error:
         raise ValueError(f"it is malformed: {error}") from None
     return index_run(reference.sha256, body)
-
-
-@contextmanager
-def _unwrapped() -> Iterator[None]:
-    """The first failure of several tasks, as if there had been only one."""
-    try:
-        yield
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None

@@ -83,6 +83,7 @@ FAILED = [
     (362, {"transact": True, "watch": True}),
     (132, {"collect": True}),
     (1088, {"collect": True}),
+    (236, {"collect": True, "durable": True, "tiny": True}),
     (149, {"collect": True, "watch": True, "tiny": True, "versioning": False}),
     (169, {"collect": True, "watch": True, "tiny": True, "versioning": False}),
     (184, {"collect": True, "watch": True, "tiny": True, "versioning": False}),
