@@ -311,6 +311,20 @@ _CONTENDED = {
 # Clients that sleep for longer than anything is let lie.
 _ASLEEP = {"stall": 0.02, "longest_stall": 150.0, "lateness": 14.0, "grace": 28.0, "retention": 0.0, "kill": 0.0}
 
+# Clients that seldom write, so that nobody commits while one of them sleeps, and collect all the time.
+_COLLECTED = {
+    **_ASLEEP,
+    "clients": 3,
+    "collectors": 3,
+    "operations": 10,
+    "pause": 100.0,
+    "rest": 10.0,
+    "stall": 0.05,
+    "poll_interval": 20.0,
+    "offline": 0.0,
+    "calm_after": 3000.0,
+}
+
 # Clients that are away while something expires.
 _OFTEN_AWAY = {"expiring": 0.5, "watchers": True, "kill": 0.95, "sleep": 1.0, "longest_sleep": 20.0}
 
@@ -334,7 +348,7 @@ BREAKS: dict[str, Break] = {
     "outbox forgets what it sent": Break(_forgets_what_it_sent, durable=True),
     "outbox promises too early": Break(_promises_too_early, durable=True),
     "R16 deadline": Break(_without_r16, _ASLEEP, collect=True),
-    "R17 announcement": Break(_without_r17, _ASLEEP, versioning=False, collect=True, first=150),
+    "R17 announcement": Break(_without_r17, _COLLECTED, versioning=False, collect=True),
     "collects without grace": Break(_without_grace, collect=True),
     "collects what came after": Break(_only_the_oldest_state, collect=True),
     "collects every old manifest": Break(_all_old_manifests, collect=True),
