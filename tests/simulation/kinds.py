@@ -23,6 +23,9 @@ FLAGS: Final = {
 EXPIRING: Final = 0.5
 """The chance that an operation is followed by a value that expires, if there are any."""
 
+LATENESS: Final = 20.0
+"""Seconds that take the place of ten minutes, at the least, where every commit may store runs."""
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -67,6 +70,10 @@ class Kind:
             expiring=EXPIRING if self.expiring else 0.0,
             transactions=self.transact,
         )
+        if self.tiny:
+            # A commit with runs is more requests, one after the other, and has to land in time all the same.
+            lateness = max(options.lateness, LATENESS)
+            options = replace(options, lateness=lateness, grace=max(options.grace, 2 * lateness))
         return options if broken is None else replace(options, **broken.options)
 
     def damage(self) -> AbstractContextManager[Any]:
