@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from mps3.errors import ConfigurationError, ConflictError, MPS3Error, UnavailableError
-from mps3.storage import Entry, Object, Storage, Stored, Version
+from mps3.storage import Entry, Object, Page, Scan, Storage, Stored, Version, VersionPage
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
+
+P = TypeVar("P", Page, Scan, VersionPage)
 
 MOST_PAGES: Final = 1000
 """A listing of more does not end."""
@@ -45,31 +47,30 @@ async def read(
     return found
 
 
+async def all_pages(ask: Callable[[str | None], Awaitable[P]], start: str | None = None) -> list[P]:
+    """All pages of a listing, the first of which begins at ``start``."""
+    pages: list[P] = []
+    for _ in range(MOST_PAGES):
+        page = await ask(start)
+        pages.append(page)
+        start = page.next
+        if start is None:
+            return pages
+    raise AssertionError(f"Does not hold: {type(page).__name__}.next is None when this is the last one")
+
+
 async def all_versions(
     storage: Storage, bucket: str, key: str, *, start: str | None = None, limit: int | None = None
 ) -> list[Version]:
     """All versions of a key, page by page."""
-    versions: list[Version] = []
-    for _ in range(MOST_PAGES):
-        page = await storage.versions(bucket, key, start=start, limit=limit)
-        versions += page.versions
-        start = page.next
-        if start is None:
-            return versions
-    raise AssertionError("Does not hold: VersionPage.next is None when this is the last one")
+    pages = await all_pages(lambda start: storage.versions(bucket, key, start=start, limit=limit), start)
+    return [version for page in pages for version in page.versions]
 
 
 async def all_entries(storage: Storage, bucket: str, prefix: str) -> list[Entry]:
     """All objects below a prefix, page by page."""
-    entries: list[Entry] = []
-    start: str | None = None
-    for _ in range(MOST_PAGES):
-        page = await storage.list(bucket, prefix, start=start)
-        entries += page.entries
-        start = page.next
-        if start is None:
-            return entries
-    raise AssertionError("Does not hold: Page.next is None when this is the last one")
+    pages = await all_pages(lambda start: storage.list(bucket, prefix, start=start))
+    return [entry for page in pages for entry in page.entries]
 
 
 async def raises(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from mps3.storage import ABSENT, Found, Head, Storage, TellsTime
+from mps3.storage import ABSENT, Head, Storage, TellsTime
 from mps3.testing.conformance.asking import (
     MANY,
-    MOST_PAGES,
     ROUNDS,
     Skipped,
     all_entries,
+    all_pages,
     all_versions,
     has_versions,
     key_for,
@@ -201,14 +201,8 @@ async def scanned(storage: Storage, bucket: str) -> None:
         key = f"{prefix}/{number // 3:02}"
         put.append((key, (await storage.put(bucket, key, b"x" * number)).version, number))
     await storage.delete(bucket, f"{prefix}/00")
-    found: list[Found] = []
-    start: str | None = None
-    for _ in range(MOST_PAGES):
-        page = await storage.scan(bucket, prefix, start=start)
-        found += page.found
-        start = page.next
-        if start is None:
-            break
+    pages = await all_pages(lambda start: storage.scan(bucket, prefix, start=start))
+    found = [one for page in pages for one in page.found]
     listed = sorted((one.key, one.version, one.size) for one in found if not one.deleted)
     require(
         listed == sorted((key, str(version), size) for key, version, size in put),
