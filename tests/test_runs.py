@@ -18,8 +18,10 @@ from kit import BUCKET, MANIFEST, eventually, memory_client, soon
 from mps3 import DELETE, AccessError, CorruptionError, MemoryStorage, UnavailableError
 from mps3.freshness import Moment
 from mps3.journal import conditional, levels
+from mps3.journal.compactor import Compactor
 from mps3.journal.runs import Runs
 from mps3.storage import Object
+from mps3.world import World
 
 RUNS = f"{MANIFEST}.runs/"
 
@@ -336,3 +338,19 @@ async def test_parts_that_were_stored_are_not_stored_again_when_another_failed()
         saved = await runs.save(files)
     assert 3 <= begun < len(saved.references) == len(storage.put_of)  # no more were begun after the failure
     assert sorted(storage.put_of.values(), reverse=True)[:2] == [2, 1]
+
+
+async def test_what_is_overdue_is_done_without_forgetting_what_was_done_already():
+    runs = Runs(MemoryStorage(), BUCKET, MANIFEST, lambda: Moment(time.monotonic()))
+    compactor = Compactor(runs, World())
+    entry = {"version": "v", "sha256": "0" * 64}
+    with tiny(SPILL=100):
+        old = await runs.save({"a": {**entry, "expires": "1970-01-01T00:00:05Z"}, "b": entry})
+        new = await runs.save({"c": entry})
+        stack = (*old.references, *new.references)
+        merged = await compactor._merge(stack, 10.0, oldest=True)
+        compactor._results.append(merged)
+        files, left, expired = await compactor.apply({f"key {number}": entry for number in range(9)}, stack)
+    assert files == {} and left[0] == merged[0].runs[0] and len(left) > 1
+    assert expired == 10.0  # a was left out, and the document has to say so
+    assert merged in compactor._results  # or its runs would be forgotten, and fetched when the commit is read

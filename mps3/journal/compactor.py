@@ -74,11 +74,9 @@ class Compactor:
         await self._renew(files, runs)
         files, runs = self._applied(files, runs)
         if levels.size_of(files) > levels.OVERDUE * levels.SPILL:
-            self._results.append(await self._spill(files, runs))
-            files, runs = self._applied(files, runs)
+            files, runs = self._add(await self._spill(files, runs), files, runs)
         if sources := levels.due(runs, levels.OVERDUE * levels.FANOUT):
-            self._results.append(await self._merge(sources, expired, oldest=runs[0] is sources[0]))
-            files, runs = self._applied(files, runs)
+            files, runs = self._add(await self._merge(sources, expired, oldest=runs[0] is sources[0]), files, runs)
         left_out = (result.expired for result, _ in self._results if isinstance(result, Merge))
         return files, runs, max((moment for moment in left_out if moment is not None), default=None)
 
@@ -99,6 +97,13 @@ class Compactor:
                 self._results.remove(result)
             else:
                 self._results[self._results.index(result)] = replace(result[0], runs=again.references), again
+
+    def _add(self, result: _Result, files: Files, runs: Stack) -> tuple[Files, Stack]:
+        """Keep one more result, and apply it to what it was made of; the others have been."""
+        self._results.append(result)
+        applied = result[0].apply(files, runs)
+        assert applied is not None  # noqa: S101 - it was made of just these
+        return applied
 
     def _applied(self, files: Files, runs: Stack) -> tuple[Files, Stack]:
         for result in list(self._results):
