@@ -203,12 +203,10 @@ class Suite:
         """What is measured with so many keys."""
         size, plan = len(keys), self._plan
         if "sizes" in self._only:
-            self._try("put", size, sizes.put, place, keys, self._puts(size))
+            self._with_either(place, keys)
             self._try("put slowly", size, sizes.put_slowly, place, keys, 50)
             for together in (10, 100):
                 self._try("put_all", size, sizes.put_all, place, keys, together, 20)
-            self._try("open", size, sizes.cold_open, place, keys)
-            self._try("change", size, sizes.change, place, keys)
             self._try("idle", size, sizes.idle, place, keys)
         if "wire" in self._only and self._server is not None and size in plan.agreement:
             self._try("agreement", size, wires.agreement_at_the_seam, place, keys)
@@ -220,18 +218,18 @@ class Suite:
         if "collection" in self._only and size == plan.collected:
             self._try("collection", size, collection.collect, place, keys)
 
-    def _puts(self, size: int) -> int:
-        """How many puts are averaged with so many keys."""
-        plan = self._plan
-        return plan.puts if size in (plan.sizes[0], plan.sizes[-1]) else plan.puts_between
+    def _with_either(self, place: Place, keys: Sequence[str]) -> None:
+        """What is measured with either journal."""
+        size, plan = len(keys), self._plan
+        count = plan.puts if size in (plan.sizes[0], plan.sizes[-1]) else plan.puts_between
+        self._try(named("put", place.journal), size, sizes.put, place, keys, count)
+        self._try(named("open", place.journal), size, sizes.cold_open, place, keys)
+        self._try(named("change", place.journal), size, sizes.change, place, keys)
 
     def _conditional(self) -> None:
         place = Place("conditional", latency=self._latency)
         for keys in self._loaded(place):
-            size = len(keys)
-            self._try("put (conditional)", size, sizes.put, place, keys, self._puts(size))
-            self._try("open (conditional)", size, sizes.cold_open, place, keys)
-            self._try("change (conditional)", size, sizes.change, place, keys)
+            self._with_either(place, keys)
             self._resources(place, keys)
 
     def _resources(self, place: Place, keys: Sequence[str]) -> None:

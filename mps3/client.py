@@ -205,7 +205,7 @@ class MPS3(Writes, Reads, Transactions):
             raise ClosedError("this client was opened before: make a new one")
         self._state = "open"
         if self._gate.shut:
-            self._observer.contact(None, online=False)
+            self._connection.switched()
         try:
             await self._open_storage()
             lines = await self._open_directory()
@@ -573,9 +573,10 @@ class MPS3(Writes, Reads, Transactions):
             ClosedError: The client is not open.
         """
         self._check_open()
-        self._connection.shut()
+        self._gate.shut = True
         for manifest in self._manifests.values():
             manifest.pause()
+        self._connection.switched()
 
     def go_online(self) -> None:
         """Use the network again, at once.
@@ -584,9 +585,10 @@ class MPS3(Writes, Reads, Transactions):
             ClosedError: The client is not open.
         """
         self._check_open()
-        self._connection.unshut()
+        self._gate.shut = False
         for manifest in self._manifests.values():
             manifest.hurry()
+        self._connection.switched()
 
     async def _read(self, bucket: str, key: str, found: Content | File | None, default: object) -> Any:
         if found is None:
@@ -649,7 +651,7 @@ class MPS3(Writes, Reads, Transactions):
                 self._world,
                 self._interval,
                 self._connection.contact,
-                lambda: self._connection.is_shut,
+                lambda: self._gate.shut,
                 self._connection.watchers.tell,
                 self._refuse,
                 self._clocked.time,

@@ -53,25 +53,13 @@ class Connection:
         """Whether the store answered last, and may be asked."""
         return self._answers and not self._gate.shut
 
-    @property
-    def is_shut(self) -> bool:
-        """Whether nothing is to be asked."""
-        return self._gate.shut
-
     def is_away(self) -> bool:
         """Whether it makes no sense to ask now for what can wait."""
         # Thousands of writes may wait, and need not all try again and again.
         return self._gate.shut or (self._patient and not self._answers)
 
-    def shut(self) -> None:
-        """Ask nothing from now on."""
-        self._gate.shut = True
-        self._observer.contact(None, online=False)
-        self.watchers.tell()
-
-    def unshut(self) -> None:
-        """Ask again."""
-        self._gate.shut = False
+    def switched(self) -> None:
+        """The gate was opened or shut: tell who wants to know."""
         self._observer.contact(None, online=self.is_online)
         self.watchers.tell()
 
