@@ -33,7 +33,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, cast
 
-from mps3 import DELETE, JSON, MPS3, MPS3Error, Transaction
+from mps3 import JSON, MPS3, MPS3Error, Transaction
 from mps3.types import Delete
 
 JOB, CLAIM, DONE = "job/", "claim/", "done/"
@@ -178,14 +178,15 @@ class Board:
             if job not in self._done:
                 say(f"{shown(value['by'])} has done job {job}: {value['primes']:,} primes")
             self._done[job] = value
-        elif kind == CLAIM and isinstance(value, str):
-            if self._claims.get(job) != value:  # and otherwise it was renewed
-                say(f"{shown(value)} takes job {job}")
-            self._claims[job] = value
-        elif kind == CLAIM and value is DELETE:
-            worker = self._claims.pop(job, "")
-            if job not in self._done:
-                say(f"{shown(worker)} is not heard of any more: job {job} is free")
+        elif kind == CLAIM:
+            before = self._claims.pop(job, None)
+            if before is not None and before != value and job not in self._done:
+                # It may have been claimed again before we saw that the claim had expired.
+                say(f"{shown(before)} is not heard of any more: job {job} is free")
+            if isinstance(value, str):
+                if value != before:  # and otherwise it was renewed
+                    say(f"{shown(value)} takes job {job}")
+                self._claims[job] = value
 
     def sum_up(self) -> None:
         """Print who did how much, and what it all came to."""

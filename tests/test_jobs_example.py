@@ -71,7 +71,8 @@ async def test_a_job_of_a_lost_worker_is_taken_over(start: Start, tmp_path: Path
         if fate == "asleep":
             ann.process.send_signal(signal.SIGCONT)
             assert await ann.ends() == 0
-            assert ann.printed == [f"ann is too late with job {job}"]
+            # On a busy machine she may have been late before she was caught, too: her claim lasts for a second only.
+            assert ann.printed[-1] == f"ann is too late with job {job}"
         done = await check_results(client, 8, 6413)  # of the numbers below 64,000
     assert done[f"done/{job}"]["by"].startswith(("bob.", "eve."))
     assert board.printed[-1] == "6,413 primes"
