@@ -160,28 +160,38 @@ def _part(lines: list[bytes], *, continues: bool) -> tuple[RunReference, bytes]:
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
-def index_run(sha256: str, body: bytes) -> Run:
-    """Make a run of bytes that this client has written itself ready to be looked up."""
+def index_run(sha256: str, body: bytes, pause: Callable[[], object] = lambda: None) -> Run:
+    """Make a run of bytes that this client has written itself, or checked, ready to be looked up.
+
+    Args:
+        sha256: Of its content.
+        body: Its content.
+        pause: Called now and then, to let others work.
+    """
     marks: list[str] = []
     offsets = array("Q")
-    for position, _ in _blocks(body):
+    expiring: list[tuple[float, str]] = []
+    for number, (position, end) in enumerate(_blocks(body)):
+        if number % (16 * PAUSE) == 0:
+            pause()
         marks.append(_name_at(body, position))
         offsets.append(position)
+        expiring += _expiring(body, position, end)
     offsets.append(len(body))
-    return Run(sha256, body, marks, offsets, list(_expiring(body)))
+    return Run(sha256, body, marks, offsets, expiring)
 
 
 _EXPIRES: Final = b'"expires":'
 
 
-def _expiring(body: bytes) -> Iterator[tuple[float, str]]:
-    """The keys that are to expire, and when. Most runs have none, and of those no line is read."""
-    position = 0
-    while (position := body.find(_EXPIRES, position)) >= 0:
-        start = body.rfind(b"\n", 0, position) + 1
-        end = body.find(b"\n", position)
-        position = len(body) if end < 0 else end
-        name, file = orjson.loads(body[start:position])
+def _expiring(body: bytes, start: int, stop: int) -> Iterator[tuple[float, str]]:
+    """The keys of a block that are to expire, and when. Most have none, and of those no line is read."""
+    position = start
+    while (position := body.find(_EXPIRES, position, stop)) >= 0:
+        first = body.rfind(b"\n", start, position) + 1 or start
+        end = body.find(b"\n", position, stop)
+        position = stop if end < 0 else end
+        name, file = orjson.loads(body[first:position])
         if (moment := expires_of(file)) is not None:
             yield moment, name
 

@@ -25,6 +25,8 @@ CONCURRENCY: Final = 8
 """Runs that are sent or fetched at once."""
 LONG: Final = 128 * 2**10
 """Working on more bytes than this would hold up the event loop; a thread does it."""
+BREATH: Final = 1e-6
+"""Seconds that a thread sleeps now and then, so that the event loop can go on; systems make some more of it."""
 T = TypeVar("T")
 
 
@@ -191,7 +193,7 @@ class Runs:
         reference = replace(reference, key=self._prefix + name)
         await self._storage.put(self._bucket, reference.key, body, sha256=bytes.fromhex(reference.sha256))
         held = self._held.get(reference.sha256)
-        run = await self._work(lambda: index_run(reference.sha256, body), len(body)) if held is None else held
+        run = await self._work(lambda: index_run(reference.sha256, body, _breathe), len(body)) if held is None else held
         self._held[run.sha256] = run
         stored = _Part(reference, run, began)
         self._stored.append(stored)
@@ -232,12 +234,13 @@ class Runs:
 
 
 def _breathe() -> None:
-    # Lets the event loop's thread go on now, not only when the interpreter next thinks of it.
-    time.sleep(0)
+    # Lets the event loop's thread go on now, not only when the interpreter next thinks of it, some milliseconds later.
+    # Not for no time at all: then this thread would often be the first to go on.
+    time.sleep(BREATH)
 
 
 def _indexed(reference: RunReference, body: bytes) -> Run:
-    return index_run(reference.sha256, body)
+    return index_run(reference.sha256, body, _breathe)
 
 
 def _verified(reference: RunReference, body: bytes) -> Run:
@@ -247,4 +250,4 @@ def _verified(reference: RunReference, body: bytes) -> Run:
         check_run(body, reference.entries, _breathe)
     except ValueError as error:
         raise ValueError(f"it is malformed: {error}") from None
-    return index_run(reference.sha256, body)
+    return index_run(reference.sha256, body, _breathe)
