@@ -7,7 +7,7 @@ import math
 from collections import deque
 from typing import Final, Protocol
 
-from .content import AT_ONCE, Content
+from .content import AT_ONCE
 from .crowd import each
 from .document import commit_id, version_of
 from .errors import ConflictError, MPS3Error, UnavailableError
@@ -17,7 +17,7 @@ from .offline.doubt import Fate, fate, witnesses
 from .offline.session import Session, refusal_of
 from .outbox import Outbox, Pending, Policy, Resend, final_changes
 from .sending import CLOSES, Lanes, Sending, conflict_of
-from .state import View
+from .state import View, look_up
 from .surroundings import Surroundings
 from .types import UNCHECKED, Commit, Ref
 
@@ -432,19 +432,7 @@ class Committer:
                 sending.session.forget(pending)
         self._free(sending, closed=True)
         identity = commit_id(sending.attempt.session or journal.session, sending.attempt.sequence)
-        final = final_changes(sending.group)
-        # Of several tries with values stored again, an earlier one may be the one that counts.
-        own = (sending.attempt.session or journal.session, sending.attempt.sequence)
-        view = journal.view
-        counting = next((one for one in reversed(view.commits) if (one.session, one.sequence) == own), None)
-        said = {} if sending.sent is None else sending.sent.update.get("files", {})
-
-        def version(name: str, content: Content) -> str | None:
-            file = (view.said_by(counting, name) if counting else None) or said.get(name) or {}
-            found: str | None = file.get("version", content.version)
-            return found
-
-        versions_of = {name: None if content is None else version(name, content) for name, content in final.items()}
+        versions_of = self._versions(journal, sending)
         for pending in sending.group:
             # A value superseded within its own commit has the version of the one that took its place.
             versions = {label: versions_of[name] for name, label in pending.labels.items()}
@@ -454,6 +442,24 @@ class Committer:
         self._outbox.remove(sending.group)
         for pending in self._outbox.waiting():
             pending.bases.update({name: versions_of[name] for name in pending.changes if name in versions_of})
+
+    def _versions(self, journal: Journal, sending: Sending) -> dict[str, str | None]:
+        """The versions that the values of a commit have; ``None`` for a deleted key."""
+        final = final_changes(sending.group)
+        versions = {name: None if content is None else content.version for name, content in final.items()}
+        if sending.attempt.tries == 1 and not sending.renewed:
+            return versions
+        # Of several tries with values stored again, an earlier one may be the one that counts.
+        own = (sending.attempt.session or journal.session, sending.attempt.sequence)
+        view = journal.view
+        counting = next((one for one in reversed(view.commits) if (one.session, one.sequence) == own), None)
+        said = () if counting is None else view.said_by(counting)
+        sent = {} if sending.sent is None else sending.sent.update.get("files", {})
+        for name, content in final.items():
+            if content is not None:
+                file = look_up(name, said) or sent.get(name) or {}
+                versions[name] = file.get("version", content.version)
+        return versions
 
 
 class _Unrecorded(UnavailableError):  # noqa: N818 - never leaves this module

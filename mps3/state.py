@@ -130,12 +130,10 @@ class View:
         """Whether a commit is part of this state."""
         return self.sessions.get(session, -1) >= sequence
 
-    def said_by(self, commit: Entry, name: str) -> File | None:
-        """What one of the commits says of a key; ``None`` if it deletes it, or says nothing."""
+    def said_by(self, commit: Entry) -> tuple[Layer, ...]:
+        """What one of the commits says, the newest layer first."""
         runs = {reference.sha256 for reference in commit.runs}
-        return look_up(
-            name, (commit.files, *(one for one in self.layers if isinstance(one, Run) and one.sha256 in runs))
-        )
+        return commit.files, *(one for one in self.layers if isinstance(one, Run) and one.sha256 in runs)
 
     def items(self, prefix: str = "") -> Iterator[tuple[str, File]]:
         """All keys that begin with ``prefix``, in order, and their files."""

@@ -364,6 +364,28 @@ async def test_a_writer_that_sleeps_between_values_and_commit(make, clock, versi
             assert await fresh.get("other") == 1
 
 
+async def test_a_value_that_was_stored_again_for_nothing(monkeypatch):
+    """A commit had arrived without saying so: what is told of it is what it says, not what another try would say."""
+
+    class Deaf(MemoryStorage):
+        arrived = False
+
+        async def put(self, bucket: str, key: str, body: bytes, **options: Any) -> Any:
+            stored = await super().put(bucket, key, body, **options)
+            if key == MANIFEST and not self.arrived:
+                self.arrived = True
+                raise UnavailableError("no answer", bucket=bucket, key=key, operation="PutObject")
+            return stored
+
+    storage = Deaf()
+    monkeypatch.setattr("mps3.content.fresh", lambda: -1 if storage.arrived else 300)
+    async with memory_client(storage) as one:
+        commit = await soon(one.put_all({"k": 1, "gone": DELETE}))
+        assert values_of(storage, "k") == 2
+        (told,) = await one.history("k")
+        assert commit.versions == {"k": told.version, "gone": None}
+
+
 async def test_a_collector_that_sleeps_while_others_collect(make, clock, monkeypatch):
     """When it wakes up, the documents are gone that name the runs which it was about to keep."""
     monkeypatch.setattr(levels, "SPILL", 300)
