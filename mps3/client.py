@@ -17,10 +17,11 @@ from .collect import options as collecting
 from .collect.background import collect_in_background
 from .collect.options import seconds
 from .connection import Connection
-from .content import Content, Contents, decode
-from .document import File, Kind
+from .content import Content, Contents
+from .document import Kind
 from .errors import ClosedError, ConfigurationError, CorruptionError, UnavailableError
 from .events import Hook
+from .files import File
 from .journal import Journal
 from .journal.choose import choose_journal, known_journal
 from .lifetime import lifetime
@@ -49,6 +50,7 @@ from .transactor import Transactor
 from .typed import Conversion
 from .types import JSON, Auth, JournalKind, Ref, Status
 from .url import parse
+from .values import decode
 from .world import World
 from .writes import Writes
 

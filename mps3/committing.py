@@ -9,8 +9,9 @@ from typing import Final, Protocol
 
 from .content import AT_ONCE
 from .crowd import each
-from .document import commit_id, version_of
+from .document import commit_id
 from .errors import ConflictError, MPS3Error, UnavailableError
+from .files import version_of
 from .journal import Attempt, Journal, OutdatedError, Verdict
 from .offline import Line, Refusal, Sent
 from .offline.doubt import Fate, fate, witnesses

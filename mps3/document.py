@@ -7,44 +7,39 @@ whole; members that this version does not know are kept and written again.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias, cast
 
 import orjson
 
 from .errors import ConfigurationError, CorruptionError, FormatError
+from .files import Files, check_files
+from .shape import (
+    NOTHING,
+    MalformedError,
+    as_list,
+    as_object,
+    as_optional_text,
+    as_sha256,
+    as_text,
+    as_time,
+    as_whole,
+    check_depth,
+    format_time,
+    unknown_members,
+)
 
 FORMAT: Final = 1
-LATEST: Final = 253_402_300_799
-"""The last second of the year 9999, in seconds since 1970."""
 LIMIT: Final = 32 * 2**20
 """The largest manifest, in bytes, that is written or read."""
-DEEPEST: Final = 64
-"""How deep unknown members may nest: what is carried along must be writable again."""
-
-File: TypeAlias = Mapping[str, Any]
-"""What a manifest says of one key: ``version``, and ``sha256``, ``size`` and ``expires`` where they are known."""
-Files: TypeAlias = Mapping[str, File | None]
-"""Keys to files; ``None`` for a deleted key."""
 Kind: TypeAlias = Literal["merge", "conditional"]
-
-NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
-
-
-def version_of(file: File | None) -> str | None:
-    """The version of what is said of a key; ``None`` if there is no such key."""
-    return None if file is None else file["version"]
 
 
 def _nothing() -> Mapping[str, Any]:
     return NOTHING
 
 
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _KNOWN: Final = frozenset(
     (
         "mps3",
@@ -291,11 +286,11 @@ def decode(
     place = f"s3://{bucket}/{key}" + (f" (version {version})" if version else "")
     try:
         if len(body) > LIMIT:
-            raise _Malformed(f"it has {len(body)} bytes, more than {LIMIT}")
+            raise MalformedError(f"it has {len(body)} bytes, more than {LIMIT}")
         try:
             raw = orjson.loads(body)
         except orjson.JSONDecodeError as error:
-            raise _Malformed(f"it is not JSON: {error}") from None
+            raise MalformedError(f"it is not JSON: {error}") from None
         return _document(raw, known)
     except _Newer as error:
         raise FormatError(
@@ -306,7 +301,7 @@ def decode(
             operation="GetObject",
             version=version,
         ) from None
-    except _Malformed as error:
+    except MalformedError as error:
         raise CorruptionError(
             f"{place} is not a manifest: {error}. It is left as it is; if it does not belong there, "
             "delete that object version, or use another manifest",
@@ -317,61 +312,57 @@ def decode(
         ) from None
 
 
-class _Malformed(Exception):  # noqa: N818 - never leaves this module
-    """What breaks the shape, and where."""
-
-
 class _Newer(Exception):  # noqa: N818 - never leaves this module
     """The format number of a newer client."""
 
 
 def _document(raw: object, known: Mapping[str, Entry]) -> Document:
-    raw = _object(raw, "the document")
+    raw = as_object(raw, "the document")
     number = raw.get("mps3")
     if type(number) is not int or number < 1:
-        raise _Malformed("it has no format number in `mps3`")
+        raise MalformedError("it has no format number in `mps3`")
     if number > FORMAT:
         raise _Newer(number)
     journal = raw.get("journal")
     if journal not in ("merge", "conditional"):
-        raise _Malformed("`journal` is neither merge nor conditional")
+        raise MalformedError("`journal` is neither merge nor conditional")
     window = raw.get("window")
     if isinstance(window, bool) or not isinstance(window, int | float) or not 0 < window <= 86_400:
-        raise _Malformed("`window` is not a number of seconds up to a day")
-    log = tuple(_entry(entry, index, known) for index, entry in enumerate(_list(raw.get("log", []), "log")))
+        raise MalformedError("`window` is not a number of seconds up to a day")
+    log = tuple(_entry(entry, index, known) for index, entry in enumerate(as_list(raw.get("log", []), "log")))
     return Document(
         journal=cast("Kind", journal),
         window=window,
-        session=_text(raw.get("session"), "session"),
-        sequence=_whole(raw.get("sequence"), "sequence"),
-        previous=_optional_text(raw.get("previous"), "previous"),
+        session=as_text(raw.get("session"), "session"),
+        sequence=as_whole(raw.get("sequence"), "sequence"),
+        previous=as_optional_text(raw.get("previous"), "previous"),
         update=_update(raw.get("update"), "update"),
         log=log,
-        files=_files(raw.get("files", {}), "files", patch=False),
+        files=check_files(raw.get("files", {}), "files", patch=False),
         sessions=_sessions(raw.get("sessions", {})),
         runs=_runs(raw.get("runs", []), "runs"),
-        attempt=_whole(raw.get("attempt", 1), "attempt"),
-        until=None if raw.get("until") is None else _time(raw["until"], "until"),
-        collected=_optional_text(raw.get("collected"), "collected"),
-        expired=None if raw.get("expired") is None else _time(raw["expired"], "expired"),
-        extra=_extra(raw, _KNOWN, "the document"),
+        attempt=as_whole(raw.get("attempt", 1), "attempt"),
+        until=None if raw.get("until") is None else as_time(raw["until"], "until"),
+        collected=as_optional_text(raw.get("collected"), "collected"),
+        expired=None if raw.get("expired") is None else as_time(raw["expired"], "expired"),
+        extra=unknown_members(raw, _KNOWN, "the document"),
     )
 
 
 def _entry(raw: object, index: int, known: Mapping[str, Entry]) -> Entry:
     where = f"log[{index}]"
-    raw = _object(raw, where)
+    raw = as_object(raw, where)
     version = raw.get("version")
     if isinstance(version, str) and version in known:
         return known[version]
     return Entry(
-        session=_text(raw.get("session"), f"{where}.session"),
-        sequence=_whole(raw.get("sequence"), f"{where}.sequence"),
-        version=_text(raw.get("version"), f"{where}.version"),
-        modified=_time(raw.get("modified"), f"{where}.modified"),
-        previous=_optional_text(raw.get("previous"), f"{where}.previous"),
+        session=as_text(raw.get("session"), f"{where}.session"),
+        sequence=as_whole(raw.get("sequence"), f"{where}.sequence"),
+        version=as_text(raw.get("version"), f"{where}.version"),
+        modified=as_time(raw.get("modified"), f"{where}.modified"),
+        previous=as_optional_text(raw.get("previous"), f"{where}.previous"),
         update=_update(raw.get("update"), f"{where}.update"),
-        extra=_extra(raw, _KNOWN_ENTRY, where),
+        extra=unknown_members(raw, _KNOWN_ENTRY, where),
     )
 
 
@@ -386,177 +377,41 @@ def decode_entries(raw: object) -> tuple[Entry, ...]:
     Raises:
         ValueError: It is not that.
     """
-    try:
-        return tuple(_entry(entry, index, NOTHING) for index, entry in enumerate(_list(raw, "log")))
-    except _Malformed as error:
-        raise ValueError(str(error)) from None
+    return tuple(_entry(entry, index, NOTHING) for index, entry in enumerate(as_list(raw, "log")))
 
 
 def _runs(raw: object, where: str) -> tuple[RunReference, ...]:
-    return tuple(_run(run, f"{where}[{index}]") for index, run in enumerate(_list(raw, where)))
+    return tuple(_run(run, f"{where}[{index}]") for index, run in enumerate(as_list(raw, where)))
 
 
 def _run(raw: object, where: str) -> RunReference:
-    raw = _object(raw, where)
+    raw = as_object(raw, where)
     if not isinstance(raw.get("continues", False), bool):
-        raise _Malformed(f"{where}.continues is neither true nor false")
+        raise MalformedError(f"{where}.continues is neither true nor false")
     return RunReference(
-        key=_text(raw.get("key"), f"{where}.key"),
-        sha256=_sha256(raw.get("sha256"), f"{where}.sha256"),
-        entries=_whole(raw.get("entries"), f"{where}.entries"),
-        size=_whole(raw.get("bytes"), f"{where}.bytes"),
+        key=as_text(raw.get("key"), f"{where}.key"),
+        sha256=as_sha256(raw.get("sha256"), f"{where}.sha256"),
+        entries=as_whole(raw.get("entries"), f"{where}.entries"),
+        size=as_whole(raw.get("bytes"), f"{where}.bytes"),
         continues=raw.get("continues", False),
-        extra=_extra(raw, _KNOWN_RUN, where),
+        extra=unknown_members(raw, _KNOWN_RUN, where),
     )
 
 
 def _update(raw: object, where: str) -> dict[str, Any]:
-    raw = _object(raw, where)
-    _files(raw.get("files", {}), f"{where}.files", patch=True)
+    raw = as_object(raw, where)
+    check_files(raw.get("files", {}), f"{where}.files", patch=True)
     _runs(raw.get("runs", []), f"{where}.runs")
-    for name, version in _object(raw.get("expect", {}), f"{where}.expect").items():
-        _optional_text(version, f"{where}.expect[{name!r:.80}]")
+    for name, version in as_object(raw.get("expect", {}), f"{where}.expect").items():
+        as_optional_text(version, f"{where}.expect[{name!r:.80}]")
     for member, value in raw.items():
         if member not in ("files", "runs", "expect"):
-            _shallow(value, f"{where}.{member}")
+            check_depth(value, f"{where}.{member}")
     return raw
-
-
-def _files(raw: object, where: str, *, patch: bool) -> dict[str, Any]:
-    raw = _object(raw, where)
-    for name, file in raw.items():
-        if file is not None:
-            check_file(file, f"{where}[{name!r:.80}]", patch=patch)
-        if not name:
-            raise _Malformed(f"{where} names an empty key")
-    return raw
-
-
-def check_file(raw: object, where: str, *, patch: bool = False) -> None:
-    """Refuse what is not a file description.
-
-    Args:
-        raw: The description.
-        where: Where it stands, for the error.
-        patch: Whether members may be null, to be removed.
-    """
-    raw = _object(raw, where)
-    _text(raw.get("version"), f"{where}.version")
-    for member, value in raw.items():
-        if value is None and patch and member != "version":
-            continue
-        if member == "sha256":
-            _sha256(value, f"{where}.sha256")
-        elif member == "size":
-            _whole(value, f"{where}.size")
-        elif member == "expires":
-            _time(value, f"{where}.expires")
-        elif member != "version":
-            _shallow(value, f"{where}.{member}")
-
-
-def check_line(file: object, where: str) -> None:
-    """Refuse what is not a file description in a run.
-
-    Raises:
-        ValueError: It is not one.
-    """
-    try:
-        check_file(file, where)
-    except _Malformed as error:
-        raise ValueError(str(error)) from None
 
 
 def _sessions(raw: object) -> dict[str, int]:
-    raw = _object(raw, "sessions")
+    raw = as_object(raw, "sessions")
     for session, sequence in raw.items():
-        _whole(sequence, f"sessions[{session!r:.80}]")
+        as_whole(sequence, f"sessions[{session!r:.80}]")
     return raw
-
-
-def _object(raw: object, where: str) -> dict[str, Any]:
-    if not isinstance(raw, dict):
-        raise _Malformed(f"{where} is not an object")
-    return raw
-
-
-def _list(raw: object, where: str) -> list[Any]:
-    if not isinstance(raw, list):
-        raise _Malformed(f"{where} is not an array")
-    return raw
-
-
-def _text(raw: object, where: str) -> str:
-    if not isinstance(raw, str) or not raw:
-        raise _Malformed(f"{where} is not a text")
-    return raw
-
-
-def _optional_text(raw: object, where: str) -> str | None:
-    return None if raw is None else _text(raw, where)
-
-
-def _whole(raw: object, where: str) -> int:
-    if type(raw) is not int or not 0 <= raw < 2**53:
-        raise _Malformed(f"{where} is not a whole number")
-    return raw
-
-
-def _sha256(raw: object, where: str) -> str:
-    if not isinstance(raw, str) or not _SHA256.match(raw):
-        raise _Malformed(f"{where} is not a SHA-256 in hexadecimal")
-    return raw
-
-
-def _time(raw: object, where: str) -> float:
-    try:
-        moment = datetime.fromisoformat(_text(raw, where))
-        seconds = moment.timestamp()
-    except (ValueError, OverflowError):
-        raise _Malformed(f"{where} is not a time") from None
-    if moment.tzinfo is None:
-        raise _Malformed(f"{where} has no time zone")
-    if not 0 <= whole_milliseconds(seconds) < (LATEST + 1) * 1000:
-        raise _Malformed(f"{where} is not a time that could be written again")
-    return seconds
-
-
-def expires_of(file: File | None) -> float | None:
-    """When a key is to expire, by the store's clock, in seconds since 1970; ``None`` if it is not to, or not there."""
-    moment = None if file is None else file.get("expires")
-    return None if moment is None else datetime.fromisoformat(moment).timestamp()
-
-
-def whole_milliseconds(seconds: float) -> int:
-    """A store's time stamp in the precision that documents keep: never later than it was."""
-    return math.floor(round(seconds * 1000, 3))
-
-
-def format_time(seconds: float) -> str:
-    """A store's time stamp as documents hold it."""
-    milliseconds = whole_milliseconds(seconds)
-    moment = datetime.fromtimestamp(milliseconds // 1000, timezone.utc)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
-
-
-def _extra(raw: dict[str, Any], known: frozenset[str], where: str) -> Mapping[str, Any]:
-    if raw.keys() <= known:
-        return NOTHING
-    extra = {member: value for member, value in raw.items() if member not in known}
-    for member, value in extra.items():
-        _shallow(value, f"{where}: {member!r:.80}")
-    return extra
-
-
-def _shallow(value: object, where: str) -> None:
-    layer, depth = [value], 0
-    while layer:
-        depth += 1
-        if depth > DEEPEST:
-            raise _Malformed(f"{where} nests more than {DEEPEST} deep")
-        layer = [
-            inner
-            for outer in layer
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]

@@ -6,7 +6,8 @@ import heapq
 import math
 from collections.abc import Iterator
 
-from .document import Document, expires_of
+from .document import Document
+from .files import expires_of
 from .run import Run
 from .state import EMPTY, Layer, View, common_layers
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final, cast
 
-from .document import Entry, File, expires_of, version_of
+from .document import Entry
 from .errors import ExpiredError
+from .files import File, expires_of, version_of
 from .journal.past import Past
 from .journal.walk import Walk
 from .names import Naming, name_in

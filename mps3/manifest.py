@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from .committing import Committer
 from .content import Content
-from .document import File, Kind, version_of
+from .document import Kind
 from .errors import ClosedError, CorruptionError, MPS3Error, UnavailableError
 from .expiry import Expiries
+from .files import File, version_of
 from .journal import Journal, Retained
 from .journal.past import Past
 from .journal.saved import Saved

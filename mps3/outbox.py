@@ -12,11 +12,11 @@ from typing import Final, Self
 
 from .content import AT_ONCE, Content, Contents
 from .crowd import each
-from .document import NOTHING
 from .errors import MPS3Error, WithdrawnError
 from .journal import Attempt
 from .offline import Row
 from .offline.session import Session, contents_of, time_of
+from .shape import NOTHING
 from .types import UNCHECKED, Commit
 
 QUEUED: Final = "queued"

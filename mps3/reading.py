@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 from typing import Final, TypeVar
 
-from .content import Content, Contents, decode
-from .document import File
+from .content import Content, Contents
+from .files import File
 from .types import DELETE, JSON, Delete
+from .values import decode
 
 AT_ONCE: Final = 64
 """Values that are asked for at once; the store is asked for half as many."""

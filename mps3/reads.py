@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from .commits import LogEntry, logged
 from .content import Content, Contents
-from .document import File, expires_of
 from .errors import CorruptionError
+from .files import File, expires_of
 from .history import Revision, Snapshot, listed, read_listed, revisions, view_at
 from .manifest import Manifest
 from .names import Naming, name_in

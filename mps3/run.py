@@ -17,7 +17,8 @@ from typing import Final, TypeVar
 
 import orjson
 
-from .document import File, RunReference, check_line, expires_of
+from .document import RunReference
+from .files import File, check_file, expires_of
 
 BLOCK: Final = 2 * 2**10
 """Bytes between two lines whose keys are held apart, for finding others."""
@@ -255,7 +256,7 @@ def _check_block(block: bytes, first: int) -> list[str]:
         if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and pair[0]):
             raise ValueError(f"line {number} is not a key and its file")
         if pair[1] is not None and not _is_plain(pair[1]):
-            check_line(pair[1], f"line {number}")
+            check_file(pair[1], f"line {number}")
         names.append(pair[0])
     if b"\n".join(map(orjson.dumps, pairs)) != block:
         raise ValueError(f"lines {first} to {first + len(pairs)} are not written as mps3 writes them")

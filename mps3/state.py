@@ -13,8 +13,10 @@ from typing import Any, Final, TypeAlias
 
 from json_merge_patch import merge
 
-from .document import NOTHING, Document, Entry, File, Files, RunReference, expires_of
+from .document import Document, Entry, RunReference
+from .files import File, Files, expires_of
 from .run import Run
+from .shape import NOTHING
 
 Layer: TypeAlias = Files | Run
 """Part of a state; ``None`` hides a key in the layers under it."""

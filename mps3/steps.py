@@ -16,7 +16,8 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from .document import Entry, File
+from .document import Entry
+from .files import File
 from .journal.settle import SESSIONS as REMEMBERED
 from .run import Run
 from .state import View, candidates, common_layers, look_up, patched

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Generic, Self
 
 from .content import Content
-from .document import File
 from .errors import ClosedError, CorruptionError, UnavailableError, ValidationError
+from .files import File
 from .listeners import Listener
 from .manifest import Manifest
 from .types import T_co

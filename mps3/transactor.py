@@ -9,9 +9,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from .content import Content, Contents, decode
-from .document import File
+from .content import Content, Contents
 from .errors import ClosedError, ConflictError, CorruptionError, MPS3Error, UnavailableError
+from .files import File
 from .journal import OutdatedError
 from .manifest import Manifest
 from .offline.session import Session
@@ -19,6 +19,7 @@ from .outbox import Pending, Policy
 from .reading import for_all
 from .state import View
 from .types import DELETE, JSON, Commit, Delete
+from .values import decode
 from .world import World
 
 SHORTEST: Final = 0.005

@@ -10,9 +10,10 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 
 from .content import Content, Contents
-from .document import Entry, File
+from .document import Entry
 from .errors import ClosedError, CorruptionError, UnavailableError
 from .expiry import missed
+from .files import File
 from .journal.walk import Walk
 from .listeners import Watcher
 from .manifest import Manifest

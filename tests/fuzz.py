@@ -14,8 +14,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from mps3.document import Entry, File, decode, encode
+from mps3.document import Entry, decode, encode
 from mps3.errors import CorruptionError, FormatError
+from mps3.files import File
 from mps3.journal.order import CycleError, causal_order, needed, once, store_order
 from mps3.run import Run, check_run, encode_runs, index_run
 from mps3.state import build_view

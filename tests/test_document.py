@@ -12,18 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mps3.document import (
-    DEEPEST,
-    LIMIT,
-    Document,
-    Entry,
-    RunReference,
-    decode,
-    encode,
-    format_time,
-    whole_milliseconds,
-)
+from mps3.document import LIMIT, Document, Entry, RunReference, decode, encode
 from mps3.errors import ConfigurationError, CorruptionError, FormatError
+from mps3.shape import DEEPEST, format_time, whole_milliseconds
 
 PLACE = {"bucket": "bucket", "key": "manifest.json"}
 SHA256 = "0123456789abcdef" * 4

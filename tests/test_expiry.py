@@ -21,12 +21,14 @@ from test_clock import Silent
 
 from mps3 import DELETE, MPS3, ConfigurationError, ConflictError, CorruptionError, ExpiredError, UnavailableError
 from mps3.collect.options import GRACE
-from mps3.document import Document, Entry, expires_of, format_time
+from mps3.document import Document, Entry
 from mps3.expiry import Expiries, expired_for_all
+from mps3.files import expires_of
 from mps3.journal import conditional, levels
 from mps3.journal.judge import judge
 from mps3.lifetime import lifetime
 from mps3.run import encode_runs, index_run, merge_runs
+from mps3.shape import format_time
 from mps3.state import EMPTY, Under, alive, build_view, patched
 from mps3.world import World
 

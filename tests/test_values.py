@@ -16,7 +16,7 @@ from kit import Unreliable, memory_client
 from test_document import json_values
 
 from mps3 import DELETE
-from mps3.content import decode, encode
+from mps3.values import decode, encode
 
 
 @dataclasses.dataclass

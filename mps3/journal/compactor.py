@@ -8,9 +8,9 @@ import math
 from dataclasses import replace
 from typing import Final, TypeAlias
 
-from ..document import Files
 from ..errors import MPS3Error
 from ..expiry import expired_for_all
+from ..files import Files
 from ..state import View
 from ..world import World
 from . import levels

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..document import Document, Entry, File, version_of
+from ..document import Document, Entry
+from ..files import File, version_of
 from ..run import Run
 from ..state import Under, alive, look_up
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..document import NOTHING, Document, Entry, Kind, decode
+from ..document import Document, Entry, Kind, decode
 from ..errors import ConfigurationError
+from ..shape import NOTHING
 
 
 def decode_as(

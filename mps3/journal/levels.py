@@ -13,7 +13,8 @@ from typing import Final, TypeAlias
 
 import orjson
 
-from ..document import File, Files, RunReference
+from ..document import RunReference
+from ..files import File, Files
 
 SPILL = 8 * 2**10
 """Settled files of more bytes than this go into a run. All of them are sent with each commit."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from ..document import whole_milliseconds
+from ..shape import whole_milliseconds
 from ..storage import Storage, Version
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import dropwhile
 
-from ..document import NOTHING, Entry
+from ..document import Entry
+from ..shape import NOTHING
 
 
 class CycleError(ValueError):

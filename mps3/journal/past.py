@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..document import LIMIT, NOTHING, Document, Entry, Kind, RunReference, whole_milliseconds
+from ..document import LIMIT, Document, Entry, Kind, RunReference
 from ..errors import CorruptionError, ExpiredError
 from ..run import Run
+from ..shape import NOTHING, whole_milliseconds
 from ..state import View, needed_runs
 from ..storage import Object, Storage, Version
 from .judge import any_transaction, judge, settled_file

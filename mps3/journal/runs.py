@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
-from ..document import Files, RunReference, encode_reference
+from ..document import RunReference, encode_reference
 from ..errors import CorruptionError
+from ..files import Files
 from ..freshness import Moment
 from ..offline.cached import Recalled
 from ..run import Run, check_run, encode_runs, index_run, merge_runs

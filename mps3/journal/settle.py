@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from ..document import Document, Entry, File, Files, RunReference, expires_of
+from ..document import Document, Entry, RunReference
 from ..expiry import expired_for_all
+from ..files import File, Files, expires_of
 from ..state import Under, View, apply_update
 from .compactor import Compactor
 from .runs import Runs

@@ -7,8 +7,8 @@ from enum import Enum
 from itertools import islice
 from typing import Any, Final
 
-from ..document import NOTHING
 from ..journal.settle import SESSIONS
+from ..shape import NOTHING
 from ..state import View
 
 WITNESSES: Final = 8

@@ -11,11 +11,12 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from ..content import Content, Contents, decode
-from ..document import File, version_of
+from ..content import Content, Contents
 from ..errors import CorruptionError
+from ..files import File, version_of
 from ..state import View
 from ..types import DELETE, JSON, Delete, Ref
+from ..values import decode
 
 if TYPE_CHECKING:
     from ..outbox import Outbox, Pending

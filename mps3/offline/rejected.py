@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ..content import decode
 from ..errors import MPS3Error
 from ..types import DELETE, JSON, Delete, Ref
+from ..values import decode
 from . import Refusal
 from .session import error_of, time_of
 

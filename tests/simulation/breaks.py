@@ -15,13 +15,14 @@ from mps3 import state, steps, watch
 from mps3.collect.live import Live
 from mps3.collect.sweep import Sweep
 from mps3.committing import Committer
-from mps3.document import LATEST, Document
+from mps3.document import Document
 from mps3.journal import compactor, conditional, merge, settle
 from mps3.journal.merge import MergeJournal
 from mps3.journal.order import once
 from mps3.manifest import Manifest
 from mps3.offline.keeper import Keeper
 from mps3.offline.session import Session
+from mps3.shape import LATEST
 
 from .faults import Faults
 

@@ -13,7 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 from mps3 import freshness
-from mps3.document import expires_of
+from mps3.files import expires_of
 from mps3.journal import conditional, levels
 
 from .checker import Ends, check
