@@ -40,7 +40,7 @@ from mps3 import (
 from mps3.collect import options
 from mps3.journal import levels
 from mps3.ownership import describe, owners
-from mps3.storage import Found
+from mps3.storage import ABSENT, Found
 
 __all__ = ["place"]  # a fixture
 
@@ -437,24 +437,19 @@ async def test_a_version_that_is_deleted_while_it_is_looked_for(make, clock):
             await one.put_all({"k": number, f"k{number}": number})
             clock.ahead += DAY
         foreseen = await one.collect(dry_run=True)
-        journal = one._manifests[one._default]._journal
-        fetch, gone = journal._fetch, []
+        get, gone = storage.get, set[str]()
 
-        async def late(version: Any) -> Any:
-            if len(gone) < 2 and version.version not in gone:
-                gone.append(version.version)
-                return None
-            return await fetch(version)
+        async def late(bucket: str, key: str, *, version: str | None = None, **options: Any) -> Any:
+            if version is not None and (endless or (len(gone) < 2 and version not in gone)):
+                gone.add(version)
+                return ABSENT
+            return await get(bucket, key, version=version, **options)
 
-        journal._fetch = late
+        storage.get, endless = late, False
         collected = await one.collect(dry_run=True)
         assert len(gone) == 2
         assert (collected.values, collected.runs) == (foreseen.values, foreseen.runs)
-        journal._fetch = lambda version: late_for_ever()
-
-        async def late_for_ever() -> None:
-            return None
-
+        endless = True
         with pytest.raises(UnavailableError, match="faster"):
             await one.collect(dry_run=True)
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Final
 
 from ..shape import whole_milliseconds
 from ..storage import Storage, Version
+
+LISTINGS: Final = 5
+"""How often a listing is read, until nothing happens meanwhile that spoils it."""
 
 
 class Listing:

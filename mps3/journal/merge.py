@@ -6,40 +6,32 @@ Writers never wait for each other.
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Mapping
 from itertools import takewhile
 from typing import Final
 
 from ..document import LIMIT, Document, Entry, encode
-from ..errors import ConfigurationError, ConflictError, CorruptionError, UnavailableError
+from ..errors import ConfigurationError, ConflictError, UnavailableError
 from ..freshness import Moment, fresh, latest
-from ..run import Run
-from ..state import EMPTY, View, build_view, needed_runs
-from ..storage import ABSENT, Object, Storage, Stored, Version
+from ..state import EMPTY, View, build_view
+from ..storage import ABSENT, Object, Storage, Stored
 from ..world import World
 from . import Attempt, Retained, Verdict, require
 from .compactor import Compactor
-from .judge import Judgement, any_transaction, judge, settled_file, undecided
-from .kind import decode_as
-from .listing import Listing
-from .order import CycleError, causal_order, needed, once, store_order
+from .judge import Judgement
+from .listing import LISTINGS, Listing
+from .order import needed
 from .past import Past
+from .retention import retained
 from .runs import MissingRunError, Runs
 from .saved import Saved
 from .settle import settle
+from .unsettled import OvertakenError, Unsettled
 
 WINDOW: Final = 3.0
 """Seconds that new manifests allow for a version to become visible; recorded in the manifest."""
 PACE: Final = 50
 """Commits a second, of all writers together, above which each writer gathers for longer (R15)."""
-FETCHES: Final = 16
-"""Siblings that are fetched at once."""
-
-
-LISTINGS: Final = 5
-"""How often a listing of several pages is read, until it is the same twice."""
 
 
 class MergeJournal:
@@ -64,6 +56,7 @@ class MergeJournal:
         self._session = world.name()
         self._runs = Runs(storage, bucket, key, self._now)
         self._compactor = Compactor(self._runs, world)
+        self._unsettled = Unsettled(self.kind, storage, bucket, key, self._runs)
         self._view = EMPTY
         self._tentative = EMPTY
         self._ordered: list[Entry] = []
@@ -76,10 +69,6 @@ class MergeJournal:
         self._listed_nothing = False
         self._newest_stamp = -math.inf
         self._behind_since: float | None = None
-        # Commits of versions that were listed, so that none is fetched twice.
-        self._entries: dict[str, Entry] = {}
-        # And those that do not count, because they came too late.
-        self._late: frozenset[str] = frozenset()
         self._top: str | None = None
         self._clock: float | None = None
         self._looked_at = -math.inf
@@ -174,7 +163,7 @@ class MergeJournal:
                 operation="PutObject",
             )
         await self._look(own=(stored, document))
-        if stored.version in self._late:
+        if self._unsettled.is_late(stored.version):
             raise ConflictError(
                 f"a commit to s3://{self._bucket}/{self._key} came so late that what it is made of may have been "
                 "collected; it is made again",
@@ -257,7 +246,7 @@ class MergeJournal:
         if listing.newest is not None:
             return await self._resolve(listing, {}, started)
         if self._view.head is not None:
-            raise self._deleted(None)
+            raise self._unsettled.deleted(None)
         self._listed_nothing = True  # which also shows that listing is permitted
         self._looked(listing, started)
         return False
@@ -278,10 +267,10 @@ class MergeJournal:
         if own is not None and own[0].version is not None:
             known[own[0].version] = own[1], own[0].etag
         if found is not None and found.version is not None:
-            known[found.version] = self._decode(found, found.version), found.etag
+            known[found.version] = self._unsettled.decode(found, found.version), found.etag
         listing, started = self._listing(), self._world.monotonic()
         latest = next(reversed(known.values()), None)
-        await listing.back_to(self._bound(*latest) if latest else -math.inf)
+        await listing.back_to(self._unsettled.bound(*latest) if latest else -math.inf)
         return await self._resolve(listing, known, started)
 
     async def _resolve(
@@ -297,7 +286,7 @@ class MergeJournal:
             )
         try:
             return await self._resolve_from(listing, known, started, tries)
-        except (_OvertakenError, MissingRunError) as error:
+        except (OvertakenError, MissingRunError) as error:
             # This client has slept, and what was listed then has been collected.
             again, later = self._listing(), self._world.monotonic()
             await again.back_to(math.inf)
@@ -308,23 +297,22 @@ class MergeJournal:
     async def _resolve_from(
         self, listing: Listing, known: dict[str, tuple[Document, str | None]], started: float, tries: int
     ) -> bool:
-        head = await self._head(listing, known)
+        head = await self._unsettled.head(listing, known)
         if head is None:
             if self._view.head is None:
                 self._looked(listing, started)  # all came too late, and there is nothing to build on
             return False
         newest, document, etag = head
-        bound = self._bound(document, newest.version)
+        bound = self._unsettled.bound(document, newest.version)
         await listing.back_to(bound)
         if listing.torn:
             known = {**known, newest.version: (document, etag)}
             started = self._world.monotonic()
             return await self._resolve(await listing.again(bound), known, started, tries - 1)
-        entries, listed = await self._siblings(document, newest, listing, bound)
-        ordered = self._in_order(document, newest.version, listed)
+        entries, ordered = await self._unsettled.around(document, newest, listing, bound)
         stamp = max(version.modified for version in listing.versions)
         known_since = self._known(ordered)
-        judged, held = await self._judge(document, ordered, stamp)
+        judged, held = await self._unsettled.judge(document, ordered, stamp)
         pace = self._pace(judged.counting, stamp, document.window)
         view = build_view(document, newest.version, judged.shown, held, pace, self._view, judged.undecided)
         if self._goes_back(view, stamp, document.window):
@@ -350,11 +338,10 @@ class MergeJournal:
         top = listing.versions[0]
         self._etag = etag if top is newest else top.etag
         self._top = top.version
-        self._late &= {version.version for version in listing.versions}
         self._looked(listing, started)
         self._window = document.window
         self._newest_stamp = stamp
-        self._entries = entries
+        self._unsettled.keep(entries, listing)
         self._ordered = ordered
         self._judged = judged
         self._known_since = known_since
@@ -363,64 +350,16 @@ class MergeJournal:
             self._tentative = build_view(document, newest.version, judged.counting, held, pace, view)
         return changed
 
-    def _in_order(self, document: Document, version: str, listed: list[Entry]) -> list[Entry]:
-        """R5: all that is known of a version's unsettled past, in order."""
-        try:
-            return causal_order(store_order(document.log, listed), document.sessions, document.log)
-        except CycleError as error:
-            raise self._corrupt(version, str(error)) from error
-
     def _known(self, ordered: list[Entry]) -> dict[str, float]:
         """Since when the transactions among some commits have been known, by this client's clock."""
         now = self._world.monotonic()
         return {one.version: self._known_since.get(one.version, now) for one in ordered if one.is_transaction}
-
-    async def _judge(
-        self, document: Document, ordered: list[Entry], newest: float
-    ) -> tuple[Judgement, Mapping[str, Run]]:
-        """R4 and R20: what counts of a document's unsettled past, and the runs that it needs.
-
-        Args:
-            document: The newest.
-            ordered: Its past, in order.
-            newest: The newest time stamp that was listed, in seconds since 1970.
-        """
-        if not any_transaction(ordered):
-            commits = tuple(once(ordered, document.sessions))
-            return Judgement(commits, commits), await self._runs.load(needed_runs(document, commits))
-        held = await self._runs.load(needed_runs(document, ordered))
-        relevant, counting = judge(ordered, document.sessions, settled_file(document, held), held)
-        open_ = undecided(ordered, relevant, math.floor(newest - document.window))
-        return Judgement(tuple(relevant), tuple(counting), open_), held
 
     def _looked(self, listing: Listing, started: float) -> None:
         """Remember when it was, by the store's clock and by this client's, that no version was newer than these."""
         stamps = (version.modified for version in listing.versions)
         self._clock = None if listing.answered is None else max(listing.answered, *stamps, -math.inf)
         self._looked_at = started
-
-    async def _head(
-        self, listing: Listing, known: dict[str, tuple[Document, str | None]]
-    ) -> tuple[Version, Document, str | None] | None:
-        """The newest version that counts, and what it holds; ``None`` if there is none.
-
-        Raises:
-            _OvertakenError: It is not there any more.
-        """
-        while (newest := listing.newest) is not None:
-            if newest.deleted:
-                raise self._deleted(newest.version)
-            if newest.version not in self._late:
-                document, etag = known.get(newest.version, (None, newest.etag))
-                if document is None:
-                    document = await self._fetch(newest)
-                if document is None:
-                    raise _OvertakenError
-                if document.counts(newest.modified):
-                    return newest, document, etag
-                self._late |= {newest.version}
-            await listing.pass_over()
-        return None
 
     def _goes_back(self, view: View, stamp: float, window: float) -> bool:
         """R13: whether this is an older state than was shown.
@@ -435,63 +374,6 @@ class MergeJournal:
         if self._behind_since is None:
             self._behind_since = self._world.monotonic()
         return self._world.monotonic() < self._behind_since + window
-
-    async def _siblings(
-        self, document: Document, head: Version, listing: Listing, bound: float
-    ) -> tuple[dict[str, Entry], list[Entry]]:
-        """What is known of the listed versions, and the entries among them, oldest first.
-
-        Raises:
-            _OvertakenError: One of them is not there any more.
-        """
-        entries = {entry.version: entry for entry in document.log}
-        entries[head.version] = document.entry(head.version, head.modified)
-        # Behind the first that is older than the bound, the log alone says what there is, and in which order.
-        reached = list(takewhile(lambda version: version.modified >= bound, listing.versions))
-        missing = {
-            version.version: version
-            for version in reached
-            if not version.deleted and version.version not in entries and version.version not in self._late
-        }
-        for name in list(missing):
-            if name in self._entries:
-                entries[name] = self._entries[name]
-                del missing[name]
-        together = 1  # the log of the newest sibling may hold the others
-        while missing:
-            batch = list(missing.values())[:together]
-            together = FETCHES
-            for version, sibling in zip(batch, await asyncio.gather(*map(self._fetch, batch)), strict=True):
-                missing.pop(version.version, None)
-                if sibling is None:
-                    raise _OvertakenError
-                if sibling.counts(version.modified):
-                    entries[version.version] = sibling.entry(version.version, version.modified)
-                else:
-                    self._late |= {version.version}
-                for entry in sibling.log:
-                    if missing.pop(entry.version, None) is not None:
-                        entries[entry.version] = entry
-        listed = [entries[version.version] for version in reversed(reached) if version.version in entries]
-        return {entry.version: entry for entry in listed}, listed
-
-    async def _fetch(self, version: Version) -> Document | None:
-        found = await self._storage.get(self._bucket, self._key, version=version.version, limit=LIMIT)
-        return self._decode(found, version.version) if isinstance(found, Object) else None
-
-    def _decode(self, found: Object, version: str) -> Document:
-        return decode_as(
-            self.kind, found.body, bucket=self._bucket, key=self._key, version=version, known=self._entries
-        )
-
-    def _bound(self, document: Document, version: str | None = None) -> float:
-        """How far back to list (R3), and what may be settled (R7): stamps are whole seconds in some stores."""
-        if document.previous is None:
-            return -math.inf
-        for entry in reversed(document.log):
-            if entry.version == document.previous:
-                return math.floor(entry.modified - document.window)
-        raise self._corrupt(version, "its log does not hold the commit that it names as previous")
 
     def _pace(self, commits: tuple[Entry, ...], newest: float, window: float) -> float:
         recent = list(takewhile(lambda commit: commit.modified >= newest - window, reversed(commits)))
@@ -542,112 +424,23 @@ class MergeJournal:
             extra=base.extra,
         )
 
+    async def retained(self, seconds: float) -> Retained | None:
+        """What collecting leaves alone."""
+        try:
+            return await retained(self._unsettled, self._listing, self._view, seconds)
+        except OvertakenError:
+            raise UnavailableError(
+                f"old versions of s3://{self._bucket}/{self._key} are deleted faster than they can be read",
+                bucket=self._bucket,
+                key=self._key,
+                operation="GetObject",
+            ) from None
+
     def _until(self, attempt: Attempt) -> float | None:
         """R16: until when what the commit is made of cannot have been collected, by the store's clock."""
         if self._clock is None:
             return None
         return min(self._clock, math.inf if attempt.stored is None else attempt.stored) + latest()
-
-    async def retained(self, seconds: float) -> Retained | None:
-        """What collecting leaves alone.
-
-        The oldest state that is kept needs its own version, and those back to the bound of its listing. A
-        writer builds on a state that is at most `LATENESS` old, so a run that no document named for that long
-        is never named again.
-        """
-        for _ in range(LISTINGS):
-            try:
-                return await self._retained(seconds)
-            except _OvertakenError:
-                continue
-        raise UnavailableError(
-            f"old versions of s3://{self._bucket}/{self._key} are deleted faster than they can be read",
-            bucket=self._bucket,
-            key=self._key,
-            operation="GetObject",
-        )
-
-    async def _retained(self, seconds: float) -> Retained | None:
-        view = self._view
-        if view.document is None:
-            return None
-        listing = self._listing()
-        await listing.back_to(math.inf)
-        if listing.newest is None:
-            return None
-        now = max(listing.newest.modified, listing.answered or -math.inf)
-        moment = now - seconds
-        await listing.skip_to(moment)
-        head = await self._head(listing, {})
-        views, oldest = [view], -math.inf
-        needed: list[Version] = []
-        if head is not None:
-            newest, document, _ = head
-            bound = self._bound(document, newest.version)
-            slack = 2 * document.window
-            # Whoever is late builds on what was the head before that.
-            former = await self._head_before(listing, newest.modified - latest() - slack)
-            await listing.back_to(min(bound, former) - slack)
-            needed = [one for one in listing.versions if one.modified >= former - slack and not one.deleted]
-            oldest = min(bound, former) - slack
-            _, listed = await self._siblings(document, newest, listing, bound)
-            ordered = self._in_order(document, newest.version, listed)
-            try:
-                judged, held = await self._judge(document, ordered, newest.modified)
-            except MissingRunError:
-                raise _OvertakenError from None
-            views.insert(0, build_view(document, newest.version, judged.shown, held, 0.0))
-
-        async def named() -> frozenset[str] | None:
-            references = [*(view.document.references() if view.document else ())]
-            references += [run for commit in view.commits for run in commit.runs]
-            for start in range(0, len(needed), FETCHES):
-                batch = needed[start : start + FETCHES]
-                for found in await asyncio.gather(*map(self._fetch, batch)):
-                    if found is None:
-                        return None  # collected by somebody else meanwhile, with all that it named
-                    references += found.references()
-            return frozenset(reference.key for reference in references)
-
-        return Retained(moment, tuple(views), frozenset(), oldest, named)
-
-    async def _head_before(self, listing: Listing, moment: float) -> float:
-        """The stamp of the newest version that counts and is older than ``moment``; if none is, of the oldest."""
-        position = 0
-        while True:
-            for version in listing.versions[position:]:
-                position += 1
-                if version.modified < moment and not version.deleted:
-                    document = await self._fetch(version)
-                    if document is not None and document.counts(version.modified):
-                        return version.modified
-            if listing.complete:
-                return min(version.modified for version in listing.versions)
-            await listing.more()
-
-    def _corrupt(self, version: str | None, why: str) -> CorruptionError:
-        return CorruptionError(
-            f"s3://{self._bucket}/{self._key} (version {version}) is not a manifest: {why}",
-            bucket=self._bucket,
-            key=self._key,
-            operation="GetObject",
-            version=version,
-        )
-
-    def _deleted(self, marker: str | None) -> CorruptionError:
-        remedy = f"remove its delete marker {marker}" if marker else "restore it"
-        return CorruptionError(
-            f"the manifest s3://{self._bucket}/{self._key} was deleted: {remedy} to have it back, "
-            "or use another manifest",
-            bucket=self._bucket,
-            key=self._key,
-            operation="GetObject",
-            version=marker,
-        )
-
-
-class _OvertakenError(Exception):
-    """What was listed a moment ago is deleted: another collection is further ahead."""
 
 
 def _longest(transaction: Entry, document: Document) -> float:

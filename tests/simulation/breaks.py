@@ -16,9 +16,10 @@ from mps3.collect.live import Live
 from mps3.collect.sweep import Sweep
 from mps3.committing import Committer
 from mps3.document import Document
-from mps3.journal import compactor, conditional, merge, settle
+from mps3.journal import compactor, conditional, merge, settle, unsettled
 from mps3.journal.merge import MergeJournal
 from mps3.journal.order import once
+from mps3.journal.unsettled import Unsettled
 from mps3.manifest import Manifest
 from mps3.offline.keeper import Keeper
 from mps3.offline.session import Session
@@ -52,13 +53,13 @@ class Break:
 
 @contextmanager
 def _without_r4() -> Iterator[None]:
-    with patch.object(merge, "once", lambda entries, sessions: list(entries)):
+    with patch.object(unsettled, "once", lambda entries, sessions: list(entries)):
         yield
 
 
 @contextmanager
 def _without_r5() -> Iterator[None]:
-    with patch.object(merge, "causal_order", lambda entries, sessions, log=(): list(entries)):
+    with patch.object(unsettled, "causal_order", lambda entries, sessions, log=(): list(entries)):
         yield
 
 
@@ -105,7 +106,7 @@ def _window_too_short() -> Iterator[None]:
 @contextmanager
 def _lists_only_the_head() -> Iterator[None]:
     """R3 without siblings: the newest writer wins, and who wrote meanwhile is forgotten."""
-    with patch.object(MergeJournal, "_bound", lambda self, document, version=None: math.inf):
+    with patch.object(Unsettled, "bound", lambda self, document, version=None: math.inf):
         yield
 
 
@@ -230,7 +231,7 @@ def _watch_goes_on_by_the_order() -> Iterator[None]:
 @contextmanager
 def _without_expectations() -> Iterator[None]:
     """What a transaction expects is written down, and nobody looks at it."""
-    with patch.object(merge, "any_transaction", lambda entries: False), patch.object(merge, "require", _accept):
+    with patch.object(unsettled, "any_transaction", lambda entries: False), patch.object(merge, "require", _accept):
         yield
 
 
@@ -248,7 +249,7 @@ def _accept(attempt: Any, *others: Any) -> None:
 @contextmanager
 def _decides_at_once() -> Iterator[None]:
     """A transaction counts as soon as it holds, though something may become visible before it."""
-    with patch.object(merge, "undecided", lambda *arguments: ()):
+    with patch.object(unsettled, "undecided", lambda *arguments: ()):
         yield
 
 

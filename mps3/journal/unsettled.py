@@ -1,0 +1,213 @@
+"""What came before a version of the manifest and is not settled in it: it is read, put in order, and judged."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping
+from itertools import takewhile
+from typing import Final
+
+from ..document import LIMIT, Document, Entry, Kind
+from ..errors import CorruptionError
+from ..run import Run
+from ..state import needed_runs
+from ..storage import Object, Storage, Version
+from .judge import Judgement, any_transaction, judge, settled_file, undecided
+from .kind import decode_as
+from .listing import Listing
+from .order import CycleError, causal_order, once, store_order
+from .runs import Runs
+
+FETCHES: Final = 16
+"""Versions that are fetched at once."""
+
+
+class OvertakenError(Exception):
+    """What was listed a moment ago is deleted: a collection by somebody else came in between."""
+
+
+class Unsettled:
+    """Reads the versions around another one, each once.
+
+    Args:
+        kind: The journal that the manifest is written with.
+        storage: Where it is kept.
+        bucket: Its bucket.
+        key: Its key.
+        runs: Its runs.
+    """
+
+    def __init__(self, kind: Kind, storage: Storage, bucket: str, key: str, runs: Runs) -> None:
+        self._kind: Kind = kind
+        self._storage = storage
+        self._bucket = bucket
+        self._key = key
+        self._runs = runs
+        # Commits of versions that were listed, so that none is fetched twice.
+        self._entries: dict[str, Entry] = {}
+        # And those that do not count, because they came too late.
+        self._late: frozenset[str] = frozenset()
+
+    def is_late(self, version: str) -> bool:
+        """Whether a version was read that came too late to count (R16)."""
+        return version in self._late
+
+    def keep(self, entries: dict[str, Entry], listing: Listing) -> None:
+        """Remember what a listing showed, and forget everything else.
+
+        Args:
+            entries: The commits of its versions.
+            listing: It.
+        """
+        self._entries = entries
+        self._late &= {version.version for version in listing.versions}
+
+    async def head(
+        self, listing: Listing, known: dict[str, tuple[Document, str | None]]
+    ) -> tuple[Version, Document, str | None] | None:
+        """The newest version that counts, and what it holds; ``None`` if there is none.
+
+        Raises:
+            OvertakenError: It is not there any more.
+        """
+        while (newest := listing.newest) is not None:
+            if newest.deleted:
+                raise self.deleted(newest.version)
+            if newest.version not in self._late:
+                document, etag = known.get(newest.version, (None, newest.etag))
+                if document is None:
+                    document = await self.fetch(newest)
+                if document is None:
+                    raise OvertakenError
+                if document.counts(newest.modified):
+                    return newest, document, etag
+                self._late |= {newest.version}
+            await listing.pass_over()
+        return None
+
+    async def former(self, listing: Listing, moment: float) -> float:
+        """The stamp of the newest version that counts and is older than ``moment``; if none is, of the oldest."""
+        position = 0
+        while True:
+            for version in listing.versions[position:]:
+                position += 1
+                if version.modified < moment and not version.deleted:
+                    document = await self.fetch(version)
+                    if document is not None and document.counts(version.modified):
+                        return version.modified
+            if listing.complete:
+                return min(version.modified for version in listing.versions)
+            await listing.more()
+
+    async def around(
+        self, document: Document, head: Version, listing: Listing, bound: float
+    ) -> tuple[dict[str, Entry], list[Entry]]:
+        """What came before a version and is not settled in it (R3).
+
+        Args:
+            document: What it holds.
+            head: The version.
+            listing: The versions, back to the bound.
+            bound: How far back they count, in seconds since 1970.
+
+        Returns:
+            The commits of listed versions, by version; and all of the unsettled past, in order (R5).
+
+        Raises:
+            OvertakenError: One of them is not there any more.
+            CorruptionError: They cannot have been written by clients.
+        """
+        entries = {entry.version: entry for entry in document.log}
+        entries[head.version] = document.entry(head.version, head.modified)
+        # Behind the first that is older than the bound, the log alone says what there is, and in which order.
+        reached = list(takewhile(lambda version: version.modified >= bound, listing.versions))
+        missing = {
+            version.version: version
+            for version in reached
+            if not version.deleted and version.version not in entries and version.version not in self._late
+        }
+        for name in list(missing):
+            if name in self._entries:
+                entries[name] = self._entries[name]
+                del missing[name]
+        together = 1  # the log of the newest sibling may hold the others
+        while missing:
+            batch = list(missing.values())[:together]
+            together = FETCHES
+            for version, sibling in zip(batch, await asyncio.gather(*map(self.fetch, batch)), strict=True):
+                missing.pop(version.version, None)
+                if sibling is None:
+                    raise OvertakenError
+                if sibling.counts(version.modified):
+                    entries[version.version] = sibling.entry(version.version, version.modified)
+                else:
+                    self._late |= {version.version}
+                for entry in sibling.log:
+                    if missing.pop(entry.version, None) is not None:
+                        entries[entry.version] = entry
+        listed = [entries[version.version] for version in reversed(reached) if version.version in entries]
+        try:
+            ordered = causal_order(store_order(document.log, listed), document.sessions, document.log)
+        except CycleError as error:
+            raise self._corrupt(head.version, str(error)) from error
+        return {entry.version: entry for entry in listed}, ordered
+
+    async def fetch(self, version: Version) -> Document | None:
+        """What a version holds; ``None`` if it is not there any more."""
+        found = await self._storage.get(self._bucket, self._key, version=version.version, limit=LIMIT)
+        return self.decode(found, version.version) if isinstance(found, Object) else None
+
+    def decode(self, found: Object, version: str) -> Document:
+        """Read what a version holds."""
+        return decode_as(
+            self._kind, found.body, bucket=self._bucket, key=self._key, version=version, known=self._entries
+        )
+
+    def bound(self, document: Document, version: str | None = None) -> float:
+        """How far back to list (R3), and what may be settled (R7): stamps are whole seconds in some stores."""
+        if document.previous is None:
+            return -math.inf
+        for entry in reversed(document.log):
+            if entry.version == document.previous:
+                return math.floor(entry.modified - document.window)
+        raise self._corrupt(version, "its log does not hold the commit that it names as previous")
+
+    async def judge(
+        self, document: Document, ordered: list[Entry], newest: float
+    ) -> tuple[Judgement, Mapping[str, Run]]:
+        """R4 and R20: what counts of a document's unsettled past, and the runs that it needs.
+
+        Args:
+            document: The newest.
+            ordered: Its past, in order.
+            newest: The newest time stamp that was listed, in seconds since 1970.
+        """
+        if not any_transaction(ordered):
+            commits = tuple(once(ordered, document.sessions))
+            return Judgement(commits, commits), await self._runs.load(needed_runs(document, commits))
+        held = await self._runs.load(needed_runs(document, ordered))
+        relevant, counting = judge(ordered, document.sessions, settled_file(document, held), held)
+        open_ = undecided(ordered, relevant, math.floor(newest - document.window))
+        return Judgement(tuple(relevant), tuple(counting), open_), held
+
+    def _corrupt(self, version: str | None, why: str) -> CorruptionError:
+        return CorruptionError(
+            f"s3://{self._bucket}/{self._key} (version {version}) is not a manifest: {why}",
+            bucket=self._bucket,
+            key=self._key,
+            operation="GetObject",
+            version=version,
+        )
+
+    def deleted(self, marker: str | None) -> CorruptionError:
+        """What to say when the manifest is not there any more."""
+        remedy = f"remove its delete marker {marker}" if marker else "restore it"
+        return CorruptionError(
+            f"the manifest s3://{self._bucket}/{self._key} was deleted: {remedy} to have it back, "
+            "or use another manifest",
+            bucket=self._bucket,
+            key=self._key,
+            operation="GetObject",
+            version=marker,
+        )
