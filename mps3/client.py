@@ -178,8 +178,8 @@ class MPS3(Writes, Reads, Transactions):
 
         Args:
             url: ``s3://bucket/manifest.json?endpoint_url=…&region_name=…``, ``file:///some/dir`` for a
-                directory of this machine, or ``memory:`` for a store that lives as long as the clients
-                of this process that use it.
+                directory of this machine, or ``memory:`` for a store that the clients of this process share
+                and that is empty again when the last of them has closed.
             **options: Further arguments of `MPS3`.
 
         Raises:

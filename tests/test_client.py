@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import json
 
 import pytest
-from kit import memory_client, settle, soon
+from kit import memory_client, soon
 
 from mps3 import MPS3, ConfigurationError, LocalStorage, MemoryStorage, MPS3Error, Ref
 
@@ -42,14 +41,14 @@ async def test_memory_urls_with_slashes_are_told_apart_or_refused():
         assert await two.get("k", "absent") == "absent"
 
 
-async def test_a_memory_store_is_gone_with_its_clients():
+async def test_a_memory_store_is_gone_with_its_last_client():
+    """At once, though it is held: what one test leaves behind is not what the next one finds."""
     async with MPS3.from_url("memory:gone") as one:
-        await one.put("k", 1)
-    del one
-    await settle()
-    gc.collect()
-    async with MPS3.from_url("memory:gone") as one:
-        assert await one.get("k", "absent") == "absent"
+        async with MPS3.from_url("memory:gone") as two:
+            await two.put("k", 1)
+        assert await one.get("k") == 1
+    async with MPS3.from_url("memory:gone", journal="conditional") as three:
+        assert await three.get("k", "absent") == "absent"
 
 
 @pytest.mark.parametrize("name", ["plain", "with space", "per%cent", "ques?tion", "ha#sh", "\u00e9"])

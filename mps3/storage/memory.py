@@ -307,7 +307,16 @@ def _version(number: int) -> str:
     return hashlib.blake2b(number.to_bytes(8), digest_size=16).hexdigest()
 
 
-_shared: WeakValueDictionary[str, MemoryStorage] = WeakValueDictionary()
+class _NamedStorage(MemoryStorage):
+    """One that its last user empties: who comes later finds nothing, whether or not it was freed meanwhile."""
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        if not self.opened:
+            self._buckets.clear()
+
+
+_shared: WeakValueDictionary[str, _NamedStorage] = WeakValueDictionary()
 
 
 def memory_storage(name: str) -> MemoryStorage:
@@ -317,9 +326,9 @@ def memory_storage(name: str) -> MemoryStorage:
         name: Any string.
 
     Returns:
-        The store, with versions. Its objects are gone when nobody holds it any more.
+        The store, with versions. Its objects are gone when nobody has it open any more, or nobody holds it.
     """
     storage = _shared.get(name)
     if storage is None:
-        storage = _shared[name] = MemoryStorage()
+        storage = _shared[name] = _NamedStorage()
     return storage

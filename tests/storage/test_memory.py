@@ -67,6 +67,25 @@ async def test_names_are_shared_while_someone_holds_them():
     assert await memory_storage("test names").get("b", "k") is ABSENT
 
 
+async def test_the_last_user_of_a_name_empties_it():
+    storage = memory_storage("test users")
+    await storage.open()
+    await storage.open()
+    await storage.put("b", "k", b"x")
+    await storage.aclose()
+    assert isinstance(await storage.get("b", "k"), Object)
+    await storage.aclose()
+    assert await storage.get("b", "k") is ABSENT
+
+
+async def test_a_store_of_ones_own_keeps_its_objects():
+    storage = MemoryStorage()
+    await storage.open()
+    await storage.put("b", "k", b"x")
+    await storage.aclose()
+    assert isinstance(await storage.get("b", "k"), Object)
+
+
 async def test_buckets_are_apart():
     storage = MemoryStorage()
     await storage.put("a", "k", b"x")
