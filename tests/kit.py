@@ -14,6 +14,7 @@ from mps3.errors import MPS3Error
 
 POLL = 0.05
 WINDOW = 3.0
+PATIENCE = 60.0  # seconds after which a test that waits has failed, on a machine however busy
 BUCKET = "bucket"
 MANIFEST = "manifest.json"
 
@@ -82,7 +83,7 @@ def memory_client(storage: Any, manifest: Any = MANIFEST, **options: Any) -> MPS
     return MPS3(BUCKET, manifest, storage=storage, **{"poll_interval": POLL, **options})
 
 
-async def eventually(condition: Callable[[], Any], *, within: float = 10.0) -> Any:
+async def eventually(condition: Callable[[], Any], *, within: float = PATIENCE) -> Any:
     """Wait until ``condition()``, or what it returns to be awaited, is true."""
     async with asyncio.timeout(within):
         while True:
@@ -94,7 +95,7 @@ async def eventually(condition: Callable[[], Any], *, within: float = 10.0) -> A
             await asyncio.sleep(0.01)
 
 
-async def soon(awaitable: Awaitable[Any], within: float = 10.0) -> Any:
+async def soon(awaitable: Awaitable[Any], within: float = PATIENCE) -> Any:
     async with asyncio.timeout(within):
         return await awaitable
 

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import parse_qs
 
 import pytest
-from kit import client, soon
+from kit import PATIENCE, client, soon
 from servers import Counted
 
 pytestmark = pytest.mark.server
@@ -79,7 +79,7 @@ def warmed(bucket, s3, s3_config, counting_proxy):
             if prepare is not None:
                 await prepare(one)
             counting_proxy.clear()
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(PATIENCE):
                 while not any(map(is_listing, counting_proxy.requests)):  # the audit
                     await asyncio.sleep(0.01)
             await asyncio.sleep(0.1)

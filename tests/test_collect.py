@@ -15,6 +15,7 @@ from kit import (
     AWKWARD_KEYS,
     BUCKET,
     MANIFEST,
+    PATIENCE,
     Unreliable,
     client,
     eventually,
@@ -601,7 +602,7 @@ async def test_progress_is_told_while_it_is_slow(make, clock):
     told = []
     async with memory_client(storage) as one:
         await fill(one, clock)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             collecting = asyncio.create_task(one.collect(rate=20, progress=told.append, **SOON))
             await eventually(lambda: told and told[-1].part == "values" and told[-1].deleted > 2)
             collecting.cancel()

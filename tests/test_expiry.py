@@ -489,7 +489,7 @@ async def test_what_expired_in_runs_is_left_out_when_they_are_merged(storage):
                 bodies = [(await storage.get(BUCKET, run["key"])).body for run in runs]
                 return len(bodies) > 0 and not any(b'"expires"' in body for body in bodies)
 
-            await eventually(left_out, within=30)
+            await eventually(left_out)
             assert [key for key in await one.keys() if key[0] != "o"] == sorted(f"stays/{n}" for n in range(12))
             assert (await stored_manifest(storage))["expired"]
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from kit import BUCKET, MANIFEST, client, eventually, memory_client, soon
+from kit import BUCKET, MANIFEST, PATIENCE, client, eventually, memory_client, soon
 from places import keys_of, manifest_of, place
 
 from mps3 import AccessError, ConfigurationError, MemoryStorage, UnavailableError
@@ -337,7 +337,7 @@ async def test_who_slept_until_the_versions_were_collected_lists_again(newest):
     storage = Sleepy()
     async with memory_client(storage) as one, memory_client(storage) as two:
         await asyncio.gather(one.put("a", 1), two.put("b", 1))  # neither in the log of the other
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while len(await one.get_all()) < 2:
                 await asyncio.sleep(0.01)
 

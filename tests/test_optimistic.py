@@ -31,7 +31,7 @@ async def test_a_put_shows_at_once(storage, client):
     storage.hold("put")
     write = client.put("k", 1)
     assert await client.get("k") == 1
-    assert await soon(anext(subscription), 1) == 1
+    assert await soon(anext(subscription)) == 1
     assert write.pending
     assert client.status().pending == 1
     storage.release()
@@ -48,7 +48,7 @@ async def test_a_delete_shows_at_once(storage, client):
     storage.hold("put")
     write = client.delete("k")
     assert await client.get("k", "absent") == "absent"
-    assert await soon(anext(subscription), 1) == "absent"
+    assert await soon(anext(subscription)) == "absent"
     storage.release()
     await write
     assert await client.get("k", "absent") == "absent"
@@ -349,4 +349,4 @@ async def test_closing_fails_what_is_pending(storage):
     with pytest.raises(asyncio.CancelledError):
         await closing
     with pytest.raises(ClosedError):
-        await soon(write, 1)
+        await soon(write)

@@ -13,7 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from kit import BUCKET, MANIFEST, eventually, memory_client, soon
+from kit import BUCKET, MANIFEST, PATIENCE, eventually, memory_client, soon
 
 from mps3 import DELETE, AccessError, CorruptionError, MemoryStorage, UnavailableError
 from mps3.freshness import Moment
@@ -105,7 +105,7 @@ async def random_writes(client, dice, number, state):
 
 async def write_until_there_are_runs(client, storage, state):
     dice = random.Random(4)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             await random_writes(client, dice, 10, state)
             if (document := await storage.document())["runs"]:
@@ -128,7 +128,9 @@ async def test_whatever_is_spilled_and_merged_is_still_there(storage):
             assert await everything(one, NAMES) == state
             async with memory_client(storage) as two:
                 assert await everything(two, NAMES) == state
-            async with asyncio.timeout(20):  # all that came in one second settles at once, and is merged step by step
+            async with asyncio.timeout(
+                PATIENCE
+            ):  # all that came in one second settles at once, and is merged step by step
                 while len(document["runs"]) >= 20:
                     await random_writes(one, random.Random(2), 5, state)
                     document = await storage.document()
@@ -311,7 +313,7 @@ async def test_who_slept_until_the_runs_were_collected_looks_again(storage):
             document = await write_until_there_are_runs(one, storage, state)
             dice = random.Random(5)
             storage.before_a_run_is_read = go_on_and_collect
-            async with asyncio.timeout(20), memory_client(storage) as other:
+            async with asyncio.timeout(PATIENCE), memory_client(storage) as other:
                 assert storage.before_a_run_is_read is None
                 assert await everything(other, NAMES) == state
 

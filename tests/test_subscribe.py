@@ -184,7 +184,7 @@ async def test_closing_the_client_ends_it(storage):
 
         waiting = asyncio.create_task(rest())
         await settle()
-    assert await soon(waiting, 1) == []
+    assert await soon(waiting) == []
     with pytest.raises(StopAsyncIteration):
         await anext(subscription)
 
@@ -193,7 +193,7 @@ async def test_closing_the_client_ends_one_that_was_never_read(storage):
     async with memory_client(storage) as client:
         subscription = client.subscribe("k")
     with pytest.raises(StopAsyncIteration):
-        await soon(anext(subscription), 1)
+        await soon(anext(subscription))
 
 
 async def test_closing_it_ends_the_wait_of_another_task(client):
@@ -202,7 +202,7 @@ async def test_closing_it_ends_the_wait_of_another_task(client):
     waiting = asyncio.create_task(anext(subscription, "ended"))
     await settle()
     await subscription.aclose()
-    assert await soon(waiting, 1) == "ended"
+    assert await soon(waiting) == "ended"
     assert client.status().subscriptions == 0
     await subscription.aclose()
     assert await anext(subscription, "ended") == "ended"
@@ -216,7 +216,7 @@ async def test_closing_it_ends_a_wait_for_a_store_that_does_not_answer(storage, 
     await settle()
     await subscription.aclose()
     try:
-        assert await soon(waiting, 1) == "ended"
+        assert await soon(waiting) == "ended"
     finally:
         storage.release()
 

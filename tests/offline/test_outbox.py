@@ -295,7 +295,7 @@ async def test_a_commit_waits_while_it_cannot_be_recorded_that_it_leaves(lives):
     assert client.status().pending == 1
     assert lives.storage.count("put", MANIFEST) == 0
     shelf.write = write
-    await eventually(lambda: client.status().pending == 0, within=15)
+    await eventually(lambda: client.status().pending == 0)
 
 
 async def test_a_damaged_outbox_is_left_as_it_is_and_said(lives):

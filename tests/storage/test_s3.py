@@ -18,6 +18,7 @@ import pytest
 from aiobotocore.config import AioConfig
 from aiohttp.abc import AbstractResolver
 from blockbuster import blockbuster_ctx
+from kit import eventually
 
 from mps3.errors import (
     AccessError,
@@ -860,7 +861,7 @@ async def test_shared(fake):
 async def test_closing_ends_calls(fake):
     async with talking_to(fake, HANG) as storage:
         calls = [asyncio.ensure_future(call(storage)) for call in CALLS.values()]
-        await until(lambda: len(fake.received) == len(calls))
+        await eventually(lambda: len(fake.received) == len(calls))
     for result in await asyncio.gather(*calls, return_exceptions=True):
         assert isinstance(result, (ClosedError, UnavailableError))
 
@@ -885,14 +886,14 @@ async def test_cancelled(fake, name, reply):
     async with talking_to(fake, reply, world=World(random.Random(3))) as storage:
         storage._world.backoff = lambda *_, **__: 60.0
         call = asyncio.ensure_future(CALLS[name](storage))
-        await until(lambda: fake.received)
+        await eventually(lambda: fake.received)
         await asyncio.sleep(0.02)
         if not call.done():
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call
             if reply is not SLOW_DOWN:
-                await until(lambda: fake.open_connections == 0)
+                await eventually(lambda: fake.open_connections == 0)
         else:
             call.exception()
         fake.answers = [HELLO]
@@ -912,12 +913,6 @@ async def test_cancelled_while_opening(fake):
     await storage.open()
     await storage.get("bucket", "key")
     await storage.aclose()
-
-
-async def until(holds: Callable[[], Any]) -> None:
-    async with asyncio.timeout(5):
-        while not holds():
-            await asyncio.sleep(0.005)
 
 
 # The event loop -------------------------------------------------------------------------------------------------------
