@@ -12,6 +12,7 @@ import re
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from io import BytesIO
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -23,7 +24,9 @@ from .files import File, check_file, expires_of
 BLOCK: Final = 2 * 2**10
 """Bytes between two lines whose keys are held apart, for finding others."""
 PAUSE: Final = 16
-"""Blocks to work on without a pause."""
+"""Blocks to check without a pause."""
+BATCH: Final = 16 * PAUSE
+"""Blocks to pass over, or lines to write, without a pause."""
 D = TypeVar("D")
 
 
@@ -97,9 +100,18 @@ class Run:
             yield name, file
 
 
-def encode_runs(files: Mapping[str, File | None], most: int) -> Iterator[tuple[RunReference, bytes]]:
-    """Runs that hold ``files``, each of some ``most`` bytes at the most."""
-    return _parts((orjson.dumps((name, files[name]), default=dict) for name in sorted(files)), most)
+def encode_runs(
+    files: Mapping[str, File | None], most: int, pause: Callable[[], object] = lambda: None
+) -> Iterator[tuple[RunReference, bytes]]:
+    """Runs that hold ``files``, each of some ``most`` bytes at the most; ``pause`` is called now and then."""
+
+    def lines() -> Iterator[bytes]:
+        for number, name in enumerate(sorted(files)):
+            if number % BATCH == 0:
+                pause()
+            yield orjson.dumps((name, files[name]), default=dict)
+
+    return _parts(lines(), most)
 
 
 def merge_runs(
@@ -127,7 +139,7 @@ def merge_runs(
     def newest() -> Iterator[bytes]:
         last: str | None = None
         merged = heapq.merge(*(aged(-age, run) for age, run in enumerate(runs)))
-        while batch := list(islice(merged, 16 * PAUSE)):
+        while batch := list(islice(merged, BATCH)):
             pause()
             for name, _, said in batch:
                 line = said if expired is None or not _over(said, expired) else orjson.dumps((name, None))
@@ -139,23 +151,40 @@ def merge_runs(
 
 
 def _parts(lines: Iterable[bytes], most: int) -> Iterator[tuple[RunReference, bytes]]:
-    part: list[bytes] = []
-    size = 0
-    continues = False
+    part, batch, size = _Part(continues=False), list[bytes](), 0
     for line in lines:
-        if part and size + len(line) > most:
-            yield _part(part, continues=continues)
-            part, size, continues = [], 0, True
-        part.append(line)
+        if size and size + len(line) > most:
+            yield part.end(batch)
+            part, batch, size = _Part(continues=True), [], 0
+        batch.append(line)
         size += len(line) + 1
-    if part:
-        yield _part(part, continues=continues)
+        if len(batch) == BATCH:
+            part.add(batch)
+            batch = []
+    if size:
+        yield part.end(batch)
 
 
-def _part(lines: list[bytes], *, continues: bool) -> tuple[RunReference, bytes]:
-    body = b"\n".join(lines)
-    name = hashlib.sha256(body).hexdigest()
-    return RunReference("", name, len(lines), len(body), continues), body
+class _Part:
+    """A run that is put together piece by piece: nobody else can work while many lines are joined at once."""
+
+    def __init__(self, *, continues: bool) -> None:
+        self._continues = continues
+        self._body = BytesIO()
+        self._sha256 = hashlib.sha256()
+        self._entries = 0
+
+    def add(self, lines: Sequence[bytes]) -> None:
+        piece = b"\n".join(lines if not self._entries else (b"", *lines))
+        self._body.write(piece)
+        self._sha256.update(piece)
+        self._entries += len(lines)
+
+    def end(self, lines: Sequence[bytes]) -> tuple[RunReference, bytes]:
+        if lines:
+            self.add(lines)
+        body = self._body.getvalue()
+        return RunReference("", self._sha256.hexdigest(), self._entries, len(body), self._continues), body
 
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
@@ -173,7 +202,7 @@ def index_run(sha256: str, body: bytes, pause: Callable[[], object] = lambda: No
     offsets = array("Q")
     expiring: list[tuple[float, str]] = []
     for number, (position, end) in enumerate(_blocks(body)):
-        if number % (16 * PAUSE) == 0:
+        if number % BATCH == 0:
             pause()
         marks.append(_name_at(body, position))
         offsets.append(position)

@@ -113,20 +113,23 @@ class Runs:
 
     async def save(self, files: Files) -> Saved:
         """Store ``files`` as a run. Whoever saves the same writes the same objects."""
-        return await self._save(encode_runs(files, levels.PART), levels.size_of(files))
+        size = levels.size_of(files)
+        return await self._save(encode_runs(files, levels.PART, _breath_for(size)), size)
 
     async def merge(self, runs: Sequence[Run], *, oldest: bool, expired: float | None = None) -> Saved:
         """Store what several runs say together; see `merge_runs`."""
         stop = threading.Event()
+        size = sum(len(run.body) for run in runs)
+        breathe = _breath_for(size)
 
         def pause() -> None:
-            _breathe()
+            breathe()
             if stop.is_set():
                 raise InterruptedError("nobody waits for this any more")
 
         parts = merge_runs(runs, levels.PART, oldest=oldest, expired=expired, pause=pause)
         try:
-            return await self._save(parts, sum(len(run.body) for run in runs))
+            return await self._save(parts, size)
         finally:
             stop.set()
 
@@ -193,8 +196,10 @@ class Runs:
         name = reference.sha256 + (f"@{self._unique()}" if self._unique else "")
         reference = replace(reference, key=self._prefix + name)
         await self._storage.put(self._bucket, reference.key, body, sha256=bytes.fromhex(reference.sha256))
-        held = self._held.get(reference.sha256)
-        run = await self._work(lambda: index_run(reference.sha256, body, _breathe), len(body)) if held is None else held
+        run = self._held.get(reference.sha256)
+        if run is None:
+            breathe = _breath_for(len(body))
+            run = await self._work(lambda: index_run(reference.sha256, body, breathe), len(body))
         self._held[run.sha256] = run
         stored = _Part(reference, run, began)
         self._stored.append(stored)
@@ -234,6 +239,11 @@ class Runs:
         )
 
 
+def _breath_for(size: int) -> Callable[[], object]:
+    """What is done now and then while so many bytes are worked on."""
+    return _breathe if size > LONG else lambda: None
+
+
 def _breathe() -> None:
     # Lets the event loop's thread go on now, not only when the interpreter next thinks of it, some milliseconds later.
     # Not for no time at all: then this thread would often be the first to go on.
@@ -241,14 +251,14 @@ def _breathe() -> None:
 
 
 def _indexed(reference: RunReference, body: bytes) -> Run:
-    return index_run(reference.sha256, body, _breathe)
+    return index_run(reference.sha256, body, _breath_for(len(body)))
 
 
 def _verified(reference: RunReference, body: bytes) -> Run:
     if hashlib.sha256(body).hexdigest() != reference.sha256:
         raise ValueError("its content does not have the SHA-256 that the manifest names")
     try:
-        check_run(body, reference.entries, _breathe)
+        check_run(body, reference.entries, _breath_for(len(body)))
     except ValueError as error:
         raise ValueError(f"it is malformed: {error}") from None
-    return index_run(reference.sha256, body, _breathe)
+    return _indexed(reference, body)
