@@ -140,8 +140,9 @@ class Writes:
         if not refs:
             raise ValueError("a write needs a manifest to be committed to; for the default one leave `manifests` out")
         targets = [(*self._place(key, bucket), value) for key, value in values.items()]
+        known = {**dict.fromkeys(refs), **self._manifests}
         for place, key, _ in targets:
-            for ref in {**dict.fromkeys(refs), **self._manifests}:
+            for ref in known:
                 check_not_own(ref, place, key)
         owners = tuple(dict.fromkeys(refs))
         _check_version(if_version, owners)
@@ -150,6 +151,7 @@ class Writes:
             (place, key, None if value is DELETE else self._contents.prepare(place, key, value, owners, span))
             for place, key, value in targets
         ]
+        labels = [self._label(place, key) for place, key, _ in contents]
         opened = [(ref, self._manifest(ref)) for ref in owners]
         parts = []
         for ref, manifest in opened:
@@ -157,14 +159,14 @@ class Writes:
             expect = {} if if_version is UNCHECKED else dict.fromkeys(names, if_version)
             pending = Pending(
                 {name: content for name, (_, _, content) in zip(names, contents, strict=True)},
-                {name: self._label(place, key) for name, (place, key, _) in zip(names, contents, strict=True)},
+                dict(zip(names, labels, strict=True)),
                 {name: (place, key) for name, (place, key, _) in zip(names, contents, strict=True)},
                 self._world.now(),
                 manifest.lanes.take(kept=True) if expect else manifest.session,
                 expect=expect,
             )
             parts.append((manifest, pending))
-        write = Write(parts, f"{verb} {_some([self._label(place, key) for place, key, _ in contents])}")
+        write = Write(parts, f"{verb} {_some(labels)}")
         for manifest, pending in parts:
             manifest.add(pending)
         return write

@@ -6,13 +6,16 @@ import dataclasses
 import datetime as dt
 import decimal
 import enum
+import subprocess
+import sys
 import uuid
 from collections import OrderedDict, namedtuple
+from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 from hypothesis import given
-from kit import Unreliable, memory_client
+from kit import PATIENCE, Unreliable, memory_client
 from test_document import json_values
 
 from mps3 import DELETE
@@ -30,6 +33,20 @@ class Colour(enum.Enum):
 
 class Text(str):
     __slots__ = ()
+
+
+KEPT = """
+from pathlib import Path
+from mps3.values import encode
+
+def resident():
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * 4096
+
+before = resident()
+kept = [encode({"x": number}, "key") for number in range(20_000)]
+print(resident() - before)
+"""
 
 
 def nested(depth: int, *, objects: bool = False) -> object:
@@ -201,3 +218,14 @@ async def test_returned_values_are_the_readers_own():
             assert await reader.get("k") == {"list": [1]}
             assert await anext(reader.subscribe("k")) == {"list": [1]}
             assert await reader.get("k") is not await reader.get("k")
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/statm").exists(), reason="this system does not tell how much memory is resident"
+)
+def test_many_small_values_take_little_memory():
+    """Each was once a whole page of memory, and getting it took longer than everything else of a put."""
+    grown = subprocess.run(
+        [sys.executable, "-c", KEPT], capture_output=True, text=True, check=True, timeout=PATIENCE
+    ).stdout
+    assert int(grown) < 20 * 2**20
