@@ -151,11 +151,11 @@ def merge_runs(
 
 
 def _parts(lines: Iterable[bytes], most: int) -> Iterator[tuple[RunReference, bytes]]:
-    part, batch, size = _Part(continues=False), list[bytes](), 0
+    part, batch, size = _PartWriter(continues=False), list[bytes](), 0
     for line in lines:
         if size and size + len(line) > most:
             yield part.end(batch)
-            part, batch, size = _Part(continues=True), [], 0
+            part, batch, size = _PartWriter(continues=True), [], 0
         batch.append(line)
         size += len(line) + 1
         if len(batch) == BATCH:
@@ -165,7 +165,7 @@ def _parts(lines: Iterable[bytes], most: int) -> Iterator[tuple[RunReference, by
         yield part.end(batch)
 
 
-class _Part:
+class _PartWriter:
     """A run that is put together piece by piece: nobody else can work while many lines are joined at once."""
 
     def __init__(self, *, continues: bool) -> None:
@@ -181,8 +181,7 @@ class _Part:
         self._entries += len(lines)
 
     def end(self, lines: Sequence[bytes]) -> tuple[RunReference, bytes]:
-        if lines:
-            self.add(lines)
+        self.add(lines)
         body = self._body.getvalue()
         return RunReference("", self._sha256.hexdigest(), self._entries, len(body), self._continues), body
 

@@ -10,7 +10,7 @@ from .errors import CorruptionError
 from .types import JSON
 
 PAGE: Final = 4096
-"""Bytes of memory that a system hands out at once; values of fewer are copied, to share them."""
+"""Bytes of memory that a system hands out at once; values of no more are copied, to share them."""
 _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 

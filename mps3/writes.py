@@ -140,11 +140,11 @@ class Writes:
         if not refs:
             raise ValueError("a write needs a manifest to be committed to; for the default one leave `manifests` out")
         targets = [(*self._place(key, bucket), value) for key, value in values.items()]
-        known = {**dict.fromkeys(refs), **self._manifests}
+        owners = tuple(dict.fromkeys(refs))
+        known = dict.fromkeys((*owners, *self._manifests))
         for place, key, _ in targets:
             for ref in known:
                 check_not_own(ref, place, key)
-        owners = tuple(dict.fromkeys(refs))
         _check_version(if_version, owners)
         # Everything is checked and encoded before anything shows anywhere.
         contents = [

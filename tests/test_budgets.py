@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import parse_qs
 
 import pytest
-from kit import PATIENCE, client, soon
+from kit import client, eventually, soon
 from servers import Counted
 
 pytestmark = pytest.mark.server
@@ -79,9 +79,7 @@ def warmed(bucket, s3, s3_config, counting_proxy):
             if prepare is not None:
                 await prepare(one)
             counting_proxy.clear()
-            async with asyncio.timeout(PATIENCE):
-                while not any(map(is_listing, counting_proxy.requests)):  # the audit
-                    await asyncio.sleep(0.01)
+            await eventually(lambda: any(map(is_listing, counting_proxy.requests)))  # the audit
             await asyncio.sleep(0.1)
             counting_proxy.clear()
             yield one, Spent(counting_proxy.requests)

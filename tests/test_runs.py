@@ -128,9 +128,8 @@ async def test_whatever_is_spilled_and_merged_is_still_there(storage):
             assert await everything(one, NAMES) == state
             async with memory_client(storage) as two:
                 assert await everything(two, NAMES) == state
-            async with asyncio.timeout(
-                PATIENCE
-            ):  # all that came in one second settles at once, and is merged step by step
+            # All that came in one second settles at once, and is merged step by step.
+            async with asyncio.timeout(PATIENCE):
                 while len(document["runs"]) >= 20:
                     await random_writes(one, random.Random(2), 5, state)
                     document = await storage.document()

@@ -36,12 +36,13 @@ class Text(str):
 
 
 KEPT = """
+import os
 from pathlib import Path
 from mps3.values import encode
 
 def resident():
     pages = Path("/proc/self/statm").read_text().split()[1]
-    return int(pages) * 4096
+    return int(pages) * os.sysconf("SC_PAGESIZE")
 
 before = resident()
 kept = [encode({"x": number}, "key") for number in range(20_000)]

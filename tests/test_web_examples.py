@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import ClientConnectionError, ClientSession, ClientTimeout, WSMsgType
 from aiohttp.test_utils import TestClient, TestServer
+from programs import EXAMPLES, PATIENCE
 
 from mps3 import MPS3
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-
-EXAMPLES = Path(__file__).parent.parent / "examples"
-PATIENCE = 120.0
 
 pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the examples are not beside the tests")
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
@@ -113,23 +114,22 @@ class Runs:
 
     async def save(self, files: Files) -> Saved:
         """Store ``files`` as a run. Whoever saves the same writes the same objects."""
-        size = levels.size_of(files)
-        return await self._save(encode_runs(files, levels.PART, _breath_for(size)), size)
+        return await self._save(partial(encode_runs, files, levels.PART), levels.size_of(files))
 
     async def merge(self, runs: Sequence[Run], *, oldest: bool, expired: float | None = None) -> Saved:
         """Store what several runs say together; see `merge_runs`."""
         stop = threading.Event()
-        size = sum(len(run.body) for run in runs)
-        breathe = _breath_for(size)
 
-        def pause() -> None:
-            breathe()
-            if stop.is_set():
-                raise InterruptedError("nobody waits for this any more")
+        def merged(breathe: Callable[[], object]) -> Iterator[tuple[RunReference, bytes]]:
+            def pause() -> None:
+                breathe()
+                if stop.is_set():
+                    raise InterruptedError("nobody waits for this any more")
 
-        parts = merge_runs(runs, levels.PART, oldest=oldest, expired=expired, pause=pause)
+            return merge_runs(runs, levels.PART, oldest=oldest, expired=expired, pause=pause)
+
         try:
-            return await self._save(parts, size)
+            return await self._save(merged, sum(len(run.body) for run in runs))
         finally:
             stop.set()
 
@@ -144,8 +144,11 @@ class Runs:
         rest = {name: value for name, value in update.items() if name != "files"}
         return {**rest, "runs": [encode_reference(reference) for reference in saved.references]}
 
-    async def _save(self, parts: Iterator[tuple[RunReference, bytes]], size: int) -> Saved:
+    async def _save(
+        self, make: Callable[[Callable[[], object]], Iterator[tuple[RunReference, bytes]]], size: int
+    ) -> Saved:
         began = self._now()
+        parts = await self._work(make, size)
         sending: list[asyncio.Task[_Part]] = []
         failures: list[BaseException] = []
 
@@ -160,7 +163,7 @@ class Runs:
                     raise
 
         try:
-            while made := await self._work(lambda: next(parts, None), size):
+            while made := await self._work(lambda _: next(parts, None), size):
                 sending.append(asyncio.create_task(send(*made)))
             # What was stored need not be stored again when the rest is.
             await asyncio.gather(*sending, return_exceptions=True)
@@ -178,7 +181,7 @@ class Runs:
     async def renew(self, saved: Saved) -> Saved:
         """Store once more what may be collected before a commit names it."""
         bodies = ((replace(one, key=""), run.body) for one, run in zip(saved.references, saved.runs, strict=True))
-        return await self._save(bodies, 0)
+        return await self._save(lambda _: bodies, 0)
 
     def is_fresh(self, saved: Saved) -> bool:
         """Whether a run that was stored may still be named by a commit of now."""
@@ -198,8 +201,7 @@ class Runs:
         await self._storage.put(self._bucket, reference.key, body, sha256=bytes.fromhex(reference.sha256))
         run = self._held.get(reference.sha256)
         if run is None:
-            breathe = _breath_for(len(body))
-            run = await self._work(lambda: index_run(reference.sha256, body, breathe), len(body))
+            run = await self._work(partial(index_run, reference.sha256, body), len(body))
         self._held[run.sha256] = run
         stored = _Part(reference, run, began)
         self._stored.append(stored)
@@ -215,18 +217,19 @@ class Runs:
         body = found.body
         read = _indexed if isinstance(found, Recalled) else _verified  # which was verified before it was kept
         try:
-            run = await self._work(lambda: read(reference, body), len(body))
+            run = await self._work(partial(read, reference, body), len(body))
         except ValueError as error:
             raise self._corrupt(reference, str(error)) from error
         self._held[run.sha256] = run
         return run
 
-    async def _work(self, function: Callable[[], T], size: int) -> T:
+    async def _work(self, function: Callable[[Callable[[], object]], T], size: int) -> T:
+        """Call something that works on ``size`` bytes, with what it has to call now and then."""
         if size <= LONG:
-            return function()
+            return function(lambda: None)
         # One at a time: the event loop waits for its turn behind each thread that computes.
         async with self._thread:
-            return await asyncio.to_thread(function)
+            return await asyncio.to_thread(function, _breathe)
 
     def _corrupt(
         self, reference: RunReference, why: str, kind: type[CorruptionError] = CorruptionError
@@ -239,26 +242,21 @@ class Runs:
         )
 
 
-def _breath_for(size: int) -> Callable[[], object]:
-    """What is done now and then while so many bytes are worked on."""
-    return _breathe if size > LONG else lambda: None
-
-
 def _breathe() -> None:
     # Lets the event loop's thread go on now, not only when the interpreter next thinks of it, some milliseconds later.
     # Not for no time at all: then this thread would often be the first to go on.
     time.sleep(BREATH)
 
 
-def _indexed(reference: RunReference, body: bytes) -> Run:
-    return index_run(reference.sha256, body, _breath_for(len(body)))
+def _indexed(reference: RunReference, body: bytes, pause: Callable[[], object]) -> Run:
+    return index_run(reference.sha256, body, pause)
 
 
-def _verified(reference: RunReference, body: bytes) -> Run:
+def _verified(reference: RunReference, body: bytes, pause: Callable[[], object]) -> Run:
     if hashlib.sha256(body).hexdigest() != reference.sha256:
         raise ValueError("its content does not have the SHA-256 that the manifest names")
     try:
-        check_run(body, reference.entries, _breath_for(len(body)))
+        check_run(body, reference.entries, pause)
     except ValueError as error:
         raise ValueError(f"it is malformed: {error}") from None
-    return _indexed(reference, body)
+    return _indexed(reference, body, pause)

@@ -20,6 +20,7 @@ from urllib.parse import urlencode
 
 import pytest
 import pytest_asyncio
+from kit import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
-PATIENCE = 60.0
 WHY = pytest.StashKey[str]()
 
 

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit import PATIENCE
 
 import mps3 as package
 from mps3.cli import main
-
-PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
