@@ -14,6 +14,7 @@ from .errors import (
     FormatError,
     MPS3Error,
     UnavailableError,
+    UnknownOutcomeError,
     ValidationError,
     WithdrawnError,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "TransactionBlock",
     "Typed",
     "UnavailableError",
+    "UnknownOutcomeError",
     "ValidationError",
     "WithdrawnError",
     "Write",

@@ -12,12 +12,15 @@ One kind per reaction of the caller::
      ├─ CorruptionError       what is in the bucket is not what was written; names the object version
      ├─ FormatError           written by a newer mps3: upgrade this client
      ├─ WithdrawnError        the write was withdrawn before it was sent
+     ├─ UnknownOutcomeError   look at what is there, then decide: nobody can tell any more whether the write counts
      └─ ClosedError           the client is closed (or was never opened)
 
 A value that is not JSON is a ``TypeError`` or ``ValueError`` at the call, as everywhere in Python.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class MPS3Error(Exception):
@@ -28,6 +31,8 @@ class MPS3Error(Exception):
         key: The object key it is about, where there is one.
         operation: What was being done: an S3 action such as ``PutObject``, where there is one.
         version: The object version it is about, where there is one.
+        maybe_written: Of the error of a write: whether the write may have taken effect, or may still do so. ``False``
+            means that it has not, and never will.
 
     The error of the layer below, if any, is the ``__cause__``.
     """
@@ -40,16 +45,26 @@ class MPS3Error(Exception):
         key: str | None = None,
         operation: str | None = None,
         version: str | None = None,
+        maybe_written: bool = False,
     ) -> None:
         super().__init__(message)
         self.bucket = bucket
         self.key = key
         self.operation = operation
         self.version = version
+        self.maybe_written = maybe_written
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword arguments are lost by the default pickling of exceptions; process pools pickle them.
-        return _rebuild, (type(self), str(self), self.bucket, self.key, self.operation, self.version)
+        return _rebuild, (
+            type(self),
+            str(self),
+            self.bucket,
+            self.key,
+            self.operation,
+            self.version,
+            self.maybe_written,
+        )
 
 
 def _rebuild(
@@ -59,8 +74,9 @@ def _rebuild(
     key: str | None,
     operation: str | None,
     version: str | None,
+    maybe_written: bool,  # noqa: FBT001 - pickle passes no keywords
 ) -> MPS3Error:
-    return kind(message, bucket=bucket, key=key, operation=operation, version=version)
+    return kind(message, bucket=bucket, key=key, operation=operation, version=version, maybe_written=maybe_written)
 
 
 class ConfigurationError(MPS3Error):
@@ -100,6 +116,17 @@ class FormatError(MPS3Error):
 
 class WithdrawnError(MPS3Error):
     """The write was withdrawn before it had left this client."""
+
+
+class UnknownOutcomeError(MPS3Error):
+    """Nobody can tell any more whether the write took effect: read what is there before making it again.
+
+    The answer of the store was lost, and so much was committed since that the manifest no longer remembers. The write
+    is not sent again, because then it might be applied twice. `maybe_written` is always true.
+    """
+
+    def __init__(self, message: str, **about: Any) -> None:
+        super().__init__(message, **{**about, "maybe_written": True})
 
 
 class ClosedError(MPS3Error):

@@ -39,6 +39,7 @@ from mps3 import (
     Tally,
     Typed,
     UnavailableError,
+    UnknownOutcomeError,
     ValidationError,
     WithdrawnError,
     Write,
@@ -53,6 +54,7 @@ KINDS = [
     ExpiredError,
     FormatError,
     UnavailableError,
+    UnknownOutcomeError,
     ValidationError,
     WithdrawnError,
 ]

@@ -347,7 +347,7 @@ class FaultyStorage(Through):
         return answer
 
 
-def _about(request: Request) -> dict[str, str | None]:
+def _about(request: Request) -> dict[str, Any]:
     return {"bucket": request.bucket, "key": request.key, "operation": request.operation}
 
 

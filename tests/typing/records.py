@@ -35,6 +35,7 @@ from mps3 import (
     Status,
     Tally,
     UnavailableError,
+    UnknownOutcomeError,
     ValidationError,
     WithdrawnError,
     __version__,
@@ -140,6 +141,8 @@ async def errors(client: MPS3) -> None:
     except (WithdrawnError, ClosedError, ValidationError, ExpiredError) as error:
         assert_type(error.operation, str | None)
         assert_type(error.version, str | None)
+    except UnknownOutcomeError as error:
+        assert_type(error.maybe_written, bool)
     except MPS3Error as error:
         raise ConflictError(str(error), bucket="b", key="k", operation="PutObject", version="v") from error
 

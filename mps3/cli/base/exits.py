@@ -26,4 +26,5 @@ EXITS: Final[dict[type[errors.MPS3Error], int]] = {
     errors.ValidationError: 10,
     errors.WithdrawnError: 11,
     errors.ClosedError: 12,
+    errors.UnknownOutcomeError: 13,
 }
