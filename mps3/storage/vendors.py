@@ -81,7 +81,7 @@ _KNOWN: Final = (
         r"s3\.(?P<region>[a-z0-9-]+)\.backblazeb2\.com",
         limits=(
             "B2 has no conditional writes: the bucket needs versioning, which new ones have.",
-            "SHA-256 headers are refused; they are left out after the first.",
+            "SHA-256 headers are refused; Content-MD5 takes their place after the first.",
         ),
     ),
     Vendor(
