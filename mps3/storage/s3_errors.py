@@ -147,7 +147,7 @@ def _of_status(error: sdk.ClientError, request: Request) -> Failure:
         return Failure(request.error(ConfigurationError, f'there is no bucket "{request.bucket}". Create it first'))
     if code in _SKEWED:
         return Failure(request.error(AccessError, f"{said}. Set this machine's clock"))
-    if code in _ELSEWHERE or (300 <= status < 400):
+    if code in _ELSEWHERE or 300 <= status < 400 or (status == 400 and _is_of_another_region(error, request)):
         return Failure(request.error(ConfigurationError, elsewhere(said, _headers(error), _error(error), request)))
     if request.conditional and (status in {404, 409, 412} or code in _IN_PROGRESS):
         return Failure(request.error(ConflictError, f"the condition did not hold ({said})"))
@@ -191,7 +191,7 @@ def _of_a_stranger(error: sdk.ClientError, request: Request) -> Failure:
     said = f"{status}: {why}. Check endpoint_url"
     if status in _MALFORMED:
         return Failure(request.error(ConfigurationError, said))
-    return Failure(request.error(UnavailableError, said), passing=True)
+    return Failure(request.error(UnavailableError, said + (_doubt(request) if status >= 500 else "")), passing=True)
 
 
 def _judge_credentials(error: sdk.ClientError, request: Request) -> Failure:
@@ -207,10 +207,11 @@ def _damaged(error: Exception, request: Request) -> Failure:
     """An answer that is not whole, or none of S3, though its status says that all is well."""
     # What the SDK says of what it cannot parse is all of it.
     why = "it is no XML that S3 would send" if isinstance(error, ResponseParserError) else words(error)
-    why = f"the answer was damaged: {why}"
-    if request.writes:
-        why += ". Whether it took effect is not known"
-    return Failure(request.error(UnavailableError, why), passing=True)
+    return Failure(request.error(UnavailableError, f"the answer was damaged: {why}{_doubt(request)}"), passing=True)
+
+
+def _doubt(request: Request) -> str:
+    return ". Whether it took effect is not known" if request.writes else ""
 
 
 def _judge_network(error: Exception, request: Request) -> Failure:
@@ -245,13 +246,19 @@ def _headers(error: sdk.ClientError) -> Mapping[str, Any]:
     return found
 
 
+def _is_of_another_region(error: sdk.ClientError, request: Request) -> bool:
+    """Whether the answer to a HEAD, which has no body, says where the bucket is instead."""
+    region = _headers(error).get("x-amz-bucket-region")
+    return request.operation == "HeadObject" and bool(region) and region != request.region
+
+
 def _message(error: sdk.ClientError) -> str:
     return str(_error(error).get("Message") or "")
 
 
 def _said(error: sdk.ClientError) -> str:
-    message = clean(_message(error))
-    return f"{status_of(error)} {clean(code_of(error))}".rstrip() + (f": {message}" if message else "")
+    status, code, message = str(status_of(error)), clean(code_of(error)), clean(_message(error))
+    return (status if code in {"", status} else f"{status} {code}") + (f": {message}" if message else "")
 
 
 def setup_error(error: Exception) -> MPS3Error:
