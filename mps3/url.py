@@ -46,12 +46,13 @@ def parse(url: str) -> Location:
     """
     try:
         parts = urlsplit(url)
-    except ValueError as error:
-        raise ConfigurationError(f"not the URL of a store ({error}): use {_FORMS}") from None
+    except ValueError:  # which may repeat a password
+        raise ConfigurationError(f"not the URL of a store: use {_FORMS}") from None
     if parts.fragment or url.endswith("#"):
         raise ConfigurationError("a # in a store's URL is written %23")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if parts.username or parts.password:
+    # A password with a slash leaves what looks like a bucket with a colon, and a key.
+    if "@" in parts.netloc or (":" in parts.netloc and parts.scheme == "s3" and not parts.netloc.startswith("arn:")):
         raise ConfigurationError("a store's URL has no user or password: give credentials as other S3 tools take them")
     if parts.scheme == "s3":
         if not parts.netloc:
@@ -72,6 +73,9 @@ def parse(url: str) -> Location:
 
 
 def _refuse_unknown(query: dict[str, str], known: tuple[str, ...]) -> None:
-    unknown = sorted(query.keys() - set(known))
+    # Half of an unescaped password may look like a name.
+    unknown = sorted(
+        {name if value and name.isidentifier() else "…" for name, value in query.items() if name not in known}
+    )
     if unknown:
         raise ConfigurationError(f"unknown in a store's URL: {', '.join(unknown)}; known: {', '.join(known)}")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import urlsplit
 
 LONGEST: Final = 300
 """Letters that a message repeats."""
@@ -51,15 +50,8 @@ def public_url(url: str) -> str:
 
 
 def has_credentials(url: str) -> bool:
-    """Whether a URL holds a user or a password, also one that is not escaped as URLs ask for."""
-    if "@" not in url.partition("://")[2]:
-        return False
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return True  # a password with a slash leaves a port that is no number
-    return "@" in parts.netloc or port is None
+    """Whether a URL holds a user or a password, or may: one that is not escaped as URLs ask for looks like a path."""
+    return "@" in url
 
 
 def _cut(text: str) -> str:
@@ -67,8 +59,8 @@ def _cut(text: str) -> str:
     if len(text) <= READ:
         return text
     head = text[:READ]
-    whole = head.rsplit(None, 1)[0]
-    return "…" if len(whole) == READ else whole + " …"
+    end = max(head.rfind(blank) for blank in " \t\r\n")
+    return head[: max(end, 0)] + " …"
 
 
 def _without_secrets(match: re.Match[str]) -> str:
