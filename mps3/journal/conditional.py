@@ -183,6 +183,15 @@ class ConditionalJournal:
             raise self._conflict() from None
         if stored.etag is None:
             await self.resolve()  # a store that keeps the ETag to itself until it is asked
+            if not self._view.has(self._author(attempt), attempt.sequence):
+                raise UnavailableError(
+                    f"nobody knows whether s3://{self._bucket}/{self._key} was written: the store sent no ETag, and "
+                    "the commit is not there",
+                    bucket=self._bucket,
+                    key=self._key,
+                    operation="PutObject",
+                    maybe_written=True,
+                )
             return
         try:
             await self._advance(document, stored.etag, stored.modified)

@@ -3,7 +3,8 @@
 Implement `Storage` to keep data somewhere else. A storage raises only errors of
 `mps3.errors`, with the bucket, the key, the operation and the cause in them:
 ``ConfigurationError`` for a bucket that does not exist, ``AccessError`` for a refusal,
-``UnavailableError`` for whatever may work later (after a ``put``: whether or not it took effect).
+``UnavailableError`` for whatever may work later. The error of a ``put`` or a ``delete`` says in
+`mps3.MPS3Error.maybe_written` whether it may have taken effect.
 """
 
 from __future__ import annotations
@@ -267,7 +268,7 @@ class Storage(Protocol):
 
         Raises:
             ConflictError: The condition did not hold; nothing was written.
-            UnavailableError: It may have been written, or not.
+            UnavailableError: Not known to be written: also when the answer is not that of the store in full.
         """
         ...
 

@@ -13,7 +13,7 @@ import aiohttp
 from botocore.exceptions import HTTPClientError, TokenRetrievalError
 
 from mps3.errors import ConfigurationError
-from mps3.storage.s3_transport import ANSWER, ERROR, whole
+from mps3.storage.s3_transport import HEAD, Budget
 from mps3.types import Auth
 
 _LIBRARIES: Final = ("httpx2", "httpx")
@@ -126,13 +126,14 @@ def _bound(native: Any, streamed: ContextVar[bool]) -> Callable[[Any], Awaitable
             self._status = status
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            size, most = 0, ERROR if self._status >= 300 else ANSWER
+            budget, empty = Budget(self._status), True
             async for chunk in self._stream:
-                size += len(chunk)
-                if size > most:
-                    whole(None, self._status)
+                if not budget.pays(chunk):
+                    if empty:
+                        yield chunk[:HEAD]
                     return
                 yield chunk
+                empty = False
 
         async def aclose(self) -> None:
             await self._stream.aclose()

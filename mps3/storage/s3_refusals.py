@@ -60,6 +60,8 @@ def remedy(code: str, status: int, message: str, request: Request) -> str:
         return "The quota is used up: have it raised, or delete what nobody needs"
     if code in ACCOUNT:
         return "The account itself is refused: ask whoever runs the store"
+    if code == "ObjectLocked" or "object lock" in lower or "worm protected" in lower:
+        return "Object lock keeps it until its retention is over"
     denied, resource = _named(message, request)
     if "explicit deny" in lower:
         policy = _POLICY.search(message)

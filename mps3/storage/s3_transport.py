@@ -14,6 +14,12 @@ ANSWER: Final = 1 << 23
 """Bytes of an answer that is no object. The longest are pages of a listing: 1,000 keys of 1,024 bytes, encoded."""
 ERROR: Final = 1 << 18
 """Bytes of an answer that is an error. Of a longer one only the status and the headers count."""
+HEAD: Final = 1 << 10
+"""Bytes of such an error that are kept: they tell whether it comes from S3."""
+MARKUP: Final = 1 << 17
+"""Tags and entities of an answer. To parse millions takes many seconds, and a page of a listing has some 40,000."""
+ERROR_MARKUP: Final = 1 << 12
+"""Those of an error."""
 
 
 class Session(AIOHTTPSession):  # type: ignore[misc, unused-ignore]
@@ -43,50 +49,49 @@ class _Response(aiohttp.ClientResponse):
 
     async def read(self) -> bytes:
         if self._body is None:
-            most = ERROR if self.status >= 300 else ANSWER
             try:
-                body = await bounded(self.content.iter_chunked(CHUNK), most)
-                if body is None:
-                    self.close()
-                else:
-                    self.release()
-                self._body = whole(body, self.status)
+                self._body = await self._read()
             except BaseException:
                 self.close()
                 raise
         return self._body
 
-
-async def bounded(chunks: Any, most: int) -> bytes | None:
-    """Read an answer.
-
-    Args:
-        chunks: Its bytes.
-        most: As many as it may have.
-
-    Returns:
-        All of them; ``None`` if there are more.
-    """
-    read: list[bytes] = []
-    size = 0
-    async for chunk in chunks:
-        size += len(chunk)
-        if size > most:
-            return None
-        read.append(chunk)
-    return b"".join(read)
+    async def _read(self) -> bytes:
+        budget = Budget(self.status)
+        chunks: list[bytes] = []
+        async for chunk in self.content.iter_chunked(CHUNK):
+            if not budget.pays(chunk):
+                self.close()
+                return b"".join([*chunks, chunk])[:HEAD]
+            chunks.append(chunk)
+        self.release()
+        return b"".join(chunks)
 
 
-def whole(body: bytes | None, status: int) -> bytes:
-    """What counts of an answer.
+class Budget:
+    """How long an answer may be that is read whole, and parsed.
 
     Args:
-        body: Its bytes; ``None`` if there are too many.
-        status: An error with too many is one without any.
-
-    Raises:
-        GarbledError: It is no error, and has too many.
+        status: Of the answer.
     """
-    if body is None and status < 300:
-        raise GarbledError(f"it has more than {ANSWER} bytes")
-    return body or b""
+
+    def __init__(self, status: int) -> None:
+        self._error = status >= 300
+        self._bytes = ERROR if self._error else ANSWER
+        self._markup = ERROR_MARKUP if self._error else MARKUP
+
+    def pays(self, chunk: bytes) -> bool:
+        """Whether some more bytes are within it. An error that is longer counts as one without words.
+
+        Raises:
+            GarbledError: They are not, and the answer is no error.
+        """
+        self._bytes -= len(chunk)
+        self._markup -= chunk.count(b"<") + chunk.count(b"&")
+        if min(self._bytes, self._markup) >= 0:
+            return True
+        if self._error:
+            return False
+        raise GarbledError(
+            f"it has more than {ANSWER} bytes" if self._bytes < 0 else f"it has more than {MARKUP} tags and entities"
+        )

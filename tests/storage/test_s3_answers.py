@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import random
 import re
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
@@ -125,10 +126,15 @@ async def test_an_empty_200_is_no_answer(fake):
                 await call(storage)
 
 
-@pytest.mark.parametrize("body", [PAGE, b"404 page not found\n", b'{"message": "no Route matched"}'])
-async def test_a_404_of_somebody_else_is_no_absence(fake, body):
+@pytest.mark.parametrize(
+    "body",
+    [PAGE, PAGE + b"x" * 500_000, PAGE + b"<p>" * 50_000, b"404 page not found\n", b'{"message": "no Route matched"}'],
+    ids=["page", "long page", "page of tags", "text", "json"],
+)
+@pytest.mark.parametrize("auth", AUTHS)
+async def test_a_404_of_somebody_else_is_no_absence(fake, auth, body):
     fake.answers = [answer(404, body)]
-    async with talking(fake.s3_config) as storage:
+    async with talking(fake.s3_config, auth=AUTHS[auth]) as storage:
         with pytest.raises(UnavailableError, match="Check endpoint_url"):
             await storage.get("bucket", "key")
         with pytest.raises(UnavailableError) as caught:
@@ -327,6 +333,38 @@ async def test_an_answer_without_end_is_damage(auth):
             with pytest.raises(UnavailableError, match="more than"):
                 await CALLS[name](storage)
             assert endless.sent < 100 * 2**20, name
+
+
+@pytest.mark.parametrize("auth", AUTHS)
+async def test_markup_without_end_does_not_hold_up_the_event_loop(fake, auth):
+    pages = [b"<a/>" * 2_000_000, b"<Version/>" * 800_000, b"&#1;" * 2_000_000, b"<a>" * 2_000_000]
+    async with talking(fake.s3_config, auth=AUTHS[auth]) as storage:
+        for page in pages:
+            for status in (200, 500):
+                fake.answers = [answer(status, b"<ListVersionsResult>" + page)]
+                longest = await longest_block(storage.versions("bucket", "key"))
+                assert longest < 1.0, page[:20]
+
+
+async def longest_block(work: Any) -> float:
+    """How long the event loop stood still during a call that fails, in seconds."""
+    longest = 0.0
+
+    async def beat() -> None:
+        nonlocal longest
+        last = time.perf_counter()
+        while True:
+            await asyncio.sleep(0.005)
+            now = time.perf_counter()
+            longest, last = max(longest, now - last), now
+
+    beating = asyncio.ensure_future(beat())
+    await asyncio.sleep(0.02)
+    with pytest.raises(UnavailableError):
+        await work
+    await asyncio.sleep(0.02)
+    beating.cancel()
+    return longest
 
 
 @pytest.mark.parametrize("auth", AUTHS)

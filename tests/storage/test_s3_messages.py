@@ -91,6 +91,8 @@ ADVICE = [
     (error(403, "AccessDenied", DENY), "denies s3:PutObject on arn:aws:s3:::bucket/key explicitly"),
     (error(403, "AccessDenied", DENY), "resource-based policy"),
     (error(403, "AccessDenied", KMS), "Allow kms:GenerateDataKey on arn:aws:kms:eu-west-1:1:key/k"),
+    (error(403, "AccessDenied", "forbidden by object lock"), "until its retention is over"),
+    (error(403, "AccessDenied", "Access Denied because object protected by object lock."), "retention is over"),
     (error(413, "EntityTooLarge"), "1,234 bytes"),
     (error(400, "EntityTooLarge"), "1,234 bytes"),
     (answer(413, b"<html>too large</html>"), "1,234 bytes"),
