@@ -14,6 +14,7 @@ from ..run import Run
 from ..shape import NOTHING, whole_milliseconds
 from ..state import View, needed_runs
 from ..storage import Object, Storage, Version
+from ..storage.pages import Pages
 from .judge import any_transaction, judge, settled_file
 from .kind import decode_as
 from .order import CycleError, causal_order, once
@@ -92,6 +93,10 @@ class Past:
             if not one.deleted
         ]
         return kept, page.next
+
+    def pages(self) -> Pages:
+        """Watches that going through these pages comes to an end."""
+        return Pages(self._bucket, self._key, "ListObjectVersions")
 
     async def fetch(self, version: Version, known: Mapping[str, Entry]) -> Document | None:
         """One version; ``None`` if it was deleted meanwhile."""

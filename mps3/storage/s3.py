@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import math
 import warnings
 from dataclasses import replace
@@ -38,7 +37,15 @@ from mps3.storage import (
 from mps3.storage.repeating import repeating
 from mps3.storage.s3_client import Connection, connect
 from mps3.storage.s3_errors import Request, is_absent, judge, refuses_checksum, setup_error, status_of
-from mps3.storage.s3_listing import GarbledError, listing, newest_first, next_objects, next_scan, next_versions
+from mps3.storage.s3_listing import (
+    GarbledError,
+    listing,
+    newest_first,
+    next_objects,
+    next_scan,
+    next_versions,
+    start_of,
+)
 from mps3.storage.vendors import Vendor
 from mps3.types import Auth
 from mps3.world import World
@@ -355,7 +362,7 @@ class S3Storage(Storage):
             UnavailableError: The store did not answer in time.
         """
         request = Request("ListObjectVersions", "s3:ListBucketVersions", bucket, key)
-        key_marker, version_marker = json.loads(start) if start else (None, None)
+        key_marker, version_marker = start_of(start)
         params = _given(
             Bucket=bucket,
             Prefix=key,
@@ -393,7 +400,7 @@ class S3Storage(Storage):
             UnavailableError: The store did not answer in time.
         """
         request = Request("ListObjectsV2", "s3:ListBucket", bucket)
-        token, after = json.loads(start) if start else (None, None)
+        token, after = start_of(start)
         params = _given(
             Bucket=bucket, Prefix=prefix, ContinuationToken=token, StartAfter=after, MaxKeys=PAGE, EncodingType="url"
         )
@@ -422,7 +429,7 @@ class S3Storage(Storage):
             UnavailableError: The store did not answer in time.
         """
         request = Request("ListObjectVersions", "s3:ListBucketVersions", bucket)
-        key_marker, version_marker = json.loads(start) if start else (None, None)
+        key_marker, version_marker = start_of(start)
         params = _given(
             Bucket=bucket,
             Prefix=prefix,
