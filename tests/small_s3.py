@@ -165,7 +165,7 @@ class SmallS3:
             self.rows.pop(key, None)
         return web.Response(status=204)
 
-    def _versioning(self, request: web.BaseRequest) -> web.Response:  # noqa: ARG002 - all buckets are alike
+    def _versioning(self, request: web.BaseRequest) -> web.Response:
         if self.versioning is None:
             return error(501, "NotImplemented")
         status = f"<Status>{self.versioning}</Status>" if self.versioning != "Off" else ""

@@ -16,7 +16,7 @@ from ..freshness import Moment, fresh, latest
 from ..state import EMPTY, View, build_view
 from ..storage import ABSENT, Object, Storage, Stored
 from ..world import World
-from . import Attempt, Retained, Verdict, require
+from . import Attempt, OutdatedError, Retained, Verdict, require
 from .compactor import Compactor
 from .judge import Judgement
 from .listing import LISTINGS, Listing
@@ -26,6 +26,7 @@ from .retention import retained
 from .runs import MissingRunError, Runs
 from .saved import Saved
 from .settle import settle
+from .standstill import Standstill
 from .unsettled import OvertakenError, Unsettled
 
 WINDOW: Final = 3.0
@@ -72,6 +73,7 @@ class MergeJournal:
         self._top: str | None = None
         self._clock: float | None = None
         self._looked_at = -math.inf
+        self._standstill = Standstill(world, f"s3://{bucket}/{key}")
 
     @property
     def session(self) -> str:
@@ -120,13 +122,49 @@ class MergeJournal:
 
     async def append(self, attempt: Attempt) -> None:
         """Try to commit (R2), and acknowledge (R8)."""
-        await self._append(attempt)
+        try:
+            await self._append(attempt)
+        except OutdatedError:
+            raise
+        except (ConflictError, UnavailableError) as error:
+            self._not_moved(attempt, error)
+            raise
+        self._standstill.moved()
         self._runs.named()
         self._compactor.consider(self._view)
 
     async def aclose(self) -> None:
         """Stop what is done in the background."""
         await self._compactor.aclose()
+
+    def _not_moved(self, attempt: Attempt, failure: ConflictError | UnavailableError) -> None:
+        """A commit was stored and does not count, or is not listed: give up if that is so again and again."""
+        late = isinstance(failure, ConflictError)
+        if failure.version is None or (not late and any(one.version == failure.version for one in self._ordered)):
+            return  # it may not have been stored, or it is there
+        self._standstill.failed((attempt.session, attempt.sequence, late), failure)
+        if not self._standstill.hopeless:
+            return
+        if late:
+            why = (
+                "each with a time stamp that is minutes later than the store's clock was when it was sent, so that "
+                "none counts: the clocks of the store's nodes are too far apart"
+            )
+        else:
+            why = (
+                "but its listing of versions shows none of them: something between this client and the store answers "
+                "in place of the store with what is old, or the listing does not work"
+            )
+        failures = self._standstill.failures
+        self._standstill.moved()  # the next commit is tried anew
+        raise ConfigurationError(
+            f"the store took a commit to s3://{self._bucket}/{self._key} {failures} times, {why}",
+            bucket=self._bucket,
+            key=self._key,
+            operation="PutObject" if late else "ListObjectVersions",
+            version=failure.version,
+            maybe_written=attempt.unanswered > 0 or not late,
+        ) from failure
 
     async def _append(self, attempt: Attempt) -> None:
         if attempt.doubtful:
@@ -157,10 +195,11 @@ class MergeJournal:
         if stored.version is None:
             raise ConfigurationError(
                 f"bucket {self._bucket} no longer keeps versions: enable versioning again, or commits to "
-                f"s3://{self._bucket}/{self._key} overwrite each other",
+                f"s3://{self._bucket}/{self._key} overwrite each other. This one was stored",
                 bucket=self._bucket,
                 key=self._key,
                 operation="PutObject",
+                maybe_written=True,
             )
         await self._look(own=(stored, document))
         if self._unsettled.is_late(stored.version):

@@ -14,6 +14,7 @@ from ..run import Run
 from ..shape import NOTHING, whole_milliseconds
 from ..state import View, needed_runs
 from ..storage import Object, Storage, Version
+from ..storage.etags import bare
 from ..storage.pages import Pages
 from .judge import any_transaction, judge, settled_file
 from .kind import decode_as
@@ -109,7 +110,7 @@ class Past:
 
     def name(self, version: Version) -> str:
         """What logs call a version."""
-        return version.version if self._kind == "merge" else (version.etag or "").strip('"')
+        return version.version if self._kind == "merge" else bare(version.etag)
 
     @property
     def linear(self) -> bool:

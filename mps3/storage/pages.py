@@ -18,7 +18,9 @@ class Pages:
     """
 
     def __init__(self, bucket: str, key: str | None, operation: str) -> None:
-        self._about = {"bucket": bucket, "key": key, "operation": operation}
+        self._bucket = bucket
+        self._key = key
+        self._operation = operation
         self._remembered: str | None = None
         self._count = 0
         self._power = 1
@@ -39,9 +41,11 @@ class Pages:
             return None
         if start == self._remembered:
             raise UnavailableError(
-                f"a listing of s3://{self._about['bucket']}/{self._about['key'] or ''} goes round: a page starts where "
-                "an earlier one did",
-                **self._about,
+                f"a listing of s3://{self._bucket}/{self._key or ''} goes round: a page starts where an earlier "
+                "one did",
+                bucket=self._bucket,
+                key=self._key,
+                operation=self._operation,
             )
         self._count += 1
         if self._count == self._power:

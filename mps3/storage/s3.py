@@ -34,6 +34,7 @@ from mps3.storage import (
     Version,
     VersionPage,
 )
+from mps3.storage.etags import strong
 from mps3.storage.repeating import repeating
 from mps3.storage.s3_client import Connection, connect
 from mps3.storage.s3_errors import Request, is_absent, judge, refuses_checksum, setup_error, status_of
@@ -208,7 +209,7 @@ class S3Storage(Storage):
         """
         action = "s3:GetObject" if version is None else "s3:GetObjectVersion"
         request = Request("GetObject", action, bucket, key, version)
-        params = _given(Bucket=bucket, Key=key, VersionId=version, IfNoneMatch=if_none_match)
+        params = _given(Bucket=bucket, Key=key, VersionId=version, IfNoneMatch=strong(if_none_match))
 
         async def send(client: Any) -> Object | Absence:
             try:
@@ -274,7 +275,7 @@ class S3Storage(Storage):
             Body=body,
             ContentType="application/json",
             ChecksumSHA256=None if sha256 is None else base64.b64encode(sha256).decode(),
-            IfMatch=if_match,
+            IfMatch=strong(if_match),
             IfNoneMatch="*" if if_none_match else None,
             Metadata=dict(metadata) if metadata else None,
         )
