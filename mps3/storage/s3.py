@@ -169,14 +169,14 @@ class S3Storage(Storage):
                 response = await client.get_bucket_versioning(Bucket=bucket)
             except ClientError as error:
                 if status_of(error) in {405, 501}:
-                    return Capabilities("off")
+                    return Capabilities("off", versionable=False)
                 raise
             match response.get("Status"):
                 case "Enabled":
                     return Capabilities("enabled")
                 case "Suspended":
                     return Capabilities("suspended")
-            return Capabilities("off")
+            return Capabilities("off", versionable=self.vendor is None or self.vendor.versions)
 
         return await self._call(Request("GetBucketVersioning", "s3:GetBucketVersioning", bucket), send)
 
