@@ -31,6 +31,8 @@ from .unsettled import OvertakenError, Unsettled
 
 WINDOW: Final = 3.0
 """Seconds that new manifests allow for a version to become visible; recorded in the manifest."""
+NULL: Final = "null"
+"""How a version is listed that is none."""
 PACE: Final = 50
 """Commits a second, of all writers together, above which each writer gathers for longer (R15)."""
 
@@ -113,7 +115,8 @@ class MergeJournal:
         found = await self._storage.get(self._bucket, self._key, if_none_match=self._etag, limit=LIMIT)
         if found is ABSENT:
             return await self._absent()
-        if isinstance(found, Object) and found.version != self._top:
+        # What was stored while the bucket kept no versions has no version, and can be replaced.
+        if isinstance(found, Object) and (found.version is None or found.version != self._top):
             return await self._look(found=found)
         if isinstance(found, Object):
             self._etag = found.etag  # the listing spells it differently
@@ -193,14 +196,8 @@ class MergeJournal:
         attempt.unanswered -= 1
         slow = self._too_slow(self._world.monotonic() - started)
         if stored.version is None:
-            raise ConfigurationError(
-                f"bucket {self._bucket} no longer keeps versions: enable versioning again, or commits to "
-                f"s3://{self._bucket}/{self._key} overwrite each other. This one was stored",
-                bucket=self._bucket,
-                key=self._key,
-                operation="PutObject",
-                maybe_written=True,
-            )
+            self._looked_at = -math.inf  # no other commit before it is known what there is now
+            raise self._without_versions(stored=True)
         await self._look(own=(stored, document))
         if self._unsettled.is_late(stored.version):
             raise ConflictError(
@@ -301,8 +298,8 @@ class MergeJournal:
             own: What this client has just written.
         """
         known: dict[str, tuple[Document, str | None]] = {}
-        if self._view.head is not None and self._view.document is not None:
-            known[self._view.head] = self._view.document, self._etag
+        if self._view.head not in (None, NULL) and self._view.document is not None:
+            known[str(self._view.head)] = self._view.document, self._etag
         if own is not None and own[0].version is not None:
             known[own[0].version] = own[1], own[0].etag
         if found is not None and found.version is not None:
@@ -434,6 +431,10 @@ class MergeJournal:
                 attempt=attempt.tries,
                 until=self._until(attempt),
             )
+        # What was stored without a version would be replaced by another one without, which would follow itself.
+        replaceable = NULL in {view.head, *(commit.version for commit in view.commits)}
+        if replaceable and (await self._storage.capabilities(self._bucket)).versioning != "enabled":
+            raise self._without_versions(stored=False)
         # A log without a commit is one whose head repeats a settled one; readers still need its stamp.
         relevant = self._judged.relevant
         log = relevant or (base.entry(view.head, self._newest_stamp),)
@@ -461,6 +462,16 @@ class MergeJournal:
             collected=base.collected,
             expired=expired,
             extra=base.extra,
+        )
+
+    def _without_versions(self, *, stored: bool) -> ConfigurationError:
+        return ConfigurationError(
+            f"bucket {self._bucket} no longer keeps versions: enable versioning again, or commits to "
+            f"s3://{self._bucket}/{self._key} overwrite each other",
+            bucket=self._bucket,
+            key=self._key,
+            operation="PutObject",
+            maybe_written=stored,
         )
 
     async def retained(self, seconds: float) -> Retained | None:
