@@ -69,7 +69,11 @@ async def _by_bucket(storage: Storage, bucket: str, key: str, kind: JournalKind,
         raise ConfigurationError(
             f"the conditional journal needs conditional writes, and the store of bucket {bucket} does not enforce "
             f"them: {lacking}. Use "
-            + ("a bucket with versioning enabled, or another store" if capabilities.versionable else "another store"),
+            + (
+                "a bucket with versioning enabled, or another store"
+                if capabilities.versionable
+                else "another store, which enforces them or has a bucket with versioning enabled"
+            ),
             bucket=bucket,
             operation="PutObject",
         )
