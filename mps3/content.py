@@ -296,13 +296,17 @@ class Contents:
         return min(now + lifetime, float(LATEST))
 
     async def _put_at(self, content: Content, key: str) -> Stored:
-        return await self._storage.put(
-            content.bucket,
-            key,
-            content.body,
-            sha256=content.digest,
-            metadata=describe(content.manifests, content.bucket, key),
-        )
+        try:
+            return await self._storage.put(
+                content.bucket,
+                key,
+                content.body,
+                sha256=content.digest,
+                metadata=describe(content.manifests, content.bucket, key),
+            )
+        except MPS3Error as error:
+            error.maybe_written = False  # a value that no manifest names does not exist, whether or not it is stored
+            raise
 
     @property
     def cached_bytes(self) -> int:

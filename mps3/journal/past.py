@@ -14,6 +14,8 @@ from ..run import Run
 from ..shape import NOTHING, whole_milliseconds
 from ..state import View, needed_runs
 from ..storage import Object, Storage, Version
+from ..storage.etags import bare
+from ..storage.pages import Pages
 from .judge import any_transaction, judge, settled_file
 from .kind import decode_as
 from .order import CycleError, causal_order, once
@@ -93,6 +95,10 @@ class Past:
         ]
         return kept, page.next
 
+    def pages(self) -> Pages:
+        """Watches that going through these pages comes to an end."""
+        return Pages(self._bucket, self._key, "ListObjectVersions")
+
     async def fetch(self, version: Version, known: Mapping[str, Entry]) -> Document | None:
         """One version; ``None`` if it was deleted meanwhile."""
         found = await self._storage.get(self._bucket, self._key, version=version.version, limit=LIMIT)
@@ -104,7 +110,7 @@ class Past:
 
     def name(self, version: Version) -> str:
         """What logs call a version."""
-        return version.version if self._kind == "merge" else (version.etag or "").strip('"')
+        return version.version if self._kind == "merge" else bare(version.etag)
 
     @property
     def linear(self) -> bool:

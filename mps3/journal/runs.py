@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
 from ..document import RunReference, encode_reference
-from ..errors import CorruptionError
+from ..errors import CorruptionError, MPS3Error
 from ..files import Files
 from ..freshness import Moment
 from ..offline.cached import Recalled
@@ -198,7 +198,11 @@ class Runs:
                 return replace(known, reference=replace(reference, key=known.reference.key))
         name = reference.sha256 + (f"@{self._unique()}" if self._unique else "")
         reference = replace(reference, key=self._prefix + name)
-        await self._storage.put(self._bucket, reference.key, body, sha256=bytes.fromhex(reference.sha256))
+        try:
+            await self._storage.put(self._bucket, reference.key, body, sha256=bytes.fromhex(reference.sha256))
+        except MPS3Error as error:
+            error.maybe_written = False  # a run that no document names is nothing but an object
+            raise
         run = self._held.get(reference.sha256)
         if run is None:
             run = await self._work(partial(index_run, reference.sha256, body), len(body))

@@ -48,6 +48,7 @@ class Walk:
         self.oldest: Document | None = None
         self.reach = math.inf
         self._next: str | None = None
+        self._pages = past.pages()
         self._page = FIRST
         self._listed_all = False
         self._versions: list[Version] = []
@@ -87,7 +88,8 @@ class Walk:
         return True
 
     async def _list(self) -> None:
-        page, self._next = await self._past.page(self._next, self._page)
+        page, following = await self._past.page(self._next, self._page)
+        self._next = self._pages.forward(following)
         self._page = min(PAGE, 4 * self._page)
         seen = {version.version for version in self._versions}
         self._versions += [version for version in page if version.version not in seen]

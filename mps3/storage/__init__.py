@@ -180,9 +180,11 @@ class Capabilities:
 
     Attributes:
         versioning: Whether every ``put`` makes a new version and the old ones stay.
+        versionable: Whether versioning could be enabled, as far as that is known. It is what an error advises.
     """
 
     versioning: Versioning
+    versionable: bool = True
 
 
 @runtime_checkable

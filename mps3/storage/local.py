@@ -202,7 +202,7 @@ class LocalStorage:
 
     async def capabilities(self, bucket: str) -> Capabilities:  # noqa: ARG002 - all buckets are alike
         """What the constructor was told."""
-        return Capabilities(versioning="enabled" if self._versioning else "off")
+        return Capabilities(versioning="enabled" if self._versioning else "off", versionable=self._versioning)
 
     async def get(
         self,

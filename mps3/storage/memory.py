@@ -168,7 +168,7 @@ class MemoryStorage:
     async def capabilities(self, bucket: str) -> Capabilities:  # noqa: ARG002 - all buckets are alike
         """What the constructor was told."""
         await asyncio.sleep(0)
-        return Capabilities(versioning="enabled" if self._versioning else "off")
+        return Capabilities(versioning="enabled" if self._versioning else "off", versionable=self._versioning)
 
     async def get(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import warnings
 from dataclasses import replace
@@ -29,11 +28,12 @@ from mps3.storage import (
     Version,
     VersionPage,
 )
+from mps3.storage.etags import strong
 from mps3.storage.s3_answers import answered, etag_of, read, require, require_object, stamp, version_of
 from mps3.storage.s3_attempts import attempts
 from mps3.storage.s3_client import Connection, connect
 from mps3.storage.s3_errors import is_absent, setup_error, status_of
-from mps3.storage.s3_listing import listing, newest_first, next_objects, next_scan, next_versions
+from mps3.storage.s3_listing import listing, newest_first, next_objects, next_scan, next_versions, start_of
 from mps3.storage.s3_pages import marker_of, onward
 from mps3.storage.s3_puts import Dialect
 from mps3.storage.s3_request import Request
@@ -157,7 +157,7 @@ class S3Storage(Storage):
                 response = await client.get_bucket_versioning(Bucket=bucket)
             except ClientError as error:
                 if status_of(error) in {405, 501}:
-                    return Capabilities("off")
+                    return Capabilities("off", versionable=False)
                 raise
             require(response)
             match response.get("Status"):
@@ -165,7 +165,7 @@ class S3Storage(Storage):
                     return Capabilities("enabled")
                 case "Suspended":
                     return Capabilities("suspended")
-            return Capabilities("off")
+            return Capabilities("off", versionable=self.vendor is None or self.vendor.versions)
 
         return await self._call(Request("GetBucketVersioning", "s3:GetBucketVersioning", bucket), send)
 
@@ -198,7 +198,7 @@ class S3Storage(Storage):
         """
         action = "s3:GetObject" if version is None else "s3:GetObjectVersion"
         request = Request("GetObject", action, bucket, key, version)
-        params = _given(Bucket=bucket, Key=key, VersionId=version, IfNoneMatch=if_none_match)
+        params = _given(Bucket=bucket, Key=key, VersionId=version, IfNoneMatch=strong(if_none_match))
 
         async def send(client: Any) -> Object | Absence:
             try:
@@ -266,7 +266,7 @@ class S3Storage(Storage):
             Key=key,
             Body=body,
             ContentType="application/json",
-            IfMatch=if_match,
+            IfMatch=strong(if_match),
             IfNoneMatch="*" if if_none_match else None,
             Metadata=dict(metadata) if metadata else None,
         )
@@ -356,7 +356,7 @@ class S3Storage(Storage):
             UnavailableError: The store did not answer in time.
         """
         request = Request("ListObjectVersions", "s3:ListBucketVersions", bucket, key)
-        key_marker, version_marker = _split(start)
+        key_marker, version_marker = start_of(marker_of(start))
         params = _given(
             Bucket=bucket,
             Prefix=key,
@@ -395,7 +395,7 @@ class S3Storage(Storage):
             UnavailableError: The store did not answer in time.
         """
         request = Request("ListObjectsV2", "s3:ListBucket", bucket)
-        token, after = _split(start)
+        token, after = start_of(marker_of(start))
         params = _given(
             Bucket=bucket, Prefix=prefix, ContinuationToken=token, StartAfter=after, MaxKeys=PAGE, EncodingType="url"
         )
@@ -426,7 +426,7 @@ class S3Storage(Storage):
             UnavailableError: The store did not answer in time.
         """
         request = Request("ListObjectVersions", "s3:ListBucketVersions", bucket)
-        key_marker, version_marker = _split(start)
+        key_marker, version_marker = start_of(marker_of(start))
         params = _given(
             Bucket=bucket,
             Prefix=prefix,
@@ -449,13 +449,6 @@ class S3Storage(Storage):
 
     async def _call(self, request: Request, send: Callable[[Any], Awaitable[T]]) -> T:
         return await attempts(request, send, lambda: self._connection, world=self._world, timeout=self._timeout)
-
-
-def _split(start: str | None) -> tuple[str | None, str | None]:
-    """Both halves of the place where a page starts."""
-    marker = marker_of(start)
-    first, second = (None, None) if marker is None else json.loads(marker)
-    return first, second
 
 
 def _given(**params: Any) -> dict[str, Any]:

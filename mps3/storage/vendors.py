@@ -25,6 +25,7 @@ class Vendor:
         sdk_checksums: Whether the SDK may add checksums of its own to requests, as it does since early 2025.
         region: The region that requests are signed for, if the host does not tell.
         headers: What every request says besides.
+        versions: Whether its buckets can keep versions. It is what an error advises; what a bucket does is tried.
         limits: What users of this library should know, one sentence each.
     """
 
@@ -35,6 +36,7 @@ class Vendor:
     region: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
+    versions: bool = True
 
     def region_of(self, endpoint_url: str) -> str | None:
         """The region to sign for, where the vendor wants a certain one."""
@@ -60,6 +62,7 @@ S3_EXPRESS: Final = Vendor(
     addressing=None,
     sdk_checksums=True,
     limits=("Directory buckets keep no versions.", "Listings are in no order."),
+    versions=False,
 )
 GENERIC: Final = Vendor("unknown", r"(?!)")
 """Path style and no checksums of the SDK's: what the most servers understand."""
@@ -75,6 +78,7 @@ _KNOWN: Final = (
             "R2 keeps no versions.",
             "About one write a second to each key, and so one commit a second to each manifest.",
         ),
+        versions=False,
     ),
     Vendor(
         "Backblaze B2",
