@@ -189,7 +189,8 @@ async def _view_at_commit(past: Past, newest: View, identity: str, unknown: str)
         place = await walk.find(wanted)
     if place is None:
         raise past.expired(f"{unknown}: {_reach(walk)}")
-    return (await walk.state_at(place)).at(walk.commits[place].modified)
+    moment = walk.commits[place].modified
+    return (await walk.state_at(place)).at(moment)
 
 
 def _reach(walk: Walk) -> str:

@@ -53,7 +53,10 @@ class Walk:
         self._listing = Listing(past)
         self._step = STEP
         self._taken_all = False
-        self._above: frozenset[str] = frozenset()  # listed, and newer than where the walk begins
+        # Where the walk does not begin with the newest: what is listed above, and from when on it does not matter.
+        self._above: frozenset[str] = frozenset()
+        self._ample = math.inf
+        self._open = -math.inf  # what is older, and counts, is settled where the walk begins
         self._versions: list[Version] = []
         self._entries: dict[str, Entry] = {}
         self._documents: dict[str, Document] = {}
@@ -104,6 +107,8 @@ class Walk:
         self._settled = self._sessions = document.sessions
         self._listing = listing
         self._above = frozenset(map(self._past.name, listing.versions[:place]))
+        self._ample = document.bound()
+        self._open = document.bound() - 2 * document.window
         listing.taken = place
         self._keep(listing.versions[place], document)
 
@@ -188,6 +193,9 @@ class Walk:
             if commit.id in own:
                 continue
             before = last.get(commit.session, 0)
+            if commit.modified >= self._ample:
+                last[commit.session] = max(commit.sequence, before)
+                continue  # what it repeats, or comes after, may stand above
             if commit.version in self._repeated:
                 return commit.modified
             if commit.sequence > before + 1 and await self._sequence_before(commit) > before:
@@ -276,7 +284,9 @@ class Walk:
         return [
             commit
             for place, commit in enumerate(commits)
-            if place > last or commit.id in own or commit.sequence <= settled.get(commit.session, forgotten)
+            if place > last
+            or (commit.id in own and commit.modified >= self._open)
+            or commit.sequence <= settled.get(commit.session, forgotten)
         ]
 
     async def _read(self) -> None:
@@ -385,7 +395,8 @@ class Walk:
         if self._past.linear:
             return base, [*base.log, base.entry(commit.version, commit.modified)]
         bound = base.bound()
-        while not self.finished and self._versions[-1].modified >= bound:
+        # Also which of them count has to be known that far.
+        while not self.finished and (self.reach >= bound or self._versions[-1].modified >= bound):
             await self.further()
         reached = takewhile(lambda one: one.modified >= bound, self._versions)
         # What is newer by far has no part in it: it comes after.
