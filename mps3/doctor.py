@@ -24,6 +24,10 @@ TRIES: Final = 5
 PATIENCE: Final = 5.0
 """Seconds that an interrupted trial has for removing what it made."""
 MONTH: Final = 30 * 24 * 3600
+PAUSE: Final = 0.9
+"""Of `poll_interval`, that a client waits between two looks on average."""
+ANSWER: Final = 0.03
+"""Seconds that a look takes, as the page on costs has it."""
 GET_PRICE: Final = 0.4e-6
 """Dollars a GET on S3 Standard in us-east-1."""
 PUT_PRICE: Final = 5e-6
@@ -114,7 +118,7 @@ async def diagnose(
 
     await _try(found, "journal", choose())
     found.policy = policy(bucket, manifest, found.journal or "merge", versioned=versioning == "enabled")
-    found.monthly_cost = MONTH / poll_interval * GET_PRICE
+    found.monthly_cost = MONTH / (PAUSE * poll_interval + ANSWER) * GET_PRICE
     found.cost_of_change = {"merge": 2 * GET_PRICE + PUT_PRICE, "conditional": 2 * GET_PRICE}
     return found
 

@@ -403,7 +403,9 @@ class Walk:
         latest = commit.modified + 2 * base.window + 1
         near = [one for one in reached if one.modified <= latest or one.version == version.version]
         counted = {one.id for one in self.commits}
-        listed = [one for one in self._said(near) if one.id in counted]
+        # What the document itself knew of, a void transaction for instance, keeps its place among the others.
+        logged = {one.version for one in base.log}
+        listed = [one for one in self._said(near) if one.id in counted or one.version in logged]
         return base, store_order(base.log, listed)
 
 
