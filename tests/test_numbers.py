@@ -20,7 +20,7 @@ from mps3 import MPS3, MemoryStorage
 from mps3.testing import FaultyStorage, VirtualClock, VirtualLoop, VirtualWorld
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted((ROOT / "docs").glob("*.md")) + [ROOT / "README.md"]
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
 KINDS = {"PUT": "PutObject", "listing": "ListObjectVersions", "GET": "GetObject"}
 PRICES = {"PUT": 5e-6, "listing": 5e-6, "GET": 0.4e-6}
 LATENCY = 0.03
@@ -143,8 +143,7 @@ async def a_change(place: Place) -> dict[str, int]:
         values = reader.subscribe("k")
         assert await anext(values) == 0
         await client.put("k", 1)
-        made = await place.spent(anext(values))
-        return made
+        return await place.spent(anext(values))
 
 
 async def in_the_past(

@@ -404,8 +404,8 @@ class Walk:
         near = [one for one in reached if one.modified <= latest or one.version == version.version]
         counted = {one.id for one in self.commits}
         # What the document itself knew of, a void transaction for instance, keeps its place among the others.
-        logged = {one.version for one in base.log}
-        listed = [one for one in self._said(near) if one.id in counted or one.version in logged]
+        own = {one.version for one in base.log}
+        listed = [one for one in self._said(near) if one.id in counted or one.version in own]
         return base, store_order(base.log, listed)
 
 
