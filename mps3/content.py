@@ -167,6 +167,7 @@ class Contents:
         self._puts = asyncio.Semaphore(CONCURRENCY)
         self._gets = asyncio.Semaphore(CONCURRENCY)
         self._versioned: dict[str, bool] = {}
+        self._asking: dict[str, asyncio.Task[bool]] = {}
         self._fetching: dict[Hashable, asyncio.Task[bytes]] = {}
         self._tasks: dict[asyncio.Task[Any], None] = {}
 
@@ -189,9 +190,23 @@ class Contents:
         return Content(bucket, key, encode(value, key), manifests, expires_in)
 
     async def versioned(self, bucket: str) -> bool:
-        """Whether a bucket keeps versions. Asked once a bucket."""
+        """Whether a bucket keeps versions. Asked once a bucket, for all who want to know at the same time.
+
+        Raises:
+            MPS3Error: It cannot be found out now.
+        """
         if bucket not in self._versioned:
-            self._versioned[bucket] = (await self._storage.capabilities(bucket)).versioning == "enabled"
+            if bucket not in self._asking:
+                self._asking[bucket] = self._spawn(self._ask_versioned(bucket))
+            return await asyncio.shield(self._asking[bucket])
+        return self._versioned[bucket]
+
+    async def _ask_versioned(self, bucket: str) -> bool:
+        try:
+            versioning = (await self._storage.capabilities(bucket)).versioning
+        finally:
+            del self._asking[bucket]
+        self._versioned[bucket] = versioning == "enabled"
         return self._versioned[bucket]
 
     async def store(self, content: Content) -> None:

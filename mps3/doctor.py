@@ -25,6 +25,10 @@ T = TypeVar("T")
 
 TRIES: Final = 5
 MONTH: Final = 30 * 24 * 3600
+PAUSE: Final = 0.9
+"""Of `poll_interval`, that a client waits between two looks on average."""
+ANSWER: Final = 0.03
+"""Seconds that a look takes, as the page on costs has it."""
 GET_PRICE: Final = 0.4e-6
 """Dollars a GET on S3 Standard in us-east-1."""
 PUT_PRICE: Final = 5e-6
@@ -135,7 +139,7 @@ async def diagnose(
                 finding.good = False  # though there are versions, this manifest does not use them
     if priced:
         found.policy = policy(bucket, manifest, found.journal or "merge", versioned=versioning == "enabled")
-        found.monthly_cost = MONTH / poll_interval * GET_PRICE
+        found.monthly_cost = MONTH / (PAUSE * poll_interval + ANSWER) * GET_PRICE
         found.cost_of_change = {"merge": 2 * GET_PRICE + PUT_PRICE, "conditional": 2 * GET_PRICE}
     return found
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final, cast
 
-from .document import Entry
+from .document import Entry, read_commit_id
 from .errors import ExpiredError
 from .files import File, expires_of, version_of
 from .journal.past import Past
@@ -154,20 +154,42 @@ async def view_at(past: Past, newest: View, at: str | datetime) -> View:
         ExpiredError: It is not kept.
         ValueError: The time has no time zone.
     """
-    walk = await past.walk(newest)
     if isinstance(at, datetime):
         if at.tzinfo is None:
             raise ValueError(f"the time {at} has no time zone")
-        moment = at.timestamp()
-        place = await walk.find(lambda commit: 0 < commit.modified <= moment)
-        if place is None and walk.complete and all(commit.modified for commit in walk.commits):
-            return EMPTY
-    else:
-        identity = Position.read(at).id
-        place = await walk.find(lambda commit: commit.id == identity)
+        return await _view_at_time(past, newest, at.timestamp(), f"nothing is known of {at}")
+    return await _view_at_commit(past, newest, Position.read(at).id, f"nothing is known of {at}")
+
+
+async def _view_at_time(past: Past, newest: View, moment: float, unknown: str) -> View:
+    def wanted(commit: Entry) -> bool:
+        return 0 < commit.modified <= moment
+
+    walk = await past.walk_to(newest, moment)
+    place = None if walk is None else await walk.find(wanted)
+    if walk is None or (place is None and not walk.complete):
+        walk = await past.walk(newest)
+        place = await walk.find(wanted)
+    if place is not None:
+        return (await walk.state_at(place)).at(moment)
+    if walk.complete and all(commit.modified for commit in walk.commits):
+        return EMPTY
+    raise past.expired(f"{unknown}: {_reach(walk)}")
+
+
+async def _view_at_commit(past: Past, newest: View, identity: str, unknown: str) -> View:
+    def wanted(commit: Entry) -> bool:
+        return commit.id == identity
+
+    made = read_commit_id(identity)
+    walk = None if made is None else await past.walk_to(newest, made)
+    place = None if walk is None else await walk.find(wanted)
+    if walk is None or place is None:
+        walk = await past.walk(newest)
+        place = await walk.find(wanted)
     if place is None:
-        raise past.expired(f"nothing is known of {at}: {_reach(walk)}")
-    moment = at.timestamp() if isinstance(at, datetime) else walk.commits[place].modified
+        raise past.expired(f"{unknown}: {_reach(walk)}")
+    moment = walk.commits[place].modified
     return (await walk.state_at(place)).at(moment)
 
 

@@ -112,7 +112,7 @@ async def test_a_good_bucket(kind, versioning, tmp_path):
 
 async def test_the_poll_interval_is_what_polling_costs():
     cheap, dear = [await examine(Store(), poll_interval=seconds) for seconds in (10.0, 1.0)]
-    assert round(dear.monthly_cost, 2) == 1.04 and round(cheap.monthly_cost, 3) == 0.104
+    assert round(dear.monthly_cost, 2) == 1.11 and round(cheap.monthly_cost, 3) == 0.115
     assert dear.cost_of_change["merge"] > dear.cost_of_change["conditional"] > 0
 
 
@@ -299,7 +299,7 @@ def test_over_a_server(versioning, server, make_bucket, s3, capsys):
     found = json.loads(said)
     assert found["healthy"] and found["journal"] == ("merge" if versioning else "conditional")
     assert found["vendor"] == "unknown"
-    assert found["policy"]["Version"] == "2012-10-17" and round(found["monthly_cost"], 2) == 1.04
+    assert found["policy"]["Version"] == "2012-10-17" and round(found["monthly_cost"], 2) == 1.11
     assert objects(s3, bucket) == []
     assert server.secret_key not in said or server.secret_key == server.access_key == "testing"
 

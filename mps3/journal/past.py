@@ -20,6 +20,7 @@ from .judge import any_transaction, judge, settled_file
 from .kind import decode_as
 from .order import CycleError, causal_order, once
 from .runs import Runs
+from .seek import Listing, seek_commit, seek_time
 from .walk import Walk
 
 
@@ -47,10 +48,40 @@ class Past:
         Args:
             view: The newest state: all that is known of a manifest without versions.
         """
+        walk = await self._begin(view)
+        await walk.further()
+        return walk
+
+    async def walk_to(self, view: View, moment: float | tuple[str, int]) -> Walk | None:
+        """The same, but beginning as shortly after a moment as is certain, without reading all that came later.
+
+        Args:
+            view: The newest state.
+            moment: A time by the store's clock, in seconds since 1970, or the session and the sequence of a commit.
+
+        Returns:
+            ``None`` if that is not possible, or not worth it: the moment is a short while ago, or there are no
+            versions, or no version knows of the commit.
+        """
+        walk = await self._begin(view)
+        if not walk.versioned or _recent(view, moment):
+            return None
+        listing = Listing(self)
+        found = (
+            await seek_commit(self, listing, *moment)
+            if isinstance(moment, tuple)
+            else await seek_time(self, listing, moment)
+        )
+        if found is None:
+            return None
+        walk.begin_at(*found, listing)
+        await walk.further()
+        return walk
+
+    async def _begin(self, view: View) -> Walk:
         walk = Walk(self, view)
         if self._kind == "merge" or (await self._storage.capabilities(self._bucket)).versioning != "off":
             walk.versioned = True
-        await walk.further()
         return walk
 
     async def judge(self, base: Document, ordered: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
@@ -142,3 +173,11 @@ class Past:
                 operation="GetObject",
                 version=error.version,
             ) from error
+
+
+def _recent(view: View, moment: float | tuple[str, int]) -> bool:
+    """Whether the newest state tells of a moment, or nothing does."""
+    if isinstance(moment, tuple):
+        session, sequence = moment
+        return any((one.session, one.sequence) == moment for one in view.commits) or not view.has(session, sequence)
+    return not view.commits or view.commits[0].modified <= moment
