@@ -8,8 +8,10 @@ one that is set back, or stands still, changes nothing.
 from __future__ import annotations
 
 import sqlite3
+import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 JUMP: Final = 0.25
@@ -33,13 +35,16 @@ ADOPT: Final = (
 )
 """Keeps a new moment, and tells it; not earlier than the one before, nor than any time stamp."""
 
-_UPTIME: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
-"""The clock that also counts while the machine sleeps, where there is one."""
+if sys.platform == "win32":
+    _uptime: Final = time.monotonic
+else:
+    # The clock that also counts while the machine sleeps, where there is one.
+    _uptime: Final = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def uptime() -> float:
     """Seconds on a clock that all processes of this machine share, that never goes back, and that nobody sets."""
-    return time.monotonic() if _UPTIME is None else time.clock_gettime(_UPTIME)
+    return _uptime()
 
 
 class SharedClock:
