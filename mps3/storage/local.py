@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 import aiosqlite
 
 from mps3.errors import ClosedError, ConfigurationError, FormatError
+from mps3.home import Home
 from mps3.sqlite import PATIENCE, close, connect, error_of, is_locked, value
 from mps3.storage import (
     ABSENT,
@@ -148,10 +149,14 @@ class LocalStorage:
         path: The directory. `open` creates it if need be.
         versioning: Whether buckets keep every version of an object. It is settled for good when the
             directory is first used.
+
+    Attributes:
+        url: What to call it, and how `MPS3.from_url` finds it.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, versioning: bool = True) -> None:
         self._file = Path(path) / FILE_NAME
+        self.url = Path(path).absolute().as_uri()
         self._versioning = versioning
         self._reader: aiosqlite.Connection | None = None
         self._writer: aiosqlite.Connection | None = None
@@ -159,9 +164,13 @@ class LocalStorage:
         self._turn = asyncio.Lock()
         self._users = 0
         self._process = os.getpid()
+        self._home = Home("store")
         self._shared = SharedClock()
         # By the time of the event loop, too, which a test may have jump.
         self._rising = RisingClock(self._shared)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.url}>"
 
     async def open(self) -> None:
         """Create the directory if need be, and start two threads: one reads, one writes.
@@ -169,7 +178,8 @@ class LocalStorage:
         Every user of the storage calls it, and `aclose` in the end.
 
         Raises:
-            ConfigurationError: The directory cannot be one, or was made with another ``versioning``.
+            ConfigurationError: The directory cannot be one, or was made with another ``versioning``; or others have
+                it open in another event loop.
             AccessError: It may not be written to.
             CorruptionError: Its file is not a database.
             FormatError: Its file was written by a newer mps3.
@@ -177,9 +187,11 @@ class LocalStorage:
         """
         if self._process != os.getpid():
             self._leave_to_the_parent()
-        if self._users == 0:
+        if self._users == 0 or self._home.is_gone:
             # Once waited for, a lock belongs to its event loop.
             self._opening, self._turn = asyncio.Lock(), asyncio.Lock()
+            self._home.settle()
+        self._home.check()
         self._users += 1
         try:
             async with self._opening:
@@ -421,6 +433,7 @@ class LocalStorage:
     def _open_one(self, connection: aiosqlite.Connection | None) -> aiosqlite.Connection:
         if connection is None or self._process != os.getpid():
             raise ClosedError(f"{self._file} is not open in this process: call open() first")
+        self._home.check()
         return connection
 
     async def _patiently(

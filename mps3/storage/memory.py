@@ -11,6 +11,7 @@ import itertools
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 from weakref import WeakValueDictionary
 
 from mps3.errors import ConfigurationError, ConflictError, CorruptionError
@@ -137,10 +138,12 @@ class MemoryStorage:
 
     Attributes:
         opened: How many users have it open. It works when that is none, too.
+        url: What to call it.
     """
 
     def __init__(self, *, versioning: bool = True, clock: Callable[[], float] = time.time) -> None:
         self.opened = 0
+        self.url = "memory:"
         self._versioning = versioning
         self._clock = RisingClock(clock)
         self._number = 0
@@ -155,6 +158,9 @@ class MemoryStorage:
             bucket: {key: dict(rows) for key, rows in keys.items()} for bucket, keys in self._buckets.items()
         }
         return copied
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.url}>"
 
     async def open(self) -> None:
         """Count one user more."""
@@ -334,4 +340,5 @@ def memory_storage(name: str) -> MemoryStorage:
     storage = _shared.get(name)
     if storage is None:
         storage = _shared[name] = _NamedStorage()
+        storage.url = f"memory:{quote(name)}"
     return storage
