@@ -28,7 +28,7 @@ from .storage.memory import MemoryStorage
 from .subscription import Subscription
 from .transactions import Transaction, TransactionBlock
 from .typed import Typed
-from .types import DELETE, JSON, UNCHECKED, Batch, Change, Commit, Ref, Status
+from .types import DELETE, JSON, KEPT, UNCHECKED, Batch, Change, Commit, Ref, Status
 from .write import Write
 
 __version__ = "0.1.0"
@@ -36,6 +36,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DELETE",
     "JSON",
+    "KEPT",
     "MPS3",
     "UNCHECKED",
     "AccessError",

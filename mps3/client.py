@@ -6,7 +6,7 @@ import asyncio
 import math
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, overload
@@ -22,10 +22,11 @@ from .document import Kind
 from .errors import ClosedError, ConfigurationError, CorruptionError, UnavailableError
 from .events import Hook
 from .files import File
+from .home import Home
 from .journal import Journal
 from .journal.choose import choose_journal, known_journal
 from .lifetime import lifetime
-from .located import s3, storage_of
+from .located import described, s3, storage_of
 from .manifest import Manifest
 from .names import LONGEST_MANIFEST, check_bucket, check_key, name_in
 from .observed import ObservedStorage
@@ -142,6 +143,7 @@ class MPS3(Writes, Reads, Transactions):
         self._journal: JournalKind = journal
         self._world = World() if world is None else world
         store = storage if storage is not None else s3(s3_config, self._world, auth, checksums=checksums)
+        self._source: Storage | None = storage
         self._observer = Observer(check_hooks(hooks), self._world.monotonic)
         self._storage: Storage
         self._gate = Gate(ObservedStorage(store, self._observer, self._world), shut=not online)
@@ -171,6 +173,8 @@ class MPS3(Writes, Reads, Transactions):
         self._manifests: dict[Ref, Manifest] = {}
         self._transactors: dict[Manifest, Transactor] = {}
         self._state = "new"
+        self._home = Home()
+        self._holds_storage = False
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
@@ -192,10 +196,17 @@ class MPS3(Writes, Reads, Transactions):
             options["storage"] = storage_of(location, options.get("world") or World())
         return cls(location.bucket, location.manifest, **options)
 
-    async def __aenter__(self) -> Self:
-        """Open the client.
+    async def open(self) -> Self:
+        """Open the client, as ``async with`` does; `aclose` closes it.
+
+        Where there is no block to put it into, in a notebook or where a framework says when it starts and stops:
+        ``client = await MPS3(…).open()``, or in short ``client = await MPS3(…)``.
+
+        Returns:
+            The client.
 
         Raises:
+            ClosedError: It was opened before.
             ConfigurationError: There is no such bucket, or it cannot do what is needed.
             AccessError: The credentials do not permit it.
             CorruptionError: The manifest is not one.
@@ -206,6 +217,7 @@ class MPS3(Writes, Reads, Transactions):
         if self._state != "new":
             raise ClosedError("this client was opened before: make a new one")
         self._state = "open"
+        self._home.settle()
         if self._gate.shut:
             self._connection.switched()
         try:
@@ -226,12 +238,22 @@ class MPS3(Writes, Reads, Transactions):
             raise
         return self
 
+    def __await__(self) -> Generator[Any, Any, Self]:
+        """Open the client, as `open` does."""
+        return self.open().__await__()
+
+    async def __aenter__(self) -> Self:
+        """Open the client, as `open` does."""
+        return await self.open()
+
     async def _open_storage(self) -> None:
         try:
             await self._storage.open()
+            self._holds_storage = True
         except UnavailableError as error:
             if self._directory is None:
                 raise
+            self._holds_storage = True
             self._connection.contact(error)  # it is opened by the first request that can be
 
     async def _open_directory(self) -> dict[Ref, list[tuple[Line, Keeper]]]:
@@ -257,9 +279,13 @@ class MPS3(Writes, Reads, Transactions):
         It waits for pending writes up to 30 seconds, and while the store does not answer up to 3. What
         is still pending then fails with a `ClosedError`, and is logged if nobody awaits it. With ``offline`` it
         waits only while the store answers: pending writes are kept, and the next client goes on with them.
+
+        Raises:
+            ConfigurationError: It was opened in another event loop.
         """
         if self._state != "open":
             return
+        self._home.check()
         self._state = "closing"
         if self._collector is not None:
             self._collector.cancel()
@@ -284,6 +310,7 @@ class MPS3(Writes, Reads, Transactions):
 
     async def _stop(self) -> None:
         self._state = "closed"
+        self._home.leave()
         try:
             if self._collector is not None:
                 self._collector.cancel()
@@ -299,7 +326,8 @@ class MPS3(Writes, Reads, Transactions):
             try:
                 await self._close_directory()
             finally:
-                await self._storage.aclose()
+                if self._holds_storage:  # others may have it open, though it could not be opened for this one
+                    await self._storage.aclose()
 
     async def _close_directory(self) -> None:
         keepers, self._keepers = self._keepers, []
@@ -318,7 +346,7 @@ class MPS3(Writes, Reads, Transactions):
             )
 
     def __repr__(self) -> str:
-        return f"<MPS3 {self._default}, {self._state}>"
+        return f"<MPS3 {described(self._source, self._default)}, {self._state}>"
 
     # Reading
 
@@ -486,7 +514,9 @@ class MPS3(Writes, Reads, Transactions):
         beat = span / BEATS if every is None else seconds(every, "every")
         if not 0 < beat < span:
             raise ValueError(f"every is a positive number of seconds, less than expires_in ({span:g}), not {beat:g}")
-        return Presence(self, self._world, prefix, member, info, expires_in=span, every=beat, manifest=manifest)
+        return Presence(
+            self, self._world, self._home, prefix, member, info, expires_in=span, every=beat, manifest=manifest
+        )
 
     async def collect(
         self,
@@ -531,7 +561,12 @@ class MPS3(Writes, Reads, Transactions):
         return await collect(self._gate, self._world, ref, self._manifests, self._make_manifest, how, progress)
 
     def status(self) -> Status:
-        """How this client is doing."""
+        """How this client is doing.
+
+        Raises:
+            ConfigurationError: It is open in another event loop, or in another thread.
+        """
+        self._home.check_glance()
         oldest = [made for manifest in self._manifests.values() if (made := manifest.oldest_pending) is not None]
         return Status(
             online=self._connection.is_online,
@@ -544,7 +579,12 @@ class MPS3(Writes, Reads, Transactions):
         )
 
     def statistics(self) -> Statistics:
-        """What this client has done so far, in numbers."""
+        """What this client has done so far, in numbers.
+
+        Raises:
+            ConfigurationError: It is open in another event loop, or in another thread.
+        """
+        self._home.check_glance()
         manifests = self._manifests.values()
         return self._observer.counters.statistics(
             pending=sum(manifest.pending for manifest in manifests),
@@ -562,7 +602,7 @@ class MPS3(Writes, Reads, Transactions):
             ClosedError: The client is not open.
         """
         self._check_open()
-        return self._connection.watchers.add(self.status)
+        return self._connection.watchers.add(self.status, self._home)
 
     # Offline and online
 
@@ -603,9 +643,12 @@ class MPS3(Writes, Reads, Transactions):
 
     def _check_open(self) -> None:
         if self._state == "new":
-            raise ClosedError("the client is not open yet: use `async with MPS3(…) as client`")
+            raise ClosedError(
+                "the client is not open yet: use `async with MPS3(…) as client`, or `client = await MPS3(…)`"
+            )
         if self._state != "open":
             raise ClosedError("the client is closed")
+        self._home.check()
 
     def _place(self, key: str | Ref, bucket: str | None) -> tuple[str, str]:
         if isinstance(key, Ref):
@@ -661,6 +704,7 @@ class MPS3(Writes, Reads, Transactions):
                 None if self._directory is None else self._directory.cache,
                 self._on_reconnect,
                 observer=self._observer,
+                home=self._home,
             ),
         )
 

@@ -34,6 +34,9 @@ CACHE: Final = 64 * 2**20
 LARGE: Final = 2**20
 """Hashing more bytes than this would hold up the event loop; a thread does it."""
 
+SHORTEST: Final = 0.001
+"""Seconds that are left to a value at least whose time may be over by now."""
+
 T = TypeVar("T")
 
 
@@ -46,6 +49,8 @@ class Content:
         body: Its bytes.
         manifests: The manifests that it is written for.
         expires_in: Seconds that it is to be there after it was stored; ``None`` for ever.
+        until: Instead: the store's clock when its time is over, in seconds since 1970, whenever it is stored.
+            ``expires_in`` then is what is left of that, for those who keep it.
 
     Attributes:
         digest: Its SHA-256, once it is stored with one.
@@ -67,6 +72,7 @@ class Content:
         "stored",
         "stored_at",
         "storing",
+        "until",
         "version",
     )
 
@@ -77,8 +83,10 @@ class Content:
         body: bytes,
         manifests: tuple[Ref, ...] = (),
         expires_in: float | None = None,
+        until: float | None = None,
     ) -> None:
         self.expires_in = expires_in
+        self.until = until
         self.expires: float | None = None
         self.bucket = bucket
         self.key = key
@@ -99,6 +107,10 @@ class Content:
             "size": len(self.body),
             **({} if self.expires is None else {"expires": format_time(self.expires)}),
         }
+
+
+class MissingError(CorruptionError):
+    """There is no such version of a value: whoever reads of the past knows whether there has to be."""
 
 
 class Cache:
@@ -172,7 +184,13 @@ class Contents:
         self._tasks: dict[asyncio.Task[Any], None] = {}
 
     def prepare(
-        self, bucket: str, key: str, value: JSON, manifests: tuple[Ref, ...], expires_in: float | None = None
+        self,
+        bucket: str,
+        key: str,
+        value: JSON,
+        manifests: tuple[Ref, ...],
+        expires_in: float | None = None,
+        until: float | None = None,
     ) -> Content:
         """Encode a value to be stored later.
 
@@ -182,12 +200,16 @@ class Contents:
             value: The value.
             manifests: The manifests that it is written for, with their buckets.
             expires_in: Seconds that it is to be there after it was stored; ``None`` for ever.
+            until: Instead: the store's clock when its time is over, in seconds since 1970.
 
         Raises:
             TypeError: It is not JSON.
             ValueError: It is not JSON.
         """
-        return Content(bucket, key, encode(value, key), manifests, expires_in)
+        if until is not None:
+            left = until - self._now()
+            expires_in = min(max(left, SHORTEST), float(LATEST))
+        return Content(bucket, key, encode(value, key), manifests, expires_in, until)
 
     async def versioned(self, bucket: str) -> bool:
         """Whether a bucket keeps versions. Asked once a bucket, for all who want to know at the same time.
@@ -240,7 +262,7 @@ class Contents:
             content: The value.
             clock: The store's clock as it was seen last. It goes on while this machine sleeps.
         """
-        if content.expires is not None and content.expires <= self._now():
+        if content.until is None and content.expires is not None and content.expires <= self._now():
             return True  # its time counts from when it can be seen
         by_store = 0.0 if clock is None or content.stored is None else clock - content.stored
         return max(by_store, self._world.monotonic() - content.stored_at) > fresh()
@@ -296,7 +318,9 @@ class Contents:
         self._cache.add((content.bucket, content.key, version), content.body)
         content.version = version
         content.stored, content.stored_at = stored.modified, started
-        if content.expires_in is not None:
+        if content.until is not None:
+            content.expires = content.until
+        elif content.expires_in is not None:
             content.expires = self._end_of(content.expires_in, content)
 
     def _end_of(self, lifetime: float, content: Content) -> float:
@@ -369,7 +393,7 @@ class Contents:
         if not isinstance(found, Recalled):
             self._contact(None)
         if not isinstance(found, Object):
-            raise _corrupt(bucket, key, version, "it is missing, though the manifest names it")
+            raise _corrupt(bucket, key, version, "it is missing, though the manifest names it", MissingError)
         if self._checksums:
             if size is not None and len(found.body) != size:
                 raise _corrupt(bucket, key, version, f"it has {len(found.body)} bytes, the manifest says {size}")
@@ -416,8 +440,10 @@ async def _sha256(body: bytes) -> bytes:
     return await asyncio.to_thread(lambda: hashlib.sha256(body).digest())
 
 
-def _corrupt(bucket: str, key: str, version: str, why: str) -> CorruptionError:
-    return CorruptionError(
+def _corrupt(
+    bucket: str, key: str, version: str, why: str, kind: type[CorruptionError] = CorruptionError
+) -> CorruptionError:
+    return kind(
         f"cannot read s3://{bucket}/{key} (version {version}): {why}",
         bucket=bucket,
         key=key,

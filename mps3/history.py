@@ -42,7 +42,8 @@ class Revision:
         """Fetch the value; `DELETE` if the commit deleted the key.
 
         Raises:
-            CorruptionError: What is stored is not what was written, or is not there any more.
+            ExpiredError: The value is not kept any more: it was superseded, and collected.
+            CorruptionError: What is stored is not what was written.
             UnavailableError: The store does not answer.
         """
         return (await self._reader.read([(self._name, self._file)]))[0]
@@ -50,8 +51,7 @@ class Revision:
     @property
     def expires(self) -> datetime | None:
         """When the value was to expire, by the store's clock; ``None`` if it was not."""
-        expires = expires_of(self._file)
-        return None if expires is None else datetime.fromtimestamp(expires, timezone.utc)
+        return _expiry(self._file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,7 @@ class FileInfo:
         version: The version of its value.
         size: Of its value as it is stored, in bytes; ``None`` if the manifest does not say.
         sha256: Of the same, in hexadecimal digits; ``None`` if the manifest does not say.
+        expires: When it is to expire, by the store's clock; ``None`` if it is not.
     """
 
     key: str
@@ -71,6 +72,7 @@ class FileInfo:
     version: str
     size: int | None
     sha256: str | None
+    expires: datetime | None = None
 
 
 class Snapshot:
@@ -97,7 +99,7 @@ class Snapshot:
         found = []
         for name, file in listed(self._view, self._naming, prefix):
             bucket, key = self._naming.place(name)
-            said = file["version"], file.get("size"), file.get("sha256")
+            said = file["version"], file.get("size"), file.get("sha256"), _expiry(file)
             found.append(FileInfo(self._naming.label(name), Ref(key, bucket), *said))
         return sorted(found, key=lambda one: one.key)
 
@@ -105,7 +107,8 @@ class Snapshot:
         """The value of a key, or ``default``.
 
         Raises:
-            CorruptionError: What is stored is not what was written, or is not there any more.
+            ExpiredError: The value is not kept any more: it was superseded, and collected.
+            CorruptionError: What is stored is not what was written.
             UnavailableError: The store does not answer.
         """
         ref = key if isinstance(key, Ref) else Ref(key)
@@ -117,7 +120,8 @@ class Snapshot:
         """All keys that begin with ``prefix``, and their values, fetched concurrently.
 
         Raises:
-            CorruptionError: What is stored is not what was written, or is not there any more.
+            ExpiredError: The value is not kept any more: it was superseded, and collected.
+            CorruptionError: What is stored is not what was written.
             UnavailableError: The store does not answer.
         """
         return await read_listed(self._reader, self._naming, listed(self._view, self._naming, prefix))
@@ -263,6 +267,11 @@ async def _settled(past: Past, walk: Walk, name: str) -> File | None:
     except ExpiredError:
         return None
     return look_up(name, [runs[reference.sha256] for reference in reversed(document.runs)])
+
+
+def _expiry(file: File | None) -> datetime | None:
+    expires = expires_of(file)
+    return None if expires is None else datetime.fromtimestamp(expires, timezone.utc)
 
 
 def _time(commit: Entry) -> datetime | None:

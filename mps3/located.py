@@ -8,9 +8,9 @@ from typing import Any
 from .later import Later
 from .storage import Storage
 from .storage.local import LocalStorage
-from .storage.memory import memory_storage
-from .types import Auth
-from .url import Location
+from .storage.memory import MemoryStorage, memory_storage
+from .types import Auth, Ref
+from .url import BUCKET, Location
 from .world import World
 
 
@@ -21,6 +21,20 @@ def storage_of(location: Location, world: World) -> Storage:
     if location.scheme == "memory":
         return memory_storage(location.path)
     return s3(location.s3_config, world)
+
+
+def described(storage: Storage | None, manifest: Ref) -> str:
+    """What to call a manifest, for people.
+
+    Args:
+        storage: The store; ``None`` for S3.
+        manifest: The manifest, with its bucket.
+    """
+    if storage is None:
+        return str(manifest)
+    url = storage.url if isinstance(storage, LocalStorage | MemoryStorage) else None
+    name = manifest.key if url and manifest.bucket == BUCKET else f"{manifest.bucket}/{manifest.key}"
+    return f"{name} in {url or type(storage).__qualname__}"
 
 
 def s3(

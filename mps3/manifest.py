@@ -61,6 +61,7 @@ class Manifest:
 
     Attributes:
         listeners: Who is told of changes.
+        home: The event loop that the client belongs to.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Manifest:
     ) -> None:
         self.ref = ref
         self.listeners = Listeners()
+        self.home = around.home
         self._open_journal = open_journal
         self._journal: Journal | None = None
         self._verified = False

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 import orjson
 
 from .errors import ClosedError, MPS3Error
+from .home import Home
 from .subscription import Subscription
 from .types import DELETE, JSON, Batch, Ref
 from .world import World, happens
@@ -46,6 +47,7 @@ class Presence(AsyncIterator[Mapping[str, JSON]]):
         self,
         client: MPS3,
         world: World,
+        home: Home,
         prefix: str,
         member: str | None,
         info: JSON,
@@ -57,6 +59,7 @@ class Presence(AsyncIterator[Mapping[str, JSON]]):
         self.members: Mapping[str, JSON] = MappingProxyType({})
         self._client = client
         self._world = world
+        self._home = home
         self._prefix = prefix
         self._member = member
         self._info = info
@@ -95,6 +98,7 @@ class Presence(AsyncIterator[Mapping[str, JSON]]):
         """Be here no more, and end the iteration. It does not wait until the others know."""
         if self._ended:
             return
+        self._home.check()
         self._ended = True
         try:
             if self._beating is not None:
@@ -172,6 +176,7 @@ class Presence(AsyncIterator[Mapping[str, JSON]]):
         """
         if self._ended:
             raise StopAsyncIteration
+        self._home.check()
         if self._watch is None:
             self._watch = self._client.watch(self._prefix, manifest=self._manifest)
         while True:

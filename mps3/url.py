@@ -16,6 +16,10 @@ _S3: Final = (
     "aws_secret_access_key",
     "aws_session_token",
 )
+BUCKET: Final = "default"
+"""The bucket in a ``file`` or ``memory`` store whose URL names none."""
+MANIFEST: Final = "manifest.json"
+"""The manifest of a URL that names none."""
 _FORMS: Final = "s3://bucket/manifest.json?endpoint_url=…&region_name=…, file:///some/dir or memory:"
 
 
@@ -58,15 +62,15 @@ def parse(url: str) -> Location:
         if not parts.netloc:
             raise ConfigurationError(f"the URL names no bucket: {_FORMS}")
         _refuse_unknown(query, _S3)
-        return Location("s3", parts.netloc, unquote(parts.path[1:]) or "manifest.json", s3_config=query)
+        return Location("s3", parts.netloc, unquote(parts.path[1:]) or MANIFEST, s3_config=query)
     if parts.scheme in ("file", "memory"):
         if parts.scheme == "file" and (parts.netloc not in ("", "localhost") or len(parts.path) < 2):
             raise ConfigurationError(f"a file URL has three slashes and names a directory: {_FORMS}")
         _refuse_unknown(query, ("bucket", "manifest"))
         return Location(
             parts.scheme,
-            query.get("bucket") or "default",
-            query.get("manifest") or "manifest.json",
+            query.get("bucket") or BUCKET,
+            query.get("manifest") or MANIFEST,
             path=unquote(parts.path if parts.scheme == "file" else parts.netloc + parts.path),
         )
     raise ConfigurationError(f"not the URL of a store (scheme {parts.scheme!r}): use {_FORMS}")

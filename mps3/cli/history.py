@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from .. import DELETE, CorruptionError, Revision
+from .. import DELETE, CorruptionError, ExpiredError, Revision
 from .base.command import Call, store_command
 from .base.exits import NO
 from .base.output import say
@@ -64,5 +64,5 @@ async def _with_values(revisions: list[Revision]) -> AsyncIterator[tuple[Revisio
 async def _value(revision: Revision) -> Any:
     try:
         return await revision.value()
-    except CorruptionError:
+    except (CorruptionError, ExpiredError):
         return _GONE
