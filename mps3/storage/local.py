@@ -159,6 +159,10 @@ class LocalStorage:
         self._users = 0
         self._process = os.getpid()
 
+    def identity(self) -> str:
+        """As `mps3.storage.identity.Identified.identity`: the directory, however it is reached."""
+        return f"file {os.path.realpath(self._file.parent)}"
+
     async def open(self) -> None:
         """Create the directory if need be, and start two threads: one reads, one writes.
 

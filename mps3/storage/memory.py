@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import secrets
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -141,6 +142,7 @@ class MemoryStorage:
         self.opened = 0
         self._versioning = versioning
         self._clock = clock
+        self._identity = f"memory: {secrets.token_hex(8)}"
         self._number = 0
         self._buckets: dict[str, dict[str, dict[str, _Row]]] = {}
 
@@ -152,6 +154,10 @@ class MemoryStorage:
             bucket: {key: dict(rows) for key, rows in keys.items()} for bucket, keys in self._buckets.items()
         }
         return copied
+
+    def identity(self) -> str:
+        """As `mps3.storage.identity.Identified.identity`: each store of this kind is another one."""
+        return self._identity
 
     async def open(self) -> None:
         """Count one user more."""
@@ -310,6 +316,10 @@ def _version(number: int) -> str:
 class _NamedStorage(MemoryStorage):
     """One that its last user empties: who comes later finds nothing, whether or not it was freed meanwhile."""
 
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._identity = f"memory:{name}"
+
     async def aclose(self) -> None:
         await super().aclose()
         if not self.opened:
@@ -330,5 +340,5 @@ def memory_storage(name: str) -> MemoryStorage:
     """
     storage = _shared.get(name)
     if storage is None:
-        storage = _shared[name] = _NamedStorage()
+        storage = _shared[name] = _NamedStorage(name)
     return storage

@@ -38,6 +38,7 @@ from mps3.storage import (
 from mps3.storage.repeating import repeating
 from mps3.storage.s3_client import Connection, connect
 from mps3.storage.s3_errors import Request, is_absent, judge, refuses_checksum, setup_error, status_of
+from mps3.storage.s3_identity import s3_identity
 from mps3.storage.s3_listing import GarbledError, listing, newest_first, next_objects, next_scan, next_versions
 from mps3.storage.vendors import Vendor
 from mps3.types import Auth
@@ -110,6 +111,10 @@ class S3Storage(Storage):
         answered = _answered(response)
         self._clock.hear(answered)
         return answered
+
+    def identity(self) -> str:
+        """As `mps3.storage.identity.Identified.identity`: the endpoint, without credentials."""
+        return s3_identity(self._s3_config)
 
     async def open(self) -> None:
         """Make the client, unless somebody else has. It connects with the first request.
