@@ -55,6 +55,8 @@ async def write(settings: dict[str, Any], mode: str, seed: int, first: int, out:
     def say(what: str, number: int = 0) -> None:
         os.write(out, f"{what} {number}\n".encode())
 
+    if mode == "last":  # the same store at another address
+        Path(settings["directory"], "store.json").unlink(missing_ok=True)
     client = MPS3(
         settings["bucket"],
         # What has never been read cannot be opened offline, so the first life has a network without faults.

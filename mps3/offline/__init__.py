@@ -35,7 +35,8 @@ class Store:
     format: int
 
     def __str__(self) -> str:
-        return f"the manifest s3://{self.manifest.bucket}/{self.manifest.key} (default bucket {self.bucket}) in {self.place}"
+        other = "" if self.bucket == self.manifest.bucket else f" (with default bucket {self.bucket})"
+        return f"the manifest s3://{self.manifest.bucket}/{self.manifest.key}{other} in the store {self.place}"
 
 
 @dataclass(frozen=True, slots=True)

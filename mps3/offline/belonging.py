@@ -61,8 +61,8 @@ def read(directory: Path) -> Belonging | None:
         return Belonging(store, None if boot is None else str(boot), float(raw["clock"]["offset"]))
     except (ValueError, TypeError, LookupError) as error:
         raise CorruptionError(
-            f"{file} is damaged, so that nobody can tell which store {directory} belongs to: restore it from a copy, or "
-            "remove it if you know that the directory was only used with the store of this client"
+            f"{file} is damaged, so that nobody can tell which store {directory} belongs to: restore it from a copy, "
+            "or remove it if you know that the directory was only used with the store of this client"
         ) from error
 
 

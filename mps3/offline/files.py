@@ -24,7 +24,23 @@ from ..errors import ClosedError, CorruptionError, MPS3Error
 from ..sqlite import PATIENCE, close, connect, error_of, is_locked, make_directory
 from ..types import UNCHECKED, Ref
 from ..world import World
-from . import Change, Done, Forget, Keep, Line, Operation, Refusal, Replace, Row, Send, Sent, SetAside, Shelf, Store, belonging
+from . import (
+    Change,
+    Done,
+    Forget,
+    Keep,
+    Line,
+    Operation,
+    Refusal,
+    Replace,
+    Row,
+    Send,
+    Sent,
+    SetAside,
+    Shelf,
+    Store,
+    belonging,
+)
 from .cache import CACHE, FileCache
 from .schema import upgrade
 

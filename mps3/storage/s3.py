@@ -35,11 +35,13 @@ from mps3.storage import (
     Version,
     VersionPage,
 )
+from mps3.storage.anew import ANEW
 from mps3.storage.repeating import repeating
+from mps3.storage.s3_answers import require_object
 from mps3.storage.s3_client import Connection, connect
-from mps3.storage.s3_errors import Request, is_absent, judge, refuses_checksum, setup_error, status_of
+from mps3.storage.s3_errors import Request, is_absent, is_garbled, judge, refuses_checksum, setup_error, status_of
 from mps3.storage.s3_identity import s3_identity
-from mps3.storage.s3_listing import GarbledError, listing, newest_first, next_objects, next_scan, next_versions
+from mps3.storage.s3_listing import listing, newest_first, next_objects, next_scan, next_versions
 from mps3.storage.vendors import Vendor
 from mps3.types import Auth
 from mps3.world import World
@@ -218,14 +220,13 @@ class S3Storage(Storage):
                 if is_absent(error, request):
                     return ABSENT
                 raise
-            self._heard(response)
             # Whatever happens in here, and be it a cancellation, the connection is given back or closed.
             body = response["Body"]
             async with body:  # older SDKs do not return it here
+                require_object(response)
+                self._heard(response)
                 seen = replace(request, version=_version(response) or version)
                 content = await _read(body, response.get("ContentLength"), limit, seen)
-            if "ETag" not in response and b"<Error>" in content[:500]:
-                raise GarbledError("an error came as an object")
             return Object(content, _version(response), response.get("ETag"), _stamp(response.get("LastModified")))
 
         return await self._call(request, send)
@@ -451,6 +452,7 @@ class S3Storage(Storage):
         try:
             async with asyncio.timeout(self._timeout):
                 for attempt in range(1, ATTEMPTS + 1):
+                    anew = ANEW.set(True) if last is not None and is_garbled(last) else None
                     try:
                         return await send(self._client(request))
                     except MPS3Error:
@@ -463,6 +465,9 @@ class S3Storage(Storage):
                         if not again or attempt == ATTEMPTS:
                             raise failure.error from error
                         last = error
+                    finally:
+                        if anew is not None:
+                            ANEW.reset(anew)
                     wait = self._world.backoff(attempt, first=0.1, most=5.0)
                     repeating(attempt, wait, failure.error)
                     await asyncio.sleep(wait)

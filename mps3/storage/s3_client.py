@@ -20,6 +20,8 @@ from botocore import UNSIGNED
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 from botocore.loaders import JSONFileLoader
 
+from mps3.storage import s3_answers
+from mps3.storage.anew import ANEW
 from mps3.storage.s3_auth import authorised_session
 from mps3.storage.s3_listing import register
 from mps3.storage.vendors import Vendor, vendor_of
@@ -89,6 +91,7 @@ async def _create(session: Any, options: dict[str, Any], vendor: Vendor) -> Conn
     context = session.create_client("s3", **options)
     client = await context.__aenter__()
     register(client.meta.events)
+    s3_answers.register(client.meta.events)
     client.meta.events.register_last("before-call.s3.PutObject", _at_once)
     client.meta.events.register("before-call.s3", lambda params, **_: params["headers"].update(vendor.headers))
     await _rehearse(client)
@@ -153,7 +156,7 @@ def _endpoint_url(session: Any, options: Mapping[str, Any]) -> str | None:
     )
 
 
-class _Session(AIOHTTPSession):  # type: ignore[misc, unused-ignore]
+class _Once(AIOHTTPSession):  # type: ignore[misc, unused-ignore]
     """Sends each request once."""
 
     async def _get_session(self, proxy_url: str | None) -> Any:
@@ -162,6 +165,31 @@ class _Session(AIOHTTPSession):  # type: ignore[misc, unused-ignore]
         # carried them out: a conditional PUT would then conflict with itself.
         session._retry_connection = False  # noqa: SLF001
         return session
+
+
+class _Session(_Once):
+    """Sends each request once, and over a connection that nothing else uses if it has to be certain."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        given = {**(options.get("connector_args") or {}), "force_close": True}
+        given.pop("keepalive_timeout", None)
+        self._anew = _Once(*args, **{**options, "connector_args": given})
+
+    async def __aenter__(self) -> Any:
+        await self._anew.__aenter__()
+        return await super().__aenter__()
+
+    async def __aexit__(self, *error: object) -> None:
+        try:
+            await self._anew.__aexit__(*error)
+        finally:
+            await super().__aexit__(*error)
+
+    async def send(self, request: Any) -> Any:
+        if ANEW.get():
+            return await self._anew.send(request)
+        return await super().send(request)
 
 
 def _at_once(params: dict[str, Any], **_: Any) -> None:

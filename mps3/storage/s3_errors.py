@@ -146,6 +146,11 @@ def judge(error: Exception, request: Request) -> Failure:
     return Failure(request.error(UnavailableError, f"{type(error).__name__} in the SDK"))
 
 
+def is_garbled(error: Exception) -> bool:
+    """Whether an answer arrived that is not what the store has sent."""
+    return isinstance(error, _GARBLED)
+
+
 def code_of(error: sdk.ClientError) -> str:
     """The error code of an answer, such as ``NoSuchKey``; its status if it has none."""
     return str(error.response.get("Error", {}).get("Code", ""))
