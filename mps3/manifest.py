@@ -297,6 +297,10 @@ class Manifest:
         view, overlay = self.state()
         return view.at(self._around.time.now()), overlay
 
+    def time(self) -> float:
+        """What time it is at the store, in seconds since 1970, as far as it is known; ``-inf`` if it is not."""
+        return self._around.time.now()
+
     def expire(self) -> float:
         """Tell the listeners of what has expired.
 

@@ -129,6 +129,8 @@ class Writes:
         verb: str,
         expires_in: float | timedelta | None = None,
         if_version: str | Unchecked | None = UNCHECKED,
+        *,
+        fleeting: bool = False,
     ) -> Write:
         self._check_open()
         span = lifetime(expires_in)
@@ -164,6 +166,7 @@ class Writes:
                 self._world.now(),
                 manifest.lanes.take(kept=True) if expect else manifest.session,
                 expect=expect,
+                fleeting=fleeting,
             )
             parts.append((manifest, pending))
         write = Write(parts, f"{verb} {_some(labels)}")
