@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 from kit import BUCKET, MANIFEST, Unreliable, eventually
@@ -190,4 +189,4 @@ async def test_a_damaged_or_newer_record_is_left_as_it_is(tmp_path):
     file.write_bytes(sound)
     async with MPS3.from_url(url, offline=tmp_path / "offline") as again:
         await eventually(lambda: not again.status().pending)
-    assert os.listdir(tmp_path / "offline" / "outbox") == []
+    assert list((tmp_path / "offline" / "outbox").iterdir()) == []
