@@ -44,6 +44,13 @@ def neat_portal(response: Response) -> Response:
     return Response(head + b"\r\nContent-Length: %d\r\n\r\n" % len(XHTML), XHTML)
 
 
+def lost(response: Response) -> Response:
+    """The page of somebody who knows nothing of the store."""
+    return Response(
+        b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % len(PAGE), PAGE
+    )
+
+
 def page_inside(response: Response) -> Response:
     """Something that leaves the head as it is."""
     return with_body(response, PAGE)
@@ -164,6 +171,18 @@ async def test_a_portal_for_everything_is_not_the_store(way, server, bucket):
             assert "delete" not in str(reader.status().last_error)
             way.times = 0
             assert await soon(anext(values)) == 2
+
+
+async def test_a_page_that_is_not_found_is_not_a_manifest_that_was_deleted(way, server, bucket):
+    async with client(bucket, server.s3_config) as writer, through(way, server, bucket) as reader:
+        await writer.put("k", 1)
+        async with reader.subscribe("k") as values:
+            assert await soon(anext(values)) == 1
+            for turn in range(2, 5):
+                way.damage, way.times = lost, 1
+                await writer.put("k", turn)
+                assert await soon(anext(values)) == turn
+            assert await reader.get("k") == 4
 
 
 async def test_a_page_is_not_taken_for_a_bucket_without_versions(way, server, make_bucket):

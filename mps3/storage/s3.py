@@ -39,9 +39,18 @@ from mps3.storage.anew import ANEW
 from mps3.storage.repeating import repeating
 from mps3.storage.s3_answers import require_object
 from mps3.storage.s3_client import Connection, connect
-from mps3.storage.s3_errors import Request, is_absent, is_garbled, judge, refuses_checksum, setup_error, status_of
+from mps3.storage.s3_errors import (
+    Request,
+    is_absent,
+    is_garbled,
+    is_unsigned,
+    judge,
+    refuses_checksum,
+    setup_error,
+    status_of,
+)
 from mps3.storage.s3_identity import s3_identity
-from mps3.storage.s3_listing import listing, newest_first, next_objects, next_scan, next_versions
+from mps3.storage.s3_listing import GarbledError, listing, newest_first, next_objects, next_scan, next_versions
 from mps3.storage.vendors import Vendor
 from mps3.types import Auth
 from mps3.world import World
@@ -218,6 +227,8 @@ class S3Storage(Storage):
                 if status_of(error) == 304:
                     return UNCHANGED
                 if is_absent(error, request):
+                    if not ANEW.get() and is_unsigned(error):
+                        raise GarbledError("nobody says that the store has answered") from error
                     return ABSENT
                 raise
             # Whatever happens in here, and be it a cancellation, the connection is given back or closed.

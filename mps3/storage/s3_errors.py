@@ -173,6 +173,11 @@ def is_absent(error: sdk.ClientError, request: Request) -> bool:
     return status == 405 or (code == "InvalidArgument" and argument == "versionid")
 
 
+def is_unsigned(error: sdk.ClientError) -> bool:
+    """Whether an answer has only a status, and no error code of S3: anything on the way may have given it."""
+    return code_of(error) in {"", "Unknown", str(status_of(error))}
+
+
 def refuses_checksum(error: sdk.ClientError) -> bool:
     """Whether a store does not take the header with a checksum."""
     if status_of(error) == 501:
