@@ -18,7 +18,7 @@ from .collect.background import collect_in_background
 from .collect.options import seconds
 from .connection import Connection
 from .content import Content, Contents
-from .document import Kind
+from .document import FORMAT, Kind
 from .errors import ClosedError, ConfigurationError, CorruptionError, UnavailableError
 from .events import Hook
 from .files import File
@@ -31,7 +31,7 @@ from .manifest import Manifest
 from .names import LONGEST_MANIFEST, check_bucket, check_key, name_in
 from .observed import ObservedStorage
 from .observer import Observer, check_hooks
-from .offline import Directory, Line
+from .offline import Directory, Line, Store
 from .offline.cache import CACHE
 from .offline.cached import CachedStorage
 from .offline.clocked import ClockedStorage
@@ -44,6 +44,7 @@ from .presence import BEATS, EXPIRES_IN, Presence
 from .reads import Reads
 from .statistics import Statistics
 from .storage import Storage
+from .storage.identity import identity_of
 from .subscription import Subscription, ValueSubscription
 from .surroundings import Surroundings
 from .transactions import Transactions
@@ -144,6 +145,7 @@ class MPS3(Writes, Reads, Transactions):
         self._world = World() if world is None else world
         store = storage if storage is not None else s3(s3_config, self._world, auth, checksums=checksums)
         self._source: Storage | None = storage
+        self._store = store
         self._observer = Observer(check_hooks(hooks), self._world.monotonic)
         self._storage: Storage
         self._gate = Gate(ObservedStorage(store, self._observer, self._world), shut=not online)
@@ -225,8 +227,7 @@ class MPS3(Writes, Reads, Transactions):
             lines = await self._open_directory()
             manifests = {ref: self._make_manifest(ref) for ref in dict.fromkeys((self._default, *lines))}
             for ref, manifest in manifests.items():
-                for line, keeper in lines.get(ref, ()):
-                    manifest.recover(line, keeper)
+                manifest.recover(lines.get(ref, ()))
             await manifests[self._default].open()
             for manifest in manifests.values():
                 self._start(manifest)
@@ -260,7 +261,8 @@ class MPS3(Writes, Reads, Transactions):
         """What clients that are no more have left to do, for each manifest."""
         if self._directory is None:
             return {}
-        own, others = await self._directory.open()
+        place = await asyncio.to_thread(identity_of, self._store)
+        own, others = await self._directory.open(Store(place, self._bucket, self._default, FORMAT))
         self._keepers = [Keeper(shelf) for shelf in (own, *others)]
         lines: dict[Ref, list[tuple[Line, Keeper]]] = {}
         for keeper, shelf in zip(self._keepers[1:], others, strict=True):

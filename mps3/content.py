@@ -9,17 +9,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Hashable, Mapping
 from typing import Any, Final, TypeVar
 
+from .damage import certain
 from .errors import ClosedError, ConfigurationError, CorruptionError, MPS3Error, UnavailableError
 from .files import File
 from .freshness import fresh
 from .names import LONGEST
 from .observer import Observer
-from .offline.cached import Recalled
+from .offline.cached import Recalled, keep
 from .ownership import describe
 from .shape import LATEST, format_time
-from .storage import Object, Storage, Stored
+from .storage import Absence, Object, Storage, Stored
 from .types import JSON, Ref
-from .values import encode
+from .values import decode, encode
 from .world import World, happens
 
 MINTED: Final = "mps3-"
@@ -386,22 +387,42 @@ class Contents:
 
     async def _fetch(self, bucket: str, key: str, file: Mapping[str, Any]) -> bytes:
         version: str = file["version"]
-        size = file.get("size")
         where = (f"{key}@{version}", None) if version.startswith(MINTED) else (key, version)
-        async with self._gets:
-            found = await self._storage.get(bucket, where[0], version=where[1], limit=size)
-        if not isinstance(found, Recalled):
-            self._contact(None)
-        if not isinstance(found, Object):
-            raise _corrupt(bucket, key, version, "it is missing, though the manifest names it", MissingError)
-        if self._checksums:
-            if size is not None and len(found.body) != size:
-                raise _corrupt(bucket, key, version, f"it has {len(found.body)} bytes, the manifest says {size}")
-            sha256 = file.get("sha256")
-            if sha256 is not None and (await _sha256(found.body)).hex() != sha256:
-                raise _corrupt(bucket, key, version, "its SHA-256 is not the one that the manifest names")
+
+        async def ask() -> Object | Absence:
+            async with self._gets:
+                found = await self._storage.get(bucket, where[0], version=where[1], limit=file.get("size"))
+            if not isinstance(found, Recalled):
+                self._contact(None)
+            return found
+
+        async def check(found: Object | Absence) -> Object:
+            if not isinstance(found, Object):
+                raise _corrupt(bucket, key, version, "it is missing, though the manifest names it", MissingError)
+            await self._check(bucket, key, file, found.body)
+            return found
+
+        found = await certain(ask, check)
+        keep(self._storage, bucket, where[0], where[1], found)
         self._cache.add((bucket, key, version), found.body)
         return found.body
+
+    async def _check(self, bucket: str, key: str, file: Mapping[str, Any], body: bytes) -> None:
+        """Make sure that a value is what the manifest says, as far as it says anything.
+
+        Raises:
+            CorruptionError: It is not.
+        """
+        version, size, sha256 = file["version"], file.get("size"), file.get("sha256")
+        if size is not None and len(body) != size:
+            raise _corrupt(bucket, key, version, f"it has {len(body)} bytes, the manifest says {size}")
+        if not self._checksums or sha256 is None:
+            if len(body) <= LARGE:
+                decode(body, bucket, key, version)
+            else:
+                await asyncio.to_thread(decode, body, bucket, key, version)
+        elif (await _sha256(body)).hex() != sha256:
+            raise _corrupt(bucket, key, version, "its SHA-256 is not the one that the manifest names")
 
     def _spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(coroutine)

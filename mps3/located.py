@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from .later import Later
 from .storage import Storage
 from .storage.local import LocalStorage
 from .storage.memory import MemoryStorage, memory_storage
+from .storage.s3_identity import s3_identity
 from .types import Auth, Ref
 from .url import BUCKET, Location
 from .world import World
@@ -47,4 +49,4 @@ def s3(
 
         return S3Storage(s3_config, world=world, auth=auth, checksums=checksums)
 
-    return Later(make)
+    return Later(make, partial(s3_identity, s3_config or {}))

@@ -103,8 +103,8 @@ class Write(Awaitable[Commit]):
         error = outcome.exception()
         if error is None or self._awaiting or isinstance(error, WithdrawnError):
             return
-        if isinstance(error, ClosedError) and part.safe:
-            return  # the next client that uses the directory sends it
+        if isinstance(error, ClosedError) and (part.safe or part.fleeting):
+            return  # the next client that uses the directory sends it, or nobody misses it
         _log.error("%s failed: %s", self._description, error, exc_info=error)
 
     def __repr__(self) -> str:

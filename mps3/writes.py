@@ -134,6 +134,7 @@ class Writes:
         if_version: str | Unchecked | None = UNCHECKED,
         *,
         ends: Mapping[Any, float] = NOTHING,
+        fleeting: bool = False,
     ) -> Write:
         self._check_open()
         span = lifetime(expires_in)
@@ -169,6 +170,7 @@ class Writes:
                 self._world.now(),
                 manifest.lanes.take(kept=True) if expect else manifest.session,
                 expect=expect,
+                fleeting=fleeting,
             )
             parts.append((manifest, pending))
         write = Write(parts, f"{verb} {_some(labels)}")

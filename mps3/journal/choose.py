@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ..damage import certain
 from ..document import LIMIT, Kind, decode
 from ..errors import AccessError, ConfigurationError
-from ..storage import Capabilities, Object, Storage
+from ..storage import Absence, Capabilities, Object, Storage
 from ..types import JournalKind
 from ..world import World
 from . import Journal
@@ -46,10 +47,15 @@ def known_journal(storage: Storage, bucket: str, key: str, kind: Kind, world: Wo
 
 
 async def _follow(storage: Storage, bucket: str, key: str) -> Kind | None:
-    found = await storage.get(bucket, key, limit=LIMIT)
-    if not isinstance(found, Object):
-        return None
-    return decode(found.body, bucket=bucket, key=key, version=found.version or found.etag).journal
+    async def ask() -> Object | Absence:
+        return await storage.get(bucket, key, limit=LIMIT)
+
+    async def check(found: Object | Absence) -> Kind | None:
+        if not isinstance(found, Object):
+            return None
+        return decode(found.body, bucket=bucket, key=key, version=found.version or found.etag).journal
+
+    return await certain(ask, check)
 
 
 async def _by_bucket(storage: Storage, bucket: str, key: str, kind: JournalKind, world: World) -> tuple[Kind, bool]:

@@ -9,11 +9,12 @@ import math
 from itertools import takewhile
 from typing import Final
 
+from ..damage import certain
 from ..document import LIMIT, Document, Entry, commit_id, encode
 from ..errors import ConfigurationError, ConflictError, CorruptionError, UnavailableError
 from ..freshness import Moment
 from ..state import EMPTY, View, build_view, needed_runs
-from ..storage import ABSENT, UNCHANGED, Object, Storage, Stored
+from ..storage import ABSENT, UNCHANGED, Absence, Object, Storage, Stored
 from ..storage.etags import bare, strong
 from ..world import World
 from . import Attempt, OutdatedError, Retained, Verdict, require
@@ -125,7 +126,13 @@ class ConditionalJournal:
                 gone = etag
 
     async def _look(self) -> tuple[Document, str | None, float | None] | None:
-        found = await self._storage.get(self._bucket, self._key, if_none_match=self._etag, limit=LIMIT)
+        async def ask() -> Object | Absence:
+            return await self._storage.get(self._bucket, self._key, if_none_match=self._etag, limit=LIMIT)
+
+        return await certain(ask, self._read)
+
+    async def _read(self, found: Object | Absence) -> tuple[Document, str | None, float | None] | None:
+        """Make something of an answer to `_look`."""
         if found is UNCHANGED:
             return None
         if found is ABSENT:

@@ -6,12 +6,13 @@ Writers never wait for each other.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from itertools import takewhile
 from typing import Final
 
 from ..document import LIMIT, Document, Entry, encode
-from ..errors import ConfigurationError, ConflictError, UnavailableError
+from ..errors import ConfigurationError, ConflictError, CorruptionError, FormatError, UnavailableError
 from ..freshness import Moment, fresh, latest
 from ..state import EMPTY, View, build_view
 from ..storage import ABSENT, Object, Storage, Stored
@@ -112,7 +113,12 @@ class MergeJournal:
 
     async def resolve(self) -> bool:
         """Look for what others committed: one conditional GET when there is nothing new."""
-        found = await self._storage.get(self._bucket, self._key, if_none_match=self._etag, limit=LIMIT)
+        try:
+            found = await self._storage.get(self._bucket, self._key, if_none_match=self._etag, limit=LIMIT)
+        except CorruptionError:
+            return (
+                await self._look()
+            )  # it is too large; the version that is listed tells whether that is so in the store
         if found is ABSENT:
             return await self._absent()
         # What was stored while the bucket kept no versions has no version, and can be replaced.
@@ -303,7 +309,9 @@ class MergeJournal:
         if own is not None and own[0].version is not None:
             known[own[0].version] = own[1], own[0].etag
         if found is not None and found.version is not None:
-            known[found.version] = self._unsettled.decode(found, found.version), found.etag
+            # If it arrived damaged, the version that is listed is read, as often as it takes to be certain of that.
+            with contextlib.suppress(CorruptionError, FormatError):
+                known[found.version] = self._unsettled.decode(found, found.version), found.etag
         listing, started = self._listing(), self._world.monotonic()
         latest = next(reversed(known.values()), None)
         await listing.back_to(self._unsettled.bound(*latest) if latest else -math.inf)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..damage import certain
 from ..document import LIMIT, Document, Entry, Kind, RunReference
 from ..errors import CorruptionError, ExpiredError
 from ..run import Run
 from ..shape import NOTHING, whole_milliseconds
 from ..state import View, needed_runs
-from ..storage import Object, Storage, Version
+from ..storage import Absence, Object, Storage, Version
 from ..storage.etags import bare
 from ..storage.pages import Pages
 from .judge import any_transaction, judge, settled_file
@@ -132,12 +133,18 @@ class Past:
 
     async def fetch(self, version: Version, known: Mapping[str, Entry]) -> Document | None:
         """One version; ``None`` if it was deleted meanwhile."""
-        found = await self._storage.get(self._bucket, self._key, version=version.version, limit=LIMIT)
-        if not isinstance(found, Object):
-            return None
-        return decode_as(
-            self._kind, found.body, bucket=self._bucket, key=self._key, version=version.version, known=known
-        )
+
+        async def ask() -> Object | Absence:
+            return await self._storage.get(self._bucket, self._key, version=version.version, limit=LIMIT)
+
+        async def check(found: Object | Absence) -> Document | None:
+            if not isinstance(found, Object):
+                return None
+            return decode_as(
+                self._kind, found.body, bucket=self._bucket, key=self._key, version=version.version, known=known
+            )
+
+        return await certain(ask, check)
 
     def name(self, version: Version) -> str:
         """What logs call a version."""

@@ -172,6 +172,10 @@ class LocalStorage:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.url}>"
 
+    def identity(self) -> str:
+        """As `mps3.storage.identity.Identified.identity`: the directory, however it is reached."""
+        return f"file {os.path.realpath(self._file.parent)}"
+
     async def open(self) -> None:
         """Create the directory if need be, and start two threads: one reads, one writes.
 

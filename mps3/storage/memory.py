@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import secrets
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -146,6 +147,7 @@ class MemoryStorage:
         self.url = "memory:"
         self._versioning = versioning
         self._clock = RisingClock(clock)
+        self._identity = f"memory: {secrets.token_hex(8)}"
         self._number = 0
         self._buckets: dict[str, dict[str, dict[str, _Row]]] = {}
 
@@ -161,6 +163,10 @@ class MemoryStorage:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.url}>"
+
+    def identity(self) -> str:
+        """As `mps3.storage.identity.Identified.identity`: each store of this kind is another one."""
+        return self._identity
 
     async def open(self) -> None:
         """Count one user more."""
@@ -319,6 +325,10 @@ def _version(number: int) -> str:
 class _NamedStorage(MemoryStorage):
     """One that its last user empties: who comes later finds nothing, whether or not it was freed meanwhile."""
 
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._identity = f"memory:{name}"
+
     async def aclose(self) -> None:
         await super().aclose()
         if not self.opened:
@@ -339,6 +349,6 @@ def memory_storage(name: str) -> MemoryStorage:
     """
     storage = _shared.get(name)
     if storage is None:
-        storage = _shared[name] = _NamedStorage()
+        storage = _shared[name] = _NamedStorage(name)
         storage.url = f"memory:{quote(name)}"
     return storage

@@ -28,12 +28,22 @@ from mps3.storage import (
     Version,
     VersionPage,
 )
+from mps3.storage.anew import ANEW
 from mps3.storage.etags import strong
 from mps3.storage.s3_answers import answered, etag_of, read, require, require_object, stamp, version_of
 from mps3.storage.s3_attempts import attempts
 from mps3.storage.s3_client import Connection, connect
-from mps3.storage.s3_errors import is_absent, setup_error, status_of
-from mps3.storage.s3_listing import listing, newest_first, next_objects, next_scan, next_versions, start_of
+from mps3.storage.s3_errors import is_absent, is_unsigned, setup_error, status_of
+from mps3.storage.s3_identity import s3_identity
+from mps3.storage.s3_listing import (
+    GarbledError,
+    listing,
+    newest_first,
+    next_objects,
+    next_scan,
+    next_versions,
+    start_of,
+)
 from mps3.storage.s3_pages import marker_of, onward
 from mps3.storage.s3_puts import Dialect
 from mps3.storage.s3_request import Request
@@ -106,6 +116,10 @@ class S3Storage(Storage):
         moment = answered(response)
         self._clock.hear(moment)
         return moment
+
+    def identity(self) -> str:
+        """As `mps3.storage.identity.Identified.identity`: the endpoint, without credentials."""
+        return s3_identity(self._s3_config)
 
     async def open(self) -> None:
         """Make the client, unless somebody else has. It connects with the first request.
@@ -208,6 +222,8 @@ class S3Storage(Storage):
                     self._heard(error.response)
                     return UNCHANGED
                 if is_absent(error, request):
+                    if not ANEW.get() and is_unsigned(error):
+                        raise GarbledError("nobody says that the store has answered") from error
                     self._heard(error.response)
                     return ABSENT
                 raise

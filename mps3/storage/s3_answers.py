@@ -15,6 +15,7 @@ from mps3.storage.s3_listing import GarbledError
 from mps3.storage.s3_request import Request
 from mps3.storage.s3_transport import CHUNK
 
+_PLAIN: Final = {"", "identity", "aws-chunked"}
 _MEMBER: Final = "mps3.Strange"
 _LOOKED_AT: Final = 1024
 _ROOT: Final = re.compile(
@@ -93,6 +94,11 @@ def require_object(response: Mapping[str, Any]) -> None:
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 200)
     if status not in {200, 201, 204}:
         raise GarbledError(f"status {status} says neither that it was done nor that it was not")
+    encoding = str(response.get("ContentEncoding") or "").strip().lower()
+    if encoding not in _PLAIN:
+        raise GarbledError(
+            f"something on the way here encodes what was stored as it is (Content-Encoding: {encoding:.20})"
+        )
     if etag_of(response) is None and version_of(response) is None:
         raise GarbledError("it has neither an ETag nor a version, so it is not the store that answered")
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from mps3.errors import ClosedError, MPS3Error, UnavailableError
+from mps3.storage.anew import ANEW
 from mps3.storage.repeating import repeating
 from mps3.storage.s3_client import Connection
-from mps3.storage.s3_errors import judge
+from mps3.storage.s3_errors import is_garbled, judge
 from mps3.storage.s3_request import Request
 from mps3.world import World
 
@@ -57,6 +58,7 @@ async def attempts(
                     raise told(_closed(request))
                 request = replace(request, endpoint=open_.endpoint, region=open_.region)
                 asking = True
+                anew = ANEW.set(True) if last is not None and is_garbled(last) else None
                 try:
                     return await send(open_.client)
                 except MPS3Error as error:
@@ -71,6 +73,9 @@ async def attempts(
                     if not again or attempt == ATTEMPTS:
                         raise told(failure.error) from error
                     last = error
+                finally:
+                    if anew is not None:
+                        ANEW.reset(anew)
                 wait = world.backoff(attempt, first=0.1, most=5.0)
                 repeating(attempt, wait, told(failure.error))
                 await asyncio.sleep(wait)

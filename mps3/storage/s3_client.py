@@ -114,6 +114,12 @@ async def _create(session: Any, options: dict[str, Any], vendor: Vendor) -> Conn
     return Connection(client, context, vendor)
 
 
+def configured(s3_config: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The endpoint and the region, wherever they are configured; ``None`` for one that is not."""
+    session = AioSession(profile=s3_config.get("profile_name"))
+    return _endpoint_url(session, s3_config), s3_config.get("region_name") or session.get_config_variable("region")
+
+
 # Settings -------------------------------------------------------------------------------------------------------------
 
 

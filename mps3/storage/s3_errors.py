@@ -87,6 +87,11 @@ def judge(error: Exception, request: Request) -> Failure:
     return Failure(request.error(UnavailableError, f"{type(error).__name__} in the SDK"))
 
 
+def is_garbled(error: Exception) -> bool:
+    """Whether an answer arrived that is not what the store has sent."""
+    return isinstance(error, _GARBLED)
+
+
 def code_of(error: sdk.ClientError) -> str:
     """The error code of an answer, such as ``NoSuchKey``; its status if it has none."""
     return str(error.response.get("Error", {}).get("Code", ""))
@@ -109,6 +114,11 @@ def is_absent(error: sdk.ClientError, request: Request) -> bool:
     # A delete marker, or what cannot be a version of this store.
     argument = str(error.response.get("Error", {}).get("ArgumentName", "")).lower()
     return status == 405 or (code == "InvalidArgument" and argument == "versionid")
+
+
+def is_unsigned(error: sdk.ClientError) -> bool:
+    """Whether an answer has only a status, and no error code of S3: anything on the way may have given it."""
+    return code_of(error) in {"", "Unknown", str(status_of(error))}
 
 
 def refuses_checksum(error: sdk.ClientError) -> bool:

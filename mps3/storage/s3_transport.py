@@ -7,6 +7,7 @@ from typing import Any, Final
 import aiohttp
 from aiobotocore.httpsession import AIOHTTPSession
 
+from mps3.storage.anew import ANEW
 from mps3.storage.s3_listing import GarbledError
 
 CHUNK: Final = 1 << 16
@@ -22,7 +23,7 @@ ERROR_MARKUP: Final = 1 << 12
 """Those of an error."""
 
 
-class Session(AIOHTTPSession):  # type: ignore[misc, unused-ignore]
+class _Once(AIOHTTPSession):  # type: ignore[misc, unused-ignore]
     """Sends each request once, and only where it is meant to go."""
 
     async def _get_session(self, proxy_url: str | None) -> Any:
@@ -32,6 +33,32 @@ class Session(AIOHTTPSession):  # type: ignore[misc, unused-ignore]
         session._retry_connection = False  # noqa: SLF001
         session._response_class = _Response  # noqa: SLF001
         return _Straight(session)
+
+
+class Session(_Once):
+    """The same, over a connection that nothing else uses if the answer has to be certain."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        given = {**(options.get("connector_args") or {}), "force_close": True}
+        given.pop("keepalive_timeout", None)
+        self._anew = _Once(*args, **{**options, "connector_args": given})
+
+    async def __aenter__(self) -> Any:
+        await self._anew.__aenter__()
+        return await super().__aenter__()
+
+    async def __aexit__(self, *error: object) -> None:
+        try:
+            await self._anew.__aexit__(*error)
+        finally:
+            await super().__aexit__(*error)
+
+    async def send(self, request: Any) -> Any:
+        """Send a request."""
+        if ANEW.get():
+            return await self._anew.send(request)
+        return await super().send(request)
 
 
 class _Straight:
