@@ -88,7 +88,7 @@ class ConditionalJournal:
 
     def verdict(self, attempt: Attempt) -> Verdict:
         """How a transaction stands: it is there, or it is not, or it is the head and came too late to count."""
-        if self._view.has(self._author(attempt), attempt.sequence):
+        if self.fate(attempt) in (Fate.LANDED, Fate.SETTLED):
             return Verdict.HOLDS
         head = self._view.document
         own = self._author(attempt), attempt.sequence

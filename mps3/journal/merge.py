@@ -225,7 +225,7 @@ class MergeJournal:
 
     def verdict(self, attempt: Attempt) -> Verdict:
         """How a transaction stands, by what was resolved."""
-        if self._view.has(self._author(attempt), attempt.sequence):
+        if fate_of(self._view, self._author(attempt), attempt) in (Fate.LANDED, Fate.SETTLED):
             return Verdict.HOLDS
         own = {entry.version for entry in self._judged.relevant if self._is_own(entry, attempt)}
         if any(entry.version in own for entry in self._judged.counting):
