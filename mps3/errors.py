@@ -20,6 +20,7 @@ A value that is not JSON is a ``TypeError`` or ``ValueError`` at the call, as ev
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, Final
 
 _MAYBE: Final = "may have taken effect"
@@ -86,6 +87,18 @@ def _rebuild(
     maybe_written: bool,  # noqa: FBT001 - pickle passes no keywords
 ) -> MPS3Error:
     return kind(message, bucket=bucket, key=key, operation=operation, version=version, maybe_written=maybe_written)
+
+
+def doubted(error: MPS3Error) -> MPS3Error:
+    """The same error of a write that may have taken effect, or still may."""
+    if error.maybe_written:
+        return error
+    copied = copy(error)
+    copied.maybe_written = True
+    copied.__cause__ = error.__cause__
+    for note in getattr(error, "__notes__", ()):
+        copied.add_note(note)
+    return copied
 
 
 class ConfigurationError(MPS3Error):

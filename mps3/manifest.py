@@ -405,6 +405,7 @@ class Manifest:
         if self._ended is not None:
             raise self._ended
         self._committer.conclude(pending)
+        self._poll_at = -math.inf
         self.wake()
 
     def counting(self, pending: Pending) -> Mapping[str, Any] | None:

@@ -12,7 +12,7 @@ from typing import Final, Self
 
 from .content import AT_ONCE, Content, Contents
 from .crowd import each
-from .errors import MPS3Error, WithdrawnError
+from .errors import MPS3Error, WithdrawnError, doubted
 from .journal import Attempt
 from .offline import Row
 from .offline.session import Session, contents_of, time_of
@@ -44,10 +44,14 @@ class Resend:
     Attributes:
         sequence: Its place in its session.
         tries: How often it may have been written.
+        witnesses: As in `Attempt`.
+        named: As in `Attempt`.
     """
 
     sequence: int
     tries: int
+    witnesses: Mapping[str, int] | None = None
+    named: frozenset[tuple[str, str]] = frozenset()
 
 
 class Pending:
@@ -168,9 +172,15 @@ class Pending:
         return self.kept is not None and self.kept.done() and not self.kept.cancelled() and not self.kept.exception()
 
     def fail(self, error: MPS3Error) -> None:
-        """It did not and will not happen."""
+        """It did not happen, and will not, unless the error says that it may have been written."""
         if not self.outcome.done():
             self.outcome.set_exception(error)
+
+    @property
+    def maybe_written(self) -> bool:
+        """Whether it may have reached the store, or another client may still send it."""
+        tried = self.attempt is not None and self.attempt.doubtful
+        return self.sent or self.resend is not None or self.safe or tried
 
 
 class Outbox:
@@ -308,7 +318,10 @@ class Outbox:
 
     def fail_all(self, error: MPS3Error) -> None:
         """Nothing that is pending can happen any more in this life of the client."""
-        self.fail(list(self._pending), error)
+        pendings = list(self._pending)
+        for pending in pendings:
+            pending.fail(doubted(error) if pending.maybe_written else error)
+        self.remove(pendings)
 
     def take(self) -> list[Pending]:
         """All writes of one session whose values are stored, to be committed together.
@@ -341,8 +354,12 @@ class Outbox:
             self._arrived.clear()
             batch = [pending for pending in self._pending if pending.stage == QUEUED]
             while batch and (failed := await self._store(batch)):
-                self.fail(*failed)
-                self._refused(*failed)
+                group, error = failed
+                # An earlier life of the client may have sent it with other versions of its values.
+                if any(pending.resend is not None for pending in group):
+                    error = doubted(error)
+                self.fail(group, error)
+                self._refused(group, error)
                 batch = [pending for pending in batch if pending in self._pending]
             for pending in batch:
                 if pending in self._pending:

@@ -132,7 +132,7 @@ class Walk:
         while name is not None and name not in line and name in self._entries:
             line[name] = self._entries[name]
             name = line[name].previous
-        return list(reversed(line.values()))
+        return [entry for name, entry in reversed(line.items()) if name not in self._late]
 
     async def _resolve(self) -> bool:
         """R3 to R5 from an old document on: what it holds, and all that is newer.
@@ -318,6 +318,8 @@ class Walk:
         for entry in document.log:
             self._entries.setdefault(entry.version, entry)
         if self._past.linear:
+            if not document.counts(version.modified):
+                self._late.add(name)  # R19
             return
         self._documents[name] = document
         # Of a transaction another try may count (R20): only the order says which.

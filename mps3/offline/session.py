@@ -79,14 +79,17 @@ class Session:
 def refusal_of(error: MPS3Error, now: datetime) -> Refusal:
     """What is kept of an error."""
     message = "\n".join([str(error), *getattr(error, "__notes__", ())])
-    return Refusal(type(error).__name__, message, (error.bucket, error.key, error.operation), now.timestamp())
+    about = (error.bucket, error.key, error.operation)
+    return Refusal(type(error).__name__, message, about, now.timestamp(), error.maybe_written)
 
 
 def error_of(refusal: Refusal) -> MPS3Error:
     """The error again."""
     kind = getattr(errors, refusal.kind, MPS3Error)
     bucket, key, operation = refusal.about
-    error: MPS3Error = kind(refusal.message, bucket=bucket, key=key, operation=operation)
+    error: MPS3Error = kind(
+        refusal.message, bucket=bucket, key=key, operation=operation, maybe_written=refusal.maybe_written
+    )
     return error
 
 
