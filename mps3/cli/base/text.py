@@ -12,7 +12,8 @@ import orjson
 
 _UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 _SECRET: Final = re.compile(r"((?:aws_)?(?:secret_access_key|access_key_id|session_token)=)[^&\s'\"]+", re.IGNORECASE)
-_PASSWORD: Final = re.compile(r"(\w://)[^/@\s]+@")
+# A password in the URL of a server may hold slashes; what follows the slash in s3://bucket/a@b is a key.
+_PASSWORD: Final = re.compile(r"(https?://)\S{0,2000}@|(\w://)[^/@\s]+@", re.IGNORECASE)
 
 
 def safe(text: str) -> str:
@@ -22,7 +23,7 @@ def safe(text: str) -> str:
 
 def discreet(text: str) -> str:
     """A text without the secrets that a URL may hold."""
-    return _PASSWORD.sub(r"\1…@", _SECRET.sub(r"\1…", text))
+    return _PASSWORD.sub(r"\1\2…@", _SECRET.sub(r"\1…", text))
 
 
 def compact(value: object, width: int = 0) -> str:
