@@ -12,7 +12,7 @@ from aiohttp import web
 from kit import BUCKET, MANIFEST, client, eventually, memory_client, soon
 from small_s3 import SmallS3, error
 
-from mps3 import ConfigurationError, ConflictError, CorruptionError, MemoryStorage
+from mps3 import ConfigurationError, ConflictError, CorruptionError, MemoryStorage, committing
 from mps3.journal import standstill
 from mps3.storage import Object, Stored, VersionPage
 
@@ -20,7 +20,11 @@ from mps3.storage import Object, Stored, VersionPage
 @pytest.fixture
 def hasty() -> Iterator[None]:
     """Give up after some tries, however quickly they were made."""
-    with patch.object(standstill, "SECONDS", 0.0), patch.object(standstill, "TRIES", 6):
+    with (
+        patch.object(standstill, "SECONDS", 0.0),
+        patch.object(standstill, "TRIES", 6),
+        patch.object(committing, "LONGEST_CONFLICT", 0.1),
+    ):
         yield
 
 
