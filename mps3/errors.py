@@ -59,10 +59,10 @@ class MPS3Error(Exception):
 
     def __str__(self) -> str:
         """The message, which says of a write that may have taken effect that it may."""
-        message = str(self.args[0]) if self.args else ""
-        if not self.maybe_written or isinstance(self, UnknownOutcomeError) or _MAYBE in message:
+        message, maybe = str(self.args[0]) if self.args else "", "may have taken effect"
+        if not self.maybe_written or isinstance(self, UnknownOutcomeError) or maybe in message:
             return message
-        return f"{message.rstrip('.')}. The write {_MAYBE}, or still may"
+        return f"{message.rstrip('.')}. The write {maybe}, or still may"
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword arguments are lost by the default pickling of exceptions; process pools pickle them.

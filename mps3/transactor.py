@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -36,6 +37,11 @@ LONGEST: Final = 10.0
 """Seconds at the most before another try, when somebody else was first."""
 LOOK: Final = 0.25
 """Seconds between two looks whether what was read is certain by now."""
+
+COMPLAINT: Final = 5
+"""Failures to read the same state's values, after which the log says so."""
+
+_log = logging.getLogger("mps3")
 
 T = TypeVar("T")
 
@@ -300,6 +306,7 @@ class _Batch:
         self._pending: Pending | None = None  # what was tried last
         self._tries: list[tuple[Pending, list[_Run]]] = []
         self._reading: tuple[Workspace, list[_Run]] | None = None
+        self._concluded = False
         self._conflicts = 0
         self._began = -math.inf
 
@@ -312,10 +319,14 @@ class _Batch:
             workspace, runs = await self._run()
             if workspace.failure is not None:
                 failures += 1
-                # What was superseded may have been collected; and nothing may be said of what was tried before until
-                # it is certain.
-                if failures > 1 and isinstance(workspace.failure, CorruptionError) and self._pending is None:
+                # What was superseded may have been collected. If it is still missing when that is ruled out, the
+                # transaction fails, unless an earlier try of it was committed.
+                if failures > 1 and isinstance(workspace.failure, CorruptionError):
+                    if await self._conclude():
+                        return
                     raise workspace.failure
+                if failures == COMPLAINT:
+                    _log.warning("a transaction of %s waits to read: %s", self._manifest.ref, workspace.failure)
                 await asyncio.sleep(self._world.backoff(failures))
                 await self._manifest.look()
                 continue
@@ -343,6 +354,8 @@ class _Batch:
         """Whether it is done: that it is committed, or has failed. If not, it has to be tried again."""
         if self._reading is not None:
             return await self._has_read(*self._reading)
+        if self._concluded:
+            return True
         assert self._pending is not None  # noqa: S101 - it was tried
         try:
             await asyncio.shield(self._pending.outcome)
@@ -355,34 +368,42 @@ class _Batch:
 
     async def _has_read(self, workspace: Workspace, runs: list[_Run]) -> bool:
         """Nothing is to be written, as it stands now. But an earlier run may have been committed."""
-        if self._pending is not None:
-            last = Pending(
-                {},
-                {},
-                {},
-                self._world.now(),
-                self._pending.session,
-                expect=self._pending.expect,
-                policy=Policy.CONCLUDE,
-            )
-            last.attempt = self._pending.attempt
-            if last.attempt is not None:
-                self._manifest.conclude(last)
-                try:
-                    await asyncio.shield(last.outcome)
-                except ConflictError:
-                    pass  # it was not
-                else:
-                    self._tell(last)
-                    self._free()
-                    return True
-            self._pending, self._tries = None, []
+        if await self._conclude():
+            return True
         if not await _is_certain(self._manifest, workspace):
             return False
         for run in runs:
             run.tell()
         self._free()
         return True
+
+    async def _conclude(self) -> bool:
+        """Find out for certain whether an earlier run was committed, and make no other try of it."""
+        if self._pending is None:
+            return False
+        last = Pending(
+            {},
+            {},
+            {},
+            self._world.now(),
+            self._pending.session,
+            expect=self._pending.expect,
+            policy=Policy.CONCLUDE,
+        )
+        last.attempt = self._pending.attempt
+        if last.attempt is not None:
+            self._manifest.conclude(last)
+            try:
+                await asyncio.shield(last.outcome)
+            except ConflictError:
+                pass  # it was not
+            else:
+                self._tell(last)
+                self._free()
+                self._concluded = True
+                return True
+        self._pending, self._tries = None, []
+        return False
 
     def _tell(self, pending: Pending) -> None:
         for run in self._counting(pending):
