@@ -245,6 +245,7 @@ async def opening(config: dict[str, Any]) -> None:
         assert_type(client, MPS3)
     MPS3("b", Ref("m", "c"), storage=LocalStorage("dir"), poll_interval=1, checksums=False)
     await MPS3("b", storage=MemoryStorage()).aclose()
+    assert_type(LocalStorage("dir").identity(), str)
 
 
 def at_once(offer: Reconnect) -> None:
