@@ -457,7 +457,9 @@ class Committer:
         self._observer.acknowledged(self._ref, identity, sending.attempt, sending.group)
         self._outbox.remove(sending.group)
         for pending in self._outbox.waiting():
-            pending.bases.update({name: versions_of[name] for name in pending.changes if name in versions_of})
+            if known := {name: versions_of[name] for name in pending.changes if name in versions_of}:
+                pending.bases.update(known)
+                pending.session.rebase(pending)
 
     def _versions(self, journal: Journal, sending: Sending) -> dict[str, str | None]:
         """The versions that the values of a commit have; ``None`` for a deleted key."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -80,6 +81,8 @@ class Pending:
         attempt: What was tried of a transaction so far.
         arrived: Done when a transaction is in the store, and holds as far as can be seen.
         covered: Keys of a transaction in the store that others have changed after it.
+        lapsed: Keys that it deletes because their time was over before it could be sent; not if others have changed
+            them since it was made.
     """
 
     __slots__ = (
@@ -94,6 +97,7 @@ class Pending:
         "fleeting",
         "kept",
         "labels",
+        "lapsed",
         "made",
         "outcome",
         "places",
@@ -133,6 +137,7 @@ class Pending:
         self.expect = expect
         self.policy = policy
         self.fleeting = fleeting
+        self.lapsed: frozenset[str] = frozenset()
         self.attempt: Attempt | None = None
         self.arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.covered: frozenset[str] = frozenset()
@@ -258,6 +263,16 @@ class Outbox:
         pending.stage = QUEUED
         self._lay_over(changes)
         self._arrived.set()
+
+    def leave_out(self, pending: Pending, names: AbstractSet[str]) -> None:
+        """Take some keys out of a write that has not left; if it has no other, forget it."""
+        pending.changes = {name: one for name, one in pending.changes.items() if name not in names}
+        pending.labels = {name: label for name, label in pending.labels.items() if name not in names}
+        if not pending.changes:
+            pending.fail(WithdrawnError("what it wrote had expired before it could be sent"))
+            pending.session.forget(pending)
+            self.remove([pending])
+        self._lay_over(dict.fromkeys(names))
 
     def again(self, group: list[Pending], resend: Resend) -> None:
         """Let a group leave as it did before, once its values are stored anew."""

@@ -49,6 +49,12 @@ class Session:
         if self.keeper is not None and pending.row is not None:
             pending.kept = self.keeper.submit(Replace(pending.row, _changes(pending)))
 
+    def rebase(self, pending: Pending) -> None:
+        """What a write may replace is another version now. It matters in a later life if the write is to expire."""
+        expires = any(content is not None and content.expires_in is not None for content in pending.changes.values())
+        if expires and self.keeper is not None and pending.row is not None:
+            self.keeper.submit(Replace(pending.row, _changes(pending)))
+
     def forget(self, pending: Pending) -> None:
         """A write was withdrawn."""
         if self.keeper is not None and pending.row is not None:
