@@ -24,11 +24,15 @@ async def version() -> str:
     return {!r}
 """
 
-pytestmark = pytest.mark.skipif(not (EXAMPLES.is_dir() and GUIDE.is_file()), reason="the examples are not beside the tests")
+pytestmark = pytest.mark.skipif(
+    not (EXAMPLES.is_dir() and GUIDE.is_file()), reason="the examples are not beside the tests"
+)
 
 
 def sample() -> str:
-    (code,) = re.findall(r"<!-- needs: fastapi -->\n```python\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.M | re.S)
+    (code,) = re.findall(
+        r"<!-- needs: fastapi -->\n```python\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.M | re.S
+    )
     return code
 
 
@@ -72,7 +76,11 @@ async def test_a_reload_does_not_wait_for_open_streams(example: str, tmp_path: P
         module, code, stream = "service", sample(), "/events"
     else:
         shutil.copytree(EXAMPLES / "board", folder)
-        module, code, stream = "board", (folder / "board.py").read_text(encoding="utf-8"), "/events?tab=1&name=ann&colour=1"
+        module, code, stream = (
+            "board",
+            (folder / "board.py").read_text(encoding="utf-8"),
+            "/events?tab=1&name=ann&colour=1",
+        )
         code = code.replace('if __name__ == "__main__":\n    main()\n', "")
     file = folder / f"{module}.py"
     file.write_text(code + VERSION.format("first"), encoding="utf-8")
