@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(
 
 def sample() -> str:
     (code,) = re.findall(
-        r"<!-- needs: fastapi -->\n```python\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.M | re.S
+        r"<!-- needs: fastapi -->\n```python\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     )
     return code
 

@@ -56,7 +56,7 @@ def make_app(url: str, origins: Iterable[str] = ()) -> web.Application:
 
     Args:
         url: The store.
-        origins: Where pages may come from that connect, such as ``https://chat.example.com``, besides this server's own.
+        origins: Where else pages may come from that connect, such as ``https://chat.example.com``.
     """
 
     async def client(app: web.Application) -> AsyncIterator[None]:
