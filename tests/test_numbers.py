@@ -377,3 +377,29 @@ def test_the_page_on_performance_and_readme_agree_about_a_put():
     assert f"${row('README.md', '`put`, awaited')[2].split()[0].removeprefix('$')} a million" in prose(
         "docs/migrating.md"
     )
+
+
+@pytest.mark.parametrize("journal", ["merge", "conditional"])
+def test_a_moment_in_the_past_costs_little_and_is_that_moment(journal):
+    """In a bucket that keeps versions, whose stamps are whole seconds, with commits of three clients in turn."""
+
+    async def go() -> int:
+        place = Place(whole_seconds=True)
+        place.journal = journal
+        clients = [place.client(poll_interval=1) for _ in range(3)]
+        async with clients[0], clients[1], clients[2]:
+            made = []
+            for number in range(120):
+                made.append(await clients[number % 3].put("k", number))
+                await asyncio.sleep(1)
+        async with place.client(poll_interval=NEVER) as reader:
+            history = list(reversed(await reader.history("k")))
+            assert [one.id for one in history] == [commit.id for commit in made]
+            before = place.counts()["GET"]
+            for number in range(0, 120, 12):
+                assert await reader.get("k", at=made[number].id) == number
+                last = max(place for place, one in enumerate(history) if one.time <= history[number].time)
+                assert await reader.get("k", at=history[number].time) == last
+            return (place.counts()["GET"] - before) // 20
+
+    assert run(go) <= 30
