@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FETCHES: Final = 16
 """Versions that are fetched at once."""
-STEP: Final = 8
+FIRST: Final = 8
 """Listed versions that the first step back takes in. Each further step takes twice as many."""
 
 
@@ -51,7 +51,7 @@ class Walk:
         self._settled = None if view.document is None else view.document.sessions
         self._sessions = view.sessions
         self._listing = Listing(past)
-        self._step = STEP
+        self._step = FIRST
         self._taken_all = False
         # Where the walk does not begin with the newest: what is listed above, and from when on it does not matter.
         self._above: frozenset[str] = frozenset()
