@@ -23,6 +23,8 @@ FETCHES: Final = 16
 """Versions that are fetched at once."""
 FIRST: Final = 8
 """Listed versions that the first step back takes in. Each further step takes twice as many."""
+PAGE: Final = 1000
+"""Listed versions that a step takes in at the most."""
 
 
 class Walk:
@@ -119,7 +121,7 @@ class Walk:
             await listing.further()
         taken = listing.versions[listing.taken : listing.taken + self._step]
         listing.taken += len(taken)
-        self._step *= 2
+        self._step = min(PAGE, 2 * self._step)
         self._versions += taken
         self._taken_all = listing.complete and listing.taken == len(listing.versions)
         await self._read()
