@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 FETCHES: Final = 16
 """Versions that are fetched at once."""
-STEP: Final = 8
+FIRST: Final = 8
 """Listed versions that the first step back takes in. Each further step takes twice as many."""
+PAGE: Final = 1000
+"""Listed versions that a step takes in at the most."""
 
 
 class Walk:
@@ -51,7 +53,7 @@ class Walk:
         self._settled = None if view.document is None else view.document.sessions
         self._sessions = view.sessions
         self._listing = Listing(past)
-        self._step = STEP
+        self._step = FIRST
         self._taken_all = False
         # Where the walk does not begin with the newest: what is listed above, and from when on it does not matter.
         self._above: frozenset[str] = frozenset()
@@ -119,7 +121,7 @@ class Walk:
             await listing.further()
         taken = listing.versions[listing.taken : listing.taken + self._step]
         listing.taken += len(taken)
-        self._step *= 2
+        self._step = min(PAGE, 2 * self._step)
         self._versions += taken
         self._taken_all = listing.complete and listing.taken == len(listing.versions)
         await self._read()
