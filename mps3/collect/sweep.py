@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from ..journal.conditions import SUFFIX as PROBE
-from ..journal.runs import SUFFIX as RUNS
+from ..names import SUFFIX as RUNS
 from ..ownership import owners
 from ..storage import Found, Head
 from ..types import Ref

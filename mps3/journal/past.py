@@ -16,7 +16,7 @@ from ..state import View, needed_runs
 from ..storage import Object, Storage, Version
 from .judge import any_transaction, judge, settled_file
 from .kind import decode_as
-from .order import CycleError, causal_order, once
+from .order import causal_order, once
 from .runs import Runs
 from .walk import Walk
 
@@ -120,19 +120,5 @@ class Past:
             entries: In the store's order.
             sessions: The last sequence of each session that is settled.
             log: That of the document which says so.
-
-        Raises:
-            CorruptionError: They have none.
         """
-        if self.linear:
-            return list(entries)
-        try:
-            return causal_order(entries, sessions, log)
-        except CycleError as error:
-            raise CorruptionError(
-                f"s3://{self._bucket}/{self._key} (version {error.version}) is not a manifest: {error}",
-                bucket=self._bucket,
-                key=self._key,
-                operation="GetObject",
-                version=error.version,
-            ) from error
+        return list(entries) if self.linear else causal_order(entries, sessions, log)

@@ -12,17 +12,20 @@ from functools import partial
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
+from .. import limits
 from ..document import RunReference, encode_reference
 from ..errors import CorruptionError
 from ..files import Files
 from ..freshness import Moment
+from ..names import SUFFIX, Names
 from ..offline.cached import Recalled
 from ..run import Run, check_run, encode_runs, index_run, merge_runs
 from ..state import Under, apply_update
 from ..storage import Object, Storage
+from ..types import Ref
 from . import levels
+from .skipped import report_skipped
 
-SUFFIX: Final = ".runs/"
 CONCURRENCY: Final = 8
 """Runs that are sent or fetched at once."""
 LONG: Final = 128 * 2**10
@@ -84,6 +87,7 @@ class Runs:
         self._storage = storage
         self._bucket = bucket
         self._prefix = manifest + SUFFIX
+        self._names = Names(Ref(manifest, bucket))
         self._unique = unique
         self._now = now
         self._held: WeakValueDictionary[str, Run] = WeakValueDictionary()
@@ -201,7 +205,7 @@ class Runs:
         await self._storage.put(self._bucket, reference.key, body, sha256=bytes.fromhex(reference.sha256))
         run = self._held.get(reference.sha256)
         if run is None:
-            run = await self._work(partial(index_run, reference.sha256, body), len(body))
+            run = await self._work(partial(index_run, reference.sha256, body, self._names), len(body))
         self._held[run.sha256] = run
         stored = _Part(reference, run, began)
         self._stored.append(stored)
@@ -210,6 +214,8 @@ class Runs:
     async def _fetch(self, reference: RunReference) -> Run:
         if not reference.key.startswith(self._prefix):
             raise self._corrupt(reference, "it is not among the runs of its manifest")
+        if reference.size > limits.RUN:
+            raise self._corrupt(reference, f"it has {reference.size} bytes, more than {limits.RUN}")
         async with self._gate:
             found = await self._storage.get(self._bucket, reference.key, limit=reference.size)
         if not isinstance(found, Object):
@@ -217,10 +223,11 @@ class Runs:
         body = found.body
         read = _indexed if isinstance(found, Recalled) else _verified  # which was verified before it was kept
         try:
-            run = await self._work(partial(read, reference, body), len(body))
+            run = await self._work(partial(read, reference, body, self._names), len(body))
         except ValueError as error:
             raise self._corrupt(reference, str(error)) from error
         self._held[run.sha256] = run
+        report_skipped(self._bucket, reference.key, None, run.skipped)
         return run
 
     async def _work(self, function: Callable[[Callable[[], object]], T], size: int) -> T:
@@ -248,15 +255,15 @@ def _breathe() -> None:
     time.sleep(BREATH)
 
 
-def _indexed(reference: RunReference, body: bytes, pause: Callable[[], object]) -> Run:
-    return index_run(reference.sha256, body, pause)
+def _indexed(reference: RunReference, body: bytes, names: Names, pause: Callable[[], object]) -> Run:
+    return index_run(reference.sha256, body, names, pause)
 
 
-def _verified(reference: RunReference, body: bytes, pause: Callable[[], object]) -> Run:
+def _verified(reference: RunReference, body: bytes, names: Names, pause: Callable[[], object]) -> Run:
     if hashlib.sha256(body).hexdigest() != reference.sha256:
         raise ValueError("its content does not have the SHA-256 that the manifest names")
     try:
         check_run(body, reference.entries, pause)
     except ValueError as error:
         raise ValueError(f"it is malformed: {error}") from None
-    return _indexed(reference, body, pause)
+    return _indexed(reference, body, names, pause)

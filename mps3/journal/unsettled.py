@@ -16,7 +16,7 @@ from ..storage import Object, Storage, Version
 from .judge import Judgement, any_transaction, judge, settled_file, undecided
 from .kind import decode_as
 from .listing import Listing
-from .order import CycleError, causal_order, once, store_order
+from .order import causal_order, once, store_order
 from .runs import Runs
 
 FETCHES: Final = 16
@@ -116,7 +116,7 @@ class Unsettled:
 
         Raises:
             OvertakenError: One of them is not there any more.
-            CorruptionError: They cannot have been written by clients.
+            CorruptionError: One of them is not a manifest.
         """
         entries = {entry.version: entry for entry in document.log}
         entries[head.version] = document.entry(head.version, head.modified)
@@ -147,10 +147,7 @@ class Unsettled:
                     if missing.pop(entry.version, None) is not None:
                         entries[entry.version] = entry
         listed = [entries[version.version] for version in reversed(reached) if version.version in entries]
-        try:
-            ordered = causal_order(store_order(document.log, listed), document.sessions, document.log)
-        except CycleError as error:
-            raise self._corrupt(head.version, str(error)) from error
+        ordered = causal_order(store_order(document.log, listed), document.sessions, document.log)
         return {entry.version: entry for entry in listed}, ordered
 
     async def fetch(self, version: Version) -> Document | None:
