@@ -208,9 +208,7 @@ class _PartWriter:
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
-def index_run(
-    sha256: str, body: bytes, names: Names | None = None, pause: Callable[[], object] = lambda: None
-) -> Run:
+def index_run(sha256: str, body: bytes, names: Names | None = None, pause: Callable[[], object] = lambda: None) -> Run:
     """Make a run of bytes that this client has written itself, or checked, ready to be looked up.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice, takewhile
@@ -131,6 +131,22 @@ class View:
     def has(self, session: str, sequence: int) -> bool:
         """Whether a commit is part of this state."""
         return self.sessions.get(session, -1) >= sequence
+
+    def is_usurped(self, session: str, sequence: int, is_forged: Callable[[Entry], bool]) -> bool:
+        """Whether a commit is certainly not part of this state, though one of its session is that is not before it.
+
+        A session makes one commit at a time, so somebody else has used its name.
+
+        Args:
+            session: The session of the commit.
+            sequence: Its place there.
+            is_forged: Whether what is said under its identity is not what it said.
+        """
+        if not self.has(session, sequence) or self.document is None:
+            return False
+        settled = self.document.sessions.get(session, -1) >= sequence
+        own = (one for one in self.commits if (one.session, one.sequence) == (session, sequence))
+        return not settled and all(map(is_forged, own))
 
     def said_by(self, commit: Entry) -> tuple[Layer, ...]:
         """What one of the commits says, the newest layer first."""

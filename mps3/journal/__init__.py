@@ -34,6 +34,7 @@ class Attempt:
         unanswered: How many of its tries were sent, and not answered: they may arrive at any time.
         closes: Whether it ends the transaction before it in its session.
         now: The store's clock when it is tried, in seconds since 1970, as far as it is known.
+        said: What its tries said, one after the other, but for those of an earlier life of the client.
     """
 
     sequence: int
@@ -48,6 +49,11 @@ class Attempt:
     unanswered: int = 0
     closes: bool = False
     now: float = -math.inf
+    said: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def is_forged(self, entry: Entry) -> bool:
+        """Whether a commit with the same identity is certainly none of its tries: somebody else has made it."""
+        return len(self.said) == self.tries and all(entry.update != update for update in self.said)
 
     @property
     def is_transaction(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import Literal
 
 from ..document import LIMIT, Kind, decode
@@ -14,6 +16,7 @@ from .conditional import ConditionalJournal
 from .conditions import lacking_conditions
 from .kind import other_kind
 from .merge import MergeJournal
+from .runs import LONG
 
 
 async def choose_journal(storage: Storage, bucket: str, key: str, kind: JournalKind, world: World) -> Journal:
@@ -51,7 +54,8 @@ async def _follow(storage: Storage, bucket: str, key: str) -> Kind | None:
     found = await storage.get(bucket, key, limit=LIMIT)
     if not isinstance(found, Object):
         return None
-    return decode(found.body, bucket=bucket, key=key, version=found.version or found.etag).journal
+    read = partial(decode, found.body, bucket=bucket, key=key, version=found.version or found.etag)
+    return (read() if len(found.body) <= LONG else await asyncio.to_thread(read)).journal
 
 
 async def _by_bucket(storage: Storage, bucket: str, key: str, kind: JournalKind, world: World) -> tuple[Kind, bool]:

@@ -9,7 +9,7 @@ import math
 from itertools import takewhile
 from typing import Final
 
-from ..document import LIMIT, Document, Entry, commit_id, encode
+from ..document import LIMIT, Document, Entry, commit_id
 from ..errors import ConfigurationError, ConflictError, CorruptionError, UnavailableError
 from ..freshness import Moment
 from ..state import EMPTY, View, build_view, needed_runs
@@ -18,7 +18,7 @@ from ..world import World
 from . import Attempt, Retained, Verdict, require
 from .compactor import Compactor
 from .conditions import require_conditions
-from .kind import decode_as
+from .kind import read_as, write
 from .order import once
 from .past import Past
 from .runs import MissingRunError, Runs
@@ -134,8 +134,9 @@ class ConditionalJournal:
                 operation="GetObject",
             )
         assert isinstance(found, Object)  # noqa: S101 - tells the type checker what is left
-        document = decode_as(
+        document = await read_as(
             self.kind,
+            self._runs,
             found.body,
             bucket=self._bucket,
             key=self._key,
@@ -161,6 +162,8 @@ class ConditionalJournal:
     async def _append(self, attempt: Attempt) -> None:
         if attempt.doubtful:
             await self.resolve()
+            if self._view.is_usurped(self._author(attempt), attempt.sequence, attempt.is_forged):
+                raise self._conflict()
             if self._view.has(self._author(attempt), attempt.sequence):
                 return
         if not self._trusted:
@@ -168,9 +171,10 @@ class ConditionalJournal:
             self._trusted = True
         require(attempt, self._view, self._bucket, self._key)
         attempt.tries += 1
-        attempt.update = await self._runs.by_reference(attempt.update)
+        attempt.update = await self._runs.by_reference(attempt.update, self._view.commits)
+        attempt.said.append(attempt.update)
         document = await self._compose(attempt)
-        body = encode(document, bucket=self._bucket, key=self._key)
+        body = await write(document, self._runs, bucket=self._bucket, key=self._key)
         attempt.doubtful = True
         try:
             stored = await self._put(body)
@@ -178,7 +182,8 @@ class ConditionalJournal:
             # Some stores answer whoever loses a race with a server error: then there is a winner to see.
             if not await self.resolve():
                 raise
-            if self._view.has(self._author(attempt), attempt.sequence):
+            own = self._author(attempt), attempt.sequence
+            if self._view.has(*own) and not self._view.is_usurped(*own, attempt.is_forged):
                 return
             raise self._conflict() from None
         if stored.etag is None:

@@ -10,7 +10,7 @@ import math
 from itertools import takewhile
 from typing import Final
 
-from ..document import LIMIT, Document, Entry, encode
+from ..document import LIMIT, Document, Entry
 from ..errors import ConfigurationError, ConflictError, UnavailableError
 from ..freshness import Moment, fresh, latest
 from ..state import EMPTY, View, build_view
@@ -19,6 +19,7 @@ from ..world import World
 from . import Attempt, Retained, Verdict, require
 from .compactor import Compactor
 from .judge import Judgement
+from .kind import write
 from .listing import LISTINGS, Listing
 from .order import needed
 from .past import Past
@@ -145,9 +146,10 @@ class MergeJournal:
         elif self._view.head is None:
             await self.resolve()  # not over one that somebody created meanwhile, with the other journal perhaps
         attempt.tries += 1
-        attempt.update = await self._runs.by_reference(attempt.update)
+        attempt.update = await self._runs.by_reference(attempt.update, self._view.commits)
+        attempt.said.append(attempt.update)
         document = await self._compose(attempt)
-        body = encode(document, bucket=self._bucket, key=self._key)
+        body = await write(document, self._runs, bucket=self._bucket, key=self._key)
         attempt.doubtful = True
         started = self._world.monotonic()
         attempt.unanswered += 1
@@ -171,6 +173,18 @@ class MergeJournal:
                 key=self._key,
                 operation="PutObject",
                 version=stored.version,
+            )
+        counting = self.counting(attempt)
+        if counting is not None and attempt.is_forged(counting):
+            attempt.tries, attempt.doubtful = 0, False
+            attempt.said.clear()
+            raise ConflictError(
+                f"somebody else has made a commit to s3://{self._bucket}/{self._key} in the name of this client; it is "
+                "made again under another one",
+                bucket=self._bucket,
+                key=self._key,
+                operation="PutObject",
+                version=counting.version,
             )
         if not self._is_head(attempt) and (slow or not self._in_time(attempt)):
             raise UnavailableError(
@@ -267,7 +281,7 @@ class MergeJournal:
         if own is not None and own[0].version is not None:
             known[own[0].version] = own[1], own[0].etag
         if found is not None and found.version is not None:
-            known[found.version] = self._unsettled.decode(found, found.version), found.etag
+            known[found.version] = await self._unsettled.decode(found, found.version), found.etag
         listing, started = self._listing(), self._world.monotonic()
         latest = next(reversed(known.values()), None)
         await listing.back_to(self._unsettled.bound(*latest) if latest else -math.inf)

@@ -15,7 +15,7 @@ from ..shape import NOTHING, whole_milliseconds
 from ..state import View, needed_runs
 from ..storage import Object, Storage, Version
 from .judge import any_transaction, judge, settled_file
-from .kind import decode_as
+from .kind import read_as
 from .order import causal_order, once
 from .runs import Runs
 from .walk import Walk
@@ -98,8 +98,14 @@ class Past:
         found = await self._storage.get(self._bucket, self._key, version=version.version, limit=LIMIT)
         if not isinstance(found, Object):
             return None
-        return decode_as(
-            self._kind, found.body, bucket=self._bucket, key=self._key, version=version.version, known=known
+        return await read_as(
+            self._kind,
+            self._runs,
+            found.body,
+            bucket=self._bucket,
+            key=self._key,
+            version=version.version,
+            known=known,
         )
 
     def name(self, version: Version) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
 from .. import limits
-from ..document import RunReference, encode_reference
+from ..document import Entry, RunReference, encode_reference
 from ..errors import CorruptionError
 from ..files import Files
 from ..freshness import Moment
@@ -137,9 +137,15 @@ class Runs:
         finally:
             stop.set()
 
-    async def by_reference(self, update: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The change of a commit; if it is large, stored as a run, which it then names."""
-        if not levels.is_large(update):
+    async def by_reference(self, update: Mapping[str, Any], log: Sequence[Entry] = ()) -> Mapping[str, Any]:
+        """The change of a commit; if it is large, stored as a run, which it then names.
+
+        Args:
+            update: The change.
+            log: The commits that will stand in the log with it: if these change very many keys, any change is large.
+        """
+        crowded = sum(len(commit.files) for commit in log) > limits.CROWDED
+        if not levels.is_large(update) and not (crowded and update.get("files")):
             return update
         files: dict[str, Any] = {}
         # Over something, so that what is deleted is still mentioned.
@@ -152,7 +158,7 @@ class Runs:
         self, make: Callable[[Callable[[], object]], Iterator[tuple[RunReference, bytes]]], size: int
     ) -> Saved:
         began = self._now()
-        parts = await self._work(make, size)
+        parts = await self.work(make, size)
         sending: list[asyncio.Task[_Part]] = []
         failures: list[BaseException] = []
 
@@ -167,7 +173,7 @@ class Runs:
                     raise
 
         try:
-            while made := await self._work(lambda _: next(parts, None), size):
+            while made := await self.work(lambda _: next(parts, None), size):
                 sending.append(asyncio.create_task(send(*made)))
             # What was stored need not be stored again when the rest is.
             await asyncio.gather(*sending, return_exceptions=True)
@@ -205,7 +211,7 @@ class Runs:
         await self._storage.put(self._bucket, reference.key, body, sha256=bytes.fromhex(reference.sha256))
         run = self._held.get(reference.sha256)
         if run is None:
-            run = await self._work(partial(index_run, reference.sha256, body, self._names), len(body))
+            run = await self.work(partial(index_run, reference.sha256, body, self._names), len(body))
         self._held[run.sha256] = run
         stored = _Part(reference, run, began)
         self._stored.append(stored)
@@ -223,15 +229,18 @@ class Runs:
         body = found.body
         read = _indexed if isinstance(found, Recalled) else _verified  # which was verified before it was kept
         try:
-            run = await self._work(partial(read, reference, body, self._names), len(body))
+            run = await self.work(partial(read, reference, body, self._names), len(body))
         except ValueError as error:
             raise self._corrupt(reference, str(error)) from error
         self._held[run.sha256] = run
         report_skipped(self._bucket, reference.key, None, run.skipped)
         return run
 
-    async def _work(self, function: Callable[[Callable[[], object]], T], size: int) -> T:
-        """Call something that works on ``size`` bytes, with what it has to call now and then."""
+    async def work(self, function: Callable[[Callable[[], object]], T], size: int) -> T:
+        """Call something that works on ``size`` bytes, with what it has to call now and then.
+
+        Of what is large, only one thing is worked on at a time, beside the event loop.
+        """
         if size <= LONG:
             return function(lambda: None)
         # One at a time: the event loop waits for its turn behind each thread that computes.

@@ -14,7 +14,7 @@ from ..run import Run
 from ..state import needed_runs
 from ..storage import Object, Storage, Version
 from .judge import Judgement, any_transaction, judge, settled_file, undecided
-from .kind import decode_as
+from .kind import read_as
 from .listing import Listing
 from .order import causal_order, once, store_order
 from .runs import Runs
@@ -153,12 +153,18 @@ class Unsettled:
     async def fetch(self, version: Version) -> Document | None:
         """What a version holds; ``None`` if it is not there any more."""
         found = await self._storage.get(self._bucket, self._key, version=version.version, limit=LIMIT)
-        return self.decode(found, version.version) if isinstance(found, Object) else None
+        return await self.decode(found, version.version) if isinstance(found, Object) else None
 
-    def decode(self, found: Object, version: str) -> Document:
+    async def decode(self, found: Object, version: str) -> Document:
         """Read what a version holds."""
-        return decode_as(
-            self._kind, found.body, bucket=self._bucket, key=self._key, version=version, known=self._entries
+        return await read_as(
+            self._kind,
+            self._runs,
+            found.body,
+            bucket=self._bucket,
+            key=self._key,
+            version=version,
+            known=self._entries,
         )
 
     def bound(self, document: Document, version: str | None = None) -> float:
