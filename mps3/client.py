@@ -50,7 +50,7 @@ from .transactor import Transactor
 from .typed import Conversion
 from .types import JSON, Auth, JournalKind, Ref, Status
 from .url import parse
-from .values import decode
+from .values import load
 from .world import World
 from .writes import Writes
 
@@ -596,8 +596,8 @@ class MPS3(Writes, Reads, Transactions):
         if found is None:
             return default
         if isinstance(found, Content):
-            return decode(found.body, bucket, key, found.version)
-        return decode(await self._contents.fetch(bucket, key, found), bucket, key, found["version"])
+            return await load(found.body, bucket, key, found.version)
+        return await load(await self._contents.fetch(bucket, key, found), bucket, key, found["version"])
 
     # Names, and what they stand for
 

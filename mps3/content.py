@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Hashable, Mapping
 from typing import Any, Final, TypeVar
 
+from . import limits
 from .errors import ClosedError, ConfigurationError, CorruptionError, MPS3Error, UnavailableError
 from .files import File
 from .freshness import fresh
@@ -346,7 +347,8 @@ class Contents:
         size = file.get("size")
         where = (f"{key}@{version}", None) if version.startswith(MINTED) else (key, version)
         async with self._gets:
-            found = await self._storage.get(bucket, where[0], version=where[1], limit=size)
+            most = limits.VALUE if size is None else min(size, limits.VALUE)
+            found = await self._storage.get(bucket, where[0], version=where[1], limit=most)
         if not isinstance(found, Recalled):
             self._contact(None)
         if not isinstance(found, Object):

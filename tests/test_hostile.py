@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
-import logging
 from collections.abc import Callable
 from typing import Any
 
 import orjson
 import pytest
-from kit import BUCKET, MANIFEST, Clock, eventually, memory_client, soon, stored_manifest
+from kit import BUCKET, MANIFEST, eventually, memory_client, soon, stored_manifest
 
-from mps3 import DELETE, MPS3, CorruptionError, MemoryStorage, Ref
-from mps3.document import decode
-from mps3.errors import MPS3Error
+from mps3 import MPS3, MemoryStorage, Ref
 
 SHA256 = hashlib.sha256(b"1").hexdigest()
 versioning = pytest.mark.parametrize("versioning", [True, False])
@@ -69,8 +65,8 @@ async def _names(one: MPS3, name: str) -> bool:
     return name in await one.keys()
 
 
-async def test_commits_that_follow_each_other_in_a_circle_have_an_order(versioning=True):
-    storage = MemoryStorage(versioning=versioning)
+async def test_commits_that_follow_each_other_in_a_circle_have_an_order():
+    storage = MemoryStorage()
     async with memory_client(storage) as one:
         await soon(one.put("a", 1))
         first = (await storage.versions(BUCKET, MANIFEST)).versions[0].version
@@ -93,3 +89,99 @@ async def test_commits_that_follow_each_other_in_a_circle_have_an_order(versioni
         await forge(storage, usurp)
         await soon(one.put("b", 2))
     assert (await everything(storage))["b"] == 2
+
+
+# Names that are none --------------------------------------------------------------------------------------------------
+
+FILE = {"version": "1", "sha256": SHA256, "size": 1}
+NO_NAMES = [
+    "s3://x",
+    "s3://",
+    "s3:///key",
+    "s3://bucket/",
+    f"s3://{BUCKET}/plain",
+    "k" * 2000,
+    "s3://other/" + "k" * 2000,
+    "s3://" + "b" * 2000 + "/key",
+    "s3://../key",
+    MANIFEST,
+    f"{MANIFEST}.runs/x",
+    "\U0001f600" * 257,
+]
+
+
+def name_in_files(document: dict[str, Any], names: list[str]) -> None:
+    document["files"] = {**document["files"], **dict.fromkeys(names, FILE)}
+
+
+def name_in_update(document: dict[str, Any], names: list[str]) -> None:
+    document["session"], document["sequence"] = "somebody", 1
+    document["update"] = {"files": dict.fromkeys(names, FILE)}
+
+
+def name_in_log(document: dict[str, Any], names: list[str]) -> None:
+    for entry in document["log"]:
+        entry["update"]["files"].update(dict.fromkeys(names, FILE))
+
+
+@versioning
+@pytest.mark.parametrize("place", [name_in_files, name_in_update, name_in_log])
+async def test_names_that_no_key_can_have_break_nothing(versioning, place, caplog):
+    storage = MemoryStorage(versioning=versioning)
+    async with memory_client(storage) as one, one.watch() as batches:
+        await soon(one.put("a", 1))
+        await soon(one.put("b", 2))
+        await forge(storage, lambda document: place(document, NO_NAMES))
+        async with memory_client(storage) as fresh, fresh.watch() as others:
+            kept = await soon(fresh.keys())
+            assert "a" in kept
+            assert await soon(fresh.get_all()) == {name: ord(name) - 96 for name in kept}
+            assert await soon(fresh.get_all(prefix="s3://")) == {}
+            assert [change.key for change in (await soon(anext(others))).changes] == kept
+            assert {key for entry in await soon(fresh.log()) for key in entry.versions} <= {"a", "b"}
+            assert len(await soon(fresh.history("a"))) >= 1
+            assert (await soon(fresh.snapshot())).keys() == kept
+            await soon(fresh.put("c", 3))
+            await soon(fresh.restore_all((await fresh.log())[-1].id))
+            await soon(fresh.put("d", 4))
+        seen: dict[str, Any] = {}
+        while "d" not in seen:
+            seen.update({change.key: change.value for change in (await soon(anext(batches))).changes})
+        assert set(seen) <= {"a", "b", "c", "d"}
+    written = json.dumps(await stored_manifest(storage))
+    assert "s3://x" not in written and "k" * 1000 not in written
+    assert "s3://x" in caplog.text and "left out" in caplog.text
+
+
+async def test_names_that_no_key_can_have_in_a_run_break_nothing(caplog):
+    storage = MemoryStorage()
+    async with memory_client(storage) as one:
+        await soon(one.put("a", 1))
+        names = sorted({*NO_NAMES, "ok", "zz", "s3://other/key", "t" * 1024})
+        body = b"\n".join(orjson.dumps((name, {**FILE, "expires": "2999-01-01T00:00:00.000Z"})) for name in names)
+        sha256 = hashlib.sha256(body).hexdigest()
+        key = f"{MANIFEST}.runs/{sha256}"
+        await MemoryStorage.put(storage, BUCKET, key, body)
+        run = {"key": key, "sha256": sha256, "entries": len(names), "bytes": len(body)}
+        await forge(storage, lambda document: document.update(runs=[run]))
+        expected = ["a", "ok", "s3://other/key", "t" * 1024, "zz"]
+        async with memory_client(storage) as fresh:
+            assert await soon(fresh.keys()) == expected
+            assert await soon(fresh.keys("s3://")) == ["s3://other/key"]
+            for name in NO_NAMES:
+                if 0 < len(name.encode()) <= 1024:
+                    assert await soon(fresh.get(name)) is None
+            await soon(fresh.put("b", 2))
+        assert sorted(await soon(one.keys())) == sorted([*expected, "b"])
+    assert "left out" in caplog.text
+
+
+def test_every_name_that_a_client_can_write_is_one():
+    from kit import AWKWARD_KEYS  # noqa: PLC0415
+
+    from mps3.names import Names, name_in  # noqa: PLC0415
+
+    manifest = Ref(MANIFEST, BUCKET)
+    for key in AWKWARD_KEYS.values():
+        for bucket in (BUCKET, "other"):
+            assert name_in(manifest, bucket, key) in Names(manifest)

@@ -10,7 +10,6 @@ from ..document import Document, Entry, Kind, decode, encode
 from ..errors import ConfigurationError
 from ..shape import NOTHING
 from .runs import LONG, Runs
-from .skipped import report_skipped
 
 HEAVY: Final = 300
 """Commits and files of a document that have about `mps3.journal.runs.LONG` bytes."""
@@ -44,7 +43,7 @@ async def read_as(
     """
     read = partial(decode, body, bucket=bucket, key=key, version=version, known=known)
     document = await runs.work(lambda pause: read(pause=pause), len(body))
-    report_skipped(bucket, key, version, document.skipped)
+    runs.skipped.report(key, version, document.skipped)
     if document.journal != kind:
         raise other_kind(document.journal, bucket, key, version)
     return document

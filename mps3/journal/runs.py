@@ -24,7 +24,7 @@ from ..state import Under, apply_update
 from ..storage import Object, Storage
 from ..types import Ref
 from . import levels
-from .skipped import report_skipped
+from .skipped import Skipped
 
 CONCURRENCY: Final = 8
 """Runs that are sent or fetched at once."""
@@ -73,6 +73,9 @@ class Runs:
         now: Tells the time: what was stored long ago, and is not named yet, may have been collected.
         unique: Gives each stored run a name of its own besides its content's. Where an object is deleted by
             its key alone, whoever is late with that must not hit one that was stored again.
+
+    Attributes:
+        skipped: Told of names that are none.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Runs:
         self._storage = storage
         self._bucket = bucket
         self._prefix = manifest + SUFFIX
+        self.skipped = Skipped(bucket)
         self._names = Names(Ref(manifest, bucket))
         self._unique = unique
         self._now = now
@@ -233,7 +237,7 @@ class Runs:
         except ValueError as error:
             raise self._corrupt(reference, str(error)) from error
         self._held[run.sha256] = run
-        report_skipped(self._bucket, reference.key, None, run.skipped)
+        self.skipped.report(reference.key, None, run.skipped)
         return run
 
     async def work(self, function: Callable[[Callable[[], object]], T], size: int) -> T:
