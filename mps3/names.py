@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from . import limits
@@ -158,6 +158,12 @@ class Naming:
                 key=self._manifest.key,
             )
         return bucket, key
+
+    def elsewhere(self, names: Iterable[str], allowed: Collection[str]) -> list[str]:
+        """Those among some names that stand for keys in other buckets than the manifest's, and than those allowed."""
+        own = self._manifest.bucket or self._default
+        places = ((name, self.place(name)[0]) for name in names)
+        return [name for name, bucket in places if bucket != own and bucket not in allowed]
 
     def label(self, name: str) -> str:
         """What users call it.

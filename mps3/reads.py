@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
@@ -13,7 +14,7 @@ from .errors import CorruptionError
 from .files import File, expires_of
 from .history import Revision, Snapshot, listed, read_listed, revisions, view_at
 from .manifest import Manifest
-from .names import Naming, name_in
+from .names import Naming, check_buckets, name_in
 from .reading import Reader
 from .state import EMPTY, View, differences, weight
 from .subscription import Subscription
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 K = TypeVar("K", bound=str | Ref)
 T = TypeVar("T")
+
+_log = logging.getLogger("mps3")
 
 
 class Reads:
@@ -275,7 +278,12 @@ class Reads:
         return await self.put_all({key: value}, bucket=bucket, manifests=None if manifest is None else [manifest])
 
     async def restore_all(
-        self, at: str | datetime, *, prefix: str = "", manifest: str | Ref | None = None
+        self,
+        at: str | datetime,
+        *,
+        prefix: str = "",
+        manifest: str | Ref | None = None,
+        buckets: Iterable[str] = (),
     ) -> Commit | None:
         """Write all that was different at one moment, as one commit like any other; returns when it is durable.
 
@@ -286,6 +294,9 @@ class Reads:
             at: The id of a commit, or a time, as for `snapshot`.
             prefix: Only the keys that begin with it.
             manifest: Which manifest; the default manifest if ``None``.
+            buckets: Other buckets than the manifest's own into which values may be written. What the manifest names
+                in any other is left out, which is logged: whoever may write the manifest would decide where this
+                client writes.
 
         Returns:
             The commit; ``None`` if nothing was different.
@@ -294,6 +305,7 @@ class Reads:
             ExpiredError: That is not kept (any more).
             MPS3Error: The write failed.
         """
+        allowed = check_buckets(buckets)
         opened, naming, reader = self._opened(manifest, prefix)
         await opened.refresh()
         newest, overlay = opened.state()
@@ -308,6 +320,11 @@ class Reads:
         different = await away(weight(newest, then), find)
         pending = ((name, then.look_up(name)) for name in overlay if matches(name))
         different.update((name, file) for name, file in pending if expires_of(file) is None)
+        left_out = naming.elsewhere((name for name, file in different.items() if file is not None), allowed)
+        if left_out:
+            names = ", ".join(map(repr, left_out[:3])) + (", …" if len(left_out) > 3 else "")
+            _log.warning("%d keys in other buckets are not restored without consent: %s", len(left_out), names)
+            different = {name: file for name, file in different.items() if name not in left_out}
         if not different:
             return None
         values = await reader.read(list(different.items()))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import orjson
 import pytest
-from kit import BUCKET, MANIFEST, eventually, memory_client, soon, stored_manifest
+from kit import AWKWARD_KEYS, BUCKET, MANIFEST, Clock, eventually, memory_client, soon, stored_manifest
 
-from mps3 import MPS3, MemoryStorage, Ref
+from mps3 import MPS3, AccessError, CorruptionError, MemoryStorage, Ref, UnavailableError
+from mps3.names import Names, name_in
+from mps3.ownership import describe
 
 SHA256 = hashlib.sha256(b"1").hexdigest()
 versioning = pytest.mark.parametrize("versioning", [True, False])
@@ -177,11 +181,128 @@ async def test_names_that_no_key_can_have_in_a_run_break_nothing(caplog):
 
 
 def test_every_name_that_a_client_can_write_is_one():
-    from kit import AWKWARD_KEYS  # noqa: PLC0415
-
-    from mps3.names import Names, name_in  # noqa: PLC0415
-
     manifest = Ref(MANIFEST, BUCKET)
     for key in AWKWARD_KEYS.values():
         for bucket in (BUCKET, "other"):
             assert name_in(manifest, bucket, key) in Names(manifest)
+
+
+# What a manifest or an object says is no consent ----------------------------------------------------------------------
+
+
+@versioning
+async def test_restoring_all_writes_into_no_bucket_that_only_the_manifest_names(versioning, caplog):
+    storage = MemoryStorage(versioning=versioning)
+    async with memory_client(storage) as one:
+        await soon(one.put_all({"a": 1, Ref("k", "mine"): "old"}))
+        then = (await one.log())[0].id
+        await soon(one.put_all({"a": 2, Ref("k", "mine"): "new", Ref("new", "mine"): "new"}))
+        before = await storage.scan("mine")
+        await soon(one.restore_all(then))
+        assert await one.get_all() == {"a": 1, "s3://mine/k": "new"}
+        assert await storage.scan("mine") == before
+        assert "s3://mine/k" in caplog.text
+        await soon(one.restore_all(then, buckets=["mine"]))
+        assert await one.get("k", bucket="mine") == "old"
+        for wrong in ("mine", 5, ["a/b"]):
+            with pytest.raises((TypeError, ValueError)):
+                await one.restore_all(then, buckets=wrong)  # type: ignore[arg-type]
+
+
+class Forbidding(MemoryStorage):
+    """A store that has one bucket which may not be used, and notes what is written."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.written: list[tuple[str, str]] = []
+
+    async def put(self, bucket: str, key: str, body: bytes, **options: Any) -> Any:
+        self.written.append((bucket, key))
+        return await super().put(bucket, key, body, **options)
+
+    async def scan(self, bucket: str, prefix: str = "", **options: Any) -> Any:
+        _forbid(bucket)
+        return await super().scan(bucket, prefix, **options)
+
+    async def list(self, bucket: str, prefix: str = "", **options: Any) -> Any:
+        _forbid(bucket)
+        return await super().list(bucket, prefix, **options)
+
+    async def head(self, bucket: str, key: str, **options: Any) -> Any:
+        _forbid(bucket)
+        return await super().head(bucket, key, **options)
+
+
+def _forbid(bucket: str) -> None:
+    if bucket == "forbidden":
+        raise AccessError("no", bucket=bucket)
+    if bucket == "unreachable":
+        raise UnavailableError("no answer", bucket=bucket)
+
+
+@pytest.mark.parametrize("bucket", ["forbidden", "unreachable", "other"])
+async def test_one_name_in_another_bucket_ends_no_collection(bucket):
+    clock = Clock()
+    storage = Forbidding(clock=clock)
+    async with memory_client(storage) as one:
+        for number in range(3):
+            await soon(one.put("a", number))
+        await forge(storage, lambda document: document["files"].update({f"s3://{bucket}/k": FILE}))
+        await MemoryStorage.put(
+            storage, BUCKET, "shared", b"1", metadata=describe([one._default, Ref("m", bucket)], BUCKET, "shared")
+        )
+        clock.later(20 * 86_400)
+        await soon(one.put("a", 3))
+        found = await soon(one.collect(retention=0, grace=1200))
+        assert found.values.deleted == 2 and found.skipped == (bucket,)
+        if bucket != "other":
+            with pytest.raises((AccessError, UnavailableError)):
+                await soon(one.collect(retention=0, grace=1200, buckets=[bucket]))
+
+
+async def test_collecting_commits_to_no_manifest_of_another_bucket():
+    clock = Clock()
+    storage = Forbidding(versioning=False, clock=clock)
+    async with memory_client(storage) as one, MPS3("other", "m", storage=storage) as two:
+        await soon(two.put("b", 1))
+        key = "shared@mps3-" + "0" * 32
+        metadata = describe([one._default, Ref("m", "other")], BUCKET, key)
+        await MemoryStorage.put(storage, BUCKET, key, b"1", metadata=metadata)
+        await soon(one.put("a", 1))
+        clock.later(20 * 86_400)
+        storage.written.clear()
+        found = await soon(one.collect(retention=0, grace=1200))
+        assert found.values.deleted == 0 and {bucket for bucket, _ in storage.written} == {BUCKET}
+        found = await soon(one.collect(retention=0, grace=1200, buckets=["other"]))
+        assert ("other", "m") in storage.written
+
+
+# Listings that are cut ------------------------------------------------------------------------------------------------
+
+
+class Cutting(MemoryStorage):
+    """A store whose listing of versions ends too early, and says that it is complete."""
+
+    most = 1000
+
+    async def versions(self, bucket: str, key: str, **options: Any) -> Any:
+        page = await super().versions(bucket, key, **options)
+        return replace(page, versions=page.versions[: self.most], next=None if self.most < 1000 else page.next)
+
+
+@pytest.mark.parametrize("most", [2, 5, 9])
+async def test_nothing_is_deleted_by_a_listing_that_is_cut(most):
+    clock = Clock()
+    storage = Cutting(clock=clock)
+    async with memory_client(storage) as one:
+        for number in range(12):
+            await soon(one.put("a", number))
+            clock.later(6 * 3600)
+        before = (await storage.scan(BUCKET)).found
+        storage.most = most
+        with pytest.raises(CorruptionError, match="listing"):
+            await soon(one.collect(retention=timedelta(days=2), grace=1200))
+        assert (await storage.scan(BUCKET)).found == before
+        storage.most = 1000
+        assert (await soon(one.collect(retention=timedelta(days=2), grace=1200))).deleted > 0
+        assert (await soon(one.collect(retention=timedelta(days=2), grace=1200))).deleted == 0

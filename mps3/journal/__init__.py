@@ -119,6 +119,7 @@ class Retained:
         named: Further values that are kept, as the manifest's name of the key and the version.
         versions_before: Older versions of the manifest than this are not needed any more, but for the head.
         runs: Finds out the keys of the runs that are still needed; ``None`` if that cannot be told any more.
+        head: The version, or the ETag, of the newest version of the manifest.
     """
 
     moment: float
@@ -126,6 +127,7 @@ class Retained:
     named: frozenset[tuple[str, str]]
     versions_before: float
     runs: Callable[[], Awaitable[frozenset[str] | None]]
+    head: str | None
 
 
 class Journal(Protocol):

@@ -308,7 +308,7 @@ class ConditionalJournal:
             return frozenset(reference.key for reference in document.references())
 
         settled = build_view(document, view.head, (), held, 0.0)
-        return Retained(moment, (settled, view), named, moment, runs)
+        return Retained(moment, (settled, view), named, moment, runs, view.head)
 
     def _settleable(self, commits: tuple[Entry, ...]) -> tuple[Entry, ...]:
         """R10: what is beyond both the numbers and the age that the log keeps."""

@@ -12,7 +12,7 @@ from ..document import LIMIT, Document, Entry, Kind
 from ..errors import CorruptionError
 from ..run import Run
 from ..state import needed_runs
-from ..storage import Object, Storage, Version
+from ..storage import ABSENT, Object, Storage, Version
 from .judge import Judgement, any_transaction, judge, settled_file, undecided
 from .kind import read_as
 from .listing import Listing
@@ -99,6 +99,32 @@ class Unsettled:
             if listing.complete:
                 return min(version.modified for version in listing.versions)
             await listing.more()
+
+    async def check_end(self, listing: Listing) -> None:
+        """Refuse a listing that says that it is complete, and is not: what came before its last version is there.
+
+        Raises:
+            CorruptionError: It is cut.
+        """
+        end = [*listing.versions, *listing.end]
+        last = next(reversed(end), None)
+        if last is None or last.deleted or (document := await self.fetch(last)) is None:
+            return
+        listed = {version.version for version in end}
+        before = [
+            entry.version for entry in document.log if entry.version not in listed and entry.modified <= last.modified
+        ]
+        before += [document.previous] if document.previous is not None and document.previous not in listed else []
+        for version in dict.fromkeys(before[-2:]):
+            if await self._storage.head(self._bucket, self._key, version=version) is not ABSENT:
+                raise CorruptionError(
+                    f"the listing of the versions of s3://{self._bucket}/{self._key} lacks the version {version}, "
+                    "which is there: nothing is deleted by it",
+                    bucket=self._bucket,
+                    key=self._key,
+                    operation="ListObjectVersions",
+                    version=version,
+                )
 
     async def around(
         self, document: Document, head: Version, listing: Listing, bound: float
