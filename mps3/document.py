@@ -18,7 +18,7 @@ from . import limits
 from .errors import ConfigurationError, CorruptionError, FormatError, MPS3Error
 from .files import Files, check_files
 from .names import Names
-from .scan import is_richer
+from .scan import is_richer, parse
 from .shape import (
     NOTHING,
     MalformedError,
@@ -331,8 +331,10 @@ def decode(
             raise MalformedError(f"it has {len(body)} bytes, more than {LIMIT}")
         if is_richer(body, limits.PARTS, pause):
             raise MalformedError(f"it has more than {limits.PARTS} arrays, objects and commas")
+        if len(body) > limits.ESCAPES and body.count(b"\\") > limits.ESCAPES:
+            raise MalformedError(f"it has more than {limits.ESCAPES} backslashes")
         try:
-            raw = orjson.loads(body)
+            raw = parse(body)
         except orjson.JSONDecodeError as error:
             raise MalformedError(f"it is not JSON: {error}") from None
         return _Reading(Names(Ref(key, bucket)), known, pause, large=len(body) > limits.UPDATE_PARTS).document(raw)
@@ -378,6 +380,7 @@ class _Reading:
         self._pause = pause
         self._large = large
         self._skipped: dict[str, None] = {}
+        self._logged = 0
 
     def document(self, raw: object) -> Document:
         """The document."""
@@ -421,13 +424,17 @@ class _Reading:
         if isinstance(version, str) and version in self._known:
             return self._known[version]
         self._pause()
+        update = self._update(raw.get("update"), f"{where}.update")
+        self._logged += len(update.get("files", NOTHING))
+        if self._logged > limits.LOGGED:
+            raise MalformedError(f"the commits in its log change more than {limits.LOGGED} keys")
         return Entry(
             session=as_text(raw.get("session"), f"{where}.session"),
             sequence=as_whole(raw.get("sequence"), f"{where}.sequence"),
             version=as_text(raw.get("version"), f"{where}.version"),
             modified=as_time(raw.get("modified"), f"{where}.modified"),
             previous=as_optional_text(raw.get("previous"), f"{where}.previous"),
-            update=self._update(raw.get("update"), f"{where}.update"),
+            update=update,
             extra=unknown_members(raw, _KNOWN_ENTRY, where),
         )
 

@@ -9,7 +9,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice, takewhile
 from operator import itemgetter
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from json_merge_patch import merge
 
@@ -59,11 +59,13 @@ class Under:
 
     def look_up(self, name: str) -> File | None:
         """What they say of a key."""
-        if name not in self._found:
+        # Threads may be looking, too.
+        found: Any = self._found.get(name, _MISSING)
+        if found is _MISSING:
             if len(self._found) >= REMEMBERED:
                 self._found.clear()
-            self._found[name] = look_up(name, reversed(self.layers))
-        return self._found[name]
+            self._found[name] = found = look_up(name, reversed(self.layers))
+        return cast("File | None", found)
 
 
 def apply_update(update: Mapping[str, Any], files: dict[str, File | None], under: Under) -> None:

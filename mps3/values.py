@@ -11,7 +11,7 @@ import orjson
 
 from . import limits
 from .errors import CorruptionError
-from .scan import is_richer
+from .scan import is_richer, parse
 from .types import JSON
 
 PAGE: Final = 4096
@@ -94,7 +94,7 @@ def decode(body: bytes, bucket: str, key: str, version: str | None, pause: Calla
     """
     try:
         _check_size(body, pause)
-        value = orjson.loads(body)
+        value = parse(body)
         if is_deep(body, value):
             raise _TooMuch(f"nests more than {limits.DEPTH} deep")
         return cast("JSON", value)

@@ -21,7 +21,7 @@ from .conditions import require_conditions
 from .kind import read_as, write
 from .order import once
 from .past import Past
-from .runs import MissingRunError, Runs
+from .runs import NAME, MissingRunError, Runs
 from .saved import Saved
 from .settle import settle
 
@@ -236,7 +236,11 @@ class ConditionalJournal:
         own = document.entry(head, stamp if math.isfinite(stamp) else 0.0)
         commits = tuple(once((*document.log, own), document.sessions))
         held = await self._runs.load(needed_runs(document, commits))
-        view = build_view(document, head, commits, held, 0.0, self._view)
+        before = self._view
+        view = await self._runs.work(
+            lambda _: build_view(document, head, commits, held, 0.0, before),
+            NAME * sum(len(commit.files) for commit in commits),
+        )
         last = self._view.commits[-1:]
         if (modified is None or modified <= self._modified) and any(
             not view.has(commit.session, commit.sequence) for commit in last

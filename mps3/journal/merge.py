@@ -24,7 +24,7 @@ from .listing import LISTINGS, Listing
 from .order import needed
 from .past import Past
 from .retention import retained
-from .runs import MissingRunError, Runs
+from .runs import NAME, MissingRunError, Runs
 from .saved import Saved
 from .settle import settle
 from .unsettled import OvertakenError, Unsettled
@@ -328,7 +328,11 @@ class MergeJournal:
         known_since = self._known(ordered)
         judged, held = await self._unsettled.judge(document, ordered, stamp)
         pace = self._pace(judged.counting, stamp, document.window)
-        view = build_view(document, newest.version, judged.shown, held, pace, self._view, judged.undecided)
+        shown, before = judged.shown, self._view
+        view = await self._runs.work(
+            lambda _: build_view(document, newest.version, shown, held, pace, before, judged.undecided),
+            NAME * sum(len(commit.files) for commit in shown),
+        )
         if self._goes_back(view, stamp, document.window):
             raise UnavailableError(
                 f"the store answered with an older state of s3://{self._bucket}/{self._key} than before",

@@ -30,6 +30,8 @@ CONCURRENCY: Final = 8
 """Runs that are sent or fetched at once."""
 LONG: Final = 128 * 2**10
 """Working on more bytes than this would hold up the event loop; a thread does it."""
+NAME: Final = 16
+"""Bytes whose reading takes as long as working with one key of a document."""
 BREATH: Final = 1e-6
 """Seconds that a thread sleeps now and then, so that the event loop can go on; systems make some more of it."""
 T = TypeVar("T")

@@ -21,6 +21,8 @@ from .runs import Runs
 
 FETCHES: Final = 16
 """Versions that are fetched at once."""
+COMMIT: Final = 128
+"""Bytes whose reading takes as long as putting one commit in order."""
 
 
 class OvertakenError(Exception):
@@ -173,7 +175,10 @@ class Unsettled:
                     if missing.pop(entry.version, None) is not None:
                         entries[entry.version] = entry
         listed = [entries[version.version] for version in reversed(reached) if version.version in entries]
-        ordered = causal_order(store_order(document.log, listed), document.sessions, document.log)
+        ordered = await self._runs.work(
+            lambda _: causal_order(store_order(document.log, listed), document.sessions, document.log),
+            COMMIT * (len(document.log) + len(listed)),
+        )
         return {entry.version: entry for entry in listed}, ordered
 
     async def fetch(self, version: Version) -> Document | None:
