@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -94,18 +95,18 @@ def test_what_a_writer_makes_of_any_document_can_be_read(document):
 
 
 HEAD = b'{"mps3":1,"journal":"merge","window":3.0,"session":"s","sequence":1,"previous":null,"update":{}'
-HOSTILE = {
-    "lists": b',"x":[' + b",".join([b"[]"] * 10_000_000) + b"]}",
-    "objects": b',"x":[' + b",".join([b"{}"] * 10_000_000) + b"]}",
-    "log": b',"log":['
-    + b",".join([b'{"session":"s","sequence":1,"version":"v","modified":"2026-01-01T00:00:00Z","update":{}}'] * 300_000)
-    + b"]}",
-    "files": b',"files":{' + b",".join(b'"k%d":{"version":"1"}' % number for number in range(1_000_000)) + b"}}",
-    "expiring": b',"files":{'
-    + b",".join(b'"%d":{"version":"1","expires":"2999-01-01T00:00:00Z"}' % number for number in range(400_000))
-    + b"}}",
-    "text": b',"x":"' + b"," * 30_000_000 + b'"}',
-    "escapes": b',"x":"' + b'\\"' * 15_000_000 + b'"}',
+ENTRY = b'{"session":"s","sequence":1,"version":"v","modified":"2026-01-01T00:00:00Z","update":{}}'
+EXPIRING = b'"%d":{"version":"1","expires":"2999-01-01T00:00:00Z"}'
+HOSTILE: dict[str, Callable[[], bytes]] = {
+    "lists": lambda: b',"x":[' + b"[]," * 10_000_000 + b"[]]}",
+    "objects": lambda: b',"x":[' + b"{}," * 10_000_000 + b"{}]}",
+    "log": lambda: b',"log":[' + b",".join([ENTRY] * 300_000) + b"]}",
+    "files": lambda: (
+        b',"files":{' + b",".join(b'"k%d":{"version":"1"}' % number for number in range(1_000_000)) + b"}}"
+    ),
+    "expiring": lambda: b',"files":{' + b",".join(EXPIRING % number for number in range(400_000)) + b"}}",
+    "text": lambda: b',"x":"' + b"," * 30_000_000 + b'"}',
+    "escapes": lambda: b',"x":"' + b'\\"' * 15_000_000 + b'"}',
 }
 
 
@@ -122,7 +123,27 @@ async def longest_stall(done: asyncio.Event) -> float:
 @pytest.mark.parametrize("kind", HOSTILE)
 async def test_a_large_manifest_of_many_parts_is_refused_and_stops_nobody(kind):
     storage, done = MemoryStorage(), asyncio.Event()
-    await storage.put(BUCKET, MANIFEST, HEAD + HOSTILE[kind])
+    await storage.put(BUCKET, MANIFEST, HEAD + HOSTILE[kind]())
+    watching = asyncio.create_task(longest_stall(done))
+    with pytest.raises(CorruptionError):
+        async with memory_client(storage):
+            pass
+    done.set()
+    assert await watching < STALL
+
+
+@pytest.mark.parametrize(
+    "member",
+    [b'"x":[' + b"[]," * 1_400_000 + b"[]]", b'"x":"' + b"y" * 4_000_000 + b'"'],
+    ids=["lists", "text"],
+)
+async def test_large_siblings_are_refused_and_stop_nobody(member):
+    storage, done = MemoryStorage(), asyncio.Event()
+    async with memory_client(storage) as one:
+        await soon(one.put("k", 1))
+    for number in range(20):
+        body = HEAD.replace(b'"s"', b'"s%d"' % number).replace(b'"update":{}', b'"update":{' + member + b"}") + b"}"
+        await storage.put(BUCKET, MANIFEST, body)
     watching = asyncio.create_task(longest_stall(done))
     with pytest.raises(CorruptionError):
         async with memory_client(storage):
@@ -135,7 +156,7 @@ async def test_a_large_value_of_many_parts_is_refused_and_stops_nobody():
     storage, done = MemoryStorage(), asyncio.Event()
     async with memory_client(storage) as one:
         await soon(one.put("k", 1))
-        body = b"[" + b",".join([b"[]"] * 10_000_000) + b"]"
+        body = b"[" + b"[]," * 10_000_000 + b"[]]"
         stored = await storage.put(BUCKET, "k", body)
         file = {"version": stored.version, "size": len(body), "sha256": hashlib.sha256(body).hexdigest()}
         document = await stored_manifest(storage)
