@@ -199,7 +199,8 @@ class Document:
 
     def entry(self, version: str, modified: float) -> Entry:
         """This document's own commit, as a log would remember it."""
-        return Entry(self.session, self.sequence, version, modified, self.previous, self.update)
+        previous = None if self.previous == version else self.previous  # no writer knows its own
+        return Entry(self.session, self.sequence, version, modified, previous, self.update)
 
     def bound(self) -> float:
         """Which commits may still join those of its log: whose time stamp, in seconds since 1970, is not less (R3)."""

@@ -144,8 +144,10 @@ class Unsettled:
 
         Raises:
             OvertakenError: One of them is not there any more.
-            CorruptionError: One of them is not a manifest.
+            CorruptionError: One of them is not a manifest, or the log of the first is not one.
         """
+        if any(entry.previous == entry.version for entry in document.log):
+            raise self._corrupt(head.version, "a commit in its log claims to follow itself")
         entries = {entry.version: entry for entry in document.log}
         entries[head.version] = document.entry(head.version, head.modified)
         # Behind the first that is older than the bound, the log alone says what there is, and in which order.
