@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Generator, Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, overload
 
@@ -28,7 +29,7 @@ from .journal.choose import choose_journal, known_journal
 from .lifetime import lifetime
 from .located import described, s3, storage_of
 from .manifest import Manifest
-from .names import LONGEST_MANIFEST, check_bucket, check_key, name_in
+from .names import LONGEST_MANIFEST, check_bucket, check_buckets, check_key, name_in
 from .observed import ObservedStorage
 from .observer import Observer, check_hooks
 from .offline import Directory, Line, Store
@@ -52,7 +53,7 @@ from .transactor import Transactor
 from .typed import Conversion
 from .types import JSON, Auth, JournalKind, Ref, Status
 from .url import parse
-from .values import decode
+from .values import load
 from .world import World
 from .writes import Writes
 
@@ -95,6 +96,7 @@ class MPS3(Writes, Reads, Transactions):
         retention: Seconds, or a timedelta: how far back collecting keeps all states.
         collect_every: Seconds, or a timedelta: about how often the default manifest is collected in the
             background. ``None``, the default, for never. One client in a few is enough.
+        collect_buckets: The ``buckets`` of these collections; see `collect`.
         hooks: Callables that receive each `mps3.events.Event`, at once: a hook should return soon. If one raises,
             that is logged once.
         world: Where time, chance and names come from; for simulations.
@@ -122,6 +124,7 @@ class MPS3(Writes, Reads, Transactions):
         on_reconnect: OnReconnect | None = None,
         retention: float | timedelta = RETENTION,
         collect_every: float | timedelta | None = None,
+        collect_buckets: Iterable[str] = (),
         hooks: Iterable[Hook] = (),
         world: World | None = None,
     ) -> None:
@@ -129,6 +132,7 @@ class MPS3(Writes, Reads, Transactions):
         self._collect_every = None if collect_every is None else seconds(collect_every, "collect_every")
         if self._collect_every == 0:
             raise ValueError("collect_every is a positive number of seconds; None for never")
+        self._collect_buckets = check_buckets(collect_buckets)
         self._collector: asyncio.Task[None] | None = None
         self._bucket = check_bucket(default_bucket)
         self._default = self._manifest_ref(default_manifest)
@@ -233,7 +237,8 @@ class MPS3(Writes, Reads, Transactions):
             for manifest in manifests.values():
                 self._start(manifest)
             if self._collect_every is not None:
-                every = collect_in_background(self.collect, self._collect_every, self._world, str(self._default))
+                collect = partial(self.collect, buckets=self._collect_buckets)
+                every = collect_in_background(collect, self._collect_every, self._world, str(self._default))
                 self._collector = asyncio.create_task(every, name=f"mps3 collector {self._default}")
         except BaseException:
             await self._stop()
@@ -530,6 +535,7 @@ class MPS3(Writes, Reads, Transactions):
         manifest: str | Ref | None = None,
         progress: Progress | None = None,
         rate: float | None = None,
+        buckets: Iterable[str] = (),
     ) -> Collected:
         """Delete what no state of a manifest names any more: old versions of it, its unused runs, and old values.
 
@@ -546,6 +552,9 @@ class MPS3(Writes, Reads, Transactions):
             manifest: The manifest; the default manifest if ``None``.
             progress: Called now and then with how far it has come.
             rate: The most objects a second to look at and delete, one by one.
+            buckets: Other buckets than the manifest's own, in which values of this manifest are looked for and
+                deleted, too, and whose manifests may be told of it. What a manifest or an object says is not enough:
+                whoever may write it would decide where this client deletes.
 
         Returns:
             What was deleted, and what was kept.
@@ -558,7 +567,11 @@ class MPS3(Writes, Reads, Transactions):
         """
         self._check_open()
         how = collecting(
-            retention=self._retention if retention is None else retention, grace=grace, dry_run=dry_run, rate=rate
+            retention=self._retention if retention is None else retention,
+            grace=grace,
+            dry_run=dry_run,
+            rate=rate,
+            buckets=buckets,
         )
         ref = self._default if manifest is None else self._manifest_ref(manifest)
         return await collect(self._gate, self._world, ref, self._manifests, self._make_manifest, how, progress)
@@ -639,8 +652,8 @@ class MPS3(Writes, Reads, Transactions):
         if found is None:
             return default
         if isinstance(found, Content):
-            return decode(found.body, bucket, key, found.version)
-        return decode(await self._contents.fetch(bucket, key, found), bucket, key, found["version"])
+            return await load(found.body, bucket, key, found.version)
+        return await load(await self._contents.fetch(bucket, key, found), bucket, key, found["version"])
 
     # Names, and what they stand for
 

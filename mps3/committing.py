@@ -26,6 +26,8 @@ WITNESS: Final = 0.5
 """Seconds between two commits that only show that time has passed."""
 LIVES: Final = 1000
 """How often a commit may have been written in an earlier life of the client, at the most."""
+LAST: Final = 2**53 - 1
+"""The last sequence of a session that can be written."""
 FIRST_CONFLICT: Final = 0.05
 LONGEST_CONFLICT: Final = 2.0
 
@@ -276,6 +278,7 @@ class Committer:
         # Not onto what could not be read, nor onto what has long been superseded.
         if self._desk.is_stale(started):
             await journal.resolve()
+        self._step_aside(journal, sending)
         await self._freshen(journal, sending)
         note(sending.attempt, journal.view)
         if sending.closes is None and sending.recorded != sending.attempt.update:
@@ -288,6 +291,25 @@ class Committer:
         self._observer.sent(self._ref, journal, sending.attempt, sending.group)
         await journal.append(sending.attempt)
         return True
+
+    def _step_aside(self, journal: Journal, sending: Sending) -> None:
+        """Somebody else has used the name of a session: go on above what they said, or under another name."""
+        attempt, session = sending.attempt, sending.session
+        name = attempt.session or journal.session
+        view = journal.view
+        if attempt.doubtful:
+            # What may still arrive keeps its name; with the conditional journal nothing can: the head is another one.
+            used = journal.kind == "conditional" and view.is_usurped(name, attempt.sequence, attempt.is_forged)
+        else:
+            used = view.has(name, attempt.sequence)
+        if not used or sending.closes is not None:
+            return
+        _log.warning("somebody else has made commits to %s in the name of this client", self._ref)
+        attempt.sequence = view.sessions[name] + 1
+        if attempt.sequence >= LAST:
+            session.rename(self._world.name(), self._outbox.all())
+            attempt.session, attempt.sequence = session.name, 1
+        session.sequence = attempt.sequence
 
     async def _find(self, journal: Journal, sending: Sending, sent: Sent, started: float) -> bool:
         """Find out what became of a commit that left in an earlier life of the client (R4, R8)."""

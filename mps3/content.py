@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Hashable, Mapping
 from typing import Any, Final, TypeVar
 
+from . import limits
 from .damage import certain
 from .errors import ClosedError, ConfigurationError, CorruptionError, MPS3Error, UnavailableError
 from .files import File
@@ -388,10 +389,12 @@ class Contents:
     async def _fetch(self, bucket: str, key: str, file: Mapping[str, Any]) -> bytes:
         version: str = file["version"]
         where = (f"{key}@{version}", None) if version.startswith(MINTED) else (key, version)
+        size = file.get("size")
+        most = limits.VALUE if size is None else min(size, limits.VALUE)
 
         async def ask() -> Object | Absence:
             async with self._gets:
-                found = await self._storage.get(bucket, where[0], version=where[1], limit=file.get("size"))
+                found = await self._storage.get(bucket, where[0], version=where[1], limit=most)
             if not isinstance(found, Recalled):
                 self._contact(None)
             return found

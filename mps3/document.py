@@ -1,20 +1,24 @@
 """The manifest document: its shape, reading it, writing it, refusing it. Pure: bytes in, bytes out.
 
-Whatever is read here may have been written by anybody. A document that breaks the shape is refused
-whole; members that this version does not know are kept and written again.
+Whatever is read here may have been written by anybody. A document that breaks the shape, or a limit of
+`mps3.limits`, is refused whole; members that this version does not know are kept and written again. Keys that no
+client can have written are left out. What is written is checked by the same rules before.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias, cast
 
 import orjson
 
-from .errors import ConfigurationError, CorruptionError, FormatError
+from . import limits
+from .errors import ConfigurationError, CorruptionError, FormatError, MPS3Error
 from .files import Files, check_files
+from .names import Names
+from .scan import is_richer, parse
 from .shape import (
     NOTHING,
     MalformedError,
@@ -25,13 +29,15 @@ from .shape import (
     as_text,
     as_time,
     as_whole,
-    check_depth,
+    check_number,
+    check_unknown,
     format_time,
     unknown_members,
 )
+from .types import Ref
 
 FORMAT: Final = 1
-LIMIT: Final = 32 * 2**20
+LIMIT: Final = limits.DOCUMENT
 """The largest manifest, in bytes, that is written or read."""
 Kind: TypeAlias = Literal["merge", "conditional"]
 
@@ -163,6 +169,7 @@ class Document:
         until: If the store's stamp on the version is later, in seconds since 1970, it does not count (R16).
         collected: The commit before which values were stored that may be collected by now (R17).
         expired: Files that expired up to this moment may have been left out, in seconds since 1970 (R19).
+        skipped: Names in it, as it was read, that are none, and were left out.
     """
 
     journal: Kind
@@ -180,6 +187,7 @@ class Document:
     collected: str | None = None
     expired: float | None = None
     extra: Mapping[str, Any] = field(default_factory=_nothing)
+    skipped: tuple[str, ...] = field(default=(), compare=False)
 
     def counts(self, modified: float) -> bool:
         """Whether it landed in time (R16).
@@ -191,7 +199,8 @@ class Document:
 
     def entry(self, version: str, modified: float) -> Entry:
         """This document's own commit, as a log would remember it."""
-        return Entry(self.session, self.sequence, version, modified, self.previous, self.update)
+        previous = None if self.previous == version else self.previous  # no writer knows its own
+        return Entry(self.session, self.sequence, version, modified, previous, self.update)
 
     def bound(self) -> float:
         """Which commits may still join those of its log: whose time stamp, in seconds since 1970, is not less (R3)."""
@@ -237,11 +246,17 @@ def read_commit_id(identity: str) -> tuple[str, int] | None:
     return None
 
 
-def encode(document: Document, *, bucket: str, key: str) -> bytes:
+def encode(document: Document, *, bucket: str, key: str, trusted: bool = False) -> bytes:
     """The bytes of a document.
 
+    Args:
+        document: The document.
+        bucket: Where it is to be written.
+        key: Where it is to be written.
+        trusted: Whether it was read, or written, as it is.
+
     Raises:
-        ConfigurationError: It has grown beyond what any client would read.
+        ConfigurationError: It has grown beyond what any client would read, or no client could read it.
     """
     body = orjson.dumps(
         {
@@ -265,18 +280,45 @@ def encode(document: Document, *, bucket: str, key: str) -> bytes:
         default=dict,
     )
     if len(body) > LIMIT:
-        raise ConfigurationError(
+        raise _unwritable(
             f"the manifest s3://{bucket}/{key} would grow to {len(body)} bytes, more than the {LIMIT} that clients "
             "read: write fewer keys at once",
-            bucket=bucket,
-            key=key,
-            operation="PutObject",
+            bucket,
+            key,
         )
+    if not trusted:
+        _check_readable(document, body, bucket, key)
     return body
 
 
+def _check_readable(document: Document, body: bytes, bucket: str, key: str) -> None:
+    """Refuse to write what no client could read, or build upon."""
+    log = {entry.version: entry for entry in document.log}
+    try:
+        read = decode(body, bucket=bucket, key=key, version=None, known=log)
+    except MPS3Error as error:
+        raise _unwritable(
+            f"no client could read the manifest s3://{bucket}/{key} with this commit ({error.__context__}), so nothing "
+            "is written",
+            bucket,
+            key,
+        ) from error
+    if read.skipped:
+        raise _unwritable(f"no manifest can name {read.skipped[0]!r:.80}, so nothing is written", bucket, key)
+
+
+def _unwritable(message: str, bucket: str, key: str) -> ConfigurationError:
+    return ConfigurationError(message, bucket=bucket, key=key, operation="PutObject")
+
+
 def decode(
-    body: bytes, *, bucket: str, key: str, version: str | None, known: Mapping[str, Entry] = NOTHING
+    body: bytes,
+    *,
+    bucket: str,
+    key: str,
+    version: str | None,
+    known: Mapping[str, Entry] = NOTHING,
+    pause: Callable[[], object] = lambda: None,
 ) -> Document:
     """Read a document.
 
@@ -286,6 +328,7 @@ def decode(
         key: Where it was read, for errors.
         version: Where it was read, for errors.
         known: Commits by version that were read before: versions never change, so they are not read again.
+        pause: Called now and then, to let others work.
 
     Raises:
         FormatError: A newer mps3 wrote it.
@@ -295,11 +338,15 @@ def decode(
     try:
         if len(body) > LIMIT:
             raise MalformedError(f"it has {len(body)} bytes, more than {LIMIT}")
+        if is_richer(body, limits.PARTS, pause):
+            raise MalformedError(f"it has more than {limits.PARTS} arrays, objects and commas")
+        if len(body) > limits.ESCAPES and body.count(b"\\") > limits.ESCAPES:
+            raise MalformedError(f"it has more than {limits.ESCAPES} backslashes")
         try:
-            raw = orjson.loads(body)
+            raw = parse(body)
         except orjson.JSONDecodeError as error:
             raise MalformedError(f"it is not JSON: {error}") from None
-        return _document(raw, known)
+        return _Reading(Names(Ref(key, bucket)), known, pause, large=len(body) > limits.UPDATE_PARTS).document(raw)
     except _Newer as error:
         raise FormatError(
             f"the manifest {place} has format {error}, this client reads format {FORMAT}: "
@@ -324,54 +371,105 @@ class _Newer(Exception):  # noqa: N818 - never leaves this module
     """The format number of a newer client."""
 
 
-def _document(raw: object, known: Mapping[str, Entry]) -> Document:
-    raw = as_object(raw, "the document")
-    number = raw.get("mps3")
-    if type(number) is not int or number < 1:
-        raise MalformedError("it has no format number in `mps3`")
-    if number > FORMAT:
-        raise _Newer(number)
-    journal = raw.get("journal")
-    if journal not in ("merge", "conditional"):
-        raise MalformedError("`journal` is neither merge nor conditional")
-    window = raw.get("window")
-    if isinstance(window, bool) or not isinstance(window, int | float) or not 0 < window <= 86_400:
-        raise MalformedError("`window` is not a number of seconds up to a day")
-    log = tuple(_entry(entry, index, known) for index, entry in enumerate(as_list(raw.get("log", []), "log")))
-    return Document(
-        journal=cast("Kind", journal),
-        window=window,
-        session=as_text(raw.get("session"), "session"),
-        sequence=as_whole(raw.get("sequence"), "sequence"),
-        previous=as_optional_text(raw.get("previous"), "previous"),
-        update=_update(raw.get("update"), "update"),
-        log=log,
-        files=check_files(raw.get("files", {}), "files", patch=False),
-        sessions=_sessions(raw.get("sessions", {})),
-        runs=_runs(raw.get("runs", []), "runs"),
-        attempt=as_whole(raw.get("attempt", 1), "attempt"),
-        until=None if raw.get("until") is None else as_time(raw["until"], "until"),
-        collected=as_optional_text(raw.get("collected"), "collected"),
-        expired=None if raw.get("expired") is None else as_time(raw["expired"], "expired"),
-        extra=unknown_members(raw, _KNOWN, "the document"),
-    )
+class _Reading:
+    """One document that is read.
 
+    Args:
+        names: Which names it may have for keys; ``None``: all.
+        known: Commits by version that were read before.
+        pause: Called now and then.
+        large: Whether it is so large that a commit in it may be too large.
+    """
 
-def _entry(raw: object, index: int, known: Mapping[str, Entry]) -> Entry:
-    where = f"log[{index}]"
-    raw = as_object(raw, where)
-    version = raw.get("version")
-    if isinstance(version, str) and version in known:
-        return known[version]
-    return Entry(
-        session=as_text(raw.get("session"), f"{where}.session"),
-        sequence=as_whole(raw.get("sequence"), f"{where}.sequence"),
-        version=as_text(raw.get("version"), f"{where}.version"),
-        modified=as_time(raw.get("modified"), f"{where}.modified"),
-        previous=as_optional_text(raw.get("previous"), f"{where}.previous"),
-        update=_update(raw.get("update"), f"{where}.update"),
-        extra=unknown_members(raw, _KNOWN_ENTRY, where),
-    )
+    def __init__(
+        self, names: Names | None, known: Mapping[str, Entry], pause: Callable[[], object], *, large: bool
+    ) -> None:
+        self._names = names
+        self._known = known
+        self._pause = pause
+        self._large = large
+        self._skipped: dict[str, None] = {}
+        self._logged = 0
+
+    def document(self, raw: object) -> Document:
+        """The document."""
+        raw = as_object(raw, "the document")
+        number = raw.get("mps3")
+        if type(number) is not int or number < 1:
+            raise MalformedError("it has no format number in `mps3`")
+        if number > FORMAT:
+            raise _Newer(number)
+        journal = raw.get("journal")
+        if journal not in ("merge", "conditional"):
+            raise MalformedError("`journal` is neither merge nor conditional")
+        window = raw.get("window")
+        if isinstance(window, bool) or not isinstance(window, int | float) or not 0 < window <= 86_400:
+            raise MalformedError("`window` is not a number of seconds up to a day")
+        entries = enumerate(as_list(raw.get("log", []), "log", limits.LOG))
+        return Document(
+            journal=cast("Kind", journal),
+            window=window,
+            session=as_text(raw.get("session"), "session"),
+            sequence=as_whole(raw.get("sequence"), "sequence"),
+            previous=as_optional_text(raw.get("previous"), "previous"),
+            update=self._update(raw.get("update"), "update"),
+            log=tuple(self.entry(entry, index) for index, entry in entries),
+            files=self._files(raw.get("files", {}), "files", limits.FILES, patch=False),
+            sessions=_sessions(raw.get("sessions", {})),
+            runs=_runs(raw.get("runs", []), "runs"),
+            attempt=as_whole(raw.get("attempt", 1), "attempt"),
+            until=None if raw.get("until") is None else as_time(raw["until"], "until"),
+            collected=as_optional_text(raw.get("collected"), "collected"),
+            expired=None if raw.get("expired") is None else as_time(raw["expired"], "expired"),
+            extra=unknown_members(raw, _KNOWN, "the document"),
+            skipped=tuple(self._skipped),
+        )
+
+    def entry(self, raw: object, index: int) -> Entry:
+        """One commit of its log."""
+        where = f"log[{index}]"
+        raw = as_object(raw, where)
+        version = raw.get("version")
+        if isinstance(version, str) and version in self._known:
+            return self._known[version]
+        self._pause()
+        update = self._update(raw.get("update"), f"{where}.update")
+        self._logged += len(update.get("files", NOTHING))
+        if self._logged > limits.LOGGED:
+            raise MalformedError(f"the commits in its log change more than {limits.LOGGED} keys")
+        return Entry(
+            session=as_text(raw.get("session"), f"{where}.session"),
+            sequence=as_whole(raw.get("sequence"), f"{where}.sequence"),
+            version=as_text(raw.get("version"), f"{where}.version"),
+            modified=as_time(raw.get("modified"), f"{where}.modified"),
+            previous=as_optional_text(raw.get("previous"), f"{where}.previous"),
+            update=update,
+            extra=unknown_members(raw, _KNOWN_ENTRY, where),
+        )
+
+    def _update(self, raw: object, where: str) -> dict[str, Any]:
+        raw = as_object(raw, where)
+        files = self._files(raw.get("files", {}), f"{where}.files", limits.CHANGES, patch=True)
+        if "files" in raw:
+            raw["files"] = files
+        _runs(raw.get("runs", []), f"{where}.runs")
+        expect = as_object(raw.get("expect", {}), f"{where}.expect")
+        check_number(expect, f"{where}.expect", limits.READS)
+        for name, version in expect.items():
+            as_optional_text(version, f"{where}.expect[{name!r:.80}]")
+        for member, value in raw.items():
+            if member not in ("files", "runs", "expect"):
+                check_unknown(value, f"{where}.{member}")
+        if self._large and is_richer(orjson.dumps(raw), limits.UPDATE_PARTS):
+            raise MalformedError(f"{where} has more than {limits.UPDATE_PARTS} arrays, objects and commas")
+        return raw
+
+    def _files(self, raw: object, where: str, most: int, *, patch: bool) -> dict[str, Any]:
+        found = check_files(raw, where, most, patch=patch)
+        if self._names is None or not (skipped := self._names.none(found)):
+            return found
+        self._skipped.update(dict.fromkeys(skipped))
+        return {name: file for name, file in found.items() if name in self._names}
 
 
 def encode_entries(entries: Iterable[Entry]) -> list[Any]:
@@ -385,11 +483,12 @@ def decode_entries(raw: object) -> tuple[Entry, ...]:
     Raises:
         ValueError: It is not that.
     """
-    return tuple(_entry(entry, index, NOTHING) for index, entry in enumerate(as_list(raw, "log")))
+    reading = _Reading(None, NOTHING, lambda: None, large=False)
+    return tuple(reading.entry(entry, index) for index, entry in enumerate(as_list(raw, "log", limits.LOG)))
 
 
 def _runs(raw: object, where: str) -> tuple[RunReference, ...]:
-    return tuple(_run(run, f"{where}[{index}]") for index, run in enumerate(as_list(raw, where)))
+    return tuple(_run(run, f"{where}[{index}]") for index, run in enumerate(as_list(raw, where, limits.RUNS)))
 
 
 def _run(raw: object, where: str) -> RunReference:
@@ -406,20 +505,9 @@ def _run(raw: object, where: str) -> RunReference:
     )
 
 
-def _update(raw: object, where: str) -> dict[str, Any]:
-    raw = as_object(raw, where)
-    check_files(raw.get("files", {}), f"{where}.files", patch=True)
-    _runs(raw.get("runs", []), f"{where}.runs")
-    for name, version in as_object(raw.get("expect", {}), f"{where}.expect").items():
-        as_optional_text(version, f"{where}.expect[{name!r:.80}]")
-    for member, value in raw.items():
-        if member not in ("files", "runs", "expect"):
-            check_depth(value, f"{where}.{member}")
-    return raw
-
-
 def _sessions(raw: object) -> dict[str, int]:
     raw = as_object(raw, "sessions")
+    check_number(raw, "sessions", limits.SESSIONS)
     for session, sequence in raw.items():
         as_whole(sequence, f"sessions[{session!r:.80}]")
     return raw

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from .shape import MalformedError, as_object, as_sha256, as_text, as_time, as_whole, check_depth
+from .shape import (
+    MalformedError,
+    as_object,
+    as_sha256,
+    as_text,
+    as_time,
+    as_whole,
+    check_number,
+    check_unknown,
+)
 
 File: TypeAlias = Mapping[str, Any]
 """What a manifest says of one key: ``version``, and ``sha256``, ``size`` and ``expires`` where they are known."""
@@ -25,18 +34,20 @@ def expires_of(file: File | None) -> float | None:
     return None if moment is None else datetime.fromisoformat(moment).timestamp()
 
 
-def check_files(raw: object, where: str, *, patch: bool) -> dict[str, Any]:
+def check_files(raw: object, where: str, most: int, *, patch: bool) -> dict[str, Any]:
     """Refuse what is not an object of keys and their file descriptions.
 
     Args:
         raw: The object.
         where: Where it stands, for the error.
+        most: How many there may be.
         patch: Whether members of the descriptions may be null, to be removed.
 
     Raises:
         MalformedError: It is not one.
     """
     raw = as_object(raw, where)
+    check_number(raw, where, most)
     for name, file in raw.items():
         if file is not None:
             check_file(file, f"{where}[{name!r:.80}]", patch=patch)
@@ -68,4 +79,4 @@ def check_file(raw: object, where: str, *, patch: bool = False) -> None:
         elif member == "expires":
             as_time(value, f"{where}.expires")
         elif member != "version":
-            check_depth(value, f"{where}.{member}")
+            check_unknown(value, f"{where}.{member}")

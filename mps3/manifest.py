@@ -489,6 +489,11 @@ class Manifest:
             self._committer.sending.retry_at = -math.inf
         self.wake()
 
+    @property
+    def needs_announcement(self) -> bool:
+        """Whether a commit has to say so before anything is deleted that it may name (R17)."""
+        return self._journal is None or self._journal.kind == "conditional"
+
     async def retained(self, seconds: float, *, announce: bool) -> Retained | None:
         """What collecting leaves alone.
 

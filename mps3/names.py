@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
+from . import limits
 from .errors import ConfigurationError, CorruptionError
-from .journal.runs import SUFFIX
 from .types import Ref
 
-LONGEST: Final = 1024
+SUFFIX: Final = ".runs/"
+"""What the names of a manifest's runs have after its own."""
+LONGEST: Final = limits.KEY
 LONGEST_MANIFEST: Final = LONGEST - len(SUFFIX) - 64 - 33
 """What leaves room for the names of its runs."""
 _SCHEME: Final = "s3://"
@@ -40,13 +42,34 @@ def check_bucket(bucket: object) -> str:
 
     Raises:
         TypeError: It is not a text.
-        ValueError: It is empty or has a slash.
+        ValueError: It is empty, too long, has a slash, is a dot or two, or is not Unicode.
     """
     if not isinstance(bucket, str):
         raise TypeError(f"a bucket is a str, not {type(bucket).__qualname__}")
-    if not bucket or "/" in bucket:
-        raise ValueError(f"{bucket!r} is not the name of a bucket")
+    if not _is_bucket(bucket):
+        raise ValueError(f"{bucket[:300]!r} is not the name of a bucket")
     return bucket
+
+
+def check_buckets(buckets: object) -> frozenset[str]:
+    """The names of some buckets.
+
+    Raises:
+        TypeError: It is not a collection of texts.
+        ValueError: One of them cannot be the name of a bucket.
+    """
+    if isinstance(buckets, str) or not isinstance(buckets, Iterable):
+        raise TypeError("buckets is a list of the names of buckets; put the one in brackets")
+    return frozenset(check_bucket(bucket) for bucket in buckets)
+
+
+def _is_bucket(bucket: str) -> bool:
+    if not bucket or "/" in bucket or bucket in (".", ".."):
+        return False
+    try:
+        return len(bucket.encode()) <= limits.BUCKET
+    except UnicodeEncodeError:
+        return False
 
 
 def name_in(manifest: Ref, bucket: str, key: str) -> str:
@@ -56,13 +79,50 @@ def name_in(manifest: Ref, bucket: str, key: str) -> str:
     return f"{_SCHEME}{bucket}/{key}"
 
 
+def is_own(manifest: Ref, bucket: str, key: str) -> bool:
+    """Whether the manifest itself is kept at a place, or one of its runs."""
+    return bucket == manifest.bucket and (key == manifest.key or key.startswith(manifest.key + SUFFIX))
+
+
+class Names:
+    """Which names a manifest may have for keys: those that a write through the public API makes.
+
+    Args:
+        manifest: The manifest, with its bucket.
+    """
+
+    def __init__(self, manifest: Ref) -> None:
+        self._manifest = manifest
+        self._prefixes = (_SCHEME, manifest.key + SUFFIX)
+
+    def unusual(self) -> tuple[str, ...]:
+        """What all names begin with that are none, but for the manifest's own key and those that are too long."""
+        return (*self._prefixes, self._manifest.key)
+
+    def __contains__(self, name: str) -> bool:
+        if len(name) <= limits.KEY // 4 and not name.startswith(self._prefixes) and name != self._manifest.key:
+            return name != ""
+        own = self._manifest.bucket or ""
+        bucket, key = own, name
+        if name.startswith(_SCHEME):
+            bucket, _, key = name.removeprefix(_SCHEME).partition("/")
+            if bucket == own and not key.startswith(_SCHEME):
+                return False  # the key itself is its name
+        fits = key != "" and len(key.encode()) <= limits.KEY
+        return fits and _is_bucket(bucket) and not is_own(self._manifest, bucket, key)
+
+    def none(self, names: Iterable[str]) -> list[str]:
+        """Those among some names that are none."""
+        return [name for name in names if name not in self]
+
+
 def check_not_own(manifest: Ref, bucket: str, key: str) -> None:
     """Refuse a value at a place where the manifest itself is kept.
 
     Raises:
         ConfigurationError: It is such a place.
     """
-    if bucket == manifest.bucket and (key == manifest.key or key.startswith(manifest.key + SUFFIX)):
+    if is_own(manifest, bucket, key):
         raise ConfigurationError(
             f"the key {key!r} is where the manifest s3://{bucket}/{manifest.key} is kept: choose another key",
             bucket=bucket,
@@ -98,6 +158,12 @@ class Naming:
                 key=self._manifest.key,
             )
         return bucket, key
+
+    def elsewhere(self, names: Iterable[str], allowed: Collection[str]) -> list[str]:
+        """Those among some names that stand for keys in other buckets than the manifest's, and than those allowed."""
+        own = self._manifest.bucket or self._default
+        places = ((name, self.place(name)[0]) for name in names)
+        return [name for name, bucket in places if bucket != own and bucket not in allowed]
 
     def label(self, name: str) -> str:
         """What users call it.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import quote, unquote
 
+from .names import LONGEST_MANIFEST, check_bucket, check_key
 from .types import Ref
 
 MANIFESTS: Final = "mps3-manifests"
@@ -40,9 +41,12 @@ def owners(metadata: Mapping[str, str], bucket: str, key: str) -> tuple[Ref, ...
         if not its_bucket or not slash or not its_key:
             return ()
         try:
-            found.append(Ref(unquote(its_key, errors="strict"), its_bucket))
-        except UnicodeDecodeError:
+            ref = Ref(unquote(its_key, errors="strict"), its_bucket)
+            check_key(ref.key, "manifest", LONGEST_MANIFEST)
+            check_bucket(its_bucket)
+        except ValueError:
             return ()
+        found.append(ref)
     return tuple(found)
 
 

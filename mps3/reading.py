@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from .content import Content, Contents
 from .files import File
 from .types import DELETE, JSON, Delete
-from .values import decode
+from .values import load
 
 AT_ONCE: Final = 64
 """Values that are asked for at once; the store is asked for half as many."""
@@ -81,7 +81,7 @@ class Reader:
                     missing.append(index)
                 else:
                     version = found.version if isinstance(found, Content) else found["version"]
-                    values[index] = decode(body, bucket, key, version)
+                    values[index] = await load(body, bucket, key, version)
             if len(wanted) > STEP:
                 await asyncio.sleep(0)
 
@@ -89,7 +89,7 @@ class Reader:
             name, file = wanted[index]
             assert file is not None and not isinstance(file, Content)  # noqa: S101, PT018 - missing are files
             bucket, key = self._place(name)
-            values[index] = decode(await self._contents.fetch(bucket, key, file), bucket, key, file["version"])
+            values[index] = await load(await self._contents.fetch(bucket, key, file), bucket, key, file["version"])
 
         if missing:
             await for_all(fetch, missing, min(AT_ONCE, len(missing)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
@@ -12,7 +13,7 @@ from .errors import CorruptionError
 from .files import File, expires_of
 from .history import Revision, Snapshot, listed, read_listed, revisions, view_at
 from .manifest import Manifest
-from .names import Naming, name_in
+from .names import Naming, check_buckets, name_in
 from .past_reading import PastReader, to_restore
 from .reading import Reader
 from .state import EMPTY, View, alive, weight
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 K = TypeVar("K", bound=str | Ref)
 T = TypeVar("T")
+
+_log = logging.getLogger("mps3")
 
 
 class Reads:
@@ -290,7 +293,12 @@ class Reads:
         return await self._restore([(Ref(literal, place), value, file)], opened.ref)
 
     async def restore_all(
-        self, at: str | datetime, *, prefix: str = "", manifest: str | Ref | None = None
+        self,
+        at: str | datetime,
+        *,
+        prefix: str = "",
+        manifest: str | Ref | None = None,
+        buckets: Iterable[str] = (),
     ) -> Commit | None:
         """Write all that was different at one moment, as one commit like any other; returns when it is durable.
 
@@ -302,6 +310,9 @@ class Reads:
             at: The id of a commit, or a time, as for `snapshot`.
             prefix: Only the keys that begin with it.
             manifest: Which manifest; the default manifest if ``None``.
+            buckets: Other buckets than the manifest's own into which values may be written. What the manifest names
+                in any other is left out, which is logged: whoever may write the manifest would decide where this
+                client writes.
 
         Returns:
             The commit; ``None`` if nothing was different.
@@ -311,11 +322,17 @@ class Reads:
             CorruptionError: A value is not what was written.
             MPS3Error: The write failed.
         """
+        allowed = check_buckets(buckets)
         opened, naming, reader = self._opened(manifest, prefix)
         await opened.refresh()
         newest, overlay = opened.present()
         then = await view_at(opened.past, newest, at)
         different = await to_restore(newest, then, naming, prefix, overlay)
+        left_out = naming.elsewhere((name for name, file in different.items() if file is not None), allowed)
+        if left_out:
+            names = ", ".join(map(repr, left_out[:3])) + (", …" if len(left_out) > 3 else "")
+            _log.warning("%d keys in other buckets are not restored without consent: %s", len(left_out), names)
+            different = {name: file for name, file in different.items() if name not in left_out}
         if not different:
             return None
         values = await reader.read(list(different.items()))

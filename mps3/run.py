@@ -18,8 +18,10 @@ from typing import Final, TypeVar
 
 import orjson
 
+from . import limits
 from .document import RunReference
 from .files import File, check_file, expires_of
+from .names import Names
 
 BLOCK: Final = 2 * 2**10
 """Bytes between two lines whose keys are held apart, for finding others."""
@@ -39,9 +41,10 @@ class Run:
         marks: The first key of each block.
         offsets: Where the blocks begin, and where the last one ends.
         expiring: When keys are to expire, in seconds since 1970, and which.
+        skipped: Names in it that are none: it says nothing of them.
     """
 
-    __slots__ = ("__weakref__", "_marks", "_offsets", "body", "expiring", "sha256")
+    __slots__ = ("__weakref__", "_barred", "_marks", "_offsets", "body", "expiring", "sha256", "skipped")
 
     def __init__(
         self,
@@ -50,7 +53,10 @@ class Run:
         marks: list[str],
         offsets: array[int],
         expiring: Sequence[tuple[float, str]] = (),
+        skipped: Sequence[str] = (),
     ) -> None:
+        self.skipped = skipped
+        self._barred = frozenset(skipped)
         self.expiring = expiring
         self.sha256 = sha256
         self.body = body
@@ -66,7 +72,7 @@ class Run:
     def get(self, name: str, default: D) -> File | D | None:
         """What it says of a key; ``None`` if it is deleted; ``default`` if it says nothing."""
         block = bisect_right(self._marks, name) - 1
-        if block < 0:
+        if block < 0 or name in self._barred:
             return default
         start, end = self._offsets[block], self._offsets[block + 1]
         beginning = b"[" + orjson.dumps(name) + b","
@@ -89,9 +95,22 @@ class Run:
             names = [name for name, _ in orjson.loads(b"[" + body.replace(b"\n", b",") + b"]")]
             for name, line in zip(names, body.split(b"\n"), strict=True):
                 if name.startswith(prefix):
-                    yield name, line
+                    if name not in self._barred:
+                        yield name, line
                 elif name > prefix:
                     return
+
+    def long_names(self, pause: Callable[[], object] = lambda: None) -> Iterator[str]:
+        """The keys that may have more bytes than any, in order."""
+        start = 0
+        for number, end in enumerate(self._offsets):
+            if number % BATCH == 0:
+                pause()
+            if end - start > limits.KEY:  # blocks end with the line that is under way after their size
+                for line in self.body[start:end].split(b"\n"):
+                    if len(line) > limits.KEY:
+                        yield orjson.loads(line)[0]
+            start = end
 
     def items(self, prefix: str = "") -> Iterator[tuple[str, File | None]]:
         """The keys that begin with ``prefix``, in order, and what is said of them."""
@@ -189,12 +208,13 @@ class _PartWriter:
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
-def index_run(sha256: str, body: bytes, pause: Callable[[], object] = lambda: None) -> Run:
+def index_run(sha256: str, body: bytes, names: Names | None = None, pause: Callable[[], object] = lambda: None) -> Run:
     """Make a run of bytes that this client has written itself, or checked, ready to be looked up.
 
     Args:
         sha256: Of its content.
         body: Its content.
+        names: Which names it may have for keys; ``None``: all.
         pause: Called now and then, to let others work.
     """
     marks: list[str] = []
@@ -207,7 +227,24 @@ def index_run(sha256: str, body: bytes, pause: Callable[[], object] = lambda: No
         offsets.append(position)
         expiring += _expiring(body, position, end)
     offsets.append(len(body))
-    return Run(sha256, body, marks, offsets, expiring)
+    run = Run(sha256, body, marks, offsets, expiring)
+    if names is None or not (skipped := _barred(run, names, pause)):
+        return run
+    expiring = [(moment, name) for moment, name in expiring if name not in skipped]
+    return Run(sha256, body, marks, offsets, expiring, tuple(skipped))
+
+
+def _barred(run: Run, names: Names, pause: Callable[[], object]) -> dict[str, None]:
+    """The names in a run that are none. Only those are looked at that may be: nearly all have another beginning."""
+    barred: dict[str, None] = {}
+    for prefix in names.unusual():
+        for number, (name, _) in enumerate(run.lines(prefix)):
+            if number % BATCH == 0:
+                pause()
+            if name not in names:
+                barred[name] = None
+    barred.update(dict.fromkeys(name for name in run.long_names(pause) if name not in names))
+    return barred
 
 
 _EXPIRES: Final = b'"expires":'

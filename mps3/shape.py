@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timezone
 from types import MappingProxyType
 from typing import Any, Final
 
+import orjson
+
+from . import limits
+
 LATEST: Final = 253_402_300_799
 """The last second of the year 9999, in seconds since 1970."""
-DEEPEST: Final = 64
+DEEPEST: Final = limits.UNKNOWN_DEPTH
 """How deep unknown members may nest: what is carried along must be writable again."""
 
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -33,11 +37,18 @@ def as_object(raw: object, where: str) -> dict[str, Any]:
     return raw
 
 
-def as_list(raw: object, where: str) -> list[Any]:
-    """A JSON array."""
+def as_list(raw: object, where: str, most: int) -> list[Any]:
+    """A JSON array of at most so many elements."""
     if not isinstance(raw, list):
         raise MalformedError(f"{where} is not an array")
+    check_number(raw, where, most)
     return raw
+
+
+def check_number(raw: Collection[object], where: str, most: int) -> None:
+    """Refuse more than anybody writes."""
+    if len(raw) > most:
+        raise MalformedError(f"{where} has {len(raw)} members, more than {most}")
 
 
 def as_text(raw: object, where: str) -> str:
@@ -99,12 +110,21 @@ def unknown_members(raw: dict[str, Any], known: frozenset[str], where: str) -> M
         return NOTHING
     extra = {member: value for member, value in raw.items() if member not in known}
     for member, value in extra.items():
-        check_depth(value, f"{where}: {member!r:.80}")
+        check_unknown(value, f"{where}: {member!r:.80}")
     return extra
 
 
-def check_depth(value: object, where: str) -> None:
-    """Refuse what nests so deep that it might not be written again."""
+def check_unknown(value: object, where: str) -> None:
+    """Refuse what is so large, or nests so deep, that it cannot be carried along."""
+    if isinstance(value, dict | list) and value:
+        _check_depth(value, where)
+    elif not isinstance(value, str):
+        return
+    if (size := len(orjson.dumps(value))) > limits.UNKNOWN:
+        raise MalformedError(f"{where} has {size} bytes, more than {limits.UNKNOWN}")
+
+
+def _check_depth(value: object, where: str) -> None:
     layer, depth = [value], 0
     while layer:
         depth += 1

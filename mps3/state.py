@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice, takewhile
 from operator import itemgetter
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from json_merge_patch import merge
 
@@ -59,11 +59,13 @@ class Under:
 
     def look_up(self, name: str) -> File | None:
         """What they say of a key."""
-        if name not in self._found:
+        # Threads may be looking, too.
+        found: Any = self._found.get(name, _MISSING)
+        if found is _MISSING:
             if len(self._found) >= REMEMBERED:
                 self._found.clear()
-            self._found[name] = look_up(name, reversed(self.layers))
-        return self._found[name]
+            self._found[name] = found = look_up(name, reversed(self.layers))
+        return cast("File | None", found)
 
 
 def apply_update(update: Mapping[str, Any], files: dict[str, File | None], under: Under) -> None:
@@ -131,6 +133,22 @@ class View:
     def has(self, session: str, sequence: int) -> bool:
         """Whether a commit is part of this state."""
         return self.sessions.get(session, -1) >= sequence
+
+    def is_usurped(self, session: str, sequence: int, is_forged: Callable[[Entry], bool]) -> bool:
+        """Whether a commit is certainly not part of this state, though one of its session is that is not before it.
+
+        A session makes one commit at a time, so somebody else has used its name.
+
+        Args:
+            session: The session of the commit.
+            sequence: Its place there.
+            is_forged: Whether what is said under its identity is not what it said.
+        """
+        if not self.has(session, sequence) or self.document is None:
+            return False
+        settled = self.document.sessions.get(session, -1) >= sequence
+        own = (one for one in self.commits if (one.session, one.sequence) == (session, sequence))
+        return not settled and all(map(is_forged, own))
 
     def said_by(self, commit: Entry) -> tuple[Layer, ...]:
         """What one of the commits says, the newest layer first."""

@@ -28,7 +28,7 @@ from .outbox import Pending, Policy
 from .reading import for_all
 from .state import View
 from .types import DELETE, JSON, Commit, Delete
-from .values import decode
+from .values import load
 from .world import World
 
 SHORTEST: Final = 0.005
@@ -129,9 +129,9 @@ class Workspace:
         if found is None:
             return DELETE
         if isinstance(found, Content):
-            return decode(found.body, *place, found.version)
+            return await load(found.body, *place, found.version)
         try:
-            return decode(await self._contents.fetch(*place, found), *place, found["version"])
+            return await load(await self._contents.fetch(*place, found), *place, found["version"])
         except (CorruptionError, UnavailableError) as error:
             self.failure = error
             raise

@@ -308,7 +308,12 @@ async def test_a_value_in_another_bucket_goes_too(make, clock):
         await one.put("k", 2, bucket="elsewhere")
         await storage.put("elsewhere", "k", b"a stranger's")
         clock.ahead += 10 * DAY
-        assert (await one.collect(**SOON)).values.deleted == 1
+        untouched = await everything(storage, "elsewhere")
+        found = await one.collect(**SOON)
+        assert (found.values.deleted, found.skipped) == (0, ("elsewhere",))
+        assert await everything(storage, "elsewhere") == untouched
+        found = await one.collect(**SOON, buckets=["elsewhere"])
+        assert (found.values.deleted, found.skipped) == (1, ())
         assert len(await everything(storage, "elsewhere")) == 2
         assert await one.get("k", bucket="elsewhere") == 2
 

@@ -42,7 +42,7 @@ def file_entries(*, patch: bool = False) -> st.SearchStrategy[dict]:
     sizes = whole | (st.none() if patch else st.nothing())
     return st.builds(
         lambda extra, known: {**extra, **known},
-        extras("version", "sha256", "size"),
+        extras("version", "sha256", "size", "expires"),
         st.fixed_dictionaries({"version": words}, optional={"sha256": hashes, "size": sizes}),
     )
 
@@ -50,7 +50,7 @@ def file_entries(*, patch: bool = False) -> st.SearchStrategy[dict]:
 files = st.dictionaries(words, st.none() | file_entries(), max_size=3)
 updates = st.builds(
     lambda extra, changes: {**extra, "files": changes},
-    extras("files"),
+    extras("files", "runs", "expect"),
     st.dictionaries(words, st.none() | file_entries(patch=True), max_size=3),
 )
 ENTRY = ("session", "sequence", "version", "modified", "previous", "update")
@@ -70,7 +70,7 @@ runs = st.builds(
     sha256=st.just(SHA256),
     entries=whole,
     size=whole,
-    extra=extras("key", "sha256", "entries", "bytes"),
+    extra=extras("key", "sha256", "entries", "bytes", "continues"),
 )
 DOCUMENT = (
     "mps3",
@@ -97,7 +97,7 @@ documents = st.builds(
     files=files,
     sessions=st.dictionaries(words, whole, max_size=3),
     runs=st.lists(runs, max_size=2).map(tuple),
-    extra=extras(*DOCUMENT),
+    extra=extras(*DOCUMENT, "attempt", "until", "collected", "expired"),
 )
 
 

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import click
-import orjson
 
 from .. import FileInfo, Snapshot
 from .base.command import Call, store_command
 from .base.output import say
 from .base.progress import progress
-from .base.text import count
+from .base.text import count, to_json
 from .base.when import Short, When, resolve
 
 _AT_ONCE: Final = 256
@@ -64,7 +63,7 @@ async def _write(file: IO[bytes], call: Call, snapshot: Snapshot, files: list[Fi
     done = 0
     async for one, value in _values(snapshot, files):
         bucket = {} if one.ref.bucket == call.location.bucket else {"bucket": one.ref.bucket}
-        file.write(orjson.dumps({"key": one.ref.key, **bucket, "value": value}) + b"\n")
+        file.write(to_json({"key": one.ref.key, **bucket, "value": value}).encode() + b"\n")
         done += 1
         tell(done, f"{done:,} of {count(len(files), 'key')}")
     file.flush()

@@ -14,7 +14,7 @@ from .base.command import Call, store_command
 from .base.exits import NO
 from .base.output import say
 from .base.progress import progress
-from .base.text import moment, size
+from .base.text import moment, size, some
 from .base.when import Span
 
 NAMES: Final = {"manifest": "versions of the manifest", "runs": "runs", "values": "values"}
@@ -24,16 +24,25 @@ NAMES: Final = {"manifest": "versions of the manifest", "runs": "runs", "values"
 @click.option("--dry-run", is_flag=True, help="Delete nothing, and say what would be deleted.")
 @click.option("--retention", type=Span(), default="7d", help="How far back all states are kept (7d).")
 @click.option("--grace", type=Span(), default="1d", help="Nothing younger is deleted (1d; at least 20m).")
+@click.option(
+    "--bucket", "buckets", multiple=True, metavar="NAME", help="Another bucket to delete values in, too. Repeat it."
+)
 @click.option("--rate", type=float, metavar="N", help="Look at and delete at most so many objects a second.")
 async def command(
-    call: Call, *, dry_run: bool, retention: timedelta, grace: timedelta, rate: float | None
+    call: Call,
+    *,
+    dry_run: bool,
+    retention: timedelta,
+    grace: timedelta,
+    buckets: tuple[str, ...],
+    rate: float | None,
 ) -> int | None:
     """Delete what no state of the manifest names any more: old versions of it, runs, and old values.
 
     Ends with 1 if there is no such manifest.
     """
     try:
-        check(retention=retention, grace=grace, rate=rate)
+        check(retention=retention, grace=grace, rate=rate, buckets=buckets)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     async with call.client() as client:
@@ -44,6 +53,7 @@ async def command(
                 dry_run=dry_run,
                 progress=lambda event: tell(event.looked_at, line(event)),
                 rate=rate,
+                buckets=buckets,
             )
     if found.since is None:
         say("there is no such manifest, so nobody knows what is needed")
@@ -69,6 +79,9 @@ def _table(call: Call, found: Collected) -> None:
     out.line()
     if found.since is not None:
         out.line(f"all states since {moment(found.since)} are kept")
+    if found.skipped:
+        names = some(list(found.skipped))
+        out.line(f"keys in {names} are left alone; --bucket NAME looks for garbage there, too")
     if found.foreign:
         out.line(f"{found.foreign:,} of the objects kept are not known to be this manifest's")
 

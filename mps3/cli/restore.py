@@ -9,8 +9,9 @@ from typing import Any, Final
 import click
 
 from .. import DELETE, MPS3, Commit, Snapshot
+from ..names import check_buckets
 from .base.command import Call, store_command
-from .base.output import Output
+from .base.output import Output, say
 from .base.reading import agreed
 from .base.text import compact, count, diff, is_small, moment, safe, short_id, some
 from .base.when import Short, When, resolve
@@ -24,9 +25,19 @@ _ABSENT: Final = DELETE
 @click.option("--to", type=When(), required=True, metavar="WHEN", help="A commit, a time, or an age such as 10m.")
 @click.option("--all", "everything", is_flag=True, help="All keys.")
 @click.option("--prefix", metavar="PREFIX", help="All keys that begin with it.")
+@click.option(
+    "--bucket", "buckets", multiple=True, metavar="NAME", help="Another bucket to write values into, too. Repeat it."
+)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 async def command(
-    call: Call, key: str | None, to: datetime | str | Short, *, everything: bool, prefix: str | None, yes: bool
+    call: Call,
+    key: str | None,
+    to: datetime | str | Short,
+    *,
+    everything: bool,
+    prefix: str | None,
+    buckets: tuple[str, ...],
+    yes: bool,
 ) -> None:
     """Bring back what was: the value of KEY, or everything, as one commit like any other.
 
@@ -35,12 +46,16 @@ async def command(
     """
     if (key is not None) + everything + (prefix is not None) != 1:
         raise click.UsageError("say what to bring back: a KEY, --prefix PREFIX, or --all")
+    try:
+        allowed = check_buckets(buckets)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     async with call.client() as client:
         at = await resolve(client, to)
         if key is not None:
             commit = await _one(client, call.out, key, at, yes=yes)
         else:
-            commit = await _many(client, call.out, prefix or "", at, yes=yes)
+            commit = await _many(client, call.out, prefix or "", at, allowed | {call.location.bucket}, yes=yes)
     if not call.out.human:
         call.out.json({"commit": commit and commit.id, "versions": dict(commit.versions) if commit else {}})
     elif commit is None:
@@ -70,8 +85,10 @@ def _show(out: Output, key: str, now: Any, then: Any) -> None:
         out.line((f"    {mark} {text}", {"+": "green", "-": "red"}.get(mark, "dim")))
 
 
-async def _many(client: MPS3, out: Output, prefix: str, at: datetime | str, *, yes: bool) -> Commit | None:
-    changes = _changes(await client.snapshot(), await client.snapshot(at), prefix)
+async def _many(
+    client: MPS3, out: Output, prefix: str, at: datetime | str, buckets: frozenset[str], *, yes: bool
+) -> Commit | None:
+    changes = _changes(await client.snapshot(), await client.snapshot(at), prefix, buckets)
     if not changes:
         return None
     if out.human:
@@ -80,13 +97,17 @@ async def _many(client: MPS3, out: Output, prefix: str, at: datetime | str, *, y
         if len(changes) > _LISTED:
             out.line((f"… and {len(changes) - _LISTED:,} more", "dim"))
     await _ask(f"change {count(len(changes), 'key')} to what was at {_named(at)}?", yes=yes)
-    return await client.restore_all(at, prefix=prefix)
+    return await client.restore_all(at, prefix=prefix, buckets=buckets)
 
 
-def _changes(now: Snapshot, then: Snapshot, prefix: str) -> list[tuple[str, str]]:
+def _changes(now: Snapshot, then: Snapshot, prefix: str, buckets: frozenset[str]) -> list[tuple[str, str]]:
     """What would be different: a mark and a key each."""
     here, there = ({one.key: one for one in each.files(prefix)} for each in (now, then))
     marks = []
+    if elsewhere := sorted({one.ref.bucket or "" for one in there.values()} - buckets):
+        say(f"keys in {some(elsewhere)} are left alone; --bucket NAME brings them back, too")
+        left = {key for key, one in there.items() if one.ref.bucket not in buckets}
+        here, there = ({key: one for key, one in each.items() if key not in left} for each in (here, there))
     for key in sorted({*here, *there}):
         if key not in here:
             marks.append(("+", key))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime, timezone
 
-from ..errors import AccessError, ConfigurationError, CorruptionError, FormatError
+from ..errors import AccessError, ConfigurationError, CorruptionError, FormatError, UnavailableError
 from ..manifest import Manifest
 from ..storage import ABSENT, Storage
 from ..types import Ref
@@ -60,7 +60,7 @@ async def collect(
 
     async with AsyncExitStack() as stack:
 
-        async def live_of(ref: Ref) -> Live | None:
+        async def live_of(ref: Ref, *, foreign: bool = False) -> Live | None:
             if await storage.head(ref.bucket or "", ref.key) is ABSENT:
                 return None
             manifest = opened.get(ref)
@@ -70,23 +70,33 @@ async def collect(
                 await manifest.open()
                 manifest.start()
             kept = max(options.retention, options.grace)
+            if foreign and manifest.needs_announcement:
+                return None  # it takes a commit to it to be sure, and nobody has allowed that
             retained = await manifest.retained(kept, announce=not options.dry_run)
             return None if retained is None else Live(ref, retained.moment - options.grace, retained)
 
+        own = ref.bucket or ""
+
         async def others(ref: Ref) -> Live | None:
+            foreign = ref.bucket != own and ref.bucket not in options.buckets
             async with finding_out:
                 if ref not in known:
                     try:
-                        known[ref] = await live_of(ref)
+                        known[ref] = await live_of(ref, foreign=foreign)
                     except (AccessError, ConfigurationError, CorruptionError, FormatError):
                         known[ref] = None  # what cannot be read may name anything
+                    except UnavailableError:
+                        if not foreign:
+                            raise
+                        known[ref] = None  # whoever stored the value may have said anything
             return known[ref]
 
         live = await live_of(ref)
         if live is None:
             return Collected(options.dry_run, None, Tally(), Tally(), Tally(), 0)
         buckets = Buckets(storage, world, options.rate)
-        sweep = Sweep(buckets, live, others, progress, world, dry_run=options.dry_run)
+        also = sorted(options.buckets - {own})
+        sweep = Sweep(buckets, live, others, progress, world, also=also, dry_run=options.dry_run)
         await sweep.run()
         return Collected(
             dry_run=options.dry_run,
@@ -95,4 +105,5 @@ async def collect(
             runs=sweep.runs.tally,
             values=sweep.values.tally,
             foreign=sweep.foreign,
+            skipped=tuple(sorted(sweep.skipped)),
         )

@@ -54,8 +54,14 @@ class Buckets:
             if start is None:
                 return
 
-    async def older_versions(self, bucket: str, key: str) -> AsyncIterator[list[Found]]:
-        """All versions of one object but the newest, page by page, without delete markers."""
+    async def older_versions(self, bucket: str, key: str, head: str | None) -> AsyncIterator[list[Found]]:
+        """All versions of one object but the newest, page by page, without delete markers.
+
+        Args:
+            bucket: The object's bucket.
+            key: Its key.
+            head: The version or the ETag of one that is needed, wherever a damaged listing puts it.
+        """
         newest, start = 1, None
         pages = Pages(bucket, key, "ListObjectVersions")
         while True:
@@ -63,7 +69,7 @@ class Buckets:
             yield [
                 Found(key, version.version, version.modified, version.size, version.deleted)
                 for version in page.versions[newest:]
-                if not version.deleted
+                if not version.deleted and head not in (version.version, (version.etag or "").strip('"'))
             ]
             newest, start = (0 if page.versions else newest), pages.forward(page.next)
             if start is None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, TypeAlias
 
 from ..freshness import latest
+from ..names import check_buckets
 
 Seconds: TypeAlias = float | timedelta
 
@@ -24,15 +26,24 @@ class Options:
         grace: Seconds; nothing younger is deleted.
         dry_run: Only find out what would be deleted.
         rate: The most objects a second to look at and delete, one by one.
+        buckets: Other buckets than the manifest's own in which something may be written and deleted.
     """
 
     retention: float
     grace: float
     dry_run: bool = False
     rate: float | None = None
+    buckets: frozenset[str] = frozenset()
 
 
-def options(*, retention: Seconds, grace: Seconds, dry_run: bool = False, rate: float | None = None) -> Options:
+def options(
+    *,
+    retention: Seconds,
+    grace: Seconds,
+    dry_run: bool = False,
+    rate: float | None = None,
+    buckets: Iterable[str] = (),
+) -> Options:
     """Check how a collection is to be made.
 
     Raises:
@@ -46,7 +57,7 @@ def options(*, retention: Seconds, grace: Seconds, dry_run: bool = False, rate: 
         raise ValueError(f"grace is at least {least:g} s, not {wait:g}: commits may be on their way for that long")
     if rate is not None and not 0 < rate < math.inf:
         raise ValueError(f"rate is a positive number of objects a second, not {rate!r}")
-    return Options(seconds(retention, "retention"), wait, dry_run, rate)
+    return Options(seconds(retention, "retention"), wait, dry_run, rate, check_buckets(buckets))
 
 
 def seconds(span: object, what: str) -> float:

@@ -39,6 +39,8 @@ class Collected:
         values: Values.
         foreign: How many of the kept values are not known to be this manifest's: other objects in the
             bucket, values of other manifests, and those of manifests that cannot be read.
+        skipped: Other buckets that the manifest names keys in, and in which nothing was looked for or deleted,
+            because the caller has not listed them.
     """
 
     dry_run: bool
@@ -47,6 +49,7 @@ class Collected:
     runs: Tally
     values: Tally
     foreign: int
+    skipped: tuple[str, ...] = ()
 
     @property
     def deleted(self) -> int:

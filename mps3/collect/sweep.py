@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
+from ..errors import MPS3Error
 from ..journal.conditions import SUFFIX as PROBE
-from ..journal.runs import SUFFIX as RUNS
+from ..names import SUFFIX as RUNS
 from ..ownership import owners
 from ..storage import Found, Head
 from ..types import Ref
@@ -34,6 +35,7 @@ class Sweep:
         others: Finds out what another manifest needs; ``None`` if it cannot be told.
         progress: Told how far it has come.
         world: Tells the time.
+        also: Other buckets than the manifest's own, in which values may be looked for and deleted.
         dry_run: Delete nothing.
 
     Attributes:
@@ -41,6 +43,7 @@ class Sweep:
         runs: What became of its runs.
         values: What became of values.
         foreign: How many values are not known to be this manifest's.
+        skipped: Other buckets that the manifest names keys in, and in which nothing may be deleted.
     """
 
     def __init__(
@@ -51,8 +54,10 @@ class Sweep:
         progress: Progress | None,
         world: World,
         *,
+        also: Sequence[str] = (),
         dry_run: bool,
     ) -> None:
+        self._also = also
         self._buckets = buckets
         self._live = live
         self._others = others
@@ -68,9 +73,10 @@ class Sweep:
         self._naming = asyncio.Lock()
         self.manifest, self.runs, self.values = Count(), Count(), Count()
         self.foreign = 0
+        self.skipped: set[str] = set()
 
     async def run(self) -> None:
-        """Collect everything.
+        """Collect everything. A bucket that cannot be looked through does not keep it from the others.
 
         Raises:
             AccessError: Something may not be listed, looked at or deleted.
@@ -78,17 +84,26 @@ class Sweep:
         """
         own = self._bucket
         if await self._buckets.versioned(own):
-            versions = self._buckets.older_versions(own, self._key)
+            versions = self._buckets.older_versions(own, self._key, self._live.retained.head)
             await self._sweep("manifest", self.manifest, own, versions, self._is_old_version)
         runs = self._buckets.everything(own, self._runs_prefix)
         await self._sweep("runs", self.runs, own, runs, self._is_old_run)
-        for bucket in await self._buckets_of_values():
+        self.skipped = await self._other_buckets() - set(self._also)
+        failure: MPS3Error | None = None
+        for bucket in (own, *self._also):
             values = self._buckets.everything(bucket)
 
             async def judge(found: Found, bucket: str = bucket) -> bool | None:
                 return await self._is_garbage(bucket, found)
 
-            await self._sweep("values", self.values, bucket, values, judge)
+            try:
+                await self._sweep("values", self.values, bucket, values, judge)
+            except MPS3Error as error:
+                if bucket == own:
+                    raise
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     async def _sweep(
         self,
@@ -166,16 +181,16 @@ class Sweep:
                 return False
         return True
 
-    async def _buckets_of_values(self) -> list[str]:
-        """Where values of this manifest may be: its own bucket, and those of keys that it names."""
-        found = {self._bucket: None}
+    async def _other_buckets(self) -> set[str]:
+        """The buckets of keys that the manifest names in others than its own."""
+        found = set[str]()
         for view in self._live.retained.views:
             for number, name in enumerate(view.names(), 1):
                 if name.startswith("s3://"):
-                    found[name[5:].partition("/")[0]] = None
+                    found.add(name[5:].partition("/")[0])
                 if number % NAMES == 0:
                     await asyncio.sleep(0)
-        return list(found)
+        return found - {self._bucket}
 
 
 async def _all(decide: Callable[[Found], Awaitable[None]], page: list[Found]) -> None:

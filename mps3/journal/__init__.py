@@ -43,6 +43,7 @@ class Attempt:
         bases: With the conditional journal, the ETags that the manifest had to have for those of its tries to count
             that were sent, and not answered; ``None`` for one that was to create it.
         earlier: Whether there were tries in an earlier life of the client.
+        said: What its tries said, one after the other, but for those of an earlier life of the client.
     """
 
     sequence: int
@@ -61,6 +62,11 @@ class Attempt:
     named: set[tuple[str, str]] = field(default_factory=set)
     bases: list[str | None] = field(default_factory=list)
     earlier: bool = False
+    said: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def is_forged(self, entry: Entry) -> bool:
+        """Whether a commit with the same identity is certainly none of its tries: somebody else has made it."""
+        return len(self.said) == self.tries and all(entry.update != update for update in self.said)
 
     @property
     def is_transaction(self) -> bool:
@@ -126,6 +132,7 @@ class Retained:
         named: Further values that are kept, as the manifest's name of the key and the version.
         versions_before: Older versions of the manifest than this are not needed any more, but for the head.
         runs: Finds out the keys of the runs that are still needed; ``None`` if that cannot be told any more.
+        head: The version, or the ETag, of the newest version of the manifest.
     """
 
     moment: float
@@ -133,6 +140,7 @@ class Retained:
     named: frozenset[tuple[str, str]]
     versions_before: float
     runs: Callable[[], Awaitable[frozenset[str] | None]]
+    head: str | None
 
 
 class Journal(Protocol):

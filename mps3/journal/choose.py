@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
+
 from ..damage import certain
 from ..document import LIMIT, Kind, decode
 from ..errors import AccessError, ConfigurationError
@@ -13,6 +16,7 @@ from .conditional import ConditionalJournal
 from .conditions import lacking_conditions
 from .kind import other_kind
 from .merge import MergeJournal
+from .runs import LONG
 
 
 async def choose_journal(storage: Storage, bucket: str, key: str, kind: JournalKind, world: World) -> Journal:
@@ -53,7 +57,8 @@ async def _follow(storage: Storage, bucket: str, key: str) -> Kind | None:
     async def check(found: Object | Absence) -> Kind | None:
         if not isinstance(found, Object):
             return None
-        return decode(found.body, bucket=bucket, key=key, version=found.version or found.etag).journal
+        read = partial(decode, found.body, bucket=bucket, key=key, version=found.version or found.etag)
+        return (read() if len(found.body) <= LONG else await asyncio.to_thread(read)).journal
 
     return await certain(ask, check)
 

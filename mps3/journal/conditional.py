@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import Final
 
 from ..damage import certain
-from ..document import LIMIT, Document, Entry, commit_id, encode
+from ..document import LIMIT, Document, Entry, commit_id
 from ..errors import ConfigurationError, ConflictError, CorruptionError, MPS3Error, UnavailableError
 from ..files import expires_of
 from ..freshness import Moment
@@ -22,11 +22,11 @@ from ..world import World
 from . import Attempt, OutdatedError, Retained, Verdict, require
 from .compactor import Compactor
 from .conditions import require_conditions
-from .kind import decode_as
+from .kind import read_as, write
 from .listing import LISTINGS
 from .order import once
 from .past import Past
-from .runs import MissingRunError, Runs
+from .runs import NAME, MissingRunError, Runs
 from .saved import Saved
 from .settle import settle
 from .standstill import Standstill
@@ -161,8 +161,9 @@ class ConditionalJournal:
                 operation="GetObject",
             )
         assert isinstance(found, Object)  # noqa: S101 - tells the type checker what is left
-        document = decode_as(
+        document = await read_as(
             self.kind,
+            self._runs,
             found.body,
             bucket=self._bucket,
             key=self._key,
@@ -217,6 +218,8 @@ class ConditionalJournal:
     async def _append(self, attempt: Attempt) -> None:
         if attempt.doubtful:
             await self.resolve()
+            if self._is_usurped(attempt):
+                raise self._conflict()
             if self._has_arrived(attempt):
                 return
         if attempt.closes and self._view.has(self._author(attempt), attempt.sequence - 1):
@@ -227,16 +230,17 @@ class ConditionalJournal:
         require(attempt, self._view, self._bucket, self._key)
         note(attempt, self._view)
         attempt.tries += 1
-        attempt.update = await self._runs.by_reference(attempt.update)
+        attempt.update = await self._runs.by_reference(attempt.update, self._view.commits)
+        attempt.said.append(attempt.update)
         document = await self._compose(attempt)
-        body = encode(document, bucket=self._bucket, key=self._key)
+        body = await write(document, self._runs, bucket=self._bucket, key=self._key)
         try:
             stored = await self._put(attempt, body)
         except UnavailableError:
             # Some stores answer whoever loses a race with a server error: then there is a winner to see.
             if not await self.resolve():
                 raise
-            if self._has_arrived(attempt):
+            if not self._is_usurped(attempt) and self._has_arrived(attempt):
                 return
             raise self._conflict() from None
         if stored.etag is None:
@@ -258,6 +262,10 @@ class ConditionalJournal:
             await self._advance(document, stored.etag, stored.modified)
         except MissingRunError:
             await self.resolve()  # others have gone on meanwhile, and collected
+
+    def _is_usurped(self, attempt: Attempt) -> bool:
+        """Whether somebody else has committed under the identity of a commit."""
+        return self._view.is_usurped(self._author(attempt), attempt.sequence, attempt.is_forged)
 
     def _has_arrived(self, attempt: Attempt) -> bool:
         """Whether a commit is part of the state.
@@ -334,7 +342,11 @@ class ConditionalJournal:
         said = (own,) if modified is None or document.counts(modified) else ()
         commits = tuple(once((*document.log, *said), document.sessions))
         held = await self._runs.load(needed_runs(document, commits))
-        view = build_view(document, head, commits, held, 0.0, self._view)
+        before = self._view
+        view = await self._runs.work(
+            lambda _: build_view(document, head, commits, held, 0.0, before),
+            NAME * sum(len(commit.files) for commit in commits),
+        )
         last = self._view.commits[-1:]
         if (modified is None or modified <= self._modified) and any(
             not view.has(commit.session, commit.sequence) for commit in last
@@ -418,7 +430,7 @@ class ConditionalJournal:
             return frozenset(reference.key for reference in document.references())
 
         settled = build_view(document, view.head, (), held, 0.0)
-        return Retained(moment, (settled, view), named, moment, runs)
+        return Retained(moment, (settled, view), named, moment, runs, view.head)
 
     def _settleable(self, commits: tuple[Entry, ...]) -> tuple[Entry, ...]:
         """R10: what is beyond both the numbers and the age that the log keeps."""

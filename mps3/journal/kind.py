@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from typing import Final
 
-from ..document import Document, Entry, Kind, decode
+from ..document import Document, Entry, Kind, decode, encode
 from ..errors import ConfigurationError
 from ..shape import NOTHING
+from .runs import LONG, Runs
+
+HEAVY: Final = 300
+"""Commits and files of a document that have about `mps3.journal.runs.LONG` bytes."""
 
 
-def decode_as(
-    kind: Kind, body: bytes, *, bucket: str, key: str, version: str | None, known: Mapping[str, Entry] = NOTHING
+async def read_as(
+    kind: Kind,
+    runs: Runs,
+    body: bytes,
+    *,
+    bucket: str,
+    key: str,
+    version: str | None,
+    known: Mapping[str, Entry] = NOTHING,
 ) -> Document:
-    """Read a document, and refuse one that is written with the other journal.
+    """Read a document, and refuse one that is written with the other journal. A large one is read in a thread.
 
     Args:
         kind: The journal that can follow it.
+        runs: Sees to it that of several large ones only one is read at a time.
         body: Its bytes.
         bucket: Where it was read.
         key: Where it was read.
@@ -27,10 +41,23 @@ def decode_as(
         CorruptionError: It is not a manifest.
         FormatError: A newer mps3 wrote it.
     """
-    document = decode(body, bucket=bucket, key=key, version=version, known=known)
+    read = partial(decode, body, bucket=bucket, key=key, version=version, known=known)
+    document = await runs.work(lambda pause: read(pause=pause), len(body))
+    runs.skipped.report(key, version, document.skipped)
     if document.journal != kind:
         raise other_kind(document.journal, bucket, key, version)
     return document
+
+
+async def write(document: Document, runs: Runs, *, bucket: str, key: str) -> bytes:
+    """The bytes of a document, which other clients can read. A large one is written in a thread.
+
+    Raises:
+        ConfigurationError: It has grown beyond what any client would read, or no client could read it.
+    """
+    weight = len(document.files) + sum(1 + len(entry.files) for entry in document.log)
+    size = weight * (LONG // HEAVY)
+    return await runs.work(lambda _: encode(document, bucket=bucket, key=key), size)
 
 
 def other_kind(kind: Kind, bucket: str, key: str, version: str | None = None) -> ConfigurationError:

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 import orjson
 
+from .. import limits
 from ..document import RunReference
 from ..files import File, Files
 
@@ -139,4 +140,5 @@ def _stretch(levels: list[int], level: int, fanout: int) -> tuple[int, int] | No
 
 def is_large(update: Mapping[str, object]) -> bool:
     """Whether a commit's change is so large that it is stored as a run."""
-    return size_of(update.get("files") or {}) > LARGE  # type: ignore[arg-type]
+    files: Files = update.get("files") or {}  # type: ignore[assignment]
+    return len(files) > limits.MANY or size_of(files) > LARGE

@@ -30,9 +30,10 @@ class Listing:
         self._key = key
         self._page = page
         self._next: str | None = None
-        self._pages = Pages(bucket, key, "ListObjectVersions")
+        self._progress = Pages(bucket, key, "ListObjectVersions")
         self._seen: set[str] = set()
         self._confirmed = 0
+        self._pages: tuple[list[Version], list[Version]] = ([], [])
         self.versions: list[Version] = []
         self.late = 0
         self.complete = False
@@ -54,11 +55,17 @@ class Listing:
                 modified = whole_milliseconds(version.modified) / 1000
                 same = modified == version.modified
                 self.versions.append(version if same else replace(version, modified=modified))
+        self._pages = (self._pages[1], list(page.versions) or self._pages[1])
         if not self.pages:
             self.answered = page.answered
         self.pages += 1
-        self._next, self._page = self._pages.forward(page.next), 1000
+        self._next, self._page = self._progress.forward(page.next), 1000
         self.complete = page.next is None
+
+    @property
+    def end(self) -> list[Version]:
+        """The last versions that were read: those of two pages."""
+        return [*self._pages[0], *self._pages[1]]
 
     async def skip_to(self, moment: float) -> None:
         """Read on to the first version older than ``moment``, and forget those before it."""

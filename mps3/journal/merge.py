@@ -11,7 +11,7 @@ import math
 from itertools import takewhile
 from typing import Final
 
-from ..document import LIMIT, Document, Entry, encode
+from ..document import LIMIT, Document, Entry
 from ..errors import ConfigurationError, ConflictError, CorruptionError, FormatError, MPS3Error, UnavailableError
 from ..freshness import Moment, fresh, latest
 from ..offline.doubt import Fate, fate_of, not_yet, note, settled_sessions, unknown
@@ -21,11 +21,12 @@ from ..world import World
 from . import Attempt, OutdatedError, Retained, Verdict, require
 from .compactor import Compactor
 from .judge import Judgement
+from .kind import write
 from .listing import LISTINGS, Listing
 from .order import needed
 from .past import Past
 from .retention import retained
-from .runs import MissingRunError, Runs
+from .runs import NAME, MissingRunError, Runs
 from .saved import Saved
 from .settle import settle
 from .standstill import Standstill
@@ -196,9 +197,10 @@ class MergeJournal:
             await self.resolve()  # not over one that somebody created meanwhile, with the other journal perhaps
         note(attempt, self._view)
         attempt.tries += 1
-        attempt.update = await self._runs.by_reference(attempt.update)
+        attempt.update = await self._runs.by_reference(attempt.update, self._view.commits)
+        attempt.said.append(attempt.update)
         document = await self._compose(attempt)
-        body = encode(document, bucket=self._bucket, key=self._key)
+        body = await write(document, self._runs, bucket=self._bucket, key=self._key)
         started = self._world.monotonic()
         stored = await self._put(attempt, body)
         slow = self._too_slow(self._world.monotonic() - started)
@@ -214,6 +216,18 @@ class MergeJournal:
                 key=self._key,
                 operation="PutObject",
                 version=stored.version,
+            )
+        counting = self.counting(attempt)
+        if counting is not None and attempt.is_forged(counting):
+            attempt.tries, attempt.doubtful = 0, False
+            attempt.said.clear()
+            raise ConflictError(
+                f"somebody else has made a commit to s3://{self._bucket}/{self._key} in the name of this client; it is "
+                "made again under another one",
+                bucket=self._bucket,
+                key=self._key,
+                operation="PutObject",
+                version=counting.version,
             )
         if not self._is_head(attempt) and (slow or not self._in_time(attempt)):
             raise UnavailableError(
@@ -351,7 +365,7 @@ class MergeJournal:
         if found is not None and found.version is not None:
             # If it arrived damaged, the version that is listed is read, as often as it takes to be certain of that.
             with contextlib.suppress(CorruptionError, FormatError):
-                known[found.version] = self._unsettled.decode(found, found.version), found.etag
+                known[found.version] = await self._unsettled.decode(found, found.version), found.etag
         listing, started = self._listing(), self._world.monotonic()
         latest = next(reversed(known.values()), None)
         await listing.back_to(self._unsettled.bound(*latest) if latest else -math.inf)
@@ -398,7 +412,11 @@ class MergeJournal:
         known_since = self._known(ordered)
         judged, held = await self._unsettled.judge(document, ordered, stamp)
         pace = self._pace(judged.counting, stamp, document.window)
-        view = build_view(document, newest.version, judged.shown, held, pace, self._view, judged.undecided)
+        shown, before = judged.shown, self._view
+        view = await self._runs.work(
+            lambda _: build_view(document, newest.version, shown, held, pace, before, judged.undecided),
+            NAME * sum(len(commit.files) for commit in shown),
+        )
         if self._goes_back(view, stamp, document.window):
             raise UnavailableError(
                 f"the store answered with an older state of s3://{self._bucket}/{self._key} than before",

@@ -13,18 +13,6 @@ from ..document import Entry
 from ..shape import NOTHING
 
 
-class CycleError(ValueError):
-    """Two commits each claim to follow the other; nobody can have written that in good faith.
-
-    Attributes:
-        version: The version of one of them.
-    """
-
-    def __init__(self, version: str) -> None:
-        super().__init__(f"version {version} claims to follow itself")
-        self.version = version
-
-
 def store_order(log: Sequence[Entry], listed: Sequence[Entry]) -> list[Entry]:
     """All entries in the store's version order, oldest first, each version once.
 
@@ -51,25 +39,29 @@ def causal_order(
         log: That of the head. What one of it was based on, and it does not hold any more, is settled, even if it is
             listed once more: transactions stay in it longer than what they came after.
 
-    Raises:
-        CycleError: Entries follow each other in a circle.
+    Entries that follow each other in a circle were not written in good faith. What closes a circle does not count, so
+    that nobody can make the others unreadable.
     """
     index = {entry.version: position for position, entry in enumerate(entries)}
     held = {entry.version for entry in log}
     loose = {entry.version for entry in log if entry.previous not in held}
-    after = [[] if entry.version in loose else _predecessors(entry, index) for entry in entries]
+    after = [[] if entry.version in loose else _predecessors(entry, entries, index) for entry in entries]
     _add_session_order(entries, after, sessions)
     places: list[tuple[int, int, int] | None] = [None] * len(entries)
     for start in range(len(entries)):
-        _place(start, entries, after, places)
+        _place(start, after, places)
     return [entries[place[2]] for place in sorted(place for place in places if place is not None)]
 
 
-def _predecessors(entry: Entry, index: Mapping[str, int]) -> list[list[int]]:
+def _predecessors(entry: Entry, entries: Sequence[Entry], index: Mapping[str, int]) -> list[list[int]]:
     """Groups of positions; an entry comes after the first of each group."""
-    if entry.previous is not None and entry.previous in index:
-        return [[index[entry.previous]]]
-    return []
+    place = None if entry.previous is None else index.get(entry.previous)
+    if place is None:
+        return []
+    before = entries[place]
+    # Somebody else has used its session: nobody makes a commit before the one that it is based on.
+    forged = before.session == entry.session and before.sequence > entry.sequence
+    return [] if forged else [[place]]
 
 
 def _add_session_order(entries: Sequence[Entry], after: list[list[list[int]]], settled: Mapping[str, int]) -> None:
@@ -90,7 +82,6 @@ def _add_session_order(entries: Sequence[Entry], after: list[list[list[int]]], s
 
 def _place(
     start: int,
-    entries: Sequence[Entry],
     after: list[list[list[int]]],
     places: list[tuple[int, int, int] | None],
 ) -> None:
@@ -101,17 +92,18 @@ def _place(
         if places[position] is not None:
             stack.pop()
             continue
-        waiting = [one for group in after[position] for one in group if places[one] is None]
+        under_way.add(position)
+        # What waits for this one itself closes a circle.
+        waiting = [one for group in after[position] for one in group if places[one] is None and one not in under_way]
         if waiting:
-            if position in under_way:
-                raise CycleError(entries[position].version)
-            under_way.add(position)
             stack.extend(waiting)
             continue
         place = (position, 0, position)
         for group in after[position]:
-            first = min(found for one in group if (found := places[one]) is not None)
-            place = max(place, (first[0], first[1] + 1, position))
+            known = [found for one in group if (found := places[one]) is not None]
+            if known:
+                first = min(known)
+                place = max(place, (first[0], first[1] + 1, position))
         places[position] = place
         stack.pop()
 

@@ -18,8 +18,8 @@ from ..storage import Absence, Object, Storage, Version
 from ..storage.etags import bare
 from ..storage.pages import Pages
 from .judge import any_transaction, judge, settled_file
-from .kind import decode_as
-from .order import CycleError, causal_order, once
+from .kind import read_as
+from .order import causal_order, once
 from .runs import Runs
 from .seek import Listing, seek_commit, seek_time
 from .walk import Walk
@@ -140,8 +140,14 @@ class Past:
         async def check(found: Object | Absence) -> Document | None:
             if not isinstance(found, Object):
                 return None
-            return decode_as(
-                self._kind, found.body, bucket=self._bucket, key=self._key, version=version.version, known=known
+            return await read_as(
+                self._kind,
+                self._runs,
+                found.body,
+                bucket=self._bucket,
+                key=self._key,
+                version=version.version,
+                known=known,
             )
 
         return await certain(ask, check)
@@ -164,22 +170,8 @@ class Past:
             entries: In the store's order.
             sessions: The last sequence of each session that is settled.
             log: That of the document which says so.
-
-        Raises:
-            CorruptionError: They have none.
         """
-        if self.linear:
-            return list(entries)
-        try:
-            return causal_order(entries, sessions, log)
-        except CycleError as error:
-            raise CorruptionError(
-                f"s3://{self._bucket}/{self._key} (version {error.version}) is not a manifest: {error}",
-                bucket=self._bucket,
-                key=self._key,
-                operation="GetObject",
-                version=error.version,
-            ) from error
+        return list(entries) if self.linear else causal_order(entries, sessions, log)
 
 
 def _recent(view: View, moment: float | tuple[str, int]) -> bool:

@@ -50,6 +50,7 @@ async def _retained(unsettled: Unsettled, listing: Listing, view: View, seconds:
     await listing.back_to(math.inf)
     if listing.newest is None:
         return None
+    top = listing.versions[0].version
     now = max(listing.newest.modified, listing.answered or -math.inf)
     moment = now - seconds
     await listing.skip_to(moment)
@@ -72,6 +73,9 @@ async def _retained(unsettled: Unsettled, listing: Listing, view: View, seconds:
             raise OvertakenError from None
         views.insert(0, build_view(document, newest.version, judged.shown, held, 0.0))
 
+    if listing.complete:
+        await unsettled.check_end(listing)
+
     async def named() -> frozenset[str] | None:
         references = [*(view.document.references() if view.document else ())]
         references += [run for commit in view.commits for run in commit.runs]
@@ -83,4 +87,4 @@ async def _retained(unsettled: Unsettled, listing: Listing, view: View, seconds:
                 references += found.references()
         return frozenset(reference.key for reference in references)
 
-    return Retained(moment, tuple(views), frozenset(), oldest, named)
+    return Retained(moment, tuple(views), frozenset(), oldest, named, top)

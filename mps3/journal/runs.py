@@ -12,22 +12,27 @@ from functools import partial
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
+from .. import limits
 from ..damage import certain
-from ..document import RunReference, encode_reference
+from ..document import Entry, RunReference, encode_reference
 from ..errors import CorruptionError, MPS3Error
 from ..files import Files
 from ..freshness import Moment
+from ..names import SUFFIX, Names
 from ..offline.cached import Recalled, keep
 from ..run import Run, check_run, encode_runs, index_run, merge_runs
 from ..state import Under, apply_update
 from ..storage import Absence, Object, Storage
+from ..types import Ref
 from . import levels
+from .skipped import Skipped
 
-SUFFIX: Final = ".runs/"
 CONCURRENCY: Final = 8
 """Runs that are sent or fetched at once."""
 LONG: Final = 128 * 2**10
 """Working on more bytes than this would hold up the event loop; a thread does it."""
+NAME: Final = 16
+"""Bytes whose reading takes as long as working with one key of a document."""
 BREATH: Final = 1e-6
 """Seconds that a thread sleeps now and then, so that the event loop can go on; systems make some more of it."""
 T = TypeVar("T")
@@ -71,6 +76,9 @@ class Runs:
         now: Tells the time: what was stored long ago, and is not named yet, may have been collected.
         unique: Gives each stored run a name of its own besides its content's. Where an object is deleted by
             its key alone, whoever is late with that must not hit one that was stored again.
+
+    Attributes:
+        skipped: Told of names that are none.
     """
 
     def __init__(
@@ -85,6 +93,8 @@ class Runs:
         self._storage = storage
         self._bucket = bucket
         self._prefix = manifest + SUFFIX
+        self.skipped = Skipped(bucket)
+        self._names = Names(Ref(manifest, bucket))
         self._unique = unique
         self._now = now
         self._held: WeakValueDictionary[str, Run] = WeakValueDictionary()
@@ -134,9 +144,15 @@ class Runs:
         finally:
             stop.set()
 
-    async def by_reference(self, update: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The change of a commit; if it is large, stored as a run, which it then names."""
-        if not levels.is_large(update):
+    async def by_reference(self, update: Mapping[str, Any], log: Sequence[Entry] = ()) -> Mapping[str, Any]:
+        """The change of a commit; if it is large, stored as a run, which it then names.
+
+        Args:
+            update: The change.
+            log: The commits that will stand in the log with it: if these change very many keys, any change is large.
+        """
+        crowded = sum(len(commit.files) for commit in log) > limits.CROWDED
+        if not levels.is_large(update) and not (crowded and update.get("files")):
             return update
         files: dict[str, Any] = {}
         # Over something, so that what is deleted is still mentioned.
@@ -149,7 +165,7 @@ class Runs:
         self, make: Callable[[Callable[[], object]], Iterator[tuple[RunReference, bytes]]], size: int
     ) -> Saved:
         began = self._now()
-        parts = await self._work(make, size)
+        parts = await self.work(make, size)
         sending: list[asyncio.Task[_Part]] = []
         failures: list[BaseException] = []
 
@@ -164,7 +180,7 @@ class Runs:
                     raise
 
         try:
-            while made := await self._work(lambda _: next(parts, None), size):
+            while made := await self.work(lambda _: next(parts, None), size):
                 sending.append(asyncio.create_task(send(*made)))
             # What was stored need not be stored again when the rest is.
             await asyncio.gather(*sending, return_exceptions=True)
@@ -206,7 +222,7 @@ class Runs:
             raise
         run = self._held.get(reference.sha256)
         if run is None:
-            run = await self._work(partial(index_run, reference.sha256, body), len(body))
+            run = await self.work(partial(index_run, reference.sha256, body, self._names), len(body))
         self._held[run.sha256] = run
         stored = _Part(reference, run, began)
         self._stored.append(stored)
@@ -215,6 +231,8 @@ class Runs:
     async def _fetch(self, reference: RunReference) -> Run:
         if not reference.key.startswith(self._prefix):
             raise self._corrupt(reference, "it is not among the runs of its manifest")
+        if reference.size > limits.RUN:
+            raise self._corrupt(reference, f"it has {reference.size} bytes, more than {limits.RUN}")
 
         async def ask() -> Object | Absence:
             async with self._gate:
@@ -226,17 +244,21 @@ class Runs:
             # What is in the cache was verified before it was kept, line by line.
             read = _same if isinstance(found, Recalled) else _verified
             try:
-                return found, await self._work(partial(read, reference, found.body), len(found.body))
+                return found, await self.work(partial(read, reference, found.body, self._names), len(found.body))
             except ValueError as error:
                 raise self._corrupt(reference, str(error)) from error
 
         found, run = await certain(ask, check)
         keep(self._storage, self._bucket, reference.key, None, found)
         self._held[run.sha256] = run
+        self.skipped.report(reference.key, None, run.skipped)
         return run
 
-    async def _work(self, function: Callable[[Callable[[], object]], T], size: int) -> T:
-        """Call something that works on ``size`` bytes, with what it has to call now and then."""
+    async def work(self, function: Callable[[Callable[[], object]], T], size: int) -> T:
+        """Call something that works on ``size`` bytes, with what it has to call now and then.
+
+        Of what is large, only one thing is worked on at a time, beside the event loop.
+        """
         if size <= LONG:
             return function(lambda: None)
         # One at a time: the event loop waits for its turn behind each thread that computes.
@@ -260,18 +282,18 @@ def _breathe() -> None:
     time.sleep(BREATH)
 
 
-def _same(reference: RunReference, body: bytes, pause: Callable[[], object]) -> Run:
+def _same(reference: RunReference, body: bytes, names: Names, pause: Callable[[], object]) -> Run:
     _check_sum(reference, body)
-    return index_run(reference.sha256, body, pause)
+    return index_run(reference.sha256, body, names, pause)
 
 
-def _verified(reference: RunReference, body: bytes, pause: Callable[[], object]) -> Run:
+def _verified(reference: RunReference, body: bytes, names: Names, pause: Callable[[], object]) -> Run:
     _check_sum(reference, body)
     try:
         check_run(body, reference.entries, pause)
     except ValueError as error:
         raise ValueError(f"it is malformed: {error}") from None
-    return index_run(reference.sha256, body, pause)
+    return index_run(reference.sha256, body, names, pause)
 
 
 def _check_sum(reference: RunReference, body: bytes) -> None:

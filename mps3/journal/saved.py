@@ -76,7 +76,8 @@ class Saved:
                 "stamp": self.stamp if math.isfinite(self.stamp) else None,
                 "pace": self.pace,
                 "commits": encode_entries(self.commits),
-                "document": self.document and orjson.Fragment(encode(self.document, bucket=bucket, key=key)),
+                "document": self.document
+                and orjson.Fragment(encode(self.document, bucket=bucket, key=key, trusted=True)),
             },
             default=dict,
         )

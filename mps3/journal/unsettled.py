@@ -13,15 +13,17 @@ from ..document import LIMIT, Document, Entry, Kind
 from ..errors import CorruptionError
 from ..run import Run
 from ..state import needed_runs
-from ..storage import Absence, Object, Storage, Version
+from ..storage import ABSENT, Absence, Object, Storage, Version
 from .judge import Judgement, any_transaction, judge, settled_file, undecided
-from .kind import decode_as
+from .kind import read_as
 from .listing import Listing
-from .order import CycleError, causal_order, once, store_order
+from .order import causal_order, once, store_order
 from .runs import Runs
 
 FETCHES: Final = 16
 """Versions that are fetched at once."""
+COMMIT: Final = 128
+"""Bytes whose reading takes as long as putting one commit in order."""
 
 
 class OvertakenError(Exception):
@@ -101,6 +103,32 @@ class Unsettled:
                 return min(version.modified for version in listing.versions)
             await listing.more()
 
+    async def check_end(self, listing: Listing) -> None:
+        """Refuse a listing that says that it is complete, and is not: what came before its last version is there.
+
+        Raises:
+            CorruptionError: It is cut.
+        """
+        end = [*listing.versions, *listing.end]
+        last = next(reversed(end), None)
+        if last is None or last.deleted or (document := await self.fetch(last)) is None:
+            return
+        listed = {version.version for version in end}
+        before = [
+            entry.version for entry in document.log if entry.version not in listed and entry.modified <= last.modified
+        ]
+        before += [document.previous] if document.previous is not None and document.previous not in listed else []
+        for version in dict.fromkeys(before[-2:]):
+            if await self._storage.head(self._bucket, self._key, version=version) is not ABSENT:
+                raise CorruptionError(
+                    f"the listing of the versions of s3://{self._bucket}/{self._key} lacks the version {version}, "
+                    "which is there: nothing is deleted by it",
+                    bucket=self._bucket,
+                    key=self._key,
+                    operation="ListObjectVersions",
+                    version=version,
+                )
+
     async def around(
         self, document: Document, head: Version, listing: Listing, bound: float
     ) -> tuple[dict[str, Entry], list[Entry]]:
@@ -117,8 +145,10 @@ class Unsettled:
 
         Raises:
             OvertakenError: One of them is not there any more.
-            CorruptionError: They cannot have been written by clients.
+            CorruptionError: One of them is not a manifest, or the log of the first is not one.
         """
+        if any(entry.previous == entry.version for entry in document.log):
+            raise self._corrupt(head.version, "a commit in its log claims to follow itself")
         entries = {entry.version: entry for entry in document.log}
         entries[head.version] = document.entry(head.version, head.modified)
         # Behind the first that is older than the bound, the log alone says what there is, and in which order.
@@ -148,10 +178,10 @@ class Unsettled:
                     if missing.pop(entry.version, None) is not None:
                         entries[entry.version] = entry
         listed = [entries[version.version] for version in reversed(reached) if version.version in entries]
-        try:
-            ordered = causal_order(store_order(document.log, listed), document.sessions, document.log)
-        except CycleError as error:
-            raise self._corrupt(head.version, str(error)) from error
+        ordered = await self._runs.work(
+            lambda _: causal_order(store_order(document.log, listed), document.sessions, document.log),
+            COMMIT * (len(document.log) + len(listed)),
+        )
         return {entry.version: entry for entry in listed}, ordered
 
     async def fetch(self, version: Version) -> Document | None:
@@ -161,14 +191,20 @@ class Unsettled:
             return await self._storage.get(self._bucket, self._key, version=version.version, limit=LIMIT)
 
         async def check(found: Object | Absence) -> Document | None:
-            return self.decode(found, version.version) if isinstance(found, Object) else None
+            return await self.decode(found, version.version) if isinstance(found, Object) else None
 
         return await certain(ask, check)
 
-    def decode(self, found: Object, version: str) -> Document:
+    async def decode(self, found: Object, version: str) -> Document:
         """Read what a version holds."""
-        return decode_as(
-            self._kind, found.body, bucket=self._bucket, key=self._key, version=version, known=self._entries
+        return await read_as(
+            self._kind,
+            self._runs,
+            found.body,
+            bucket=self._bucket,
+            key=self._key,
+            version=version,
+            known=self._entries,
         )
 
     def bound(self, document: Document, version: str | None = None) -> float:

@@ -16,7 +16,7 @@ from ..errors import CorruptionError
 from ..files import File, version_of
 from ..state import View
 from ..types import DELETE, JSON, Delete, Ref
-from ..values import decode
+from ..values import load
 
 if TYPE_CHECKING:
     from ..outbox import Outbox, Pending
@@ -177,7 +177,7 @@ class Review:
         changes = {}
         for name, content in pending.changes.items():
             file, (bucket, key) = now.look_up(name), pending.places[name]
-            value = DELETE if content is None else decode(content.body, bucket, key, None)
+            value = DELETE if content is None else await load(content.body, bucket, key, None)
             changed = version_of(file) != pending.bases.get(name)
             current = await self._current(bucket, key, file) if changed else value
             changes[pending.labels[name]] = PendingChange(
@@ -189,7 +189,7 @@ class Review:
         if file is None:
             return DELETE
         try:
-            return decode(await self._contents.fetch(bucket, key, file), bucket, key, file["version"])
+            return await load(await self._contents.fetch(bucket, key, file), bucket, key, file["version"])
         except CorruptionError as error:
             _log.warning("the current value for on_reconnect cannot be read: %s", error)
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,19 @@ class Session:
         pending.row = self.keeper.next_id()
         row = Row(pending.row, pending.made.timestamp(), _changes(pending), stamp=self.keeper.now())
         pending.kept = self.keeper.submit(Keep(self.manifest, self.name, row))
+
+    def rename(self, name: str, pending: Iterable[Pending]) -> None:
+        """Begin anew under another name.
+
+        Args:
+            name: The name.
+            pending: What is pending; its own is kept under that name from now on.
+        """
+        self.name, self.sequence = name, 0
+        for one in pending:
+            if one.session is self and self.keeper is not None and (row := one.row) is not None:
+                self.keep(one)
+                self.keeper.submit(Forget((row,)))
 
     def replace(self, pending: Pending) -> None:
         """A write has other changes now."""

@@ -9,9 +9,7 @@ import traceback
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-import orjson
-
-from .text import discreet, safe
+from .text import discreet, safe, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,7 +41,7 @@ class Output:
 
     def json(self, value: object) -> None:
         """Print one line of JSON."""
-        self.plain(orjson.dumps(value, default=str).decode())
+        self.plain(to_json(value))
 
     def plain(self, line: str) -> None:
         """Print one line as it is, at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterator
 from datetime import datetime
@@ -14,6 +15,14 @@ _UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202
 _SECRET: Final = re.compile(r"((?:aws_)?(?:secret_access_key|access_key_id|session_token)=)[^&\s'\"]+", re.IGNORECASE)
 # A password in the URL of a server may hold slashes; what follows the slash in s3://bucket/a@b is a key.
 _PASSWORD: Final = re.compile(r"(https?://)\S{0,2000}@|(\w://)[^/@\s]+@", re.IGNORECASE)
+
+
+def to_json(value: object) -> str:
+    """Anything as JSON on one line, with values in it that nest as deep as values may."""
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except TypeError:  # what is around the value is too much for it
+        return json.dumps(value, default=str, ensure_ascii=False, separators=(",", ":"))
 
 
 def safe(text: str) -> str:
@@ -28,7 +37,7 @@ def discreet(text: str) -> str:
 
 def compact(value: object, width: int = 0) -> str:
     """A value as JSON on one line, cut to so many characters if that is not 0."""
-    text = safe(orjson.dumps(value).decode())
+    text = safe(to_json(value))
     return text if not width or len(text) <= width else text[: width - 1] + "…"
 
 

@@ -1,0 +1,50 @@
+"""The limits of what is written and read. A writer refuses what a reader would refuse. Pure numbers.
+
+The table in ``docs/keys.md`` has all of them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KEY: Final = 1024
+"""Bytes of UTF-8 of a key: what S3 takes."""
+BUCKET: Final = 255
+"""Bytes of UTF-8 of the name of a bucket: what the oldest buckets of S3 have."""
+VALUE: Final = 256 * 2**20
+"""Bytes of a value as JSON."""
+DEPTH: Final = 254
+"""How deep the arrays and objects of a value nest: what the JSON encoder writes."""
+PARTS: Final = 500_000
+"""Arrays, objects and commas of a JSON document. Parsing so many takes some dozens of milliseconds."""
+
+ESCAPES: Final = 2_000_000
+"""Backslashes in a manifest."""
+DOCUMENT: Final = 32 * 2**20
+"""Bytes of a manifest."""
+UNKNOWN: Final = 2**20
+"""Bytes of a member of a manifest that this version does not know. Each is written again with every commit."""
+UNKNOWN_DEPTH: Final = 64
+"""How deep such a member nests."""
+FILES: Final = 5_000
+"""Keys among the settled ``files`` of a manifest. A writer stores more than 32 KiB of them as a run."""
+CHANGES: Final = 8_000
+"""Keys in the ``files`` of a commit. A writer stores more than `MANY` of them as a run."""
+MANY: Final = 500
+"""Keys of a change that are not yet stored as a run."""
+READS: Final = 10_000
+"""Keys whose versions a transaction depends on."""
+UPDATE_PARTS: Final = 125_000
+"""Arrays, objects and commas of what one commit says."""
+LOG: Final = 5_000
+"""Commits in the log of a manifest."""
+LOGGED: Final = 50_000
+"""Keys that these commits change, one by one."""
+CROWDED: Final = 20_000
+"""Keys that the commits of a log change. Beyond that each further change is stored as a run."""
+SESSIONS: Final = 10_000
+"""Sessions that a manifest remembers."""
+RUNS: Final = 10_000
+"""Runs that a manifest, or a commit, names."""
+RUN: Final = 16 * 2**20
+"""Bytes of an object of a run. A writer makes them half as large."""
