@@ -420,7 +420,7 @@ def _update(raw: object, where: str) -> dict[str, Any]:
 
 def _recent(raw: object, where: str) -> tuple[float, int]:
     raw = as_list(raw, where)
-    if len(raw) != 2:  # noqa: PLR2004 - a moment and a number
+    if len(raw) != 2:
         raise MalformedError(f"{where} is not a moment and a number")
     return as_time(raw[0], where), as_whole(raw[1], where)
 
