@@ -63,6 +63,7 @@ _KNOWN: Final = frozenset(
         "until",
         "collected",
         "expired",
+        "recent",
     )
 )
 _KNOWN_ENTRY: Final = frozenset(("session", "sequence", "version", "modified", "previous", "update"))
@@ -168,6 +169,8 @@ class Document:
     Attributes:
         until: If the store's stamp on the version is later, in seconds since 1970, it does not count (R16).
         collected: The commit before which values were stored that may be collected by now (R17).
+        recent: Moments since which that many of the last sessions were settled, in seconds since 1970: all others were
+            before (R7).
         expired: Files that expired up to this moment may have been left out, in seconds since 1970 (R19).
         skipped: Names in it, as it was read, that are none, and were left out.
     """
@@ -186,6 +189,7 @@ class Document:
     until: float | None = None
     collected: str | None = None
     expired: float | None = None
+    recent: tuple[tuple[float, int], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=_nothing)
     skipped: tuple[str, ...] = field(default=(), compare=False)
 
@@ -275,6 +279,7 @@ def encode(document: Document, *, bucket: str, key: str, trusted: bool = False) 
             **({"until": format_time(document.until)} if document.until is not None else {}),
             **({"collected": document.collected} if document.collected is not None else {}),
             **({"expired": format_time(document.expired)} if document.expired is not None else {}),
+            **({"recent": [[format_time(at), number] for at, number in document.recent]} if document.recent else {}),
             **document.extra,
         },
         default=dict,
@@ -421,6 +426,10 @@ class _Reading:
             until=None if raw.get("until") is None else as_time(raw["until"], "until"),
             collected=as_optional_text(raw.get("collected"), "collected"),
             expired=None if raw.get("expired") is None else as_time(raw["expired"], "expired"),
+            recent=tuple(
+                _recent(mark, f"recent[{index}]")
+                for index, mark in enumerate(as_list(raw.get("recent", []), "recent", limits.SESSIONS))
+            ),
             extra=unknown_members(raw, _KNOWN, "the document"),
             skipped=tuple(self._skipped),
         )
@@ -503,6 +512,13 @@ def _run(raw: object, where: str) -> RunReference:
         continues=raw.get("continues", False),
         extra=unknown_members(raw, _KNOWN_RUN, where),
     )
+
+
+def _recent(raw: object, where: str) -> tuple[float, int]:
+    raw = as_list(raw, where, 2)
+    if len(raw) != 2:
+        raise MalformedError(f"{where} is not a moment and a number")
+    return as_time(raw[0], where), as_whole(raw[1], where)
 
 
 def _sessions(raw: object) -> dict[str, int]:

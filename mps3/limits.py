@@ -42,7 +42,7 @@ LOGGED: Final = 50_000
 """Keys that these commits change, one by one."""
 CROWDED: Final = 20_000
 """Keys that the commits of a log change. Beyond that each further change is stored as a run."""
-SESSIONS: Final = 10_000
+SESSIONS: Final = 100_000
 """Sessions that a manifest remembers."""
 RUNS: Final = 10_000
 """Runs that a manifest, or a commit, names."""

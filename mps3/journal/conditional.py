@@ -376,7 +376,7 @@ class ConditionalJournal:
                 attempt=attempt.tries,
             )
         settled = self._settleable(view.commits)
-        files, sessions, runs, expired = await settle(base, settled, view, self._runs, self._compactor)
+        into = await settle(base, settled, view, self._runs, self._compactor)
         return Document(
             journal="conditional",
             window=base.window,
@@ -386,13 +386,13 @@ class ConditionalJournal:
             previous=view.commits[-1].version if view.commits else view.head,
             update=attempt.update,
             log=view.commits[len(settled) :],
-            files=files,
-            sessions=sessions,
-            runs=runs,
+            files=into.files,
+            sessions=into.sessions,
+            runs=into.runs,
             attempt=attempt.tries,
             until=self._until(attempt),
             collected=commit_id(self._author(attempt), attempt.sequence) if attempt.fence else base.collected,
-            expired=expired,
+            expired=into.expired,
             extra=base.extra,
         )
 

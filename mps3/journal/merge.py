@@ -511,7 +511,8 @@ class MergeJournal:
         unsettled = needed(self._ordered, log[len(settled) :], longer) if relevant else log
         holding = {entry.version for entry in self._judged.counting}
         counting = [commit for commit in settled if commit.version in holding or not relevant]
-        files, sessions, runs, expired = await settle(base, counting, view, self._runs, self._compactor)
+        now = max(entry.modified for entry in log)
+        into = await settle(base, counting, view, self._runs, self._compactor, now=now)
         return Document(
             journal="merge",
             window=base.window,
@@ -520,13 +521,14 @@ class MergeJournal:
             previous=log[-1].version,
             update=attempt.update,
             log=unsettled,
-            files=files,
-            sessions=sessions,
-            runs=runs,
+            files=into.files,
+            sessions=into.sessions,
+            recent=into.recent,
+            runs=into.runs,
             attempt=attempt.tries,
             until=self._until(attempt),
             collected=base.collected,
-            expired=expired,
+            expired=into.expired,
             extra=base.extra,
         )
 

@@ -2,24 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from ..document import Document, Entry, RunReference
 from ..expiry import expired_for_all
 from ..files import File, Files, expires_of
+from ..freshness import latest
 from ..state import Under, View, apply_update
 from .compactor import Compactor
 from .runs import Runs
 
 SESSIONS: Final = 512
-"""How many sessions a document remembers, the last settled ones: the memory that recognises repetitions."""
+"""How many sessions a document remembers at least, the last settled ones: the memory that recognises repetitions."""
+MARKS: Final = 4
+"""How many moments are noted in the time for which every session is remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What is settled in the next document.
+
+    Attributes:
+        files: What is said of keys.
+        sessions: How far sessions have come.
+        recent: As in `Document`.
+        runs: What lies under the files.
+        expired: Up to when what expired was left out (R19); ``None`` if nothing was.
+    """
+
+    files: Files
+    sessions: dict[str, int]
+    recent: tuple[tuple[float, int], ...]
+    runs: tuple[RunReference, ...]
+    expired: float | None
 
 
 async def settle(
-    base: Document, settled: Iterable[Entry], view: View, runs: Runs, compactor: Compactor
-) -> tuple[Files, dict[str, int], tuple[RunReference, ...], float | None]:
-    """The next document's files, sessions and runs, and up to when what expired was left out of them (R19).
+    base: Document,
+    settled: Iterable[Entry],
+    view: View,
+    runs: Runs,
+    compactor: Compactor,
+    *,
+    now: float | None = None,
+) -> Settled:
+    """What is settled in the next document.
 
     Args:
         base: The document it is based on.
@@ -27,11 +56,14 @@ async def settle(
         view: The state of ``base``.
         runs: Where files are stored that must become a run, since a large commit comes over them.
         compactor: Keeps files few and runs few.
+        now: The newest time stamp that the next document is made upon, in seconds since 1970, where a commit may be
+            repeated long after it was settled; ``None`` where it cannot.
     """
     files: dict[str, File | None] = dict(base.files)
     sessions, stack = dict(base.sessions), base.runs
     under, under_for = view.under, base.runs
-    for commit in settled:
+    commits = list(settled)
+    for commit in commits:
         if large := commit.runs:
             if files:
                 stack = (*stack, *(await runs.save(files)).references)
@@ -43,12 +75,51 @@ async def settle(
         apply_update(commit.update, files, under)
         sessions.pop(commit.session, None)  # to the end: the order is that of settling
         sessions[commit.session] = commit.sequence
-    for session in list(sessions)[: max(0, len(sessions) - SESSIONS)]:
-        del sessions[session]
+    recent = _forget(sessions, base, {commit.session for commit in commits}, now)
     expired = expired_for_all(base)
     left_out = [base.expired, _leave_out(files, expired, over_runs=bool(stack))]
     kept, stack, merged = await compactor.apply(files, stack, expired)
-    return kept, sessions, stack, max((one for one in (*left_out, merged) if one is not None), default=None)
+    over = max((one for one in (*left_out, merged) if one is not None), default=None)
+    return Settled(kept, sessions, recent, stack, over)
+
+
+def _forget(
+    sessions: dict[str, int], base: Document, settled: Collection[str], now: float | None
+) -> tuple[tuple[float, int], ...]:
+    """Forget sessions that came before the last `SESSIONS`, and of which no repetition can count any more.
+
+    Args:
+        sessions: In the order of settling; some are deleted.
+        base: The document before.
+        settled: The sessions that were settled since.
+        now: As in `settle`.
+
+    Returns:
+        The `Document.recent` of what is left.
+    """
+    names = list(sessions)
+    excess = len(names) - SESSIONS
+    if excess <= 0:
+        return ()
+    if now is None:
+        for name in names[:excess]:
+            del sessions[name]
+        return ()
+    before = list(base.sessions)
+    marks = [(at, {*before[max(0, len(before) - number) :], *settled}) for at, number in base.recent[-4 * MARKS :]]
+    # Of a commit that was not settled when a try of it was made, a try counts for no longer than that after (R16).
+    horizon = latest() + 3 * base.window
+    over = [mark for mark in marks if mark[0] <= now - horizon]
+    if over:
+        _, later = over[-1]
+        for name in names[:excess]:
+            if name in later:
+                break
+            del sessions[name]
+        marks = marks[len(over) - 1 :]
+    if not marks or now - marks[-1][0] >= horizon / MARKS:
+        marks.append((now, set()))
+    return tuple((at, len(later & sessions.keys())) for at, later in marks)
 
 
 def _leave_out(files: dict[str, File | None], expired: float, *, over_runs: bool) -> float | None:

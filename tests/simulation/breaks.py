@@ -85,8 +85,9 @@ def _without_r7s_bound() -> Iterator[None]:
         if not before:
             return document
         settled = once(before, document.sessions)
-        files, sessions, runs, _ = await original(document, settled, self._view, self._runs, self._compactor)
-        return replace(document, log=document.log[len(before) :], files=files, sessions=sessions, runs=runs)
+        into = await original(document, settled, self._view, self._runs, self._compactor)
+        log = document.log[len(before) :]
+        return replace(document, log=log, files=into.files, sessions=into.sessions, runs=into.runs)
 
     with patch.object(MergeJournal, "_compose", eager):
         yield
@@ -309,6 +310,18 @@ def _takes_forgotten_for_no() -> Iterator[None]:
 
 
 @contextmanager
+def _forgets_at_once() -> Iterator[None]:
+    """A session is forgotten as soon as enough others have committed, though a try of its commit may still arrive."""
+    original = merge.settle
+
+    async def forgetful(*arguments: Any, **options: Any) -> Any:
+        return await original(*arguments, **{**options, "now": None})
+
+    with patch.object(merge, "settle", forgetful):
+        yield
+
+
+@contextmanager
 def _ends_no_late_try() -> Iterator[None]:
     """A transaction fails though a try of it may still arrive."""
     with patch.object(ConditionalJournal, "may_arrive", lambda self, attempt: False):
@@ -364,6 +377,20 @@ _CONTESTED = {
     "faults": Faults(late=0.9, lateness=0.5, skew=1.0),
 }
 
+# A few who write the same keys, hear nothing for long, and are forgotten meanwhile.
+_FORGOTTEN = {
+    "sessions": 2,
+    "visitors": 15,
+    "clients": 2,
+    "keys": 1,
+    "kill": 0.0,
+    "offline": 0.0,
+    "faults": Faults(withheld=0.3, withholding=60.0),
+}
+
+# The same where what was sent arrives late.
+_REPEATED = {**_FORGOTTEN, "faults": Faults(ghost=0.4, ghost_delay=25.0, withholding=30.0)}
+
 # Transactions that need a lease, which is often over when they arrive.
 _LEASES = {
     "transactions": True,
@@ -372,6 +399,9 @@ _LEASES = {
     "stall": 0.0,
     "faults": Faults(ghost=0.3, ghost_delay=25.0, slow=0.2, slowness=8.0),
 }
+
+# The same where a late try may be stamped by a node that is behind the one which said that the lease is over.
+_SKEWED_LEASES = {**_LEASES, "resolution": 1.0, "faults": Faults(ghost=0.4, ghost_delay=6.0, skew=1.4)}
 
 BREAKS: dict[str, Break] = {
     "R3 no siblings": Break(_lists_only_the_head),
@@ -396,9 +426,12 @@ BREAKS: dict[str, Break] = {
     "R20 expectations, swapped": Break(_swaps_without_expectations, {"transactions": True}, versioning=False),
     "R20 decided at once": Break(_decides_at_once, {"transactions": True}, overdue=False),
     "R20 tries are forgotten": Break(_forgets_its_tries, _CONTESTED, overdue=False, first=50),
-    "forgotten is not no": Break(_takes_forgotten_for_no, forgetful=True, overdue=False),
-    "forgotten is not no, swapped": Break(_takes_forgotten_for_no, forgetful=True, versioning=False, overdue=False),
-    "R9 late tries": Break(_ends_no_late_try, _LEASES, versioning=False),
+    "forgotten is not no": Break(_takes_forgotten_for_no, _FORGOTTEN, forgetful=True, overdue=False),
+    "forgotten is not no, swapped": Break(
+        _takes_forgotten_for_no, _FORGOTTEN, versioning=False, forgetful=True, overdue=False
+    ),
+    "R7 forgets at once": Break(_forgets_at_once, _REPEATED, forgetful=True, overdue=False),
+    "R9 late tries": Break(_ends_no_late_try, _SKEWED_LEASES, versioning=False),
     "R9 late stamps": Break(_counts_whenever_it_comes, _LEASES, versioning=False),
     "watch without late commits": Break(_watch_without_late_commits, {"watchers": True}),
     "watch goes on by the order": Break(_watch_goes_on_by_the_order, {"watchers": True}),

@@ -282,6 +282,10 @@ class Life:
         if self.world.options.transactions and dice.random() < 0.6:
             self.transacting.operation()
             return
+        if self.world.options.sessions is not None and self.fate.random() < 0.5:
+            # What has a key of its own can be recognised by that for ever.
+            await self.perhaps_wait(self.write([self.a_key()], own=False))
+            return
         if self.world.options.durable and dice.random() < 0.15:
             await self.sleep()
             return

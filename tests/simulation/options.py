@@ -181,6 +181,9 @@ def forgetful(options: Options, seed: int) -> Options:
         sessions=dice.choice([2, 4, 8]),
         visitors=dice.choice([10, 20, 40]),
         stall=min(options.stall, 0.002),
+        # A commit counts for so long after it was made, and its session is remembered for as long.
+        lateness=30.0,
+        grace=60.0,
     )
 
 

@@ -20,6 +20,7 @@ from .history import (
     Recovered,
     State,
     Told,
+    Unknown,
     Watched,
     Withdrawing,
     Withdrawn,
@@ -68,6 +69,9 @@ class Story:
 
     def final(self, client, *writes, **values):
         return self.tell(Final, client, {**{f"only/{write}": write for write in writes}, **values})
+
+    def unknown(self, client, write):
+        return self.tell(Unknown, client, write)
 
     def batch(self, commit, *, listed=False, skipped=False):
         return self.tell(Batched, "B", "watcher", commit, listed, skipped)
@@ -367,3 +371,15 @@ def test_the_next_life_shows_what_the_life_before_has_seen():
 
 def test_who_goes_on_with_a_write_has_to_bring_it_home():
     assert "stuck" in killed_after_keeping().promises()
+
+
+def test_what_nobody_can_tell_of_may_have_happened_or_not():
+    story = Story().open("A").put("A", "w1", "x").get("A", "x", "w1").unknown("A", "w1")
+    assert story.state("A").get("A", "x", None).final("A").promises() == set()
+    story = Story().open("A").put("A", "w1", "x").unknown("A", "w1").state("B", "w1", x="w1")
+    assert story.final("A", "w1", x="w1").promises() == set()
+
+
+def test_what_nobody_can_tell_of_stays_once_it_was_seen():
+    story = Story().open("A").put("A", "w1", "x").unknown("A", "w1").state("B", "w1", x="w1")
+    assert "unseen" in story.state("B").promises()

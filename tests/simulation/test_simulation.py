@@ -59,6 +59,18 @@ def test_transactions_are_serialisable(run, histories, journal):
 
 
 @pytest.mark.parametrize("journal", [MERGE, CONDITIONAL], ids=["merge", "conditional"])
+@pytest.mark.parametrize("transact", [False, True], ids=["", "transactions"])
+def test_what_was_forgotten_is_not_taken_for_what_did_not_happen(run, histories, journal, transact):
+    run(histories // 20, replace(journal, forgetful=True, transact=transact))
+
+
+@pytest.mark.parametrize("journal", [MERGE, CONDITIONAL], ids=["merge", "conditional"])
+def test_no_transaction_counts_after_it_has_failed_or_when_its_lease_is_over(run, histories, journal):
+    totals = run(histories // 6, replace(journal, leases=True))
+    assert totals.expiring > totals.histories
+
+
+@pytest.mark.parametrize("journal", [MERGE, CONDITIONAL], ids=["merge", "conditional"])
 def test_what_expires_does_so_in_time_and_nothing_else_does(run, histories, journal):
     totals = run(histories // 5, replace(journal, watch=True, expiring=True))
     assert totals.expiring > 5 * totals.histories
@@ -81,6 +93,8 @@ FAILED = [
     (76, {"transact": True, "versioning": False}),
     (171, {"transact": True, "watch": True}),
     (362, {"transact": True, "watch": True}),
+    (0, {"forgetful": True}),
+    (123, {"forgetful": True}),
     (132, {"collect": True}),
     (1088, {"collect": True}),
     (236, {"collect": True, "durable": True, "tiny": True}),

@@ -101,3 +101,9 @@ def test_a_failed_transaction_is_not_seen():
 
 def test_what_was_seen_stays():
     assert "lost" in broken(done("a", A), seen(A), seen())
+
+
+def test_a_transaction_whose_lease_was_over_does_not_count():
+    events = history(done("a", A), seen(A), seen(A, final=True))
+    assert {violation.promise for violation in check_transactions(events, {"a#0"})} == {"overdue"}
+    assert not check_transactions(events, {"b#0"})
