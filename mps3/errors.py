@@ -22,6 +22,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .wording import one_line
+
 
 class MPS3Error(Exception):
     """The base of every error of this library.
@@ -34,7 +36,8 @@ class MPS3Error(Exception):
         maybe_written: Of the error of a write: whether the write may have taken effect, or may still do so. ``False``
             means that it has not, and never will.
 
-    The error of the layer below, if any, is the ``__cause__``.
+    The error of the layer below, if any, is the ``__cause__``. The message is one line without control characters,
+    whatever the names in it hold.
     """
 
     def __init__(
@@ -47,7 +50,7 @@ class MPS3Error(Exception):
         version: str | None = None,
         maybe_written: bool = False,
     ) -> None:
-        super().__init__(message)
+        super().__init__(one_line(message))
         self.bucket = bucket
         self.key = key
         self.operation = operation

@@ -17,6 +17,7 @@ from .reading import Reader
 from .state import EMPTY, View, look_up, patched
 from .steps import Position
 from .types import DELETE, JSON, Delete, Ref
+from .wording import printable
 
 _MISSING: Final = object()
 
@@ -50,8 +51,7 @@ class Revision:
     @property
     def expires(self) -> datetime | None:
         """When the value was to expire, by the store's clock; ``None`` if it was not."""
-        expires = expires_of(self._file)
-        return None if expires is None else datetime.fromtimestamp(expires, timezone.utc)
+        return expiry(self._file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,7 @@ class FileInfo:
         version: The version of its value.
         size: Of its value as it is stored, in bytes; ``None`` if the manifest does not say.
         sha256: Of the same, in hexadecimal digits; ``None`` if the manifest does not say.
+        expires: When it is to expire, by the store's clock; ``None`` if it is not.
     """
 
     key: str
@@ -71,6 +72,7 @@ class FileInfo:
     version: str
     size: int | None
     sha256: str | None
+    expires: datetime | None = None
 
 
 class Snapshot:
@@ -97,7 +99,7 @@ class Snapshot:
         found = []
         for name, file in listed(self._view, self._naming, prefix):
             bucket, key = self._naming.place(name)
-            said = file["version"], file.get("size"), file.get("sha256")
+            said = file["version"], file.get("size"), file.get("sha256"), expiry(file)
             found.append(FileInfo(self._naming.label(name), Ref(key, bucket), *said))
         return sorted(found, key=lambda one: one.key)
 
@@ -123,7 +125,13 @@ class Snapshot:
         return await read_listed(self._reader, self._naming, listed(self._view, self._naming, prefix))
 
     def __repr__(self) -> str:
-        return f"<Snapshot of {self._manifest} at {self.id}>"
+        return printable(f"<Snapshot of {self._manifest} at {self.id}>")
+
+
+def expiry(file: File | None) -> datetime | None:
+    """When a key is to expire, by the store's clock; ``None`` if it is not to, or not there."""
+    expires = expires_of(file)
+    return None if expires is None else datetime.fromtimestamp(expires, timezone.utc)
 
 
 def listed(view: View, naming: Naming, prefix: str) -> list[tuple[str, File]]:

@@ -12,7 +12,7 @@ from .. import DELETE, CorruptionError, Revision
 from .base.command import Call, store_command
 from .base.exits import NO
 from .base.output import say
-from .base.text import compact, moment, safe, short_id
+from .base.text import compact, moment, safe, short_id, whole
 
 _AT_ONCE: Final = 32
 _GONE: Final = object()
@@ -50,7 +50,7 @@ def _row(revision: Revision, value: Any) -> tuple[str, ...]:
 
 
 def _members(revision: Revision, value: Any) -> dict[str, Any]:
-    said = {"deleted": True} if value is DELETE else {} if value is _GONE else {"value": value}
+    said = {"deleted": True} if value is DELETE else {} if value is _GONE else {"value": whole(value)}
     return {"id": revision.id, "time": revision.time, "version": revision.version, **said}
 
 

@@ -14,7 +14,7 @@ import click
 from .. import DELETE, MPS3, Batch, Change, CorruptionError, ExpiredError
 from .base.command import Call, store_command
 from .base.output import Output, hush_log, say
-from .base.text import compact, count, diff, is_small, safe, short_id
+from .base.text import compact, count, diff, is_small, safe, short_id, whole
 from .base.when import Seconds, Short, When, resolve
 
 _SHOWN: Final = 20
@@ -91,7 +91,7 @@ class _Lines:
 def _change(change: Change[Any]) -> dict[str, Any]:
     if change.value is DELETE:
         return {"key": change.key, "deleted": True}
-    return {"key": change.key, "value": change.value, "version": change.version}
+    return {"key": change.key, "value": whole(change.value), "version": change.version}
 
 
 class _Screen:

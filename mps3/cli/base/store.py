@@ -14,7 +14,7 @@ import click
 from ... import MPS3, ConfigurationError
 from ...located import storage_of
 from ...storage import Storage
-from ...url import Location, parse
+from ...url import Location, check_endpoint, parse
 from ...world import World
 from .output import Output, hush_log
 from .words import no_store
@@ -96,6 +96,8 @@ def _location(url: str | None, manifest: str | None, s3: Mapping[str, str | None
         raise no_store()
     location = parse(url)
     given = {name: value for name, value in s3.items() if value}
+    if "endpoint_url" in given:
+        check_endpoint(str(given["endpoint_url"]))
     if given and location.scheme != "s3":
         raise click.UsageError("--profile, --endpoint-url and --region are for stores on S3: s3://bucket")
     location = replace(location, s3_config={**location.s3_config, **given})
