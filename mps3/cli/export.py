@@ -6,8 +6,8 @@ import asyncio
 import os
 import stat
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from .base.command import Call, store_command
 from .base.output import say
 from .base.progress import progress
 from .base.reading import blocking
-from .base.target import Sink, standard_output, target
+from .base.target import standard_output, target
 from .base.text import count, json_text, whole
 from .base.when import Short, When, resolve
 
@@ -66,8 +66,8 @@ def _to_a_file() -> bool:
 
 
 @asynccontextmanager
-async def _sink(output: Path | None) -> AsyncIterator[Sink]:
-    opened = standard_output() if output is None else target(output)
+async def _sink(output: Path | None) -> AsyncIterator[Callable[[bytes], None]]:
+    opened: AbstractContextManager[Callable[[bytes], None]] = standard_output() if output is None else target(output)
     # A pipe is opened when somebody reads from it.
     sink = await blocking(opened.__enter__)
     try:
@@ -79,7 +79,9 @@ async def _sink(output: Path | None) -> AsyncIterator[Sink]:
         opened.__exit__(None, None, None)
 
 
-async def _write(sink: Sink, call: Call, snapshot: Snapshot, files: list[FileInfo], tell: Any) -> None:
+async def _write(
+    sink: Callable[[bytes], None], call: Call, snapshot: Snapshot, files: list[FileInfo], tell: Any
+) -> None:
     done = 0
     for start in range(0, len(files), _AT_ONCE):
         some = files[start : start + _AT_ONCE]

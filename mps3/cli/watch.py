@@ -42,7 +42,8 @@ async def command(
     """
     if isinstance(since, datetime):
         raise click.UsageError("--since takes a commit or a cursor (mps3 log lists commits)")
-    async with call.client(poll_interval=poll_interval) as client:
+    # Whoever watches may be there first.
+    async with call.client(poll_interval=poll_interval, makes=True, tells=True) as client:
         start = None if since is None else str(await resolve(client, since))
         hush_log()  # `_tell_contact` says it better
         work = [_follow(call, client, prefix or "", start), _tell_contact(client)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import stat
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -48,11 +49,16 @@ class Sink:
 
 
 @contextmanager
-def standard_output() -> Iterator[Sink]:
+def standard_output() -> Iterator[Callable[[bytes], None]]:
     """Standard output, as bytes."""
     # Not through Python's own object: at its end the program flushes that, and would wait for whoever does not read.
     sys.stdout.flush()
-    yield Sink(sys.stdout.fileno())
+    try:
+        descriptor = sys.stdout.fileno()
+    except io.UnsupportedOperation:  # it is something of Python's own
+        yield lambda data: print(data.decode(), end="", flush=True)  # noqa: T201
+    else:
+        yield Sink(descriptor)
 
 
 @contextmanager
@@ -74,8 +80,9 @@ def target(path: Path) -> Iterator[Sink]:
     except FileNotFoundError:
         known = None
     if known is not None and (not stat.S_ISREG(known.st_mode) or str(path.absolute()).startswith(_OWN)):
-        # The end of the process closes it: nobody waits for a write that may block.
-        yield Sink(os.open(path, os.O_WRONLY | os.O_APPEND | _BINARY))
+        sink = Sink(os.open(path, os.O_WRONLY | os.O_APPEND | _BINARY))
+        yield sink
+        sink.close()  # after an error the end of the process does: nobody waits for a write that may block
         return
     if known is not None:
         os.close(os.open(path, os.O_WRONLY | _BINARY))  # whoever may not write to it may not replace it either

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from enum import Enum
 from typing import Final
 
 import orjson
@@ -19,6 +20,7 @@ __all__ = [
     "count",
     "diff",
     "discreet",
+    "is_same",
     "is_small",
     "json_text",
     "moment",
@@ -68,7 +70,7 @@ def _dumped(value: object, option: int = 0) -> bytes:
         return orjson.dumps(value, option=option)
     except TypeError:
         # orjson reads what nests deeper than it writes.
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=bool(option)).encode()
 
 
 def _escape(found: re.Match[str]) -> str:
@@ -81,6 +83,13 @@ def diff(old: object, new: object) -> Iterator[tuple[str, str]]:
     for line in difflib.unified_diff(pretty(old), pretty(new), n=1, lineterm=""):
         if not line.startswith(("---", "+++", "@@")):
             yield line[0], line[1:]
+
+
+def is_same(one: object, other: object) -> bool:
+    """Whether two values are the same as JSON, for which 1 is neither 1.0 nor true."""
+    if isinstance(one, Enum) or isinstance(other, Enum):
+        return one is other
+    return _dumped(one, orjson.OPT_SORT_KEYS) == _dumped(other, orjson.OPT_SORT_KEYS)
 
 
 def is_small(value: object) -> bool:
