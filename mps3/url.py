@@ -65,6 +65,8 @@ def parse(url: str) -> Location:
     if parts.scheme == "s3":
         if not parts.netloc:
             raise ConfigurationError(f"the URL names no bucket: {_FORMS}")
+        if ":" in parts.netloc:  # a password with a slash in it ends the part where others are found
+            raise ConfigurationError("a store's URL has no user, password or port: only the name of a bucket is there")
         _refuse_unknown(query, _S3)
         if "endpoint_url" in query:
             check_endpoint(query["endpoint_url"])

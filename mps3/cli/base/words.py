@@ -60,7 +60,7 @@ class Words:
             url: Given as an option.
 
         Raises:
-            click.UsageError: There are too few, or too many, or the first one is the URL of something else.
+            click.UsageError: There are too few, or too many, one of them is no text, or the first one is the URL of something else.
         """
         left = list(words)
         default = os.environ.get("MPS3_URL")
@@ -89,7 +89,17 @@ class Words:
         found.update(zip(names, left, strict=False))
         if self.many:
             found[names[-1]] = left[len(names) - 1 :]
+        for name in found.keys() & {"key", "prefix"}:
+            _check_text(name, found[name])
         return url, found
+
+
+def _check_text(name: str, given: str | list[str] | None) -> None:
+    for word in given if isinstance(given, list) else filter(None, [given]):
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise click.UsageError(f"{name.upper()} {word!r} is not UTF-8, as all keys are") from None
 
 
 def _check_scheme(url: str) -> None:
