@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -82,10 +83,10 @@ def test_a_device_stays_one(mps3, filled):
     (filled / "null").symlink_to(os.devnull)
     for name in (os.devnull, str(filled / "null")):
         assert mps3("export", "-o", name).code == 0
-        assert stat.S_ISCHR(os.stat(name).st_mode)
-    if os.path.exists("/dev/full"):
+        assert stat.S_ISCHR(Path(name).stat().st_mode)
+    if Path("/dev/full").exists():
         found = mps3("export", "-o", "/dev/full")
-        assert found.code == 1 and found.err.count("\n") == 1 and stat.S_ISCHR(os.stat("/dev/full").st_mode)
+        assert found.code == 1 and found.err.count("\n") == 1 and stat.S_ISCHR(Path("/dev/full").stat().st_mode)
 
 
 def test_a_failure_leaves_the_file_as_it_was(mps3, filled, monkeypatch):

@@ -60,7 +60,8 @@ class Words:
             url: Given as an option.
 
         Raises:
-            click.UsageError: There are too few, or too many, one of them is no text, or the first one is the URL of something else.
+            click.UsageError: There are too few, or too many, one of them is no text, or the first one is the URL of
+                something else.
         """
         left = list(words)
         default = os.environ.get("MPS3_URL")
