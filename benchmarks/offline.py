@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from mps3 import MPS3, MemoryStorage
+from mps3 import MPS3
 
 CHUNK = 25_000
 KEPT_LEAST = 2000
@@ -33,10 +33,10 @@ COLD_MOST = 2.0
 COLD = """
 import asyncio, json, sys, time
 from pathlib import Path
-from mps3 import MPS3, MemoryStorage
+from mps3 import MPS3
 
 async def main(directory, key):
-    client = MPS3("bucket", storage=MemoryStorage(), offline=directory, online=False)
+    client = MPS3.from_url("memory:benchmark", offline=directory, online=False)
     started = time.perf_counter()
     await client.__aenter__()
     opened = time.perf_counter()
@@ -74,7 +74,7 @@ async def keep(writes: int, rounds: int) -> tuple[list[float], list[float]]:
 
 async def warm(directory: Path, keys: int) -> None:
     """Fill a store and a cache with so many keys."""
-    async with MPS3("bucket", storage=MemoryStorage(), offline=directory / "offline") as client:
+    async with MPS3.from_url("memory:benchmark", offline=directory / "offline") as client:
         for first in range(0, keys, CHUNK):
             await client.put_all({f"key/{number:07}": number for number in range(first, min(keys, first + CHUNK))})
             await asyncio.sleep(3.2)  # a window later it is settled, and spills into a run

@@ -30,7 +30,7 @@ from .storage.memory import MemoryStorage
 from .subscription import Subscription
 from .transactions import Transaction, TransactionBlock
 from .typed import Typed
-from .types import DELETE, JSON, UNCHECKED, Batch, Change, Commit, Ref, Status
+from .types import DELETE, JSON, KEPT, UNCHECKED, Batch, Change, Commit, Ref, Status
 from .wording import OneLine
 from .write import Write
 
@@ -39,6 +39,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DELETE",
     "JSON",
+    "KEPT",
     "MPS3",
     "UNCHECKED",
     "AccessError",

@@ -8,14 +8,16 @@ from dataclasses import replace
 from typing import Self
 from weakref import WeakSet
 
+from .home import Home
 from .types import Status
 
 
 class StatusChanges(AsyncIterator[Status]):
     """What ``status_changes`` returns: the status now, and then the newest one after each change."""
 
-    def __init__(self, status: Callable[[], Status]) -> None:
+    def __init__(self, status: Callable[[], Status], home: Home) -> None:
         self._status = status
+        self._home = home
         self._last: Status | None = None
         self._awake = asyncio.Event()
         self._awake.set()
@@ -25,7 +27,12 @@ class StatusChanges(AsyncIterator[Status]):
         return self
 
     async def __anext__(self) -> Status:
-        """Wait for the next status. Only a later contact is no change."""
+        """Wait for the next status. Only a later contact is no change.
+
+        Raises:
+            ConfigurationError: The client is in another event loop.
+        """
+        self._home.check()
         while not self._ended:
             await self._awake.wait()
             self._awake.clear()
@@ -42,6 +49,7 @@ class StatusChanges(AsyncIterator[Status]):
 
     async def aclose(self) -> None:
         """End it; whoever waits for its next status stops waiting."""
+        self._home.check()
         self.tell(ended=True)
 
 
@@ -51,9 +59,9 @@ class Watchers:
     def __init__(self) -> None:
         self._watchers: WeakSet[StatusChanges] = WeakSet()
 
-    def add(self, status: Callable[[], Status]) -> StatusChanges:
+    def add(self, status: Callable[[], Status], home: Home) -> StatusChanges:
         """One more."""
-        changes = StatusChanges(status)
+        changes = StatusChanges(status, home)
         self._watchers.add(changes)
         return changes
 

@@ -6,7 +6,7 @@ import asyncio
 import math
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, overload
@@ -18,19 +18,20 @@ from .collect.background import collect_in_background
 from .collect.options import seconds
 from .connection import Connection
 from .content import Content, Contents
-from .document import Kind
+from .document import FORMAT, Kind
 from .errors import ClosedError, ConfigurationError, CorruptionError, UnavailableError
 from .events import Hook
 from .files import File
+from .home import Home
 from .journal import Journal
 from .journal.choose import choose_journal, known_journal
 from .lifetime import lifetime
-from .located import s3, storage_of
+from .located import described, s3, storage_of
 from .manifest import Manifest
 from .names import LONGEST_MANIFEST, check_bucket, check_key, name_in
 from .observed import ObservedStorage
 from .observer import Observer, check_hooks
-from .offline import Directory, Line
+from .offline import Directory, Line, Store
 from .offline.cache import CACHE
 from .offline.cached import CachedStorage
 from .offline.clocked import ClockedStorage
@@ -43,6 +44,7 @@ from .presence import BEATS, EXPIRES_IN, Presence
 from .reads import Reads
 from .statistics import Statistics
 from .storage import Storage
+from .storage.identity import identity_of
 from .subscription import Subscription, ValueSubscription
 from .surroundings import Surroundings
 from .transactions import Transactions
@@ -143,6 +145,8 @@ class MPS3(Writes, Reads, Transactions):
         self._journal: JournalKind = journal
         self._world = World() if world is None else world
         store = storage if storage is not None else s3(s3_config, self._world, auth, checksums=checksums)
+        self._source: Storage | None = storage
+        self._store = store
         self._observer = Observer(check_hooks(hooks), self._world.monotonic)
         self._storage: Storage
         self._gate = Gate(ObservedStorage(store, self._observer, self._world), shut=not online)
@@ -172,6 +176,8 @@ class MPS3(Writes, Reads, Transactions):
         self._manifests: dict[Ref, Manifest] = {}
         self._transactors: dict[Manifest, Transactor] = {}
         self._state = "new"
+        self._home = Home()
+        self._holds_storage = False
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
@@ -193,10 +199,17 @@ class MPS3(Writes, Reads, Transactions):
             options["storage"] = storage_of(location, options.get("world") or World())
         return cls(location.bucket, location.manifest, **options)
 
-    async def __aenter__(self) -> Self:
-        """Open the client.
+    async def open(self) -> Self:
+        """Open the client, as ``async with`` does; `aclose` closes it.
+
+        Where there is no block to put it into, in a notebook or where a framework says when it starts and stops:
+        ``client = await MPS3(…).open()``, or in short ``client = await MPS3(…)``.
+
+        Returns:
+            The client.
 
         Raises:
+            ClosedError: It was opened before.
             ConfigurationError: There is no such bucket, or it cannot do what is needed.
             AccessError: The credentials do not permit it.
             CorruptionError: The manifest is not one.
@@ -207,6 +220,7 @@ class MPS3(Writes, Reads, Transactions):
         if self._state != "new":
             raise ClosedError("this client was opened before: make a new one")
         self._state = "open"
+        self._home.settle()
         if self._gate.shut:
             self._connection.switched()
         try:
@@ -214,8 +228,7 @@ class MPS3(Writes, Reads, Transactions):
             lines = await self._open_directory()
             manifests = {ref: self._make_manifest(ref) for ref in dict.fromkeys((self._default, *lines))}
             for ref, manifest in manifests.items():
-                for line, keeper in lines.get(ref, ()):
-                    manifest.recover(line, keeper)
+                manifest.recover(lines.get(ref, ()))
             await manifests[self._default].open()
             for manifest in manifests.values():
                 self._start(manifest)
@@ -227,19 +240,30 @@ class MPS3(Writes, Reads, Transactions):
             raise
         return self
 
+    def __await__(self) -> Generator[Any, Any, Self]:
+        """Open the client, as `open` does."""
+        return self.open().__await__()
+
+    async def __aenter__(self) -> Self:
+        """Open the client, as `open` does."""
+        return await self.open()
+
     async def _open_storage(self) -> None:
         try:
             await self._storage.open()
+            self._holds_storage = True
         except UnavailableError as error:
             if self._directory is None:
                 raise
+            self._holds_storage = True
             self._connection.contact(error)  # it is opened by the first request that can be
 
     async def _open_directory(self) -> dict[Ref, list[tuple[Line, Keeper]]]:
         """What clients that are no more have left to do, for each manifest."""
         if self._directory is None:
             return {}
-        own, others = await self._directory.open()
+        place = await asyncio.to_thread(identity_of, self._store)
+        own, others = await self._directory.open(Store(place, self._bucket, self._default, FORMAT))
         self._keepers = [Keeper(shelf) for shelf in (own, *others)]
         lines: dict[Ref, list[tuple[Line, Keeper]]] = {}
         for keeper, shelf in zip(self._keepers[1:], others, strict=True):
@@ -258,9 +282,13 @@ class MPS3(Writes, Reads, Transactions):
         It waits for pending writes up to 30 seconds, and while the store does not answer up to 3. What
         is still pending then fails with a `ClosedError`, and is logged if nobody awaits it. With ``offline`` it
         waits only while the store answers: pending writes are kept, and the next client goes on with them.
+
+        Raises:
+            ConfigurationError: It was opened in another event loop.
         """
         if self._state != "open":
             return
+        self._home.check()
         self._state = "closing"
         if self._collector is not None:
             self._collector.cancel()
@@ -285,6 +313,7 @@ class MPS3(Writes, Reads, Transactions):
 
     async def _stop(self) -> None:
         self._state = "closed"
+        self._home.leave()
         try:
             if self._collector is not None:
                 self._collector.cancel()
@@ -300,7 +329,8 @@ class MPS3(Writes, Reads, Transactions):
             try:
                 await self._close_directory()
             finally:
-                await self._storage.aclose()
+                if self._holds_storage:  # others may have it open, though it could not be opened for this one
+                    await self._storage.aclose()
 
     async def _close_directory(self) -> None:
         keepers, self._keepers = self._keepers, []
@@ -319,7 +349,7 @@ class MPS3(Writes, Reads, Transactions):
             )
 
     def __repr__(self) -> str:
-        return printable(f"<MPS3 {self._default}, {self._state}>")
+        return printable(f"<MPS3 {described(self._source, self._default)}, {self._state}>")
 
     # Reading
 
@@ -487,7 +517,9 @@ class MPS3(Writes, Reads, Transactions):
         beat = span / BEATS if every is None else seconds(every, "every")
         if not 0 < beat < span:
             raise ValueError(f"every is a positive number of seconds, less than expires_in ({span:g}), not {beat:g}")
-        return Presence(self, self._world, prefix, member, info, expires_in=span, every=beat, manifest=manifest)
+        return Presence(
+            self, self._world, self._home, prefix, member, info, expires_in=span, every=beat, manifest=manifest
+        )
 
     async def collect(
         self,
@@ -532,7 +564,12 @@ class MPS3(Writes, Reads, Transactions):
         return await collect(self._gate, self._world, ref, self._manifests, self._make_manifest, how, progress)
 
     def status(self) -> Status:
-        """How this client is doing."""
+        """How this client is doing.
+
+        Raises:
+            ConfigurationError: It is open in another event loop, or in another thread.
+        """
+        self._home.check_glance()
         oldest = [made for manifest in self._manifests.values() if (made := manifest.oldest_pending) is not None]
         return Status(
             online=self._connection.is_online,
@@ -553,7 +590,12 @@ class MPS3(Writes, Reads, Transactions):
         return None if now == -math.inf else datetime.fromtimestamp(now, timezone.utc)
 
     def statistics(self) -> Statistics:
-        """What this client has done so far, in numbers."""
+        """What this client has done so far, in numbers.
+
+        Raises:
+            ConfigurationError: It is open in another event loop, or in another thread.
+        """
+        self._home.check_glance()
         manifests = self._manifests.values()
         return self._observer.counters.statistics(
             pending=sum(manifest.pending for manifest in manifests),
@@ -571,7 +613,7 @@ class MPS3(Writes, Reads, Transactions):
             ClosedError: The client is not open.
         """
         self._check_open()
-        return self._connection.watchers.add(self.status)
+        return self._connection.watchers.add(self.status, self._home)
 
     # Offline and online
 
@@ -612,9 +654,12 @@ class MPS3(Writes, Reads, Transactions):
 
     def _check_open(self) -> None:
         if self._state == "new":
-            raise ClosedError("the client is not open yet: use `async with MPS3(…) as client`")
+            raise ClosedError(
+                "the client is not open yet: use `async with MPS3(…) as client`, or `client = await MPS3(…)`"
+            )
         if self._state != "open":
             raise ClosedError("the client is closed")
+        self._home.check()
 
     def _place(self, key: str | Ref, bucket: str | None) -> tuple[str, str]:
         if isinstance(key, Ref):
@@ -670,6 +715,7 @@ class MPS3(Writes, Reads, Transactions):
                 None if self._directory is None else self._directory.cache,
                 self._on_reconnect,
                 observer=self._observer,
+                home=self._home,
             ),
         )
 

@@ -9,17 +9,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Hashable, Mapping
 from typing import Any, Final, TypeVar
 
+from .damage import certain
 from .errors import ClosedError, ConfigurationError, CorruptionError, MPS3Error, UnavailableError
 from .files import File
 from .freshness import fresh
 from .names import LONGEST
 from .observer import Observer
-from .offline.cached import Recalled
+from .offline.cached import Recalled, keep
 from .ownership import describe
 from .shape import LATEST, format_time
-from .storage import Object, Storage, Stored
+from .storage import Absence, Object, Storage, Stored
 from .types import JSON, Ref
-from .values import encode
+from .values import decode, encode
 from .world import World, happens
 
 MINTED: Final = "mps3-"
@@ -34,6 +35,9 @@ CACHE: Final = 64 * 2**20
 LARGE: Final = 2**20
 """Hashing more bytes than this would hold up the event loop; a thread does it."""
 
+SHORTEST: Final = 0.001
+"""Seconds that are left to a value at least whose time may be over by now."""
+
 T = TypeVar("T")
 
 
@@ -46,6 +50,8 @@ class Content:
         body: Its bytes.
         manifests: The manifests that it is written for.
         expires_in: Seconds that it is to be there after it was stored; ``None`` for ever.
+        until: Instead: the store's clock when its time is over, in seconds since 1970, whenever it is stored.
+            ``expires_in`` then is what is left of that, for those who keep it.
 
     Attributes:
         digest: Its SHA-256, once it is stored with one.
@@ -67,6 +73,7 @@ class Content:
         "stored",
         "stored_at",
         "storing",
+        "until",
         "version",
     )
 
@@ -77,8 +84,10 @@ class Content:
         body: bytes,
         manifests: tuple[Ref, ...] = (),
         expires_in: float | None = None,
+        until: float | None = None,
     ) -> None:
         self.expires_in = expires_in
+        self.until = until
         self.expires: float | None = None
         self.bucket = bucket
         self.key = key
@@ -99,6 +108,10 @@ class Content:
             "size": len(self.body),
             **({} if self.expires is None else {"expires": format_time(self.expires)}),
         }
+
+
+class MissingError(CorruptionError):
+    """There is no such version of a value: whoever reads of the past knows whether there has to be."""
 
 
 class Cache:
@@ -167,11 +180,18 @@ class Contents:
         self._puts = asyncio.Semaphore(CONCURRENCY)
         self._gets = asyncio.Semaphore(CONCURRENCY)
         self._versioned: dict[str, bool] = {}
+        self._asking: dict[str, asyncio.Task[bool]] = {}
         self._fetching: dict[Hashable, asyncio.Task[bytes]] = {}
         self._tasks: dict[asyncio.Task[Any], None] = {}
 
     def prepare(
-        self, bucket: str, key: str, value: JSON, manifests: tuple[Ref, ...], expires_in: float | None = None
+        self,
+        bucket: str,
+        key: str,
+        value: JSON,
+        manifests: tuple[Ref, ...],
+        expires_in: float | None = None,
+        until: float | None = None,
     ) -> Content:
         """Encode a value to be stored later.
 
@@ -181,17 +201,35 @@ class Contents:
             value: The value.
             manifests: The manifests that it is written for, with their buckets.
             expires_in: Seconds that it is to be there after it was stored; ``None`` for ever.
+            until: Instead: the store's clock when its time is over, in seconds since 1970.
 
         Raises:
             TypeError: It is not JSON.
             ValueError: It is not JSON.
         """
-        return Content(bucket, key, encode(value, key), manifests, expires_in)
+        if until is not None:
+            left = until - self._now()
+            expires_in = min(max(left, SHORTEST), float(LATEST))
+        return Content(bucket, key, encode(value, key), manifests, expires_in, until)
 
     async def versioned(self, bucket: str) -> bool:
-        """Whether a bucket keeps versions. Asked once a bucket."""
+        """Whether a bucket keeps versions. Asked once a bucket, for all who want to know at the same time.
+
+        Raises:
+            MPS3Error: It cannot be found out now.
+        """
         if bucket not in self._versioned:
-            self._versioned[bucket] = (await self._storage.capabilities(bucket)).versioning == "enabled"
+            if bucket not in self._asking:
+                self._asking[bucket] = self._spawn(self._ask_versioned(bucket))
+            return await asyncio.shield(self._asking[bucket])
+        return self._versioned[bucket]
+
+    async def _ask_versioned(self, bucket: str) -> bool:
+        try:
+            versioning = (await self._storage.capabilities(bucket)).versioning
+        finally:
+            del self._asking[bucket]
+        self._versioned[bucket] = versioning == "enabled"
         return self._versioned[bucket]
 
     async def store(self, content: Content) -> None:
@@ -225,7 +263,7 @@ class Contents:
             content: The value.
             clock: The store's clock as it was seen last. It goes on while this machine sleeps.
         """
-        if content.expires is not None and content.expires <= self._now():
+        if content.until is None and content.expires is not None and content.expires <= self._now():
             return True  # its time counts from when it can be seen
         by_store = 0.0 if clock is None or content.stored is None else clock - content.stored
         return max(by_store, self._world.monotonic() - content.stored_at) > fresh()
@@ -281,7 +319,9 @@ class Contents:
         self._cache.add((content.bucket, content.key, version), content.body)
         content.version = version
         content.stored, content.stored_at = stored.modified, started
-        if content.expires_in is not None:
+        if content.until is not None:
+            content.expires = content.until
+        elif content.expires_in is not None:
             content.expires = self._end_of(content.expires_in, content)
 
     def _end_of(self, lifetime: float, content: Content) -> float:
@@ -296,13 +336,17 @@ class Contents:
         return min(now + lifetime, float(LATEST))
 
     async def _put_at(self, content: Content, key: str) -> Stored:
-        return await self._storage.put(
-            content.bucket,
-            key,
-            content.body,
-            sha256=content.digest,
-            metadata=describe(content.manifests, content.bucket, key),
-        )
+        try:
+            return await self._storage.put(
+                content.bucket,
+                key,
+                content.body,
+                sha256=content.digest,
+                metadata=describe(content.manifests, content.bucket, key),
+            )
+        except MPS3Error as error:
+            error.maybe_written = False  # a value that no manifest names does not exist, whether or not it is stored
+            raise
 
     @property
     def cached_bytes(self) -> int:
@@ -343,22 +387,42 @@ class Contents:
 
     async def _fetch(self, bucket: str, key: str, file: Mapping[str, Any]) -> bytes:
         version: str = file["version"]
-        size = file.get("size")
         where = (f"{key}@{version}", None) if version.startswith(MINTED) else (key, version)
-        async with self._gets:
-            found = await self._storage.get(bucket, where[0], version=where[1], limit=size)
-        if not isinstance(found, Recalled):
-            self._contact(None)
-        if not isinstance(found, Object):
-            raise _corrupt(bucket, key, version, "it is missing, though the manifest names it")
-        if self._checksums:
-            if size is not None and len(found.body) != size:
-                raise _corrupt(bucket, key, version, f"it has {len(found.body)} bytes, the manifest says {size}")
-            sha256 = file.get("sha256")
-            if sha256 is not None and (await _sha256(found.body)).hex() != sha256:
-                raise _corrupt(bucket, key, version, "its SHA-256 is not the one that the manifest names")
+
+        async def ask() -> Object | Absence:
+            async with self._gets:
+                found = await self._storage.get(bucket, where[0], version=where[1], limit=file.get("size"))
+            if not isinstance(found, Recalled):
+                self._contact(None)
+            return found
+
+        async def check(found: Object | Absence) -> Object:
+            if not isinstance(found, Object):
+                raise _corrupt(bucket, key, version, "it is missing, though the manifest names it", MissingError)
+            await self._check(bucket, key, file, found.body)
+            return found
+
+        found = await certain(ask, check)
+        keep(self._storage, bucket, where[0], where[1], found)
         self._cache.add((bucket, key, version), found.body)
         return found.body
+
+    async def _check(self, bucket: str, key: str, file: Mapping[str, Any], body: bytes) -> None:
+        """Make sure that a value is what the manifest says, as far as it says anything.
+
+        Raises:
+            CorruptionError: It is not.
+        """
+        version, size, sha256 = file["version"], file.get("size"), file.get("sha256")
+        if size is not None and len(body) != size:
+            raise _corrupt(bucket, key, version, f"it has {len(body)} bytes, the manifest says {size}")
+        if not self._checksums or sha256 is None:
+            if len(body) <= LARGE:
+                decode(body, bucket, key, version)
+            else:
+                await asyncio.to_thread(decode, body, bucket, key, version)
+        elif (await _sha256(body)).hex() != sha256:
+            raise _corrupt(bucket, key, version, "its SHA-256 is not the one that the manifest names")
 
     def _spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -397,8 +461,10 @@ async def _sha256(body: bytes) -> bytes:
     return await asyncio.to_thread(lambda: hashlib.sha256(body).digest())
 
 
-def _corrupt(bucket: str, key: str, version: str, why: str) -> CorruptionError:
-    return CorruptionError(
+def _corrupt(
+    bucket: str, key: str, version: str, why: str, kind: type[CorruptionError] = CorruptionError
+) -> CorruptionError:
+    return kind(
         f"cannot read s3://{bucket}/{key} (version {version}): {why}",
         bucket=bucket,
         key=key,

@@ -5,25 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 from typing import Any, Final, TypeVar
 
 import orjson
 
+from .checkup import Checkup
 from .document import LIMIT
-from .errors import AccessError, ConfigurationError, MPS3Error
+from .errors import AccessError, MPS3Error
 from .journal.choose import choose_journal
-from .journal.conditions import SUFFIX, lacking_conditions, to_the_end
-from .storage import Storage, Stored
+from .journal.conditions import lacking_conditions
+from .journal.trials import SUFFIX, to_the_end
+from .storage import Storage
 from .types import JournalKind
 from .world import World
 
 T = TypeVar("T")
 
 TRIES: Final = 5
-PATIENCE: Final = 5.0
-"""Seconds that an interrupted trial has for removing what it made."""
 MONTH: Final = 30 * 24 * 3600
+PAUSE: Final = 0.9
+"""Of `poll_interval`, that a client waits between two looks on average."""
+ANSWER: Final = 0.03
+"""Seconds that a look takes, as the page on costs has it."""
 GET_PRICE: Final = 0.4e-6
 """Dollars a GET on S3 Standard in us-east-1."""
 PUT_PRICE: Final = 5e-6
@@ -55,9 +60,11 @@ class Diagnosis:
         findings: In the order they were tried.
         journal: The journal that would be used; ``None`` if none can.
         tidy: Whether what was written for a trial could be removed again.
-        policy: The least that an IAM policy has to allow, as JSON.
-        monthly_cost: Dollars that one client pays for polling when nothing happens, at S3's prices.
-        cost_of_change: Dollars that one client pays to see one change of one key, at S3's prices, by journal.
+        policy: The least that an IAM policy has to allow, as JSON; ``None`` for a store that knows no policies.
+        monthly_cost: Dollars that one client pays for polling when nothing happens, at S3's prices; ``None`` for a
+            store that has no prices.
+        cost_of_change: Dollars that one client pays to see one change of one key, at S3's prices, by journal; empty
+            for a store that has no prices.
     """
 
     vendor: str = ""
@@ -65,8 +72,8 @@ class Diagnosis:
     findings: list[Finding] = field(default_factory=list)
     journal: str | None = None
     tidy: bool = False
-    policy: str = ""
-    monthly_cost: float = 0.0
+    policy: str | None = None
+    monthly_cost: float | None = None
     cost_of_change: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -76,9 +83,18 @@ class Diagnosis:
 
 
 async def diagnose(
-    storage: Storage, bucket: str, manifest: str, *, journal: JournalKind, poll_interval: float, world: World
+    storage: Storage,
+    bucket: str,
+    manifest: str,
+    *,
+    journal: JournalKind,
+    poll_interval: float,
+    world: World,
+    priced: bool = True,
 ) -> Diagnosis:
-    """Try what this library needs of a bucket. Objects are made beside the manifest, and removed again.
+    """Try what this library needs of a bucket, as a client does it.
+
+    Objects are made beside the manifest, and removed again, also when this is cancelled.
 
     Args:
         storage: The store, opened.
@@ -87,6 +103,7 @@ async def diagnose(
         journal: The journal that is wanted.
         poll_interval: Seconds between polls, for the cost.
         world: Time, chance and names.
+        priced: Whether it is a service with prices and policies, rather than a directory or memory.
 
     Raises:
         ConfigurationError: There is no such bucket or store.
@@ -96,12 +113,15 @@ async def diagnose(
     vendor = getattr(storage, "vendor", None)
     if vendor is not None:
         found.vendor, found.notes = vendor.name, vendor.limits
-    versioning = await _try(found, "versioning", _versioning(storage, bucket))
+    versioning = await _try(found, "versioning", _versioning(storage, bucket, journal))
     await _try(found, "reading", _timed(lambda: storage.get(bucket, manifest, limit=LIMIT)))
     if versioning == "enabled":
         await _try(found, "listing versions", _timed(lambda: storage.versions(bucket, manifest, limit=1)))
     if versioning is not None:
-        await _try(found, "writing", _writing(found, storage, bucket, manifest, world))
+        checkup = Checkup(
+            storage, bucket, manifest, versioned=versioning == "enabled", world=world, tell=partial(_tell, found)
+        )
+        found.tidy = await to_the_end(checkup.run())
     if found.tidy:
         # Only who has no versions needs them.
         trial = _conditions(storage, bucket, manifest, world)
@@ -113,9 +133,14 @@ async def diagnose(
         return True, chosen.kind
 
     await _try(found, "journal", choose())
-    found.policy = policy(bucket, manifest, found.journal or "merge", versioned=versioning == "enabled")
-    found.monthly_cost = MONTH / poll_interval * GET_PRICE
-    found.cost_of_change = {"merge": 2 * GET_PRICE + PUT_PRICE, "conditional": 2 * GET_PRICE}
+    if found.journal == "conditional":
+        for finding in found.findings:
+            if finding.what == "conditions" and finding.good is None:
+                finding.good = False  # though there are versions, this manifest does not use them
+    if priced:
+        found.policy = policy(bucket, manifest, found.journal or "merge", versioned=versioning == "enabled")
+        found.monthly_cost = MONTH / (PAUSE * poll_interval + ANSWER) * GET_PRICE
+        found.cost_of_change = {"merge": 2 * GET_PRICE + PUT_PRICE, "conditional": 2 * GET_PRICE}
     return found
 
 
@@ -126,49 +151,23 @@ async def _try(found: Diagnosis, what: str, trial: Awaitable[tuple[bool, str]], 
         if not found.findings and not isinstance(error, AccessError):
             raise  # without a bucket there is nothing else to try
         good, result = False, str(error)
-    # The same reason again would hide the first.
-    if not good and any(result == earlier.result for earlier in found.findings):
-        result = "for the same reason"
-    found.findings.append(Finding(what, good if needed or good else None, result))
+    _tell(found, what, good if needed or good else None, result)
     return result if good else None
 
 
-async def _versioning(storage: Storage, bucket: str) -> tuple[bool, str]:
+def _tell(found: Diagnosis, what: str, good: bool | None, result: str) -> Finding:  # noqa: FBT001 - a part of a finding
+    # The same reason again would hide the first.
+    if not good and any(result == earlier.result for earlier in found.findings):
+        result = "for the same reason"
+    finding = Finding(what, good, result)
+    found.findings.append(finding)
+    return finding
+
+
+async def _versioning(storage: Storage, bucket: str, journal: JournalKind) -> tuple[bool, str]:
     versioning = (await storage.capabilities(bucket)).versioning
-    return versioning != "suspended", versioning
-
-
-async def _writing(found: Diagnosis, storage: Storage, bucket: str, manifest: str, world: World) -> tuple[bool, str]:
-    key = f"{manifest}{SUFFIX}{world.name()}"
-
-    async def trial() -> tuple[float, float, Stored]:
-        began, wall = time.perf_counter(), world.now().timestamp()
-        stored = await storage.put(bucket, key, b"{}")
-        took = time.perf_counter() - began
-        try:
-            await storage.delete(bucket, key, version=stored.version)
-            found.tidy = True
-        except MPS3Error as error:
-            # A client never deletes a version, so it is no failure.
-            found.findings.append(Finding("removing", None, f"s3://{bucket}/{key} is left behind: {error}"))
-        return took, wall, stored
-
-    took, wall, stored = await to_the_end(trial())
-    if stored.modified is not None:
-        found.findings.append(Finding("clocks", None, _clocks(stored.modified, wall, took)))
-    if stored.version is None and (await storage.capabilities(bucket)).versioning == "enabled":
-        raise ConfigurationError("the store says that versioning is enabled, but a PUT made no version")
-    return True, f"{took * 1000:.0f} ms"
-
-
-def _clocks(theirs: float, before: float, took: float) -> str:
-    # The store's time stamps may be whole seconds.
-    if before - 1 <= theirs <= before + took + 1:
-        return "this machine and the store agree to a second"
-    ahead = before - theirs
-    return (
-        f"this machine is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the store; nothing depends on it"
-    )
+    # Who wants the conditional journal does not need versions, and gets it.
+    return versioning != "suspended" or journal == "conditional", versioning
 
 
 async def _conditions(storage: Storage, bucket: str, manifest: str, world: World) -> tuple[bool, str]:

@@ -229,6 +229,14 @@ def commit_id(session: str, sequence: int) -> str:
     return f"{session}.{sequence}"
 
 
+def read_commit_id(identity: str) -> tuple[str, int] | None:
+    """The session and the sequence of such an identity; ``None`` if it is none."""
+    session, dot, sequence = identity.rpartition(".")
+    if dot and session and sequence.isascii() and sequence.isdigit() and len(sequence) < 20:
+        return session, int(sequence)
+    return None
+
+
 def encode(document: Document, *, bucket: str, key: str) -> bytes:
     """The bytes of a document.
 

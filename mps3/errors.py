@@ -20,9 +20,11 @@ A value that is not JSON is a ``TypeError`` or ``ValueError`` at the call, as ev
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from .wording import one_line
+
+_MAYBE: Final = "may have taken effect"
 
 
 class MPS3Error(Exception):
@@ -57,11 +59,18 @@ class MPS3Error(Exception):
         self.version = version
         self.maybe_written = maybe_written
 
+    def __str__(self) -> str:
+        """The message, which says of a write that may have taken effect that it may."""
+        message = str(self.args[0]) if self.args else ""
+        if not self.maybe_written or isinstance(self, UnknownOutcomeError) or _MAYBE in message:
+            return message
+        return f"{message.rstrip('.')}. The write {_MAYBE}, or still may"
+
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword arguments are lost by the default pickling of exceptions; process pools pickle them.
         return _rebuild, (
             type(self),
-            str(self),
+            str(self.args[0]) if self.args else "",
             self.bucket,
             self.key,
             self.operation,

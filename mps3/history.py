@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final, cast
 
-from .document import Entry
+from .document import Entry, read_commit_id
 from .errors import ExpiredError
 from .files import File, expires_of, version_of
 from .journal.past import Past
@@ -43,7 +43,8 @@ class Revision:
         """Fetch the value; `DELETE` if the commit deleted the key.
 
         Raises:
-            CorruptionError: What is stored is not what was written, or is not there any more.
+            ExpiredError: The value is not kept any more: it was superseded, and collected.
+            CorruptionError: What is stored is not what was written.
             UnavailableError: The store does not answer.
         """
         return (await self._reader.read([(self._name, self._file)]))[0]
@@ -51,7 +52,7 @@ class Revision:
     @property
     def expires(self) -> datetime | None:
         """When the value was to expire, by the store's clock; ``None`` if it was not."""
-        return expiry(self._file)
+        return _expiry(self._file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Snapshot:
         found = []
         for name, file in listed(self._view, self._naming, prefix):
             bucket, key = self._naming.place(name)
-            said = file["version"], file.get("size"), file.get("sha256"), expiry(file)
+            said = file["version"], file.get("size"), file.get("sha256"), _expiry(file)
             found.append(FileInfo(self._naming.label(name), Ref(key, bucket), *said))
         return sorted(found, key=lambda one: one.key)
 
@@ -107,7 +108,8 @@ class Snapshot:
         """The value of a key, or ``default``.
 
         Raises:
-            CorruptionError: What is stored is not what was written, or is not there any more.
+            ExpiredError: The value is not kept any more: it was superseded, and collected.
+            CorruptionError: What is stored is not what was written.
             UnavailableError: The store does not answer.
         """
         ref = key if isinstance(key, Ref) else Ref(key)
@@ -119,19 +121,14 @@ class Snapshot:
         """All keys that begin with ``prefix``, and their values, fetched concurrently.
 
         Raises:
-            CorruptionError: What is stored is not what was written, or is not there any more.
+            ExpiredError: The value is not kept any more: it was superseded, and collected.
+            CorruptionError: What is stored is not what was written.
             UnavailableError: The store does not answer.
         """
         return await read_listed(self._reader, self._naming, listed(self._view, self._naming, prefix))
 
     def __repr__(self) -> str:
         return printable(f"<Snapshot of {self._manifest} at {self.id}>")
-
-
-def expiry(file: File | None) -> datetime | None:
-    """When a key is to expire, by the store's clock; ``None`` if it is not to, or not there."""
-    expires = expires_of(file)
-    return None if expires is None else datetime.fromtimestamp(expires, timezone.utc)
 
 
 def listed(view: View, naming: Naming, prefix: str) -> list[tuple[str, File]]:
@@ -162,20 +159,42 @@ async def view_at(past: Past, newest: View, at: str | datetime) -> View:
         ExpiredError: It is not kept.
         ValueError: The time has no time zone.
     """
-    walk = await past.walk(newest)
     if isinstance(at, datetime):
         if at.tzinfo is None:
             raise ValueError(f"the time {at} has no time zone")
-        moment = at.timestamp()
-        place = await walk.find(lambda commit: 0 < commit.modified <= moment)
-        if place is None and walk.complete and all(commit.modified for commit in walk.commits):
-            return EMPTY
-    else:
-        identity = Position.read(at).id
-        place = await walk.find(lambda commit: commit.id == identity)
+        return await _view_at_time(past, newest, at.timestamp(), f"nothing is known of {at}")
+    return await _view_at_commit(past, newest, Position.read(at).id, f"nothing is known of {at}")
+
+
+async def _view_at_time(past: Past, newest: View, moment: float, unknown: str) -> View:
+    def wanted(commit: Entry) -> bool:
+        return 0 < commit.modified <= moment
+
+    walk = await past.walk_to(newest, moment)
+    place = None if walk is None else await walk.find(wanted)
+    if walk is None or (place is None and not walk.complete):
+        walk = await past.walk(newest)
+        place = await walk.find(wanted)
+    if place is not None:
+        return (await walk.state_at(place)).at(moment)
+    if walk.complete and all(commit.modified for commit in walk.commits):
+        return EMPTY
+    raise past.expired(f"{unknown}: {_reach(walk)}")
+
+
+async def _view_at_commit(past: Past, newest: View, identity: str, unknown: str) -> View:
+    def wanted(commit: Entry) -> bool:
+        return commit.id == identity
+
+    made = read_commit_id(identity)
+    walk = None if made is None else await past.walk_to(newest, made)
+    place = None if walk is None else await walk.find(wanted)
+    if walk is None or place is None:
+        walk = await past.walk(newest)
+        place = await walk.find(wanted)
     if place is None:
-        raise past.expired(f"nothing is known of {at}: {_reach(walk)}")
-    moment = at.timestamp() if isinstance(at, datetime) else walk.commits[place].modified
+        raise past.expired(f"{unknown}: {_reach(walk)}")
+    moment = walk.commits[place].modified
     return (await walk.state_at(place)).at(moment)
 
 
@@ -249,6 +268,11 @@ async def _settled(past: Past, walk: Walk, name: str) -> File | None:
     except ExpiredError:
         return None
     return look_up(name, [runs[reference.sha256] for reference in reversed(document.runs)])
+
+
+def _expiry(file: File | None) -> datetime | None:
+    expires = expires_of(file)
+    return None if expires is None else datetime.fromtimestamp(expires, timezone.utc)
 
 
 def _time(commit: Entry) -> datetime | None:

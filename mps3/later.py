@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from .errors import ClosedError
 from .offline.through import Through
 from .storage import Storage
+from .storage.identity import identity_of
 
 T = TypeVar("T")
 
@@ -22,10 +23,14 @@ class Later(Through):
 
     Args:
         make: Makes it, in a thread; may import what it needs.
+        identity: Which store it is, as `mps3.storage.identity.Identified.identity`; ``None`` if only the other
+            storage can say it.
     """
 
-    def __init__(self, make: Callable[[], Storage]) -> None:  # the other storage is not there yet
+    # the other storage is not there yet
+    def __init__(self, make: Callable[[], Storage], identity: Callable[[], str] | None = None) -> None:
         self._make = make
+        self._identity = identity
         self._made = False
 
     @property
@@ -36,6 +41,10 @@ class Later(Through):
     def clock(self) -> float | None:
         """As `Through.clock`; nobody knows before it is open."""
         return super().clock() if self._made else None
+
+    def identity(self) -> str:
+        """As `Through.identity`, whether it is open or not."""
+        return identity_of(self._make()) if self._identity is None else self._identity()
 
     async def open(self) -> None:
         """Make the other storage, unless it is there already, and open it."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from .later import Later
 from .storage import Storage
 from .storage.local import LocalStorage
-from .storage.memory import memory_storage
-from .types import Auth
-from .url import Location
+from .storage.memory import MemoryStorage, memory_storage
+from .storage.s3_identity import s3_identity
+from .types import Auth, Ref
+from .url import BUCKET, Location
 from .world import World
 
 
@@ -23,6 +25,20 @@ def storage_of(location: Location, world: World) -> Storage:
     return s3(location.s3_config, world)
 
 
+def described(storage: Storage | None, manifest: Ref) -> str:
+    """What to call a manifest, for people.
+
+    Args:
+        storage: The store; ``None`` for S3.
+        manifest: The manifest, with its bucket.
+    """
+    if storage is None:
+        return str(manifest)
+    url = storage.url if isinstance(storage, LocalStorage | MemoryStorage) else None
+    name = manifest.key if url and manifest.bucket == BUCKET else f"{manifest.bucket}/{manifest.key}"
+    return f"{name} in {url or type(storage).__qualname__}"
+
+
 def s3(
     s3_config: Mapping[str, Any] | None, world: World, auth: Auth | None = None, *, checksums: bool = True
 ) -> Storage:
@@ -33,4 +49,4 @@ def s3(
 
         return S3Storage(s3_config, world=world, auth=auth, checksums=checksums)
 
-    return Later(make)
+    return Later(make, partial(s3_identity, s3_config or {}))

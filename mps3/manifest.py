@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -24,6 +24,7 @@ from .listeners import Listeners
 from .offline import Line
 from .offline.keeper import Keeper
 from .offline.reconnect import Review
+from .offline.recovery import Unit, in_order, in_time
 from .offline.session import Session
 from .outbox import SENT, Outbox, Pending
 from .sending import Sending
@@ -61,6 +62,7 @@ class Manifest:
 
     Attributes:
         listeners: Who is told of changes.
+        home: The event loop that the client belongs to.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Manifest:
     ) -> None:
         self.ref = ref
         self.listeners = Listeners()
+        self.home = around.home
         self._open_journal = open_journal
         self._journal: Journal | None = None
         self._verified = False
@@ -173,28 +176,38 @@ class Manifest:
         self.listeners.offer(journal.view)
         return True
 
-    def recover(self, line: Line, keeper: Keeper) -> None:
-        """Go on with a session of a client that is no more. To be called before `start`.
+    def recover(self, lines: Sequence[tuple[Line, Keeper]]) -> None:
+        """Go on with sessions of clients that are no more. To be called before `start`.
 
         Args:
-            line: The session, and its writes.
-            keeper: Where it is kept.
+            lines: The sessions with their writes, and where each is kept.
         """
-        session = Session(line.manifest, name=line.session, sequence=line.sequence, keeper=keeper)
-        group = []
-        for row in line.rows:
-            pending = Pending.of(row, session)
-            if row.refusal is not None:
-                self._around.refused(pending, row.refusal)
-                continue
-            if row.sequence is not None:
+        sessions = {
+            line.session: Session(line.manifest, name=line.session, sequence=line.sequence, keeper=keeper)
+            for line, keeper in lines
+        }
+        for line, _ in lines:
+            for row in line.rows:
+                if row.refusal is not None:
+                    self._around.refused(Pending.of(row, sessions[line.session]), row.refusal)
+        for unit in in_order(lines):
+            self._recover(unit, sessions[unit.line.session])
+        if lines:
+            self.lost_contact()
+
+    def _recover(self, unit: Unit, session: Session) -> None:
+        wall, now = self._world.now().timestamp(), unit.keeper.now()
+        rows = [row for kept in unit.rows if (row := in_time(kept, wall, now)) is not None]
+        if len(rows) < len(unit.rows):
+            unit.keeper.submit(*unit.without(rows))
+        group = [Pending.of(row, session) for row in rows]
+        for pending in group:
+            if unit.left:
                 pending.stage = SENT
-                group.append(pending)
             self._observer.wrote(self.ref, pending, recovered=True)
             self._outbox.add(pending)
-        if group and line.sent is not None:
-            self._committer.recover(line, group, session, line.sent)
-        self.lost_contact()
+        if group and unit.left and unit.line.sent is not None:
+            self._committer.recover(unit.line, group, session, unit.line.sent)
 
     def start(self) -> None:
         """Start its tasks, which open it if need be."""
@@ -285,6 +298,10 @@ class Manifest:
         """The same as it looks now, by the store's clock."""
         view, overlay = self.state()
         return view.at(self._around.time.now()), overlay
+
+    def time(self) -> float:
+        """What time it is at the store, in seconds since 1970, as far as it is known; ``-inf`` if it is not."""
+        return self._around.time.now()
 
     def expire(self) -> float:
         """Tell the listeners of what has expired.

@@ -63,6 +63,7 @@ class Pending:
         expect: The versions that keys must have for it to be committed: then it is a transaction, with a session
             that nothing else uses at the same time.
         policy: What is done about a transaction that does not hold.
+        fleeting: Whether it is of no use any more once this client has ended: then it is not kept.
 
     Attributes:
         outcome: The commit it became part of, or why it did not.
@@ -86,6 +87,7 @@ class Pending:
         "covered",
         "expect",
         "fence",
+        "fleeting",
         "kept",
         "labels",
         "made",
@@ -109,6 +111,7 @@ class Pending:
         fence: bool = False,
         expect: Mapping[str, str | None] = NOTHING,
         policy: Policy = Policy.ONCE,
+        fleeting: bool = False,
     ) -> None:
         self.changes = changes
         self.labels = labels
@@ -125,6 +128,7 @@ class Pending:
         self.collected: str | None = None
         self.expect = expect
         self.policy = policy
+        self.fleeting = fleeting
         self.attempt: Attempt | None = None
         self.arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.covered: frozenset[str] = frozenset()

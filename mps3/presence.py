@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Final, Self
 import orjson
 
 from .errors import ClosedError, MPS3Error
+from .home import Home
+from .member import Member
 from .subscription import Subscription
 from .types import DELETE, JSON, Batch, Ref
-from .world import World, happens
+from .world import World
 
 if TYPE_CHECKING:
     from .client import MPS3
@@ -46,6 +48,7 @@ class Presence(AsyncIterator[Mapping[str, JSON]]):
         self,
         client: MPS3,
         world: World,
+        home: Home,
         prefix: str,
         member: str | None,
         info: JSON,
@@ -57,14 +60,14 @@ class Presence(AsyncIterator[Mapping[str, JSON]]):
         self.members: Mapping[str, JSON] = MappingProxyType({})
         self._client = client
         self._world = world
+        self._home = home
         self._prefix = prefix
         self._member = member
         self._info = info
         self._expires_in = expires_in
         self._every = every
         self._manifest = manifest
-        self._write: Write | None = None
-        self._changed = asyncio.Event()
+        self._own: Member | None = None
         self._beating: asyncio.Task[None] | None = None
         self._watch: Subscription[Batch[JSON]] | None = None
         self._here: dict[str, JSON] = {}
@@ -82,8 +85,17 @@ class Presence(AsyncIterator[Mapping[str, JSON]]):
         if self._ended or self._beating is not None:
             raise ClosedError("this presence was used before: make a new one")
         if self._member is not None:
-            self._put()
-            self._beating = asyncio.create_task(self._beat(), name=f"mps3 presence {self._prefix}{self._member}")
+            own = self._own = Member(
+                self._client,
+                self._world,
+                self._key,
+                self._manifest,
+                expires_in=self._expires_in,
+                every=self._every,
+                poll_interval=self._client._interval,  # noqa: SLF001 - a part of the client
+            )
+            own.arrive(self._info)
+            self._beating = asyncio.create_task(self._beat(own), name=f"mps3 presence {self._key}")
         return self
 
     async def __aexit__(
@@ -95,6 +107,7 @@ class Presence(AsyncIterator[Mapping[str, JSON]]):
         """Be here no more, and end the iteration. It does not wait until the others know."""
         if self._ended:
             return
+        self._home.check()
         self._ended = True
         try:
             if self._beating is not None:
@@ -102,7 +115,8 @@ class Presence(AsyncIterator[Mapping[str, JSON]]):
                 await asyncio.gather(self._beating, return_exceptions=True)
                 # Where the client is closed, the key expires.
                 with contextlib.suppress(ClosedError):
-                    self._client.delete(self._key, manifests=self._manifests)
+                    if self._own is not None:
+                        self._own.leave(self._info)
         finally:
             if self._watch is not None:
                 await self._watch.aclose()
@@ -120,44 +134,28 @@ class Presence(AsyncIterator[Mapping[str, JSON]]):
             TypeError: It is not JSON, or this presence is not inside of ``async with``, or of no member.
             ClosedError: The client is not open.
         """
-        if self._beating is None or self._ended:
+        if self._own is None or self._beating is None or self._ended:
             raise TypeError("there is nobody here to say something of: name a member, and use `async with`")
         before, self._info = self._info, info
         try:
-            write = self._put()
+            return self._own.put(info)
         except BaseException:
             self._info = before
             raise
-        self._changed.set()
-        return write
 
     @property
     def _key(self) -> str:
         return f"{self._prefix}{self._member}"
 
-    @property
-    def _manifests(self) -> list[str | Ref] | None:
-        return None if self._manifest is None else [self._manifest]
-
-    def _put(self) -> Write:
-        self._write = self._client.put(self._key, self._info, expires_in=self._expires_in, manifests=self._manifests)
-        return self._write
-
-    async def _beat(self) -> None:
+    async def _beat(self, own: Member) -> None:
         while True:
-            # Not all who came at once, to the beat.
-            await happens(self._changed, self._every * self._world.random.uniform(0.8, 1.0))
-            if self._changed.is_set():
-                self._changed.clear()
-                continue
-            # One that waits for the store counts from when it gets there: another would not be newer.
-            if self._write is None or not self._write.pending:
-                try:
-                    self._put()
-                except ClosedError:
-                    return
-                except MPS3Error as error:
-                    _log.error("%s cannot be renewed: %s", self._key, error)
+            try:
+                await own.due()
+                own.put(self._info)
+            except ClosedError:
+                return
+            except MPS3Error as error:
+                _log.error("%s cannot be renewed: %s", self._key, error)
 
     # Who is here
 
@@ -172,6 +170,7 @@ class Presence(AsyncIterator[Mapping[str, JSON]]):
         """
         if self._ended:
             raise StopAsyncIteration
+        self._home.check()
         if self._watch is None:
             self._watch = self._client.watch(self._prefix, manifest=self._manifest)
         while True:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
-from itertools import chain
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from .commits import LogEntry, logged
@@ -14,8 +13,9 @@ from .files import File, expires_of
 from .history import Revision, Snapshot, listed, read_listed, revisions, view_at
 from .manifest import Manifest
 from .names import Naming, name_in
+from .past_reading import PastReader, to_restore
 from .reading import Reader
-from .state import EMPTY, View, differences, weight
+from .state import EMPTY, View, alive, weight
 from .subscription import Subscription
 from .typed import Typed
 from .types import DELETE, JSON, Batch, Commit, Delete, Ref
@@ -43,13 +43,14 @@ class Reads:
         def _manifest(self, ref: Ref) -> Manifest: ...
         def _manifest_ref(self, manifest: str | Ref) -> Ref: ...
         def _reading(self, key: str | Ref, bucket: str | None, manifest: str | Ref | None) -> tuple[Ref, str, str]: ...
-        def put_all(  # noqa: D102
+        def _write(
             self,
-            values: Mapping[str | Ref, JSON | Delete] | Mapping[str, JSON | Delete],
+            values: Mapping[Any, JSON | Delete],
+            bucket: str | None,
+            manifests: Sequence[str | Ref] | None,
+            verb: str,
             *,
-            expires_in: float | timedelta | None = None,
-            bucket: str | None = None,
-            manifests: Sequence[str | Ref] | None = None,
+            ends: Mapping[Any, float] = ...,
         ) -> Write: ...
 
     async def keys(self, prefix: str = "", *, manifest: str | Ref | None = None) -> list[str]:
@@ -110,7 +111,8 @@ class Reads:
             raise TypeError("give either keys or a prefix")
         if isinstance(keys, str | Ref):
             raise TypeError("keys is a list of keys; put the one in brackets")
-        opened, naming, reader = self._opened(manifest, prefix or "")
+        opened, naming, _ = self._opened(manifest, prefix or "")
+        reader = Reader(self._contents, naming.place)  # of the present, where what is missing has to be there
         names: dict[Any, str] = {}
         for key in keys or ():
             ref, place, literal = self._reading(key, bucket, manifest)
@@ -237,7 +239,7 @@ class Reads:
             manifest: Which manifest; the default manifest if ``None``.
 
         Raises:
-            ExpiredError: That is not kept (any more).
+            ExpiredError: That is not kept (any more). Reading a value from it raises the same if that was collected.
             UnavailableError: The store does not answer.
             ClosedError: The client is not open.
         """
@@ -251,36 +253,50 @@ class Reads:
     async def restore(
         self,
         key: str | Ref,
-        revision: Revision,
+        revision: Revision | str | datetime,
         *,
         bucket: str | None = None,
         manifest: str | Ref | None = None,
     ) -> Commit:
         """Write the value that a key once had, as a commit like any other; returns when it is durable.
 
-        It stays, though it had been put to expire.
+        A value that was to expire expires when it was to. If it has expired by now, that is as if it had been
+        deleted.
 
         Args:
             key: The key, or a `Ref` to one in another bucket.
-            revision: Which value, from `history`. If it deleted the key, that is deleted.
+            revision: Which value, from `history`; or a moment, as for `snapshot`. If there was no value, the key is
+                deleted.
             bucket: The key's bucket; the default bucket if ``None``.
             manifest: The manifest that is to name it; the default manifest if ``None``.
 
         Raises:
-            CorruptionError: The value is not there any more.
+            ExpiredError: The value, or that moment, is not kept (any more).
+            CorruptionError: The value is not what was written.
             MPS3Error: The write failed.
         """
-        self._check_open()
-        value = await revision.value()
-        return await self.put_all({key: value}, bucket=bucket, manifests=None if manifest is None else [manifest])
+        ref, place, literal = self._reading(key, bucket, manifest)
+        opened, _, reader = self._opened(ref)
+        await opened.refresh()
+        newest, _ = opened.present()
+        name = name_in(ref, place, literal)
+        if isinstance(revision, Revision):  # it may be of another key
+            name, file = revision._name, revision._file  # noqa: SLF001 - one family
+            reads: Reader = revision._reader  # noqa: SLF001
+        else:
+            file, reads = (await view_at(opened.past, newest, revision)).look_up(name), reader
+        file = alive(file, newest.moment)
+        (value,) = await reads.read([(name, file)])
+        return await self._restore([(Ref(literal, place), value, file)], opened.ref)
 
     async def restore_all(
         self, at: str | datetime, *, prefix: str = "", manifest: str | Ref | None = None
     ) -> Commit | None:
         """Write all that was different at one moment, as one commit like any other; returns when it is durable.
 
-        Keys that did not exist then are deleted. What others write while it works stays, unless it is to a key
-        that was different. What was to expire then is not brought back, and what is to expire now is left to that.
+        Keys that did not exist then are deleted, unless they expire by themselves. A value that was to expire
+        expires when it was to; one that has expired by now counts as absent. What others write while it works stays,
+        unless it is to a key that was different.
 
         Args:
             at: The id of a commit, or a time, as for `snapshot`.
@@ -291,31 +307,25 @@ class Reads:
             The commit; ``None`` if nothing was different.
 
         Raises:
-            ExpiredError: That is not kept (any more).
+            ExpiredError: That, or a value of then, is not kept (any more).
+            CorruptionError: A value is not what was written.
             MPS3Error: The write failed.
         """
         opened, naming, reader = self._opened(manifest, prefix)
         await opened.refresh()
-        newest, overlay = opened.state()
+        newest, overlay = opened.present()
         then = await view_at(opened.past, newest, at)
-        matches = naming.matches(prefix)
-        starts = naming.prefixes(prefix)
-
-        def find() -> dict[str, File | None]:
-            found = chain.from_iterable(differences(newest, then, start) for start in starts)
-            return {name: file for name, file in found if matches(name) and _to_restore(newest.look_up(name), file)}
-
-        different = await away(weight(newest, then), find)
-        pending = ((name, then.look_up(name)) for name in overlay if matches(name))
-        different.update((name, file) for name, file in pending if expires_of(file) is None)
+        different = await to_restore(newest, then, naming, prefix, overlay)
         if not different:
             return None
         values = await reader.read(list(different.items()))
-        places = [naming.place(name) for name in different]
-        restored: dict[str | Ref, JSON | Delete] = {
-            Ref(key, bucket): value for (bucket, key), value in zip(places, values, strict=True)
-        }
-        return await self.put_all(restored, manifests=[opened.ref])
+        places = [Ref(key, bucket) for bucket, key in map(naming.place, different)]
+        return await self._restore(list(zip(places, values, different.values(), strict=True)), opened.ref)
+
+    async def _restore(self, restored: Sequence[tuple[Ref, JSON | Delete, File | None]], manifest: Ref) -> Commit:
+        values = {ref: DELETE if file is None else value for ref, value, file in restored}
+        ends = {ref: end for ref, _, file in restored if (end := expires_of(file)) is not None}
+        return await self._write(values, None, [manifest], "restore", ends=ends)
 
     def typed(self, model: type[T]) -> Typed[T]:
         """This client, for values of one type: a pydantic model, a msgspec struct, a dataclass or the like.
@@ -337,13 +347,14 @@ class Reads:
         snapshot = await self.snapshot(at, manifest=ref)
         return await snapshot.get(Ref(literal, place), default)
 
-    def _opened(self, manifest: str | Ref | None, prefix: str = "") -> tuple[Manifest, Naming, Reader]:
+    def _opened(self, manifest: str | Ref | None, prefix: str = "") -> tuple[Manifest, Naming, PastReader]:
         self._check_open()
         if not isinstance(prefix, str):
             raise TypeError(f"a prefix is a str, not {type(prefix).__qualname__}")
         ref = self._default if manifest is None else self._manifest_ref(manifest)
         naming = Naming(ref, self._bucket)
-        return self._manifest(ref), naming, Reader(self._contents, naming.place)
+        opened = self._manifest(ref)
+        return opened, naming, PastReader(self._contents, naming.place, opened)
 
 
 async def _shown(
@@ -355,16 +366,3 @@ async def _shown(
     matches = naming.matches(prefix)
     found.update((name, content) for name, content in overlay.items() if matches(name))
     return [(name, one) for name, one in found.items() if one is not None]
-
-
-def _to_restore(now: File | None, then: File | None) -> bool:
-    # What expires is left to that: who was here at some time is not here again for ever.
-    if expires_of(then) is not None or (then is None and expires_of(now) is not None):
-        return False
-    return not _same_value(now, then)
-
-
-def _same_value(one: File | None, other: File | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return one.get("sha256") is not None and all(one.get(member) == other.get(member) for member in ("sha256", "size"))

@@ -161,7 +161,19 @@ def error_of(
 ) -> MPS3Error:
     """An error of SQLite or of the file system as one of ours."""
     kind, message = _reaction(error, file)
-    return kind(f"{message} ({error})", bucket=bucket, key=key, operation=operation)
+    # Who waits for a lock, finds no room or may not write has written nothing; of what else went wrong nobody knows.
+    refused = kind in {AccessError, ConfigurationError} or is_locked(error) or _is_full(error)
+    return kind(
+        f"{message} ({error})",
+        bucket=bucket,
+        key=key,
+        operation=operation,
+        maybe_written=operation in {"PutObject", "DeleteObject"} and not refused,
+    )
+
+
+def _is_full(error: Exception) -> bool:
+    return _code(error) == sqlite3.SQLITE_FULL or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
 
 
 def _reaction(error: Exception, file: Path) -> tuple[type[MPS3Error], str]:
@@ -169,7 +181,7 @@ def _reaction(error: Exception, file: Path) -> tuple[type[MPS3Error], str]:
     number = error.errno if isinstance(error, OSError) else None
     if is_locked(error):
         return UnavailableError, f"Other processes kept {file} locked for {PATIENCE:.0f} seconds: try again"
-    if code == sqlite3.SQLITE_FULL or number == errno.ENOSPC:
+    if _is_full(error):
         return UnavailableError, f"The disk with {file} is full: make room, then try again"
     if code in _NOT_ALLOWED or number in _REFUSED:
         return (

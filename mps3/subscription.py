@@ -45,6 +45,7 @@ class Subscription(AsyncIterator[T_co], Generic[T_co]):
             FormatError: A newer client wrote the manifest.
             ExpiredError: A watch was to go on after a commit that is not known any more.
             ValidationError: The value does not fit the type that was asked for; go on for the next one.
+            ConfigurationError: The client is in another event loop.
         """
         raise NotImplementedError
 
@@ -83,6 +84,7 @@ class Subscription(AsyncIterator[T_co], Generic[T_co]):
 
     async def aclose(self) -> None:
         """End it; whoever waits for its next value stops waiting."""
+        self._manifest.home.check()
         self._detach()
 
     async def __aenter__(self) -> Self:
@@ -119,6 +121,7 @@ class ValueSubscription(Subscription[T_co]):
         if self._closed:
             raise StopAsyncIteration
         manifest = self._manifest
+        manifest.home.check()
         if not self._started and not manifest.is_pending(self._name):
             await self._refresh()
         failures = 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from .clock import StoreClock
 from .content import Contents
 from .errors import MPS3Error
+from .home import Home
 from .observer import Observer
 from .offline import Cache, Refusal
 from .offline.keeper import Keeper
@@ -33,6 +34,7 @@ class Surroundings:
         cache: Keeps what was seen.
         on_reconnect: Asked before writes go out after a time without the store.
         observer: Told of all that happens.
+        home: The event loop that the client belongs to.
     """
 
     contents: Contents
@@ -47,3 +49,4 @@ class Surroundings:
     cache: Cache | None = None
     on_reconnect: OnReconnect | None = None
     observer: Observer = field(default_factory=Observer)
+    home: Home = field(default_factory=Home)

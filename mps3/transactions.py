@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .content import Content, Contents
 from .errors import ClosedError
+from .files import File, expires_of
 from .lifetime import lifetime
 from .manifest import Manifest
 from .names import check_not_own, name_in
 from .reading import for_all
-from .transactor import Transactor, Workspace
-from .types import DELETE, JSON, Commit, Delete, Ref
+from .transactor import Nesting, Transactor, Workspace
+from .types import DELETE, JSON, KEPT, Commit, Delete, Kept, Ref
 from .world import World
 
 D = TypeVar("D")
@@ -88,23 +89,26 @@ class Transaction:
         value: JSON | Delete,
         *,
         bucket: str | None = None,
-        expires_in: float | timedelta | None = None,
+        expires_in: float | timedelta | Kept | None = None,
     ) -> None:
         """Set a key when the transaction is committed; `DELETE` deletes it.
 
         Args:
             key: The key, or a `Ref` to one in another bucket.
             value: Any JSON value; ``None`` is one.
-            expires_in: Seconds, or a timedelta, until the key vanishes by itself, as for `MPS3.put`.
+            expires_in: Seconds, or a timedelta, until the key vanishes by itself, as for `MPS3.put`. ``None``: it
+                stays. `KEPT`: it vanishes when it was to vanish before, which counts as reading it.
             bucket: The key's bucket; the default bucket if ``None``.
 
         Raises:
             TypeError: The value is not JSON.
             ValueError: The value or the key cannot be stored.
         """
-        span = lifetime(expires_in)
+        span = None if expires_in is KEPT else lifetime(expires_in)
         name, in_bucket, literal, label = self._place(key, bucket)
         content = None if value is DELETE else self._prepare(in_bucket, literal, value, span)
+        if content is not None and expires_in is KEPT:
+            _keep_expiry(content, self._workspace.look_up(name))
         self._workspace.write(name, (in_bucket, literal), label, content)
 
     def delete(self, key: str | Ref, *, bucket: str | None = None) -> None:
@@ -129,12 +133,19 @@ class TransactionBlock:
         self._transactor = transactor
         self._make = make
         self._workspace: Workspace | None = None
+        self._nesting: Nesting | None = None
 
     async def __aenter__(self) -> Transaction:
-        """Begin: all reads will be of the state of this moment. Waits while the store does not answer."""
+        """Begin: all reads will be of the state of this moment. Waits while the store does not answer.
+
+        Raises:
+            RuntimeError: A transaction is under way in this task.
+            ClosedError: It was used before.
+        """
         if self._workspace is not None:
             raise ClosedError("a transaction can be used once: make a new one")
         self._workspace = await self._transactor.begin()
+        self._nesting = Nesting()
         return self._make(self._workspace)
 
     async def __aexit__(
@@ -146,6 +157,8 @@ class TransactionBlock:
             ConflictError: Somebody else has changed what it has read; nothing was written.
             MPS3Error: It cannot be committed.
         """
+        if self._nesting is not None:
+            self._nesting.end()
         if error is None and self._workspace is not None:
             self.commit = await self._transactor.commit(self._workspace)
 
@@ -173,6 +186,7 @@ class Transactions:
         function: Callable[[Any], Awaitable[T]],
         default: Any = None,
         *,
+        expires_in: float | timedelta | Kept | None = KEPT,
         bucket: str | None = None,
         manifest: str | Ref | None = None,
     ) -> T: ...
@@ -184,6 +198,7 @@ class Transactions:
         function: Callable[[Any], T],
         default: Any = None,
         *,
+        expires_in: float | timedelta | Kept | None = KEPT,
         bucket: str | None = None,
         manifest: str | Ref | None = None,
     ) -> T: ...
@@ -194,6 +209,7 @@ class Transactions:
         function: Callable[[Any], Any],
         default: Any = None,
         *,
+        expires_in: float | timedelta | Kept | None = KEPT,
         bucket: str | None = None,
         manifest: str | Ref | None = None,
     ) -> Any:
@@ -207,7 +223,11 @@ class Transactions:
             key: The key, or a `Ref` to one in another bucket.
             function: Called with the value, returns the new one, or `DELETE`; may be a coroutine function. It may be
                 called several times, and should do nothing else. What it raises is raised here, and nothing is written.
+                ``None`` is taken for a new value only if it was called with ``None``: a function that changes a
+                value in place returns that, too. To set null, use `transact` and `Transaction.put`.
             default: What stands for the value if there is no such key.
+            expires_in: Seconds, or a timedelta, until the key vanishes by itself, as for `MPS3.put`. ``None``: it
+                stays. Without it the key vanishes when it was to vanish before; if it was not to, it stays.
             bucket: The key's bucket; the default bucket if ``None``.
             manifest: The manifest that names it; the default manifest if ``None``.
 
@@ -215,15 +235,29 @@ class Transactions:
             What was written, when it is durable.
 
         Raises:
-            TypeError: The new value is not JSON.
+            TypeError: The new value is not JSON, or the function returned ``None`` for what was not ``None``.
+            RuntimeError: A transaction is under way in this task.
             MPS3Error: It cannot be committed.
         """
+        return await self._update(
+            key, lambda value: changed(function, value, key), default, expires_in, bucket, manifest
+        )
+
+    async def _update(
+        self,
+        key: str | Ref,
+        function: Callable[[Any], Awaitable[Any]],
+        default: Any,
+        expires_in: float | timedelta | Kept | None,
+        bucket: str | None,
+        manifest: str | Ref | None,
+    ) -> Any:
+        if expires_in is not KEPT:
+            lifetime(expires_in)  # a wrong one is wrong before anything is read
 
         async def change(transaction: Transaction) -> Any:
-            value = function(await transaction.get(key, default, bucket=bucket))
-            if inspect.isawaitable(value):
-                value = await value
-            transaction.put(key, value, bucket=bucket)
+            value = await function(await transaction.get(key, default, bucket=bucket))
+            transaction.put(key, value, bucket=bucket, expires_in=expires_in)
             return value
 
         return await self.transact(change, manifest=manifest)
@@ -242,12 +276,20 @@ class Transactions:
             What ``function`` returned, when its writes are durable.
 
         Raises:
+            TypeError: ``function`` is not a coroutine function.
+            RuntimeError: A transaction is under way in this task.
             MPS3Error: It cannot be committed.
         """
         transactor, make = self._transacting(manifest)
 
         async def run(workspace: Workspace) -> T:
-            return await function(make(workspace))
+            made = function(make(workspace))
+            if not inspect.isawaitable(made):
+                raise TypeError(
+                    f"the function of a transaction has to be a coroutine function (async def), but {function!r} "
+                    f"returned {type(made).__qualname__}: nothing is written"
+                )
+            return await made
 
         return await transactor.run(run)
 
@@ -255,7 +297,8 @@ class Transactions:
         """Read and write several keys as one, in an ``async with`` block.
 
         The writes are committed at its end, if nobody has changed what it has read. Otherwise a `ConflictError` is
-        raised, and nothing is written: do it again, or use `transact`, which does.
+        raised, and nothing is written: do it again, or use `transact`, which does. Within the block no other
+        transaction is begun: entering one, `update` and `transact` raise a `RuntimeError`.
 
         Args:
             manifest: The manifest that names the keys; the default manifest if ``None``.
@@ -282,3 +325,29 @@ class Transactions:
             return self._contents.prepare(bucket, key, value, (ref,), expires_in)
 
         return transactor, lambda workspace: Transaction(workspace, place, prepare)
+
+
+async def changed(function: Callable[[Any], Any], value: Any, key: str | Ref) -> Any:
+    """What a function makes of a value, for the updates of clients.
+
+    Raises:
+        TypeError: It has made ``None`` of what was not: it has changed the value in place, most likely.
+    """
+    made = function(value)
+    if inspect.isawaitable(made):
+        made = await made
+    if made is None and value is not None:
+        raise TypeError(
+            f"the function that updates {str(key)!r} returned None for a value that was not None: nothing is written. "
+            "Return the new value, also where it was changed in place. To delete the key return mps3.DELETE; to set "
+            "it to null, use transact(), and put(key, None) there"
+        )
+    return made
+
+
+def _keep_expiry(content: Content, before: Content | File | None) -> None:
+    """Let a value expire when the one was to that it takes the place of."""
+    if isinstance(before, Content):
+        content.expires_in, content.until = before.expires_in, before.until
+    else:
+        content.until = expires_of(before)

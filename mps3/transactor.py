@@ -31,7 +31,41 @@ LOOK: Final = 0.25
 
 T = TypeVar("T")
 
-_inside: ContextVar[bool] = ContextVar("mps3 transaction", default=False)
+_inside: ContextVar[Nesting | None] = ContextVar("mps3 transaction", default=None)
+
+
+class Nesting:
+    """From its making to its end, a transaction is under way in this task, and in those that are begun within it.
+
+    A task that outlives the transaction may begin others then.
+    """
+
+    def __init__(self) -> None:
+        self._ended = False
+        before: Nesting | None = _inside.get()
+        while before is not None and before._ended:  # noqa: SLF001 - its own
+            before = before._before  # noqa: SLF001
+        self._before: Nesting | None = before
+        _inside.set(self)
+
+    def end(self) -> None:
+        """The transaction is over."""
+        self._ended = True
+        if _inside.get() is self:  # it may end in another task than it began in
+            _inside.set(self._before)
+
+    @staticmethod
+    def refuse() -> None:
+        """Refuse to begin another transaction.
+
+        Raises:
+            RuntimeError: One is under way.
+        """
+        nesting = _inside.get()
+        while nesting is not None:
+            if not nesting._ended:  # noqa: SLF001 - its own
+                raise RuntimeError("a transaction is under way in this task: use its own methods, not the client's")
+            nesting = nesting._before  # noqa: SLF001
 
 
 class Workspace:
@@ -172,8 +206,8 @@ class Transactor:
             RuntimeError: It is called from such a function.
             MPS3Error: It cannot be committed.
         """
-        if _inside.get():
-            raise RuntimeError("a transaction is under way in this task: use its own methods, not the client's")
+        self._manifest.home.check()
+        Nesting.refuse()
         job: _Job[T] = _Job(function, asyncio.get_running_loop().create_future())
         self._waiting.append(job)
         if len(self._waiting) == 1:
@@ -184,7 +218,13 @@ class Transactor:
         return result
 
     async def begin(self) -> Workspace:
-        """A workspace for somebody who commits it with `commit`."""
+        """A workspace for somebody who commits it with `commit`.
+
+        Raises:
+            RuntimeError: It is called from within another transaction.
+        """
+        self._manifest.home.check()
+        Nesting.refuse()
         await self._manifest.look_for_transaction()
         return Workspace(self._manifest.tentative, self._contents)
 
@@ -196,6 +236,7 @@ class Transactor:
             MPS3Error: It cannot be committed.
         """
         manifest = self._manifest
+        manifest.home.check()
         if not workspace.writes:
             if not await _is_certain(manifest, workspace):
                 raise ConflictError(
@@ -354,7 +395,7 @@ class _Batch:
             if job.done.done():
                 continue
             part = Workspace(whole.view, self._contents, whole)
-            token = _inside.set(True)
+            nesting = Nesting()
             try:
                 runs.append(_Run(job, await job.function(part), None))
                 whole.add(part)
@@ -362,7 +403,7 @@ class _Batch:
                 # What it has read has to be true, too.
                 runs.append(_Run(job, None, error))
             finally:
-                _inside.reset(token)
+                nesting.end()
             if part.failure is not None:
                 whole.failure = part.failure
                 break

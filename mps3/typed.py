@@ -8,7 +8,6 @@ installed and else msgspec.
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +20,8 @@ import orjson
 
 from .errors import ConfigurationError, ValidationError
 from .subscription import Subscription
-from .types import DELETE, JSON, UNCHECKED, Batch, Change, Delete, Ref, Unchecked
+from .transactions import changed
+from .types import DELETE, JSON, KEPT, UNCHECKED, Batch, Change, Delete, Kept, Ref, Unchecked
 from .write import Write
 
 if TYPE_CHECKING:
@@ -190,6 +190,7 @@ class Typed(Generic[T]):
         key: str | Ref,
         function: Callable[[T | None], T | Awaitable[T]],
         *,
+        expires_in: float | timedelta | Kept | None = KEPT,
         bucket: str | None = None,
         manifest: str | Ref | None = None,
     ) -> T: ...
@@ -201,6 +202,7 @@ class Typed(Generic[T]):
         function: Callable[[T | D], T | Awaitable[T]],
         default: D,
         *,
+        expires_in: float | timedelta | Kept | None = KEPT,
         bucket: str | None = None,
         manifest: str | Ref | None = None,
     ) -> T: ...
@@ -211,6 +213,7 @@ class Typed(Generic[T]):
         function: Callable[[Any], Any],
         default: Any = None,
         *,
+        expires_in: float | timedelta | Kept | None = KEPT,
         bucket: str | None = None,
         manifest: str | Ref | None = None,
     ) -> Any:
@@ -218,13 +221,14 @@ class Typed(Generic[T]):
 
         Raises:
             ValidationError: A value does not fit; nothing is written.
+            TypeError: The function returned ``None`` for what was not ``None``; nothing is written.
         """
 
         async def change(value: Any) -> JSON | Delete:
-            made = function(default if value is DELETE else self._conversion.load(str(key), value))
-            return self._dumped(key, await made if inspect.isawaitable(made) else made)
+            loaded = default if value is DELETE else self._conversion.load(str(key), value)
+            return self._dumped(key, await changed(function, loaded, key))
 
-        written = await self._client.update(key, change, DELETE, bucket=bucket, manifest=manifest)
+        written = await self._client._update(key, change, DELETE, expires_in, bucket, manifest)  # noqa: SLF001 - its own
         return written if written is DELETE else self._conversion.load(str(key), written)
 
     def put_all(

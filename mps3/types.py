@@ -38,6 +38,19 @@ UNCHECKED: Final = Unchecked.UNCHECKED
 """As a version: whatever it is. ``None`` as a version means that there is no such key."""
 
 
+class Kept(Enum):
+    """The type of `KEPT`."""
+
+    KEPT = "KEPT"
+
+    def __repr__(self) -> str:
+        return "KEPT"
+
+
+KEPT: Final = Kept.KEPT
+"""As ``expires_in``: the key expires when it was to expire before; if it was not to, it does not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ref:
     """A key in a bucket.
@@ -119,8 +132,10 @@ class Batch(Generic[T_co]):
     """What happened in one moment: one commit, whole, as far as it concerns what is watched.
 
     Attributes:
-        id: Of the commit. ``None`` where there is none: while the present is listed, for writes of this client
-            that are pending, or were taken back, and for keys that expired.
+        id: Of the commit. The last of the batches with which a watch begins has that of the newest commit which
+            the present shows, whether that touched a watched key or not; ``None`` if there is no commit yet.
+            ``None`` also for the initial batches before that, for writes of this client that are pending, or were
+            taken back, and for keys that expired.
         changes: In the order of keys.
         initial: Whether it is part of the present, with which a watch begins.
         end_of_initial: Whether it is the last of those.

@@ -25,6 +25,10 @@ _SECRET: Final = re.compile(
 _WORD: Final = re.compile(r"[^\s'\"]+")
 _AUTHORITY: Final = re.compile(r"[^/?#@]*")
 _SCHEME: Final = re.compile(r"([a-z0-9+.-]{1,20})://", re.IGNORECASE)
+BUCKET: Final = "default"
+"""The bucket in a ``file`` or ``memory`` store whose URL names none."""
+MANIFEST: Final = "manifest.json"
+"""The manifest of a URL that names none."""
 _FORMS: Final = "s3://bucket/manifest.json?endpoint_url=…&region_name=…, file:///some/dir or memory:"
 
 
@@ -55,12 +59,13 @@ def parse(url: str) -> Location:
     """
     try:
         parts = urlsplit(url)
-    except ValueError as error:
-        raise ConfigurationError(f"not the URL of a store ({error}): use {_FORMS}") from None
+    except ValueError:  # which may repeat a password
+        raise ConfigurationError(f"not the URL of a store: use {_FORMS}") from None
     if parts.fragment or url.endswith("#"):
         raise ConfigurationError("a # in a store's URL is written %23")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if parts.username or parts.password:
+    # A password with a slash leaves what looks like a bucket with a colon, and a key.
+    if "@" in parts.netloc or (":" in parts.netloc and parts.scheme == "s3" and not parts.netloc.startswith("arn:")):
         raise ConfigurationError("a store's URL has no user or password: give credentials as other S3 tools take them")
     if parts.scheme == "s3":
         if not parts.netloc:
@@ -70,15 +75,15 @@ def parse(url: str) -> Location:
         _refuse_unknown(query, _S3)
         if "endpoint_url" in query:
             check_endpoint(query["endpoint_url"])
-        return Location("s3", parts.netloc, unquote(parts.path[1:]) or "manifest.json", s3_config=query)
+        return Location("s3", parts.netloc, unquote(parts.path[1:]) or MANIFEST, s3_config=query)
     if parts.scheme in ("file", "memory"):
         if parts.scheme == "file" and (parts.netloc not in ("", "localhost") or len(parts.path) < 2):
             raise ConfigurationError(f"a file URL has three slashes and names a directory: {_FORMS}")
         _refuse_unknown(query, ("bucket", "manifest"))
         return Location(
             parts.scheme,
-            query.get("bucket") or "default",
-            query.get("manifest") or "manifest.json",
+            query.get("bucket") or BUCKET,
+            query.get("manifest") or MANIFEST,
             path=unquote(parts.path if parts.scheme == "file" else parts.netloc + parts.path),
         )
     raise ConfigurationError(f"not the URL of a store (scheme {parts.scheme!r}): use {_FORMS}")
@@ -121,6 +126,9 @@ def check_endpoint(endpoint: str) -> None:
 
 
 def _refuse_unknown(query: dict[str, str], known: tuple[str, ...]) -> None:
-    unknown = sorted(query.keys() - set(known))
+    # Half of an unescaped password may look like a name.
+    unknown = sorted(
+        {name if value and name.isidentifier() else "…" for name, value in query.items() if name not in known}
+    )
     if unknown:
         raise ConfigurationError(f"unknown in a store's URL: {', '.join(unknown)}; known: {', '.join(known)}")

@@ -40,6 +40,7 @@ class Write(Awaitable[Commit]):
         return self._wait().__await__()
 
     async def _wait(self) -> Commit:
+        self._check()
         self._awaiting += 1
         try:
             commits = [await asyncio.shield(part.outcome) for _, part in self._parts]
@@ -57,6 +58,7 @@ class Write(Awaitable[Commit]):
             MPS3Error: It could not be recorded, or it failed. One that could not be recorded is still sent to the
                 store, for as long as this process lives.
         """
+        self._check()
         for _, part in self._parts:
             if part.kept is None or part.outcome.done():
                 await self._shielded(part)
@@ -81,10 +83,19 @@ class Write(Awaitable[Commit]):
         Returns:
             True if it had not left this client yet, and now never will. For a write to several
             manifests: if none of it had left.
+
+        Raises:
+            ConfigurationError: The client is in another event loop.
         """
+        self._check()
         if any(part.outcome.done() or part.sent for _, part in self._parts):
             return False
         return all(manifest.withdraw(part) for manifest, part in self._parts)
+
+    def _check(self) -> None:
+        if self.pending:  # how it has ended, everyone may know
+            for manifest, _ in self._parts:
+                manifest.home.check()
 
     def _report(self, part: Pending, outcome: asyncio.Future[Commit]) -> None:
         if outcome.cancelled():
@@ -92,8 +103,8 @@ class Write(Awaitable[Commit]):
         error = outcome.exception()
         if error is None or self._awaiting or isinstance(error, WithdrawnError):
             return
-        if isinstance(error, ClosedError) and part.safe:
-            return  # the next client that uses the directory sends it
+        if isinstance(error, ClosedError) and (part.safe or part.fleeting):
+            return  # the next client that uses the directory sends it, or nobody misses it
         _log.error("%s failed: %s", self._description, error, exc_info=error)
 
     def __repr__(self) -> str:

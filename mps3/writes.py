@@ -7,12 +7,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .content import Content, Contents
+from .home import Home
 from .lifetime import lifetime
 from .manifest import Manifest
 from .names import check_not_own, name_in
 from .offline import Refusal
 from .offline.rejected import Rejected
 from .outbox import Pending
+from .shape import NOTHING
 from .types import DELETE, JSON, UNCHECKED, Delete, Ref, Unchecked
 from .world import World
 from .write import Write
@@ -27,6 +29,7 @@ class Writes:
     if TYPE_CHECKING:  # what the client has
         _contents: Contents
         _default: Ref
+        _home: Home
         _manifests: dict[Ref, Manifest]
         _rejected: dict[Rejected, None]
         _world: World
@@ -133,6 +136,9 @@ class Writes:
         verb: str,
         expires_in: Lifetimes = None,
         if_version: str | Unchecked | None = UNCHECKED,
+        *,
+        ends: Mapping[Any, float] = NOTHING,
+        fleeting: bool = False,
     ) -> Write:
         self._check_open()
         if isinstance(expires_in, Mapping):
@@ -146,17 +152,17 @@ class Writes:
         refs = [self._default] if manifests is None else [self._manifest_ref(manifest) for manifest in manifests]
         if not refs:
             raise ValueError("a write needs a manifest to be committed to; for the default one leave `manifests` out")
-        targets = [(*self._place(key, bucket), value) for key, value in values.items()]
+        targets = [(*self._place(key, bucket), value, ends.get(key)) for key, value in values.items()]
         owners = tuple(dict.fromkeys(refs))
         known = dict.fromkeys((*owners, *self._manifests))
-        for place, key, _ in targets:
+        for place, key, *_ in targets:
             for ref in known:
                 check_not_own(ref, place, key)
         _check_version(if_version, owners)
         # Everything is checked and encoded before anything shows anywhere.
         contents = [
-            (place, key, None if value is DELETE else self._contents.prepare(place, key, value, owners, span))
-            for (place, key, value), span in zip(targets, spans, strict=True)
+            (place, key, None if value is DELETE else self._contents.prepare(place, key, value, owners, span, end))
+            for (place, key, value, end), span in zip(targets, spans, strict=True)
         ]
         labels = [self._label(place, key) for place, key, _ in contents]
         opened = [(ref, self._manifest(ref)) for ref in owners]
@@ -171,6 +177,7 @@ class Writes:
                 self._world.now(),
                 manifest.lanes.take(kept=True) if expect else manifest.session,
                 expect=expect,
+                fleeting=fleeting,
             )
             parts.append((manifest, pending))
         write = Write(parts, f"{verb} {_some(labels)}")
@@ -182,7 +189,11 @@ class Writes:
         """The writes that failed for good, oldest first, until they are retried or dropped.
 
         Only clients with an ``offline`` directory remember them: their own, and those of clients that are no more.
+
+        Raises:
+            ConfigurationError: The client is open in another event loop, or in another thread.
         """
+        self._home.check_glance()
         return tuple(self._rejected)
 
     def _refuse(self, pending: Pending, refusal: Refusal) -> None:

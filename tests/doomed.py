@@ -55,10 +55,14 @@ async def write(settings: dict[str, Any], mode: str, seed: int, first: int, out:
     def say(what: str, number: int = 0) -> None:
         os.write(out, f"{what} {number}\n".encode())
 
+    # What has never been read cannot be opened offline, so the first life has a network without faults.
+    endpoint = settings["direct" if mode == "last" else "through"]
+    belongs = Path(settings["directory"], "store.json")
+    if belongs.exists() and endpoint.rpartition("/")[2] not in belongs.read_text():
+        belongs.unlink()  # the same store at another address
     client = MPS3(
         settings["bucket"],
-        # What has never been read cannot be opened offline, so the first life has a network without faults.
-        s3_config={**settings["s3_config"], "endpoint_url": settings["direct" if mode == "last" else "through"]},
+        s3_config={**settings["s3_config"], "endpoint_url": endpoint},
         journal=settings["journal"],
         offline=settings["directory"],
         online=mode != "offline",

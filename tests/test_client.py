@@ -170,7 +170,7 @@ def test_impossible_arguments_are_refused(arguments, kind):
 async def test_the_manifest_by_default():
     async with memory_client(MemoryStorage()) as one:
         assert one.status().manifests == (Ref("manifest.json", "bucket"),)
-        assert "s3://bucket/manifest.json" in repr(one)
+        assert "bucket/manifest.json in memory:" in repr(one)
 
 
 async def test_any_longest_manifest_has_room_for_its_runs_or_is_refused():

@@ -107,7 +107,7 @@ async def test_of_other_stores_the_stamps_tell_it(here):
     ):
         another = ClockedStorage(storage._storage, here)
         await ask(another)
-        assert another.time.now() == 1000.0
+        assert 1000.0 <= another.time.now() < 1060.0  # it goes on by itself
 
 
 async def test_a_client_listens_to_the_clock_of_its_store(here):

@@ -106,7 +106,10 @@ async def test_it_runs_from_top_to_bottom(session: Session, tmp_path: Path) -> N
     assert "votes so far" in (shown := session.outputs(session.find("client.watch")))
     assert "<td>blue</td>" in shown
     assert "<polyline" in session.outputs(session.find("client.history"))
-    assert session.outputs(len(session.cells) - 1) == "<MPS3 s3://default/manifest.json, closed>"
+    assert (
+        session.outputs(len(session.cells) - 1)
+        == f"<MPS3 manifest.json in {(tmp_path / 'mps3-notebook').as_uri()}, closed>"
+    )
     async with store(tmp_path) as client:
         votes: dict[str, Any] = await client.get_all(prefix="votes/")
         assert sum(votes.values()) > 1
@@ -133,7 +136,7 @@ async def test_a_live_cell_is_interrupted_and_the_kernel_restarted(session: Sess
         await session.run(session.find("client.history"))  # the client is as it was
 
     await session.restart()
-    assert (tmp_path / "end").read_text() == "<MPS3 s3://default/manifest.json, closed>"
+    assert (tmp_path / "end").read_text() == f"<MPS3 manifest.json in {(tmp_path / 'mps3-notebook').as_uri()}, closed>"
 
     session.cells[settings].source = session.cells[settings].source.replace("seconds = 600", "seconds = 1")
     await session.run_all()

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
 
-from hypothesis import given
+import pytest
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from mps3.document import Document, Entry
@@ -198,3 +199,29 @@ def test_where_a_collection_was_cut_off_the_past_ends(bucket, size, data):
     # If the first of several tries goes, and nobody who saw it is left, the next one has its place.
     whole = len({one.id for one in stored}) == len(stored)
     walk_through(ToldPast(bucket, size, frozenset(gone)), truth, whole=whole)
+
+
+@given(some_buckets, st.integers(1, 8), st.integers(1, 8), st.data())
+def test_a_walk_that_begins_near_a_commit_finds_what_the_whole_walk_finds(bucket, size, step, data):
+    """Whatever came later, and wherever the walk begins: up to the commit it tells the same commits in the same order."""
+    truth = bucket.truth(len(bucket.documents))
+    wanted = data.draw(st.sampled_from(truth))
+    past, view = ToldPast(bucket, size), bucket.view()
+
+    async def go(moment: Any, found: Any) -> None:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("mps3.journal.walk.STEP", step)
+            patched.setattr("mps3.journal.seek.ROUNDING", 0.0)
+            walk = await past.walk_to(view, moment)
+            if walk is None:
+                return
+            place = await walk.find(found)
+        assert place is not None
+        upto = [(one.id, one.version) for one in walk.commits[: place + 1]]
+        known = [(one.id, one.version) for one in truth]
+        last = max(number for number, one in enumerate(truth) if found(one))
+        assert upto == known[last + 1 - len(upto) : last + 1]
+        event("began later")
+
+    asyncio.run(go((wanted.session, wanted.sequence), lambda one: one.id == wanted.id))
+    asyncio.run(go(wanted.modified, lambda one: one.modified <= wanted.modified))

@@ -33,7 +33,8 @@ _MARKS: Final = {True: ("ok  ", "green"), False: ("FAIL", "red bold"), None: ("-
 async def command(call: Call, *, journal: JournalKind, poll_interval: float) -> int | None:
     """Try what a bucket can do, and say how it would be used.
 
-    What it writes for that it removes again. Ends with 1 if the bucket is not ready.
+    It does what a client does: writes, reads back, lists and deletes objects of its own beside the manifest, which it
+    removes again. Ends with 1 if the bucket is not ready.
     """
     from ..doctor import diagnose  # noqa: PLC0415 - nobody else needs it
 
@@ -42,14 +43,21 @@ async def command(call: Call, *, journal: JournalKind, poll_interval: float) -> 
     try:
         await storage.open()
         found = await diagnose(
-            storage, where.bucket, where.manifest, journal=journal, poll_interval=poll_interval, world=world
+            storage,
+            where.bucket,
+            where.manifest,
+            journal=journal,
+            poll_interval=poll_interval,
+            world=world,
+            priced=where.scheme == "s3",
         )
     finally:
         await storage.aclose()
     if call.out.human:
         _show(call, found)
     else:
-        call.out.json(asdict(found) | {"healthy": found.healthy, "policy": orjson.loads(found.policy)})
+        policy = None if found.policy is None else orjson.loads(found.policy)
+        call.out.json(asdict(found) | {"healthy": found.healthy, "policy": policy})
     return None if found.healthy else NO
 
 
@@ -61,14 +69,17 @@ def _show(call: Call, found: Diagnosis) -> None:
     width = max(len(finding.what) for finding in found.findings)
     for finding in found.findings:
         line(_MARKS[finding.good], f"  {finding.what:{width}}  {safe(finding.result)}")
-    costs = ", ".join(f"{1000 * cost:.4f} ({journal})" for journal, cost in found.cost_of_change.items())
-    line()
-    line(
-        f"polling: about ${found.monthly_cost:.2f} a month for each client while nothing happens, with either journal,"
-    )
-    line(f"and ${costs} for each client that sees a thousand changes, at AWS's prices")
-    line("the least that an IAM policy has to allow:")
-    line(found.policy)
+    if found.monthly_cost is not None:
+        costs = ", ".join(f"{1000 * cost:.4f} ({journal})" for journal, cost in found.cost_of_change.items())
+        line()
+        line(
+            f"polling: about ${found.monthly_cost:.2f} a month for each client while nothing happens, with either "
+            "journal,"
+        )
+        line(f"and ${costs} for each client that sees a thousand changes, at AWS's prices")
+    if found.policy is not None:
+        line("the least that an IAM policy has to allow:")
+        line(found.policy)
     line()
     if found.healthy:
         line((f"ready for the {found.journal} journal", "green"))

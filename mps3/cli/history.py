@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from .. import DELETE, CorruptionError, Revision
+from .. import DELETE, CorruptionError, ExpiredError, Revision
 from .base.command import Call, store_command
 from .base.exits import NO
 from .base.limit import Limit, limit_option
@@ -64,5 +64,5 @@ async def _with_values(revisions: list[Revision]) -> AsyncIterator[tuple[Revisio
 async def _value(revision: Revision) -> Any:
     try:
         return await revision.value()
-    except CorruptionError:
+    except (CorruptionError, ExpiredError):
         return _GONE

@@ -14,7 +14,7 @@ from .base.output import Output, say
 from .base.reading import agreed
 from .base.text import compact, count, diff, is_same, is_small, moment, safe, short_id, some
 from .base.when import Short, When, resolve
-from .base.writing import committed
+from .base.writing import restored
 
 _LISTED: Final = 20
 _ABSENT: Final = DELETE
@@ -62,10 +62,7 @@ async def _one(client: MPS3, out: Output, key: str, at: datetime | str, *, yes: 
         _show(out, safe(key), now, then)
     question = f"bring back {safe(key)} as of {_named(at)}?"
     await _ask(question if file is not None else f"delete {safe(key)}, which was not there at {_named(at)}?", yes=yes)
-    left = None
-    if file is not None and file.expires is not None and time is not None:
-        left = file.expires - time
-    return await committed(client.put(key, then, expires_in=left))
+    return await restored(client.restore(key, at))
 
 
 def _show(out: Output, key: str, now: Any, then: Any) -> None:
@@ -95,7 +92,7 @@ async def _many(client: MPS3, out: Output, prefix: str, at: datetime | str, *, y
         if yes:
             say(said)
     await _ask(question, yes=yes)
-    return await client.restore_all(at, prefix=prefix)
+    return await restored(client.restore_all(at, prefix=prefix))
 
 
 def _files(snapshot: Snapshot, prefix: str, time: datetime | None) -> dict[str, FileInfo]:
@@ -111,7 +108,8 @@ def _changes(here: dict[str, FileInfo], there: dict[str, FileInfo]) -> list[tupl
         if key not in here:
             marks.append(("+", key))
         elif key not in there:
-            marks.append(("-", key))
+            if here[key].expires is None:  # what expires is left to that
+                marks.append(("-", key))
         elif not _is_same_file(here[key], there[key]):
             marks.append(("~", key))
     return marks

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 from ..errors import UnavailableError
 from ..storage import Absence, Found, Head, Scan, Storage, VersionPage
+from ..storage.pages import Pages
 from ..world import World
 from .live import NULL
 
@@ -45,16 +46,18 @@ class Buckets:
     async def everything(self, bucket: str, prefix: str = "") -> AsyncIterator[list[Found]]:
         """All versions of all objects, page by page, without delete markers."""
         versioned, start = await self.versioned(bucket), None
+        pages = Pages(bucket, prefix, "ListObjectVersions" if versioned else "ListObjectsV2")
         while True:
             page = await (self._scan if versioned else self._list)(bucket, prefix, start)
             yield [found for found in page.found if not found.deleted]
-            start = page.next
+            start = pages.forward(page.next)
             if start is None:
                 return
 
     async def older_versions(self, bucket: str, key: str) -> AsyncIterator[list[Found]]:
         """All versions of one object but the newest, page by page, without delete markers."""
         newest, start = 1, None
+        pages = Pages(bucket, key, "ListObjectVersions")
         while True:
             page = await self._page(bucket, key, start)
             yield [
@@ -62,7 +65,7 @@ class Buckets:
                 for version in page.versions[newest:]
                 if not version.deleted
             ]
-            newest, start = (0 if page.versions else newest), page.next
+            newest, start = (0 if page.versions else newest), pages.forward(page.next)
             if start is None:
                 return
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
+from ..damage import certain
 from ..document import LIMIT, Kind, decode
 from ..errors import AccessError, ConfigurationError
-from ..storage import Object, Storage
+from ..storage import Absence, Capabilities, Object, Storage
 from ..types import JournalKind
 from ..world import World
 from . import Journal
@@ -48,18 +47,24 @@ def known_journal(storage: Storage, bucket: str, key: str, kind: Kind, world: Wo
 
 
 async def _follow(storage: Storage, bucket: str, key: str) -> Kind | None:
-    found = await storage.get(bucket, key, limit=LIMIT)
-    if not isinstance(found, Object):
-        return None
-    return decode(found.body, bucket=bucket, key=key, version=found.version or found.etag).journal
+    async def ask() -> Object | Absence:
+        return await storage.get(bucket, key, limit=LIMIT)
+
+    async def check(found: Object | Absence) -> Kind | None:
+        if not isinstance(found, Object):
+            return None
+        return decode(found.body, bucket=bucket, key=key, version=found.version or found.etag).journal
+
+    return await certain(ask, check)
 
 
 async def _by_bucket(storage: Storage, bucket: str, key: str, kind: JournalKind, world: World) -> tuple[Kind, bool]:
-    versioning = (await storage.capabilities(bucket)).versioning
+    capabilities = await storage.capabilities(bucket)
+    versioning = capabilities.versioning
     if kind == "merge" or (kind == "auto" and versioning == "enabled"):
         return "merge", False
     if kind == "auto" and versioning == "suspended":
-        raise _unversioned(bucket, versioning)
+        raise _unversioned(bucket, capabilities)
     try:
         lacking = await lacking_conditions(storage, bucket, key, world)
     except AccessError:
@@ -69,28 +74,38 @@ async def _by_bucket(storage: Storage, bucket: str, key: str, kind: JournalKind,
     if kind == "conditional":
         raise ConfigurationError(
             f"the conditional journal needs conditional writes, and the store of bucket {bucket} does not enforce "
-            f"them: {lacking}. Use a bucket with versioning enabled, or another store",
+            f"them: {lacking}. Use "
+            + (
+                "a bucket with versioning enabled, or another store"
+                if capabilities.versionable
+                else "another store, which enforces them or has a bucket with versioning enabled"
+            ),
             bucket=bucket,
             operation="PutObject",
         )
-    raise _unversioned(bucket, versioning, lacking)
+    raise _unversioned(bucket, capabilities, lacking)
 
 
 async def _require_versioning(storage: Storage, bucket: str) -> None:
-    versioning = (await storage.capabilities(bucket)).versioning
-    if versioning != "enabled":
-        raise _unversioned(bucket, versioning)
+    capabilities = await storage.capabilities(bucket)
+    if capabilities.versioning != "enabled":
+        raise _unversioned(bucket, capabilities)
 
 
-def _unversioned(
-    bucket: str, versioning: Literal["enabled", "suspended", "off"], lacking: str | None = None
-) -> ConfigurationError:
-    state = "has versioning suspended" if versioning == "suspended" else "does not have versioning enabled"
+def _unversioned(bucket: str, capabilities: Capabilities, lacking: str | None = None) -> ConfigurationError:
+    state = "has versioning suspended" if capabilities.versioning == "suspended" else "does not have versioning enabled"
     also = f", and its store does not enforce conditional writes either ({lacking})" if lacking else ""
+    if capabilities.versionable:
+        remedy = (
+            "Enable it, if the store can, for example with "
+            f"`aws s3api put-bucket-versioning --bucket {bucket} --versioning-configuration Status=Enabled`, "
+            "or use another bucket"
+        )
+    else:
+        other = "" if lacking else ", or the conditional journal, if the store enforces conditional writes"
+        remedy = f"It cannot be enabled here: use a store with versioning enabled{other}"
     return ConfigurationError(
-        f"bucket {bucket} {state}{also}; clients would overwrite each other's commits. Enable it, for example with "
-        f"`aws s3api put-bucket-versioning --bucket {bucket} --versioning-configuration Status=Enabled`, "
-        "or use another bucket",
+        f"bucket {bucket} {state}{also}; clients would overwrite each other's commits. {remedy}",
         bucket=bucket,
         operation="GetBucketVersioning",
     )

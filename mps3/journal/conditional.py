@@ -9,21 +9,25 @@ import math
 from itertools import takewhile
 from typing import Final
 
+from ..damage import certain
 from ..document import LIMIT, Document, Entry, commit_id, encode
 from ..errors import ConfigurationError, ConflictError, CorruptionError, UnavailableError
 from ..freshness import Moment
 from ..state import EMPTY, View, build_view, needed_runs
-from ..storage import ABSENT, UNCHANGED, Object, Storage, Stored
+from ..storage import ABSENT, UNCHANGED, Absence, Object, Storage, Stored
+from ..storage.etags import bare, strong
 from ..world import World
-from . import Attempt, Retained, Verdict, require
+from . import Attempt, OutdatedError, Retained, Verdict, require
 from .compactor import Compactor
 from .conditions import require_conditions
 from .kind import decode_as
+from .listing import LISTINGS
 from .order import once
 from .past import Past
 from .runs import MissingRunError, Runs
 from .saved import Saved
 from .settle import settle
+from .standstill import Standstill
 
 WINDOW: Final = 3.0
 KEPT: Final = 128
@@ -61,6 +65,7 @@ class ConditionalJournal:
         self._etag: str | None = None
         self._modified = -math.inf
         self._trusted = trusted
+        self._standstill = Standstill(world, f"s3://{bucket}/{key}")
 
     @property
     def session(self) -> str:
@@ -121,7 +126,13 @@ class ConditionalJournal:
                 gone = etag
 
     async def _look(self) -> tuple[Document, str | None, float | None] | None:
-        found = await self._storage.get(self._bucket, self._key, if_none_match=self._etag, limit=LIMIT)
+        async def ask() -> Object | Absence:
+            return await self._storage.get(self._bucket, self._key, if_none_match=self._etag, limit=LIMIT)
+
+        return await certain(ask, self._read)
+
+    async def _read(self, found: Object | Absence) -> tuple[Document, str | None, float | None] | None:
+        """Make something of an answer to `_look`."""
         if found is UNCHANGED:
             return None
         if found is ABSENT:
@@ -149,14 +160,43 @@ class ConditionalJournal:
 
         Raises:
             ConflictError: Somebody else committed first; call again with the same attempt.
+            ConfigurationError: It is refused again and again though nobody else has committed.
         """
-        await self._append(attempt)
+        try:
+            await self._append(attempt)
+        except OutdatedError:
+            raise
+        except ConflictError as error:
+            await self._not_moved(attempt, error)
+            raise
+        self._standstill.moved()
         self._runs.named()
         self._compactor.consider(self._view)
 
     async def aclose(self) -> None:
         """Stop what is done in the background."""
         await self._compactor.aclose()
+
+    async def _not_moved(self, attempt: Attempt, conflict: ConflictError) -> None:
+        """A commit was refused: if that is not because others commit, find out why, and give up in the end."""
+        self._standstill.failed(self._etag, conflict)
+        try:
+            if self._standstill.suspicious:
+                await require_conditions(self._storage, self._bucket, self._key, self._world)
+            if self._standstill.hopeless:
+                raise ConfigurationError(
+                    f"the store has refused {self._standstill.failures} commits to s3://{self._bucket}/{self._key} in "
+                    f"{self._standstill.lasted:.0f} s because the manifest had changed, but shows that it has not: "
+                    "something between this client and the store changes ETags, or answers in place of the store with "
+                    "what is old. Let it pass answers on as they are, or use a bucket with versioning enabled",
+                    bucket=self._bucket,
+                    key=self._key,
+                    operation="PutObject",
+                )
+        except ConfigurationError as error:
+            self._standstill.moved()  # the next commit is tried anew
+            error.maybe_written = attempt.unanswered > 0
+            raise error from conflict
 
     async def _append(self, attempt: Attempt) -> None:
         if attempt.doubtful:
@@ -183,6 +223,15 @@ class ConditionalJournal:
             raise self._conflict() from None
         if stored.etag is None:
             await self.resolve()  # a store that keeps the ETag to itself until it is asked
+            if not self._view.has(self._author(attempt), attempt.sequence):
+                raise UnavailableError(
+                    f"nobody knows whether s3://{self._bucket}/{self._key} was written: the store sent no ETag, and "
+                    "the commit is not there",
+                    bucket=self._bucket,
+                    key=self._key,
+                    operation="PutObject",
+                    maybe_written=True,
+                )
             return
         try:
             await self._advance(document, stored.etag, stored.modified)
@@ -207,7 +256,7 @@ class ConditionalJournal:
     async def _put(self, body: bytes) -> Stored:
         if self._etag is None:
             return await self._storage.put(self._bucket, self._key, body, if_none_match=True)
-        return await self._storage.put(self._bucket, self._key, body, if_match=self._etag)
+        return await self._storage.put(self._bucket, self._key, body, if_match=strong(self._etag))
 
     def _conflict(self) -> ConflictError:
         return ConflictError(
@@ -227,7 +276,7 @@ class ConditionalJournal:
             )
         # The clock of a store that does not tell stands still until it does.
         stamp = max((modified or self._modified, *(entry.modified for entry in document.log)))
-        head = etag.strip('"')
+        head = bare(etag)
         own = document.entry(head, stamp if math.isfinite(stamp) else 0.0)
         commits = tuple(once((*document.log, own), document.sessions))
         held = await self._runs.load(needed_runs(document, commits))
@@ -281,16 +330,20 @@ class ConditionalJournal:
 
     async def retained(self, seconds: float) -> Retained | None:
         """What collecting leaves alone: what the newest document says, its log included. There is no older one."""
+        for _ in range(LISTINGS - 1):
+            try:
+                return await self._retained(seconds)
+            except MissingRunError:
+                if not await self.resolve():
+                    raise
+        return await self._retained(seconds)
+
+    async def _retained(self, seconds: float) -> Retained | None:
         view, document = self._view, self._view.document
         if document is None:
             return None
         moment = view.commits[-1].modified - seconds
-        try:
-            held = await self._runs.load(document.references())
-        except MissingRunError:
-            if not await self.resolve():
-                raise
-            return await self.retained(seconds)
+        held = await self._runs.load(document.references())
         named = frozenset(
             (name, file["version"])
             for entry in (*document.log, document.entry("", 0.0))

@@ -8,6 +8,7 @@ from typing import Final
 
 from ..shape import whole_milliseconds
 from ..storage import Storage, Version
+from ..storage.pages import Pages
 
 LISTINGS: Final = 5
 """How often a listing is read, until nothing happens meanwhile that spoils it."""
@@ -29,6 +30,7 @@ class Listing:
         self._key = key
         self._page = page
         self._next: str | None = None
+        self._pages = Pages(bucket, key, "ListObjectVersions")
         self._seen: set[str] = set()
         self._confirmed = 0
         self.versions: list[Version] = []
@@ -55,7 +57,7 @@ class Listing:
         if not self.pages:
             self.answered = page.answered
         self.pages += 1
-        self._next, self._page = page.next, 1000
+        self._next, self._page = self._pages.forward(page.next), 1000
         self.complete = page.next is None
 
     async def skip_to(self, moment: float) -> None:

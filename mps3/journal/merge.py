@@ -6,17 +6,18 @@ Writers never wait for each other.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from itertools import takewhile
 from typing import Final
 
 from ..document import LIMIT, Document, Entry, encode
-from ..errors import ConfigurationError, ConflictError, UnavailableError
+from ..errors import ConfigurationError, ConflictError, CorruptionError, FormatError, UnavailableError
 from ..freshness import Moment, fresh, latest
 from ..state import EMPTY, View, build_view
 from ..storage import ABSENT, Object, Storage, Stored
 from ..world import World
-from . import Attempt, Retained, Verdict, require
+from . import Attempt, OutdatedError, Retained, Verdict, require
 from .compactor import Compactor
 from .judge import Judgement
 from .listing import LISTINGS, Listing
@@ -26,10 +27,13 @@ from .retention import retained
 from .runs import MissingRunError, Runs
 from .saved import Saved
 from .settle import settle
+from .standstill import Standstill
 from .unsettled import OvertakenError, Unsettled
 
 WINDOW: Final = 3.0
 """Seconds that new manifests allow for a version to become visible; recorded in the manifest."""
+NULL: Final = "null"
+"""How a version is listed that is none."""
 PACE: Final = 50
 """Commits a second, of all writers together, above which each writer gathers for longer (R15)."""
 
@@ -72,6 +76,7 @@ class MergeJournal:
         self._top: str | None = None
         self._clock: float | None = None
         self._looked_at = -math.inf
+        self._standstill = Standstill(world, f"s3://{bucket}/{key}")
 
     @property
     def session(self) -> str:
@@ -108,10 +113,16 @@ class MergeJournal:
 
     async def resolve(self) -> bool:
         """Look for what others committed: one conditional GET when there is nothing new."""
-        found = await self._storage.get(self._bucket, self._key, if_none_match=self._etag, limit=LIMIT)
+        try:
+            found = await self._storage.get(self._bucket, self._key, if_none_match=self._etag, limit=LIMIT)
+        except CorruptionError:
+            return (
+                await self._look()
+            )  # it is too large; the version that is listed tells whether that is so in the store
         if found is ABSENT:
             return await self._absent()
-        if isinstance(found, Object) and found.version != self._top:
+        # What was stored while the bucket kept no versions has no version, and can be replaced.
+        if isinstance(found, Object) and (found.version is None or found.version != self._top):
             return await self._look(found=found)
         if isinstance(found, Object):
             self._etag = found.etag  # the listing spells it differently
@@ -120,13 +131,49 @@ class MergeJournal:
 
     async def append(self, attempt: Attempt) -> None:
         """Try to commit (R2), and acknowledge (R8)."""
-        await self._append(attempt)
+        try:
+            await self._append(attempt)
+        except OutdatedError:
+            raise
+        except (ConflictError, UnavailableError) as error:
+            self._not_moved(attempt, error)
+            raise
+        self._standstill.moved()
         self._runs.named()
         self._compactor.consider(self._view)
 
     async def aclose(self) -> None:
         """Stop what is done in the background."""
         await self._compactor.aclose()
+
+    def _not_moved(self, attempt: Attempt, failure: ConflictError | UnavailableError) -> None:
+        """A commit was stored and does not count, or is not listed: give up if that is so again and again."""
+        late = isinstance(failure, ConflictError)
+        if failure.version is None or (not late and any(one.version == failure.version for one in self._ordered)):
+            return  # it may not have been stored, or it is there
+        self._standstill.failed((attempt.session, attempt.sequence, late), failure)
+        if not self._standstill.hopeless:
+            return
+        if late:
+            why = (
+                "each with a time stamp that is minutes later than the store's clock was when it was sent, so that "
+                "none counts: the clocks of the store's nodes are too far apart"
+            )
+        else:
+            why = (
+                "but its listing of versions shows none of them: something between this client and the store answers "
+                "in place of the store with what is old, or the listing does not work"
+            )
+        failures = self._standstill.failures
+        self._standstill.moved()  # the next commit is tried anew
+        raise ConfigurationError(
+            f"the store took a commit to s3://{self._bucket}/{self._key} {failures} times, {why}",
+            bucket=self._bucket,
+            key=self._key,
+            operation="PutObject" if late else "ListObjectVersions",
+            version=failure.version,
+            maybe_written=attempt.unanswered > 0 or not late,
+        ) from failure
 
     async def _append(self, attempt: Attempt) -> None:
         if attempt.doubtful:
@@ -155,13 +202,8 @@ class MergeJournal:
         attempt.unanswered -= 1
         slow = self._too_slow(self._world.monotonic() - started)
         if stored.version is None:
-            raise ConfigurationError(
-                f"bucket {self._bucket} no longer keeps versions: enable versioning again, or commits to "
-                f"s3://{self._bucket}/{self._key} overwrite each other",
-                bucket=self._bucket,
-                key=self._key,
-                operation="PutObject",
-            )
+            self._looked_at = -math.inf  # no other commit before it is known what there is now
+            raise self._without_versions(stored=True)
         await self._look(own=(stored, document))
         if self._unsettled.is_late(stored.version):
             raise ConflictError(
@@ -262,12 +304,14 @@ class MergeJournal:
             own: What this client has just written.
         """
         known: dict[str, tuple[Document, str | None]] = {}
-        if self._view.head is not None and self._view.document is not None:
-            known[self._view.head] = self._view.document, self._etag
+        if self._view.head not in (None, NULL) and self._view.document is not None:
+            known[str(self._view.head)] = self._view.document, self._etag
         if own is not None and own[0].version is not None:
             known[own[0].version] = own[1], own[0].etag
         if found is not None and found.version is not None:
-            known[found.version] = self._unsettled.decode(found, found.version), found.etag
+            # If it arrived damaged, the version that is listed is read, as often as it takes to be certain of that.
+            with contextlib.suppress(CorruptionError, FormatError):
+                known[found.version] = self._unsettled.decode(found, found.version), found.etag
         listing, started = self._listing(), self._world.monotonic()
         latest = next(reversed(known.values()), None)
         await listing.back_to(self._unsettled.bound(*latest) if latest else -math.inf)
@@ -395,6 +439,10 @@ class MergeJournal:
                 attempt=attempt.tries,
                 until=self._until(attempt),
             )
+        # What was stored without a version would be replaced by another one without, which would follow itself.
+        replaceable = NULL in {view.head, *(commit.version for commit in view.commits)}
+        if replaceable and (await self._storage.capabilities(self._bucket)).versioning != "enabled":
+            raise self._without_versions(stored=False)
         # A log without a commit is one whose head repeats a settled one; readers still need its stamp.
         relevant = self._judged.relevant
         log = relevant or (base.entry(view.head, self._newest_stamp),)
@@ -422,6 +470,16 @@ class MergeJournal:
             collected=base.collected,
             expired=expired,
             extra=base.extra,
+        )
+
+    def _without_versions(self, *, stored: bool) -> ConfigurationError:
+        return ConfigurationError(
+            f"bucket {self._bucket} no longer keeps versions: enable versioning again, or commits to "
+            f"s3://{self._bucket}/{self._key} overwrite each other",
+            bucket=self._bucket,
+            key=self._key,
+            operation="PutObject",
+            maybe_written=stored,
         )
 
     async def retained(self, seconds: float) -> Retained | None:

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..damage import certain
 from ..document import LIMIT, Document, Entry, Kind, RunReference
 from ..errors import CorruptionError, ExpiredError
 from ..run import Run
 from ..shape import NOTHING, whole_milliseconds
 from ..state import View, needed_runs
-from ..storage import Object, Storage, Version
+from ..storage import Absence, Object, Storage, Version
+from ..storage.etags import bare
+from ..storage.pages import Pages
 from .judge import any_transaction, judge, settled_file
 from .kind import decode_as
 from .order import CycleError, causal_order, once
 from .runs import Runs
+from .seek import Listing, seek_commit, seek_time
 from .walk import Walk
 
 
@@ -45,10 +49,40 @@ class Past:
         Args:
             view: The newest state: all that is known of a manifest without versions.
         """
+        walk = await self._begin(view)
+        await walk.further()
+        return walk
+
+    async def walk_to(self, view: View, moment: float | tuple[str, int]) -> Walk | None:
+        """The same, but beginning as shortly after a moment as is certain, without reading all that came later.
+
+        Args:
+            view: The newest state.
+            moment: A time by the store's clock, in seconds since 1970, or the session and the sequence of a commit.
+
+        Returns:
+            ``None`` if that is not possible, or not worth it: the moment is a short while ago, or there are no
+            versions, or no version knows of the commit.
+        """
+        walk = await self._begin(view)
+        if not walk.versioned or _recent(view, moment):
+            return None
+        listing = Listing(self)
+        found = (
+            await seek_commit(self, listing, *moment)
+            if isinstance(moment, tuple)
+            else await seek_time(self, listing, moment)
+        )
+        if found is None:
+            return None
+        walk.begin_at(*found, listing)
+        await walk.further()
+        return walk
+
+    async def _begin(self, view: View) -> Walk:
         walk = Walk(self, view)
         if self._kind == "merge" or (await self._storage.capabilities(self._bucket)).versioning != "off":
             walk.versioned = True
-        await walk.further()
         return walk
 
     async def judge(self, base: Document, ordered: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
@@ -93,18 +127,28 @@ class Past:
         ]
         return kept, page.next
 
+    def pages(self) -> Pages:
+        """Watches that going through these pages comes to an end."""
+        return Pages(self._bucket, self._key, "ListObjectVersions")
+
     async def fetch(self, version: Version, known: Mapping[str, Entry]) -> Document | None:
         """One version; ``None`` if it was deleted meanwhile."""
-        found = await self._storage.get(self._bucket, self._key, version=version.version, limit=LIMIT)
-        if not isinstance(found, Object):
-            return None
-        return decode_as(
-            self._kind, found.body, bucket=self._bucket, key=self._key, version=version.version, known=known
-        )
+
+        async def ask() -> Object | Absence:
+            return await self._storage.get(self._bucket, self._key, version=version.version, limit=LIMIT)
+
+        async def check(found: Object | Absence) -> Document | None:
+            if not isinstance(found, Object):
+                return None
+            return decode_as(
+                self._kind, found.body, bucket=self._bucket, key=self._key, version=version.version, known=known
+            )
+
+        return await certain(ask, check)
 
     def name(self, version: Version) -> str:
         """What logs call a version."""
-        return version.version if self._kind == "merge" else (version.etag or "").strip('"')
+        return version.version if self._kind == "merge" else bare(version.etag)
 
     @property
     def linear(self) -> bool:
@@ -136,3 +180,11 @@ class Past:
                 operation="GetObject",
                 version=error.version,
             ) from error
+
+
+def _recent(view: View, moment: float | tuple[str, int]) -> bool:
+    """Whether the newest state tells of a moment, or nothing does."""
+    if isinstance(moment, tuple):
+        session, sequence = moment
+        return any((one.session, one.sequence) == moment for one in view.commits) or not view.has(session, sequence)
+    return not view.commits or view.commits[0].modified <= moment

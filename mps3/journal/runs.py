@@ -12,14 +12,15 @@ from functools import partial
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
+from ..damage import certain
 from ..document import RunReference, encode_reference
-from ..errors import CorruptionError
+from ..errors import CorruptionError, MPS3Error
 from ..files import Files
 from ..freshness import Moment
-from ..offline.cached import Recalled
+from ..offline.cached import Recalled, keep
 from ..run import Run, check_run, encode_runs, index_run, merge_runs
 from ..state import Under, apply_update
-from ..storage import Object, Storage
+from ..storage import Absence, Object, Storage
 from . import levels
 
 SUFFIX: Final = ".runs/"
@@ -198,7 +199,11 @@ class Runs:
                 return replace(known, reference=replace(reference, key=known.reference.key))
         name = reference.sha256 + (f"@{self._unique()}" if self._unique else "")
         reference = replace(reference, key=self._prefix + name)
-        await self._storage.put(self._bucket, reference.key, body, sha256=bytes.fromhex(reference.sha256))
+        try:
+            await self._storage.put(self._bucket, reference.key, body, sha256=bytes.fromhex(reference.sha256))
+        except MPS3Error as error:
+            error.maybe_written = False  # a run that no document names is nothing but an object
+            raise
         run = self._held.get(reference.sha256)
         if run is None:
             run = await self._work(partial(index_run, reference.sha256, body), len(body))
@@ -210,16 +215,23 @@ class Runs:
     async def _fetch(self, reference: RunReference) -> Run:
         if not reference.key.startswith(self._prefix):
             raise self._corrupt(reference, "it is not among the runs of its manifest")
-        async with self._gate:
-            found = await self._storage.get(self._bucket, reference.key, limit=reference.size)
-        if not isinstance(found, Object):
-            raise self._corrupt(reference, "it is missing", MissingRunError)
-        body = found.body
-        read = _indexed if isinstance(found, Recalled) else _verified  # which was verified before it was kept
-        try:
-            run = await self._work(partial(read, reference, body), len(body))
-        except ValueError as error:
-            raise self._corrupt(reference, str(error)) from error
+
+        async def ask() -> Object | Absence:
+            async with self._gate:
+                return await self._storage.get(self._bucket, reference.key, limit=reference.size)
+
+        async def check(found: Object | Absence) -> tuple[Object, Run]:
+            if not isinstance(found, Object):
+                raise self._corrupt(reference, "it is missing", MissingRunError)
+            # What is in the cache was verified before it was kept, line by line.
+            read = _same if isinstance(found, Recalled) else _verified
+            try:
+                return found, await self._work(partial(read, reference, found.body), len(found.body))
+            except ValueError as error:
+                raise self._corrupt(reference, str(error)) from error
+
+        found, run = await certain(ask, check)
+        keep(self._storage, self._bucket, reference.key, None, found)
         self._held[run.sha256] = run
         return run
 
@@ -248,15 +260,20 @@ def _breathe() -> None:
     time.sleep(BREATH)
 
 
-def _indexed(reference: RunReference, body: bytes, pause: Callable[[], object]) -> Run:
+def _same(reference: RunReference, body: bytes, pause: Callable[[], object]) -> Run:
+    _check_sum(reference, body)
     return index_run(reference.sha256, body, pause)
 
 
 def _verified(reference: RunReference, body: bytes, pause: Callable[[], object]) -> Run:
-    if hashlib.sha256(body).hexdigest() != reference.sha256:
-        raise ValueError("its content does not have the SHA-256 that the manifest names")
+    _check_sum(reference, body)
     try:
         check_run(body, reference.entries, pause)
     except ValueError as error:
         raise ValueError(f"it is malformed: {error}") from None
-    return _indexed(reference, body, pause)
+    return index_run(reference.sha256, body, pause)
+
+
+def _check_sum(reference: RunReference, body: bytes) -> None:
+    if hashlib.sha256(body).hexdigest() != reference.sha256:
+        raise ValueError("its content does not have the SHA-256 that the manifest names")

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from itertools import takewhile
 from typing import Final
 
+from ..damage import certain
 from ..document import LIMIT, Document, Entry, Kind
 from ..errors import CorruptionError
 from ..run import Run
 from ..state import needed_runs
-from ..storage import Object, Storage, Version
+from ..storage import Absence, Object, Storage, Version
 from .judge import Judgement, any_transaction, judge, settled_file, undecided
 from .kind import decode_as
 from .listing import Listing
@@ -155,8 +156,14 @@ class Unsettled:
 
     async def fetch(self, version: Version) -> Document | None:
         """What a version holds; ``None`` if it is not there any more."""
-        found = await self._storage.get(self._bucket, self._key, version=version.version, limit=LIMIT)
-        return self.decode(found, version.version) if isinstance(found, Object) else None
+
+        async def ask() -> Object | Absence:
+            return await self._storage.get(self._bucket, self._key, version=version.version, limit=LIMIT)
+
+        async def check(found: Object | Absence) -> Document | None:
+            return self.decode(found, version.version) if isinstance(found, Object) else None
+
+        return await certain(ask, check)
 
     def decode(self, found: Object, version: str) -> Document:
         """Read what a version holds."""

@@ -13,6 +13,7 @@ from ..errors import ExpiredError
 from ..state import EMPTY, View, build_view, needed_runs
 from ..storage import Version
 from .order import once, store_order
+from .seek import Listing
 from .settle import SESSIONS
 
 if TYPE_CHECKING:
@@ -20,10 +21,8 @@ if TYPE_CHECKING:
 
 FETCHES: Final = 16
 """Versions that are fetched at once."""
-FIRST: Final = 32
-"""Versions of the first page of a listing, each further one has four times as many."""
-PAGE: Final = 1000
-"""Versions of a page at the most."""
+STEP: Final = 8
+"""Listed versions that the first step back takes in. Each further step takes twice as many."""
 
 
 class Walk:
@@ -47,9 +46,17 @@ class Walk:
         self.complete = False
         self.oldest: Document | None = None
         self.reach = math.inf
-        self._next: str | None = None
-        self._page = FIRST
-        self._listed_all = False
+        # What the state that the walk begins with knows: its commits, and how far each session had come.
+        self._own = frozenset(commit.id for commit in view.commits)
+        self._settled = None if view.document is None else view.document.sessions
+        self._sessions = view.sessions
+        self._listing = Listing(past)
+        self._step = STEP
+        self._taken_all = False
+        # Where the walk does not begin with the newest: what is listed above, and from when on it does not matter.
+        self._above: frozenset[str] = frozenset()
+        self._ample = math.inf
+        self._open = -math.inf  # what is older, and counts, is settled where the walk begins
         self._versions: list[Version] = []
         self._entries: dict[str, Entry] = {}
         self._documents: dict[str, Document] = {}
@@ -75,23 +82,46 @@ class Walk:
             self.finished = True
             self.complete = document is None or not (document.files or document.runs or document.sessions)
             return True
-        if not self._listed_all:
-            await self._list()
+        if not self._taken_all:
+            await self._take()
             if self._past.linear:
                 self.commits = self._line()
-                if not self._listed_all:
+                if not self._taken_all:
                     return True
-            elif await self._resolve() or not self._listed_all:
+            elif await self._resolve() or not self._taken_all:
                 return True
         await self._end()
         return True
 
-    async def _list(self) -> None:
-        page, self._next = await self._past.page(self._next, self._page)
-        self._page = min(PAGE, 4 * self._page)
-        seen = {version.version for version in self._versions}
-        self._versions += [version for version in page if version.version not in seen]
-        self._listed_all = self._next is None
+    def begin_at(self, place: int, document: Document, listing: Listing) -> None:
+        """Begin with a listed version instead of the newest. What is newer is not looked at.
+
+        Args:
+            place: Of the version, in the listing. It is later than what is looked for by some windows.
+            document: What the version holds.
+            listing: What is listed so far.
+        """
+        name = self._past.name(listing.versions[place])
+        entry = document.entry(name, listing.versions[place].modified)
+        self._own = frozenset(commit.id for commit in (*document.log, entry))
+        self._settled = self._sessions = document.sessions
+        self._listing = listing
+        self._above = frozenset(map(self._past.name, listing.versions[:place]))
+        self._ample = document.bound()
+        self._open = document.bound() - 2 * document.window
+        listing.taken = place
+        self._keep(listing.versions[place], document)
+
+    async def _take(self) -> None:
+        """Take in some more of the listing: few at first, for those who need no more."""
+        listing = self._listing
+        if listing.taken == len(listing.versions):
+            await listing.further()
+        taken = listing.versions[listing.taken : listing.taken + self._step]
+        listing.taken += len(taken)
+        self._step *= 2
+        self._versions += taken
+        self._taken_all = listing.complete and listing.taken == len(listing.versions)
         await self._read()
         await self._drop_late()
 
@@ -142,7 +172,8 @@ class Walk:
 
     def _unlisted(self, base: Document) -> list[Entry]:
         """What others say of versions that are not listed, and ``base`` does not."""
-        names = {*map(self._past.name, self._versions), *self._late, *(entry.version for entry in base.log)}
+        listed = map(self._past.name, self._versions)
+        names = {*listed, *self._above, *self._late, *(entry.version for entry in base.log)}
         return [entry for name, entry in self._entries.items() if name not in names]
 
     async def _missing_from(self, base: Document, commits: Sequence[Entry]) -> float | None:
@@ -162,12 +193,15 @@ class Walk:
             if commit.id in own:
                 continue
             before = last.get(commit.session, 0)
+            if commit.modified >= self._ample:
+                last[commit.session] = max(commit.sequence, before)
+                continue  # what it repeats, or comes after, may stand above
             if commit.version in self._repeated:
                 return commit.modified
             if commit.sequence > before + 1 and await self._sequence_before(commit) > before:
                 return commit.modified
             last[commit.session] = max(commit.sequence, before)
-        known = self._view.sessions.items()
+        known = self._sessions.items()
         return -math.inf if any(last.get(session, -1) < sequence for session, sequence in known) else None
 
     async def _sequence_before(self, commit: Entry) -> float:
@@ -219,7 +253,7 @@ class Walk:
     def _end_after(self, moment: float) -> None:
         """Leave out what is not newer."""
         self._versions = list(takewhile(lambda version: version.modified > moment, self._versions))
-        self._listed_all = True
+        self._taken_all = True
 
     async def _drop_late(self) -> None:
         """A commit that became visible when others had settled past it counts only where it was repeated (R8)."""
@@ -242,23 +276,24 @@ class Walk:
 
     def _counted(self, commits: list[Entry]) -> list[Entry]:
         """Without those that became visible so late that nobody counts them, and were never repeated."""
-        document = self._view.document
-        if document is None:
+        own, settled = self._own, self._settled
+        if settled is None:
             return commits
-        own = {commit.id for commit in self._view.commits}
         last = max((place for place, commit in enumerate(commits) if commit.id in own), default=-1)
-        settled = document.sessions
         forgotten = math.inf if len(settled) >= SESSIONS else -1
         return [
             commit
             for place, commit in enumerate(commits)
-            if place > last or commit.id in own or commit.sequence <= settled.get(commit.session, forgotten)
+            if place > last
+            or (commit.id in own and commit.modified >= self._open)
+            or commit.sequence <= settled.get(commit.session, forgotten)
         ]
 
     async def _read(self) -> None:
         """Every commit among the versions; the log of one document spares reading those before it."""
-        stride = 2  # a log holds at least the commit before
+        stride = len(self._versions)  # one document says how long logs are here
         while missing := [version for version in self._versions if self._past.name(version) not in self._entries]:
+            # A log holds at least the commit before.
             stride = max(2, await self._fetch(missing[::stride][:FETCHES]))
 
     async def _fetch(self, versions: Sequence[Version]) -> int:
@@ -360,14 +395,17 @@ class Walk:
         if self._past.linear:
             return base, [*base.log, base.entry(commit.version, commit.modified)]
         bound = base.bound()
-        while not self.finished and self._versions[-1].modified >= bound:
+        # Also which of them count has to be known that far.
+        while not self.finished and (self.reach >= bound or self._versions[-1].modified >= bound):
             await self.further()
         reached = takewhile(lambda one: one.modified >= bound, self._versions)
         # What is newer by far has no part in it: it comes after.
         latest = commit.modified + 2 * base.window + 1
         near = [one for one in reached if one.modified <= latest or one.version == version.version]
         counted = {one.id for one in self.commits}
-        listed = [one for one in self._said(near) if one.id in counted]
+        # What the document itself knew of, a void transaction for instance, keeps its place among the others.
+        own = {one.version for one in base.log}
+        listed = [one for one in self._said(near) if one.id in counted or one.version in own]
         return base, store_order(base.log, listed)
 
 

@@ -19,6 +19,27 @@ from ..types import UNCHECKED, Ref, Unchecked
 
 
 @dataclass(frozen=True, slots=True)
+class Store:
+    """What a directory belongs to.
+
+    Attributes:
+        place: Which store, as `mps3.storage.identity.identity_of` says it.
+        bucket: The client's default bucket.
+        manifest: Its default manifest, bucket included.
+        format: The newest format of documents that the client reads.
+    """
+
+    place: str
+    bucket: str
+    manifest: Ref
+    format: int
+
+    def __str__(self) -> str:
+        other = "" if self.bucket == self.manifest.bucket else f" (with default bucket {self.bucket})"
+        return f"the manifest s3://{self.manifest.bucket}/{self.manifest.key}{other} in the store {self.place}"
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """A new value of one key, as it is kept.
 
@@ -68,6 +89,8 @@ class Row:
         changes: By what the manifest calls each key.
         sequence: Of the group that it left with; ``None`` if it has not left.
         refusal: Why it was set aside; ``None`` if it was not.
+        stamp: When it was made, by the clock that all clients of the directory share: their order. ``None`` for one
+            that an older mps3 kept.
     """
 
     id: int
@@ -75,6 +98,7 @@ class Row:
     changes: Mapping[str, Change]
     sequence: int | None = None
     refusal: Refusal | None = None
+    stamp: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +197,10 @@ class Shelf(Protocol):
         """The largest id of a write so far."""
         ...
 
+    def now(self) -> float:
+        """What time it is, in seconds, by a clock that all clients of the directory share, and that never goes back."""
+        ...
+
     async def lines(self) -> Sequence[Line]:
         """What it holds, oldest line first."""
         ...
@@ -225,12 +253,15 @@ class Directory(Protocol):
         """The cache, shared by all."""
         ...
 
-    async def open(self) -> tuple[Shelf, Sequence[Shelf]]:
+    async def open(self, store: Store) -> tuple[Shelf, Sequence[Shelf]]:
         """Make an outbox of one's own, and take over those whose clients are no more, oldest first.
+
+        Args:
+            store: What the directory is for. As soon as something is in it, it belongs to one store for good.
 
         Raises:
             AccessError: It may not be written to.
-            ConfigurationError: It cannot be one.
+            ConfigurationError: It cannot be one, or belongs to another store.
             CorruptionError: An outbox is damaged.
             FormatError: A newer mps3 wrote in it.
             UnavailableError: The disk is full.

@@ -148,6 +148,11 @@ class FileCache:
         )
         return _sound(rows)
 
+    async def manifests(self) -> list[Ref]:
+        """The manifests of which a state is kept."""
+        rows = await self._read("SELECT manifest, bucket FROM states ORDER BY bucket, manifest", ())
+        return [Ref(str(manifest), str(bucket)) for manifest, bucket in rows]
+
     async def keep_state(self, manifest: Ref, state: bytes, stamp: float, runs: Sequence[tuple[str, str]]) -> None:
         """Keep a state, unless a newer one is kept."""
         named = {"bucket": manifest.bucket, "manifest": manifest.key}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..storage import Absence, Object, Storage, Stored
+from ..storage.anew import ANEW
 from . import Cache
 from .through import Through
 
@@ -17,6 +18,12 @@ _NEVER_CHANGES: Final = re.compile(r"(\.runs/[0-9a-f]{64}(@[0-9a-f]{32})?|@mps3-
 @dataclass(frozen=True, slots=True)
 class Recalled(Object):
     """An object from the cache: that it is here says nothing of the store."""
+
+
+def keep(storage: Storage, bucket: str, key: str, version: str | None, found: Object) -> None:
+    """Keep an object that a storage has returned and that has been verified since, if the storage has a cache."""
+    if isinstance(storage, CachedStorage):
+        storage.keep(bucket, key, version, found)
 
 
 class CachedStorage(Through):
@@ -48,15 +55,23 @@ class CachedStorage(Through):
         limit: int | None = None,
     ) -> Object | Absence:
         """As `mps3.storage.Storage.get`."""
-        kept = if_none_match is None and self._kept(bucket, key, version)
-        if kept:
+        if if_none_match is None and not ANEW.get() and self._kept(bucket, key, version):
             body = await self._cache.get(bucket, key, version or "")
             if body is not None and (limit is None or len(body) <= limit):
                 return Recalled(body, version, None)
-        found = await super().get(bucket, key, version=version, if_none_match=if_none_match, limit=limit)
-        if kept and isinstance(found, Object):
+        return await super().get(bucket, key, version=version, if_none_match=if_none_match, limit=limit)
+
+    def keep(self, bucket: str, key: str, version: str | None, found: Object) -> None:
+        """Keep what `get` returned. To be called once that has been verified: it is believed in all later lives.
+
+        Args:
+            bucket: As it was asked for.
+            key: As it was asked for.
+            version: As it was asked for.
+            found: What was returned.
+        """
+        if not isinstance(found, Recalled) and self._kept(bucket, key, version):
             self._cache.add(bucket, key, version or "", found.body)
-        return found
 
     async def put(
         self,

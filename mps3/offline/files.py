@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +24,23 @@ from ..errors import ClosedError, CorruptionError, MPS3Error
 from ..sqlite import PATIENCE, close, connect, error_of, is_locked, make_directory
 from ..types import UNCHECKED, Ref
 from ..world import World
-from . import Change, Done, Forget, Keep, Line, Operation, Refusal, Replace, Row, Send, Sent, SetAside, Shelf
+from . import (
+    Change,
+    Done,
+    Forget,
+    Keep,
+    Line,
+    Operation,
+    Refusal,
+    Replace,
+    Row,
+    Send,
+    Sent,
+    SetAside,
+    Shelf,
+    Store,
+    belonging,
+)
 from .cache import CACHE, FileCache
 from .schema import upgrade
 
@@ -48,10 +66,12 @@ _FIRST: Final = (
     )
     """,
 )
-SCHEMAS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, ())
-"""2: the same, but a write may have a condition, or expire; who does not know that must not send it."""
+SCHEMAS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, (), ())
+"""2: the same, but a write may have a condition, or expire; who does not know that must not send it. 3: writes
+have stamps, in a column that is added when it is not there; who does not know them must not send them out of order."""
+_STAMPED: Final = "ALTER TABLE writes ADD COLUMN stamp REAL"
 _SESSION: Final = "INSERT OR IGNORE INTO sessions (name, bucket, manifest, sequence) VALUES (?, ?, ?, 0)"
-_KEEP: Final = "INSERT INTO writes (id, session, made, changes, bodies) VALUES (?, ?, ?, ?, ?)"
+_KEEP: Final = "INSERT INTO writes (id, session, made, changes, bodies, stamp) VALUES (?, ?, ?, ?, ?, ?)"
 _REPLACE: Final = "UPDATE writes SET changes = ?, bodies = ? WHERE id = ?"
 _FORGET: Final = "DELETE FROM writes WHERE id = ?"
 _SEND: Final = "INSERT OR REPLACE INTO sent (session, sequence, tries, change, witnesses) VALUES (?, ?, ?, ?, ?)"
@@ -78,10 +98,11 @@ class FileDirectory:
         self._world = world
         self.cache = FileCache(self._path / f"cache{SUFFIX}", cache_bytes)
 
-    async def open(self) -> tuple[Shelf, Sequence[Shelf]]:
+    async def open(self, store: Store) -> tuple[Shelf, Sequence[Shelf]]:
         """Make an outbox, and take over those whose clients are no more, oldest first."""
         outboxes = self._path / OUTBOXES
         shelves: list[FileShelf] = []
+        used = False
         try:
             # One at a time: an outbox that is just being made looks like one that nobody needs.
             turn = await self._turn(self._path / f"lock{SUFFIX}")
@@ -92,18 +113,21 @@ class FileDirectory:
                 for file in files:
                     shelf = FileShelf(file)
                     if not await shelf.open():
+                        used = True  # by somebody who lives
                         continue
                     if shelf.last_id:
                         shelves.append(shelf)
                     else:  # all of it had left when its client was killed
                         await shelf.aclose()
                 number = max((int(file.name[:6]) for file in files if file.name[:6].isdigit()), default=0) + 1
+                await self.cache.open()
+                clock = await self._belong(store, shelves, used=used)
                 own = FileShelf(outboxes / f"{number:06}-{self._world.name()}{SUFFIX}")
+                own.go_by(clock)
                 shelves.append(own)
                 await own.open()
             finally:
                 await close(turn)
-            await self.cache.open()
         except BaseException as error:
             for shelf in shelves:
                 await shelf.aclose()
@@ -111,6 +135,26 @@ class FileDirectory:
                 raise error_of(error, self._path) from error
             raise
         return own, shelves[:-1]
+
+    async def _belong(self, store: Store, shelves: Sequence[FileShelf], *, used: bool) -> Callable[[], float]:
+        """Make sure that the directory is for this store, and let it say so; what its clock is."""
+        found = await asyncio.to_thread(belonging.read, self._path)
+        if found is None:  # it is new, or an older mps3 made it
+            known = await self.cache.manifests()
+            if known and store.manifest not in known:
+                older = replace(store, place="a store that an older mps3 did not record", manifest=known[0])
+                belonging.require_same(self._path, older, store)
+        elif used or shelves or await self.cache.manifests():
+            belonging.require_same(self._path, found.store, store)
+        newest = max([await shelf.newest() for shelf in shelves], default=-math.inf)
+        wall, monotonic = self._world.now().timestamp(), self._world.monotonic()
+        said = belonging.Belonging(store, *belonging.clock_of(found, monotonic, wall, newest))
+        if said != found:
+            await asyncio.to_thread(belonging.write, self._path, said)
+        clock = belonging.clock(said.offset, self._world.monotonic)
+        for shelf in shelves:
+            shelf.go_by(clock)
+        return clock
 
     async def _turn(self, file: Path) -> aiosqlite.Connection:
         loop = asyncio.get_running_loop()
@@ -143,6 +187,7 @@ class FileShelf:
 
     def __init__(self, file: Path) -> None:
         self.last_id = 0
+        self._now: Callable[[], float] = lambda: -math.inf
         self._file = file
         self._connection: aiosqlite.Connection | None = None
         self._known: set[str] = set()
@@ -166,6 +211,22 @@ class FileShelf:
             raise _damaged(error, self._file) from error
         return True
 
+    def go_by(self, clock: Callable[[], float]) -> None:
+        """The clock of the directory is known."""
+        self._now = clock
+
+    def now(self) -> float:
+        """What time it is by the clock of the directory."""
+        return self._now()
+
+    async def newest(self) -> float:
+        """The stamp of its newest write, or when an older mps3 says that it was made; ``-inf`` if it has none."""
+        try:
+            ((stamp,),) = await self._rows("SELECT max(coalesce(stamp, made)) FROM writes")
+        except sqlite3.Error as error:
+            raise _damaged(error, self._file) from error
+        return -math.inf if stamp is None else float(stamp)
+
     async def lines(self) -> Sequence[Line]:
         """What it holds, oldest line first."""
         try:
@@ -174,10 +235,10 @@ class FileShelf:
                 for session, sequence, tries, change, witnesses in await self._rows("SELECT * FROM sent")
             }
             rows: dict[str, list[Row]] = {}
-            for id_, session, made, changes, bodies, sequence, refusal in await self._rows(
-                "SELECT id, session, made, changes, bodies, sequence, refusal FROM writes ORDER BY id"
+            for id_, session, made, changes, bodies, sequence, refusal, stamp in await self._rows(
+                "SELECT id, session, made, changes, bodies, sequence, refusal, stamp FROM writes ORDER BY id"
             ):
-                row = Row(id_, made, _unpack(changes, bodies), sequence, _refusal(refusal))
+                row = Row(id_, made, _unpack(changes, bodies), sequence, _refusal(refusal), stamp)
                 rows.setdefault(session, []).append(row)
             return [
                 Line(Ref(manifest, bucket), name, sequence, sent.get(name), rows[name])
@@ -239,7 +300,7 @@ def _steps(operation: Operation, known: set[str]) -> Iterator[tuple[str, tuple[A
             if session not in known:
                 known.add(session)
                 yield _SESSION, (session, manifest.bucket, manifest.key)
-            yield _KEEP, (row.id, session, row.made, *_pack(row.changes))
+            yield _KEEP, (row.id, session, row.made, *_pack(row.changes), row.stamp)
         case Replace(id_, changes):
             yield _REPLACE, (*_pack(changes), id_)
         case Forget(ids):
@@ -297,6 +358,8 @@ def _prepare(connection: sqlite3.Connection, file: Path) -> None:
     connection.execute("PRAGMA fullfsync = ON")
     upgrade(connection, file, SCHEMAS, what="outbox", advice="upgrade, so that what is in it can be sent")
     connection.execute("BEGIN EXCLUSIVE")  # the lock is taken by the first transaction, and stays
+    if all(name != "stamp" for _, name, *_ in connection.execute("PRAGMA table_info(writes)")):
+        connection.execute(_STAMPED)
     connection.execute("COMMIT")
 
 

@@ -27,6 +27,10 @@ class Keeper:
         self._id += 1
         return self._id
 
+    def now(self) -> float:
+        """What time it is by the clock that all clients of the directory share."""
+        return self._shelf.now()
+
     def submit(self, *operations: Operation) -> asyncio.Future[None]:
         """Have some operations carried out, all or none.
 

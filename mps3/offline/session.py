@@ -38,10 +38,10 @@ class Session:
 
     def keep(self, pending: Pending) -> None:
         """Keep a write that has just been made, sooner or later."""
-        if self.keeper is None or self.name is None:
+        if self.keeper is None or self.name is None or pending.fleeting:
             return
         pending.row = self.keeper.next_id()
-        row = Row(pending.row, pending.made.timestamp(), _changes(pending))
+        row = Row(pending.row, pending.made.timestamp(), _changes(pending), stamp=self.keeper.now())
         pending.kept = self.keeper.submit(Keep(self.manifest, self.name, row))
 
     def replace(self, pending: Pending) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from ..storage import Absence, Capabilities, Head, Object, Page, Scan, Storage, Stored, TellsTime, VersionPage
+from ..storage.identity import identity_of
 
 T = TypeVar("T")
 
@@ -44,6 +45,10 @@ class Through:
     def clock(self) -> float | None:
         """As `mps3.storage.TellsTime.clock`."""
         return None if self._source is None else self._source.clock()
+
+    def identity(self) -> str:
+        """As `mps3.storage.identity.Identified.identity`."""
+        return identity_of(self._storage)
 
     async def open(self) -> None:
         """As `mps3.storage.Storage.open`."""

@@ -3,7 +3,8 @@
 Implement `Storage` to keep data somewhere else. A storage raises only errors of
 `mps3.errors`, with the bucket, the key, the operation and the cause in them:
 ``ConfigurationError`` for a bucket that does not exist, ``AccessError`` for a refusal,
-``UnavailableError`` for whatever may work later (after a ``put``: whether or not it took effect).
+``UnavailableError`` for whatever may work later. The error of a ``put`` or a ``delete`` says in
+`mps3.MPS3Error.maybe_written` whether it may have taken effect.
 """
 
 from __future__ import annotations
@@ -179,9 +180,11 @@ class Capabilities:
 
     Attributes:
         versioning: Whether every ``put`` makes a new version and the old ones stay.
+        versionable: Whether versioning could be enabled, as far as that is known. It is what an error advises.
     """
 
     versioning: Versioning
+    versionable: bool = True
 
 
 @runtime_checkable
@@ -267,7 +270,7 @@ class Storage(Protocol):
 
         Raises:
             ConflictError: The condition did not hold; nothing was written.
-            UnavailableError: It may have been written, or not.
+            UnavailableError: Not known to be written: also when the answer is not that of the store in full.
         """
         ...
 

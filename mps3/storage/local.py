@@ -12,7 +12,6 @@ import os
 import secrets
 import sqlite3
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 import aiosqlite
 
 from mps3.errors import ClosedError, ConfigurationError, FormatError
+from mps3.home import Home
 from mps3.sqlite import PATIENCE, close, connect, error_of, is_locked, value
 from mps3.storage import (
     ABSENT,
@@ -36,6 +36,7 @@ from mps3.storage import (
     Version,
     VersionPage,
 )
+from mps3.storage.local_clock import ADOPT, NEWEST_STAMP, TIME, SharedClock, uptime
 from mps3.storage.memory import (
     NULL_VERSION,
     PAGE_SIZE,
@@ -45,6 +46,7 @@ from mps3.storage.memory import (
     page_size,
     too_large,
 )
+from mps3.storage.rising import RisingClock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -85,7 +87,7 @@ _CREATE: Final = (
 )
 _NEWEST: Final = "SELECT etag FROM objects WHERE bucket = :bucket AND key = :key ORDER BY id DESC LIMIT 1"
 # The stamps go on though the clock be set back: who lists back to a stamp must not miss what is newer.
-_STAMP: Final = "max(:now, coalesce((SELECT modified FROM objects ORDER BY id DESC LIMIT 1) + 0.0002, 0))"
+_STAMP: Final = f"max(:now, {TIME}, {NEWEST_STAMP} + 0.0002)"
 _PUT: Final = f"""
     INSERT OR REPLACE INTO objects (bucket, key, version, modified, etag, size, body, metadata)
     SELECT :bucket, :key, :version, {_STAMP}, :etag, :size, :body, :metadata
@@ -147,10 +149,14 @@ class LocalStorage:
         path: The directory. `open` creates it if need be.
         versioning: Whether buckets keep every version of an object. It is settled for good when the
             directory is first used.
+
+    Attributes:
+        url: What to call it, and how `MPS3.from_url` finds it.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, versioning: bool = True) -> None:
         self._file = Path(path) / FILE_NAME
+        self.url = Path(path).absolute().as_uri()
         self._versioning = versioning
         self._reader: aiosqlite.Connection | None = None
         self._writer: aiosqlite.Connection | None = None
@@ -158,6 +164,17 @@ class LocalStorage:
         self._turn = asyncio.Lock()
         self._users = 0
         self._process = os.getpid()
+        self._home = Home("store")
+        self._shared = SharedClock()
+        # By the time of the event loop, too, which a test may have jump.
+        self._rising = RisingClock(self._shared)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.url}>"
+
+    def identity(self) -> str:
+        """As `mps3.storage.identity.Identified.identity`: the directory, however it is reached."""
+        return f"file {os.path.realpath(self._file.parent)}"
 
     async def open(self) -> None:
         """Create the directory if need be, and start two threads: one reads, one writes.
@@ -165,7 +182,8 @@ class LocalStorage:
         Every user of the storage calls it, and `aclose` in the end.
 
         Raises:
-            ConfigurationError: The directory cannot be one, or was made with another ``versioning``.
+            ConfigurationError: The directory cannot be one, or was made with another ``versioning``; or others have
+                it open in another event loop.
             AccessError: It may not be written to.
             CorruptionError: Its file is not a database.
             FormatError: Its file was written by a newer mps3.
@@ -173,9 +191,11 @@ class LocalStorage:
         """
         if self._process != os.getpid():
             self._leave_to_the_parent()
-        if self._users == 0:
+        if self._users == 0 or self._home.is_gone:
             # Once waited for, a lock belongs to its event loop.
             self._opening, self._turn = asyncio.Lock(), asyncio.Lock()
+            self._home.settle()
+        self._home.check()
         self._users += 1
         try:
             async with self._opening:
@@ -197,12 +217,19 @@ class LocalStorage:
             await close(*filter(None, connections))
 
     def clock(self) -> float:
-        """What time it is, in seconds since 1970: the clock of this machine is the store's."""
-        return time.time()
+        """What time it is, in seconds since 1970.
+
+        It is what this machine's clock shows. Where that is set back or stands still, the time goes on all the same,
+        alike for all processes that share the directory.
+        """
+        return self._rising()
+
+    def _now(self) -> dict[str, float]:
+        return {"now": self.clock(), "uptime": uptime()}
 
     async def capabilities(self, bucket: str) -> Capabilities:  # noqa: ARG002 - all buckets are alike
         """What the constructor was told."""
-        return Capabilities(versioning="enabled" if self._versioning else "off")
+        return Capabilities(versioning="enabled" if self._versioning else "off", versionable=self._versioning)
 
     async def get(
         self,
@@ -271,7 +298,7 @@ class LocalStorage:
             bucket,
             key,
             version=version,
-            now=time.time(),
+            **self._now(),
             etag=etag,
             size=len(body),
             body=body,
@@ -308,7 +335,7 @@ class LocalStorage:
         check_names(bucket, key, "DeleteObject")
         if self._versioning and version is None:
             marker = secrets.token_urlsafe(24)
-            await self._write("DeleteObject", _MARK, bucket, key, version=marker, now=time.time())
+            await self._write("DeleteObject", _MARK, bucket, key, version=marker, **self._now())
         else:
             stored = None if version == NULL_VERSION and not self._versioning else version
             await self._write("DeleteObject", _DELETE, bucket, key, version=stored)
@@ -329,8 +356,8 @@ class LocalStorage:
             Version(NULL_VERSION if version is None else version, modified, etag, length, deleted=etag is None)
             for _, version, modified, etag, length in rows[:size]
         )
-        # The stamps may be ahead of a clock that was set back.
-        answered = max([time.time(), *(version.modified for version in versions)])
+        # The stamps may be ahead: two versions never have the same one.
+        answered = max([self.clock(), *(version.modified for version in versions)])
         return VersionPage(versions, str(rows[size - 1][0]) if len(rows) > size else None, answered)
 
     async def scan(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Scan:
@@ -382,6 +409,7 @@ class LocalStorage:
 
     async def _read(self, operation: str, sql: str, bucket: str, key: str | None, **arguments: Any) -> Rows:
         names = _names(bucket, key)
+        await self._set_clock()
 
         async def fetch() -> Rows:
             return list(await self._open_one(self._reader).execute_fetchall(sql, names | arguments))
@@ -390,6 +418,7 @@ class LocalStorage:
 
     async def _write(self, operation: str, sql: str, bucket: str, key: str, **arguments: Any) -> Rows:
         names = _names(bucket, key)
+        await self._set_clock()
 
         async def execute() -> Rows:
             # In one go on the thread, so that nothing is left open that would hold the lock.
@@ -408,6 +437,7 @@ class LocalStorage:
     def _open_one(self, connection: aiosqlite.Connection | None) -> aiosqlite.Connection:
         if connection is None or self._process != os.getpid():
             raise ClosedError(f"{self._file} is not open in this process: call open() first")
+        self._home.check()
         return connection
 
     async def _patiently(
@@ -425,8 +455,22 @@ class LocalStorage:
 
     async def _connect(self) -> aiosqlite.Connection:
         return await connect(
-            self._file, partial(_prepare, file=self._file, versioning=self._versioning), timeout=LOCK_WAIT
+            self._file,
+            partial(_prepare, file=self._file, versioning=self._versioning, clock=self._shared),
+            timeout=LOCK_WAIT,
         )
+
+    async def _set_clock(self) -> None:
+        """Keep what time it is, where this machine's clock was put forward: before anybody is told so."""
+        if not self._shared.is_behind or self._writer is None or self._turn.locked():
+            return
+        self._shared.put_off()
+        async with self._turn:
+            try:
+                moment = await self._open_one(self._writer).execute_fetchall(ADOPT, self._shared.parameters())
+            except (sqlite3.Error, OSError, ValueError):
+                return  # somebody else writes, perhaps: it is tried again
+            self._shared.adopted(list(moment))
 
 
 def _end(first: bytes) -> bytes:
@@ -440,7 +484,7 @@ def _names(bucket: str, key: str | None) -> dict[str, Any]:
     return {"bucket": bucket.encode(), "key": None if key is None else key.encode()}
 
 
-def _prepare(connection: sqlite3.Connection, file: Path, *, versioning: bool) -> None:
+def _prepare(connection: sqlite3.Connection, file: Path, *, versioning: bool, clock: SharedClock) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA fullfsync = ON")
     schema = value(connection, "PRAGMA user_version")
@@ -456,6 +500,7 @@ def _prepare(connection: sqlite3.Connection, file: Path, *, versioning: bool) ->
         raise ConfigurationError(
             f"{file} was made with versioning={not versioning}: open it so, or choose another directory"
         )
+    clock.open(connection)
 
 
 def _create(connection: sqlite3.Connection, file: Path, *, versioning: bool) -> None:

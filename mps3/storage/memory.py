@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import secrets
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 from weakref import WeakValueDictionary
 
 from mps3.errors import ConfigurationError, ConflictError, CorruptionError
@@ -29,6 +31,7 @@ from mps3.storage import (
     Version,
     VersionPage,
 )
+from mps3.storage.rising import RisingClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -131,27 +134,39 @@ class MemoryStorage:
 
     Args:
         versioning: Whether buckets keep every version of an object.
-        clock: What stamps the versions, in seconds since 1970.
+        clock: What stamps the versions, in seconds since 1970. Where it goes back or stands still, the stamps go on
+            from the last one, by the clock of the event loop.
 
     Attributes:
         opened: How many users have it open. It works when that is none, too.
+        url: What to call it.
     """
 
     def __init__(self, *, versioning: bool = True, clock: Callable[[], float] = time.time) -> None:
         self.opened = 0
+        self.url = "memory:"
         self._versioning = versioning
-        self._clock = clock
+        self._clock = RisingClock(clock)
+        self._identity = f"memory: {secrets.token_hex(8)}"
         self._number = 0
         self._buckets: dict[str, dict[str, dict[str, _Row]]] = {}
 
     def copy(self) -> MemoryStorage:
         """Another store with the objects that this one has now. What is written to one is not in the other."""
-        copied = MemoryStorage(versioning=self._versioning, clock=self._clock)
+        copied = MemoryStorage(versioning=self._versioning)
+        copied._clock = self._clock.copy()
         copied._number = self._number
         copied._buckets = {
             bucket: {key: dict(rows) for key, rows in keys.items()} for bucket, keys in self._buckets.items()
         }
         return copied
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.url}>"
+
+    def identity(self) -> str:
+        """As `mps3.storage.identity.Identified.identity`: each store of this kind is another one."""
+        return self._identity
 
     async def open(self) -> None:
         """Count one user more."""
@@ -168,7 +183,7 @@ class MemoryStorage:
     async def capabilities(self, bucket: str) -> Capabilities:  # noqa: ARG002 - all buckets are alike
         """What the constructor was told."""
         await asyncio.sleep(0)
-        return Capabilities(versioning="enabled" if self._versioning else "off")
+        return Capabilities(versioning="enabled" if self._versioning else "off", versionable=self._versioning)
 
     async def get(
         self,
@@ -310,6 +325,10 @@ def _version(number: int) -> str:
 class _NamedStorage(MemoryStorage):
     """One that its last user empties: who comes later finds nothing, whether or not it was freed meanwhile."""
 
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._identity = f"memory:{name}"
+
     async def aclose(self) -> None:
         await super().aclose()
         if not self.opened:
@@ -330,5 +349,6 @@ def memory_storage(name: str) -> MemoryStorage:
     """
     storage = _shared.get(name)
     if storage is None:
-        storage = _shared[name] = _NamedStorage()
+        storage = _shared[name] = _NamedStorage(name)
+        storage.url = f"memory:{quote(name)}"
     return storage

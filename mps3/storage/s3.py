@@ -1,24 +1,17 @@
-"""Buckets of any S3-compatible service, through aiobotocore.
-
-Requests are repeated here and nowhere below: only this place knows which failures certainly had no effect.
-"""
+"""Buckets of any S3-compatible service, through aiobotocore."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import math
 import warnings
 from dataclasses import replace
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from botocore.exceptions import ClientError, IncompleteReadError
+from botocore.exceptions import ClientError
 
 from mps3.clock import StoreClock
-from mps3.errors import ClosedError, CorruptionError, MPS3Error, UnavailableError
+from mps3.errors import MPS3Error
 from mps3.storage import (
     ABSENT,
     UNCHANGED,
@@ -35,10 +28,25 @@ from mps3.storage import (
     Version,
     VersionPage,
 )
-from mps3.storage.repeating import repeating
+from mps3.storage.anew import ANEW
+from mps3.storage.etags import strong
+from mps3.storage.s3_answers import answered, etag_of, read, require, require_object, stamp, version_of
+from mps3.storage.s3_attempts import attempts
 from mps3.storage.s3_client import Connection, connect
-from mps3.storage.s3_errors import Request, is_absent, judge, refuses_checksum, setup_error, status_of
-from mps3.storage.s3_listing import GarbledError, listing, newest_first, next_objects, next_scan, next_versions
+from mps3.storage.s3_errors import is_absent, is_unsigned, setup_error, status_of
+from mps3.storage.s3_identity import s3_identity
+from mps3.storage.s3_listing import (
+    GarbledError,
+    listing,
+    newest_first,
+    next_objects,
+    next_scan,
+    next_versions,
+    start_of,
+)
+from mps3.storage.s3_pages import marker_of, onward
+from mps3.storage.s3_puts import Dialect
+from mps3.storage.s3_request import Request
 from mps3.storage.vendors import Vendor
 from mps3.types import Auth
 from mps3.world import World
@@ -48,9 +56,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ATTEMPTS: Final = 4
 PAGE: Final = 1000
-CHUNK: Final = 1 << 16
 
 
 class S3Storage(Storage):
@@ -64,7 +70,8 @@ class S3Storage(Storage):
         world: Where chance comes from.
         auth: Any ``httpx.Auth``: it authorises the requests, which leave unsigned by the SDK.
         timeout: How long one call may take with all its attempts, in seconds.
-        checksums: Whether to send SHA-256 checksums for the store to verify.
+        checksums: Whether to send a checksum with every object, for the store to verify. One that the bucket
+            insists on is sent anyway.
     """
 
     def __init__(
@@ -83,9 +90,8 @@ class S3Storage(Storage):
         self._world = world or World()
         self._auth = auth
         self._timeout = timeout
-        self._checksums = checksums
+        self._dialect = Dialect(checksums=checksums)
         self._clock = StoreClock(self._world.monotonic)
-        self._unquoted: bool | None = None  # how this store takes ETags in If-Match; not known yet
 
     def __repr__(self) -> str:
         # Without s3_config, which may hold credentials.
@@ -107,9 +113,13 @@ class S3Storage(Storage):
 
     def _heard(self, response: Mapping[str, Any]) -> float | None:
         """The store's clock when it answered."""
-        answered = _answered(response)
-        self._clock.hear(answered)
-        return answered
+        moment = answered(response)
+        self._clock.hear(moment)
+        return moment
+
+    def identity(self) -> str:
+        """As `mps3.storage.identity.Identified.identity`: the endpoint, without credentials."""
+        return s3_identity(self._s3_config)
 
     async def open(self) -> None:
         """Make the client, unless somebody else has. It connects with the first request.
@@ -161,14 +171,15 @@ class S3Storage(Storage):
                 response = await client.get_bucket_versioning(Bucket=bucket)
             except ClientError as error:
                 if status_of(error) in {405, 501}:
-                    return Capabilities("off")
+                    return Capabilities("off", versionable=False)
                 raise
+            require(response)
             match response.get("Status"):
                 case "Enabled":
                     return Capabilities("enabled")
                 case "Suspended":
                     return Capabilities("suspended")
-            return Capabilities("off")
+            return Capabilities("off", versionable=self.vendor is None or self.vendor.versions)
 
         return await self._call(Request("GetBucketVersioning", "s3:GetBucketVersioning", bucket), send)
 
@@ -197,31 +208,33 @@ class S3Storage(Storage):
             CorruptionError: It is larger than ``limit``.
             ConfigurationError: There is no such bucket, or the key cannot be one.
             AccessError: ``s3:GetObject`` or ``s3:GetObjectVersion`` is not allowed.
-            UnavailableError: The store did not answer in time.
+            UnavailableError: The store did not answer in time, or what answered is not the store.
         """
         action = "s3:GetObject" if version is None else "s3:GetObjectVersion"
         request = Request("GetObject", action, bucket, key, version)
-        params = _given(Bucket=bucket, Key=key, VersionId=version, IfNoneMatch=if_none_match)
+        params = _given(Bucket=bucket, Key=key, VersionId=version, IfNoneMatch=strong(if_none_match))
 
         async def send(client: Any) -> Object | Absence:
             try:
                 response = await client.get_object(**params)
             except ClientError as error:
-                self._heard(error.response)
-                if status_of(error) == 304:
+                if status_of(error) == 304 and if_none_match is not None:
+                    self._heard(error.response)
                     return UNCHANGED
                 if is_absent(error, request):
+                    if not ANEW.get() and is_unsigned(error):
+                        raise GarbledError("nobody says that the store has answered") from error
+                    self._heard(error.response)
                     return ABSENT
                 raise
-            self._heard(response)
             # Whatever happens in here, and be it a cancellation, the connection is given back or closed.
             body = response["Body"]
             async with body:  # older SDKs do not return it here
-                seen = replace(request, version=_version(response) or version)
-                content = await _read(body, response.get("ContentLength"), limit, seen)
-            if "ETag" not in response and b"<Error>" in content[:500]:
-                raise GarbledError("an error came as an object")
-            return Object(content, _version(response), response.get("ETag"), _stamp(response.get("LastModified")))
+                require_object(response)
+                self._heard(response)
+                seen = replace(request, version=version_of(response) or version)
+                content = await read(body, response.get("ContentLength"), limit, seen)
+            return Object(content, version_of(response), etag_of(response), stamp(response.get("LastModified")))
 
         return await self._call(request, send)
 
@@ -239,7 +252,8 @@ class S3Storage(Storage):
         """Write an object, whole or not at all, durably.
 
         Only what certainly had no effect is repeated: a request that the store refused because it
-        was busy, or that never left because there was no connection.
+        was busy, or that never left because there was no connection. It is written when the store says so in
+        full, with an ETag or a version: whoever stands between here and the store can say 200 as well.
 
         Args:
             bucket: The bucket.
@@ -257,24 +271,26 @@ class S3Storage(Storage):
             ConflictError: The condition did not hold; nothing was written.
             ConfigurationError: There is no such bucket, or it takes no such object.
             AccessError: ``s3:PutObject`` is not allowed.
-            UnavailableError: It may have been written, or not.
+            UnavailableError: It may have been written, or not; `MPS3Error.maybe_written` says whether it may.
         """
         conditional = if_match is not None or if_none_match
-        request = Request("PutObject", "s3:PutObject", bucket, key, conditional=conditional, repeatable=False)
+        request = Request(
+            "PutObject", "s3:PutObject", bucket, key, conditional=conditional, repeatable=False, size=len(body)
+        )
         params = _given(
             Bucket=bucket,
             Key=key,
             Body=body,
             ContentType="application/json",
-            ChecksumSHA256=None if sha256 is None else base64.b64encode(sha256).decode(),
-            IfMatch=if_match,
+            IfMatch=strong(if_match),
             IfNoneMatch="*" if if_none_match else None,
             Metadata=dict(metadata) if metadata else None,
         )
 
         async def send(client: Any) -> Stored:
-            response = await self._put(client, params)
-            return Stored(_version(response), response.get("ETag"), self._heard(response))
+            response = await self._dialect.put(client, params, sha256)
+            require_object(response)
+            return Stored(version_of(response), etag_of(response), self._heard(response))
 
         return await self._call(request, send)
 
@@ -305,8 +321,9 @@ class S3Storage(Storage):
                 if is_absent(error, request) or (version is not None and status_of(error) == 400):
                     return ABSENT
                 raise
+            require_object(response)
             metadata = {name.lower(): value for name, value in response.get("Metadata", {}).items()}
-            return Head(metadata, int(response.get("ContentLength") or 0), _stamp(response.get("LastModified")))
+            return Head(metadata, int(response.get("ContentLength") or 0), stamp(response.get("LastModified")))
 
         return await self._call(request, send)
 
@@ -321,14 +338,14 @@ class S3Storage(Storage):
         Raises:
             ConfigurationError: There is no such bucket.
             AccessError: ``s3:DeleteObject`` or ``s3:DeleteObjectVersion`` is not allowed.
-            UnavailableError: It may have been deleted, or not.
+            UnavailableError: It may have been deleted, or not; `MPS3Error.maybe_written` says whether it may.
         """
         action = "s3:DeleteObject" if version is None else "s3:DeleteObjectVersion"
         request = Request("DeleteObject", action, bucket, key, version)
 
         async def send(client: Any) -> None:
             try:
-                await client.delete_object(**_given(Bucket=bucket, Key=key, VersionId=version))
+                require(await client.delete_object(**_given(Bucket=bucket, Key=key, VersionId=version)))
             except ClientError as error:
                 if not is_absent(error, request):
                     raise
@@ -355,7 +372,7 @@ class S3Storage(Storage):
             UnavailableError: The store did not answer in time.
         """
         request = Request("ListObjectVersions", "s3:ListBucketVersions", bucket, key)
-        key_marker, version_marker = json.loads(start) if start else (None, None)
+        key_marker, version_marker = start_of(marker_of(start))
         params = _given(
             Bucket=bucket,
             Prefix=key,
@@ -372,7 +389,8 @@ class S3Storage(Storage):
                 Version(item.version, item.modified, item.etag, item.size, item.deleted)
                 for item in newest_first(item for item in page.items if item.key == key)
             )
-            return VersionPage(versions, next_versions(key, page, start), self._heard(response))
+            following = onward(start, next_versions(key, page, marker_of(start)))
+            return VersionPage(versions, following, self._heard(response))
 
         return await self._call(request, send)
 
@@ -393,15 +411,17 @@ class S3Storage(Storage):
             UnavailableError: The store did not answer in time.
         """
         request = Request("ListObjectsV2", "s3:ListBucket", bucket)
-        token, after = json.loads(start) if start else (None, None)
+        token, after = start_of(marker_of(start))
         params = _given(
             Bucket=bucket, Prefix=prefix, ContinuationToken=token, StartAfter=after, MaxKeys=PAGE, EncodingType="url"
         )
 
         async def send(client: Any) -> Page:
             page = listing(await client.list_objects_v2(**params))
-            entries = tuple(Entry(item.key, item.modified, item.size) for item in page.items)
-            return Page(entries, next_objects(page, start))
+            entries = tuple(
+                Entry(item.key, item.modified, item.size) for item in page.items if item.key.startswith(prefix)
+            )
+            return Page(entries, onward(start, next_objects(page, marker_of(start))))
 
         return await self._call(request, send)
 
@@ -422,7 +442,7 @@ class S3Storage(Storage):
             UnavailableError: The store did not answer in time.
         """
         request = Request("ListObjectVersions", "s3:ListBucketVersions", bucket)
-        key_marker, version_marker = json.loads(start) if start else (None, None)
+        key_marker, version_marker = start_of(marker_of(start))
         params = _given(
             Bucket=bucket,
             Prefix=prefix,
@@ -434,110 +454,18 @@ class S3Storage(Storage):
 
         async def send(client: Any) -> Scan:
             page = listing(await client.list_object_versions(**params))
-            found = tuple(Found(item.key, item.version, item.modified, item.size, item.deleted) for item in page.items)
-            return Scan(found, next_scan(page, start))
+            found = tuple(
+                Found(item.key, item.version, item.modified, item.size, item.deleted)
+                for item in page.items
+                if item.key.startswith(prefix)  # nobody deletes what nobody asked for
+            )
+            return Scan(found, onward(start, next_scan(page, marker_of(start))))
 
         return await self._call(request, send)
 
-    # Attempts ---------------------------------------------------------------------------------------------------------
-
     async def _call(self, request: Request, send: Callable[[Any], Awaitable[T]]) -> T:
-        last: Exception | None = None
-        try:
-            async with asyncio.timeout(self._timeout):
-                for attempt in range(1, ATTEMPTS + 1):
-                    try:
-                        return await send(self._client(request))
-                    except MPS3Error:
-                        raise
-                    except Exception as error:
-                        if self._connection is None:
-                            raise _closed(request) from error
-                        failure = judge(error, request)
-                        again = failure.passing and (request.repeatable or failure.harmless)
-                        if not again or attempt == ATTEMPTS:
-                            raise failure.error from error
-                        last = error
-                    wait = self._world.backoff(attempt, first=0.1, most=5.0)
-                    repeating(attempt, wait, failure.error)
-                    await asyncio.sleep(wait)
-        except TimeoutError as error:
-            raise request.error(UnavailableError, f"no answer in {self._timeout:g} s") from last or error
-        raise AssertionError  # the last attempt returns or raises
-
-    def _client(self, request: Request) -> Any:
-        if self._connection is None:
-            raise _closed(request)
-        return self._connection.client
-
-    async def _put(self, client: Any, params: dict[str, Any]) -> Any:
-        """Put, in the dialect of this store, which is found out from what it refuses."""
-        params = dict(params)
-        if not self._checksums:
-            params.pop("ChecksumSHA256", None)
-        if self._unquoted and "IfMatch" in params:
-            params["IfMatch"] = params["IfMatch"].strip('"')
-        try:
-            response = await client.put_object(**params)
-        except ClientError as error:
-            if "ChecksumSHA256" in params and refuses_checksum(error):
-                del params["ChecksumSHA256"]
-                response = await client.put_object(**params)
-                self._checksums = False
-                return response
-            # Ceph compares the ETag that it sends in quotes with the one it gets, quotes and all.
-            if status_of(error) == 412 and self._unquoted is None and params.get("IfMatch", "").startswith('"'):
-                params["IfMatch"] = params["IfMatch"].strip('"')
-                response = await client.put_object(**params)
-                self._unquoted = True
-                return response
-            raise
-        if "IfMatch" in params and self._unquoted is None:
-            self._unquoted = False
-        return response
-
-
-def _closed(request: Request) -> MPS3Error:
-    return request.error(ClosedError, "the storage is closed, or was never opened")
+        return await attempts(request, send, lambda: self._connection, world=self._world, timeout=self._timeout)
 
 
 def _given(**params: Any) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value is not None}
-
-
-def _version(response: Mapping[str, Any]) -> str | None:
-    version = response.get("VersionId")
-    return None if version in {None, "", "null"} else str(version)
-
-
-def _stamp(moment: datetime | None) -> float | None:
-    return None if moment is None else moment.timestamp()
-
-
-def _answered(response: Mapping[str, Any]) -> float | None:
-    """The store's clock when it answered."""
-    date = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-    try:
-        return None if date is None else parsedate_to_datetime(date).timestamp()
-    except ValueError:
-        return None
-
-
-async def _read(body: Any, length: int | None, limit: int | None, request: Request) -> bytes:
-    most = length if limit is None else limit
-    if most is not None and length is not None and length > most:
-        raise _too_large(request, limit)
-    chunks: list[bytes] = []
-    size = 0
-    while chunk := await body.read(CHUNK):
-        chunks.append(chunk)
-        size += len(chunk)
-        if most is not None and size > most:
-            raise _too_large(request, limit)
-    if length is not None and size != length:
-        raise IncompleteReadError(actual_bytes=size, expected_bytes=length)
-    return b"".join(chunks)
-
-
-def _too_large(request: Request, limit: int | None) -> MPS3Error:
-    return request.error(CorruptionError, f"the object has more than {limit} bytes")

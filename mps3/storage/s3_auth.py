@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ import aiohttp
 from botocore.exceptions import HTTPClientError, TokenRetrievalError
 
 from mps3.errors import ConfigurationError
+from mps3.storage.s3_transport import HEAD, Budget
 from mps3.types import Auth
 
 _LIBRARIES: Final = ("httpx2", "httpx")
@@ -38,16 +40,21 @@ def authorised_session(auth: Auth) -> type:
     # The SDK would rather have httpx2, and says so once; that is the user's to choose.
     httpxsession._LEGACY_HTTPX_WARNED = True  # noqa: SLF001
     flow = _guarded(_native(auth, native), native)
+    streamed: ContextVar[bool] = ContextVar("mps3_streamed")
+    bound = _bound(native, streamed)
 
     class Session(httpxsession.HttpxSession):  # type: ignore[misc, unused-ignore]
         async def _get_session(self, *args: Any) -> Any:
             client = await super()._get_session(*args)
             if client.auth is not flow:
                 client.auth = flow
-                client.event_hooks = {"request": [_aim(client.timeout.as_dict())]}
+                client.event_hooks = {"request": [_aim(client.timeout.as_dict())], "response": [bound]}
+                client.follow_redirects = False
+                client.headers["Accept-Encoding"] = "identity"
             return client
 
         async def send(self, request: Any) -> Any:
+            streamed.set(request.stream_output)
             try:
                 return await super().send(_untidied(request))
             except HTTPClientError as error:
@@ -100,6 +107,46 @@ def _aim(timeout: dict[str, Any]) -> Callable[[Any], Awaitable[None]]:
         request.extensions = extensions
 
     return aim
+
+
+# Answers: of any length, if nobody looks ------------------------------------------------------------------------------
+
+
+def _bound(native: Any, streamed: ContextVar[bool]) -> Callable[[Any], Awaitable[None]]:
+    """What to do with each answer before anybody reads it.
+
+    Args:
+        native: The library that receives it.
+        streamed: Whether what is asked for is an object, which its reader bounds.
+    """
+
+    class Bounded(native.AsyncByteStream):  # type: ignore[misc, unused-ignore]
+        def __init__(self, stream: Any, status: int) -> None:
+            self._stream = stream
+            self._status = status
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            budget, empty = Budget(self._status), True
+            async for chunk in self._stream:
+                if not budget.pays(chunk):
+                    if empty:
+                        yield chunk[:HEAD]
+                    return
+                yield chunk
+                empty = False
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    async def bound(response: Any) -> None:
+        if _WORDS in response.request.extensions:
+            if streamed.get() and response.status_code < 300:
+                return
+            # Nobody asked for it, and a small answer could become a very large one.
+            response.headers.pop("content-encoding", None)
+        response.stream = Bounded(response.stream, response.status_code)
+
+    return bound
 
 
 # What goes wrong in an auth -------------------------------------------------------------------------------------------

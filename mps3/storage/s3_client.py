@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from aiobotocore.awsrequest import AioAWSResponse
 from aiobotocore.config import AioConfig
-from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 from botocore import UNSIGNED
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 from botocore.loaders import JSONFileLoader
 
+from mps3.errors import ConfigurationError
+from mps3.storage import s3_answers, s3_listing
 from mps3.storage.s3_auth import authorised_session
-from mps3.storage.s3_listing import register
+from mps3.storage.s3_certificates import check_certificates
+from mps3.storage.s3_transport import Session
+from mps3.storage.s3_words import has_credentials, public_url
 from mps3.storage.vendors import Vendor, vendor_of
 from mps3.types import Auth
 
@@ -45,11 +48,15 @@ class Connection:
     Attributes:
         client: It.
         vendor: Who serves its endpoint.
+        endpoint: Its endpoint, without secrets.
+        region: The region that its requests are signed for.
     """
 
     def __init__(self, client: Any, context: AbstractAsyncContextManager[Any], vendor: Vendor) -> None:
         self.client = client
         self.vendor = vendor
+        self.endpoint = public_url(str(client.meta.endpoint_url))
+        self.region = str(client.meta.region_name or "")
         self._context = context
 
     async def aclose(self) -> None:
@@ -66,6 +73,9 @@ async def connect(s3_config: Mapping[str, Any], auth: Auth | None = None) -> Con
 
     Returns:
         The client, ready for its first request. No connection is open yet.
+
+    Raises:
+        ConfigurationError: The endpoint holds a password, or a file with certificates cannot be read.
     """
     return await asyncio.to_thread(_connect, dict(s3_config), auth)
 
@@ -74,6 +84,13 @@ def _connect(options: dict[str, Any], auth: Auth | None) -> Connection:
     session = AioSession(profile=options.pop("profile_name", None))
     _preload(session)
     endpoint_url = _endpoint_url(session, options)
+    if endpoint_url and has_credentials(endpoint_url):
+        # They would be sent beside the signature, if at all, and repeated wherever the endpoint is named.
+        raise ConfigurationError(
+            f"endpoint_url ({public_url(endpoint_url)}) has a user or a password in it, which S3 does not know: give "
+            "credentials as other S3 tools take them, or as auth=httpx.BasicAuth(…), and write an @ of a path as %40"
+        )
+    check_certificates(session, options)
     vendor = vendor_of(endpoint_url)
     if endpoint_url and not (options.get("region_name") or session.get_config_variable("region")):
         options["region_name"] = vendor.region_of(endpoint_url)
@@ -88,11 +105,19 @@ def _connect(options: dict[str, Any], auth: Auth | None) -> Connection:
 async def _create(session: Any, options: dict[str, Any], vendor: Vendor) -> Connection:
     context = session.create_client("s3", **options)
     client = await context.__aenter__()
-    register(client.meta.events)
+    s3_listing.register(client.meta.events)
+    s3_answers.register(client.meta.events)
     client.meta.events.register_last("before-call.s3.PutObject", _at_once)
     client.meta.events.register("before-call.s3", lambda params, **_: params["headers"].update(vendor.headers))
+    client.meta.events.register("before-call.s3", _stay)
     await _rehearse(client)
     return Connection(client, context, vendor)
+
+
+def configured(s3_config: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The endpoint and the region, wherever they are configured; ``None`` for one that is not."""
+    session = AioSession(profile=s3_config.get("profile_name"))
+    return _endpoint_url(session, s3_config), s3_config.get("region_name") or session.get_config_variable("region")
 
 
 # Settings -------------------------------------------------------------------------------------------------------------
@@ -106,7 +131,7 @@ def _config(session: Any, options: Mapping[str, Any], vendor: Vendor) -> AioConf
         "read_timeout": READ_TIMEOUT,
         # Only the storage knows which failures it may repeat.
         "retries": {"mode": "standard", "total_max_attempts": 1},
-        "http_session_cls": _Session,
+        "http_session_cls": Session,
     }
     settings |= _for_vendor(session, vendor)
     config = AioConfig(**settings)
@@ -147,15 +172,13 @@ def _endpoint_url(session: Any, options: Mapping[str, Any]) -> str | None:
     )
 
 
-class _Session(AIOHTTPSession):  # type: ignore[misc, unused-ignore]
-    """Sends each request once."""
+def _stay(params: dict[str, Any], **_: Any) -> None:
+    """Tell the SDK that it has followed a redirect already.
 
-    async def _get_session(self, proxy_url: str | None) -> Any:
-        session = await super()._get_session(proxy_url)
-        # aiohttp repeats GET, PUT and DELETE by itself when a connection breaks, also after the store has
-        # carried them out: a conditional PUT would then conflict with itself.
-        session._retry_connection = False  # noqa: SLF001
-        return session
+    It would send the request to another region, with all that is in it, and looks for that region with requests
+    whose answers it follows again.
+    """
+    params["context"].setdefault("s3_redirect", {})["redirected"] = True
 
 
 def _at_once(params: dict[str, Any], **_: Any) -> None:

@@ -2,74 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
 
 import aiohttp
 from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 
 from mps3.errors import AccessError, ConfigurationError, ConflictError, MPS3Error, UnavailableError
+from mps3.storage.s3_answers import strange
 from mps3.storage.s3_listing import GarbledError
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What was asked of the store.
-
-    Attributes:
-        operation: As S3 names it, such as ``PutObject``.
-        action: The permission that it takes, such as ``s3:PutObject``.
-        bucket: The bucket.
-        key: The key, if it is about one.
-        version: The version, if it is about one.
-        conditional: Whether it is a write with a condition.
-        repeatable: Whether it may be repeated though it may have taken effect.
-    """
-
-    operation: str
-    action: str
-    bucket: str
-    key: str | None = None
-    version: str | None = None
-    conditional: bool = False
-    repeatable: bool = True
-
-    def __str__(self) -> str:
-        target = f"s3://{self.bucket}" + (f"/{_printable(self.key)}" if self.key is not None else "")
-        return f"{self.operation} of {target}" + (f" (version {self.version})" if self.version else "")
-
-    def error(self, kind: type[MPS3Error], why: str) -> MPS3Error:
-        """An error about this request.
-
-        Args:
-            kind: Its class.
-            why: What happened, and what can be done about it.
-        """
-        return kind(
-            f"{self} failed: {why}",
-            bucket=self.bucket,
-            key=self.key,
-            operation=self.operation,
-            version=self.version,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What is to be done about a failure.
-
-    Attributes:
-        error: What the caller is told.
-        passing: Whether another attempt may succeed soon.
-        harmless: Whether the request has certainly had no effect.
-    """
-
-    error: MPS3Error
-    passing: bool = False
-    harmless: bool = False
-
+from mps3.storage.s3_refusals import ACCOUNT, EXPIRED, UNKNOWN, elsewhere, insecure, over_quota, remedy, too_large
+from mps3.storage.s3_request import Failure, Request
+from mps3.storage.s3_words import clean, words
 
 _THROTTLED: Final = {
     "BandwidthLimitExceeded",
@@ -85,25 +31,19 @@ _THROTTLED: Final = {
     "TooManyRequests",
     "TooManyRequestsException",
 }
-_REFUSED: Final = {
-    "AccessDenied",
-    "AccountProblem",
-    "AllAccessDisabled",
-    "ExpiredToken",
-    "Forbidden",
-    "InvalidAccessKeyId",
-    "InvalidSecurity",
-    "InvalidToken",
-    "NotSignedUp",
-    "SignatureDoesNotMatch",
-    "TokenRefreshRequired",
-    "UnauthorizedAccess",
-}
-_EXPIRED: Final = {"ExpiredToken", "TokenRefreshRequired"}
+_REFUSED: Final = {"AccessDenied", "Forbidden", "UnauthorizedAccess", *ACCOUNT, *EXPIRED, *UNKNOWN}
 _SKEWED: Final = {"RequestTimeTooSkewed", "RequestInTheFuture"}
 _DAMAGED: Final = {"BadDigest", "IncompleteBody", "InvalidDigest", "XAmzContentSHA256Mismatch"}
 _IN_PROGRESS: Final = {"ConditionalRequestConflict", "OperationAborted"}
-_ELSEWHERE: Final = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
+_ELSEWHERE: Final = {
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+    "PermanentRedirect",
+    "Redirect",
+    "TemporaryRedirect",
+}
+_MALFORMED: Final = {400, 405, 411, 414, 415, 421, 426, 431, 501, 505}
+_TOO_LARGE: Final = {"EntityTooLarge", "MaxMessageLengthExceeded", "RequestEntityTooLarge"}
 
 _CREDENTIALS: Final = (
     sdk.NoCredentialsError,
@@ -132,18 +72,24 @@ def judge(error: Exception, request: Request) -> Failure:
         request: What was asked of the store when it did.
     """
     if isinstance(error, sdk.ClientError):
+        if error.operation_name != request.operation:
+            return _judge_credentials(error, request)
         return _judge_answer(error, request)
     if isinstance(error, _CREDENTIALS):
-        return Failure(request.error(AccessError, f"no usable credentials ({_words(error)}). Check the credentials"))
+        why = f"no usable credentials ({words(error)}). Check the credentials"
+        return Failure(request.error(AccessError, why), harmless=True)
     if isinstance(error, _GARBLED):
-        return Failure(
-            request.error(UnavailableError, f"the answer was damaged ({type(error).__name__})"), passing=True
-        )
+        return _damaged(error, request)
     if isinstance(error, (sdk.ConnectionError, *_NETWORK)):
         return _judge_network(error, request)
     if isinstance(error, (sdk.BotoCoreError, ValueError, TypeError)):
-        return Failure(request.error(ConfigurationError, _words(error)))
+        return Failure(request.error(ConfigurationError, words(error)), harmless=True)
     return Failure(request.error(UnavailableError, f"{type(error).__name__} in the SDK"))
+
+
+def is_garbled(error: Exception) -> bool:
+    """Whether an answer arrived that is not what the store has sent."""
+    return isinstance(error, _GARBLED)
 
 
 def code_of(error: sdk.ClientError) -> str:
@@ -158,6 +104,8 @@ def status_of(error: sdk.ClientError) -> int:
 
 def is_absent(error: sdk.ClientError, request: Request) -> bool:
     """Whether an answer says that there is no such object or version, rather than no such bucket."""
+    if strange(error.response) is not None:
+        return False  # whoever says so is not the store
     code, status = code_of(error), status_of(error)
     if code in {"NoSuchKey", "NoSuchVersion"} or (status == 404 and code != "NoSuchBucket"):
         return True
@@ -168,49 +116,123 @@ def is_absent(error: sdk.ClientError, request: Request) -> bool:
     return status == 405 or (code == "InvalidArgument" and argument == "versionid")
 
 
+def is_unsigned(error: sdk.ClientError) -> bool:
+    """Whether an answer has only a status, and no error code of S3: anything on the way may have given it."""
+    return code_of(error) in {"", "Unknown", str(status_of(error))}
+
+
 def refuses_checksum(error: sdk.ClientError) -> bool:
     """Whether a store does not take the header with a checksum."""
     if status_of(error) == 501:
         return True
-    return code_of(error) in {"InvalidRequest", "InvalidArgument"} and "checksum" in str(error.response).lower()
+    said = str(error.response.get("Error", {})).lower()
+    return code_of(error) in {"InvalidRequest", "InvalidArgument"} and ("checksum" in said or "md5" in said)
+
+
+def demands_checksum(error: sdk.ClientError) -> bool:
+    """Whether a store takes no object without a checksum, or not without Content-MD5, as with object lock."""
+    if status_of(error) not in {400, 403, 411, 412, 422}:
+        return False
+    code, message = code_of(error), _message(error).lower()
+    if code in {"MissingContentMD5", "MissingDigest"}:
+        return True
+    named = "content-md5" in message or "x-amz-checksum" in message or "x-amz-sdk-checksum" in message
+    return named and any(word in message for word in ("required", "missing", "must", "need"))
 
 
 def _judge_answer(error: sdk.ClientError, request: Request) -> Failure:
+    status = status_of(error)
+    failure = _of_status(error, request)
+    if 300 <= status < 500 and status != 408 and code_of(error) != "RequestTimeout":
+        return replace(failure, harmless=True)  # whoever refuses has written nothing
+    return failure
+
+
+def _of_status(error: sdk.ClientError, request: Request) -> Failure:
     code, status = code_of(error), status_of(error)
-    said = _said(error)
+    said, message = _said(error), _message(error)
+    if strange(error.response) is not None:
+        return _of_a_stranger(error, request)
     if code == "NoSuchBucket":
         return Failure(request.error(ConfigurationError, f'there is no bucket "{request.bucket}". Create it first'))
     if code in _SKEWED:
         return Failure(request.error(AccessError, f"{said}. Set this machine's clock"))
+    if code in _ELSEWHERE or 300 <= status < 400 or (status == 400 and _is_of_another_region(error, request)):
+        return Failure(request.error(ConfigurationError, elsewhere(said, _headers(error), _error(error), request)))
     if request.conditional and (status in {404, 409, 412} or code in _IN_PROGRESS):
         return Failure(request.error(ConflictError, f"the condition did not hold ({said})"))
     if status == 429 or (code in _THROTTLED and status in {400, 503}):
         slower = request.error(UnavailableError, f"the store asks to slow down ({said})")
         return Failure(slower, passing=True, harmless=True)
-    if code in _IN_PROGRESS or status == 307:
+    if code in _IN_PROGRESS:
         return Failure(request.error(UnavailableError, said), passing=True, harmless=True)
     if code in _DAMAGED:
         return Failure(request.error(UnavailableError, f"damaged on its way ({said})"), passing=True, harmless=True)
     if code == "InvalidObjectState":
         return Failure(request.error(ConfigurationError, f"{said}. The object is archived: restore it first"))
+    if status == 413 or code in _TOO_LARGE:
+        return Failure(request.error(ConfigurationError, too_large(said, request)))
+    if demands_checksum(error):
+        why = f"{said}. The bucket takes an object only with a checksum, as with object lock, and refused those sent"
+        return Failure(request.error(ConfigurationError, why))
     if code in _REFUSED or status in {401, 403}:
-        return Failure(request.error(AccessError, f"{said}. {_remedy(code, request)}"))
+        return Failure(request.error(AccessError, f"{said}. {remedy(code, status, message, request)}"))
+    if over_quota(code, message):
+        kind = UnavailableError if status >= 500 else ConfigurationError
+        return Failure(request.error(kind, f"{said}. {remedy(code, status, message, request)}"), passing=status >= 500)
     if status == 501 or code == "NotImplemented":
-        return Failure(request.error(ConfigurationError, f"the store cannot do this ({said})"))
+        return Failure(request.error(ConfigurationError, f"the store cannot do this ({said})"), harmless=True)
     if status >= 500 or status == 408 or code == "RequestTimeout" or status < 300:
         return Failure(request.error(UnavailableError, said), passing=True)
-    if code in _ELSEWHERE or status < 400:
-        return Failure(request.error(ConfigurationError, f"{said}. Check region_name and endpoint_url in s3_config"))
     return Failure(request.error(ConfigurationError, said))
+
+
+def _of_a_stranger(error: sdk.ClientError, request: Request) -> Failure:
+    """An error that does not come from the store, but from something that stands before it."""
+    status, why = status_of(error), strange(error.response)
+    if 300 <= status < 400:
+        said = f"status {status}"
+        return Failure(request.error(ConfigurationError, elsewhere(said, _headers(error), _error(error), request)))
+    if status in {401, 403, 407, 451}:
+        hint = "Whoever stands before the store refuses the request. Check the credentials, and endpoint_url"
+        return Failure(request.error(AccessError, f"{status}: {why}. {hint}"))
+    if status == 413:
+        return Failure(request.error(ConfigurationError, too_large(f"{status}: {why}", request)))
+    said = f"{status}: {why}. Check endpoint_url"
+    if status in _MALFORMED:
+        return Failure(request.error(ConfigurationError, said))
+    return Failure(request.error(UnavailableError, said + (_doubt(request) if status >= 500 else "")), passing=True)
+
+
+def _judge_credentials(error: sdk.ClientError, request: Request) -> Failure:
+    """The store was not asked yet: whoever gives out credentials refused, or did not answer."""
+    said = f"{clean(error.operation_name)}: {_said(error)}"
+    if status_of(error) >= 500 or status_of(error) == 429 or code_of(error) in _THROTTLED:
+        why = f"no credentials at the moment ({said})"
+        return Failure(request.error(UnavailableError, why), passing=True, harmless=True)
+    return Failure(request.error(AccessError, f"no usable credentials ({said}). Check the credentials"), harmless=True)
+
+
+def _damaged(error: Exception, request: Request) -> Failure:
+    """An answer that is not whole, or none of S3, though its status says that all is well."""
+    # What the SDK says of what it cannot parse is all of it.
+    why = "it is no XML that S3 would send" if isinstance(error, ResponseParserError) else words(error)
+    return Failure(request.error(UnavailableError, f"the answer was damaged: {why}{_doubt(request)}"), passing=True)
+
+
+def _doubt(request: Request) -> str:
+    return ". Whether it took effect is not known" if request.writes else ""
 
 
 def _judge_network(error: Exception, request: Request) -> Failure:
     inner = getattr(error, "kwargs", {}).get("error", error)
+    if isinstance(inner, GarbledError):
+        return _damaged(inner, request)
     if isinstance(error, sdk.SSLError):
-        return Failure(request.error(UnavailableError, f"no secure connection ({_words(inner)})"), harmless=True)
+        return Failure(request.error(UnavailableError, insecure(words(inner))), harmless=True)
     if isinstance(inner, ValueError):
-        return Failure(request.error(ConfigurationError, _words(inner)))
-    why = f"{type(error).__name__} ({_words(inner)})" if inner is not error else _words(error)
+        return Failure(request.error(ConfigurationError, words(inner)), harmless=True)
+    why = f"{type(error).__name__} ({words(inner)})" if inner is not error else words(error)
     return Failure(request.error(UnavailableError, why), passing=True, harmless=_never_sent(error, inner))
 
 
@@ -224,47 +246,29 @@ def _never_sent(error: Exception, inner: object) -> bool:
     )
 
 
-def _remedy(code: str, request: Request) -> str:
-    if code in _EXPIRED:
-        return "The credentials have expired: renew them"
-    if code in {"SignatureDoesNotMatch", "InvalidAccessKeyId", "InvalidToken", "InvalidSecurity"}:
-        return "Check the credentials"
-    about_bucket = request.key is None or request.action.startswith("s3:List")
-    resource = f"arn:aws:s3:::{request.bucket}" + ("" if about_bucket else f"/{_printable(request.key or '')}")
-    hint = ""
-    if request.operation == "GetObject":
-        hint = f"; and s3:ListBucket on arn:aws:s3:::{request.bucket}, without which S3 says this of absent objects too"
-    return f"Allow {request.action} on {resource}{hint}"
+def _error(error: sdk.ClientError) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = error.response.get("Error") or {}
+    return found
 
 
-# Words for people -----------------------------------------------------------------------------------------------------
+def _headers(error: sdk.ClientError) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = error.response.get("ResponseMetadata", {}).get("HTTPHeaders") or {}
+    return found
 
-_SECRETS: Final = (
-    (re.compile(r"(\w+://)[^/@\s]*@"), r"\1"),
-    (re.compile(r"(\w+://[^\s?\"']*)\?[^\s\"']*"), r"\1"),
-    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{8,}\b"), "…"),
-    (re.compile(r"(?i)\b(authorization|credential|signature|token|secret)(\s*[=:]\s*)[^\s,;]+"), r"\1\2…"),
-)
-_LONGEST: Final = 300
+
+def _is_of_another_region(error: sdk.ClientError, request: Request) -> bool:
+    """Whether the answer to a HEAD, which has no body, says where the bucket is instead."""
+    region = _headers(error).get("x-amz-bucket-region")
+    return request.operation == "HeadObject" and bool(region) and region != request.region
+
+
+def _message(error: sdk.ClientError) -> str:
+    return str(_error(error).get("Message") or "")
 
 
 def _said(error: sdk.ClientError) -> str:
-    message = _clean(str(error.response.get("Error", {}).get("Message") or ""))
-    return f"{status_of(error)} {code_of(error)}" + (f": {message}" if message else "")
-
-
-def _words(error: object) -> str:
-    return _clean(str(error)) or type(error).__name__
-
-
-def _clean(text: str) -> str:
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return _printable(" ".join(text.split()))[:_LONGEST].rstrip(". ")
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    status, code, message = str(status_of(error)), clean(code_of(error)), clean(_message(error))
+    return (status if code in {"", status} else f"{status} {code}") + (f": {message}" if message else "")
 
 
 def setup_error(error: Exception) -> MPS3Error:
@@ -274,7 +278,7 @@ def setup_error(error: Exception) -> MPS3Error:
         error: Whatever the SDK raised when the client was made.
     """
     if isinstance(error, _CREDENTIALS):
-        return AccessError(f"no usable credentials ({_words(error)}). Check the credentials")
+        return AccessError(f"no usable credentials ({words(error)}). Check the credentials")
     if isinstance(error, (sdk.ConnectionError, *_NETWORK)):
-        return UnavailableError(f"the client could not be made: {_words(error)}")
-    return ConfigurationError(f"s3_config is wrong: {_words(error)}")
+        return UnavailableError(f"the client could not be made: {words(error)}")
+    return ConfigurationError(f"s3_config is wrong: {words(error)}")

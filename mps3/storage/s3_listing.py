@@ -11,6 +11,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
@@ -22,6 +23,8 @@ _MEMBER: Final = "mps3.Listing"
 _ROOTS: Final = {"ListObjectVersions": "ListVersionsResult", "ListObjectsV2": "ListBucketResult"}
 _ITEMS: Final = {"Version", "DeleteMarker", "Contents"}
 _STUB: Final = b"<Listing/>"
+MOST_EMPTY: Final = 100
+"""Empty pages in a row that a listing may have."""
 
 # XML 1.0 has no control characters, but keys do, and Ceph repeats them in places where it does not encode keys.
 # Characters that Unicode assigns to nobody stand in for them.
@@ -177,46 +180,110 @@ def _seconds(text: str) -> float:
 
 
 def next_versions(key: str, page: Listing, start: str | None) -> str | None:
-    """Where the next page of a key's versions starts; ``None`` if there is none."""
+    """Where the next page of a key's versions starts; ``None`` if there is none.
+
+    Raises:
+        GarbledError: More versions follow or should have followed, but nothing tells where.
+    """
+    _check_end(page, start)
     # Whatever else starts with our key comes after it, so with that all of its versions have been listed.
     if not page.truncated or (page.items and page.items[-1].key != key):
         return None
-    marker = page.key_marker
-    if marker is not None and key in {marker, unquote_plus(marker)} and page.version_marker:
-        return _forward(start, [key, page.version_marker])
-    if page.items:
-        return _forward(start, [key, page.items[-1].version])
-    if marker is None:
+    own = [item for item in page.items if item.key == key]
+    if own:
+        return _forward(start, [key, _last_version(own, page.version_marker)])
+    if page.key_marker is None:
         raise GarbledError("more versions follow, but not where")
-    return _forward(start, [marker, page.version_marker])
+    marker = key if key in _spellings(page.key_marker) else page.key_marker
+    return _forward(start, [marker, page.version_marker], empty=True)
 
 
 def next_scan(page: Listing, start: str | None) -> str | None:
-    """Where the next page of all versions starts; ``None`` if there is none."""
+    """Where the next page of all versions starts; ``None`` if there is none.
+
+    Raises:
+        GarbledError: More versions follow or should have followed, but nothing tells where.
+    """
+    _check_end(page, start)
     if not page.truncated:
         return None
-    if page.key_marker is None and not page.items:
+    if page.items:
+        # Some servers (moto) list all delete markers after all versions: the last item is not the last key then.
+        last = max((item.key for item in page.items), key=_in_order)
+        own = [item for item in page.items if item.key == last]
+        return _forward(start, [last, _last_version(own, page.version_marker)])
+    if not page.key_marker:
         raise GarbledError("more versions follow, but not where")
-    last = page.items[-1] if page.items else None
-    if page.key_marker is None or (last is not None and last.key in {page.key_marker, unquote_plus(page.key_marker)}):
-        assert last is not None  # noqa: S101 - tells the type checker what was asked above
-        return _forward(start, [last.key, page.version_marker or last.version])
-    return _forward(start, [unquote_plus(page.key_marker), page.version_marker])
+    return _forward(start, [unquote_plus(page.key_marker), page.version_marker], empty=True)
 
 
 def next_objects(page: Listing, start: str | None) -> str | None:
-    """Where the next page of objects starts; ``None`` if there is none."""
+    """Where the next page of objects starts; ``None`` if there is none.
+
+    Raises:
+        GarbledError: More objects follow or should have followed, but nothing tells where.
+    """
+    _check_end(page, start)
     if not page.truncated:
         return None
     if page.token:
-        return _forward(start, [page.token, None])
+        return _forward(start, [page.token, None], empty=not page.items)
     if not page.items:
         raise GarbledError("more objects follow, but not where")
     return _forward(start, [None, page.items[-1].key])
 
 
-def _forward(start: str | None, marker: list[str | None]) -> str:
-    following = json.dumps(marker)
-    if following == start:
+def start_of(start: str | None) -> tuple[str | None, str | None]:
+    """The two markers that the next page is asked for with.
+
+    Args:
+        start: What `next_versions`, `next_scan` or `next_objects` returned for the page before.
+    """
+    if start is None:
+        return None, None
+    first, second, *_ = json.loads(start)
+    return first, second
+
+
+def _last_version(items: list[Item], marker: str | None) -> str:
+    """The version after which the next page starts.
+
+    It is that of the last item, whatever the marker says: Swift always says "null", which is the end of the key to it.
+    Only where delete markers stand apart, the last item need not be the last of the page, and the marker tells.
+
+    Args:
+        items: All items of one key.
+        marker: What the store calls the last version of the page.
+    """
+    ordered = newest_first(items)
+    apart = all(one.deleted <= other.deleted for one, other in pairwise(items)) and items[-1].deleted
+    if apart and any(item.version == marker and not item.deleted for item in items):
+        return str(marker)
+    return ordered[-1].version
+
+
+def _spellings(marker: str) -> set[str]:
+    """What a key marker may stand for: some stores encode it, and some encode only the keys of the items."""
+    return {marker, unquote_plus(marker)}
+
+
+def _in_order(key: str) -> bytes:
+    return key.encode(errors="surrogateescape")
+
+
+def _check_end(page: Listing, start: str | None) -> None:
+    """Refuse an empty end after a page that said that more follows: something is missing."""
+    if start is not None and not page.items and not page.truncated:
+        raise GarbledError("the page before said that more follows, and nothing does")
+
+
+def _forward(start: str | None, marker: list[str | None], *, empty: bool = False) -> str:
+    following = [*marker]
+    before = json.loads(start) if start else []
+    if following == before[:2]:
         raise GarbledError("the listing does not move forward")
-    return following
+    # How many pages in a row were empty. There are some where a store skips what it may not show.
+    pages = 1 + (before[2] if len(before) > 2 else 0) if empty else 0
+    if pages > MOST_EMPTY:
+        raise GarbledError(f"{pages} pages in a row are empty, and each says that more follows")
+    return json.dumps([*following, pages] if empty else following)

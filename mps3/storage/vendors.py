@@ -25,6 +25,7 @@ class Vendor:
         sdk_checksums: Whether the SDK may add checksums of its own to requests, as it does since early 2025.
         region: The region that requests are signed for, if the host does not tell.
         headers: What every request says besides.
+        versions: Whether its buckets can keep versions. It is what an error advises; what a bucket does is tried.
         limits: What users of this library should know, one sentence each.
     """
 
@@ -35,6 +36,7 @@ class Vendor:
     region: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
+    versions: bool = True
 
     def region_of(self, endpoint_url: str) -> str | None:
         """The region to sign for, where the vendor wants a certain one."""
@@ -60,6 +62,7 @@ S3_EXPRESS: Final = Vendor(
     addressing=None,
     sdk_checksums=True,
     limits=("Directory buckets keep no versions.", "Listings are in no order."),
+    versions=False,
 )
 GENERIC: Final = Vendor("unknown", r"(?!)")
 """Path style and no checksums of the SDK's: what the most servers understand."""
@@ -75,13 +78,14 @@ _KNOWN: Final = (
             "R2 keeps no versions.",
             "About one write a second to each key, and so one commit a second to each manifest.",
         ),
+        versions=False,
     ),
     Vendor(
         "Backblaze B2",
         r"s3\.(?P<region>[a-z0-9-]+)\.backblazeb2\.com",
         limits=(
             "B2 has no conditional writes: the bucket needs versioning, which new ones have.",
-            "SHA-256 headers are refused; they are left out after the first.",
+            "SHA-256 headers are refused; Content-MD5 takes their place after the first.",
         ),
     ),
     Vendor(

@@ -12,7 +12,6 @@ import pytest
 from mps3 import MPS3
 from mps3.cli.base import reading
 from mps3.journal.runs import SUFFIX
-from mps3.storage import local
 
 BEYOND = ("12345678901234567890123", "18446744073709551616", "-9223372036854775809", '[1, {"a": 100000000000000000000}]', "-" + "9" * 5000)  # fmt: skip
 WITHIN = ("18446744073709551615", "-9223372036854775808", '"12345678901234567890123"', "1.2345678901234568e22", "[9223372036854775807]")  # fmt: skip
@@ -84,25 +83,6 @@ def test_a_line_or_a_value_that_is_too_long(mps3, run, url, tmp_path, monkeypatc
     with (tmp_path / "in").open("rb") as stream, pytest.raises(reading.click.UsageError, match="MiB"):
         monkeypatch.setattr(reading, "LONGEST", 1 << 18)
         reading.all_of(stream, "it")
-
-
-@pytest.fixture
-def later(monkeypatch):
-    """Moves the clock of the store."""
-    real, ahead = local.time.time, 0.0
-
-    class Time:
-        @staticmethod
-        def time() -> float:
-            return real() + ahead
-
-    monkeypatch.setattr(local, "time", Time)
-
-    def move(seconds: float) -> None:
-        nonlocal ahead
-        ahead += seconds
-
-    return move
 
 
 def test_expiry_survives_export_and_import(mps3, url, tmp_path, later):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mps3.offline import Done, Forget, Keep, Line, Operation, Replace, Row, Send, Sent, SetAside
+from mps3.offline import Done, Forget, Keep, Line, Operation, Replace, Row, Send, Sent, SetAside, Store
 from mps3.types import Ref
 
 from .loop import PROCESS, Process
@@ -52,7 +52,7 @@ class SimDirectory:
         self._disk = disk
         self.cache = SimCache(disk)
 
-    async def open(self) -> tuple[SimShelf, Sequence[SimShelf]]:
+    async def open(self, store: Store) -> tuple[SimShelf, Sequence[SimShelf]]:
         await self._disk.turn()
         process = PROCESS.get()
         own = Outbox(process)
@@ -76,6 +76,9 @@ class SimShelf:
     @property
     def last_id(self) -> int:
         return max(self._outbox.rows, default=0)
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
 
     async def lines(self) -> Sequence[Line]:
         await self._disk.turn()

@@ -9,12 +9,12 @@ from mps3.storage.memory import PAGE_SIZE, MemoryStorage, memory_storage
 
 
 async def test_stamps_are_the_clocks():
-    times = iter([10.0, 5.0, 6.0])
+    times = iter([10.0, 15.0, 16.0])
     storage = MemoryStorage(clock=lambda: next(times))
     assert (await storage.put("b", "k", b"1")).modified == (await storage.get("b", "k")).modified == 10.0
     await storage.put("b", "k", b"2")
-    assert [one.modified for one in (await storage.versions("b", "k")).versions] == [5.0, 10.0]
-    assert [entry.modified for entry in (await storage.list("b")).entries] == [5.0]
+    assert [one.modified for one in (await storage.versions("b", "k")).versions] == [15.0, 10.0]
+    assert [entry.modified for entry in (await storage.list("b")).entries] == [15.0]
 
 
 async def test_a_run_can_be_repeated():

@@ -12,6 +12,7 @@ from typing import Any, assert_never, assert_type
 from mps3 import (
     DELETE,
     JSON,
+    KEPT,
     MPS3,
     UNCHECKED,
     Batch,
@@ -108,11 +109,14 @@ async def reading_many(client: MPS3, moment: datetime) -> None:
     assert_type(snapshot, Snapshot)
     assert_type(snapshot.files("k/"), list[FileInfo])
     assert_type(snapshot.files()[0].ref, Ref)
+    assert_type(snapshot.files()[0].expires, datetime | None)
     entries = await client.log("k/", limit=3, manifest="m")
     assert_type(entries, list[LogEntry])
     assert_type(entries[0].time, datetime | None)
     assert_type(entries[0].versions, Mapping[str, str | None])
     assert_type(await client.restore("k", revisions[0]), Commit)
+    assert_type(await client.restore(Ref("k"), moment), Commit)
+    assert_type(await client.restore("k", "commit", bucket="b", manifest="m"), Commit)
     assert_type(await client.restore_all(moment, prefix="k/"), Commit | None)
 
 
@@ -177,6 +181,9 @@ async def transacting(client: MPS3) -> None:
         return str(value)
 
     assert_type(await client.update("k", more, 0), int)
+    assert_type(await client.update("k", more, 0, expires_in=30), int)
+    assert_type(await client.update("k", more, 0, expires_in=None), int)
+    assert_type(await client.update("k", more, 0, expires_in=KEPT), int)
     assert_type(await client.update(Ref("k"), later, 0, bucket="b", manifest=Ref("m")), str)
 
     async def move(transaction: Transaction) -> float:
@@ -184,6 +191,7 @@ async def transacting(client: MPS3) -> None:
         assert_type(await transaction.get("a", 0.0), JSON | float)
         assert_type(await transaction.get_all(["a", "b"]), dict[str, JSON])
         transaction.put("a", [1])
+        transaction.put("a", [1], expires_in=KEPT)
         transaction.delete(Ref("b"), bucket="c")
         return 1.0
 
@@ -196,6 +204,8 @@ async def transacting(client: MPS3) -> None:
     points = client.typed(Point)
     assert_type(points.put("k", Point(1), if_version=None), Write)
     assert_type(await points.update("k", lambda point: Point(point.x + 1), Point(0)), Point)
+    assert_type(await points.update("k", lambda point: Point(point.x + 1), Point(0), expires_in=30), Point)
+    client.put("k", 1, expires_in=KEPT)  # type: ignore[arg-type]
 
 
 async def present(client: MPS3) -> None:
@@ -245,6 +255,12 @@ async def opening(config: dict[str, Any]) -> None:
         assert_type(client, MPS3)
     MPS3("b", Ref("m", "c"), storage=LocalStorage("dir"), poll_interval=1, checksums=False)
     await MPS3("b", storage=MemoryStorage()).aclose()
+    assert_type(MemoryStorage().url, str)
+    assert_type(LocalStorage("dir").url, str)
+    opened = await MPS3("b").open()
+    assert_type(opened, MPS3)
+    assert_type(await MPS3.from_url("memory:"), MPS3)
+    await opened.aclose()
 
 
 def at_once(offer: Reconnect) -> None:

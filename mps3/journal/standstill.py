@@ -1,0 +1,77 @@
+"""Noticing that a commit is tried again and again though nothing changes in between."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Final
+
+from ..world import World
+
+SUSPICIOUS: Final = 3
+"""Failures in a row upon the same state, after which something is wrong."""
+TRIES: Final = 10
+"""Failures in a row upon the same state, after which it makes no sense to go on..."""
+SECONDS: Final = 15.0
+"""...if they took at least this long: a store may show an old state for some time."""
+
+_log = logging.getLogger("mps3")
+
+
+class Standstill:
+    """Counts failures upon the same state.
+
+    A commit that fails because somebody else was first is no standstill: the others make progress, and the next try is
+    upon another state.
+
+    Args:
+        world: Tells the time.
+        manifest: Which manifest, for the log.
+
+    Attributes:
+        failures: How many there were in a row.
+    """
+
+    def __init__(self, world: World, manifest: str) -> None:
+        self._world = world
+        self._manifest = manifest
+        self._state: object = None
+        self._since = -math.inf
+        self.failures = 0
+
+    def moved(self) -> None:
+        """A commit has succeeded."""
+        self.failures = 0
+
+    def failed(self, state: object, why: object) -> None:
+        """A try has failed.
+
+        Args:
+            state: What it was made upon.
+            why: For the log, once.
+        """
+        if not self.failures or state != self._state:
+            self._state, self._since, self.failures = state, self._world.monotonic(), 0
+        self.failures += 1
+        if self.suspicious:
+            _log.warning(
+                "a commit to %s has failed %d times, though nobody else has committed meanwhile: %s",
+                self._manifest,
+                self.failures,
+                why,
+            )
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether it is time to look for the reason; true once."""
+        return self.failures == SUSPICIOUS
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether to give up."""
+        return self.failures >= TRIES and self.lasted >= SECONDS
+
+    @property
+    def lasted(self) -> float:
+        """Seconds since the first failure."""
+        return self._world.monotonic() - self._since

@@ -1,0 +1,59 @@
+"""Objects that are made to try something, and removed again whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
+
+from ..errors import AccessError, MPS3Error
+from ..storage import Storage
+
+SUFFIX: Final = ".probe/"
+"""What follows a manifest's key in the keys of such objects."""
+PATIENCE: Final = 5.0
+"""Seconds that an interrupted trial has to come to its end, and again to remove what it made."""
+
+T = TypeVar("T")
+
+
+async def to_the_end(trial: Coroutine[Any, Any, T]) -> T:
+    """Let a trial remove what it made, also when nobody waits for it any more."""
+    task = asyncio.ensure_future(trial)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=PATIENCE)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=PATIENCE)
+        if task.done() and not task.cancelled():
+            task.exception()  # nobody needs to hear of it
+        raise
+
+
+async def remove(storage: Storage, bucket: str, key: str) -> MPS3Error | None:
+    """Remove all versions of an object that was made for a trial, whether or not its PUTs were answered.
+
+    Returns:
+        Why something may be left; ``None`` if nothing is.
+    """
+    try:
+        if (await storage.capabilities(bucket)).versioning == "off":
+            await storage.delete(bucket, key)
+            return None
+        start: str | None = None
+        while True:
+            page = await storage.versions(bucket, key, start=start)
+            for version in page.versions:
+                await storage.delete(bucket, key, version=version.version)
+            start = page.next
+            if start is None or not page.versions:
+                return None
+    except MPS3Error as error:
+        if isinstance(error, AccessError):
+            # Who may not list may perhaps delete: at least the object is out of the way then.
+            with contextlib.suppress(MPS3Error):
+                await storage.delete(bucket, key)
+        return error

@@ -1,0 +1,122 @@
+"""What several processes that died have left is sent in the order in which it was made."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from kit import eventually, soon
+
+from mps3.world import World
+
+
+async def drained(client):
+    await eventually(lambda: client.status().pending == 0)
+
+
+class SetWorld(World):
+    """One whose wall clock can be set."""
+
+    ahead = timedelta()
+
+    def now(self):
+        return datetime.now(timezone.utc) + type(self).ahead
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3)))[1:])
+async def test_the_newest_edit_of_processes_that_died_stays_the_newest(lives, order):
+    clients = [await lives.begin() for _ in range(3)]
+    for client in clients:
+        client.go_offline()
+    for turn in range(2):
+        for number in order:
+            await clients[number].put_all({"k": f"{turn} {number}", f"of/{number}": turn}).kept()
+    for client in clients:
+        await lives.kill(client)
+    again = await lives.begin()
+    await drained(again)
+    stranger = await lives.stranger()
+    assert await stranger.get("k") == f"1 {order[-1]}"
+    assert [await stranger.get(f"of/{number}") for number in range(3)] == [1, 1, 1]
+
+
+async def test_the_order_is_not_that_of_clocks_that_are_set(lives, monkeypatch):
+    monkeypatch.setattr(SetWorld, "ahead", timedelta())
+    one = await lives.begin(world=SetWorld())
+    one.go_offline()
+    await one.put("k", 1).kept()
+    SetWorld.ahead = timedelta(hours=-1)
+    two = await lives.begin(world=SetWorld())
+    two.go_offline()
+    await two.put("k", 2).kept()
+    SetWorld.ahead = timedelta(hours=-2)
+    await one.put("k", 3).kept()
+    await two.put("k", 4).kept()
+    await lives.kill(two)
+    await lives.kill(one)
+    SetWorld.ahead = timedelta(hours=-3)
+    again = await lives.begin(world=SetWorld(), online=False)
+    assert await again.get("k") == 4
+    await again.put("k", 5).kept()
+    await lives.kill(again)
+    last = await lives.begin(world=SetWorld())
+    await drained(last)
+    assert await last.get("k") == 5
+
+
+async def test_the_order_goes_on_after_the_machine_was_started_anew(lives, monkeypatch):
+    starts = iter(("first", "second", "second", "third"))
+    current = ""
+    monkeypatch.setattr("mps3.offline.belonging.boot", lambda: current)
+    offset = 0.0
+    monkeypatch.setattr(World, "monotonic", lambda self: __import__("time").monotonic() - offset)
+    values = []
+    for number, current in enumerate(starts):  # noqa: B007 - boot() tells it
+        offset += 1000.0  # the monotonic clock begins anew
+        client = await lives.begin(online=False) if number else await lives.begin()
+        client.go_offline()
+        await client.put("k", number).kept()
+        values.append(number)
+        await lives.kill(client)
+    offset = 0.0
+    again = await lives.begin(online=False)
+    assert await again.get("k") == values[-1]
+
+
+async def test_what_had_left_is_sent_as_one_among_the_writes_of_others(lives):
+    """One commit is on its way, never answered and never there, when both die; the other has an older and a newer."""
+    one, two = await lives.begin(), await lives.begin()
+    two.go_offline()
+    await two.put_all({"a": "older", "only/two": 1}).kept()
+    lives.storage.hold("put", "manifest.json")
+    lives.storage.calls.clear()
+    one.put("a", "sent")
+    one.put("b", "sent")
+    await eventually(lambda: lives.storage.count("put", "manifest.json"))
+    await one.put("c", "later").kept()
+    await two.put("b", "newer").kept()
+    await two.put("c", "newest").kept()
+    await lives.kill(one)
+    await lives.kill(two)
+    lives.storage.release()
+    again = await lives.begin()
+    await drained(again)
+    stranger = await lives.stranger()
+    found = await stranger.get_all(["a", "b", "c", "only/two"])
+    assert found == {"a": "sent", "b": "newer", "c": "newest", "only/two": 1}
+
+
+async def test_writes_of_an_older_version_go_by_when_they_say_that_they_were_made(lives):
+    clients = [await lives.begin(), await lives.begin()]
+    for client in clients:
+        client.go_offline()
+    await clients[1].put("k", "older").kept()
+    await clients[0].put("k", "newer").kept()
+    for client in clients:
+        await client._keepers[0]._shelf._connection.execute("UPDATE writes SET stamp = NULL")
+        await lives.kill(client)
+    again = await lives.begin()
+    await drained(again)
+    assert await again.get("k") == "newer"
+    await soon(again.put("k", "newest"))

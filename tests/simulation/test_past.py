@@ -1,0 +1,83 @@
+"""The state at a commit and at a time, after a history with late, lost and repeated commits: wherever the walk begins."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from mps3 import MPS3, MPS3Error
+from mps3.journal.past import Past
+
+from . import client as simulated
+from .kinds import Kind
+from .runner import one
+
+WALK, WALK_TO = Past.walk, Past.walk_to
+ASKED = 16
+"""Commits of each history whose states are compared."""
+
+
+async def whole_walk(past: Past, view: Any) -> Any:
+    """All that there is, before anything is looked for."""
+    walk = await WALK(past, view)
+    while await walk.further():
+        pass
+    return walk
+
+
+async def nowhere(*_: Any) -> None:
+    """Do not begin near the moment."""
+
+
+async def said(client: MPS3, at: Any) -> Any:
+    try:
+        snapshot = await client.snapshot(at)
+    except MPS3Error as error:
+        return type(error)
+    return snapshot.id, [(file.key, file.version) for file in snapshot.files()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "seeds"),
+    [
+        (Kind(), range(20, 26)),
+        # In these a walk that stopped at its bound left out a commit, or gave a void transaction another place.
+        (Kind(expiring=True), (44, 51)),
+        (Kind(transact=True), (39, 102, 129)),
+        (Kind(collect=True), range(1, 3)),
+    ],
+    ids=["merge", "expiring", "transactions", "collecting"],
+)
+def test_the_state_at_a_commit_is_the_same_however_far_one_has_read(kind, seeds, monkeypatch):
+    read_all = simulated.Life.read_all
+    begun, different = [], []
+
+    async def noting(past: Past, view: Any, moment: Any) -> Any:
+        walk = await WALK_TO(past, view, moment)
+        begun.append(walk is not None)
+        return walk
+
+    async def compare(life: Any) -> None:
+        await read_all(life)
+        if not life.name.startswith("fresh"):
+            return
+        (client,) = (one for one in vars(life).values() if isinstance(one, MPS3))
+        log = await client.log()
+        for entry in random.Random(life.name).sample(log, min(ASKED, len(log))):
+            for at in (entry.id, entry.time):
+                found = []
+                for walk, walk_to in ((WALK, noting), (WALK, nowhere), (whole_walk, nowhere)):
+                    monkeypatch.setattr(Past, "walk", walk)
+                    monkeypatch.setattr(Past, "walk_to", walk_to)
+                    found.append(await said(client, at))
+                if found[0] != found[2] or found[1] != found[2]:
+                    different.append((at, found))
+        monkeypatch.setattr(Past, "walk", WALK)
+
+    monkeypatch.setattr(simulated.Life, "read_all", compare)
+    for seed in seeds:
+        assert not one(seed, kind).violations
+    assert not different
+    assert any(begun) or kind.collect

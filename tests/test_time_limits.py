@@ -1,0 +1,78 @@
+"""What the guide says of how long a write waits, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+from kit import MANIFEST, Unreliable, eventually, memory_client, soon
+
+from mps3 import ClosedError, WithdrawnError
+
+
+async def limited(write: object, seconds: float = 0.2) -> None:
+    async with asyncio.timeout(seconds):
+        await write  # type: ignore[misc]
+
+
+async def test_a_timeout_around_an_awaited_write_ends_the_waiting_only():
+    storage = Unreliable()
+    async with memory_client(storage) as one:
+        await one.put("key", 0)
+        storage.hold("put", "key")
+        write = one.put("key", 1)
+        with pytest.raises(TimeoutError):
+            await limited(write)
+        assert write.pending and await one.get("key") == 1
+        storage.release()
+        await soon(write)
+        assert not write.pending and await one.get("key") == 1
+
+
+async def test_what_has_not_left_can_be_withdrawn_after_the_timeout():
+    storage = Unreliable()
+    async with memory_client(storage) as one:
+        await one.put("key", 0)
+        storage.hold("put", "key")
+        write = one.put("key", 1)
+        with pytest.raises(TimeoutError):
+            await limited(write)
+        assert write.withdraw()
+        with pytest.raises(WithdrawnError) as caught:
+            await write
+        assert not caught.value.maybe_written
+        storage.release()
+        assert await one.get("key") == 0
+
+
+async def test_what_has_left_cannot_be_withdrawn_after_the_timeout():
+    storage = Unreliable()
+    async with memory_client(storage) as one:
+        await one.put("key", 0)
+        storage.hold("put", MANIFEST)
+        write = one.put("key", 1)
+        await eventually(lambda: storage.hang("put", MANIFEST) and storage.calls[-1] == ("put", MANIFEST))
+        with pytest.raises(TimeoutError):
+            await limited(write)
+        assert not write.withdraw() and write.pending
+        storage.release()
+        await soon(write)
+
+
+async def test_closing_with_unsent_writes_raises_nothing_and_logs_an_error(caplog):
+    storage = Unreliable()
+    caplog.set_level(logging.ERROR, "mps3")
+    async with memory_client(storage) as one:
+        await one.put("key", 0)
+        storage.down()
+        await eventually(lambda: not one.status().online)
+        awaited, forgotten = one.put("awaited", 1), one.put("forgotten", 1)
+        waiting = asyncio.ensure_future(asyncio.wait_for(awaited, 60))
+        await asyncio.sleep(0)
+    with pytest.raises(ClosedError):
+        await waiting
+    assert not forgotten.pending
+    logged = [record.getMessage() for record in caplog.records]
+    assert [text for text in logged if "put 'forgotten'" in text and "closed" in text]
+    assert not [text for text in logged if "put 'awaited'" in text]
