@@ -12,6 +12,7 @@ import os
 import secrets
 import sqlite3
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
@@ -165,7 +166,7 @@ class LocalStorage:
         self._users = 0
         self._process = os.getpid()
         self._home = Home("store")
-        self._shared = SharedClock()
+        self._shared = SharedClock(_wall)
         # By the time of the event loop, too, which a test may have jump.
         self._rising = RisingClock(self._shared)
 
@@ -471,6 +472,10 @@ class LocalStorage:
             except (sqlite3.Error, OSError, ValueError):
                 return  # somebody else writes, perhaps: it is tried again
             self._shared.adopted(list(moment))
+
+
+def _wall() -> float:
+    return time.time()
 
 
 def _end(first: bytes) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -52,16 +52,20 @@ class SharedClock:
 
     Since two starts of the machine cannot be told apart, uptime that has become less counts as none: then the time
     goes on from the moment that is kept.
+
+    Args:
+        wall: The machine's clock, in seconds since 1970.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wall: Callable[[], float]) -> None:
+        self._wall = wall
         self._moment: tuple[float, float] | None = None
         self._try_at = 0.0
 
     def __call__(self) -> float:
         """What time it is, in seconds since 1970. It moves past what is kept only by uptime."""
         if self._moment is None:
-            return time.time()
+            return self._wall()
         since, moment = self._moment
         return moment + max(0.0, uptime() - since)
 
@@ -71,11 +75,11 @@ class SharedClock:
         if self._moment is None:
             return False
         now = uptime()
-        return now >= self._try_at and (now < self._moment[0] or time.time() > self() + JUMP)
+        return now >= self._try_at and (now < self._moment[0] or self._wall() > self() + JUMP)
 
     def parameters(self) -> Mapping[str, float]:
         """For `TIME` and `ADOPT`."""
-        return {"uptime": uptime(), "wall": time.time()}
+        return {"uptime": uptime(), "wall": self._wall()}
 
     def adopted(self, rows: list[Any]) -> None:
         """Go on from the moment that `ADOPT` has told."""
