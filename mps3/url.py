@@ -22,7 +22,7 @@ _SECRET: Final = re.compile(
     r"[^&\s'\"]+",
     re.IGNORECASE,
 )
-_WORD: Final = re.compile(r"[^\s'\"]+")
+_WORD: Final = re.compile(r"\S+")
 _AUTHORITY: Final = re.compile(r"[^/?#@]*")
 _SCHEME: Final = re.compile(r"([a-z0-9+.-]{1,20})://", re.IGNORECASE)
 BUCKET: Final = "default"

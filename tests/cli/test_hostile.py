@@ -133,7 +133,8 @@ SECRET = "s3cr3tS3cr3t"
 @pytest.mark.parametrize(
     "url",
     [
-        f"http://u:a/{SECRET}@host", f"http://{SECRET}@host/x", f"https://u:{SECRET}@h:1/p@q", f"s3://u:a/{SECRET}@bucket/m",
+        f"http://u:a/{SECRET}@host",
+        f"http://u:a'{SECRET}@host", f"http://{SECRET}@host/x", f"https://u:{SECRET}@h:1/p@q", f"s3://u:a/{SECRET}@bucket/m",
         f"s3://{SECRET}@bucket", f"s3://b?endpoint_url=http://u:a/{SECRET}@host&region_name=x",
         f"s3://b?endpoint_url=http%3A%2F%2Fu%3A{SECRET}%40host", f"s3://b?aws_session_token={SECRET}",
         f"https://h/?X-Amz-Signature={SECRET}&X-Amz-Credential={SECRET}",
