@@ -1,7 +1,5 @@
 """mps3: a multiplayer key-value store in a bucket."""
 
-import logging
-
 from .changes import StatusChanges
 from .client import MPS3
 from .collect import Collected, Collecting, Tally
@@ -31,7 +29,6 @@ from .subscription import Subscription
 from .transactions import Transaction, TransactionBlock
 from .typed import Typed
 from .types import DELETE, JSON, KEPT, UNCHECKED, Batch, Change, Commit, Ref, Status
-from .wording import OneLine
 from .write import Write
 
 __version__ = "0.1.0"
@@ -82,6 +79,3 @@ __all__ = [
     "Write",
     "__version__",
 ]
-
-# No name of a bucket or a key may forge a line of a log.
-logging.getLogger("mps3").addFilter(OneLine())

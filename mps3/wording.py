@@ -1,4 +1,4 @@
-"""Texts for terminals, messages and logs. Names and messages of others are untrusted: none may forge a line. Pure."""
+"""Texts for terminals, messages and logs. Names and messages of others are untrusted: none may forge a line."""
 
 from __future__ import annotations
 
@@ -36,3 +36,7 @@ class OneLine(logging.Filter):
         if (plain := one_line(message)) != message:
             record.msg, record.args = plain, ()
         return True
+
+
+# Everything in this library logs there, and imports the errors, which import this.
+logging.getLogger("mps3").addFilter(OneLine())

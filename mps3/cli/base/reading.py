@@ -58,8 +58,10 @@ def all_of(stream: BinaryIO, what: str) -> bytes:
     Raises:
         click.UsageError: That is more than `LONGEST`.
     """
-    pieces, size = [], 0
-    while piece := stream.read(PIECE):
+    pieces, size, piece = [], 0, b""
+    # A short one is the last: on a terminal, asking again would take another Ctrl-D.
+    while not pieces or len(piece) == PIECE:
+        piece = stream.read(PIECE)
         pieces.append(piece)
         size += len(piece)
         if size > LONGEST:
@@ -88,7 +90,7 @@ def lines_of(stream: BinaryIO, what: str) -> Iterator[bytes]:
             start = start or piece.lstrip()
             if (start and not start.startswith(b"{")) or _NO_JSON.search(piece):
                 break
-            if not (piece := stream.readline(PIECE)):
+            if len(piece) < PIECE or not (piece := stream.readline(PIECE)):
                 break
             pieces.append(piece)
             size += len(piece)
