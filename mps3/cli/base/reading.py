@@ -58,7 +58,8 @@ def all_of(stream: BinaryIO, what: str) -> bytes:
     Raises:
         click.UsageError: That is more than `LONGEST`.
     """
-    pieces, size, piece = [], 0, b""
+    pieces: list[bytes] = []
+    size, piece = 0, b""
     # A short one is the last: on a terminal, asking again would take another Ctrl-D.
     while not pieces or len(piece) == PIECE:
         piece = stream.read(PIECE)
