@@ -83,7 +83,8 @@ class MPS3(Writes, Reads, Transactions):
             pass through it. Needs the extra ``mps3[auth]``.
         journal: How commits get their order: ``"merge"`` needs a bucket with versioning, ``"conditional"`` a
             store that enforces conditional writes. ``"auto"`` follows the manifest, or else the bucket.
-        poll_interval: Seconds between two looks for changes, while nothing happens.
+        poll_interval: Seconds between two looks for changes, while nothing happens. Each comes up to a fifth sooner,
+            so that not all clients look at the same moment.
         checksums: Whether SHA-256 checksums are sent, recorded and verified.
         offline: A directory of this machine for what is to outlive the process: pending writes, and a cache of
             what was read. Any number of clients may share it. It must not be on a network file system.

@@ -10,11 +10,11 @@ from typing import Final, Protocol
 from .content import AT_ONCE
 from .crowd import each
 from .document import commit_id
-from .errors import ConflictError, MPS3Error, UnavailableError
+from .errors import ConflictError, MPS3Error, UnavailableError, UnknownOutcomeError, doubted
 from .files import version_of
 from .journal import Attempt, Journal, OutdatedError, Verdict
 from .offline import Line, Refusal, Sent
-from .offline.doubt import Fate, fate, witnesses
+from .offline.doubt import Fate, few, note, spans, unknown, versions_in
 from .offline.session import Session, refusal_of
 from .outbox import Outbox, Pending, Policy, Resend, final_changes
 from .sending import CLOSES, Lanes, Sending, conflict_of
@@ -113,6 +113,9 @@ class Committer:
             session=line.session,
             expect=group[0].expect,
             unanswered=1,
+            witnesses=sent.witnesses,
+            named=versions_in(sent.update),
+            earlier=True,
         )
         self._recovered.append(Sending(attempt, group, session, sent))
 
@@ -135,7 +138,10 @@ class Committer:
         """Nothing that is under way can happen any more in this life of the client."""
         for one in (self.sending, *self._proposed, *self.open):
             if one is not None:
-                self._outbox.fail(one.group, error)
+                doubtful = one.attempt.doubtful or any(pending.safe for pending in one.group)
+                self._outbox.fail(one.group, doubted(error) if doubtful else error)
+                if one.closes is not None:
+                    self._outbox.fail(one.closes.group, doubted(error))
         self.sending = None
 
     def cover(self, journal: Journal, view: View) -> None:
@@ -205,6 +211,7 @@ class Committer:
         attempt.collected = marks.pop() if len(marks) == 1 else "" if marks else self._desk.collected
         if resend is not None:
             attempt.sequence, attempt.tries, attempt.doubtful = resend.sequence, resend.tries, True
+            attempt.witnesses, attempt.named, attempt.earlier = resend.witnesses, set(resend.named), True
         else:
             session.sequence += 1
             attempt.sequence = session.sequence
@@ -270,9 +277,10 @@ class Committer:
         if self._desk.is_stale(started):
             await journal.resolve()
         await self._freshen(journal, sending)
+        note(sending.attempt, journal.view)
         if sending.closes is None and sending.recorded != sending.attempt.update:
             try:
-                await sending.session.send(sending.group, sending.attempt, witnesses(journal.view))
+                await sending.session.send(sending.group, sending.attempt, few(sending.attempt.witnesses or {}))
             except MPS3Error as error:
                 raise _Unrecorded(f"a commit waits until it can be recorded that it leaves: {error}") from error
             sending.recorded = sending.attempt.update
@@ -284,8 +292,7 @@ class Committer:
     async def _find(self, journal: Journal, sending: Sending, sent: Sent, started: float) -> bool:
         """Find out what became of a commit that left in an earlier life of the client (R4, R8)."""
         await journal.resolve()
-        session = sending.attempt.session or journal.session
-        match fate(journal.view, session, sent.sequence, sent.update, sent.witnesses):
+        match journal.fate(sending.attempt):
             case Fate.SETTLED:
                 return True
             case Fate.LANDED:
@@ -293,23 +300,19 @@ class Committer:
                 return True
             case Fate.NOT_YET:
                 # Its values may be so old that they were collected.
+                attempt = sending.attempt
+                again = Resend(sent.sequence, attempt.tries, attempt.witnesses, frozenset(attempt.named))
                 self.sending = None
                 self._desk.resolved(started)
-                self._outbox.again(sending.group, Resend(sent.sequence, sending.attempt.tries))
+                self._outbox.again(sending.group, again)
                 return False
             case Fate.UNKNOWN:
                 self._desk.resolved(started)
-                self._give_up(
-                    sending,
-                    ConflictError(
-                        "it had left for the store when its client ended, so long ago that the manifest no longer "
-                        "tells whether it arrived: it is not sent again, because then it might be applied twice",
-                        bucket=self._ref.bucket,
-                        key=self._ref.key,
-                        operation="PutObject",
-                    ),
-                )
+                self._give_up(sending, self._unknown(" (it had left when its client ended)"))
                 return False
+
+    def _unknown(self, why: str = "") -> UnknownOutcomeError:
+        return unknown(self._ref.bucket, self._ref.key, why)
 
     def _arrived(self, journal: Journal, sending: Sending) -> None:
         if sending.attempt.is_transaction:
@@ -351,7 +354,8 @@ class Committer:
         session = transaction.attempt.session or journal.session
         if verdict is Verdict.HOLDS:
             self.open.remove(sending)
-            self._give_up(transaction, transaction.failed or transaction.void())
+            known = spans(journal.view, transaction.attempt.witnesses or {})
+            self._give_up(transaction, (transaction.failed or transaction.void()) if known else self._unknown())
         elif journal.view.has(session, transaction.attempt.sequence):
             self.open.remove(sending)
             self._acknowledge(journal, transaction)
@@ -362,8 +366,11 @@ class Committer:
 
     def _fail(self, journal: Journal, sending: Sending, outdated: OutdatedError) -> None:
         """A transaction does not hold. No try of it may arrive later on and hold then."""
+        if journal.fate(sending.attempt) is Fate.UNKNOWN:
+            self._give_up(sending, self._unknown())
+            return
         error = conflict_of(outdated)
-        if not sending.attempt.unanswered or journal.kind == "conditional":
+        if not journal.may_arrive(sending.attempt):
             self._give_up(sending, error)
             return
         # Before: if this client ends now, the next one is not to take what closes it for the transaction itself.
@@ -390,9 +397,10 @@ class Committer:
                 self._fail(journal, sending, error)
             return
         if not isinstance(error, ConflictError | UnavailableError):
-            if sending.attempt.doubtful:
+            self._around.contact(None if isinstance(error, UnknownOutcomeError) else error)
+            if sending.attempt.doubtful and not error.maybe_written:
+                error.maybe_written = True
                 error.add_note("An earlier try of the same commit may have reached the store.")
-            self._around.contact(error)
             self._give_up(sending, error)
         elif isinstance(error, ConflictError):
             sending.conflicts += 1
@@ -416,14 +424,21 @@ class Committer:
         self._observer.refused(self._ref, sending.attempt, sending.group, error)
         self._outbox.fail(sending.group, error)
         self.refused(sending.group, error, sending.attempt)
-        if sending.closes is not None and sending.closes.failed is not None:
-            self._give_up(sending.closes, sending.closes.failed)
-        self._free(sending, closed=sending.failed is not None)
+        if sending.closes is not None:
+            late = UnknownOutcomeError(
+                f"a transaction does not hold, but a try of it whose answer was lost may still arrive: {error}",
+                bucket=self._ref.bucket,
+                key=self._ref.key,
+                operation="PutObject",
+            )
+            late.__cause__ = error
+            self._give_up(sending.closes, late)
+        if not error.maybe_written:
+            self._free(sending)
 
-    def _free(self, sending: Sending, *, closed: bool) -> None:
+    def _free(self, sending: Sending) -> None:
         """A session may be used again once no try of what was committed with it can hold any more."""
-        once = any(pending.expect and pending.policy is Policy.ONCE for pending in sending.group)
-        if once and (closed or not sending.attempt.unanswered):
+        if any(pending.expect and pending.policy is Policy.ONCE for pending in sending.group):
             self.lanes.free(sending.session)
 
     def _acknowledge(self, journal: Journal, sending: Sending) -> None:
@@ -431,7 +446,7 @@ class Committer:
         if sending.failed is not None:
             for pending in sending.group:
                 sending.session.forget(pending)
-        self._free(sending, closed=True)
+        self._free(sending)
         identity = commit_id(sending.attempt.session or journal.session, sending.attempt.sequence)
         versions_of = self._versions(journal, sending)
         for pending in sending.group:
@@ -442,7 +457,9 @@ class Committer:
         self._observer.acknowledged(self._ref, identity, sending.attempt, sending.group)
         self._outbox.remove(sending.group)
         for pending in self._outbox.waiting():
-            pending.bases.update({name: versions_of[name] for name in pending.changes if name in versions_of})
+            if known := {name: versions_of[name] for name in pending.changes if name in versions_of}:
+                pending.bases.update(known)
+                pending.session.rebase(pending)
 
     def _versions(self, journal: Journal, sending: Sending) -> dict[str, str | None]:
         """The versions that the values of a commit have; ``None`` for a deleted key."""

@@ -20,6 +20,7 @@ A value that is not JSON is a ``TypeError`` or ``ValueError`` at the call, as ev
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, Final
 
 from .wording import one_line
@@ -61,10 +62,10 @@ class MPS3Error(Exception):
 
     def __str__(self) -> str:
         """The message, which says of a write that may have taken effect that it may."""
-        message = str(self.args[0]) if self.args else ""
-        if not self.maybe_written or isinstance(self, UnknownOutcomeError) or _MAYBE in message:
+        message, maybe = str(self.args[0]) if self.args else "", "may have taken effect"
+        if not self.maybe_written or isinstance(self, UnknownOutcomeError) or maybe in message:
             return message
-        return f"{message.rstrip('.')}. The write {_MAYBE}, or still may"
+        return f"{message.rstrip('.')}. The write {maybe}, or still may"
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword arguments are lost by the default pickling of exceptions; process pools pickle them.
@@ -89,6 +90,18 @@ def _rebuild(
     maybe_written: bool,  # noqa: FBT001 - pickle passes no keywords
 ) -> MPS3Error:
     return kind(message, bucket=bucket, key=key, operation=operation, version=version, maybe_written=maybe_written)
+
+
+def doubted(error: MPS3Error) -> MPS3Error:
+    """The same error of a write that may have taken effect, or still may."""
+    if error.maybe_written:
+        return error
+    copied = copy(error)
+    copied.maybe_written = True
+    copied.__cause__ = error.__cause__
+    for note in getattr(error, "__notes__", ()):
+        copied.add_note(note)
+    return copied
 
 
 class ConfigurationError(MPS3Error):

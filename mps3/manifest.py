@@ -24,13 +24,13 @@ from .listeners import Listeners
 from .offline import Line
 from .offline.keeper import Keeper
 from .offline.reconnect import Review
-from .offline.recovery import Unit, in_order, in_time
+from .offline.recovery import Unit, in_order, lapsed, only
 from .offline.session import Session
 from .outbox import SENT, Outbox, Pending
 from .sending import Sending
 from .state import EMPTY, View, alive, changed_names
 from .surroundings import Surroundings
-from .types import Ref
+from .types import UNCHECKED, Ref
 from .world import happens
 
 FASTEST: Final = 0.1
@@ -95,6 +95,7 @@ class Manifest:
         self._pause = self._interval * FASTEST
         self._failures = 0
         self._unreadable = False
+        self._recovering = False
         self._ended: MPS3Error | None = None
         self._expiries = Expiries()
         self._time_told = asyncio.Event()
@@ -193,21 +194,49 @@ class Manifest:
         for unit in in_order(lines):
             self._recover(unit, sessions[unit.line.session])
         if lines:
+            self._recovering = True
             self.lost_contact()
 
     def _recover(self, unit: Unit, session: Session) -> None:
         wall, now = self._world.now().timestamp(), unit.keeper.now()
-        rows = [row for kept in unit.rows if (row := in_time(kept, wall, now)) is not None]
-        if len(rows) < len(unit.rows):
-            unit.keeper.submit(*unit.without(rows))
-        group = [Pending.of(row, session) for row in rows]
-        for pending in group:
-            if unit.left:
+        group: list[Pending] = []
+        gone: list[Pending] = []
+        for kept in unit.rows:
+            row, over = lapsed(kept, wall, now)
+            if over and any(change.expect is not UNCHECKED for change in row.changes.values()):
+                continue  # a lease that nobody has given: nothing was replaced
+            if over and unit.left:
+                # What goes again is what is still of use; the rest is only looked after.
+                rest = Pending.of(only(row, over), session)
+                rest.row, rest.lapsed = None, over
+                gone.append(rest)
+                row, over = only(row, row.changes.keys() - over), frozenset()
+                if not row.changes:
+                    continue
+            pending = Pending.of(row, session)
+            pending.lapsed = over
+            group.append(pending)
+        if len(group) < len(unit.rows):
+            unit.keeper.submit(unit.without([pending.row for pending in group if pending.row is not None]))
+        for pending in (*group, *gone):
+            if unit.left and pending in group:
                 pending.stage = SENT
             self._observer.wrote(self.ref, pending, recovered=True)
             self._outbox.add(pending)
         if group and unit.left and unit.line.sent is not None:
             self._committer.recover(unit.line, group, session, unit.line.sent)
+
+    def _lapse(self) -> None:
+        """What expired before it could be sent takes with it what it would have replaced, but nothing newer."""
+        view, earlier = self._view.at(self._around.time.now()), set[str]()
+        for pending in self._outbox.all():
+            if pending.lapsed and not pending.sent:
+                found = {name: version_of(view.look_up(name)) for name in pending.lapsed - earlier}
+                others = {name for name, now in found.items() if now is None or now != pending.bases.get(name)}
+                pending.lapsed = frozenset()
+                if others:
+                    self._outbox.leave_out(pending, others)
+            earlier.update(pending.changes)
 
     def start(self) -> None:
         """Start its tasks, which open it if need be."""
@@ -405,6 +434,7 @@ class Manifest:
         if self._ended is not None:
             raise self._ended
         self._committer.conclude(pending)
+        self._poll_at = -math.inf
         self.wake()
 
     def counting(self, pending: Pending) -> Mapping[str, Any] | None:
@@ -564,6 +594,9 @@ class Manifest:
         """What is to be committed next, if there is anything that may be."""
         if (prior := self._committer.prior()) is not None:
             return prior
+        if self._recovering:
+            self._recovering = False
+            self._lapse()
         if self._review is not None and self._review.due:
             if self._resolved_at >= self._away_at:
                 self._review.start(self.ref, self._outbox, self._view_now, self.wake)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -12,7 +13,7 @@ from typing import Final, Self
 
 from .content import AT_ONCE, Content, Contents
 from .crowd import each
-from .errors import MPS3Error, WithdrawnError
+from .errors import MPS3Error, WithdrawnError, doubted
 from .journal import Attempt
 from .offline import Row
 from .offline.session import Session, contents_of, time_of
@@ -44,10 +45,14 @@ class Resend:
     Attributes:
         sequence: Its place in its session.
         tries: How often it may have been written.
+        witnesses: As in `Attempt`.
+        named: As in `Attempt`.
     """
 
     sequence: int
     tries: int
+    witnesses: Mapping[str, int] | None = None
+    named: frozenset[tuple[str, str]] = frozenset()
 
 
 class Pending:
@@ -76,6 +81,8 @@ class Pending:
         attempt: What was tried of a transaction so far.
         arrived: Done when a transaction is in the store, and holds as far as can be seen.
         covered: Keys of a transaction in the store that others have changed after it.
+        lapsed: Keys that it deletes because their time was over before it could be sent; not if others have changed
+            them since it was made.
     """
 
     __slots__ = (
@@ -90,6 +97,7 @@ class Pending:
         "fleeting",
         "kept",
         "labels",
+        "lapsed",
         "made",
         "outcome",
         "places",
@@ -129,6 +137,7 @@ class Pending:
         self.expect = expect
         self.policy = policy
         self.fleeting = fleeting
+        self.lapsed: frozenset[str] = frozenset()
         self.attempt: Attempt | None = None
         self.arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.covered: frozenset[str] = frozenset()
@@ -168,9 +177,15 @@ class Pending:
         return self.kept is not None and self.kept.done() and not self.kept.cancelled() and not self.kept.exception()
 
     def fail(self, error: MPS3Error) -> None:
-        """It did not and will not happen."""
+        """It did not happen, and will not, unless the error says that it may have been written."""
         if not self.outcome.done():
             self.outcome.set_exception(error)
+
+    @property
+    def maybe_written(self) -> bool:
+        """Whether it may have reached the store, or another client may still send it."""
+        tried = self.attempt is not None and self.attempt.doubtful
+        return self.sent or self.resend is not None or self.safe or tried
 
 
 class Outbox:
@@ -249,6 +264,16 @@ class Outbox:
         self._lay_over(changes)
         self._arrived.set()
 
+    def leave_out(self, pending: Pending, names: AbstractSet[str]) -> None:
+        """Take some keys out of a write that has not left; if it has no other, forget it."""
+        pending.changes = {name: one for name, one in pending.changes.items() if name not in names}
+        pending.labels = {name: label for name, label in pending.labels.items() if name not in names}
+        if not pending.changes:
+            pending.fail(WithdrawnError("what it wrote had expired before it could be sent"))
+            pending.session.forget(pending)
+            self.remove([pending])
+        self._lay_over(dict.fromkeys(names))
+
     def again(self, group: list[Pending], resend: Resend) -> None:
         """Let a group leave as it did before, once its values are stored anew."""
         for pending in group:
@@ -308,7 +333,10 @@ class Outbox:
 
     def fail_all(self, error: MPS3Error) -> None:
         """Nothing that is pending can happen any more in this life of the client."""
-        self.fail(list(self._pending), error)
+        pendings = list(self._pending)
+        for pending in pendings:
+            pending.fail(doubted(error) if pending.maybe_written else error)
+        self.remove(pendings)
 
     def take(self) -> list[Pending]:
         """All writes of one session whose values are stored, to be committed together.
@@ -341,8 +369,12 @@ class Outbox:
             self._arrived.clear()
             batch = [pending for pending in self._pending if pending.stage == QUEUED]
             while batch and (failed := await self._store(batch)):
-                self.fail(*failed)
-                self._refused(*failed)
+                group, error = failed
+                # An earlier life of the client may have sent it with other versions of its values.
+                if any(pending.resend is not None for pending in group):
+                    error = doubted(error)
+                self.fail(group, error)
+                self._refused(group, error)
                 batch = [pending for pending in batch if pending in self._pending]
             for pending in batch:
                 if pending in self._pending:

@@ -33,8 +33,8 @@ _log = logging.getLogger("mps3")
 class Presence(AsyncIterator[Mapping[str, JSON]]):
     """What ``presence`` returns: use it as an async context manager to be here, iterate it to see who is.
 
-    Inside of ``async with``, a key says that this member is here. It is put anew three times in the time after which
-    it would vanish by itself, as it does when this process ends or loses the network. Leaving deletes it.
+    Inside of ``async with``, a key says that this member is here. It is put anew at least three times in the time after
+    which it would vanish by itself, as it does when this process ends or loses the network. Leaving deletes it.
 
     Iterating gives everyone who is here now, as a read-only mapping of members to their infos, this one included; and
     again after each change. That somebody is still here is no change. Whoever only wants to see who is here names no

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from .content import Content, Contents
-from .errors import ClosedError, ConflictError, CorruptionError, MPS3Error, UnavailableError
-from .files import File
+from .errors import (
+    ClosedError,
+    ConflictError,
+    CorruptionError,
+    MPS3Error,
+    UnavailableError,
+    UnknownOutcomeError,
+    doubted,
+)
+from .files import File, version_of
 from .journal import OutdatedError
 from .manifest import Manifest
 from .offline.session import Session
@@ -28,6 +37,11 @@ LONGEST: Final = 10.0
 """Seconds at the most before another try, when somebody else was first."""
 LOOK: Final = 0.25
 """Seconds between two looks whether what was read is certain by now."""
+
+COMPLAINT: Final = 5
+"""Failures to read the same state's values, after which the log says so."""
+
+_log = logging.getLogger("mps3")
 
 T = TypeVar("T")
 
@@ -270,11 +284,9 @@ class Transactor:
                 async with self._turn:
                     await batch.attempt()
         except Exception as error:  # noqa: BLE001 - whoever waits gets it
-            for job in batch.jobs:
-                _fail(job, error)
+            batch.fail(error)
         except asyncio.CancelledError:
-            for job in batch.jobs:
-                _fail(job, _closed())
+            batch.fail(_closed())
             raise
 
 
@@ -292,8 +304,9 @@ class _Batch:
         self._world = world
         self._lane: Session | None = None
         self._pending: Pending | None = None  # what was tried last
-        self._tries: list[tuple[Mapping[str, str | None], list[_Run]]] = []
+        self._tries: list[tuple[Pending, list[_Run]]] = []
         self._reading: tuple[Workspace, list[_Run]] | None = None
+        self._concluded = False
         self._conflicts = 0
         self._began = -math.inf
 
@@ -306,10 +319,14 @@ class _Batch:
             workspace, runs = await self._run()
             if workspace.failure is not None:
                 failures += 1
-                # What was superseded may have been collected; and nothing may be said of what was tried before until
-                # it is certain.
-                if failures > 1 and isinstance(workspace.failure, CorruptionError) and self._pending is None:
+                # What was superseded may have been collected. If it is still missing when that is ruled out, the
+                # transaction fails, unless an earlier try of it was committed.
+                if failures > 1 and isinstance(workspace.failure, CorruptionError):
+                    if await self._conclude():
+                        return
                     raise workspace.failure
+                if failures == COMPLAINT:
+                    _log.warning("a transaction of %s waits to read: %s", self._manifest.ref, workspace.failure)
                 await asyncio.sleep(self._world.backoff(failures))
                 await self._manifest.look()
                 continue
@@ -320,20 +337,25 @@ class _Batch:
                 self._lane = self._manifest.lanes.take()
             pending = _pending(self._manifest, workspace, self._world, self._lane, Policy.RERUN)
             pending.attempt = None if self._pending is None else self._pending.attempt
+            before = 0 if pending.attempt is None else pending.attempt.tries
             await _store(self._contents, pending)
             self._pending = pending
-            self._tries.append((workspace.expect, runs))
+            self._tries.append((pending, runs))
             self._manifest.propose(pending)
             first: list[asyncio.Future[Any]] = [pending.arrived, pending.outcome]
             await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
             if not pending.outcome.done() or not isinstance(pending.outcome.exception(), OutdatedError):
                 return
+            if pending.attempt is not None and pending.attempt.tries == before:
+                self._tries.pop()  # it has never left
             await self._pause()
 
     async def decided(self) -> bool:
         """Whether it is done: that it is committed, or has failed. If not, it has to be tried again."""
         if self._reading is not None:
             return await self._has_read(*self._reading)
+        if self._concluded:
+            return True
         assert self._pending is not None  # noqa: S101 - it was tried
         try:
             await asyncio.shield(self._pending.outcome)
@@ -346,28 +368,8 @@ class _Batch:
 
     async def _has_read(self, workspace: Workspace, runs: list[_Run]) -> bool:
         """Nothing is to be written, as it stands now. But an earlier run may have been committed."""
-        if self._pending is not None:
-            last = Pending(
-                {},
-                {},
-                {},
-                self._world.now(),
-                self._pending.session,
-                expect=self._pending.expect,
-                policy=Policy.CONCLUDE,
-            )
-            last.attempt = self._pending.attempt
-            if last.attempt is not None:
-                self._manifest.conclude(last)
-                try:
-                    await asyncio.shield(last.outcome)
-                except ConflictError:
-                    pass  # it was not
-                else:
-                    self._tell(last)
-                    self._free()
-                    return True
-            self._pending, self._tries = None, []
+        if await self._conclude():
+            return True
         if not await _is_certain(self._manifest, workspace):
             return False
         for run in runs:
@@ -375,12 +377,80 @@ class _Batch:
         self._free()
         return True
 
+    async def _conclude(self) -> bool:
+        """Find out for certain whether an earlier run was committed, and make no other try of it."""
+        if self._pending is None:
+            return False
+        last = Pending(
+            {},
+            {},
+            {},
+            self._world.now(),
+            self._pending.session,
+            expect=self._pending.expect,
+            policy=Policy.CONCLUDE,
+        )
+        last.attempt = self._pending.attempt
+        if last.attempt is not None:
+            self._manifest.conclude(last)
+            try:
+                await asyncio.shield(last.outcome)
+            except ConflictError:
+                pass  # it was not
+            else:
+                self._tell(last)
+                self._free()
+                self._concluded = True
+                return True
+        self._pending, self._tries = None, []
+        return False
+
     def _tell(self, pending: Pending) -> None:
-        said = self._manifest.counting(pending)
-        expect = None if said is None else said.get("expect", {})
-        runs = next((runs for own, runs in reversed(self._tries) if own == expect), self._tries[-1][1])
-        for run in runs:
+        for run in self._counting(pending):
             run.tell()
+
+    def _counting(self, pending: Pending) -> list[_Run]:
+        """The runs of the try that counts.
+
+        Raises:
+            UnknownOutcomeError: It is committed so long ago that nobody can tell which try counts.
+        """
+        if len(self._tries) == 1:
+            return self._tries[0][1]
+        if (said := self._manifest.counting(pending)) is not None:
+            expect = said.get("expect", {})
+            found = next((runs for tried, runs in reversed(self._tries) if tried.expect == expect), None)
+            return self._tries[-1][1] if found is None else found
+        view = self._manifest.state()[0]
+        for tried, runs in reversed(self._tries):
+            for name, content in tried.changes.items():
+                if content is not None and content.version == version_of(view.look_up(name)):
+                    return runs
+        ref = self._manifest.ref
+        raise UnknownOutcomeError(
+            "the transaction is committed, but so long ago that nobody can tell which of its runs counts",
+            bucket=ref.bucket,
+            key=ref.key,
+            operation="PutObject",
+        )
+
+    def fail(self, error: Exception) -> None:
+        """Tell whoever waits that it has failed."""
+        if isinstance(error, MPS3Error) and self._is_in_doubt():
+            error = doubted(error)
+        for job in self.jobs:
+            _fail(job, error)
+
+    def _is_in_doubt(self) -> bool:
+        """Whether something was sent of which it is not known that it does not count."""
+        pending = self._pending
+        if pending is None or pending.attempt is None or not pending.attempt.doubtful:
+            return False
+        outcome = pending.outcome
+        if not outcome.done() or outcome.cancelled():
+            return True
+        # What was told for good has said it itself. After an outdated try there may be others.
+        return isinstance(outcome.exception(), OutdatedError)
 
     def _free(self) -> None:
         if self._lane is not None:

@@ -119,10 +119,12 @@ def check_endpoint(endpoint: str) -> None:
         fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is none, which may be part of a password
         fine = False
+    if "@" in endpoint and (not fine or "@" in parts.netloc):
+        raise ConfigurationError(
+            "the endpoint has a user or a password in it: give credentials as other S3 tools take them"
+        )
     if not fine:
         raise ConfigurationError("the endpoint is not a URL such as https://s3.example.org:9000")
-    if "@" in parts.netloc:
-        raise ConfigurationError("an endpoint has no user or password: give credentials as other S3 tools take them")
 
 
 def _refuse_unknown(query: dict[str, str], known: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from .errors import ClosedError, WithdrawnError
+from .errors import ClosedError, MPS3Error, WithdrawnError, doubted
 from .manifest import Manifest
 from .outbox import Pending
 from .types import Commit
@@ -44,6 +44,10 @@ class Write(Awaitable[Commit]):
         self._awaiting += 1
         try:
             commits = [await asyncio.shield(part.outcome) for _, part in self._parts]
+        except MPS3Error as error:
+            if len(self._parts) > 1 and any(part.sent or _is_committed(part) for _, part in self._parts):
+                raise doubted(error) from error.__cause__
+            raise
         finally:
             self._awaiting -= 1
         return replace(commits[0], others=tuple(commits[1:])) if len(commits) > 1 else commits[0]
@@ -109,3 +113,7 @@ class Write(Awaitable[Commit]):
 
     def __repr__(self) -> str:
         return f"<{self._description}, {'pending' if self.pending else 'done'}>"
+
+
+def _is_committed(part: Pending) -> bool:
+    return part.outcome.done() and not part.outcome.cancelled() and part.outcome.exception() is None

@@ -270,6 +270,23 @@ def test_presence_renews_200_times_an_hour():
     assert f"make {200 * people:,} renewals an hour" in prose("docs/costs.md")
 
 
+@pytest.mark.parametrize(("lifetime", "said"), [(20, 9), (60, 3)])
+def test_a_tab_that_is_open_day_and_night_costs_what_the_guide_says(lifetime, said):
+    async def hour() -> dict[str, int]:
+        place = Place()
+        async with place.client() as client, client.presence("room/", "ann", expires_in=lifetime) as here:
+            looking = asyncio.create_task(anext(here))
+            await asyncio.sleep(60)
+            made = await place.spent(asyncio.sleep(3600))
+            looking.cancel()
+        return made
+
+    idle = requests(row("docs/costs.md", costs.idle.__doc__)[1])
+    assert 720 * (price(run(hour)) - price(idle)) == pytest.approx(said, rel=0.1)
+    assert "$9 a month (two PUTs, two listings and some looks each time) on top" in prose("docs/guide-web.md")
+    assert "it is a third of that" in prose("docs/guide-web.md")
+
+
 def test_many_puts_of_a_fresh_client_ask_once_for_versioning():
     async def asked() -> int:
         place = Place()
@@ -333,3 +350,56 @@ def test_pages_do_not_contradict_each_other_about_opening():
     memory = row("docs/performance.md", "memory")[4].split(",")[0].removeprefix("MB ")
     assert f"opening takes {gets} GETs and {size} MB of traffic then, and {memory} MB of memory" in prose("docs/faq.md")
     assert f"{requests(conditional[2])['GET']} now" in prose("docs/protocol.md")
+
+
+@pytest.mark.parametrize(("journal", "label"), [("merge", "open"), ("conditional", "open (conditional)")])
+def test_opening_takes_the_requests_that_the_page_on_performance_has(journal, label):
+    async def opened() -> dict[str, int]:
+        place = Place(journal)
+        async with place.client(poll_interval=NEVER) as client:
+            await client.put_all({f"k{number}": number for number in range(10)})
+        async with place.client(poll_interval=NEVER):
+            return place.counts()
+
+    async def before() -> dict[str, int]:
+        place = Place(journal)
+        async with place.client(poll_interval=NEVER) as client:
+            await client.put_all({f"k{number}": number for number in range(10)})
+        return place.counts()
+
+    had, has = run(before), run(opened)
+    made = {kind: has[kind] - had[kind] for kind in KINDS if has[kind] > had[kind]}
+    assert made == requests(row("docs/performance.md", label)[2])
+
+
+def test_the_page_on_performance_and_readme_agree_about_a_put():
+    assert row("docs/performance.md", "put, one after another")[2] == row("README.md", "`put`, awaited")[1]
+    assert f"${row('README.md', '`put`, awaited')[2].split()[0].removeprefix('$')} a million" in prose(
+        "docs/migrating.md"
+    )
+
+
+@pytest.mark.parametrize("journal", ["merge", "conditional"])
+def test_a_moment_in_the_past_costs_little_and_is_that_moment(journal):
+    """In a bucket that keeps versions, whose stamps are whole seconds, with commits of three clients in turn."""
+
+    async def go() -> int:
+        place = Place(whole_seconds=True)
+        place.journal = journal
+        clients = [place.client(poll_interval=1) for _ in range(3)]
+        async with clients[0], clients[1], clients[2]:
+            made = []
+            for number in range(120):
+                made.append(await clients[number % 3].put("k", number))
+                await asyncio.sleep(1)
+        async with place.client(poll_interval=NEVER) as reader:
+            history = list(reversed(await reader.history("k")))
+            assert [one.id for one in history] == [commit.id for commit in made]
+            before = place.counts()["GET"]
+            for number in range(0, 120, 12):
+                assert await reader.get("k", at=made[number].id) == number
+                last = max(place for place, one in enumerate(history) if one.time <= history[number].time)
+                assert await reader.get("k", at=history[number].time) == last
+            return (place.counts()["GET"] - before) // 20
+
+    assert run(go) <= 30

@@ -12,7 +12,7 @@ from aiohttp import web
 from kit import BUCKET, MANIFEST, client, eventually, memory_client, soon
 from small_s3 import SmallS3, error
 
-from mps3 import ConfigurationError, ConflictError, MemoryStorage
+from mps3 import ConfigurationError, ConflictError, CorruptionError, MemoryStorage, committing
 from mps3.journal import standstill
 from mps3.storage import Object, Stored, VersionPage
 
@@ -20,7 +20,11 @@ from mps3.storage import Object, Stored, VersionPage
 @pytest.fixture
 def hasty() -> Iterator[None]:
     """Give up after some tries, however quickly they were made."""
-    with patch.object(standstill, "SECONDS", 0.0), patch.object(standstill, "TRIES", 6):
+    with (
+        patch.object(standstill, "SECONDS", 0.0),
+        patch.object(standstill, "TRIES", 6),
+        patch.object(committing, "LONGEST_CONFLICT", 0.1),
+    ):
         yield
 
 
@@ -160,3 +164,28 @@ async def test_a_listing_without_what_was_stored_is_no_endless_retry(hasty):
             await soon(one.put("key", 2))
         assert caught.value.maybe_written
         assert len((await MemoryStorage.versions(storage, BUCKET, MANIFEST)).versions) < 20
+
+
+@pytest.mark.parametrize("versioning", [True, False])
+async def test_a_transaction_whose_value_is_gone_is_no_endless_retry(versioning):
+    """Though an earlier try of it was made: it is certain first that that one does not count."""
+    storage = MemoryStorage(versioning=versioning)
+    async with memory_client(storage) as one, memory_client(storage) as two:
+        await one.put("key", 1)
+        runs = 0
+
+        async def change(value: int) -> int:
+            nonlocal runs
+            runs += 1
+            if runs == 1:
+                version = (await two.put("key", 5)).versions["key"]
+                if versioning:
+                    await storage.delete(BUCKET, "key", version=version)
+                else:
+                    await storage.delete(BUCKET, f"key@{version}")
+            return value + 1
+
+        with pytest.raises(CorruptionError, match="missing"):
+            await soon(one.update("key", change))
+        await soon(one.put("key", 7))
+        assert await soon(one.update("key", lambda value: value + 1)) == 8

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import ClientConnectionError, ClientSession, ClientTimeout, WSMsgType
+from aiohttp import ClientConnectionError, ClientSession, ClientTimeout, WSMsgType, WSServerHandshakeError
 from aiohttp.test_utils import TestClient, TestServer
 from programs import EXAMPLES, PATIENCE
 
@@ -304,8 +304,41 @@ async def test_the_room_forgets_the_oldest(chat: Any, rooms: list[TestClient], m
         await ann.until(lambda ann: ann.said == ["ann: 2", "ann: 3", "ann: 4"])
 
 
+@pytest.mark.parametrize("origin", ["https://evil.example.com", "null", "http://127.0.0.1.evil.example.com", ""])
+async def test_a_page_of_another_site_cannot_connect(rooms: list[TestClient], origin: str) -> None:
+    with pytest.raises(WSServerHandshakeError) as refused:
+        await rooms[0].ws_connect("/room", params={"name": "mallory"}, headers={"Origin": origin})
+    assert refused.value.status == 403
+
+
+async def test_a_page_of_this_server_and_one_that_is_named_can(chat: Any) -> None:
+    app = chat.make_app(f"memory:{secrets.token_hex(8)}", ["https://chat.example.com"])
+    async with TestClient(TestServer(app)) as room:
+        for origin in (f"http://{room.host}:{room.port}", "https://chat.example.com"):
+            async with room.ws_connect("/room", params={"name": "ann"}, headers={"Origin": origin}) as socket:
+                await Guest(socket).until(lambda guest: bool(guest.here))
+
+
+async def test_brackets_without_end_are_no_body_for_the_board(serve: Any) -> None:
+    url, process = await serve("board/board.py")
+    for body in ("[" * 60_000, '{"card/1":' + "[" * 60_000):
+        headers = {"Content-Type": "application/json"}
+        async with ClientSession() as session, session.patch(f"{url}/board", data=body, headers=headers) as answer:
+            assert answer.status in (400, 422)
+    await stops(process)
+
+
 @pytest.mark.parametrize(
-    "said", ["no JSON", "[]", '{"say": 1, "id": "0123456789abcdef"}', '{"say": "x", "id": "../x"}']
+    "said",
+    [
+        "no JSON",
+        "[]",
+        '{"say": 1, "id": "0123456789abcdef"}',
+        '{"say": "x", "id": "../x"}',
+        "[" * 60_000,
+        '{"say": ' + "[" * 60_000,
+    ],
+    ids=["text", "list", "number", "id", "brackets", "brackets in it"],
 )
 async def test_what_is_not_understood_ends_the_connection(rooms: list[TestClient], said: str) -> None:
     async with enters(rooms[0], "mallory") as mallory:

@@ -25,9 +25,10 @@ import os
 import re
 import tempfile
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
@@ -45,12 +46,18 @@ KEY = re.compile(r"message/[0-9]{12}-[0-9a-f]{16}")
 
 CLIENT = web.AppKey("client", MPS3)
 SOCKETS = web.AppKey("sockets", weakref.WeakSet[web.WebSocketResponse])
+ORIGINS = web.AppKey("origins", frozenset[str])
 
 routes = web.RouteTableDef()
 
 
-def make_app(url: str) -> web.Application:
-    """The application, with a client of its own."""
+def make_app(url: str, origins: Iterable[str] = ()) -> web.Application:
+    """The application, with a client of its own.
+
+    Args:
+        url: The store.
+        origins: Where else pages may come from that connect, such as ``https://chat.example.com``.
+    """
 
     async def client(app: web.Application) -> AsyncIterator[None]:
         async with MPS3.from_url(url) as app[CLIENT]:
@@ -58,6 +65,7 @@ def make_app(url: str) -> web.Application:
 
     app = web.Application()
     app[SOCKETS] = weakref.WeakSet()
+    app[ORIGINS] = frozenset(origins)
     app.cleanup_ctx.append(client)
     app.on_shutdown.append(hang_up)
     app.add_routes(routes)
@@ -80,6 +88,8 @@ async def page(_: web.Request) -> web.FileResponse:
 @routes.get("/room")
 async def room(request: web.Request) -> web.WebSocketResponse:
     """Serve one browser, for as long as it is connected."""
+    if not may_connect(request):
+        raise web.HTTPForbidden(text="this page may not connect from there")
     client, name = request.app[CLIENT], request.query.get("name", "").strip()[:40]
     if not name:
         raise web.HTTPBadRequest(text="say who you are: /room?name=…")
@@ -99,6 +109,16 @@ async def room(request: web.Request) -> web.WebSocketResponse:
         for task in telling:
             task.cancel()
     return socket
+
+
+def may_connect(request: web.Request) -> bool:
+    """Whether the page that connects is one of ours.
+
+    A browser lets any page of any site connect to any websocket, with the cookies of the user, and only says where the
+    page is from. What is no browser says nothing.
+    """
+    origin = request.headers.get("Origin")
+    return origin is None or origin in request.app[ORIGINS] or urlsplit(origin).netloc == request.host
 
 
 async def listen(socket: web.WebSocketResponse, client: MPS3, guest: Presence, name: str) -> None:
@@ -161,7 +181,7 @@ def read(message: WSMessage) -> Any:
     """What the browser said, or ``None`` if that is not JSON."""
     try:
         return json.loads(message.data) if message.type is WSMsgType.TEXT else None
-    except ValueError:
+    except (ValueError, RecursionError):  # of the latter, as many brackets as the parser cannot nest
         return None
 
 
@@ -170,9 +190,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A chat room; the store is MPS3_URL, or a directory.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--origin", action="append", default=[], help="where else pages may come from: https://…")
     given = parser.parse_args()
     url = os.environ.get("MPS3_URL") or (Path(tempfile.gettempdir()) / "mps3-room").as_uri()
-    web.run_app(make_app(url), host=given.host, port=given.port)
+    web.run_app(make_app(url, given.origin), host=given.host, port=given.port)
 
 
 if __name__ == "__main__":

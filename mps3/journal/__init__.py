@@ -6,13 +6,16 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..document import Entry, Kind
 from ..errors import ConflictError
 from ..state import View
 from .past import Past
 from .saved import Saved
+
+if TYPE_CHECKING:
+    from ..offline.doubt import Fate
 
 
 @dataclass(slots=True)
@@ -34,6 +37,12 @@ class Attempt:
         unanswered: How many of its tries were sent, and not answered: they may arrive at any time.
         closes: Whether it ends the transaction before it in its session.
         now: The store's clock when it is tried, in seconds since 1970, as far as it is known.
+        witnesses: The sessions that the state remembered when it was first sent, and how far they had come; ``None``
+            until then.
+        named: The keys and versions that its tries have named.
+        bases: With the conditional journal, the ETags that the manifest had to have for those of its tries to count
+            that were sent, and not answered; ``None`` for one that was to create it.
+        earlier: Whether there were tries in an earlier life of the client.
     """
 
     sequence: int
@@ -48,6 +57,10 @@ class Attempt:
     unanswered: int = 0
     closes: bool = False
     now: float = -math.inf
+    witnesses: Mapping[str, int] | None = None
+    named: set[tuple[str, str]] = field(default_factory=set)
+    bases: list[str | None] = field(default_factory=list)
+    earlier: bool = False
 
     @property
     def is_transaction(self) -> bool:
@@ -67,7 +80,7 @@ class Verdict(Enum):
     VOID = "void"
     """It is void, for good."""
     UNKNOWN = "unknown"
-    """It has not arrived, or it was void so long ago that nobody remembers."""
+    """It has not arrived, or so long ago that nobody remembers: see `Journal.fate`."""
 
 
 class OutdatedError(ConflictError):
@@ -157,6 +170,14 @@ class Journal(Protocol):
         """How a transaction stands, by what was resolved last."""
         ...
 
+    def fate(self, attempt: Attempt) -> Fate:
+        """What became of a commit whose answer was lost, by what was resolved last."""
+        ...
+
+    def may_arrive(self, attempt: Attempt) -> bool:
+        """Whether a try of a commit that was never answered may still arrive, and count."""
+        ...
+
     def counting(self, attempt: Attempt) -> Entry | None:
         """What of several tries of a commit counts; ``None`` if that is not known (any more)."""
         ...
@@ -190,6 +211,7 @@ class Journal(Protocol):
 
         Raises:
             OutdatedError: It is a transaction, and would be void. This try was not sent; an earlier one may have been.
+            UnknownOutcomeError: An earlier try may have been committed, and nobody can tell any more.
             UnavailableError: Not known to be committed; call again with the same attempt.
             ConflictError: Not committed; call again, with values stored again if `view` tells of a collection.
             MPS3Error: It can not be committed.

@@ -11,8 +11,10 @@ from typing import Final
 
 from ..damage import certain
 from ..document import LIMIT, Document, Entry, commit_id, encode
-from ..errors import ConfigurationError, ConflictError, CorruptionError, UnavailableError
+from ..errors import ConfigurationError, ConflictError, CorruptionError, MPS3Error, UnavailableError
+from ..files import expires_of
 from ..freshness import Moment
+from ..offline.doubt import Fate, fate_of, not_yet, note, remembered, unknown
 from ..state import EMPTY, View, build_view, needed_runs
 from ..storage import ABSENT, UNCHANGED, Absence, Object, Storage, Stored
 from ..storage.etags import bare, strong
@@ -34,6 +36,8 @@ KEPT: Final = 128
 """Commits that the log holds at least, so that a lost answer can be recognised."""
 LARGE_KEPT: Final = 16
 """Large changes among them at the most: each is an object of its own, which whoever opens has to fetch."""
+RESOLUTION: Final = 0.001
+"""Seconds between two moments that documents can tell apart."""
 
 
 class ConditionalJournal:
@@ -88,8 +92,20 @@ class ConditionalJournal:
         return math.inf
 
     def verdict(self, attempt: Attempt) -> Verdict:
-        """How a transaction stands: it is there, or it is not."""
-        return Verdict.HOLDS if self._view.has(self._author(attempt), attempt.sequence) else Verdict.UNKNOWN
+        """How a transaction stands: it is there, or it is not, or it is the head and came too late to count."""
+        if self.fate(attempt) in (Fate.LANDED, Fate.SETTLED):
+            return Verdict.HOLDS
+        head = self._view.document
+        own = self._author(attempt), attempt.sequence
+        return Verdict.VOID if head is not None and (head.session, head.sequence) == own else Verdict.UNKNOWN
+
+    def fate(self, attempt: Attempt) -> Fate:
+        """What became of a commit whose answer was lost, by what was read last."""
+        return fate_of(self._view, self._author(attempt), attempt)
+
+    def may_arrive(self, attempt: Attempt) -> bool:
+        """Whether a try that was never answered may still arrive: the manifest is what that one was made upon."""
+        return attempt.earlier or self._etag in attempt.bases
 
     def counting(self, attempt: Attempt) -> Entry | None:
         """The commit, as long as the log has it."""
@@ -201,24 +217,26 @@ class ConditionalJournal:
     async def _append(self, attempt: Attempt) -> None:
         if attempt.doubtful:
             await self.resolve()
-            if self._view.has(self._author(attempt), attempt.sequence):
+            if self._has_arrived(attempt):
                 return
+        if attempt.closes and self._view.has(self._author(attempt), attempt.sequence - 1):
+            return  # the transaction that it should end has arrived
         if not self._trusted:
             await require_conditions(self._storage, self._bucket, self._key, self._world)
             self._trusted = True
         require(attempt, self._view, self._bucket, self._key)
+        note(attempt, self._view)
         attempt.tries += 1
         attempt.update = await self._runs.by_reference(attempt.update)
         document = await self._compose(attempt)
         body = encode(document, bucket=self._bucket, key=self._key)
-        attempt.doubtful = True
         try:
-            stored = await self._put(body)
+            stored = await self._put(attempt, body)
         except UnavailableError:
             # Some stores answer whoever loses a race with a server error: then there is a winner to see.
             if not await self.resolve():
                 raise
-            if self._view.has(self._author(attempt), attempt.sequence):
+            if self._has_arrived(attempt):
                 return
             raise self._conflict() from None
         if stored.etag is None:
@@ -233,10 +251,28 @@ class ConditionalJournal:
                     maybe_written=True,
                 )
             return
+        if document.until is not None and not _in_time(stored.modified, document.until - self._window):
+            await self.resolve()  # the stamp that everybody sees decides whether it counts
+            return
         try:
             await self._advance(document, stored.etag, stored.modified)
         except MissingRunError:
             await self.resolve()  # others have gone on meanwhile, and collected
+
+    def _has_arrived(self, attempt: Attempt) -> bool:
+        """Whether a commit is part of the state.
+
+        Raises:
+            UnknownOutcomeError: Nobody can tell any more.
+        """
+        match self.fate(attempt):
+            case Fate.SETTLED | Fate.LANDED:
+                return True
+            case Fate.UNKNOWN:
+                raise unknown(self._bucket, self._key)
+            case Fate.NOT_YET:
+                not_yet(attempt, remembered(self._view))
+                return False
 
     def save(self) -> Saved:
         """What another journal of this manifest can go on from."""
@@ -253,10 +289,26 @@ class ConditionalJournal:
     def _author(self, attempt: Attempt) -> str:
         return attempt.session or self._session
 
-    async def _put(self, body: bytes) -> Stored:
-        if self._etag is None:
-            return await self._storage.put(self._bucket, self._key, body, if_none_match=True)
-        return await self._storage.put(self._bucket, self._key, body, if_match=strong(self._etag))
+    async def _put(self, attempt: Attempt, body: bytes) -> Stored:
+        base, before = self._etag, attempt.doubtful
+        attempt.doubtful = True
+        attempt.bases.append(base)
+        attempt.unanswered += 1
+        try:
+            if base is None:
+                stored = await self._storage.put(self._bucket, self._key, body, if_none_match=True)
+            else:
+                stored = await self._storage.put(self._bucket, self._key, body, if_match=strong(base))
+        except UnavailableError:
+            raise
+        except MPS3Error as error:
+            if not error.maybe_written:
+                # A lost answer may look like a conflict (R9).
+                attempt.doubtful = before or isinstance(error, ConflictError)
+                _answered(attempt, base)
+            raise
+        _answered(attempt, base)
+        return stored
 
     def _conflict(self) -> ConflictError:
         return ConflictError(
@@ -278,7 +330,9 @@ class ConditionalJournal:
         stamp = max((modified or self._modified, *(entry.modified for entry in document.log)))
         head = bare(etag)
         own = document.entry(head, stamp if math.isfinite(stamp) else 0.0)
-        commits = tuple(once((*document.log, own), document.sessions))
+        # A transaction that was stored when what it had read had expired changes nothing (R19).
+        said = (own,) if modified is None or document.counts(modified) else ()
+        commits = tuple(once((*document.log, *said), document.sessions))
         held = await self._runs.load(needed_runs(document, commits))
         view = build_view(document, head, commits, held, 0.0, self._view)
         last = self._view.commits[-1:]
@@ -316,17 +370,25 @@ class ConditionalJournal:
             window=base.window,
             session=self._author(attempt),
             sequence=attempt.sequence,
-            previous=view.head,
+            # What came too late to count is left out, as if it had never been.
+            previous=view.commits[-1].version if view.commits else view.head,
             update=attempt.update,
             log=view.commits[len(settled) :],
             files=files,
             sessions=sessions,
             runs=runs,
             attempt=attempt.tries,
+            until=self._until(attempt),
             collected=commit_id(self._author(attempt), attempt.sequence) if attempt.fence else base.collected,
             expired=expired,
             extra=base.extra,
         )
+
+    def _until(self, attempt: Attempt) -> float | None:
+        """The last moment at which nothing has expired that a transaction was made from, by the store's clock."""
+        files = (self._view.look_up(name) for name, version in attempt.expect.items() if version is not None)
+        ends = [moment for file in files if (moment := expires_of(file)) is not None]
+        return min(ends) - RESOLUTION if ends else None
 
     async def retained(self, seconds: float) -> Retained | None:
         """What collecting leaves alone: what the newest document says, its log included. There is no older one."""
@@ -367,3 +429,13 @@ class ConditionalJournal:
         bound = commits[-1].modified - self._window
         # Zero: the store tells no time, so the numbers have to do.
         return tuple(takewhile(lambda commit: commit.modified < bound or not commit.modified, commits[:beyond]))
+
+
+def _answered(attempt: Attempt, base: str | None) -> None:
+    attempt.bases.remove(base)
+    attempt.unanswered -= 1
+
+
+def _in_time(answered: float | None, until: float) -> bool:
+    """Whether what was stored before an answer was stored in time, however far the clocks of nodes are apart."""
+    return answered is not None and answered <= until

@@ -56,8 +56,8 @@ async def _try(storage: Storage, bucket: str, key: str) -> str | None:
 async def _lacking(storage: Storage, bucket: str, key: str, made: list[Stored]) -> str | None:
     try:
         first = await storage.put(bucket, key, _BODIES[0], if_none_match=True)
-    except (ConfigurationError, ConflictError):
-        return "it refuses a PUT with If-None-Match"
+    except (ConfigurationError, ConflictError) as error:
+        return f"it refuses a PUT with If-None-Match ({error})"
     made.append(first)
     if await _accepted(storage, bucket, key, made, if_none_match=True):
         return "it ignores If-None-Match: a second create of the same object was not refused"

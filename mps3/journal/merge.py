@@ -12,8 +12,9 @@ from itertools import takewhile
 from typing import Final
 
 from ..document import LIMIT, Document, Entry, encode
-from ..errors import ConfigurationError, ConflictError, CorruptionError, FormatError, UnavailableError
+from ..errors import ConfigurationError, ConflictError, CorruptionError, FormatError, MPS3Error, UnavailableError
 from ..freshness import Moment, fresh, latest
+from ..offline.doubt import Fate, fate_of, not_yet, note, settled_sessions, unknown
 from ..state import EMPTY, View, build_view
 from ..storage import ABSENT, Object, Storage, Stored
 from ..world import World
@@ -181,6 +182,8 @@ class MergeJournal:
             holds = not attempt.is_transaction or self.verdict(attempt) in (Verdict.OPEN, Verdict.HOLDS)
             if self._is_head(attempt) and holds:
                 return
+            if self._is_settled(attempt):
+                return
         if attempt.is_transaction:
             verdict = self.verdict(attempt)
             if verdict is Verdict.HOLDS:
@@ -191,15 +194,13 @@ class MergeJournal:
             await self._look()
         elif self._view.head is None:
             await self.resolve()  # not over one that somebody created meanwhile, with the other journal perhaps
+        note(attempt, self._view)
         attempt.tries += 1
         attempt.update = await self._runs.by_reference(attempt.update)
         document = await self._compose(attempt)
         body = encode(document, bucket=self._bucket, key=self._key)
-        attempt.doubtful = True
         started = self._world.monotonic()
-        attempt.unanswered += 1
-        stored = await self._storage.put(self._bucket, self._key, body)
-        attempt.unanswered -= 1
+        stored = await self._put(attempt, body)
         slow = self._too_slow(self._world.monotonic() - started)
         if stored.version is None:
             self._looked_at = -math.inf  # no other commit before it is known what there is now
@@ -224,9 +225,48 @@ class MergeJournal:
                 version=stored.version,
             )
 
+    async def _put(self, attempt: Attempt, body: bytes) -> Stored:
+        before, attempt.doubtful = attempt.doubtful, True
+        attempt.unanswered += 1
+        try:
+            stored = await self._storage.put(self._bucket, self._key, body)
+        except UnavailableError:
+            raise
+        except MPS3Error as error:
+            if not error.maybe_written:
+                attempt.doubtful = before
+                attempt.unanswered -= 1
+            raise
+        attempt.unanswered -= 1
+        return stored
+
+    def _is_settled(self, attempt: Attempt) -> bool:
+        """Whether a commit landed so long ago that nobody can move past it.
+
+        Raises:
+            UnknownOutcomeError: Nobody can tell whether it has landed.
+        """
+        found = self.fate(attempt)
+        if found is Fate.UNKNOWN:
+            raise unknown(self._bucket, self._key)
+        if found is Fate.NOT_YET:
+            # What becomes visible late has its place behind what is settled.
+            not_yet(attempt, settled_sessions(self._view))
+        return found is Fate.SETTLED
+
+    def fate(self, attempt: Attempt) -> Fate:
+        """What became of a commit whose answer was lost, by what was resolved last."""
+        if self.counting(attempt) is not None:
+            return Fate.LANDED
+        return fate_of(self._view, self._author(attempt), attempt)
+
+    def may_arrive(self, attempt: Attempt) -> bool:
+        """Whether a try that was never answered may still arrive."""
+        return attempt.unanswered > 0
+
     def verdict(self, attempt: Attempt) -> Verdict:
         """How a transaction stands, by what was resolved."""
-        if self._view.has(self._author(attempt), attempt.sequence):
+        if fate_of(self._view, self._author(attempt), attempt) in (Fate.LANDED, Fate.SETTLED):
             return Verdict.HOLDS
         own = {entry.version for entry in self._judged.relevant if self._is_own(entry, attempt)}
         if any(entry.version in own for entry in self._judged.counting):

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 FETCHES: Final = 16
 """Versions that are fetched at once."""
-STEP: Final = 8
+FIRST: Final = 8
 """Listed versions that the first step back takes in. Each further step takes twice as many."""
+PAGE: Final = 1000
+"""Listed versions that a step takes in at the most."""
 
 
 class Walk:
@@ -51,7 +53,7 @@ class Walk:
         self._settled = None if view.document is None else view.document.sessions
         self._sessions = view.sessions
         self._listing = Listing(past)
-        self._step = STEP
+        self._step = FIRST
         self._taken_all = False
         # Where the walk does not begin with the newest: what is listed above, and from when on it does not matter.
         self._above: frozenset[str] = frozenset()
@@ -119,7 +121,7 @@ class Walk:
             await listing.further()
         taken = listing.versions[listing.taken : listing.taken + self._step]
         listing.taken += len(taken)
-        self._step *= 2
+        self._step = min(PAGE, 2 * self._step)
         self._versions += taken
         self._taken_all = listing.complete and listing.taken == len(listing.versions)
         await self._read()
@@ -132,7 +134,7 @@ class Walk:
         while name is not None and name not in line and name in self._entries:
             line[name] = self._entries[name]
             name = line[name].previous
-        return list(reversed(line.values()))
+        return [entry for name, entry in reversed(line.items()) if name not in self._late]
 
     async def _resolve(self) -> bool:
         """R3 to R5 from an old document on: what it holds, and all that is newer.
@@ -318,6 +320,8 @@ class Walk:
         for entry in document.log:
             self._entries.setdefault(entry.version, entry)
         if self._past.linear:
+            if not document.counts(version.modified):
+                self._late.add(name)  # R19
             return
         self._documents[name] = document
         # Of a transaction another try may count (R20): only the order says which.

@@ -71,12 +71,14 @@ class Refusal:
         message: What it said.
         about: The bucket, the key and the operation of the error, each if there was one.
         time: When, in seconds since 1970, by this machine's clock.
+        maybe_written: Whether the write may have taken effect all the same.
     """
 
     kind: str
     message: str
     about: tuple[str | None, str | None, str | None]
     time: float
+    maybe_written: bool = False
 
 
 @dataclass(frozen=True, slots=True)

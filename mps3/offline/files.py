@@ -316,7 +316,8 @@ def _steps(operation: Operation, known: set[str]) -> Iterator[tuple[str, tuple[A
             yield _DONE, (session, sequence)
             yield _NOT_SENT, (session, sequence)
         case SetAside(ids, refusal):
-            body = orjson.dumps([refusal.kind, refusal.message, refusal.about, refusal.time])
+            maybe = [True] if refusal.maybe_written else []
+            body = orjson.dumps([refusal.kind, refusal.message, refusal.about, refusal.time, *maybe])
             for id_ in ids:
                 yield _SET_ASIDE, (body, id_)
 
@@ -347,8 +348,8 @@ def _more(change: Change) -> dict[str, Any]:
 def _refusal(body: bytes | None) -> Refusal | None:
     if body is None:
         return None
-    kind, message, about, time = orjson.loads(body)
-    return Refusal(kind, message, tuple(about), time)
+    kind, message, about, time, *maybe = orjson.loads(body)
+    return Refusal(kind, message, tuple(about), time, bool(maybe))
 
 
 def _prepare(connection: sqlite3.Connection, file: Path) -> None:

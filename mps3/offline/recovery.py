@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from . import Done, Forget, Line, Operation, Row
@@ -29,13 +29,12 @@ class Unit:
         """Whether it may have reached the store."""
         return self.line.sent is not None and self.rows[0].sequence is not None
 
-    def without(self, rows: Sequence[Row]) -> Sequence[Operation]:
+    def without(self, ids: Sequence[int]) -> Operation:
         """What to write down when only these of its writes are left."""
-        if self.left and not rows:
+        if self.left and not ids:
             assert self.line.sent is not None  # noqa: S101 - it has left
-            return [Done(self.line.session, self.line.sent.sequence)]
-        left = {row.id for row in rows}
-        return [Forget(tuple(row.id for row in self.rows if row.id not in left))]
+            return Done(self.line.session, self.line.sent.sequence)
+        return Forget(tuple(row.id for row in self.rows if row.id not in ids))
 
 
 def in_order(lines: Sequence[tuple[Line, Keeper]]) -> list[Unit]:
@@ -60,25 +59,33 @@ def in_order(lines: Sequence[tuple[Line, Keeper]]) -> list[Unit]:
     return [unit for *_, unit in sorted(placed, key=lambda one: one[:3])]
 
 
-def in_time(row: Row, wall: float, now: float) -> Row | None:
-    """What is left of a write: what was to expire is gone when its time is over, counted from when it was made.
+def lapsed(row: Row, wall: float, now: float) -> tuple[Row, frozenset[str]]:
+    """Give what was to expire the time that is left, counted from when it was made.
 
     Args:
-        row: The write.
+        row: A write.
         wall: This machine's clock, in seconds since 1970.
         now: The clock of the directory.
 
     Returns:
-        The write with the time that is left for each of its values; ``None`` if it has none any more.
+        The write, and the keys whose time is over. It deletes these: had it been sent in time, they would be gone.
     """
     if all(change.expires_in is None for change in row.changes.values()):
-        return row
+        return row, frozenset()
     # Either clock may have stood still meanwhile, or have been set.
     passed = max(0.0, wall - row.made, 0.0 if row.stamp is None else now - row.stamp)
-    changes = {}
+    changes, over = dict(row.changes), set()
     for name, change in row.changes.items():
         if change.expires_in is None:
-            changes[name] = change
-        elif change.expires_in > passed:
+            continue
+        if change.expires_in > passed:
             changes[name] = replace(change, expires_in=change.expires_in - passed)
-    return replace(row, changes=changes) if changes else None
+        else:
+            changes[name] = replace(change, body=None, expires_in=None)
+            over.add(name)
+    return replace(row, changes=changes), frozenset(over)
+
+
+def only(row: Row, names: Iterable[str]) -> Row:
+    """A write with some of its changes."""
+    return replace(row, changes={name: row.changes[name] for name in names})

@@ -49,6 +49,12 @@ class Session:
         if self.keeper is not None and pending.row is not None:
             pending.kept = self.keeper.submit(Replace(pending.row, _changes(pending)))
 
+    def rebase(self, pending: Pending) -> None:
+        """What a write may replace is another version now. It matters in a later life if the write is to expire."""
+        expires = any(content is not None and content.expires_in is not None for content in pending.changes.values())
+        if expires and self.keeper is not None and pending.row is not None:
+            self.keeper.submit(Replace(pending.row, _changes(pending)))
+
     def forget(self, pending: Pending) -> None:
         """A write was withdrawn."""
         if self.keeper is not None and pending.row is not None:
@@ -79,14 +85,17 @@ class Session:
 def refusal_of(error: MPS3Error, now: datetime) -> Refusal:
     """What is kept of an error."""
     message = "\n".join([str(error), *getattr(error, "__notes__", ())])
-    return Refusal(type(error).__name__, message, (error.bucket, error.key, error.operation), now.timestamp())
+    about = (error.bucket, error.key, error.operation)
+    return Refusal(type(error).__name__, message, about, now.timestamp(), error.maybe_written)
 
 
 def error_of(refusal: Refusal) -> MPS3Error:
     """The error again."""
     kind = getattr(errors, refusal.kind, MPS3Error)
     bucket, key, operation = refusal.about
-    error: MPS3Error = kind(refusal.message, bucket=bucket, key=key, operation=operation)
+    error: MPS3Error = kind(
+        refusal.message, bucket=bucket, key=key, operation=operation, maybe_written=refusal.maybe_written
+    )
     return error
 
 

@@ -139,9 +139,9 @@ def _bound(native: Any, streamed: ContextVar[bool]) -> Callable[[Any], Awaitable
             await self._stream.aclose()
 
     async def bound(response: Any) -> None:
+        if streamed.get() and response.status_code < 300:
+            return  # also when the auth made a request of its own of the SDK's
         if _WORDS in response.request.extensions:
-            if streamed.get() and response.status_code < 300:
-                return
             # Nobody asked for it, and a small answer could become a very large one.
             response.headers.pop("content-encoding", None)
         response.stream = Bounded(response.stream, response.status_code)

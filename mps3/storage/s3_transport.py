@@ -17,10 +17,12 @@ ERROR: Final = 1 << 18
 """Bytes of an answer that is an error. Of a longer one only the status and the headers count."""
 HEAD: Final = 1 << 10
 """Bytes of such an error that are kept: they tell whether it comes from S3."""
-MARKUP: Final = 1 << 17
-"""Tags and entities of an answer. To parse millions takes many seconds, and a page of a listing has some 40,000."""
-ERROR_MARKUP: Final = 1 << 12
-"""Those of an error."""
+TAGS: Final = 1 << 17
+"""Tags of an answer. To parse millions takes many seconds, and a page of a listing has some 40,000."""
+ENTITIES: Final = 1 << 19
+"""Entities of an answer: keys may be full of them, where a store does not encode keys."""
+ERROR_TAGS: Final = 1 << 12
+"""Tags of an error, and its entities."""
 
 
 class _Once(AIOHTTPSession):  # type: ignore[misc, unused-ignore]
@@ -105,7 +107,8 @@ class Budget:
     def __init__(self, status: int) -> None:
         self._error = status >= 300
         self._bytes = ERROR if self._error else ANSWER
-        self._markup = ERROR_MARKUP if self._error else MARKUP
+        self._tags = ERROR_TAGS if self._error else TAGS
+        self._entities = ERROR_TAGS if self._error else ENTITIES
 
     def pays(self, chunk: bytes) -> bool:
         """Whether some more bytes are within it. An error that is longer counts as one without words.
@@ -114,11 +117,12 @@ class Budget:
             GarbledError: They are not, and the answer is no error.
         """
         self._bytes -= len(chunk)
-        self._markup -= chunk.count(b"<") + chunk.count(b"&")
-        if min(self._bytes, self._markup) >= 0:
+        self._tags -= chunk.count(b"<")
+        self._entities -= chunk.count(b"&")
+        if min(self._bytes, self._tags, self._entities) >= 0:
             return True
         if self._error:
             return False
         raise GarbledError(
-            f"it has more than {ANSWER} bytes" if self._bytes < 0 else f"it has more than {MARKUP} tags and entities"
+            f"it has more than {ANSWER} bytes" if self._bytes < 0 else "it has more tags and entities than any listing"
         )

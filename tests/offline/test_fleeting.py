@@ -79,21 +79,27 @@ async def test_leaving_and_closing_offline_is_no_error(lives, caplog):
 @pytest.mark.parametrize("how", ["kill", "end"])
 async def test_what_was_to_expire_is_not_sent_once_its_time_is_over(lives, how):
     client = await lives.begin()
-    await client.put("lease", "before")
+    await client.put_all({"lease": "before", "taken": "before"})
     client.go_offline()
     await client.put("ghost", 1, expires_in=30).kept()
     await client.put_all({"ghost/2": 1, "ghost/3": 1}, expires_in=30).kept()
-    await client.put("lease", "mine", expires_in=30).kept()
+    await client.put_all({"lease": "mine", "taken": "mine"}, expires_in=30).kept()
+    await client.put("twice", "earlier").kept()
+    await client.put("twice", "later", expires_in=30).kept()
     await client.put("lasting", 1, expires_in=1000).kept()
     await client.put("stays", 1).kept()
     await getattr(lives, how)(client)
+    stranger = await lives.stranger()
+    await stranger.put_all({"taken": "by another", "ghost/3": "of another"})
 
     again = await lives.begin(online=False, world=LaterWorld(31))
-    assert await again.get("ghost", "absent") == "absent"
+    for key in ("ghost", "lease", "twice"):  # it would be gone if it had been sent
+        assert await again.get(key, "absent") == "absent"
     again.go_online()
     await drained(again)
-    stranger = await lives.stranger()
-    assert await stranger.get_all() == {"lasting": 1, "lease": "before", "stays": 1}
+    left = {"lasting": 1, "taken": "by another", "ghost/3": "of another", "stays": 1}
+    assert await stranger.get_all() == left
+    assert await again.get_all() == left
     await lives.end(again)
     assert kept(lives) == 0
 

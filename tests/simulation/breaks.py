@@ -17,10 +17,12 @@ from mps3.collect.sweep import Sweep
 from mps3.committing import Committer
 from mps3.document import Document
 from mps3.journal import compactor, conditional, merge, settle, unsettled
+from mps3.journal.conditional import ConditionalJournal
 from mps3.journal.merge import MergeJournal
 from mps3.journal.order import once
 from mps3.journal.unsettled import Unsettled
 from mps3.manifest import Manifest
+from mps3.offline import doubt
 from mps3.offline.keeper import Keeper
 from mps3.offline.session import Session
 from mps3.shape import LATEST
@@ -39,6 +41,7 @@ class Break:
         durable: Whether clients have a disk.
         collect: Whether garbage is collected.
         first: The seed to begin with, where those before it are known to show nothing.
+        forgetful: Whether documents remember few sessions.
         overdue: Whether some versions are visible later than is assumed; some rules matter little otherwise.
     """
 
@@ -47,6 +50,7 @@ class Break:
     versioning: bool = True
     durable: bool = False
     collect: bool = False
+    forgetful: bool = False
     overdue: bool = True
     first: int = 0
 
@@ -297,6 +301,27 @@ def _watch_goes_on_without_asking_who_left() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _takes_forgotten_for_no() -> Iterator[None]:
+    """A session that a document does not list has not committed, however many it has forgotten."""
+    with patch.object(doubt, "spans", lambda *arguments: True):
+        yield
+
+
+@contextmanager
+def _ends_no_late_try() -> Iterator[None]:
+    """A transaction fails though a try of it may still arrive."""
+    with patch.object(ConditionalJournal, "may_arrive", lambda self, attempt: False):
+        yield
+
+
+@contextmanager
+def _counts_whenever_it_comes() -> Iterator[None]:
+    """A transaction counts however long what it had read has been over when it arrives."""
+    with patch.object(ConditionalJournal, "_until", lambda self, attempt: None):
+        yield
+
+
 # Settling too early does not lose a commit, it moves one: that takes many writers, and clocks far apart, to show.
 _CONTENDED = {
     "clients": 5,
@@ -339,6 +364,15 @@ _CONTESTED = {
     "faults": Faults(late=0.9, lateness=0.5, skew=1.0),
 }
 
+# Transactions that need a lease, which is often over when they arrive.
+_LEASES = {
+    "transactions": True,
+    "leases": True,
+    "operations": 12,
+    "stall": 0.0,
+    "faults": Faults(ghost=0.3, ghost_delay=25.0, slow=0.2, slowness=8.0),
+}
+
 BREAKS: dict[str, Break] = {
     "R3 no siblings": Break(_lists_only_the_head),
     "R4 once": Break(_without_r4),
@@ -362,6 +396,10 @@ BREAKS: dict[str, Break] = {
     "R20 expectations, swapped": Break(_swaps_without_expectations, {"transactions": True}, versioning=False),
     "R20 decided at once": Break(_decides_at_once, {"transactions": True}, overdue=False),
     "R20 tries are forgotten": Break(_forgets_its_tries, _CONTESTED, overdue=False, first=50),
+    "forgotten is not no": Break(_takes_forgotten_for_no, forgetful=True, overdue=False),
+    "forgotten is not no, swapped": Break(_takes_forgotten_for_no, forgetful=True, versioning=False, overdue=False),
+    "R9 late tries": Break(_ends_no_late_try, _LEASES, versioning=False),
+    "R9 late stamps": Break(_counts_whenever_it_comes, _LEASES, versioning=False),
     "watch without late commits": Break(_watch_without_late_commits, {"watchers": True}),
     "watch goes on by the order": Break(_watch_goes_on_by_the_order, {"watchers": True}),
 }

@@ -24,7 +24,7 @@ silent     a subscription ends up with the final value
 stuck      every write of a client that lives is acknowledged in the end
 expired    a value that is to expire is not read for long after it should have; nor is it missing before
            (that is called stale)
-refused    no write fails, since nothing in this world is permanent
+refused    no write fails, since nothing in this world is permanent; of some nobody can tell what became of them
 invented   only values that were written are read
 collected  a value that is named does not stay missing (noted while it happens, not here)
 ========== =====================================================================================
@@ -55,6 +55,7 @@ from .history import (
     Recovered,
     State,
     Told,
+    Unknown,
     Violation,
     Watched,
     Withdrawing,
@@ -158,6 +159,8 @@ class _Check:
         self._invoked: dict[str, int] = {}
         # What never takes effect is nobody's cause, from the start.
         self._never = {event.write for event in history if isinstance(event, Failed | Withdrawn)}
+        # Of these nobody knows, before it is seen by somebody.
+        self._unknown = {event.write for event in history if isinstance(event, Unknown)}
         # Nor does what was being withdrawn when its client died, if nobody ever sees it.
         shown = {write for event in history if isinstance(event, State | Final) for write in event.values.values()}
         self._never |= {event.write for event in history if isinstance(event, Withdrawing)} - shown
@@ -193,11 +196,15 @@ class _Check:
                 old, client = self._clients[before], self._clients[name]
                 pending = sum(self._writes[write].bit for write in writes)
                 client.unacknowledged |= pending
-                self._learn(name, (old.known & ~old.unacknowledged) | (self._kept & old.unacknowledged) | pending)
+                known = (old.known & ~old.unacknowledged) | (self._kept & old.unacknowledged) | pending
+                self._learn(name, known & ~self._doubted() | (old.known & ~old.unacknowledged))
             case Failed(_, name, write) | Withdrawn(_, name, write):
                 if isinstance(event, Failed):
                     self._wrong("refused", f"{write}: {event.error}")
                 self._writes[write].voided = self._index
+                self._clients[name].unacknowledged &= ~self._writes[write].bit
+            case Unknown(_, name, write):
+                self._kept &= ~self._writes[write].bit
                 self._clients[name].unacknowledged &= ~self._writes[write].bit
             case Observed():
                 self._observe(event)
@@ -254,7 +261,12 @@ class _Check:
         if f"only/{event.write}" in event.changes:
             self._tracked |= bit
         client.unacknowledged |= bit
-        self._learn(event.client, bit)
+        if event.write not in self._unknown:
+            self._learn(event.client, bit)
+
+    def _doubted(self) -> int:
+        """The writes of which nobody can tell what became of them."""
+        return sum(self._writes[write].bit for write in self._unknown if write in self._writes)
 
     def _observe(self, event: Observed) -> None:
         name, key = event.client, event.key
@@ -275,7 +287,8 @@ class _Check:
             # An own pending write hides what is resolved, so it tells nothing about the order.
             if write.client != name or (write.acknowledged is not None and write.acknowledged < event.since):
                 self._before[write.bit] |= known & self._writers[key] & ~write.bit
-            self._learn(name, write.bit | write.past)
+            own = write.client == name and write.name in self._unknown  # shown while it is pending
+            self._learn(name, write.past if own else write.bit | write.past)
 
     def _batch(self, event: Batched) -> None:
         watcher = self._watchers[event.watcher]

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 import mps3.world
 from mps3 import DELETE, MPS3
 from mps3.content import Content
-from mps3.errors import CorruptionError, ExpiredError, MPS3Error, UnavailableError, WithdrawnError
+from mps3.errors import (
+    CorruptionError,
+    ExpiredError,
+    MPS3Error,
+    UnavailableError,
+    UnknownOutcomeError,
+    WithdrawnError,
+)
 
 from .disk import Disk, SimDirectory
 from .history import (
@@ -27,6 +34,7 @@ from .history import (
     Recovered,
     State,
     Told,
+    Unknown,
     Watched,
     Withdrawing,
     Withdrawn,
@@ -185,6 +193,13 @@ class Life:
             await asyncio.gather(*self.waiting)
         self.look()
 
+    async def visit(self) -> None:
+        """Come, write once, and go."""
+        await self.open()
+        self.write([self.a_key()])
+        await asyncio.gather(*self.waiting)
+        await self.close()
+
     async def read_all(self) -> None:
         keys = sorted({key for event in self.world.history if isinstance(event, Invoked) for key in event.changes})
         values = await asyncio.gather(*(self.surely(key) for key in keys))
@@ -339,6 +354,8 @@ class Life:
             commit = await pending
         except WithdrawnError:
             pass
+        except UnknownOutcomeError:
+            self.record(Unknown(self.now(), self.name, name))
         except MPS3Error as error:
             self.record(Failed(self.now(), self.name, name, repr(error)))
         else:

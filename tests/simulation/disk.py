@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,9 @@ from mps3.offline import Done, Forget, Keep, Line, Operation, Replace, Row, Send
 from mps3.types import Ref
 
 from .loop import PROCESS, Process
+
+NEVER = 4e9
+"""When a write that never expires was made, in seconds since 1970."""
 
 
 @dataclass
@@ -60,7 +64,7 @@ class SimDirectory:
         for outbox in free:
             outbox.owner = process
         self._disk.outboxes.append(own)
-        return SimShelf(self._disk, own), [SimShelf(self._disk, outbox) for outbox in free]
+        return SimShelf(self._disk, own), [SimShelf(self._disk, outbox, inherited=True) for outbox in free]
 
     async def aclose(self) -> None:
         pass
@@ -69,22 +73,24 @@ class SimDirectory:
 class SimShelf:
     """An outbox as its owner sees it."""
 
-    def __init__(self, disk: Disk, outbox: Outbox) -> None:
+    def __init__(self, disk: Disk, outbox: Outbox, *, inherited: bool = False) -> None:
         self._disk = disk
         self._outbox = outbox
+        self._inherited = inherited
 
     @property
     def last_id(self) -> int:
         return max(self._outbox.rows, default=0)
 
     def now(self) -> float:
-        return asyncio.get_running_loop().time()
+        # The checker does not know that what expired before it was sent is not sent any more: here it never does.
+        return -math.inf if self._inherited else asyncio.get_running_loop().time()
 
     async def lines(self) -> Sequence[Line]:
         await self._disk.turn()
         outbox = self._outbox
         return [
-            Line(ref, name, sequence, outbox.sent.get(name), rows)
+            Line(ref, name, sequence, outbox.sent.get(name), [replace(row, made=NEVER) for row in rows])
             for name, (ref, sequence) in outbox.sessions.items()
             if (rows := [row for _, (session, row) in sorted(outbox.rows.items()) if session == name])
         ]

@@ -19,6 +19,8 @@ class Faults:
         lateness: How often it is visible late at all.
         skew: The clocks of the store's nodes are at most so many seconds off.
         crawl: A ``put`` is stamped, then takes up to ``crawling`` seconds: beyond the window, which its writer notices.
+        withheld: A ``put`` takes effect, and whoever sent it hears nothing for up to ``withholding`` seconds; then it
+            fails.
         conflict: A conditional ``put`` over another's is refused though the condition holds.
     """
 
@@ -36,7 +38,9 @@ class Faults:
     crawl: float = 0.0
     crawling: float = 12.0
     conflict: float = 0.0
+    withheld: float = 0.0
+    withholding: float = 60.0
 
     def none(self) -> Faults:
         """The same store with nothing failing any more; its clocks remain what they are."""
-        return replace(self, refused=0, lost=0, ghost=0, slow=0, hang=0, crawl=0, conflict=0)
+        return replace(self, refused=0, lost=0, ghost=0, slow=0, hang=0, crawl=0, conflict=0, withheld=0)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from mps3 import freshness
+from mps3 import freshness, steps
 from mps3.files import expires_of
-from mps3.journal import conditional, levels
+from mps3.journal import conditional, levels, settle, walk
 
 from .checker import Ends, check
 from .client import Book, Life
@@ -30,6 +30,8 @@ HIDDEN = ("at", "client", "values", "writes", "ids", "versions", "resolved", "sh
 """What the trace does not say of an event."""
 LONGEST_LIFE = 30.0
 """Seconds after which nearly all values have expired that are to."""
+VISITORS = 2
+"""How many clients that write once are there at the same time."""
 PATIENCE = 900.0
 """The virtual seconds after the faults in which everything must come to rest."""
 
@@ -50,6 +52,7 @@ class Result:
     collected: int = 0
     expiring: int = 0
     left_out: int = 0
+    unknown: int = 0
 
 
 class World:
@@ -71,6 +74,7 @@ class World:
         )
         self.calm_at = math.inf
         self.people: list[Person] = []
+        self.visitors: list[Life] = []
         self.rows: dict[tuple[str, int], str] = {}  # which write is kept under this number
         self._writes: dict[tuple[str, str], str] = {}
         self.collected = 0
@@ -162,12 +166,27 @@ class Person:
         return self.lives[-1]
 
 
+async def _visit(world: World, place: int) -> None:
+    """Clients that come, write once, and go, one after the other; nothing befalls them."""
+    options, dice = world.options, world.dice(f"visitors {place}")
+    pause = 1.5 * options.faults.withholding / max(1, options.visitors)
+    for number in range(options.visitors):
+        await asyncio.sleep(2 * pause * dice.random())
+        name = f"v{place}-{number}.0"
+        process = Process(name, dice, stall=0.0, longest_stall=0.0, dies_at=None, report=lambda what: None)
+        network = SimStorage(world.store, name, world.dice(f"{name} network"), sound=True)
+        life = Life(world, name, process, network, dice, Disk(world.dice(f"{name} disk")), None, Book())
+        world.visitors.append(life)
+        await process.spawn(life.visit())
+
+
 async def _history(world: World) -> None:
     options = world.options
     world.people = [
         Person(world, f"c{number}", collects=number < options.collectors) for number in range(options.clients)
     ]
     running = [asyncio.ensure_future(person.run()) for person in world.people]
+    visits = [asyncio.ensure_future(_visit(world, place)) for place in range(VISITORS if options.visitors else 0)]
     await asyncio.wait(running, timeout=options.calm_after)
     world.become_calm()
     _, stuck = await asyncio.wait(running, timeout=PATIENCE)
@@ -176,12 +195,13 @@ async def _history(world: World) -> None:
         _wrong(world, "stuck", f"{', '.join(names)} did not finish within {PATIENCE:.0f} s after the faults")
         for person in world.people:
             person.life.process.kill()
-        for task in running:
+        for task in (*running, *visits):
             task.cancel()
-        await asyncio.wait(running)
+        await asyncio.wait((*running, *visits))
         return
     for task in running:
         task.result()
+    await asyncio.gather(*visits)
     loop = asyncio.get_running_loop()
     last = max(world.store.busy_until, *(person.life.process.awake_from for person in world.people))
     # The longest a client waits before it tries again, and an audit after the last version is visible.
@@ -229,6 +249,18 @@ def tiny() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def few_sessions(number: int) -> Iterator[None]:
+    """Documents that remember few sessions, beside those of the last few commits."""
+    with (
+        patch.object(settle, "SESSIONS", number),
+        patch.object(walk, "SESSIONS", number),
+        patch.object(steps, "REMEMBERED", number),
+        patch.object(conditional, "KEPT", 3),
+    ):
+        yield
+
+
 def run_history(seed: int, options: Options | None = None) -> Result:
     """Run the history of this seed and check it."""
     options = options or draw(seed)
@@ -238,12 +270,19 @@ def run_history(seed: int, options: Options | None = None) -> Result:
         worlds.append(World(seed, options))
         await _history(worlds[0])
 
-    with tiny() if options.tiny else nullcontext(), patch.object(freshness, "LATENESS", options.lateness):
+    remembering = nullcontext() if options.sessions is None else few_sessions(options.sessions)
+    with (
+        remembering,
+        tiny() if options.tiny else nullcontext(),
+        patch.object(freshness, "LATENESS", options.lateness),
+    ):
         outcome = run(main, most_time=40_000)
     world = worlds[0]
-    for life in (life for person in world.people for life in person.lives):
+    for life in (*world.visitors, *(life for person in world.people for life in person.lives)):
         life.forget()
-    violations = check(world.history, *_written(world), _ends(world)) + check_transactions(world.history)
+    violations = check(world.history, *_written(world), _ends(world)) + check_transactions(
+        world.history, _overdue(world)
+    )
     violations += world.violations
     violations += [Violation("clean", outcome.time, complaint) for complaint in outcome.complaints]
     if outcome.error is not None and not isinstance(outcome.error, AssertionError):
@@ -257,6 +296,7 @@ def run_history(seed: int, options: Options | None = None) -> Result:
         sum(type(event).__name__ in ("Acknowledged", "TxDone") for event in world.history),
         outcome.time,
         _manifests(world.store),
+        unknown=sum(type(event).__name__ in ("Unknown", "TxUnknown") for event in world.history),
         collected=world.collected,
         expiring=len(_ends(world).of),
         left_out=sum(
@@ -278,6 +318,24 @@ def _written(world: World) -> tuple[dict[str, set[str]], set[str]]:
         if kept.visible - kept.stamp > WINDOW - world.options.faults.skew:
             overdue.add(commit)
     return writes, overdue
+
+
+def _overdue(world: World) -> set[str]:
+    """The runs of transactions that were stored only when a lease that they had read was over, by the stamp shown."""
+    store = world.store
+    kept = store.ever.get((BUCKET, "manifest.json"), ())
+    documents = [(one, json.loads(one.body or b"{}")["update"]) for one in kept]
+    ends = {
+        (key, file["version"]): end
+        for _, update in documents
+        for key, file in changes(store, update).items()
+        if (end := expires_of(file)) is not None
+    }
+    stored: dict[bool, set[str]] = {True: set(), False: set()}
+    for one, update in documents:
+        over = any(store.shown(one) >= ends.get(pair, math.inf) for pair in update.get("expect", {}).items())
+        stored[over] |= {world.write_of(key, file["version"]) for key, file in changes(store, update).items() if file}
+    return stored[True] - stored[False]
 
 
 def _lateness(options: Options) -> float:

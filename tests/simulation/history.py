@@ -72,6 +72,15 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Unknown:
+    """A write of which its client cannot tell whether it took effect."""
+
+    at: float
+    client: str
+    write: str
+
+
+@dataclass(frozen=True)
 class Withdrawn:
     at: float
     client: str
@@ -175,6 +184,7 @@ Event = Union[
     Withdrawing,
     Recovered,
     Failed,
+    Unknown,
     Withdrawn,
     Observed,
     State,

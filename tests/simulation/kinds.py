@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from .breaks import BREAKS
-from .options import Options, draw, draw_durable
+from .options import Options, draw, draw_durable, forgetful
 
 FLAGS: Final = {
     "overdue": "some writes are visible later than is assumed",
@@ -18,6 +18,8 @@ FLAGS: Final = {
     "tiny": "runs are tiny in every history, not in half of them: something is spilled or merged all the time",
     "expiring": "some values expire",
     "transact": "half of what clients do is transactions",
+    "forgetful": "documents remember few sessions, many come and go, and answers are withheld",
+    "leases": "half of what clients do is transactions, and half of those need a lease that expires",
 }
 """What a kind may have, each a flag of the command line, and what it means."""
 EXPIRING: Final = 0.5
@@ -46,6 +48,8 @@ class Kind:
     tiny: bool = False
     expiring: bool = False
     transact: bool = False
+    forgetful: bool = False
+    leases: bool = False
     broken: str | None = None
     whole: bool = False
 
@@ -68,8 +72,11 @@ class Kind:
             watchers=self.watch,
             tiny=self.tiny or options.tiny,
             expiring=EXPIRING if self.expiring else 0.0,
-            transactions=self.transact,
+            transactions=self.transact or self.leases,
+            leases=self.leases,
         )
+        if self.forgetful or (broken is not None and broken.forgetful):
+            options = forgetful(options, seed)
         if self.tiny:
             # A commit with runs is more requests, one after the other, and has to land in time all the same.
             lateness = max(options.lateness, LATENESS)

@@ -44,6 +44,9 @@ class Options:
         grace: Of the collections.
         retention: Of the collections.
         rest: The longest time between two collections of a client.
+        sessions: How many sessions a document remembers; ``None``: as many as documents do.
+        visitors: How many clients come, write once, and go, one after the other.
+        leases: Whether half of the transactions need a lease that expires.
     """
 
     clients: int = 3
@@ -74,6 +77,9 @@ class Options:
     grace: float = 1200.0
     retention: float = 0.0
     rest: float = 20.0
+    sessions: int | None = None
+    visitors: int = 0
+    leases: bool = False
 
 
 def draw_durable(seed: int, *, versioning: bool = True, collect: bool = False) -> Options:
@@ -158,6 +164,24 @@ def draw(seed: int, *, versioning: bool = True, overdue: bool = False, collect: 
         tiny=dice.random() < 0.5,
     )
     return _with_collectors(options, random.Random(f"collectors {seed}")) if collect else options
+
+
+def forgetful(options: Options, seed: int) -> Options:
+    """The same history where documents remember few sessions, many come and go, and answers are withheld."""
+    dice = random.Random(f"forgetful {seed}")
+    faults = replace(
+        options.faults,
+        withheld=dice.choice([0.1, 0.3]),
+        withholding=dice.choice([10.0, 40.0, 90.0]),
+        conflict=0.0,
+    )
+    return replace(
+        options,
+        faults=faults,
+        sessions=dice.choice([2, 4, 8]),
+        visitors=dice.choice([10, 20, 40]),
+        stall=min(options.stall, 0.002),
+    )
 
 
 def _with_collectors(options: Options, dice: random.Random) -> Options:

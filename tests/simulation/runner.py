@@ -35,6 +35,7 @@ class Totals:
     collected: int = 0
     expiring: int = 0
     left_out: int = 0
+    unknown: int = 0
     virtual_seconds: float = 0.0
     wrong: list[tuple[int, list[Violation]]] = field(default_factory=list)
 
@@ -47,6 +48,7 @@ class Totals:
         self.collected += other.collected
         self.expiring += other.expiring
         self.left_out += other.left_out
+        self.unknown += other.unknown
         self.virtual_seconds += other.virtual_seconds
         self.wrong += other.wrong
 
@@ -56,6 +58,7 @@ class Totals:
             f"{self.histories} histories, {self.acknowledged} acknowledged writes, {self.kept} kept ones, "
             f"{self.killed} kills, {self.events} events, "
             f"{self.collected} collected, {self.expiring} to expire, left out in {self.left_out} documents, "
+            f"{self.unknown} outcomes unknown, "
             f"{self.virtual_seconds / 3600:.1f} virtual hours; {len(self.wrong)} histories with violations "
             f"{dict(kinds)} seeds {[seed for seed, _ in self.wrong[:20]]}"
         )
@@ -94,6 +97,7 @@ def some(seeds: Sequence[int], kind: Kind = ORDINARY) -> Totals:
         totals.collected += result.collected
         totals.expiring += result.expiring
         totals.left_out += result.left_out
+        totals.unknown += result.unknown
         totals.virtual_seconds += result.time
         if result.violations:
             totals.wrong.append((seed, result.violations))

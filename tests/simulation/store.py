@@ -163,13 +163,15 @@ class SimStorage:
         store: The store.
         client: Its name in the trace.
         dice: Decides about latencies and faults of this client's requests.
+        sound: Whether none of its requests fails.
 
     Attributes:
         offline_until: Before that time no request gets through.
         before_each: Called before each request.
     """
 
-    def __init__(self, store: SimStore, client: str, dice: random.Random) -> None:
+    def __init__(self, store: SimStore, client: str, dice: random.Random, *, sound: bool = False) -> None:
+        self._sound = sound
         self._store = store
         self._client = client
         self._dice = dice
@@ -222,7 +224,9 @@ class SimStorage:
             return UNCHANGED
         if limit is not None and len(kept.body) > limit:
             raise CorruptionError(f"larger than {limit}", bucket=bucket, key=key, operation="GetObject")
-        return Object(kept.body, kept.name if store.versioning else None, kept.etag)
+        # Those who compare and swap judge by the stamp that readers see.
+        modified = None if store.versioning else store.shown(kept)
+        return Object(kept.body, kept.name if store.versioning else None, kept.etag, modified)
 
     async def put(
         self,
@@ -246,7 +250,7 @@ class SimStorage:
                 current = self._store.newest(bucket, key, self._now())
                 etag = None if current is None or current.body is None else current.etag
                 contended = current is not None and current.by != self._client
-                spurious = contended and self._dice.random() < self._store.faults.conflict
+                spurious = contended and self._dice.random() < self._faults.conflict
                 if spurious or (etag is not None if if_none_match else etag != if_match):
                     self._store.note(self._client, "PUT", key, "conflict" + " (spurious)" * spurious)
                     sent.conflict = True
@@ -372,8 +376,12 @@ class SimStorage:
     def _now(self) -> float:
         return get_running_loop().time()
 
+    @property
+    def _faults(self) -> Faults:
+        return self._store.faults.none() if self._sound else self._store.faults
+
     def _latency(self) -> float:
-        faults, dice = self._store.faults, self._dice
+        faults, dice = self._faults, self._dice
         if faults.slow and dice.random() < faults.slow:
             return self._prolonged(dice.random() * faults.slowness)
         return 0.005 + dice.random() * 0.045
@@ -392,7 +400,7 @@ class SimStorage:
         if process is not None and process.dead:
             raise asyncio.CancelledError
         self.before_each()
-        faults, dice = self._store.faults, self._dice
+        faults, dice = self._faults, self._dice
         if self._now() < self.offline_until:
             await asyncio.sleep(dice.random() * 3)
             raise self._failure(operation, bucket, key, "offline")
@@ -408,7 +416,7 @@ class SimStorage:
         await asyncio.sleep(self._latency())
 
     async def _answer(self, operation: str, bucket: str, key: str) -> None:
-        faults, dice = self._store.faults, self._dice
+        faults, dice = self._faults, self._dice
         node = self._nodes.choice(self._store.clocks)
         date = math.floor(EPOCH + self._store.offset + self._now() + node)
         if dice.random() < 0.5:  # else the store answers at once, and so does the network
@@ -420,7 +428,7 @@ class SimStorage:
     async def _write(self, operation: str, bucket: str, key: str, arrive: Any, sent: _Sent) -> None:
         """Send a write. Once sent it takes effect, whatever becomes of the caller meanwhile."""
         await self._refusals(operation, bucket, key)
-        loop, faults, dice = get_running_loop(), self._store.faults, self._dice
+        loop, faults, dice = get_running_loop(), self._faults, self._dice
         ghost = faults.ghost and dice.random() < faults.ghost
         delay = self._prolonged(dice.random() * faults.ghost_delay) if ghost else self._latency()
         outlives = dice.random() < 0.7
@@ -442,4 +450,7 @@ class SimStorage:
             if not outlives:
                 request.cancel()
             raise
+        if faults.withheld and dice.random() < faults.withheld:
+            await asyncio.sleep(self._prolonged(dice.random() * faults.withholding))
+            raise self._failure(operation, bucket, key, "answer withheld")
         await self._answer(operation, bucket, key)

@@ -46,7 +46,7 @@ async def said(client: MPS3, at: Any) -> Any:
         # In these a walk that stopped at its bound left out a commit, or gave a void transaction another place.
         (Kind(expiring=True), (44, 51)),
         (Kind(transact=True), (39, 102, 129)),
-        (Kind(collect=True), range(1, 3)),
+        (Kind(collect=True), range(1, 2)),
     ],
     ids=["merge", "expiring", "transactions", "collecting"],
 )

@@ -11,6 +11,7 @@ early      a transaction that began after another was acknowledged comes before 
 partial    a state has one of the writes of a transaction without another
 sum        money was made, or lost; or nobody is on duty
 repeated   a transaction was carried out twice, or by two of its runs
+overdue    a transaction counts that was stored when a lease that it needs was over
 refused    a transaction fails, since nothing in this world is permanent; or one that failed is seen
 cas        of several writes on condition of the same version more than one succeeded
 ========== =====================================================================================
@@ -21,12 +22,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from mps3.errors import ConflictError, CorruptionError, MPS3Error, UnavailableError
+from mps3.errors import ConflictError, CorruptionError, MPS3Error, UnavailableError, UnknownOutcomeError
 
 from .history import Event, Violation
 
@@ -37,6 +38,8 @@ ACCOUNTS = ["tx/account/0", "tx/account/1", "tx/account/2"]
 WATCHES = ["tx/duty/x", "tx/duty/y"]
 COUNT = "tx/count"
 CAS = "tx/cas"
+LEASE = "lease"
+"""What the keys of leases begin with, each of one transaction."""
 DEPOSIT = 100
 
 
@@ -78,6 +81,15 @@ class TxFailed:
 
 
 @dataclass(frozen=True)
+class TxUnknown:
+    """Its client cannot tell whether it was carried out."""
+
+    at: float
+    client: str
+    tx: str
+
+
+@dataclass(frozen=True)
 class TxState:
     """All that a client has resolved of the keys of transactions."""
 
@@ -105,6 +117,7 @@ class Transacting:
             "cas": self.cas,
             "plain": self.plain,
             "raise": self.fail,
+            "lease": self.lease,
         }
 
     def operation(self) -> None:
@@ -113,6 +126,8 @@ class Transacting:
         kind = life.dice.choice(
             ["count", "count", "transfer", "transfer", "duty", "block", "cas", "cas", "plain", "raise"]
         )
+        if life.world.options.leases and life.fate.random() < 0.5:
+            kind = "lease"
         tx = f"tx {life.name}/{self.number}"
         self.number += 1
         life.waiting.append(asyncio.create_task(self.guarded(kind, tx)))
@@ -126,6 +141,8 @@ class Transacting:
             # Nothing had left when it was given up; a put does not give up.
             puts = kind in ("cas", "plain")
             life.record(TxFailed(life.now(), life.name, tx, repr(error) if puts else ""))
+        except UnknownOutcomeError:
+            life.record(TxUnknown(life.now(), life.name, tx))
         except ConflictError as error:
             expected = kind in ("cas", "block")
             life.record(TxFailed(life.now(), life.name, tx, "" if expected else repr(error)))
@@ -201,6 +218,21 @@ class Transacting:
 
         return await self.life.client.transact(change)
 
+    async def lease(self, tx: str) -> Any:
+        """Take a lease, and count for as long as it is there: nobody counts with one that is over."""
+        life, runs = self.life, count()
+        holder = {"write": f"{tx} lease", "reads": {}, "amount": 0}
+        key = f"{LEASE}/{tx}"
+        await life.client.put(key, holder, expires_in=life.fate.choice([2.0, 5.0, 12.0]))
+
+        async def act(transaction: Any) -> Any:
+            if await transaction.get(key) is None:
+                raise Changed
+            old = await transaction.get(COUNT)
+            return self.put(transaction, self.ran(tx, runs, {COUNT: old}, {COUNT: self.amount(old) + 1}))
+
+        return await life.client.transact(act)
+
     async def cas(self, tx: str) -> Any:
         file = self.life.client._manifests[self.life.client._default]._view.look_up(CAS)
         version = None if file is None else file["version"]
@@ -235,13 +267,18 @@ class Transacting:
         return TxState(self.life.now(), self.life.name, values, final)
 
 
-def check_transactions(history: Sequence[Event]) -> list[Violation]:
-    """All violations in a history, as far as it is about transactions."""
-    return _Check(history).violations
+def check_transactions(history: Sequence[Event], overdue: Collection[str] = ()) -> list[Violation]:
+    """All violations in a history, as far as it is about transactions.
+
+    Args:
+        history: What happened.
+        overdue: The runs that were stored only when a lease that they had read was over.
+    """
+    return _Check(history, overdue).violations
 
 
 class _Check:
-    def __init__(self, history: Sequence[Event]) -> None:
+    def __init__(self, history: Sequence[Event], overdue: Collection[str] = ()) -> None:
         self.violations: list[Violation] = []
         self._at = 0.0
         self._invoked: dict[str, int] = {}
@@ -271,6 +308,9 @@ class _Check:
                 self._wrong("lost", f"{one.client} ends with other values than {finals[0].client}")
         if finals:
             self._ends(finals[-1].values)
+        for run in self._counts.values():
+            if run in overdue:
+                self._wrong("overdue", f"{run} counts, though its lease was over when it was stored")
         self._order()
 
     def _wrong(self, promise: str, text: str) -> None:

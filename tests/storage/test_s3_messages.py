@@ -383,14 +383,14 @@ def test_secrets_in_the_words_of_servers(text):
 async def test_a_long_message_takes_no_time(fake, text):
     started = time.perf_counter()
     assert len(clean(text)) <= 300
-    assert time.perf_counter() - started < 0.5
+    assert time.perf_counter() - started < 2
     body = f"<Error><Code>AccessDenied</Code><Message>{text}</Message></Error>".replace("\x00", "-").encode()
     fake.answers = [answer(403, body)]
     async with talking(fake.s3_config) as storage:
         started = time.perf_counter()
         with pytest.raises(AccessError) as caught:
             await storage.put("bucket", "key", b"")
-        assert time.perf_counter() - started < 2
+        assert time.perf_counter() - started < 4
     assert len(str(caught.value)) < 1000
 
 

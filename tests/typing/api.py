@@ -261,6 +261,7 @@ async def opening(config: dict[str, Any]) -> None:
     assert_type(opened, MPS3)
     assert_type(await MPS3.from_url("memory:"), MPS3)
     await opened.aclose()
+    assert_type(LocalStorage("dir").identity(), str)
 
 
 def at_once(offer: Reconnect) -> None:
