@@ -7,7 +7,7 @@ import math
 import os
 import warnings
 from collections.abc import Generator, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, overload
@@ -54,6 +54,7 @@ from .typed import Conversion
 from .types import JSON, Auth, JournalKind, Ref, Status
 from .url import parse
 from .values import load
+from .wording import printable
 from .world import World
 from .writes import Writes
 
@@ -354,7 +355,7 @@ class MPS3(Writes, Reads, Transactions):
             )
 
     def __repr__(self) -> str:
-        return f"<MPS3 {described(self._source, self._default)}, {self._state}>"
+        return printable(f"<MPS3 {described(self._source, self._default)}, {self._state}>")
 
     # Reading
 
@@ -593,6 +594,14 @@ class MPS3(Writes, Reads, Transactions):
             manifests=tuple(self._manifests),
             oldest_pending=min(oldest, default=None),
         )
+
+    def store_time(self) -> datetime | None:
+        """What time it is at the store, as far as its answers tell; ``None`` if they do not. It makes no request.
+
+        It is never ahead of the store's clock, and behind it by no more than an answer took, and was rounded.
+        """
+        now = self._clocked.time.now()
+        return None if now == -math.inf else datetime.fromtimestamp(now, timezone.utc)
 
     def statistics(self) -> Statistics:
         """What this client has done so far, in numbers.

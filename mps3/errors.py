@@ -23,6 +23,8 @@ from __future__ import annotations
 from copy import copy
 from typing import Any, Final
 
+from .wording import one_line
+
 _MAYBE: Final = "may have taken effect"
 
 
@@ -37,7 +39,8 @@ class MPS3Error(Exception):
         maybe_written: Of the error of a write: whether the write may have taken effect, or may still do so. ``False``
             means that it has not, and never will.
 
-    The error of the layer below, if any, is the ``__cause__``.
+    The error of the layer below, if any, is the ``__cause__``. The message is one line without control characters,
+    whatever the names in it hold.
     """
 
     def __init__(
@@ -50,7 +53,7 @@ class MPS3Error(Exception):
         version: str | None = None,
         maybe_written: bool = False,
     ) -> None:
-        super().__init__(message)
+        super().__init__(one_line(message))
         self.bucket = bucket
         self.key = key
         self.operation = operation

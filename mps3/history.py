@@ -17,6 +17,7 @@ from .reading import Reader
 from .state import EMPTY, View, look_up, patched
 from .steps import Position
 from .types import DELETE, JSON, Delete, Ref
+from .wording import printable
 
 _MISSING: Final = object()
 
@@ -127,7 +128,7 @@ class Snapshot:
         return await read_listed(self._reader, self._naming, listed(self._view, self._naming, prefix))
 
     def __repr__(self) -> str:
-        return f"<Snapshot of {self._manifest} at {self.id}>"
+        return printable(f"<Snapshot of {self._manifest} at {self.id}>")
 
 
 def listed(view: View, naming: Naming, prefix: str) -> list[tuple[str, File]]:

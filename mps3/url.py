@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -16,6 +17,14 @@ _S3: Final = (
     "aws_secret_access_key",
     "aws_session_token",
 )
+_SECRET: Final = re.compile(
+    r"((?:secret_access_key|access_key_id|session_token|accesskeyid|signature|credential|security-token|password)=)"
+    r"[^&\s'\"]+",
+    re.IGNORECASE,
+)
+_WORD: Final = re.compile(r"\S+")
+_AUTHORITY: Final = re.compile(r"[^/?#@]*")
+_SCHEME: Final = re.compile(r"([a-z0-9+.-]{1,20})://", re.IGNORECASE)
 BUCKET: Final = "default"
 """The bucket in a ``file`` or ``memory`` store whose URL names none."""
 MANIFEST: Final = "manifest.json"
@@ -61,7 +70,11 @@ def parse(url: str) -> Location:
     if parts.scheme == "s3":
         if not parts.netloc:
             raise ConfigurationError(f"the URL names no bucket: {_FORMS}")
+        if ":" in parts.netloc:  # a password with a slash in it ends the part where others are found
+            raise ConfigurationError("a store's URL has no user, password or port: only the name of a bucket is there")
         _refuse_unknown(query, _S3)
+        if "endpoint_url" in query:
+            check_endpoint(query["endpoint_url"])
         return Location("s3", parts.netloc, unquote(parts.path[1:]) or MANIFEST, s3_config=query)
     if parts.scheme in ("file", "memory"):
         if parts.scheme == "file" and (parts.netloc not in ("", "localhost") or len(parts.path) < 2):
@@ -74,6 +87,44 @@ def parse(url: str) -> Location:
             path=unquote(parts.path if parts.scheme == "file" else parts.netloc + parts.path),
         )
     raise ConfigurationError(f"not the URL of a store (scheme {parts.scheme!r}): use {_FORMS}")
+
+
+def discreet(text: str) -> str:
+    """A text without the credentials that URLs in it may hold: users and passwords, keys, tokens and signatures."""
+    return _SECRET.sub(r"\1…", _WORD.sub(_without_user, text))
+
+
+def _without_user(word: re.Match[str]) -> str:
+    text = word[0]
+    end = text.rfind("@")
+    for found in _SCHEME.finditer(text, 0, max(end, 0)):
+        # The password of an http URL may hold a slash. A key may hold an @, so that elsewhere it takes more.
+        authority = _AUTHORITY.match(text, found.end())
+        assert authority is not None  # noqa: S101 - it may be empty
+        if found[1].lower().startswith("http") or ":" in authority[0] or text[authority.end()] == "@":
+            return f"{text[: found.end()]}…{text[end:]}"
+    encoded = text.lower()
+    start, end = encoded.find("%3a%2f%2f"), encoded.rfind("%40")
+    return f"{text[:start]}%3A%2F%2F…{text[end:]}" if 0 <= start < end else text
+
+
+def check_endpoint(endpoint: str) -> None:
+    """Refuse an endpoint that holds credentials, or is no URL. The endpoint itself is in no error.
+
+    Raises:
+        ConfigurationError: It is not one.
+    """
+    try:
+        parts = urlsplit(endpoint)
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, which may be part of a password
+        fine = False
+    if "@" in endpoint and (not fine or "@" in parts.netloc):
+        raise ConfigurationError(
+            "the endpoint has a user or a password in it: give credentials as other S3 tools take them"
+        )
+    if not fine:
+        raise ConfigurationError("the endpoint is not a URL such as https://s3.example.org:9000")
 
 
 def _refuse_unknown(query: dict[str, str], known: tuple[str, ...]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .content import Content, Contents
 from .home import Home
@@ -18,6 +18,9 @@ from .shape import NOTHING
 from .types import DELETE, JSON, UNCHECKED, Delete, Ref, Unchecked
 from .world import World
 from .write import Write
+
+Lifetimes: TypeAlias = float | timedelta | Mapping[Any, float | timedelta] | None
+"""How long values are to be there: all of them, or each by its key."""
 
 
 class Writes:
@@ -78,14 +81,15 @@ class Writes:
         *,
         bucket: str | None = None,
         manifests: Sequence[str | Ref] | None = None,
-        expires_in: float | timedelta | None = None,
+        expires_in: Lifetimes = None,
     ) -> Write:
         """Set many keys as one: whoever sees one of the new values sees all.
 
         Args:
             values: Keys and their values, as for `put`.
             expires_in: Seconds, or a timedelta, until all that are not deleted vanish by themselves, as for `put`.
-                Each counts from when it was stored, so they may vanish one after the other.
+                Each counts from when it was stored, so they may vanish one after the other. Or a mapping of keys to
+                such times: those that are not in it stay.
             bucket: The bucket of keys that name none; the default bucket if ``None``.
             manifests: The manifests that are to name the new values. Within each they appear together.
 
@@ -130,14 +134,17 @@ class Writes:
         bucket: str | None,
         manifests: Sequence[str | Ref] | None,
         verb: str,
-        expires_in: float | timedelta | None = None,
+        expires_in: Lifetimes = None,
         if_version: str | Unchecked | None = UNCHECKED,
         *,
         ends: Mapping[Any, float] = NOTHING,
         fleeting: bool = False,
     ) -> Write:
         self._check_open()
-        span = lifetime(expires_in)
+        if isinstance(expires_in, Mapping):
+            spans = [lifetime(expires_in.get(key)) for key in values]
+        else:
+            spans = [lifetime(expires_in)] * len(values)
         if not values:
             raise ValueError("there is nothing to write")
         if isinstance(manifests, str | Ref):
@@ -155,7 +162,7 @@ class Writes:
         # Everything is checked and encoded before anything shows anywhere.
         contents = [
             (place, key, None if value is DELETE else self._contents.prepare(place, key, value, owners, span, end))
-            for place, key, value, end in targets
+            for (place, key, value, end), span in zip(targets, spans, strict=True)
         ]
         labels = [self._label(place, key) for place, key, _ in contents]
         opened = [(ref, self._manifest(ref)) for ref in owners]

@@ -11,7 +11,7 @@ import click
 
 from .. import __version__
 from .base.exits import BUG, INTERRUPTED, USAGE
-from .base.output import fault, ignore_reader, say
+from .base.output import fault, ignore_reader, say, set_encodings
 from .base.report import explained
 
 COMMANDS: Final = {
@@ -88,6 +88,7 @@ def run(arguments: Sequence[str] | None) -> int:
     Returns:
         The exit code.
     """
+    set_encodings()
     try:
         given = None if arguments is None else list(arguments)
         code = app.main(args=given, prog_name="mps3", standalone_mode=False)

@@ -6,18 +6,23 @@ import asyncio
 import os
 import stat
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import click
 
 from .. import FileInfo, Snapshot
+from ..shape import format_time
 from .base.command import Call, store_command
 from .base.output import say
 from .base.progress import progress
-from .base.text import count, to_json
+from .base.reading import blocking
+from .base.target import standard_output, target
+from .base.text import count, json_text, whole
 from .base.when import Short, When, resolve
 
 _AT_ONCE: Final = 256
@@ -25,31 +30,32 @@ _AT_ONCE: Final = 256
 
 @store_command("[PREFIX]")
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; standard output without."
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, readable=False, allow_dash=True, path_type=Path),
+    help="A file; standard output without, or with -.",
 )
 @click.option("--at", type=When(), metavar="WHEN", help="As it was: at a commit, at a time, or 10m ago.")
 async def command(call: Call, prefix: str | None, *, output: Path | None, at: datetime | str | Short | None) -> None:
     """Write keys and values as JSON lines, all of one state, in order: {"key": "color", "value": "red"}.
 
-    A key in another bucket has its "bucket", too. A file is replaced when it is complete.
+    A key in another bucket has its "bucket", too, and one that expires says when it "expires". A file is replaced when
+    it is complete; a device or a pipe is written to.
     """
+    if output in (Path("-"), Path("/dev/stdout")):
+        output = None
     async with call.client() as client:
         snapshot = await client.snapshot(None if at is None else await resolve(client, at))
         files = snapshot.files(prefix or "")
         # A bar would be in the way of lines that go to the terminal, or through a pipe perhaps.
         quiet = output is None and not _to_a_file()
         with progress(len(files), quiet=quiet) as tell:
-            if output is None:
-                await _write(sys.stdout.buffer, call, snapshot, files, tell)
-                return
-            beside = output.with_name(f"{output.name}.part")
-            try:
-                with beside.open("wb") as file:
-                    await _write(file, call, snapshot, files, tell)
-                os.replace(beside, output)  # noqa: PTH105 - atomic
-            finally:
-                beside.unlink(missing_ok=True)
-    say(f"{count(len(files), 'key')} in {output}")
+            async with _sink(output) as sink:
+                await _write(sink, call, snapshot, files, tell)
+        if snapshot.id is None:
+            say("there is no such manifest, or nothing was in it then: there is nothing to export")
+    if output is not None:
+        say(f"{count(len(files), 'key')} in {output}")
 
 
 def _to_a_file() -> bool:
@@ -59,19 +65,38 @@ def _to_a_file() -> bool:
         return False  # it is something of Python's own
 
 
-async def _write(file: IO[bytes], call: Call, snapshot: Snapshot, files: list[FileInfo], tell: Any) -> None:
+@asynccontextmanager
+async def _sink(output: Path | None) -> AsyncIterator[Callable[[bytes], None]]:
+    opened: AbstractContextManager[Callable[[bytes], None]] = standard_output() if output is None else target(output)
+    # A pipe is opened when somebody reads from it.
+    sink = await blocking(opened.__enter__)
+    try:
+        yield sink
+    except BaseException:
+        if not opened.__exit__(*sys.exc_info()):
+            raise
+    else:
+        opened.__exit__(None, None, None)
+
+
+async def _write(
+    sink: Callable[[bytes], None], call: Call, snapshot: Snapshot, files: list[FileInfo], tell: Any
+) -> None:
     done = 0
-    async for one, value in _values(snapshot, files):
-        bucket = {} if one.ref.bucket == call.location.bucket else {"bucket": one.ref.bucket}
-        file.write(to_json({"key": one.ref.key, **bucket, "value": value}).encode() + b"\n")
-        done += 1
-        tell(done, f"{done:,} of {count(len(files), 'key')}")
-    file.flush()
-
-
-async def _values(snapshot: Snapshot, files: list[FileInfo]) -> AsyncIterator[tuple[FileInfo, Any]]:
     for start in range(0, len(files), _AT_ONCE):
         some = files[start : start + _AT_ONCE]
         values = await asyncio.gather(*(snapshot.get(one.ref) for one in some))
-        for pair in zip(some, values, strict=True):
-            yield pair
+        lines = [_line(one, value, call.location.bucket) for one, value in zip(some, values, strict=True)]
+        # Whoever reads may take as long as they like, and Ctrl-C does not wait for them.
+        await blocking(partial(sink, "".join(lines).encode()))
+        done += len(some)
+        tell(done, f"{done:,} of {count(len(files), 'key')}")
+
+
+def _line(one: FileInfo, value: Any, bucket: str) -> str:
+    members: dict[str, Any] = {"key": one.ref.key}
+    if one.ref.bucket != bucket:
+        members["bucket"] = one.ref.bucket
+    if one.expires is not None:
+        members["expires"] = format_time(one.expires.timestamp())
+    return json_text({**members, "value": whole(value)}) + "\n"

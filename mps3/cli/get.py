@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from typing import Final
 
@@ -10,7 +11,7 @@ import click
 from .base.command import Call, store_command
 from .base.exits import NO
 from .base.output import say
-from .base.text import compact, pretty, safe
+from .base.text import compact, pretty, safe, whole
 from .base.when import Short, When, resolve
 
 _ABSENT: Final = object()
@@ -30,7 +31,9 @@ async def command(call: Call, key: str, at: datetime | str | Short | None, *, ra
         say(f"there is no key {key!r}" + ("" if at is None else " at that moment") + "; mps3 ls lists what there is")
         return NO
     if raw and isinstance(value, str):
-        call.out.plain("\n".join(map(safe, value.expandtabs().split("\n"))) if call.out.human else value)
+        # On a terminal nothing of a bucket may move the cursor, whatever the format is.
+        shown = call.out.human or sys.stdout.isatty()
+        call.out.plain("\n".join(map(safe, value.expandtabs().split("\n"))) if shown else value)
     elif call.out.human:
         from rich.highlighter import JSONHighlighter  # noqa: PLC0415 - takes a while to load
         from rich.text import Text  # noqa: PLC0415
@@ -38,5 +41,5 @@ async def command(call: Call, key: str, at: datetime | str | Short | None, *, ra
         lines = [compact(value)] if isinstance(value, str) else pretty(value)
         call.out.console.print(JSONHighlighter()(Text("\n".join(lines))))
     else:
-        call.out.json(value)
+        call.out.json(whole(value))
     return None

@@ -6,29 +6,27 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-import click
-
 from .. import DELETE, CorruptionError, ExpiredError, Revision
 from .base.command import Call, store_command
 from .base.exits import NO
+from .base.limit import Limit, limit_option
 from .base.output import say
-from .base.text import compact, moment, safe, short_id
+from .base.text import compact, moment, safe, short_id, whole
 
 _AT_ONCE: Final = 32
 _GONE: Final = object()
 
 
 @store_command("KEY")
-@click.option(
-    "-n", "--limit", type=click.IntRange(0), default=20, metavar="N", help="How many at the most (20); 0: all."
-)
-async def command(call: Call, key: str, *, limit: int) -> int | None:
+@limit_option()
+async def command(call: Call, key: str, *, limit: int | None) -> int | None:
     """Show what became of a key, the newest first.
 
     Ends with 1 if nothing is known of it.
     """
+    most = Limit.of(limit)
     async with call.client() as client:
-        revisions = await client.history(key, limit=limit or None)
+        revisions, more = most.cut(await client.history(key, limit=most.asked))
         if not revisions:
             say(f"nothing is known of a key {key!r}; mps3 ls lists what there is")
             return NO
@@ -40,6 +38,8 @@ async def command(call: Call, key: str, *, limit: int) -> int | None:
                 call.out.json(_members(revision, value))
     if call.out.human:
         call.out.table(("when", "commit", "version", "value"), rows)
+    if more:
+        most.tell(call.out)
     return None
 
 
@@ -50,7 +50,7 @@ def _row(revision: Revision, value: Any) -> tuple[str, ...]:
 
 
 def _members(revision: Revision, value: Any) -> dict[str, Any]:
-    said = {"deleted": True} if value is DELETE else {} if value is _GONE else {"value": value}
+    said = {"deleted": True} if value is DELETE else {} if value is _GONE else {"value": whole(value)}
     return {"id": revision.id, "time": revision.time, "version": revision.version, **said}
 
 

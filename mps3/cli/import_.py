@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import click
 import orjson
 
-from .. import Ref
-from ..names import check_bucket, check_key
+from .. import MPS3, ConfigurationError, Ref
+from ..exact import loads
+from ..names import check_bucket, check_key, check_not_own
+from ..shape import as_time
+from ..url import Location
+from ..values import encode
 from .base.command import Call, store_command
 from .base.output import say
 from .base.progress import progress
-from .base.reading import blocking, standard_input
+from .base.reading import blocking, lines_of, standard_input
 from .base.text import count
 from .base.writing import committed
 
@@ -23,9 +28,35 @@ CHUNK: Final = 1000
 """Keys of a commit at the most."""
 CHUNK_BYTES: Final = 16 * 2**20
 """Bytes of a commit, about."""
+_MEMBERS: Final = frozenset({"key", "value", "bucket", "expires"})
 
-Group: TypeAlias = dict[str | Ref, tuple[Any, int]]
-"""What is committed together: keys, their values, and how many lines said so."""
+
+class Line(NamedTuple):
+    """What a line says.
+
+    Attributes:
+        key: The key.
+        value: Its value.
+        expires: When it expires, in seconds since 1970 by the store's clock; ``None`` if it does not.
+        length: How long the line was, in bytes.
+    """
+
+    key: str | Ref
+    value: Any
+    expires: float | None
+    length: int
+
+
+class Group(dict[str | Ref, tuple[Any, int]]):
+    """What is committed together: keys, their values, and how many lines said so.
+
+    Attributes:
+        expires: When those keys expire that do, in seconds since 1970 by the store's clock.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.expires: dict[str | Ref, float] = {}
 
 
 @store_command("[FILE]")
@@ -35,24 +66,32 @@ async def command(call: Call, file: str | None, *, chunk: int, dry_run: bool) ->
     """Write keys and values from JSON lines, as mps3 export makes them: {"key": "color", "value": "red"}.
 
     A FILE is checked as a whole before anything is written. Without one, or with -, the lines come from standard input;
-    from a pipe they are written as they come. Many lines are one commit; a key that comes again counts again.
+    from a pipe they are written as they come. Many lines are one commit; a key that comes again counts again. A key
+    with an "expires" expires at that time, and is left out if that has passed at the store.
     """
     name = "standard input" if file in (None, "-") else str(file)
-    with _opened(file) as lines:
-        total, commits = None, 0
-        if lines.seekable():
-            start = lines.tell()
-            total = _check(lines, name)
-            lines.seek(start)
+    total, commits, expired = None, 0, 0
+    with _opened(file) as stream:
+
+        def read() -> Iterator[Line]:
+            return entries(lines_of(stream, name), name, call.location)
+
+        if stream.seekable():
+            start = stream.tell()
+            total = await blocking(lambda: sum(1 for _ in read()))
+            stream.seek(start)
         if not dry_run:
-            done, commits = await _write(call, chunks(entries(lines, name), chunk), total)
+            done, commits, expired = await _write(call, chunks(read(), chunk), total)
         else:
-            done = await blocking(lambda: _check(lines, name)) if total is None else total
+            done = await blocking(lambda: sum(1 for _ in read())) if total is None else total
+    left_out = {"expired": expired} if expired else {}
     if call.out.human:
         verb = "would be imported" if dry_run else f"imported in {count(commits, 'commit')}"
         call.out.line(f"{count(done, 'line')} {verb}")
+        if expired:
+            call.out.line((f"{count(expired, 'key')} had expired, and left out", "dim"))
     else:
-        call.out.json({"lines": done, "commits": commits, "dry_run": dry_run})
+        call.out.json({"lines": done, "commits": commits, "dry_run": dry_run, **left_out})
 
 
 def _opened(file: str | None) -> AbstractContextManager[BinaryIO]:
@@ -61,62 +100,86 @@ def _opened(file: str | None) -> AbstractContextManager[BinaryIO]:
     return Path(file).open("rb")
 
 
-def _check(lines: Iterable[bytes], name: str) -> int:
-    return sum(1 for _ in entries(lines, name))
-
-
-async def _write(call: Call, groups: Iterator[Group], total: int | None) -> tuple[int, int]:
-    done = commits = 0
+async def _write(call: Call, groups: Iterator[Group], total: int | None) -> tuple[int, int, int]:
+    done = commits = expired = 0
+    following = partial(next, groups, None)
     async with call.client(makes=True) as client:
         try:
             with progress(total) as tell:
-                while group := await blocking(lambda: next(groups, None)):
-                    await committed(client.put_all({key: value for key, (value, _) in group.items()}))
+                while group := await blocking(following):
+                    kept, spans = _lasting(client, group)
+                    if kept:
+                        await committed(client.put_all(kept, expires_in=spans))
+                        commits += 1
+                    expired += len(group) - len(kept)
                     done += sum(times for _, times in group.values())
-                    commits += 1
                     tell(done, f"{count(done, 'line')} in {count(commits, 'commit')}")
         except BaseException:
             if done:
                 say(f"the first {count(done, 'line')} are imported")
             raise
-    return done, commits
+    return done, commits, expired
 
 
-def entries(lines: Iterable[bytes], name: str) -> Iterator[tuple[str | Ref, Any, int]]:
-    """Keys and values, and how long each line was. Empty lines are left out.
+def _lasting(client: MPS3, group: Group) -> tuple[dict[str | Ref, Any], dict[str | Ref, float]]:
+    """What has not expired, and for how many more seconds that is there which expires."""
+    now = client.store_time() if group.expires else None
+    if group.expires and now is None:
+        raise ConfigurationError('the store does not tell the time, so no key can expire: leave "expires" out')
+    passed = 0.0 if now is None else now.timestamp()
+    spans = {key: left for key, expires in group.expires.items() if (left := expires - passed) > 0}
+    return {key: value for key, (value, _) in group.items() if key in spans or key not in group.expires}, spans
+
+
+def entries(lines: Iterable[bytes], name: str, location: Location | None = None) -> Iterator[Line]:
+    """What lines say. Empty ones are left out.
+
+    Args:
+        lines: The lines.
+        name: Where they come from, for the errors.
+        location: Where they are to be written, if it is known.
 
     Raises:
-        click.UsageError: A line is not what it should be; says which.
+        click.UsageError: A line is not what it should be, or cannot be written; says which.
     """
+    own = None if location is None else Ref(location.manifest, location.bucket)
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            yield (*_entry(line), len(line))
-        except (ValueError, TypeError) as error:
+            yield _entry(line, own)
+        except (ValueError, TypeError, ConfigurationError) as error:
             why = f"not JSON: {error}" if isinstance(error, orjson.JSONDecodeError) else str(error)
             raise click.UsageError(f"{name}, line {number}: {why}") from None
 
 
-def _entry(line: bytes) -> tuple[str | Ref, Any]:
-    found = orjson.loads(line)
+def _entry(line: bytes, own: Ref | None) -> Line:
+    found = loads(line)
     if not isinstance(found, dict) or "key" not in found or "value" not in found:
         raise ValueError('it is not like {"key": "color", "value": "red"}')
-    if unknown := sorted(found.keys() - {"key", "value", "bucket"}):
+    if unknown := sorted(found.keys() - _MEMBERS):
         raise ValueError(f"nobody knows what {unknown[0]!r} means here")
-    key = check_key(found["key"])
-    return (Ref(key, check_bucket(found["bucket"])) if "bucket" in found else key), found["value"]
+    key, value = check_key(found["key"]), found["value"]
+    bucket = check_bucket(found["bucket"]) if "bucket" in found else None
+    expires = as_time(found["expires"], "expires") if "expires" in found else None
+    # Everything that a write checks, so that it does not fail in the middle.
+    encode(value, key)
+    if own is not None:
+        check_not_own(own, bucket or own.bucket or "", key)
+    return Line(key if bucket is None else Ref(key, bucket), value, expires, len(line))
 
 
-def chunks(found: Iterable[tuple[str | Ref, Any, int]], most: int) -> Iterator[Group]:
+def chunks(found: Iterable[Line], most: int) -> Iterator[Group]:
     """Groups of lines that are committed together."""
-    group: Group = {}
-    size = 0
-    for key, value, length in found:
+    group, size = Group(), 0
+    for key, value, expires, length in found:
         group[key] = value, group.get(key, (None, 0))[1] + 1
+        group.expires.pop(key, None)
+        if expires is not None:
+            group.expires[key] = expires
         size += length
         if len(group) >= most or size >= CHUNK_BYTES:
             yield group
-            group, size = {}, 0
+            group, size = Group(), 0
     if group:
         yield group

@@ -9,9 +9,10 @@ import click
 import orjson
 
 from .. import UNCHECKED
+from ..exact import loads
 from .base.command import Call, store_command
-from .base.reading import blocking, standard_input
-from .base.text import short_id
+from .base.reading import all_of, blocking, standard_input
+from .base.text import safe, short_id
 from .base.when import Seconds
 from .base.writing import committed
 
@@ -52,14 +53,15 @@ async def command(
     async with call.client(makes=True) as client:
         commit = await committed(client.put(key, content, expires_in=expires_in, if_version=condition))
     if call.out.human:
-        call.out.line("put ", (key, "bold"), (f"  {short_id(commit.id)}", "dim"))
+        call.out.line("put ", (safe(key), "bold"), (f"  {short_id(commit.id)}", "dim"))
     else:
         call.out.json({"commit": commit.id, "versions": dict(commit.versions)})
 
 
 async def _value(given: str | None, *, text: bool) -> Any:
     if given is None or given == "-":
-        body = await blocking(standard_input("a text" if text else "a JSON value").read)
+        stream = standard_input("a text" if text else "a JSON value")
+        body = await blocking(lambda: all_of(stream, "standard input"))
         if text:
             try:
                 return body.decode().removesuffix("\n")
@@ -73,10 +75,10 @@ def parsed(body: str | bytes, what: str) -> Any:
     """Read JSON.
 
     Raises:
-        click.UsageError: It is not.
+        click.UsageError: It is not, or has numbers that cannot be kept.
     """
     try:
-        return orjson.loads(body)
+        return loads(body)
     except orjson.JSONDecodeError as error:
         if not body.strip():
             raise click.UsageError(f"{what} is empty; a text without JSON's quotes takes --text") from None
@@ -84,3 +86,5 @@ def parsed(body: str | bytes, what: str) -> Any:
             f"{what} is not JSON (line {error.lineno}, column {error.colno}: {error.msg.partition(':')[0]}); "
             "for a text take --text, or JSON's quotes: '\"red\"'"
         ) from None
+    except ValueError as error:
+        raise click.UsageError(f"{what} cannot be stored: {error}") from None

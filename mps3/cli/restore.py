@@ -8,14 +8,14 @@ from typing import Any, Final
 
 import click
 
-from .. import DELETE, MPS3, Commit, Snapshot
+from .. import DELETE, MPS3, Commit, FileInfo, Snapshot
 from ..names import check_buckets
 from .base.command import Call, store_command
 from .base.output import Output, say
 from .base.reading import agreed
-from .base.text import compact, count, diff, is_small, moment, safe, short_id, some
+from .base.text import compact, count, diff, is_same, is_small, moment, safe, short_id, some
 from .base.when import Short, When, resolve
-from .base.writing import committed
+from .base.writing import restored
 
 _LISTED: Final = 20
 _ABSENT: Final = DELETE
@@ -42,7 +42,8 @@ async def command(
     """Bring back what was: the value of KEY, or everything, as one commit like any other.
 
     What is replaced stays in the past, so that it can be brought back, too. On a terminal it shows what would be
-    different and asks; elsewhere it wants --yes.
+    different and asks; elsewhere it wants --yes. A key that was to expire still does, at the same time; one that has
+    expired by now counts as absent.
     """
     if (key is not None) + everything + (prefix is not None) != 1:
         raise click.UsageError("say what to bring back: a KEY, --prefix PREFIX, or --all")
@@ -65,14 +66,18 @@ async def command(
 
 
 async def _one(client: MPS3, out: Output, key: str, at: datetime | str, *, yes: bool) -> Commit | None:
-    then: Any = await client.get(key, _ABSENT, at=at)
-    now: Any = await client.get(key, _ABSENT)
-    if now == then and type(now) is type(then):
+    here, there = await client.snapshot(), await client.snapshot(at)
+    time = client.store_time()
+    before, file = _files(here, key, None).get(key), _files(there, key, time).get(key)
+    now: Any = await here.get(key, _ABSENT)
+    then: Any = _ABSENT if file is None else await there.get(key, _ABSENT)
+    if is_same(now, then) and _expiry(before) == _expiry(file):
         return None
     if out.human:
         _show(out, safe(key), now, then)
-    await _ask(f"bring back {safe(key)} as of {_named(at)}?", yes=yes)
-    return await committed(client.put(key, then))
+    question = f"bring back {safe(key)} as of {_named(at)}?"
+    await _ask(question if file is not None else f"delete {safe(key)}, which was not there at {_named(at)}?", yes=yes)
+    return await restored(client.restore(key, at))
 
 
 def _show(out: Output, key: str, now: Any, then: Any) -> None:
@@ -88,7 +93,8 @@ def _show(out: Output, key: str, now: Any, then: Any) -> None:
 async def _many(
     client: MPS3, out: Output, prefix: str, at: datetime | str, buckets: frozenset[str], *, yes: bool
 ) -> Commit | None:
-    changes = _changes(await client.snapshot(), await client.snapshot(at), prefix, buckets)
+    here, there = await client.snapshot(), await client.snapshot(at)
+    changes = _changes(_files(here, prefix, None), _files(there, prefix, client.store_time()), buckets)
     if not changes:
         return None
     if out.human:
@@ -96,13 +102,24 @@ async def _many(
             out.line((f"{mark} {safe(key)}", {"+": "green", "-": "red", "~": "yellow"}[mark]))
         if len(changes) > _LISTED:
             out.line((f"… and {len(changes) - _LISTED:,} more", "dim"))
-    await _ask(f"change {count(len(changes), 'key')} to what was at {_named(at)}?", yes=yes)
-    return await client.restore_all(at, prefix=prefix, buckets=buckets)
+    question = f"change {count(len(changes), 'key')} to what was at {_named(at)}?"
+    if there.id is None:
+        said = f"{_named(at)} is before the first commit: this deletes {count(len(changes), 'key')}"
+        question = f"{said}. Go on?"
+        if yes:
+            say(said)
+    await _ask(question, yes=yes)
+    return await restored(client.restore_all(at, prefix=prefix, buckets=buckets))
 
 
-def _changes(now: Snapshot, then: Snapshot, prefix: str, buckets: frozenset[str]) -> list[tuple[str, str]]:
+def _files(snapshot: Snapshot, prefix: str, time: datetime | None) -> dict[str, FileInfo]:
+    """What a snapshot has under a prefix, without what has expired since."""
+    files = snapshot.files(prefix)
+    return {one.key: one for one in files if time is None or one.expires is None or one.expires > time}
+
+
+def _changes(here: dict[str, FileInfo], there: dict[str, FileInfo], buckets: frozenset[str]) -> list[tuple[str, str]]:
     """What would be different: a mark and a key each."""
-    here, there = ({one.key: one for one in each.files(prefix)} for each in (now, then))
     marks = []
     if elsewhere := sorted({one.ref.bucket or "" for one in there.values()} - buckets):
         say(f"keys in {some(elsewhere)} are left alone; --bucket NAME brings them back, too")
@@ -112,10 +129,20 @@ def _changes(now: Snapshot, then: Snapshot, prefix: str, buckets: frozenset[str]
         if key not in here:
             marks.append(("+", key))
         elif key not in there:
-            marks.append(("-", key))
-        elif (here[key].sha256, here[key].size) != (there[key].sha256, there[key].size) or not here[key].sha256:
+            if here[key].expires is None:  # what expires is left to that
+                marks.append(("-", key))
+        elif not _is_same_file(here[key], there[key]):
             marks.append(("~", key))
     return marks
+
+
+def _is_same_file(one: FileInfo, other: FileInfo) -> bool:
+    known = one.sha256 is not None and (one.sha256, one.size) == (other.sha256, other.size)
+    return known and _expiry(one) == _expiry(other)
+
+
+def _expiry(file: FileInfo | None) -> datetime | None:
+    return None if file is None else file.expires
 
 
 def _named(at: datetime | str) -> str:

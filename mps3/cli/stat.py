@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 from .. import MPS3, Tally
+from ..collect import options as check
 from .base.command import Call, store_command
+from .base.exits import NO
 from .base.progress import progress
 from .base.text import count, moment, short_id, size
 from .base.when import Span
@@ -19,11 +21,16 @@ from .gc import line
 @click.option("--quick", is_flag=True, help="Only keys and bytes, without looking through the bucket.")
 @click.option("--retention", type=Span(), default="7d", help="How far back nothing counts as garbage (7d).")
 @click.option("--grace", type=Span(), default="1d", help="Nothing younger is garbage (1d; at least 20m).")
-async def command(call: Call, *, quick: bool, retention: timedelta, grace: timedelta) -> None:
+async def command(call: Call, *, quick: bool, retention: timedelta, grace: timedelta) -> int | None:
     """Count keys and bytes, and what is stored for them: versions of the manifest, runs, values, and garbage.
 
-    It changes nothing. All but --quick takes a listing for each thousand objects in the bucket.
+    It changes nothing. All but --quick takes a listing for each thousand objects in the bucket. Ends with 1 if there is
+    no such manifest, as mps3 gc does.
     """
+    try:
+        check(retention=retention, grace=grace)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     async with call.client() as client:
         found = await _present(client)
         if not quick and found["newest"] is not None:
@@ -32,6 +39,7 @@ async def command(call: Call, *, quick: bool, retention: timedelta, grace: timed
         _show(call, found)
     else:
         call.out.json(found)
+    return NO if found["newest"] is None else None
 
 
 async def _present(client: MPS3) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import click
 from .. import DELETE, MPS3, Batch, Change, CorruptionError, ExpiredError
 from .base.command import Call, store_command
 from .base.output import Output, hush_log, say
-from .base.text import compact, count, diff, is_small, safe, short_id
+from .base.text import compact, count, diff, is_small, safe, short_id, whole
 from .base.when import Seconds, Short, When, resolve
 
 _SHOWN: Final = 20
@@ -42,7 +42,8 @@ async def command(
     """
     if isinstance(since, datetime):
         raise click.UsageError("--since takes a commit or a cursor (mps3 log lists commits)")
-    async with call.client(poll_interval=poll_interval) as client:
+    # Whoever watches may be there first.
+    async with call.client(poll_interval=poll_interval, makes=True, tells=True) as client:
         start = None if since is None else str(await resolve(client, since))
         hush_log()  # `_tell_contact` says it better
         work = [_follow(call, client, prefix or "", start), _tell_contact(client)]
@@ -91,7 +92,7 @@ class _Lines:
 def _change(change: Change[Any]) -> dict[str, Any]:
     if change.value is DELETE:
         return {"key": change.key, "deleted": True}
-    return {"key": change.key, "value": change.value, "version": change.version}
+    return {"key": change.key, "value": whole(change.value), "version": change.version}
 
 
 class _Screen:

@@ -24,6 +24,7 @@ from ..events import (
     WriteMade,
 )
 from ..types import Ref
+from ..wording import one_line
 
 LEVELS: Final[Mapping[type, int]] = MappingProxyType(
     {
@@ -67,7 +68,7 @@ class LoggingHook:
         """Log an event."""
         level = self._levels.get(type(event))
         if level is not None and self._logger.isEnabledFor(level):
-            self._logger.log(level, "%s", _words(event), extra=_attributes(event))
+            self._logger.log(level, "%s", one_line(_words(event)), extra=_attributes(event))
 
 
 def _attributes(event: Event) -> dict[str, Any]:

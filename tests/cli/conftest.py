@@ -21,6 +21,7 @@ from kit import PATIENCE
 
 import mps3 as package
 from mps3.cli import main
+from mps3.storage import local
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,25 @@ def run():
         return Result(process.returncode, out.decode(), err.decode())
 
     return call
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """Moves the clock of stores in directories forward, by seconds."""
+    ahead = 0.0
+
+    class Time:
+        @staticmethod
+        def time() -> float:
+            return time.time() + ahead
+
+    monkeypatch.setattr(local, "time", Time)
+
+    def move(seconds: float) -> None:
+        nonlocal ahead
+        ahead += seconds
+
+    return move
 
 
 class Terminal:

@@ -8,9 +8,10 @@ import shlex
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
-from mps3.cli import main
+from mps3.cli import app, main
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 MARK = "<!-- runs -->\n```console\n"
@@ -71,3 +72,14 @@ def test_the_page_is_true(url, monkeypatch):
         assert lasting(shown) == lasting(printed), command
         for line, real in zip(printed, shown, strict=True):
             meant.update(zip(NAMES.findall(line), NAMES.findall(real), strict=True))
+
+
+def test_every_option_is_on_the_page():
+    page = PAGE.read_text(encoding="utf-8")
+    context = click.Context(app.app)
+    for name in app.COMMANDS:
+        command = app.app.get_command(context, name)  # type: ignore[attr-defined]
+        for parameter in command.params:
+            for option in (*parameter.opts, *parameter.secondary_opts):
+                if option.startswith("--") and (name, option) not in {("demo", "--seconds"), ("demo", "--transcript")}:
+                    assert re.search(rf"{option}(?![a-z-])", page), (name, option)

@@ -104,6 +104,68 @@ def test_wrong_arguments(mps3, url, arguments):
     assert found.code == 2 and found.err.count("\n") == 1
 
 
+def test_a_pipe_has_all_of_the_past_and_a_terminal_says_that_there_is_more(mps3, url, terminal, tmp_path):
+    (tmp_path / "in").write_text("".join(f'{{"key": "k", "value": {number}}}\n' for number in range(25)))
+    assert mps3("import", str(tmp_path / "in"), "--chunk", "1").lines[0]["commits"] == 25
+    for command in (["log"], ["history", "k"]):
+        assert len(mps3(*command).lines) == 25 and len(mps3(*command, "--no-json").out.splitlines()) == 26
+        assert len(mps3(*command, "-n", "3").lines) == 3 and mps3(*command, "-n", "3").err == ""
+        for more, lines in (([], 22), (["-n", "24"], 26), (["-n", "25"], 26), (["-n", "24", "--json"], 25)):
+            shown = terminal(*command, *more)
+            assert shown.ends() == 0 and len(shown.plain.splitlines()) == lines, more
+            assert ("there is more" in shown.plain) == (more != ["-n", "25"])
+            if not more:
+                assert shown.plain.endswith("\nthere is more: these are the newest 20; -n 0 lists all\n")
+
+
+LONG_AGO = "2001-01-01T00:00:00Z"
+
+
+def test_a_time_before_the_first_commit_is_said_and_asked(mps3, run, url, terminal):
+    put(mps3, "a", "1")
+    put(mps3, "b", "1")
+    for what in (["--all"], ["--prefix", "a"]):
+        found = run("restore", *what, "--to", LONG_AGO)
+        assert found.code == 2 and "before the first commit" in found.err and "deletes" in found.err
+        assert "--yes" in found.err and found.err.count("\n") == 1
+    shown = terminal("restore", "--all", "--to", LONG_AGO)
+    shown.shows("is before the first commit: this deletes 2 keys. Go on? [y/N]")
+    shown.type("n\n")
+    assert shown.ends() == 130 and len(mps3("ls").lines) == 2
+    found = run("restore", "a", "--to", LONG_AGO)
+    assert found.code == 2 and "delete a, which was not there" in found.err
+    found = mps3("restore", "--all", "--to", LONG_AGO, "--yes")
+    assert found.code == 0 and found.lines[0]["versions"] == {"a": None, "b": None}
+    assert "before the first commit: this deletes 2 keys" in found.err and found.err.count("\n") == 1
+    assert mps3("restore", "--all", "--to", LONG_AGO, "--yes").lines == [{"commit": None, "versions": {}}]
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00+14:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59-14:00"])
+def test_the_ends_of_the_calendar(mps3, run, url, at):
+    put(mps3, "k", "1")
+    found = run("restore", "--all", "--to", at, "--no-json")
+    assert found.code in (0, 2) and "should not have happened" not in found.err
+    assert mps3("get", "k", "--at", at).code in (0, 1)
+
+
+def test_a_restored_key_keeps_its_expiry_if_that_lies_ahead(mps3, url, later):
+    first = mps3("put", "k", "1", "--expires-in", "1000").lines[0]["commit"]
+    expires = mps3("export").lines[0]["expires"]
+    second = put(mps3, "k", "1")
+    # The same value, but now it stays: that is a difference.
+    for what in (["k"], ["--all"], ["--prefix", "k"]):
+        assert mps3("restore", *what, "--to", first, "--yes").lines[0]["commit"]
+        assert mps3("export").lines == [{"key": "k", "expires": expires, "value": 1}]
+        assert mps3("restore", *what, "--to", first, "--yes").lines[0]["commit"] is None
+        assert mps3("restore", *what, "--to", second, "--yes").lines[0]["commit"]
+        assert mps3("export").lines == [{"key": "k", "value": 1}]
+    later(2000)
+    found = mps3("restore", "k", "--to", first, "--yes")
+    assert found.lines[0]["versions"] == {"k": None} and mps3("get", "k").code == 1
+    put(mps3, "k", "3")
+    assert mps3("restore", "--all", "--to", first, "--yes").lines[0]["versions"] == {"k": None}
+
+
 def test_what_is_not_kept(mps3, url):
     put(mps3, "k", "1")
     found = mps3("get", "k", "--at", f"{'0' * 32}.1")

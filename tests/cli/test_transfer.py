@@ -134,6 +134,26 @@ def test_stat_for_people(mps3, url, tmp_path):
     assert mps3("stat", "--quick").lines[0].keys() == {"keys", "bytes", "newest"}
 
 
+def test_without_a_manifest_stat_and_gc_answer_no(mps3, url, tmp_path):
+    (tmp_path / "store").mkdir()
+    for command in (["stat"], ["stat", "--quick"], ["stat", "--no-json"], ["gc"], ["gc", "--dry-run"]):
+        assert mps3(*command).code == 1, command
+        assert mps3(*command, "--manifest", "nobody.json").code == 1, command
+    mps3("put", "k", "1")
+    for command in (["stat"], ["stat", "--quick"], ["gc"]):
+        assert mps3(*command).code == 0, command
+        assert mps3(*command, "--manifest", "nobody.json").code == 1, command
+    for command in ("stat", "gc"):
+        found = mps3(command, "--grace", "1m")
+        assert found.code == 2 and "grace is at least" in found.err
+
+
+def test_an_export_of_nothing_says_so(mps3, url, tmp_path):
+    mps3("put", "k", "1")
+    found = mps3("export", "--manifest", "nobody.json")
+    assert (found.code, found.out) == (0, "") and "there is no such manifest" in found.err
+
+
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(-(2**63), 2**64 - 1))), st.integers(1, 5))
 def test_chunks_say_what_the_lines_say(lines, most):
     text = [json.dumps({"key": key, "value": value}).encode() for key, value in lines]

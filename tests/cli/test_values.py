@@ -103,7 +103,7 @@ def test_no_url(mps3, monkeypatch):
 
 
 def test_reading_makes_no_directory(mps3, tmp_path):
-    for arguments in (["ls"], ["stat"], ["log"], ["export"], ["gc"], ["watch"]):
+    for arguments in (["ls"], ["stat"], ["log"], ["export"], ["gc"]):
         found = mps3(*arguments, f"file://{tmp_path}/typo")
         assert found.code == 3 and "there is no directory" in found.err
     assert not (tmp_path / "typo").exists()

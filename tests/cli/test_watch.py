@@ -60,6 +60,17 @@ def test_the_present_and_then_each_commit(mps3, url, watch):
         again.send_signal(signal.SIGTERM)
 
 
+def test_a_store_that_is_not_there_yet(mps3, url, watch, tmp_path):
+    process, line = watch()
+    first = line()
+    assert first["initial"] and first["end_of_initial"] and first["changes"] == []
+    commit = mps3("put", "k", "1").lines[0]["commit"]
+    assert line()["id"] == commit
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert err.decode() == f"mps3: there was no directory '{tmp_path}/store': it is made\n"
+
+
 def test_it_ends_when_nobody_reads(mps3, url, watch):
     mps3("put", "k", "1")
     process, line = watch()

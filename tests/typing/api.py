@@ -321,6 +321,7 @@ def observing(queue: asyncio.Queue[Event], events: list[Event]) -> None:
     MPS3("b", hooks=[print])
     MPS3("b", hooks=[len])  # type: ignore[list-item]
     MPS3("b", hooks=hook)  # type: ignore[arg-type]
+    assert_type(client.store_time(), datetime | None)
     assert_type(client.statistics(), Statistics)
     assert_type(client.statistics().requests, Mapping[str, int])
     client.statistics().commits = 1  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -9,7 +10,7 @@ import traceback
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from .text import discreet, safe, to_json
+from .text import discreet, json_text, safe
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,7 +42,7 @@ class Output:
 
     def json(self, value: object) -> None:
         """Print one line of JSON."""
-        self.plain(to_json(value))
+        self.plain(json_text(value))
 
     def plain(self, line: str) -> None:
         """Print one line as it is, at once."""
@@ -91,8 +92,26 @@ def say(message: str, *, raw: bool = False) -> None:
 def fault(error: Exception) -> None:
     """Tell of an error that nobody expected."""
     if os.environ.get("MPS3_DEBUG"):
-        say(discreet("".join(traceback.format_exception(error))), raw=True)
+        lines = "".join(traceback.format_exception(error)).splitlines()
+        say("\n".join(safe(discreet(line)) for line in lines), raw=True)
     say(f"this should not have happened ({type(error).__name__}); MPS3_DEBUG=1 shows where, for a bug report")
+
+
+def set_encodings() -> None:
+    """Print JSON as UTF-8, whatever the system is set to, and on a terminal what it can show.
+
+    A process that was started without standard output or standard error prints into the void.
+    """
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for as long as the process lives
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            if stream.isatty():
+                stream.reconfigure(errors="backslashreplace")
+            elif stream is sys.stdout:
+                stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def ignore_reader() -> None:

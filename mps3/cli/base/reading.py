@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import sys
 import threading
-from collections.abc import Callable
-from typing import BinaryIO, TypeVar
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, Final, TypeVar
+
+import click
 
 from .output import say
 
 T = TypeVar("T")
+
+LONGEST: Final = 128 * 2**20
+"""Bytes of a value, or of a line with one, that are read at the most: they are in memory."""
+PIECE: Final = 1 << 16
+"""Bytes that are read in one go."""
+_NO_JSON: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+"""What stands nowhere in JSON, and in no text but a damaged one."""
 
 
 def standard_input(what: str) -> BinaryIO:
@@ -36,6 +46,63 @@ def _own_input() -> BinaryIO:
     # Not Python's own object: at its end the program closes that, and has to wait for whoever reads from it. Nobody
     # may close this one, for the same reason; there is nothing to close either.
     return open(sys.stdin.fileno(), "rb", closefd=False)
+
+
+def all_of(stream: BinaryIO, what: str) -> bytes:
+    """What can be read up to the end.
+
+    Args:
+        stream: Where from.
+        what: Its name, for the error.
+
+    Raises:
+        click.UsageError: That is more than `LONGEST`.
+    """
+    pieces: list[bytes] = []
+    size, piece = 0, b""
+    # A short one is the last: on a terminal, asking again would take another Ctrl-D.
+    while not pieces or len(piece) == PIECE:
+        piece = stream.read(PIECE)
+        pieces.append(piece)
+        size += len(piece)
+        if size > LONGEST:
+            raise too_long(what)
+    return b"".join(pieces)
+
+
+def lines_of(stream: BinaryIO, what: str) -> Iterator[bytes]:
+    """Lines of JSON objects, of which none takes more memory than `LONGEST`.
+
+    A long line that is certainly no such object ends early, so that whoever reads it refuses it.
+
+    Args:
+        stream: Where from.
+        what: Its name, for the error.
+
+    Raises:
+        click.UsageError: A line is longer than that.
+    """
+    number = 0
+    while piece := stream.readline(PIECE):
+        number += 1
+        pieces, size = [piece], len(piece)
+        start = piece.lstrip()
+        while not piece.endswith(b"\n"):
+            start = start or piece.lstrip()
+            if (start and not start.startswith(b"{")) or _NO_JSON.search(piece):
+                break
+            if len(piece) < PIECE or not (piece := stream.readline(PIECE)):
+                break
+            pieces.append(piece)
+            size += len(piece)
+            if size > LONGEST:
+                raise too_long(f"{what}, line {number},")
+        yield pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def too_long(what: str) -> click.UsageError:
+    """What to say of something that would take too much memory."""
+    return click.UsageError(f"{what} has more than {LONGEST >> 20} MiB, the most that this command reads")
 
 
 async def blocking(function: Callable[[], T]) -> T:

@@ -28,6 +28,10 @@ def explained(error: Exception) -> tuple[str, int] | None:
         return str(error), NO
     if isinstance(error, ValueError | TypeError) and _is_ours(error):
         return str(error), USAGE
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this", NO
+    if isinstance(error, RecursionError):
+        return "this nests too deep", NO
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror, NO
     return None

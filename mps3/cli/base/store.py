@@ -14,9 +14,9 @@ import click
 from ... import MPS3, ConfigurationError
 from ...located import storage_of
 from ...storage import Storage
-from ...url import Location, parse
+from ...url import Location, check_endpoint, parse
 from ...world import World
-from .output import Output, hush_log
+from .output import Output, hush_log, say
 from .words import no_store
 
 _S3: Final = {"profile_name": "profile", "endpoint_url": "endpoint_url", "region_name": "region"}
@@ -36,17 +36,20 @@ class Call:
     out: Output
 
     @asynccontextmanager
-    async def client(self, *, poll_interval: float = 60.0, makes: bool = False) -> AsyncIterator[MPS3]:
+    async def client(
+        self, *, poll_interval: float = 60.0, makes: bool = False, tells: bool = False
+    ) -> AsyncIterator[MPS3]:
         """A client of the store. One that looks by itself need not poll often.
 
         Args:
             poll_interval: Seconds between polls.
             makes: Whether a directory may be made.
+            tells: Whether to say so then.
 
         Raises:
             ConfigurationError: There is no such directory.
         """
-        storage, where = self.storage(makes=makes), self.location
+        storage, where = self.storage(makes=makes, tells=tells), self.location
         async with MPS3(where.bucket, where.manifest, storage=storage, poll_interval=poll_interval) as client:
             try:
                 yield client
@@ -56,11 +59,14 @@ class Call:
                 client.go_offline()
                 raise
 
-    def storage(self, *, makes: bool) -> Storage:
+    def storage(self, *, makes: bool, tells: bool = False) -> Storage:
         """The same, without a client."""
         path = self.location.path
-        if not makes and self.location.scheme == "file" and not os.path.isdir(path):  # noqa: PTH112 - it is a text
-            raise ConfigurationError(f"there is no directory {path!r}; writing to it makes one")
+        if self.location.scheme == "file" and not os.path.isdir(path):  # noqa: PTH112 - it is a text
+            if not makes:
+                raise ConfigurationError(f"there is no directory {path!r}; writing to it makes one")
+            if tells:
+                say(f"there was no directory {path!r}: it is made")
         return storage_of(self.location, World())
 
 
@@ -96,6 +102,8 @@ def _location(url: str | None, manifest: str | None, s3: Mapping[str, str | None
         raise no_store()
     location = parse(url)
     given = {name: value for name, value in s3.items() if value}
+    if "endpoint_url" in given:
+        check_endpoint(str(given["endpoint_url"]))
     if given and location.scheme != "s3":
         raise click.UsageError("--profile, --endpoint-url and --region are for stores on S3: s3://bucket")
     location = replace(location, s3_config={**location.s3_config, **given})

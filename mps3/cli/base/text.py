@@ -7,43 +7,75 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from enum import Enum
 from typing import Final
 
 import orjson
 
-_UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-_SECRET: Final = re.compile(r"((?:aws_)?(?:secret_access_key|access_key_id|session_token)=)[^&\s'\"]+", re.IGNORECASE)
-# A password in the URL of a server may hold slashes; what follows the slash in s3://bucket/a@b is a key.
-_PASSWORD: Final = re.compile(r"(https?://)\S{0,2000}@|(\w://)[^/@\s]+@", re.IGNORECASE)
+from ...url import discreet
+from ...wording import HIDDEN, printable
 
+__all__ = [
+    "compact",
+    "count",
+    "diff",
+    "discreet",
+    "is_same",
+    "is_small",
+    "json_text",
+    "moment",
+    "pretty",
+    "safe",
+    "short_id",
+    "size",
+    "some",
+    "whole",
+]
 
-def to_json(value: object) -> str:
-    """Anything as JSON on one line, with values in it that nest as deep as values may."""
-    try:
-        return orjson.dumps(value, default=str).decode()
-    except TypeError:  # what is around the value is too much for it
-        return json.dumps(value, default=str, ensure_ascii=False, separators=(",", ":"))
+_JSON_UNSEEN: Final = re.compile(f"[\x7f{HIDDEN}]")
 
 
 def safe(text: str) -> str:
-    """A text in which control characters and those that turn the direction of writing are spelt out."""
-    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    """A text in which control characters and those that nobody sees, or that turn its direction, are spelt out."""
+    return printable(text)
 
 
-def discreet(text: str) -> str:
-    """A text without the secrets that a URL may hold."""
-    return _PASSWORD.sub(r"\1\2…@", _SECRET.sub(r"\1…", text))
+def json_text(value: object) -> str:
+    """A value as JSON on one line, with escapes for what a terminal would obey or nobody would see. It means the same.
+
+    Args:
+        value: What `orjson` takes; `whole` makes it of a value that nests deep.
+    """
+    return _JSON_UNSEEN.sub(_escape, orjson.dumps(value, default=str).decode())
+
+
+def whole(value: object) -> orjson.Fragment:
+    """A value as a part of a JSON document that is printed: it may nest as deep as it may on its own."""
+    return orjson.Fragment(_dumped(value))
 
 
 def compact(value: object, width: int = 0) -> str:
     """A value as JSON on one line, cut to so many characters if that is not 0."""
-    text = safe(to_json(value))
+    text = safe(_dumped(value).decode())
     return text if not width or len(text) <= width else text[: width - 1] + "…"
 
 
 def pretty(value: object) -> list[str]:
     """A value as JSON on as many lines as it takes."""
-    return [safe(line) for line in orjson.dumps(value, option=orjson.OPT_INDENT_2).decode().split("\n")]
+    return [safe(line) for line in _dumped(value, orjson.OPT_INDENT_2).decode().split("\n")]
+
+
+def _dumped(value: object, option: int = 0) -> bytes:
+    try:
+        return orjson.dumps(value, option=option)
+    except TypeError:
+        # orjson reads what nests deeper than it writes.
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=bool(option)).encode()
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = found[0].encode("utf-16-be")
+    return "".join(f"\\u{code[start : start + 2].hex()}" for start in range(0, len(code), 2))
 
 
 def diff(old: object, new: object) -> Iterator[tuple[str, str]]:
@@ -53,9 +85,16 @@ def diff(old: object, new: object) -> Iterator[tuple[str, str]]:
             yield line[0], line[1:]
 
 
+def is_same(one: object, other: object) -> bool:
+    """Whether two values are the same as JSON, for which 1 is neither 1.0 nor true."""
+    if isinstance(one, Enum) or isinstance(other, Enum):
+        return one is other
+    return _dumped(one, orjson.OPT_SORT_KEYS) == _dumped(other, orjson.OPT_SORT_KEYS)
+
+
 def is_small(value: object) -> bool:
     """Whether a value is shown on one line as a matter of course."""
-    return not isinstance(value, dict | list) or len(orjson.dumps(value)) <= 32
+    return not isinstance(value, dict | list) or len(_dumped(value)) <= 32
 
 
 def short_id(commit: str) -> str:
@@ -66,7 +105,12 @@ def short_id(commit: str) -> str:
 
 def moment(time: datetime | None) -> str:
     """A time on the clock of whoever looks."""
-    return "" if time is None else f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
+    if time is None:
+        return ""
+    try:
+        return f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
+    except (OverflowError, ValueError):  # at the ends of the calendar
+        return f"{time:%Y-%m-%d %H:%M:%S %Z}"
 
 
 def size(number: float) -> str:

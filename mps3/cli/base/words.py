@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,12 +11,18 @@ from typing import Any, Final
 import click
 
 _SCHEMES: Final = ("s3:", "file:", "memory:")
+_URL: Final = re.compile(r"\s*(?:(s3|file|memory):|[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
 _FORMS: Final = "s3://bucket/manifest.json or file:///some/directory"
 
 
 def no_store() -> click.UsageError:
     """What to say if nobody said which store."""
     return click.UsageError(f"which store? Its URL comes first, or is in MPS3_URL: {_FORMS}")
+
+
+def looks_like_url(word: str) -> bool:
+    """Whether a word may be meant as the URL of a store, or of something else."""
+    return _URL.match(word) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +52,30 @@ class Words:
         """Tell the URL from the others.
 
         The first word is the URL if it looks like one, unless that was given as an option; or unless it is needed
-        for something else, and the environment has the URL. Where nothing else can stand, it is one anyway.
+        for something else, and the environment has the URL. Where nothing else can stand, it is one anyway. A URL
+        that is none of a store is refused there, so that nobody takes the answer about a prefix for one about a store.
 
         Args:
             words: As they were given.
             url: Given as an option.
 
         Raises:
-            click.UsageError: There are too few, or too many.
+            click.UsageError: There are too few, or too many, one of them is no text, or the first one is the URL of
+                something else.
         """
         left = list(words)
         default = os.environ.get("MPS3_URL")
         if url is None and left:
             spare = len(left) > len(self.needed) or not default
             alone = not self.needed and not self.optional
-            if alone or (left[0].startswith(_SCHEMES) and spare):
+            if alone or (spare and looks_like_url(left[0])):
                 url = left.pop(0)
+                if not alone:
+                    _check_scheme(url)
+            elif self.optional and len(left) == len(self.needed) and looks_like_url(left[0]):
+                # Whoever forgot the key must not write to the store that the environment names.
+                name = self.needed[0].upper()
+                raise click.UsageError(f"{name} is missing; for one that looks like a URL, give the store with --url")
         if url is None:
             url = default
         if len(left) < len(self.needed):
@@ -75,7 +90,26 @@ class Words:
         found.update(zip(names, left, strict=False))
         if self.many:
             found[names[-1]] = left[len(names) - 1 :]
+        for name in found.keys() & {"key", "prefix"}:
+            _check_text(name, found[name])
         return url, found
+
+
+def _check_text(name: str, given: str | list[str] | None) -> None:
+    for word in given if isinstance(given, list) else filter(None, [given]):
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise click.UsageError(f"{name.upper()} {word!r} is not UTF-8, as all keys are") from None
+
+
+def _check_scheme(url: str) -> None:
+    found = _URL.match(url)
+    if found is None or found[1] is None:
+        raise click.UsageError(
+            f"which store? {url!r} is not the URL of one: {_FORMS}; for a key or a prefix that looks like a URL, "
+            "give the store with --url"
+        )
 
 
 def rejoined(words: Sequence[str]) -> list[str]:

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, TypeVar
 
 from .output import say
 
 if TYPE_CHECKING:
     from ... import Commit, Write
+
+C = TypeVar("C")
+
+
+async def restored(work: Awaitable[C]) -> C:
+    """Wait until something is restored. Ctrl-C says that it may have been."""
+    try:
+        return await work
+    except asyncio.CancelledError:
+        say("interrupted: it may have been written, or not; mps3 log tells")
+        raise
 
 
 async def committed(write: Write) -> Commit:
