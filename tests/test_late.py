@@ -61,7 +61,7 @@ class Slow(MemoryStorage):
         return done
 
 
-class NotMineError(Exception):
+class NotMineErrorError(Exception):
     """The lease is over."""
 
 
@@ -83,7 +83,7 @@ async def act(client: MPS3, runs: list[Any]) -> None:
         holder = await transaction.get("lease")
         runs.append(holder)
         if holder != "ann":
-            raise NotMineError
+            raise NotMineErrorError
         transaction.put("done", "by ann")
 
     await client.transact(run)
@@ -117,7 +117,7 @@ async def test_a_transaction_that_has_raised_takes_no_effect_when_its_put_arrive
         store.lost = 1
         acting = asyncio.ensure_future(way(ann, runs))
         await eventually(lambda: store.kept)
-        with pytest.raises((NotMineError, ConflictError)) as caught:
+        with pytest.raises((NotMineErrorError, ConflictError)) as caught:
             await soon(acting)
         assert not getattr(caught.value, "maybe_written", False)
         assert runs[0] == "ann"
@@ -134,7 +134,7 @@ async def test_a_transaction_that_is_stamped_after_a_lease_that_it_has_read_is_o
         await eventually(lambda: store.kept)
         store.time.later(LEASE + 8)
         store.go.set()
-        with pytest.raises((NotMineError, ConflictError)) as caught:
+        with pytest.raises((NotMineErrorError, ConflictError)) as caught:
             await soon(acting)
         assert not getattr(caught.value, "maybe_written", False)
         await nobody_sees(store, ann, reader)
@@ -178,7 +178,7 @@ async def test_a_late_transaction_that_does_not_count_is_not_part_of_the_history
         await eventually(lambda: store.kept)
         store.time.later(LEASE + 8)
         store.go.set()
-        with pytest.raises(NotMineError):
+        with pytest.raises(NotMineErrorError):
             await soon(acting)
         for number in range(3):
             await soon(ann.put("other", number))
@@ -200,7 +200,7 @@ async def test_a_watch_is_told_nothing_of_a_late_transaction(store, ann):
         await eventually(lambda: store.kept)
         store.time.later(LEASE + 8)
         store.go.set()
-        with pytest.raises(NotMineError):
+        with pytest.raises(NotMineErrorError):
             await soon(acting)
         await soon(ann.put("last", 1))
         while "last" not in told:
@@ -216,7 +216,7 @@ async def test_who_takes_a_lease_over_after_a_late_transaction_has_it(store, ann
     async with memory_client(store) as bob:
         await store.deliver()  # takes effect, if ann has not closed it yet
         await soon(bob.put("lease", "bob", if_version=None, expires_in=60))
-        with pytest.raises(NotMineError):
+        with pytest.raises(NotMineErrorError):
             await soon(acting)
         assert await bob.get("done") is None
         assert await bob.get("lease") == await ann.get("lease") == "bob"
