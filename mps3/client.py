@@ -599,7 +599,12 @@ class MPS3(Writes, Reads, Transactions):
         """What time it is at the store, as far as its answers tell; ``None`` if they do not. It makes no request.
 
         It is never ahead of the store's clock, and behind it by no more than an answer took, and was rounded.
+
+        Raises:
+            ClosedError: The client is not open.
+            ConfigurationError: It is open in another event loop, or in another thread.
         """
+        self._check_open()
         now = self._clocked.time.now()
         return None if now == -math.inf else datetime.fromtimestamp(now, timezone.utc)
 

@@ -97,7 +97,8 @@ documents = st.builds(
     files=files,
     sessions=st.dictionaries(words, whole, max_size=3),
     runs=st.lists(runs, max_size=2).map(tuple),
-    extra=extras(*DOCUMENT, "attempt", "until", "collected", "expired"),
+    recent=st.lists(st.tuples(st.integers(0, 2_000_000_000).map(float), whole), max_size=3).map(tuple),
+    extra=extras(*DOCUMENT, "attempt", "until", "collected", "expired", "recent"),
 )
 
 
@@ -247,6 +248,8 @@ MALFORMED = [
     *((("files", "d", "sha256"), value) for value in (None, "x")),
     *((("files",), value) for value in ({"": {"version": "1"}}, None)),
     *((("sessions",), value) for value in ({"t": None}, {"t": -1}, {"t": "1"}, {"t": True}, None)),
+    *((("recent",), value) for value in (None, {}, [1], [[]], [["2026-01-02T03:04:05Z"]], [["yesterday", 1]])),
+    *((("recent",), [["2026-01-02T03:04:05Z", value]]) for value in (-1, "1", True, None)),
     *((("runs", 0, "key"), value) for value in (None, "", 1)),
     *((("runs", 0, "sha256"), value) for value in (None, "", "x")),
     *((("runs", 0, "entries"), value) for value in (None, -1, "1")),

@@ -65,6 +65,7 @@ SYNCHRONOUS: dict[str, Callable[[MPS3], Any]] = {
     "transaction": lambda client: client.transaction(),
     "presence": lambda client: client.presence("room"),
     "status_changes": lambda client: client.status_changes(),
+    "store_time": lambda client: client.store_time(),
     "go_offline": lambda client: client.go_offline(),
     "go_online": lambda client: client.go_online(),
 }

@@ -34,7 +34,7 @@ async def test_without_checksums_none_is_recorded():
     async with memory_client(MemoryStorage(), checksums=False) as client:
         await client.put("color", "red")
         assert [file.sha256 for file in (await client.snapshot()).files()] == [None]
-    assert says("providers.md", "`checksums=False` does without all of that")
+    assert says("providers.md", "With `checksums=False` no SHA-256 is recorded")
 
 
 async def test_a_cursor_is_as_long_as_the_guide_says():

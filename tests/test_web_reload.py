@@ -57,7 +57,7 @@ async def reloading(folder: Path, module: str, store: Path) -> AsyncIterator[tup
 
 async def serves(url: str, version: str) -> None:
     """Wait until this version of the program answers."""
-    async with asyncio.timeout(PATIENCE / 4), ClientSession(timeout=ClientTimeout(total=1)) as session:
+    async with asyncio.timeout(PATIENCE), ClientSession(timeout=ClientTimeout(total=1)) as session:
         while True:
             with contextlib.suppress(ClientConnectionError, TimeoutError):
                 async with session.get(f"{url}/version") as answer:

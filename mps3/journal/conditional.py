@@ -200,7 +200,7 @@ class ConditionalJournal:
         try:
             if self._standstill.suspicious:
                 await require_conditions(self._storage, self._bucket, self._key, self._world)
-            if self._standstill.hopeless:
+            if self._standstill.is_hopeless():
                 raise ConfigurationError(
                     f"the store has refused {self._standstill.failures} commits to s3://{self._bucket}/{self._key} in "
                     f"{self._standstill.lasted:.0f} s because the manifest had changed, but shows that it has not: "

@@ -41,16 +41,14 @@ async def lacking_conditions(storage: Storage, bucket: str, manifest: str, world
 
 async def _try(storage: Storage, bucket: str, key: str) -> str | None:
     made: list[Stored] = []
-    answered = False
     try:
         lacking = await _lacking(storage, bucket, key, made)
-        answered = True
-        return lacking
-    finally:
-        if answered:
-            await _remove(storage, bucket, key, made)
-        else:
+    except BaseException as error:
+        if made or not isinstance(error, MPS3Error) or error.maybe_written:
             await remove(storage, bucket, key)  # a PUT that was not answered may have made another version
+        raise
+    await _remove(storage, bucket, key, made)
+    return lacking
 
 
 async def _lacking(storage: Storage, bucket: str, key: str, made: list[Stored]) -> str | None:

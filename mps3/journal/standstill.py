@@ -13,7 +13,9 @@ SUSPICIOUS: Final = 3
 TRIES: Final = 10
 """Failures in a row upon the same state, after which it makes no sense to go on..."""
 SECONDS: Final = 15.0
-"""...if they took at least this long: a store may show an old state for some time."""
+"""...if they took at least this long."""
+OLD: Final = 60.0
+"""The same where the store may show an old state for some time."""
 
 _log = logging.getLogger("mps3")
 
@@ -66,10 +68,9 @@ class Standstill:
         """Whether it is time to look for the reason; true once."""
         return self.failures == SUSPICIOUS
 
-    @property
-    def hopeless(self) -> bool:
-        """Whether to give up."""
-        return self.failures >= TRIES and self.lasted >= SECONDS
+    def is_hopeless(self, seconds: float = SECONDS) -> bool:
+        """Whether to give up, after so many seconds of failures."""
+        return self.failures >= TRIES and self.lasted >= seconds
 
     @property
     def lasted(self) -> float:

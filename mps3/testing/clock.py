@@ -97,6 +97,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.set_default_executor(ThreadPoolExecutor(thread_name_prefix=WORKERS))
         self._own = len(self._jumps.get_map())
 
+    async def shutdown_default_executor(self, *arguments: Any) -> None:
+        """As every event loop. A thread of its own waits for the others meanwhile."""
+        self._jobs += 1
+        try:
+            await super().shutdown_default_executor(*arguments)
+        finally:
+            self._jobs -= 1
+
     def time(self) -> float:
         """Seconds since the loop was made."""
         return self._virtual

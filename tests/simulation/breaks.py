@@ -426,13 +426,13 @@ BREAKS: dict[str, Break] = {
     "R20 expectations, swapped": Break(_swaps_without_expectations, {"transactions": True}, versioning=False),
     "R20 decided at once": Break(_decides_at_once, {"transactions": True}, overdue=False),
     "R20 tries are forgotten": Break(_forgets_its_tries, _CONTESTED, overdue=False, first=50),
-    "forgotten is not no": Break(_takes_forgotten_for_no, _FORGOTTEN, forgetful=True, overdue=False),
-    "forgotten is not no, swapped": Break(
-        _takes_forgotten_for_no, _FORGOTTEN, versioning=False, forgetful=True, overdue=False
+    "R22 forgotten is not no": Break(_takes_forgotten_for_no, _FORGOTTEN, forgetful=True, overdue=False),
+    "R22 forgotten is not no, swapped": Break(
+        _takes_forgotten_for_no, _FORGOTTEN, versioning=False, forgetful=True, overdue=False, first=15
     ),
-    "R7 forgets at once": Break(_forgets_at_once, _REPEATED, forgetful=True, overdue=False),
-    "R9 late tries": Break(_ends_no_late_try, _SKEWED_LEASES, versioning=False),
-    "R9 late stamps": Break(_counts_whenever_it_comes, _LEASES, versioning=False),
+    "R23 forgets at once": Break(_forgets_at_once, _REPEATED, forgetful=True, overdue=False),
+    "R21 late tries": Break(_ends_no_late_try, _SKEWED_LEASES, versioning=False, first=40),
+    "R21 late stamps": Break(_counts_whenever_it_comes, _LEASES, versioning=False, first=15),
     "watch without late commits": Break(_watch_without_late_commits, {"watchers": True}),
     "watch goes on by the order": Break(_watch_goes_on_by_the_order, {"watchers": True}),
 }

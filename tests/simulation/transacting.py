@@ -12,7 +12,8 @@ partial    a state has one of the writes of a transaction without another
 sum        money was made, or lost; or nobody is on duty
 repeated   a transaction was carried out twice, or by two of its runs
 overdue    a transaction counts that was stored when a lease that it needs was over
-refused    a transaction fails, since nothing in this world is permanent; or one that failed is seen
+late       one that failed is seen
+refused    a transaction fails, since nothing in this world is permanent
 cas        of several writes on condition of the same version more than one succeeded
 ========== =====================================================================================
 """
@@ -332,7 +333,7 @@ class _Check:
         values = {key: value for key, value in event.values.items() if key != CAS}
         for value in event.values.values():
             if _tx(value["write"]) in self._failed:
-                self._wrong("refused", f"{value['write']} had failed, and is seen by {event.client}")
+                self._wrong("late", f"{value['write']} had failed, and is seen by {event.client}")
         for key, value in self._last.get(event.client, {}).items():
             if not self._has(values, key, value["write"]):
                 self._wrong("lost", f"{event.client} had seen {value['write']} at {key}, and now {values.get(key)}")
@@ -362,7 +363,7 @@ class _Check:
                 self._wrong("repeated", f"{key} comes from {chain}")
             for run in chain:
                 if _tx(run) in self._failed:
-                    self._wrong("refused", f"{run} had failed, and is part of {key}")
+                    self._wrong("late", f"{run} had failed, and is part of {key}")
                 if self._counts.setdefault(_tx(run), run) != run:
                     self._wrong("repeated", f"{run} is part of {key}, and {self._counts[_tx(run)]} was seen")
         for tx, (_, writes) in sorted(self._done.items()):

@@ -197,6 +197,6 @@ async def test_a_listing_that_goes_round_is_an_error(versioning):
     with pytest.raises(UnavailableError, match="goes round"):
         _ = [page async for page in buckets.everything(BUCKET)]
     with pytest.raises(UnavailableError, match="goes round"):
-        _ = [page async for page in buckets.older_versions(BUCKET, "key")]
+        _ = [page async for page in buckets.older_versions(BUCKET, "key", None)]
     with pytest.raises(UnavailableError, match="goes round"):
         await Listing(storage, BUCKET, "key", page=8).back_to(-math.inf)

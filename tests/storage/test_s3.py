@@ -206,7 +206,8 @@ async def test_what_counts_as_absent(fake, reply, version):
     async with talking_to(fake, reply) as storage:
         assert await storage.get("bucket", "key", version=version) is ABSENT
         await storage.delete("bucket", "key", version=version)
-    assert len(fake.received) == 2
+        # A 404 without an error code may be anybody's, so it is asked for again.
+        assert len(fake.received) == (3 if reply == answer(404) else 2)
 
 
 async def test_etags_are_given_back_as_they_came(fake):
