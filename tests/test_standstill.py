@@ -22,6 +22,7 @@ def hasty() -> Iterator[None]:
     """Give up after some tries, however quickly they were made."""
     with (
         patch.object(standstill, "SECONDS", 0.0),
+        patch.object(standstill, "OLD", 0.0),
         patch.object(standstill, "TRIES", 6),
         patch.object(committing, "LONGEST_CONFLICT", 0.1),
     ):

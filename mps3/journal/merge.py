@@ -29,7 +29,7 @@ from .retention import retained
 from .runs import NAME, MissingRunError, Runs
 from .saved import Saved
 from .settle import settle
-from .standstill import OLD, SECONDS, Standstill
+from .standstill import Standstill
 from .unsettled import OvertakenError, Unsettled
 
 WINDOW: Final = 3.0
@@ -154,7 +154,7 @@ class MergeJournal:
         if failure.version is None or (not late and any(one.version == failure.version for one in self._ordered)):
             return  # it may not have been stored, or it is there
         self._standstill.failed((attempt.session, attempt.sequence, late), failure)
-        if not self._standstill.is_hopeless(SECONDS if late else OLD):
+        if not self._standstill.is_hopeless(may_be_old=not late):
             return
         if late:
             why = (

@@ -68,9 +68,13 @@ class Standstill:
         """Whether it is time to look for the reason; true once."""
         return self.failures == SUSPICIOUS
 
-    def is_hopeless(self, seconds: float = SECONDS) -> bool:
-        """Whether to give up, after so many seconds of failures."""
-        return self.failures >= TRIES and self.lasted >= seconds
+    def is_hopeless(self, *, may_be_old: bool = False) -> bool:
+        """Whether to give up.
+
+        Args:
+            may_be_old: Whether a store that shows an old state for some time could be the reason.
+        """
+        return self.failures >= TRIES and self.lasted >= (OLD if may_be_old else SECONDS)
 
     @property
     def lasted(self) -> float:

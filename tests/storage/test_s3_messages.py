@@ -319,7 +319,7 @@ def test_a_password_in_the_url_of_a_store_is_in_no_message(url):
 async def test_a_password_in_the_endpoint_of_a_url_is_in_no_message(endpoint):
     url = f"s3://bucket?endpoint_url={endpoint}&aws_access_key_id=a&aws_secret_access_key=b"
     with pytest.raises(ConfigurationError) as caught:
-        MPS3.from_url(url)
+        await soon(MPS3.from_url(url).__aenter__())
     assert "PASSWORD" not in f"{caught.value!r} {caught.value.__cause__!r}"
     one = MPS3("bucket", s3_config={"endpoint_url": endpoint, "aws_access_key_id": "a", "aws_secret_access_key": "b"})
     with pytest.raises(ConfigurationError) as caught:
