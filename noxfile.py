@@ -101,9 +101,23 @@ def lowest(session: nox.Session) -> None:
     session.install("--no-deps", str(ROOT))
     # What leans on others: stores, SQLite, types, the command line, web frameworks, Jupyter. The page of the command
     # line shows texts of the newest versions.
-    files = ["storage", "cli", "offline/test_outbox.py", "offline/test_cache.py", "test_auth.py", "test_doctor.py",
-             "test_instrument.py", "test_jobs_example.py", "test_notebook.py", "test_put_get.py", "test_testing.py",
-             "test_typed.py", "test_values.py", "test_web_examples.py", "test_wheel.py"]  # fmt: skip
+    files = [
+        "storage",
+        "cli",
+        "offline/test_outbox.py",
+        "offline/test_cache.py",
+        "storage/test_auth.py",
+        "doctor/test_doctor.py",
+        "observability/test_instrument.py",
+        "examples/test_jobs_example.py",
+        "examples/test_notebook.py",
+        "client/test_put_get.py",
+        "testing/test_testing.py",
+        "client/test_typed.py",
+        "format/test_values.py",
+        "examples/test_web_examples.py",
+        "test_wheel.py",
+    ]
     chosen = session.posargs or [f"tests/{file}" for file in files]
     pytest(session, *AT_ONCE, "--ignore=tests/cli/test_page.py", *chosen, **dict.fromkeys(SERVER))
 
@@ -139,7 +153,9 @@ def faults(session: nox.Session) -> None:
     """Write thousands of values through a network that misbehaves: ``nox -s faults -- 5000``."""
     install_wheel(session)
     writes = session.posargs[0] if session.posargs else "5000"
-    pytest(session, "tests/test_faults.py", "-s", "-o", "faulthandler_timeout=0", MPS3_TEST_FAULTY_WRITES=writes)
+    pytest(
+        session, "tests/storage/test_faults.py", "-s", "-o", "faulthandler_timeout=0", MPS3_TEST_FAULTY_WRITES=writes
+    )
 
 
 @nox.session
@@ -148,7 +164,7 @@ def transactions(session: nox.Session) -> None:
     install_wheel(session)
     pytest(
         session,
-        "tests/test_transactions.py",
+        "tests/client/test_transactions.py",
         "-k",
         "increment",
         "-o",

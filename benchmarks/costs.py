@@ -19,7 +19,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any, Final, Literal
 
 from mps3 import MPS3, ConflictError, MemoryStorage
-from mps3.testing import FaultyStorage, VirtualClock, VirtualLoop, VirtualWorld
+from mps3.testing import FaultyStorage, VirtualClock, VirtualEnvironment, VirtualLoop
 
 LATENCY: Final = 0.03
 HOUR: Final = 3600
@@ -144,9 +144,9 @@ async def measure(scenario: Scenario, journal: Literal["merge", "conditional"]) 
     async with AsyncExitStack() as stack:
 
         async def open_client(**options: Any) -> MPS3:
-            world = VirtualWorld(seed=next(seeds))
+            environment = VirtualEnvironment(seed=next(seeds))
             return await stack.enter_async_context(
-                MPS3("bucket", storage=store, journal=journal, world=world, **options)
+                MPS3("bucket", storage=store, journal=journal, environment=environment, **options)
             )
 
         async def run(counted: dict[str, int]) -> None:

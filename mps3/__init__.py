@@ -1,9 +1,16 @@
 """mps3: a multiplayer key-value store in a bucket."""
 
-from .changes import StatusChanges
-from .client import MPS3
-from .collect import Collected, Collecting, Tally
-from .commits import LogEntry
+from .client.client import MPS3
+from .client.history import FileInfo, Revision, Snapshot
+from .client.log import LogEntry
+from .client.presence import Presence
+from .client.rejected import Rejected
+from .client.status_changes import StatusChanges
+from .client.subscription import Subscription
+from .client.transactions import Transaction, TransactionBlock
+from .client.typed import Typed
+from .client.write import Write
+from .collect.report import Collected, Collecting, Tally
 from .errors import (
     AccessError,
     ClosedError,
@@ -18,18 +25,11 @@ from .errors import (
     ValidationError,
     WithdrawnError,
 )
-from .history import FileInfo, Revision, Snapshot
-from .offline.reconnect import PendingChange, PendingWrite, Reconnect
-from .offline.rejected import Rejected
-from .presence import Presence
-from .statistics import Statistics
+from .manifest.reconnect import PendingChange, PendingWrite, Reconnect
+from .observability.statistics import Statistics
 from .storage.local import LocalStorage
 from .storage.memory import MemoryStorage
-from .subscription import Subscription
-from .transactions import Transaction, TransactionBlock
-from .typed import Typed
 from .types import DELETE, JSON, KEPT, UNCHECKED, Batch, Change, Commit, Ref, Status
-from .write import Write
 
 __version__ = "0.1.0"
 

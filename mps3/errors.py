@@ -23,7 +23,7 @@ from __future__ import annotations
 from copy import copy
 from typing import Any, Final
 
-from .wording import one_line
+from .text import one_line
 
 _MAYBE: Final = "may have taken effect"
 

@@ -35,7 +35,7 @@ import servers
 from proxy import Faults, FaultyProxy
 
 from mps3 import MPS3, MPS3Error
-from mps3.storage.s3_client import connect
+from mps3.storage.s3.client import connect
 
 JOURNALS = ("merge", "conditional")
 FAULTS = Faults(
@@ -212,7 +212,7 @@ async def hear_out(settings: dict[str, Any], progress: Callable[[Said], None]) -
     """Let the writer live and die, and hear what it says."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        str(Path(__file__).with_name("doomed.py")),
+        str(Path(__file__).with_name("killed_writer.py")),
         json.dumps(settings),
         stdout=subprocess.PIPE,
         limit=2**20,

@@ -14,12 +14,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from mps3.document import Entry, decode, encode
 from mps3.errors import CorruptionError, FormatError
-from mps3.files import File
+from mps3.format.document import CommitEntry, decode, encode
+from mps3.format.entries import FileEntry
+from mps3.format.run import Run, check_run, encode_runs, index_run
+from mps3.format.state import build_view
 from mps3.journal.order import causal_order, needed, once, store_order
-from mps3.run import Run, check_run, encode_runs, index_run
-from mps3.state import build_view
 
 TEXTS = [
     "",
@@ -104,7 +104,7 @@ def garble(dice: random.Random, body: bytes) -> bytes:
     return dice.choice([body[:where], body[:where] + dice.randbytes(3) + body[where:], body[where:], body + body])
 
 
-def stored(files: Mapping[str, File | None]) -> Run:
+def stored(files: Mapping[str, FileEntry | None]) -> Run:
     """Files as a run, checked."""
     ((reference, body),) = encode_runs(files, 2**30)
     check_run(body, reference.entries)
@@ -127,7 +127,7 @@ def try_one(dice: random.Random) -> str:
         return "newer"
     written = encode(read, bucket="b", key="m")
     assert decode(written, bucket="b", key="m", version="v9") == read, "what was read is not what is written"
-    own: Entry = read.entry("v9", 1.0)
+    own: CommitEntry = read.entry("v9", 1.0)
     listed = [*dice.sample(read.log, dice.randrange(len(read.log) + 1)), own]
     listed = list({entry.version: entry for entry in listed}.values())
     ordered = causal_order(store_order(read.log, listed), read.sessions)

@@ -121,7 +121,7 @@ class Unreliable(MemoryStorage):
     Attributes:
         calls: The operation and key of each call so far.
         fail: Returns the error of a call, given its operation and key, or None.
-        gate: Calls wait for it.
+        switch: Calls wait for it.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -129,7 +129,7 @@ class Unreliable(MemoryStorage):
         self.calls: list[tuple[str, str]] = []
         self.fail: Callable[[str, str], MPS3Error | None] = lambda operation, key: None
         self.hang: Callable[[str, str], bool] = lambda operation, key: False
-        self.gate = asyncio.Event()
+        self.switch = asyncio.Event()
 
     def down(self) -> None:
         self.fail = lambda operation, key: UnavailableError("the network is down", operation=operation, key=key)
@@ -142,16 +142,16 @@ class Unreliable(MemoryStorage):
 
     def hold(self, operation: str, key: str | None = None) -> None:
         """Let matching calls wait until :meth:`release`."""
-        self.gate.clear()
+        self.switch.clear()
         self.hang = lambda asked, name: asked == operation and key in (None, name)
 
     def hold_all(self) -> None:
-        self.gate.clear()
+        self.switch.clear()
         self.hang = lambda asked, name: True
 
     def release(self) -> None:
         self.hang = lambda asked, name: False
-        self.gate.set()
+        self.switch.set()
 
     def count(self, operation: str, key: str | None = None) -> int:
         return sum(asked == operation and key in (None, name) for asked, name in self.calls)
@@ -159,7 +159,7 @@ class Unreliable(MemoryStorage):
     async def _pass(self, operation: str, key: str) -> None:
         self.calls.append((operation, key))
         if self.hang(operation, key):
-            await self.gate.wait()
+            await self.switch.wait()
         error = self.fail(operation, key)
         if error is not None:
             raise error

@@ -22,7 +22,7 @@ from results import Row
 from virtual import Place
 
 from mps3 import MPS3
-from mps3.run import Run
+from mps3.format.run import Run
 
 BEAT: Final = 0.001
 """Seconds between two beats of the heart."""

@@ -16,7 +16,7 @@ from virtual import Place
 from wire import CONCURRENCY, Server, Wire
 
 from mps3 import MPS3
-from mps3.storage.s3 import S3Storage
+from mps3.storage.s3.storage import S3Storage
 from scenarios.contention import contend
 
 PACE: Final = 0.4

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 import click
 import orjson
 
+from ..support.environment import Environment
 from ..types import JournalKind
-from ..world import World
 from .base.command import Call, store_command
 from .base.exits import NO
 from .base.text import safe
 from .base.when import Seconds
 
 if TYPE_CHECKING:
-    from ..doctor import Diagnosis
+    from ..doctor.diagnosis import Diagnosis
 
 _MARKS: Final = {True: ("ok  ", "green"), False: ("FAIL", "red bold"), None: ("-   ", "dim")}
 
@@ -36,9 +36,9 @@ async def command(call: Call, *, journal: JournalKind, poll_interval: float) -> 
     It does what a client does: writes, reads back, lists and deletes objects of its own beside the manifest, which it
     removes again. Ends with 1 if the bucket is not ready.
     """
-    from ..doctor import diagnose  # noqa: PLC0415 - nobody else needs it
+    from ..doctor.diagnosis import diagnose  # noqa: PLC0415 - nobody else needs it
 
-    where, world = call.location, World()
+    where, environment = call.location, Environment()
     storage = call.storage(makes=True)
     try:
         await storage.open()
@@ -48,7 +48,7 @@ async def command(call: Call, *, journal: JournalKind, poll_interval: float) -> 
             where.manifest,
             journal=journal,
             poll_interval=poll_interval,
-            world=world,
+            environment=environment,
             priced=where.scheme == "s3",
         )
     finally:

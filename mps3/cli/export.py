@@ -16,7 +16,7 @@ from typing import Any, Final
 import click
 
 from .. import FileInfo, Snapshot
-from ..shape import format_time
+from ..format.shape import format_time
 from .base.command import Call, store_command
 from .base.output import say
 from .base.progress import progress

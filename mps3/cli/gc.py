@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from .. import Collected, Collecting, Tally
-from ..collect import options as check
+from ..collect.options import options as check
 from .base.command import Call, store_command
 from .base.exits import NO
 from .base.output import say

@@ -12,17 +12,17 @@ import click
 import orjson
 
 from .. import MPS3, ConfigurationError, Ref
-from ..exact import loads
-from ..names import check_bucket, check_key, check_not_own
-from ..shape import as_time
-from ..url import Location
-from ..values import encode
+from ..format.names import check_bucket, check_key, check_not_own
+from ..format.shape import as_time
+from ..format.values import encode
+from ..storage.url import Location
 from .base.command import Call, store_command
 from .base.output import say
 from .base.progress import progress
 from .base.reading import blocking, lines_of, standard_input
 from .base.text import count
 from .base.writing import committed
+from .exact import loads
 
 CHUNK: Final = 1000
 """Keys of a commit at the most."""

@@ -9,12 +9,12 @@ import click
 import orjson
 
 from .. import UNCHECKED
-from ..exact import loads
 from .base.command import Call, store_command
 from .base.reading import all_of, blocking, standard_input
 from .base.text import safe, short_id
 from .base.when import Seconds
 from .base.writing import committed
+from .exact import loads
 
 
 class _Numbers(click.Command):

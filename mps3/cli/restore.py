@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from .. import DELETE, MPS3, Commit, FileInfo, Snapshot
-from ..names import check_buckets
+from ..format.names import check_buckets
 from .base.command import Call, store_command
 from .base.output import Output, say
 from .base.reading import agreed

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .. import MPS3, Tally
-from ..collect import options as check
+from ..collect.options import options as check
 from .base.command import Call, store_command
 from .base.exits import NO
 from .base.progress import progress

@@ -7,14 +7,14 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from ..errors import MPS3Error
-from ..world import World
+from ..support.environment import Environment
 from .report import Collected
 
 _log = logging.getLogger("mps3")
 
 
 async def collect_in_background(
-    collect: Callable[[], Awaitable[Collected]], every: float, world: World, manifest: str
+    collect: Callable[[], Awaitable[Collected]], every: float, environment: Environment, manifest: str
 ) -> None:
     """Collect now and then. A failure is logged, and it is tried again next time. Ends by being cancelled.
 
@@ -22,11 +22,11 @@ async def collect_in_background(
         collect: Makes one collection.
         every: About how many seconds there are between two. Clients that were started together do not
             collect together.
-        world: Time and chance.
+        environment: Time and chance.
         manifest: Which manifest, for the log.
     """
     while True:
-        await asyncio.sleep(every * world.random.uniform(0.5, 1.5))
+        await asyncio.sleep(every * environment.random.uniform(0.5, 1.5))
         try:
             collected = await collect()
         except MPS3Error as error:

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, TypeVar
 
 from ..errors import UnavailableError
-from ..storage import Absence, Found, Head, Scan, Storage, VersionPage
-from ..storage.pages import Pages
-from ..world import World
+from ..storage.pagination import PageProgress
+from ..storage.protocol import Absence, Head, ListedVersion, Scan, Storage, VersionPage
+from ..support.environment import Environment
 from .live import NULL
 
 CONCURRENCY: Final = 32
@@ -24,13 +24,13 @@ class Buckets:
 
     Args:
         storage: The store.
-        world: Time and chance.
+        environment: Time and chance.
         rate: The most objects a second to look at and delete, one by one; ``None`` for as many as go.
     """
 
-    def __init__(self, storage: Storage, world: World, rate: float | None) -> None:
+    def __init__(self, storage: Storage, environment: Environment, rate: float | None) -> None:
         self._storage = storage
-        self._world = world
+        self._environment = environment
         self._rate = rate
         self._next_at = 0.0
         self._slots = asyncio.Semaphore(CONCURRENCY)
@@ -43,10 +43,10 @@ class Buckets:
             self._versions[bucket] = found.versioning != "off"
         return self._versions[bucket]
 
-    async def everything(self, bucket: str, prefix: str = "") -> AsyncIterator[list[Found]]:
+    async def everything(self, bucket: str, prefix: str = "") -> AsyncIterator[list[ListedVersion]]:
         """All versions of all objects, page by page, without delete markers."""
         versioned, start = await self.versioned(bucket), None
-        pages = Pages(bucket, prefix, "ListObjectVersions" if versioned else "ListObjectsV2")
+        pages = PageProgress(bucket, prefix, "ListObjectVersions" if versioned else "ListObjectsV2")
         while True:
             page = await (self._scan if versioned else self._list)(bucket, prefix, start)
             yield [found for found in page.found if not found.deleted]
@@ -54,7 +54,7 @@ class Buckets:
             if start is None:
                 return
 
-    async def older_versions(self, bucket: str, key: str, head: str | None) -> AsyncIterator[list[Found]]:
+    async def older_versions(self, bucket: str, key: str, head: str | None) -> AsyncIterator[list[ListedVersion]]:
         """All versions of one object but the newest, page by page, without delete markers.
 
         Args:
@@ -63,11 +63,11 @@ class Buckets:
             head: The version or the ETag of one that is needed, wherever a damaged listing puts it.
         """
         newest, start = 1, None
-        pages = Pages(bucket, key, "ListObjectVersions")
+        pages = PageProgress(bucket, key, "ListObjectVersions")
         while True:
             page = await self._page(bucket, key, start)
             yield [
-                Found(key, version.version, version.modified, version.size, version.deleted)
+                ListedVersion(key, version.version, version.modified, version.size, version.deleted)
                 for version in page.versions[newest:]
                 if not version.deleted and head not in (version.version, (version.etag or "").strip('"'))
             ]
@@ -75,21 +75,21 @@ class Buckets:
             if start is None:
                 return
 
-    async def head(self, bucket: str, found: Found) -> Head | Absence:
+    async def head(self, bucket: str, found: ListedVersion) -> Head | Absence:
         """What is said of a version that was listed."""
         version = await self._exactly(bucket, found)
         async with self._slots:
             await self._pace()
             return await self._patiently(lambda: self._storage.head(bucket, found.key, version=version))
 
-    async def delete(self, bucket: str, found: Found) -> None:
+    async def delete(self, bucket: str, found: ListedVersion) -> None:
         """Delete a version that was listed, for good."""
         version = await self._exactly(bucket, found)
         async with self._slots:
             await self._pace()
             await self._patiently(lambda: self._storage.delete(bucket, found.key, version=version))
 
-    async def _exactly(self, bucket: str, found: Found) -> str | None:
+    async def _exactly(self, bucket: str, found: ListedVersion) -> str | None:
         return found.version if await self.versioned(bucket) else None
 
     async def _scan(self, bucket: str, prefix: str, start: str | None) -> Scan:
@@ -98,7 +98,8 @@ class Buckets:
     async def _list(self, bucket: str, prefix: str, start: str | None) -> Scan:
         page = await self._patiently(lambda: self._storage.list(bucket, prefix, start=start))
         return Scan(
-            tuple(Found(one.key, NULL, one.modified, one.size, deleted=False) for one in page.entries), page.next
+            tuple(ListedVersion(one.key, NULL, one.modified, one.size, deleted=False) for one in page.entries),
+            page.next,
         )
 
     async def _page(self, bucket: str, key: str, start: str | None) -> VersionPage:
@@ -106,7 +107,7 @@ class Buckets:
 
     async def _pace(self) -> None:
         if self._rate is not None:
-            now = self._world.monotonic()
+            now = self._environment.monotonic()
             self._next_at = max(now, self._next_at + 1 / self._rate)
             await asyncio.sleep(self._next_at - now)
 
@@ -118,5 +119,5 @@ class Buckets:
             except UnavailableError:
                 if attempt == TRIES:
                     raise
-            await asyncio.sleep(self._world.backoff(attempt))
+            await asyncio.sleep(self._environment.backoff(attempt))
             attempt += 1

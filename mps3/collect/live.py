@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from ..journal import Retained
-from ..names import name_in
+from ..format.names import name_in
+from ..journal.protocol import Retained
 from ..types import Ref
 
 _MINTED: Final = re.compile(r"(.+)@(mps3-[0-9a-f]{32})\Z", re.DOTALL)
@@ -21,7 +21,7 @@ NULL: Final = "null"
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class LiveVersions:
     """What is needed of the values of one manifest.
 
     Attributes:

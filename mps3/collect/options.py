@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, TypeAlias
 
-from ..freshness import latest
-from ..names import check_buckets
+from ..format.freshness import latest
+from ..format.names import check_buckets
 
 Seconds: TypeAlias = float | timedelta
 

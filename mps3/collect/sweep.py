@@ -8,15 +8,15 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
+from ..content.ownership import owners
 from ..errors import MPS3Error
-from ..journal.conditions import SUFFIX as PROBE
-from ..names import SUFFIX as RUNS
-from ..ownership import owners
-from ..storage import Found, Head
+from ..format.names import SUFFIX as RUNS
+from ..journal.probe import SUFFIX as PROBE
+from ..storage.protocol import Head, ListedVersion
+from ..support.environment import Environment
 from ..types import Ref
-from ..world import World
 from .bucket import Buckets
-from .live import NULL, Live, value_of
+from .live import NULL, LiveVersions, value_of
 from .report import Collecting, Count, Part, Progress
 
 NAMES: Final = 5_000
@@ -34,7 +34,7 @@ class Sweep:
         live: What the manifest that is collected needs.
         others: Finds out what another manifest needs; ``None`` if it cannot be told.
         progress: Told how far it has come.
-        world: Tells the time.
+        environment: Tells the time.
         also: Other buckets than the manifest's own, in which values may be looked for and deleted.
         dry_run: Delete nothing.
 
@@ -49,10 +49,10 @@ class Sweep:
     def __init__(
         self,
         buckets: Buckets,
-        live: Live,
-        others: Callable[[Ref], Awaitable[Live | None]],
+        live: LiveVersions,
+        others: Callable[[Ref], Awaitable[LiveVersions | None]],
         progress: Progress | None,
-        world: World,
+        environment: Environment,
         *,
         also: Sequence[str] = (),
         dry_run: bool,
@@ -62,7 +62,7 @@ class Sweep:
         self._live = live
         self._others = others
         self._progress = progress
-        self._world = world
+        self._environment = environment
         self._told_at = -math.inf
         self._dry_run = dry_run
         self._bucket = live.ref.bucket or ""
@@ -93,7 +93,7 @@ class Sweep:
         for bucket in (own, *self._also):
             values = self._buckets.everything(bucket)
 
-            async def judge(found: Found, bucket: str = bucket) -> bool | None:
+            async def judge(found: ListedVersion, bucket: str = bucket) -> bool | None:
                 return await self._is_garbage(bucket, found)
 
             try:
@@ -110,21 +110,21 @@ class Sweep:
         part: Part,
         count: Count,
         bucket: str,
-        pages: AsyncIterator[list[Found]],
-        judge: Callable[[Found], Awaitable[bool | None]],
+        pages: AsyncIterator[list[ListedVersion]],
+        judge: Callable[[ListedVersion], Awaitable[bool | None]],
     ) -> None:
         """Delete what ``judge`` calls garbage, keep what it does not, and do not count what it has no opinion of."""
 
-        async def decide(found: Found) -> None:
+        async def decide(found: ListedVersion) -> None:
             garbage = await judge(found)
             if garbage and not self._dry_run:
                 await self._buckets.delete(bucket, found)
             if garbage is not None:
                 (count.deleted if garbage else count.kept)(found.size)
-            if self._world.monotonic() >= self._told_at + EVERY:
+            if self._environment.monotonic() >= self._told_at + EVERY:
                 self._tell(part, count)
 
-        before: list[Found] = []
+        before: list[ListedVersion] = []
         async for page in pages:
             # One page behind: the listing goes on from the last of the page that it has just seen.
             await _all(decide, before)
@@ -134,16 +134,16 @@ class Sweep:
         self._tell(part, count)
 
     def _tell(self, part: Part, count: Count) -> None:
-        self._told_at = self._world.monotonic()
+        self._told_at = self._environment.monotonic()
         if self._progress is not None:
             tallies = [self.manifest.tally, self.runs.tally, self.values.tally]
             deleted, size = sum(one.deleted for one in tallies), sum(one.bytes for one in tallies)
             self._progress(Collecting(part, count.looked_at, deleted, size))
 
-    async def _is_old_version(self, found: Found) -> bool:
+    async def _is_old_version(self, found: ListedVersion) -> bool:
         return found.modified < self._live.retained.versions_before
 
-    async def _is_old_run(self, found: Found) -> bool | None:
+    async def _is_old_run(self, found: ListedVersion) -> bool | None:
         if not _RUN.match(found.key[len(self._runs_prefix) :]):
             return None  # whatever it is doing there
         if found.modified >= self._live.before:
@@ -154,7 +154,7 @@ class Sweep:
                 self._asked_for_runs = True
         return self._named_runs is not None and found.key not in self._named_runs
 
-    async def _is_garbage(self, bucket: str, found: Found) -> bool | None:
+    async def _is_garbage(self, bucket: str, found: ListedVersion) -> bool | None:
         if bucket == self._bucket and (
             found.key == self._key or found.key.startswith((self._runs_prefix, self._key + PROBE))
         ):
@@ -193,7 +193,7 @@ class Sweep:
         return found - {self._bucket}
 
 
-async def _all(decide: Callable[[Found], Awaitable[None]], page: list[Found]) -> None:
+async def _all(decide: Callable[[ListedVersion], Awaitable[None]], page: list[ListedVersion]) -> None:
     """Decide about a whole page at once. The first error ends it."""
     tasks = [asyncio.ensure_future(decide(found)) for found in page]
     try:

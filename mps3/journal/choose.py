@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from ..damage import certain
-from ..document import LIMIT, Kind, decode
 from ..errors import AccessError, ConfigurationError
-from ..storage import Absence, Capabilities, Object, Storage
+from ..format.document import LIMIT, Kind, decode
+from ..storage.protocol import Absence, Capabilities, Object, Storage
+from ..storage.verification import read_verified
+from ..support.environment import Environment
 from ..types import JournalKind
-from ..world import World
-from . import Journal
 from .conditional import ConditionalJournal
-from .conditions import lacking_conditions
-from .kind import other_kind
-from .merge import MergeJournal
+from .document import other_kind
+from .merge.journal import MergeJournal
+from .probe import lacking_conditions
+from .protocol import Journal
 from .runs import LONG
 
 
-async def choose_journal(storage: Storage, bucket: str, key: str, kind: JournalKind, world: World) -> Journal:
+async def choose_journal(
+    storage: Storage, bucket: str, key: str, kind: JournalKind, environment: Environment
+) -> Journal:
     """The journal of a manifest: the one it is written with, or else the one that its bucket permits.
 
     Args:
@@ -27,7 +29,7 @@ async def choose_journal(storage: Storage, bucket: str, key: str, kind: JournalK
         bucket: The manifest's bucket.
         key: The manifest's key.
         kind: What was asked for.
-        world: Time, chance and names.
+        environment: Time, chance and names.
 
     Raises:
         ConfigurationError: The bucket permits neither, or not the one that was asked for.
@@ -36,18 +38,18 @@ async def choose_journal(storage: Storage, bucket: str, key: str, kind: JournalK
     trusted = False
     chosen = await _follow(storage, bucket, key)
     if chosen is None:
-        chosen, trusted = await _by_bucket(storage, bucket, key, kind, world)
+        chosen, trusted = await _by_bucket(storage, bucket, key, kind, environment)
     if kind not in ("auto", chosen):
         raise other_kind(chosen, bucket, key)
     if chosen == "merge":
         await _require_versioning(storage, bucket)
-        return MergeJournal(storage, bucket, key, world)
-    return ConditionalJournal(storage, bucket, key, world, trusted=trusted)
+        return MergeJournal(storage, bucket, key, environment)
+    return ConditionalJournal(storage, bucket, key, environment, trusted=trusted)
 
 
-def known_journal(storage: Storage, bucket: str, key: str, kind: Kind, world: World) -> Journal:
+def known_journal(storage: Storage, bucket: str, key: str, kind: Kind, environment: Environment) -> Journal:
     """The journal of a manifest that is known to be written with it, made without asking the store."""
-    return (MergeJournal if kind == "merge" else ConditionalJournal)(storage, bucket, key, world)
+    return (MergeJournal if kind == "merge" else ConditionalJournal)(storage, bucket, key, environment)
 
 
 async def _follow(storage: Storage, bucket: str, key: str) -> Kind | None:
@@ -60,10 +62,12 @@ async def _follow(storage: Storage, bucket: str, key: str) -> Kind | None:
         read = partial(decode, found.body, bucket=bucket, key=key, version=found.version or found.etag)
         return (read() if len(found.body) <= LONG else await asyncio.to_thread(read)).journal
 
-    return await certain(ask, check)
+    return await read_verified(ask, check)
 
 
-async def _by_bucket(storage: Storage, bucket: str, key: str, kind: JournalKind, world: World) -> tuple[Kind, bool]:
+async def _by_bucket(
+    storage: Storage, bucket: str, key: str, kind: JournalKind, environment: Environment
+) -> tuple[Kind, bool]:
     capabilities = await storage.capabilities(bucket)
     versioning = capabilities.versioning
     if kind == "merge" or (kind == "auto" and versioning == "enabled"):
@@ -71,7 +75,7 @@ async def _by_bucket(storage: Storage, bucket: str, key: str, kind: JournalKind,
     if kind == "auto" and versioning == "suspended":
         raise _unversioned(bucket, capabilities)
     try:
-        lacking = await lacking_conditions(storage, bucket, key, world)
+        lacking = await lacking_conditions(storage, bucket, key, environment)
     except AccessError:
         return "conditional", False  # who may only read finds out nothing, and need not: the first commit asks again
     if lacking is None:

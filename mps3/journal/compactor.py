@@ -9,18 +9,18 @@ from dataclasses import replace
 from typing import Final, TypeAlias
 
 from ..errors import MPS3Error
-from ..expiry import expired_for_all
-from ..files import Files
-from ..state import View
-from ..world import World
+from ..format.entries import Files
+from ..format.expiry import expired_for_all
+from ..format.state import View
+from ..support.environment import Environment
 from . import levels
 from .levels import Merge, Spill, Stack
-from .runs import Runs, Saved
+from .runs import Runs, StoredRun
 
 RESULTS: Final = 4
 """Results that wait for a commit to name them, at the most."""
 
-_Result: TypeAlias = tuple[Spill | Merge, Saved]
+_Result: TypeAlias = tuple[Spill | Merge, StoredRun]
 
 _log = logging.getLogger("mps3")
 
@@ -33,12 +33,12 @@ class Compactor:
 
     Args:
         runs: Where runs are stored.
-        world: Time, chance and names.
+        environment: Time, chance and names.
     """
 
-    def __init__(self, runs: Runs, world: World) -> None:
+    def __init__(self, runs: Runs, environment: Environment) -> None:
         self._runs = runs
-        self._world = world
+        self._environment = environment
         self._task: asyncio.Task[None] | None = None
         self._results: list[_Result] = []
 
@@ -55,7 +55,7 @@ class Compactor:
         if not self._due(files, runs):
             return
         writers = len({commit.session for commit in view.commits}) or 1
-        if self._world.random.random() * writers < 1:
+        if self._environment.random.random() * writers < 1:
             self._task = asyncio.get_running_loop().create_task(self._background(files, runs, expired))
 
     async def apply(self, files: Files, runs: Stack, expired: float = -math.inf) -> tuple[Files, Stack, float | None]:

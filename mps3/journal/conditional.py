@@ -9,26 +9,26 @@ import math
 from itertools import takewhile
 from typing import Final
 
-from ..damage import certain
-from ..document import LIMIT, Document, Entry, commit_id
 from ..errors import ConfigurationError, ConflictError, CorruptionError, MPS3Error, UnavailableError
-from ..files import expires_of
-from ..freshness import Moment
-from ..offline.doubt import Fate, fate_of, not_yet, note, remembered, unknown
-from ..state import EMPTY, View, build_view, needed_runs
-from ..storage import ABSENT, UNCHANGED, Absence, Object, Storage, Stored
+from ..format.document import LIMIT, CommitEntry, Document, commit_id
+from ..format.entries import expires_of
+from ..format.freshness import Moment
+from ..format.state import EMPTY, View, build_view, needed_runs
 from ..storage.etags import bare, strong
-from ..world import World
-from . import Attempt, OutdatedError, Retained, Verdict, require
+from ..storage.protocol import ABSENT, UNCHANGED, Absence, Object, Storage, Stored
+from ..storage.verification import read_verified
+from ..support.environment import Environment
 from .compactor import Compactor
-from .conditions import require_conditions
-from .kind import read_as, write
-from .listing import LISTINGS
+from .document import read_as, write
+from .merge.listing import LISTINGS
 from .order import once
+from .outcome import CommitOutcome, not_yet, note, outcome_of, remembered, unknown
 from .past import Past
+from .probe import require_conditions
+from .protocol import Attempt, OutdatedError, Retained, Verdict, require
 from .runs import NAME, MissingRunError, Runs
-from .saved import Saved
 from .settle import settle
+from .snapshot import JournalSnapshot
 from .standstill import Standstill
 
 WINDOW: Final = 3.0
@@ -47,7 +47,7 @@ class ConditionalJournal:
         storage: Where the manifest is kept.
         bucket: Its bucket.
         key: Its key.
-        world: Time, chance and names.
+        environment: Time, chance and names.
         trusted: Whether the store was seen to enforce conditions.
         window: Seconds that the log reaches back at least; what a new manifest is created with.
     """
@@ -55,21 +55,28 @@ class ConditionalJournal:
     kind: Final = "conditional"
 
     def __init__(
-        self, storage: Storage, bucket: str, key: str, world: World, *, trusted: bool = False, window: float = WINDOW
+        self,
+        storage: Storage,
+        bucket: str,
+        key: str,
+        environment: Environment,
+        *,
+        trusted: bool = False,
+        window: float = WINDOW,
     ) -> None:
         self._storage = storage
         self._bucket = bucket
         self._key = key
-        self._world = world
+        self._environment = environment
         self._window = window
-        self._session = world.name()
-        self._runs = Runs(storage, bucket, key, self._now, unique=world.name)
-        self._compactor = Compactor(self._runs, world)
+        self._session = environment.name()
+        self._runs = Runs(storage, bucket, key, self._now, unique=environment.name)
+        self._compactor = Compactor(self._runs, environment)
         self._view = EMPTY
         self._etag: str | None = None
         self._modified = -math.inf
         self._trusted = trusted
-        self._standstill = Standstill(world, f"s3://{bucket}/{key}")
+        self._standstill = Standstill(environment, f"s3://{bucket}/{key}")
 
     @property
     def session(self) -> str:
@@ -93,21 +100,21 @@ class ConditionalJournal:
 
     def verdict(self, attempt: Attempt) -> Verdict:
         """How a transaction stands: it is there, or it is not, or it is the head and came too late to count."""
-        if self.fate(attempt) in (Fate.LANDED, Fate.SETTLED):
-            return Verdict.HOLDS
+        if self.fate(attempt) in (CommitOutcome.LANDED, CommitOutcome.SETTLED):
+            return Verdict.COMMITTED
         head = self._view.document
         own = self._author(attempt), attempt.sequence
-        return Verdict.VOID if head is not None and (head.session, head.sequence) == own else Verdict.UNKNOWN
+        return Verdict.ABORTED if head is not None and (head.session, head.sequence) == own else Verdict.UNKNOWN
 
-    def fate(self, attempt: Attempt) -> Fate:
+    def fate(self, attempt: Attempt) -> CommitOutcome:
         """What became of a commit whose answer was lost, by what was read last."""
-        return fate_of(self._view, self._author(attempt), attempt)
+        return outcome_of(self._view, self._author(attempt), attempt)
 
     def may_arrive(self, attempt: Attempt) -> bool:
         """Whether a try that was never answered may still arrive: the manifest is what that one was made upon."""
         return attempt.earlier or self._etag in attempt.bases
 
-    def counting(self, attempt: Attempt) -> Entry | None:
+    def counting(self, attempt: Attempt) -> CommitEntry | None:
         """The commit, as long as the log has it."""
         own = self._author(attempt), attempt.sequence
         return next((one for one in self._view.commits if (one.session, one.sequence) == own), None)
@@ -119,7 +126,7 @@ class ConditionalJournal:
 
     def _now(self) -> Moment:
         document = self._view.document
-        return Moment(self._world.monotonic(), collected=None if document is None else document.collected)
+        return Moment(self._environment.monotonic(), collected=None if document is None else document.collected)
 
     @property
     def past(self) -> Past:
@@ -145,7 +152,7 @@ class ConditionalJournal:
         async def ask() -> Object | Absence:
             return await self._storage.get(self._bucket, self._key, if_none_match=self._etag, limit=LIMIT)
 
-        return await certain(ask, self._read)
+        return await read_verified(ask, self._read)
 
     async def _read(self, found: Object | Absence) -> tuple[Document, str | None, float | None] | None:
         """Make something of an answer to `_look`."""
@@ -199,7 +206,7 @@ class ConditionalJournal:
         self._standstill.failed(self._etag, conflict)
         try:
             if self._standstill.suspicious:
-                await require_conditions(self._storage, self._bucket, self._key, self._world)
+                await require_conditions(self._storage, self._bucket, self._key, self._environment)
             if self._standstill.is_hopeless():
                 raise ConfigurationError(
                     f"the store has refused {self._standstill.failures} commits to s3://{self._bucket}/{self._key} in "
@@ -225,7 +232,7 @@ class ConditionalJournal:
         if attempt.closes and self._view.has(self._author(attempt), attempt.sequence - 1):
             return  # the transaction that it should end has arrived
         if not self._trusted:
-            await require_conditions(self._storage, self._bucket, self._key, self._world)
+            await require_conditions(self._storage, self._bucket, self._key, self._environment)
             self._trusted = True
         require(attempt, self._view, self._bucket, self._key)
         note(attempt, self._view)
@@ -274,19 +281,19 @@ class ConditionalJournal:
             UnknownOutcomeError: Nobody can tell any more.
         """
         match self.fate(attempt):
-            case Fate.SETTLED | Fate.LANDED:
+            case CommitOutcome.SETTLED | CommitOutcome.LANDED:
                 return True
-            case Fate.UNKNOWN:
+            case CommitOutcome.UNKNOWN:
                 raise unknown(self._bucket, self._key)
-            case Fate.NOT_YET:
+            case CommitOutcome.NOT_YET:
                 not_yet(attempt, remembered(self._view))
                 return False
 
-    def save(self) -> Saved:
+    def save(self) -> JournalSnapshot:
         """What another journal of this manifest can go on from."""
-        return Saved.of(self.kind, self._view, self._etag, self._modified)
+        return JournalSnapshot.of(self.kind, self._view, self._etag, self._modified)
 
-    async def restore(self, saved: Saved) -> None:
+    async def restore(self, saved: JournalSnapshot) -> None:
         """Go on from what a journal of this manifest had read or written."""
         self._view = await saved.view(self._runs)
         self._etag = saved.etag
@@ -432,7 +439,7 @@ class ConditionalJournal:
         settled = build_view(document, view.head, (), held, 0.0)
         return Retained(moment, (settled, view), named, moment, runs, view.head)
 
-    def _settleable(self, commits: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    def _settleable(self, commits: tuple[CommitEntry, ...]) -> tuple[CommitEntry, ...]:
         """R10: what is beyond both the numbers and the age that the log keeps."""
         large = [place for place, commit in enumerate(commits) if commit.runs]
         beyond = max(len(commits) - KEPT, 1 + large[-LARGE_KEPT - 1] if len(large) > LARGE_KEPT else 0)

@@ -13,9 +13,9 @@ from typing import Final, TypeAlias
 
 import orjson
 
-from .. import limits
-from ..document import RunReference
-from ..files import File, Files
+from ..format import limits
+from ..format.document import RunReference
+from ..format.entries import FileEntry, Files
 
 SPILL = 8 * 2**10
 """Settled files of more bytes than this go into a run. All of them are sent with each commit."""
@@ -58,7 +58,9 @@ class Spill:
         if self.under and not self.files.keys() <= files.keys():
             # Settled files of another state, made upon the same runs: of what is not in them, the runs say more.
             return None
-        left: dict[str, File | None] = {name: file for name, file in files.items() if self.files.get(name, 0) != file}
+        left: dict[str, FileEntry | None] = {
+            name: file for name, file in files.items() if self.files.get(name, 0) != file
+        }
         # What was deleted meanwhile needs a tombstone now.
         left.update((name, None) for name, file in self.files.items() if file is not None and name not in files)
         return left, (*runs, *self.runs)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import dropwhile
 
-from ..document import Entry
-from ..shape import NOTHING
+from ..format.document import CommitEntry
+from ..format.shape import NOTHING
 
 
-def store_order(log: Sequence[Entry], listed: Sequence[Entry]) -> list[Entry]:
+def store_order(log: Sequence[CommitEntry], listed: Sequence[CommitEntry]) -> list[CommitEntry]:
     """All entries in the store's version order, oldest first, each version once.
 
     Args:
@@ -27,8 +27,8 @@ def store_order(log: Sequence[Entry], listed: Sequence[Entry]) -> list[Entry]:
 
 
 def causal_order(
-    entries: Sequence[Entry], sessions: Mapping[str, int] = NOTHING, log: Sequence[Entry] = ()
-) -> list[Entry]:
+    entries: Sequence[CommitEntry], sessions: Mapping[str, int] = NOTHING, log: Sequence[CommitEntry] = ()
+) -> list[CommitEntry]:
     """R5: the given order, but never before the commit it was based on, nor before its session's earlier ones.
 
     Args:
@@ -53,7 +53,7 @@ def causal_order(
     return [entries[place[2]] for place in sorted(place for place in places if place is not None)]
 
 
-def _predecessors(entry: Entry, entries: Sequence[Entry], index: Mapping[str, int]) -> list[list[int]]:
+def _predecessors(entry: CommitEntry, entries: Sequence[CommitEntry], index: Mapping[str, int]) -> list[list[int]]:
     """Groups of positions; an entry comes after the first of each group."""
     place = None if entry.previous is None else index.get(entry.previous)
     if place is None:
@@ -64,7 +64,9 @@ def _predecessors(entry: Entry, entries: Sequence[Entry], index: Mapping[str, in
     return [] if forged else [[place]]
 
 
-def _add_session_order(entries: Sequence[Entry], after: list[list[list[int]]], settled: Mapping[str, int]) -> None:
+def _add_session_order(
+    entries: Sequence[CommitEntry], after: list[list[list[int]]], settled: Mapping[str, int]
+) -> None:
     sessions: dict[str, dict[int, list[int]]] = {}
     for position, entry in enumerate(entries):
         if entry.sequence > settled.get(entry.session, -1):
@@ -108,7 +110,7 @@ def _place(
         stack.pop()
 
 
-def once(entries: Iterable[Entry], sessions: Mapping[str, int]) -> list[Entry]:
+def once(entries: Iterable[CommitEntry], sessions: Mapping[str, int]) -> list[CommitEntry]:
     """R4: leave out repetitions: commits whose sequence is not above the last one applied of their session.
 
     Args:
@@ -124,7 +126,7 @@ def once(entries: Iterable[Entry], sessions: Mapping[str, int]) -> list[Entry]:
     return kept
 
 
-def needed(ordered: Iterable[Entry], commits: Sequence[Entry], since: float) -> tuple[Entry, ...]:
+def needed(ordered: Iterable[CommitEntry], commits: Sequence[CommitEntry], since: float) -> tuple[CommitEntry, ...]:
     """What a log must hold for commits to keep their places: them, and the repetitions among them.
 
     Somebody may have seen one version of a commit as the last of all, and have based another on that,

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..damage import certain
-from ..document import LIMIT, Document, Entry, Kind, RunReference
 from ..errors import CorruptionError, ExpiredError
-from ..run import Run
-from ..shape import NOTHING, whole_milliseconds
-from ..state import View, needed_runs
-from ..storage import Absence, Object, Storage, Version
+from ..format.document import LIMIT, CommitEntry, Document, Kind, RunReference
+from ..format.run import Run
+from ..format.shape import NOTHING, whole_milliseconds
+from ..format.state import View, needed_runs
 from ..storage.etags import bare
-from ..storage.pages import Pages
-from .judge import any_transaction, judge, settled_file
-from .kind import read_as
+from ..storage.pagination import PageProgress
+from ..storage.protocol import Absence, Object, Storage, Version
+from ..storage.verification import read_verified
+from .document import read_as
 from .order import causal_order, once
+from .replay import Replay
 from .runs import Runs
-from .seek import Listing, seek_commit, seek_time
-from .walk import Walk
+from .seek import SeekListing, seek_commit, seek_time
+from .verdicts import any_transaction, evaluate, settled_file
 
 
 class Past:
@@ -43,7 +43,7 @@ class Past:
         self._kind = kind
         self._runs = runs
 
-    async def walk(self, view: View) -> Walk:
+    async def walk(self, view: View) -> Replay:
         """The newest commits, and step by step the older ones.
 
         Args:
@@ -53,7 +53,7 @@ class Past:
         await walk.further()
         return walk
 
-    async def walk_to(self, view: View, moment: float | tuple[str, int]) -> Walk | None:
+    async def walk_to(self, view: View, moment: float | tuple[str, int]) -> Replay | None:
         """The same, but beginning as shortly after a moment as is certain, without reading all that came later.
 
         Args:
@@ -67,7 +67,7 @@ class Past:
         walk = await self._begin(view)
         if not walk.versioned or _recent(view, moment):
             return None
-        listing = Listing(self)
+        listing = SeekListing(self)
         found = (
             await seek_commit(self, listing, *moment)
             if isinstance(moment, tuple)
@@ -79,13 +79,15 @@ class Past:
         await walk.further()
         return walk
 
-    async def _begin(self, view: View) -> Walk:
-        walk = Walk(self, view)
+    async def _begin(self, view: View) -> Replay:
+        walk = Replay(self, view)
         if self._kind == "merge" or (await self._storage.capabilities(self._bucket)).versioning != "off":
             walk.versioned = True
         return walk
 
-    async def judge(self, base: Document, ordered: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
+    async def judge(
+        self, base: Document, ordered: Sequence[CommitEntry]
+    ) -> tuple[list[CommitEntry], list[CommitEntry]]:
         """R4 and R20: what is relevant of the commits that come over a document's settled files, and what counts.
 
         Raises:
@@ -95,9 +97,9 @@ class Past:
             commits = once(ordered, base.sessions)
             return commits, commits
         held = await self.load(needed_runs(base, ordered))
-        return judge(ordered, base.sessions, settled_file(base, held), held)
+        return evaluate(ordered, base.sessions, settled_file(base, held), held)
 
-    async def runs_of(self, commits: Sequence[Entry]) -> Mapping[str, Run]:
+    async def runs_of(self, commits: Sequence[CommitEntry]) -> Mapping[str, Run]:
         """The runs that commits name, by their SHA-256.
 
         Raises:
@@ -127,11 +129,11 @@ class Past:
         ]
         return kept, page.next
 
-    def pages(self) -> Pages:
+    def pages(self) -> PageProgress:
         """Watches that going through these pages comes to an end."""
-        return Pages(self._bucket, self._key, "ListObjectVersions")
+        return PageProgress(self._bucket, self._key, "ListObjectVersions")
 
-    async def fetch(self, version: Version, known: Mapping[str, Entry]) -> Document | None:
+    async def fetch(self, version: Version, known: Mapping[str, CommitEntry]) -> Document | None:
         """One version; ``None`` if it was deleted meanwhile."""
 
         async def ask() -> Object | Absence:
@@ -150,7 +152,7 @@ class Past:
                 known=known,
             )
 
-        return await certain(ask, check)
+        return await read_verified(ask, check)
 
     def name(self, version: Version) -> str:
         """What logs call a version."""
@@ -162,8 +164,8 @@ class Past:
         return self._kind == "conditional"
 
     def ordered(
-        self, entries: Sequence[Entry], sessions: Mapping[str, int] = NOTHING, log: Sequence[Entry] = ()
-    ) -> list[Entry]:
+        self, entries: Sequence[CommitEntry], sessions: Mapping[str, int] = NOTHING, log: Sequence[CommitEntry] = ()
+    ) -> list[CommitEntry]:
         """Commits in their order.
 
         Args:

@@ -12,17 +12,17 @@ from functools import partial
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
-from .. import limits
-from ..damage import certain
-from ..document import Entry, RunReference, encode_reference
 from ..errors import CorruptionError, MPS3Error
-from ..files import Files
-from ..freshness import Moment
-from ..names import SUFFIX, Names
-from ..offline.cached import Recalled, keep
-from ..run import Run, check_run, encode_runs, index_run, merge_runs
-from ..state import Under, apply_update
-from ..storage import Absence, Object, Storage
+from ..format import limits
+from ..format.document import CommitEntry, RunReference, encode_reference
+from ..format.entries import Files
+from ..format.freshness import Moment
+from ..format.names import SUFFIX, Names
+from ..format.run import Run, check_run, encode_runs, index_run, merge_runs
+from ..format.state import FrozenLayers, apply_update
+from ..storage.cached import CachedObject, keep
+from ..storage.protocol import Absence, Object, Storage
+from ..storage.verification import read_verified
 from ..types import Ref
 from . import levels
 from .skipped import Skipped
@@ -56,7 +56,7 @@ class _Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class StoredRun:
     """A run that was stored: its parts, as documents name them and in memory, and when that began."""
 
     references: tuple[RunReference, ...]
@@ -100,7 +100,7 @@ class Runs:
         self._held: WeakValueDictionary[str, Run] = WeakValueDictionary()
         self._stored: list[_Part] = []
         self._fetched: Mapping[str, Run] = {}
-        self._gate = asyncio.Semaphore(CONCURRENCY)
+        self._switch = asyncio.Semaphore(CONCURRENCY)
         self._thread = asyncio.Semaphore(1)
 
     async def load(self, references: Iterable[RunReference]) -> Mapping[str, Run]:
@@ -123,11 +123,11 @@ class Runs:
                 raise failed[0]
         return held
 
-    async def save(self, files: Files) -> Saved:
+    async def save(self, files: Files) -> StoredRun:
         """Store ``files`` as a run. Whoever saves the same writes the same objects."""
         return await self._save(partial(encode_runs, files, levels.PART), levels.size_of(files))
 
-    async def merge(self, runs: Sequence[Run], *, oldest: bool, expired: float | None = None) -> Saved:
+    async def merge(self, runs: Sequence[Run], *, oldest: bool, expired: float | None = None) -> StoredRun:
         """Store what several runs say together; see `merge_runs`."""
         stop = threading.Event()
 
@@ -144,7 +144,7 @@ class Runs:
         finally:
             stop.set()
 
-    async def by_reference(self, update: Mapping[str, Any], log: Sequence[Entry] = ()) -> Mapping[str, Any]:
+    async def by_reference(self, update: Mapping[str, Any], log: Sequence[CommitEntry] = ()) -> Mapping[str, Any]:
         """The change of a commit; if it is large, stored as a run, which it then names.
 
         Args:
@@ -156,21 +156,21 @@ class Runs:
             return update
         files: dict[str, Any] = {}
         # Over something, so that what is deleted is still mentioned.
-        apply_update(update, files, Under(({},)))
+        apply_update(update, files, FrozenLayers(({},)))
         saved = await self.save(files)
         rest = {name: value for name, value in update.items() if name != "files"}
         return {**rest, "runs": [encode_reference(reference) for reference in saved.references]}
 
     async def _save(
         self, make: Callable[[Callable[[], object]], Iterator[tuple[RunReference, bytes]]], size: int
-    ) -> Saved:
+    ) -> StoredRun:
         began = self._now()
         parts = await self.work(make, size)
         sending: list[asyncio.Task[_Part]] = []
         failures: list[BaseException] = []
 
         async def send(reference: RunReference, body: bytes) -> _Part:
-            async with self._gate:
+            async with self._switch:
                 if failures:
                     raise failures[0]  # no more of them: the others are only finished
                 try:
@@ -189,18 +189,18 @@ class Runs:
                 task.cancel()
             await asyncio.gather(*sending, return_exceptions=True)
         stored = [task.result() for task in sending]
-        return Saved(
+        return StoredRun(
             tuple(part.reference for part in stored),
             tuple(part.run for part in stored),
             min((began, *(part.moment for part in stored)), key=lambda moment: moment.here),
         )
 
-    async def renew(self, saved: Saved) -> Saved:
+    async def renew(self, saved: StoredRun) -> StoredRun:
         """Store once more what may be collected before a commit names it."""
         bodies = ((replace(one, key=""), run.body) for one, run in zip(saved.references, saved.runs, strict=True))
         return await self._save(lambda _: bodies, 0)
 
-    def is_fresh(self, saved: Saved) -> bool:
+    def is_fresh(self, saved: StoredRun) -> bool:
         """Whether a run that was stored may still be named by a commit of now."""
         return saved.moment.is_fresh(self._now())
 
@@ -235,20 +235,20 @@ class Runs:
             raise self._corrupt(reference, f"it has {reference.size} bytes, more than {limits.RUN}")
 
         async def ask() -> Object | Absence:
-            async with self._gate:
+            async with self._switch:
                 return await self._storage.get(self._bucket, reference.key, limit=reference.size)
 
         async def check(found: Object | Absence) -> tuple[Object, Run]:
             if not isinstance(found, Object):
                 raise self._corrupt(reference, "it is missing", MissingRunError)
             # What is in the cache was verified before it was kept, line by line.
-            read = _same if isinstance(found, Recalled) else _verified
+            read = _same if isinstance(found, CachedObject) else _verified
             try:
                 return found, await self.work(partial(read, reference, found.body, self._names), len(found.body))
             except ValueError as error:
                 raise self._corrupt(reference, str(error)) from error
 
-        found, run = await certain(ask, check)
+        found, run = await read_verified(ask, check)
         keep(self._storage, self._bucket, reference.key, None, found)
         self._held[run.sha256] = run
         self.skipped.report(reference.key, None, run.skipped)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ..document import Document
 from ..errors import CorruptionError
-from ..storage import Version
+from ..format.document import Document
+from ..storage.protocol import Version
 
 if TYPE_CHECKING:
     from .past import Past
@@ -25,7 +25,7 @@ ROUNDING: Final = 2.0
 """Seconds on top, since stamps may be whole seconds."""
 
 
-class Listing:
+class SeekListing:
     """The versions of a manifest, newest first, page by page.
 
     Attributes:
@@ -52,7 +52,7 @@ class Listing:
         self.complete = self._next is None
 
 
-async def seek_time(past: Past, listing: Listing, moment: float) -> tuple[int, Document] | None:
+async def seek_time(past: Past, listing: SeekListing, moment: float) -> tuple[int, Document] | None:
     """Find the version that a walk back to a moment may begin with.
 
     Args:
@@ -70,7 +70,7 @@ async def seek_time(past: Past, listing: Listing, moment: float) -> tuple[int, D
     return await _begin(past, listing, after[-1], moment) if after else None
 
 
-async def seek_commit(past: Past, listing: Listing, session: str, sequence: int) -> tuple[int, Document] | None:
+async def seek_commit(past: Past, listing: SeekListing, session: str, sequence: int) -> tuple[int, Document] | None:
     """The same for a commit: halve what is listed, by who knew of it.
 
     Args:
@@ -98,7 +98,7 @@ async def seek_commit(past: Past, listing: Listing, session: str, sequence: int)
     return await _begin(past, listing, known, listing.versions[known].modified) if known else None
 
 
-async def _begin(past: Past, listing: Listing, place: int, moment: float) -> tuple[int, Document] | None:
+async def _begin(past: Past, listing: SeekListing, place: int, moment: float) -> tuple[int, Document] | None:
     """The first version from a place on, towards newer ones, which was written when all up to a moment was settled."""
     step = 1
     while place > 0:

@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from ..document import Document, Entry, RunReference
-from ..expiry import expired_for_all
-from ..files import File, Files, expires_of
-from ..freshness import latest
-from ..state import Under, View, apply_update
+from ..format.document import CommitEntry, Document, RunReference
+from ..format.entries import FileEntry, Files, expires_of
+from ..format.expiry import expired_for_all
+from ..format.freshness import latest
+from ..format.state import FrozenLayers, View, apply_update
 from .compactor import Compactor
 from .runs import Runs
 
@@ -41,7 +41,7 @@ class Settled:
 
 async def settle(
     base: Document,
-    settled: Iterable[Entry],
+    settled: Iterable[CommitEntry],
     view: View,
     runs: Runs,
     compactor: Compactor,
@@ -59,7 +59,7 @@ async def settle(
         now: The newest time stamp that the next document is made upon, in seconds since 1970, where a commit may be
             repeated long after it was settled; ``None`` where it cannot.
     """
-    files: dict[str, File | None] = dict(base.files)
+    files: dict[str, FileEntry | None] = dict(base.files)
     sessions, stack = dict(base.sessions), base.runs
     under, under_for = view.under, base.runs
     commits = list(settled)
@@ -71,7 +71,7 @@ async def settle(
             stack = (*stack, *large)
         if commit.files and stack is not under_for:
             held = await runs.load(stack)
-            under, under_for = Under(tuple(held[reference.sha256] for reference in stack)), stack
+            under, under_for = FrozenLayers(tuple(held[reference.sha256] for reference in stack)), stack
         apply_update(commit.update, files, under)
         sessions.pop(commit.session, None)  # to the end: the order is that of settling
         sessions[commit.session] = commit.sequence
@@ -122,7 +122,7 @@ def _forget(
     return tuple((at, len(later & sessions.keys())) for at, later in marks)
 
 
-def _leave_out(files: dict[str, File | None], expired: float, *, over_runs: bool) -> float | None:
+def _leave_out(files: dict[str, FileEntry | None], expired: float, *, over_runs: bool) -> float | None:
     """Delete what expired so long ago that it is absent for everyone; and when the last of it did."""
     over = {
         name: moment for name, file in files.items() if (moment := expires_of(file)) is not None and moment <= expired

@@ -6,7 +6,7 @@ import logging
 import math
 from typing import Final
 
-from ..world import World
+from ..support.environment import Environment
 
 SUSPICIOUS: Final = 3
 """Failures in a row upon the same state, after which something is wrong."""
@@ -27,15 +27,15 @@ class Standstill:
     upon another state.
 
     Args:
-        world: Tells the time.
+        environment: Tells the time.
         manifest: Which manifest, for the log.
 
     Attributes:
         failures: How many there were in a row.
     """
 
-    def __init__(self, world: World, manifest: str) -> None:
-        self._world = world
+    def __init__(self, environment: Environment, manifest: str) -> None:
+        self._environment = environment
         self._manifest = manifest
         self._state: object = None
         self._since = -math.inf
@@ -53,7 +53,7 @@ class Standstill:
             why: For the log, once.
         """
         if not self.failures or state != self._state:
-            self._state, self._since, self.failures = state, self._world.monotonic(), 0
+            self._state, self._since, self.failures = state, self._environment.monotonic(), 0
         self.failures += 1
         if self.suspicious:
             _log.warning(
@@ -79,4 +79,4 @@ class Standstill:
     @property
     def lasted(self) -> float:
         """Seconds since the first failure."""
-        return self._world.monotonic() - self._since
+        return self._environment.monotonic() - self._since

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 from ..errors import AccessError, MPS3Error
-from ..storage import Storage
+from ..storage.protocol import Storage
 
 SUFFIX: Final = ".probe/"
 """What follows a manifest's key in the keys of such objects."""

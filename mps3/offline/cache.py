@@ -14,7 +14,7 @@ from typing import Any, Final
 import aiosqlite
 
 from ..errors import CorruptionError, FormatError
-from ..sqlite import close, connect, error_of, is_locked
+from ..support.sqlite import close, connect, error_of, is_locked
 from ..types import Ref
 from .schema import upgrade
 

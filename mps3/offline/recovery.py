@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from . import Done, Forget, Line, Operation, Row
-from .keeper import Keeper
+from .protocol import Done, Forget, Operation, StoredSession, StoredWrite
+from .queue import OutboxQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +16,13 @@ class Unit:
 
     Attributes:
         line: The session that it belongs to.
-        keeper: Where that is kept.
+        outbox_queue: Where that is kept.
         rows: One write that has not left, or those that have left as one commit.
     """
 
-    line: Line
-    keeper: Keeper
-    rows: Sequence[Row]
+    line: StoredSession
+    outbox_queue: OutboxQueue
+    rows: Sequence[StoredWrite]
 
     @property
     def left(self) -> bool:
@@ -37,7 +37,7 @@ class Unit:
         return Forget(tuple(row.id for row in self.rows if row.id not in ids))
 
 
-def in_order(lines: Sequence[tuple[Line, Keeper]]) -> list[Unit]:
+def in_order(lines: Sequence[tuple[StoredSession, OutboxQueue]]) -> list[Unit]:
     """Put the writes of several outboxes in the order in which they were made.
 
     Those of one session keep their order, whatever their stamps say. What has left as one commit has to leave as one
@@ -47,11 +47,11 @@ def in_order(lines: Sequence[tuple[Line, Keeper]]) -> list[Unit]:
         lines: The sessions of one manifest, and where each is kept. Of what is set aside nothing is in the result.
     """
     placed: list[tuple[float, int, int, Unit]] = []
-    for place, (line, keeper) in enumerate(lines):
+    for place, (line, outbox_queue) in enumerate(lines):
         rows = [row for row in line.rows if row.refusal is None]
         sent = [row for row in rows if row.sequence is not None]
-        units = [Unit(line, keeper, sent)] if sent else []
-        units += [Unit(line, keeper, [row]) for row in rows if row.sequence is None]
+        units = [Unit(line, outbox_queue, sent)] if sent else []
+        units += [Unit(line, outbox_queue, [row]) for row in rows if row.sequence is None]
         reached = -math.inf
         for number, unit in enumerate(units):
             reached = max(reached, *(row.made if row.stamp is None else row.stamp for row in unit.rows))
@@ -59,7 +59,7 @@ def in_order(lines: Sequence[tuple[Line, Keeper]]) -> list[Unit]:
     return [unit for *_, unit in sorted(placed, key=lambda one: one[:3])]
 
 
-def lapsed(row: Row, wall: float, now: float) -> tuple[Row, frozenset[str]]:
+def lapsed(row: StoredWrite, wall: float, now: float) -> tuple[StoredWrite, frozenset[str]]:
     """Give what was to expire the time that is left, counted from when it was made.
 
     Args:
@@ -86,6 +86,6 @@ def lapsed(row: Row, wall: float, now: float) -> tuple[Row, frozenset[str]]:
     return replace(row, changes=changes), frozenset(over)
 
 
-def only(row: Row, names: Iterable[str]) -> Row:
+def only(row: StoredWrite, names: Iterable[str]) -> StoredWrite:
     """A write with some of its changes."""
     return replace(row, changes={name: row.changes[name] for name in names})

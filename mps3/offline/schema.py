@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import FormatError
-from ..sqlite import value
+from ..support.sqlite import value
 
 
 def upgrade(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from . import Storage
+from .protocol import Storage
 
 
 @runtime_checkable

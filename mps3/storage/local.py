@@ -19,17 +19,19 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import aiosqlite
 
-from mps3.errors import ClosedError, ConfigurationError, FormatError
-from mps3.home import Home
-from mps3.sqlite import PATIENCE, close, connect, error_of, is_locked, value
-from mps3.storage import (
+from ..errors import ClosedError, ConfigurationError, FormatError
+from ..support.loop_affinity import LoopAffinity
+from ..support.sqlite import PATIENCE, close, connect, error_of, is_locked, value
+from .local_clock import ADOPT, NEWEST_STAMP, TIME, SharedClock, uptime
+from .memory import NULL_VERSION, PAGE_SIZE, check_names, checked_etag, conflict, page_size, too_large
+from .protocol import (
     ABSENT,
     UNCHANGED,
     Absence,
     Capabilities,
-    Entry,
-    Found,
     Head,
+    ListedObject,
+    ListedVersion,
     Object,
     Page,
     Scan,
@@ -37,17 +39,7 @@ from mps3.storage import (
     Version,
     VersionPage,
 )
-from mps3.storage.local_clock import ADOPT, NEWEST_STAMP, TIME, SharedClock, uptime
-from mps3.storage.memory import (
-    NULL_VERSION,
-    PAGE_SIZE,
-    check_names,
-    checked_etag,
-    conflict,
-    page_size,
-    too_large,
-)
-from mps3.storage.rising import RisingClock
+from .rising_clock import RisingClock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -165,7 +157,7 @@ class LocalStorage:
         self._turn = asyncio.Lock()
         self._users = 0
         self._process = os.getpid()
-        self._home = Home("store")
+        self._home = LoopAffinity("store")
         self._shared = SharedClock(_wall)
         # By the time of the event loop, too, which a test may have jump.
         self._rising = RisingClock(self._shared)
@@ -382,7 +374,9 @@ class LocalStorage:
             limit=PAGE_SIZE + 1,
         )
         found = tuple(
-            Found(key.decode(), NULL_VERSION if version is None else version, modified, size, deleted=etag is None)
+            ListedVersion(
+                key.decode(), NULL_VERSION if version is None else version, modified, size, deleted=etag is None
+            )
             for _, key, version, modified, etag, size in rows[:PAGE_SIZE]
         )
         return Scan(found, f"{found[-1].key}/{rows[PAGE_SIZE - 1][0]}" if len(rows) > PAGE_SIZE else None)
@@ -405,7 +399,7 @@ class LocalStorage:
             start=b"" if start is None else start.encode(),
             limit=PAGE_SIZE + 1,
         )
-        entries = tuple(Entry(key.decode(), modified, size) for key, modified, size in rows[:PAGE_SIZE])
+        entries = tuple(ListedObject(key.decode(), modified, size) for key, modified, size in rows[:PAGE_SIZE])
         return Page(entries=entries, next=entries[-1].key if len(rows) > PAGE_SIZE else None)
 
     async def _read(self, operation: str, sql: str, bucket: str, key: str | None, **arguments: Any) -> Rows:

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 from weakref import WeakValueDictionary
 
-from mps3.errors import ConfigurationError, ConflictError, CorruptionError
-from mps3.storage import (
+from ..errors import ConfigurationError, ConflictError, CorruptionError
+from .protocol import (
     ABSENT,
     UNCHANGED,
     Absence,
     Capabilities,
-    Entry,
-    Found,
     Head,
+    ListedObject,
+    ListedVersion,
     Object,
     Page,
     Scan,
@@ -31,7 +31,7 @@ from mps3.storage import (
     Version,
     VersionPage,
 )
-from mps3.storage.rising import RisingClock
+from .rising_clock import RisingClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -275,7 +275,7 @@ class MemoryStorage:
         newest = ((key, _newest(self._rows(bucket, key))) for key in keys)
         current = ((key, row) for key, row in newest if row is not None and row.etag is not None)
         found = list(itertools.islice(current, PAGE_SIZE + 1))
-        entries = tuple(Entry(key, row.modified, len(row.body)) for key, row in found[:PAGE_SIZE])
+        entries = tuple(ListedObject(key, row.modified, len(row.body)) for key, row in found[:PAGE_SIZE])
         return Page(entries=entries, next=entries[-1].key if len(found) > PAGE_SIZE else None)
 
     async def scan(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Scan:
@@ -283,7 +283,7 @@ class MemoryStorage:
         check_names(bucket, prefix or "any", "ListObjectVersions")
         await asyncio.sleep(0)
         after, _, before = (start or "").rpartition("/")
-        found: list[tuple[int, Found]] = []
+        found: list[tuple[int, ListedVersion]] = []
         for key in sorted(key for key in self._buckets.get(bucket, {}) if key.startswith(prefix) and key >= after):
             for row in _newest_first(self._rows(bucket, key)):
                 if start is not None and key == after and row.number >= int(before):
@@ -292,7 +292,7 @@ class MemoryStorage:
                     number, last = found[-1]
                     return Scan(tuple(one for _, one in found), f"{last.key}/{number}")
                 version = NULL_VERSION if row.version is None else row.version
-                found.append((row.number, Found(key, version, row.modified, len(row.body), row.etag is None)))
+                found.append((row.number, ListedVersion(key, version, row.modified, len(row.body), row.etag is None)))
         return Scan(tuple(one for _, one in found), None)
 
     def _rows(self, bucket: str, key: str) -> dict[str, _Row]:

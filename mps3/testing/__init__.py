@@ -3,9 +3,9 @@
 Nothing here needs pytest but `mps3.testing.fixtures`, which is imported by nobody else.
 """
 
-from mps3.testing.clock import VIRTUAL_BACKEND, StuckError, VirtualClock, VirtualLoop, VirtualWorld
-from mps3.testing.conformance import CHECKS, Report, Result, Skipped, check_storage
-from mps3.testing.faulty import Fault, FaultyStorage, Request
+from .clock import VIRTUAL_BACKEND, StuckError, VirtualClock, VirtualEnvironment, VirtualLoop
+from .conformance import CHECKS, Report, Result, Skipped, check_storage
+from .faulty import Fault, FaultyStorage, Request
 
 __all__ = [
     "CHECKS",
@@ -18,7 +18,7 @@ __all__ = [
     "Skipped",
     "StuckError",
     "VirtualClock",
+    "VirtualEnvironment",
     "VirtualLoop",
-    "VirtualWorld",
     "check_storage",
 ]

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 from random import Random
 from typing import Any, Final, TypeVar
 
-from ..world import World
+from ..support.environment import Environment
 
 START: Final = datetime(2030, 1, 1, tzinfo=timezone.utc)
 """What the wall clock shows when a virtual loop begins."""
@@ -222,8 +222,8 @@ class VirtualClock:
         await _loop().settled()
 
 
-class VirtualWorld(World):
-    """The ``world`` of clients that live in virtual time, and are the same in every run.
+class VirtualEnvironment(Environment):
+    """The ``environment`` of clients that live in virtual time, and are the same in every run.
 
     Args:
         seed: Of their chance: other waits, other names. Clients that meet share one world, or their names are equal.

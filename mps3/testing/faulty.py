@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar
 
-from ..content import MINTED
+from ..content.store import MINTED
 from ..errors import AccessError, MPS3Error, UnavailableError
-from ..offline.through import Through
-from ..storage import Storage
 from ..storage.memory import MemoryStorage
+from ..storage.protocol import Storage
+from ..storage.wrapper import StorageWrapper
 
 T = TypeVar("T")
 
@@ -136,7 +136,7 @@ class Fault:
 _Befall = Callable[[Fault, _Asked, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 
-class FaultyStorage(Through):
+class FaultyStorage(StorageWrapper):
     """A store that does what a store may do to its clients, when it is told to.
 
     Each method makes a fault, which concerns the requests of one ``operation``, as S3 names it (``"PutObject"``,

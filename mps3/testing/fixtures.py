@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 import pytest
 
-from ..client import MPS3
+from ..client.client import MPS3
 from ..storage.memory import MemoryStorage
 from ..types import Ref
-from .clock import VirtualClock, VirtualLoop, VirtualWorld
+from .clock import VirtualClock, VirtualEnvironment, VirtualLoop
 from .faulty import FaultyStorage
 
 CLOCK = "mps3_clock"
@@ -47,7 +47,7 @@ def mps3_store(request: pytest.FixtureRequest) -> FaultyStorage:
 def mps3_client(request: pytest.FixtureRequest, mps3_store: FaultyStorage) -> MakeClient:
     """What makes clients of ``mps3_store``: each call gives one, to be opened with ``async with``."""
     usual: dict[str, Any] = {"storage": mps3_store}
-    usual |= {"world": VirtualWorld()} if CLOCK in request.fixturenames else {"poll_interval": QUICK}
+    usual |= {"environment": VirtualEnvironment()} if CLOCK in request.fixturenames else {"poll_interval": QUICK}
 
     def make(default_manifest: str | Ref = "manifest.json", **options: Any) -> MPS3:
         return MPS3("bucket", default_manifest, **{**usual, **options})

@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from mps3 import MPS3, AccessError, Collecting, Tally, freshness
+from mps3 import MPS3, AccessError, Collecting, Tally
 from mps3.cli import gc, main
 from mps3.cli.base import progress, text
 from mps3.cli.base.when import span
+from mps3.format import freshness
 from mps3.storage import local
 
 

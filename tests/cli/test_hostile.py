@@ -15,8 +15,8 @@ import pytest
 
 from mps3 import MPS3, ConfigurationError, CorruptionError, MemoryStorage, Ref
 from mps3.cli.base.completing import _HARMLESS
-from mps3.instrument.logging import LoggingHook
-from mps3.url import discreet
+from mps3.observability.logging import LoggingHook
+from mps3.storage.url import discreet
 
 from .conftest import PATIENCE, environment
 from .test_completion import COMMAND

@@ -8,7 +8,7 @@ from typing import Any
 from kit import BUCKET, MANIFEST, POLL, Unreliable
 
 from mps3 import MPS3, UnavailableError
-from mps3.sqlite import close
+from mps3.support.sqlite import close
 
 
 class Lives:
@@ -37,11 +37,11 @@ class Lives:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for keeper in client._keepers:
-            while keeper._task is not None:
-                keeper._task.cancel()
-                await asyncio.gather(keeper._task, return_exceptions=True)
-            connection, keeper._shelf._connection = keeper._shelf._connection, None
+        for outbox_queue in client._keepers:
+            while outbox_queue._task is not None:
+                outbox_queue._task.cancel()
+                await asyncio.gather(outbox_queue._task, return_exceptions=True)
+            connection, outbox_queue._durable_outbox._connection = outbox_queue._durable_outbox._connection, None
             if connection is not None:
                 await close(connection)
         await client._directory.aclose()

@@ -9,7 +9,7 @@ from kit import BUCKET, MANIFEST, Unreliable, eventually
 
 from mps3 import MPS3, ConfigurationError, CorruptionError, FormatError, LocalStorage, MemoryStorage, UnavailableError
 from mps3.storage.identity import identity_of
-from mps3.storage.s3_identity import normal_endpoint, s3_identity
+from mps3.storage.s3.identity import normal_endpoint, s3_identity
 
 NOBODY = "http://127.0.0.1:9"  # nothing listens there
 KEYS = {"aws_access_key_id": "AKIAEXAMPLEEXAMPLE", "aws_secret_access_key": "a secret", "region_name": "eu-central-1"}

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from kit import Clock, eventually
 
-from mps3.world import World
+from mps3.support.environment import Environment
 
 
 async def drained(client):
@@ -26,7 +26,7 @@ def kept(lives):
     return count
 
 
-class LaterWorld(World):
+class LaterWorld(Environment):
     """One whose wall clock is ahead."""
 
     def __init__(self, ahead):
@@ -92,7 +92,7 @@ async def test_what_was_to_expire_is_not_sent_once_its_time_is_over(lives, how):
     stranger = await lives.stranger()
     await stranger.put_all({"taken": "by another", "ghost/3": "of another"})
 
-    again = await lives.begin(online=False, world=LaterWorld(31))
+    again = await lives.begin(online=False, environment=LaterWorld(31))
     for key in ("ghost", "lease", "twice"):  # it would be gone if it had been sent
         assert await again.get(key, "absent") == "absent"
     again.go_online()
@@ -110,7 +110,7 @@ async def test_what_was_to_expire_has_the_time_that_is_left(lives):
     client.go_offline()
     await client.put("k", 1, expires_in=100).kept()
     await lives.kill(client)
-    again = await lives.begin(world=LaterWorld(60))
+    again = await lives.begin(environment=LaterWorld(60))
     await drained(again)
     stranger = await lives.stranger()
     clock.later(35)
@@ -128,7 +128,7 @@ async def test_what_had_left_and_was_to_expire_is_not_sent_again_once_its_time_i
     await eventually(lambda: lives.storage.count("put", "manifest.json"))
     await lives.kill(client)
     lives.storage.release()
-    again = await lives.begin(world=LaterWorld(31))
+    again = await lives.begin(environment=LaterWorld(31))
     await drained(again)
     assert await again.get_all() == {"stays": 1}
     lives.storage.hold("put", "manifest.json")
@@ -137,7 +137,7 @@ async def test_what_had_left_and_was_to_expire_is_not_sent_again_once_its_time_i
     await eventually(lambda: lives.storage.count("put", "manifest.json"))
     await lives.kill(again)
     lives.storage.release()
-    last = await lives.begin(world=LaterWorld(62))
+    last = await lives.begin(environment=LaterWorld(62))
     await drained(last)
     assert await last.get_all() == {"stays": 1}
     await last.put("more", 1)
@@ -151,7 +151,7 @@ async def test_a_clock_that_was_set_back_makes_nothing_last_longer(lives):
     await client.put("k", 1, expires_in=0.2).kept()
     await lives.kill(client)
     await asyncio.sleep(0.25)
-    again = await lives.begin(world=LaterWorld(-3600))
+    again = await lives.begin(environment=LaterWorld(-3600))
     await drained(again)
     assert await again.get("k", "absent") == "absent"
     assert await again.keys() == []

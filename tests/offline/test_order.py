@@ -8,14 +8,14 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from kit import eventually, soon
 
-from mps3.world import World
+from mps3.support.environment import Environment
 
 
 async def drained(client):
     await eventually(lambda: client.status().pending == 0)
 
 
-class SetWorld(World):
+class SetWorld(Environment):
     """One whose wall clock can be set."""
 
     ahead = timedelta()
@@ -43,11 +43,11 @@ async def test_the_newest_edit_of_processes_that_died_stays_the_newest(lives, or
 
 async def test_the_order_is_not_that_of_clocks_that_are_set(lives, monkeypatch):
     monkeypatch.setattr(SetWorld, "ahead", timedelta())
-    one = await lives.begin(world=SetWorld())
+    one = await lives.begin(environment=SetWorld())
     one.go_offline()
     await one.put("k", 1).kept()
     SetWorld.ahead = timedelta(hours=-1)
-    two = await lives.begin(world=SetWorld())
+    two = await lives.begin(environment=SetWorld())
     two.go_offline()
     await two.put("k", 2).kept()
     SetWorld.ahead = timedelta(hours=-2)
@@ -56,11 +56,11 @@ async def test_the_order_is_not_that_of_clocks_that_are_set(lives, monkeypatch):
     await lives.kill(two)
     await lives.kill(one)
     SetWorld.ahead = timedelta(hours=-3)
-    again = await lives.begin(world=SetWorld(), online=False)
+    again = await lives.begin(environment=SetWorld(), online=False)
     assert await again.get("k") == 4
     await again.put("k", 5).kept()
     await lives.kill(again)
-    last = await lives.begin(world=SetWorld())
+    last = await lives.begin(environment=SetWorld())
     await drained(last)
     assert await last.get("k") == 5
 
@@ -68,9 +68,9 @@ async def test_the_order_is_not_that_of_clocks_that_are_set(lives, monkeypatch):
 async def test_the_order_goes_on_after_the_machine_was_started_anew(lives, monkeypatch):
     starts = iter(("first", "second", "second", "third"))
     current = ""
-    monkeypatch.setattr("mps3.offline.belonging.boot", lambda: current)
+    monkeypatch.setattr("mps3.offline.identity.boot", lambda: current)
     offset = 0.0
-    monkeypatch.setattr(World, "monotonic", lambda self: __import__("time").monotonic() - offset)
+    monkeypatch.setattr(Environment, "monotonic", lambda self: __import__("time").monotonic() - offset)
     values = []
     for number, current in enumerate(starts):  # noqa: B007 - boot() tells it
         offset += 1000.0  # the monotonic clock begins anew
@@ -114,7 +114,7 @@ async def test_writes_of_an_older_version_go_by_when_they_say_that_they_were_mad
     await clients[1].put("k", "older").kept()
     await clients[0].put("k", "newer").kept()
     for client in clients:
-        await client._keepers[0]._shelf._connection.execute("UPDATE writes SET stamp = NULL")
+        await client._keepers[0]._durable_outbox._connection.execute("UPDATE writes SET stamp = NULL")
         await lives.kill(client)
     again = await lives.begin()
     await drained(again)

@@ -14,9 +14,9 @@ from kit import BUCKET, MANIFEST, eventually, soon, stored_manifest
 
 from mps3 import DELETE, AccessError, ClosedError, CorruptionError, FormatError, UnavailableError, UnknownOutcomeError
 from mps3.journal import settle
-from mps3.offline.files import SCHEMAS
+from mps3.offline.directory import SCHEMAS
 from mps3.storage.memory import MemoryStorage
-from mps3.world import World
+from mps3.support.environment import Environment
 
 
 def outboxes(lives):
@@ -173,9 +173,9 @@ async def test_a_life_may_die_again_and_again(lives):
 
 async def test_what_nobody_can_know_is_set_aside(lives, monkeypatch):
     monkeypatch.setattr(settle, "SESSIONS", 3)
-    monkeypatch.setattr("mps3.freshness.LATENESS", 2.0)  # the merge journal forgets nothing before that
+    monkeypatch.setattr("mps3.format.freshness.LATENESS", 2.0)  # the merge journal forgets nothing before that
     window = {"merge": 0.05, "conditional": 0.05}[await kind(lives)]
-    monkeypatch.setattr("mps3.journal.merge.MergeJournal.__init__.__kwdefaults__", {"window": window})
+    monkeypatch.setattr("mps3.journal.merge.journal.MergeJournal.__init__.__kwdefaults__", {"window": window})
     monkeypatch.setattr("mps3.journal.conditional.KEPT", 1)
     monkeypatch.setattr(
         "mps3.journal.conditional.ConditionalJournal.__init__.__kwdefaults__", {"trusted": False, "window": window}
@@ -257,7 +257,7 @@ async def test_a_withdrawn_write_is_forgotten(lives):
 async def test_a_full_disk_keeps_nothing_and_loses_nothing(lives, caplog):
     client = await lives.begin()
     await client.put("a", 0).kept()
-    connection = client._keepers[0]._shelf._connection
+    connection = client._keepers[0]._durable_outbox._connection
     await drained(client)
     await connection.execute("PRAGMA max_page_count = 1")
     write = client.put("large", "x" * 500_000)
@@ -282,19 +282,19 @@ async def test_a_commit_waits_while_it_cannot_be_recorded_that_it_leaves(lives):
     client = await lives.begin()
     client.go_offline()
     await client.put("a", 1).kept()
-    shelf = client._keepers[0]._shelf
-    write = shelf.write
+    durable_outbox = client._keepers[0]._durable_outbox
+    write = durable_outbox.write
 
     async def full(operations):
         raise UnavailableError("the disk is full")
 
-    shelf.write = full
+    durable_outbox.write = full
     lives.storage.calls.clear()
     client.go_online()
     await eventually(lambda: lives.storage.count("get", MANIFEST) >= 3)
     assert client.status().pending == 1
     assert lives.storage.count("put", MANIFEST) == 0
-    shelf.write = write
+    durable_outbox.write = write
     await eventually(lambda: client.status().pending == 0)
 
 
@@ -346,7 +346,7 @@ async def test_a_directory_that_cannot_be_written(lives):
         await lives.begin(offline="/sys/kernel/mps3")
 
 
-class Backwards(World):
+class Backwards(Environment):
     """Its wall clock goes back by a day each time that it is looked at."""
 
     def __init__(self):
@@ -359,15 +359,15 @@ class Backwards(World):
 
 
 async def test_a_clock_that_is_set_back_changes_nothing(lives):
-    world = Backwards()
-    client = await lives.begin(world=world)
+    environment = Backwards()
+    client = await lives.begin(environment=environment)
     await client.put("n", -1)
     client.go_offline()
     for number in range(3):
         await client.put("n", number).kept()
     assert (await client.get("n"), client.status().pending) == (2, 3)
     await lives.kill(client)
-    again = await lives.begin(world=world, online=False)
+    again = await lives.begin(environment=environment, online=False)
     await again.put("n", 3).kept()
     assert (await again.get("n"), again.status().pending) == (3, 4)
     again.go_online()
@@ -375,7 +375,7 @@ async def test_a_clock_that_is_set_back_changes_nothing(lives):
     assert await again.get("n") == 3
     assert await (await lives.stranger()).get("n") == 3
     await lives.end(again)
-    assert await (await lives.begin(world=world, online=False)).get("n") == 3
+    assert await (await lives.begin(environment=environment, online=False)).get("n") == 3
 
 
 async def test_what_is_refused_is_set_aside_and_the_others_go_on(lives):

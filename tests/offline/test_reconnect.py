@@ -106,7 +106,7 @@ async def test_while_it_thinks_nothing_goes_out_and_subscriptions_go_on(lives):
 
 
 async def test_an_exception_holds_the_writes_and_it_is_asked_again(lives, monkeypatch, caplog):
-    monkeypatch.setattr("mps3.offline.reconnect.FIRST_WAIT", 0.1)
+    monkeypatch.setattr("mps3.manifest.reconnect.FIRST_WAIT", 0.1)
     calls = []
 
     def decide(offer):

@@ -9,7 +9,8 @@ import pytest
 from kit import BUCKET, MANIFEST, eventually
 
 from mps3 import FormatError
-from mps3.offline import cache, files
+from mps3.offline import cache
+from mps3.offline import directory as files
 from mps3.offline.schema import upgrade
 
 # As the first release wrote it. Whatever becomes of the code, there are such files.

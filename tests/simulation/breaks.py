@@ -11,21 +11,25 @@ from itertools import takewhile
 from typing import Any
 from unittest.mock import patch
 
-from mps3 import state, steps, watch
-from mps3.collect.live import Live
+from mps3.client import watch
+from mps3.collect.live import LiveVersions
 from mps3.collect.sweep import Sweep
-from mps3.committing import Committer
-from mps3.document import Document
-from mps3.journal import compactor, conditional, merge, settle, unsettled
+from mps3.format import state
+from mps3.format.document import Document
+from mps3.format.shape import LATEST
+from mps3.journal import compactor, conditional, settle
+from mps3.journal import diff as steps
+from mps3.journal import outcome as doubt
 from mps3.journal.conditional import ConditionalJournal
-from mps3.journal.merge import MergeJournal
+from mps3.journal.merge import journal as merge
+from mps3.journal.merge import unsettled
+from mps3.journal.merge.journal import MergeJournal
+from mps3.journal.merge.unsettled import Unsettled
 from mps3.journal.order import once
-from mps3.journal.unsettled import Unsettled
-from mps3.manifest import Manifest
-from mps3.offline import doubt
-from mps3.offline.keeper import Keeper
-from mps3.offline.session import Session
-from mps3.shape import LATEST
+from mps3.manifest.committer import Committer
+from mps3.manifest.manifest import Manifest
+from mps3.manifest.session import Session
+from mps3.offline.queue import OutboxQueue
 
 from .faults import Faults
 
@@ -150,15 +154,15 @@ def _without_r16() -> Iterator[None]:
 @contextmanager
 def _promises_too_early() -> Iterator[None]:
     """A write is said to be kept before it is."""
-    submit = Keeper.submit
+    submit = OutboxQueue.submit
 
-    def early(self: Keeper, *operations: Any) -> Any:
+    def early(self: OutboxQueue, *operations: Any) -> Any:
         submit(self, *operations)
         done = asyncio.get_running_loop().create_future()
         done.set_result(None)
         return done
 
-    with patch.object(Keeper, "submit", early):
+    with patch.object(OutboxQueue, "submit", early):
         yield
 
 
@@ -178,11 +182,11 @@ def _without_r17() -> Iterator[None]:
 def _without_grace() -> Iterator[None]:
     """What no state names is garbage, however young."""
 
-    def needs(self: Live, bucket: str, key: str, version: str, modified: float) -> bool:
+    def needs(self: LiveVersions, bucket: str, key: str, version: str, modified: float) -> bool:
         return original(replace(self, before=math.inf), bucket, key, version, modified)
 
-    original = Live.needs
-    with patch.object(Live, "needs", needs):
+    original = LiveVersions.needs
+    with patch.object(LiveVersions, "needs", needs):
         yield
 
 
@@ -190,12 +194,12 @@ def _without_grace() -> Iterator[None]:
 def _only_the_oldest_state() -> Iterator[None]:
     """What the oldest retained state does not name is garbage, though later commits do."""
 
-    def needs(self: Live, bucket: str, key: str, version: str, modified: float) -> bool:
+    def needs(self: LiveVersions, bucket: str, key: str, version: str, modified: float) -> bool:
         retained = replace(self.retained, views=self.retained.views[:1], named=frozenset())
         return original(replace(self, before=self.retained.moment, retained=retained), bucket, key, version, modified)
 
-    original = Live.needs
-    with patch.object(Live, "needs", needs), patch.object(Sweep, "_is_old_run", _no_run):
+    original = LiveVersions.needs
+    with patch.object(LiveVersions, "needs", needs), patch.object(Sweep, "_is_old_run", _no_run):
         yield
 
 

@@ -9,17 +9,10 @@ import random
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-import mps3.world
+import mps3.support.environment
 from mps3 import DELETE, MPS3
-from mps3.content import Content
-from mps3.errors import (
-    CorruptionError,
-    ExpiredError,
-    MPS3Error,
-    UnavailableError,
-    UnknownOutcomeError,
-    WithdrawnError,
-)
+from mps3.content.store import Content
+from mps3.errors import CorruptionError, ExpiredError, MPS3Error, UnavailableError, UnknownOutcomeError, WithdrawnError
 
 from .disk import Disk, SimDirectory
 from .history import (
@@ -91,7 +84,7 @@ class Life:
 
     def __init__(
         self,
-        world: World,
+        environment: World,
         name: str,
         process: Process,
         storage: SimStorage,
@@ -104,7 +97,7 @@ class Life:
     ) -> None:
         self.disk = disk
         self.before = before
-        self.world = world
+        self.environment = environment
         self.name = name
         self.process = process
         self.storage = storage
@@ -122,7 +115,7 @@ class Life:
         self.closing = False
         self.withdrawn: set[str] = set()
         self.seen: Any = None
-        self.fate = random.Random(f"{world.seed} {name} expiry")
+        self.fate = random.Random(f"{environment.seed} {name} expiry")
         self.views: list[tuple[Any, int]] = []  # all that it has seen, and the events at which it had
         self.known = 0
         self.collects = collects
@@ -133,19 +126,21 @@ class Life:
 
     def record(self, event: Any) -> None:
         if not self.process.dead:
-            self.world.record(event)
+            self.environment.record(event)
 
     # Its life.
 
     async def open(self) -> None:
         for attempt in count():
-            since = len(self.world.history)
+            since = len(self.environment.history)
             client = MPS3(
                 "bucket",
                 storage=self.storage,
-                poll_interval=self.world.options.poll_interval,
-                offline=SimDirectory(self.disk) if self.world.options.durable else None,
-                world=mps3.world.World(random.Random(f"{self.world.seed} {self.name} library {attempt}")),
+                poll_interval=self.environment.options.poll_interval,
+                offline=SimDirectory(self.disk) if self.environment.options.durable else None,
+                environment=mps3.support.environment.World(
+                    random.Random(f"{self.environment.seed} {self.name} library {attempt}")
+                ),
             )
             self.made.append(client)
             try:
@@ -163,13 +158,13 @@ class Life:
             self.recover(self.before)
         if self.collects:
             self.collector = asyncio.create_task(self.collect_for_ever())
-        if self.world.options.watchers:
+        if self.environment.options.watchers:
             self.watching = asyncio.create_task(self.follow())
 
     def recover(self, before: str) -> None:
         """Follow the writes that the life before this one left to it."""
         pendings = self.client._manifests[self.client._default]._outbox._pending
-        rows = {pending: self.world.rows.get((pending.session.name, pending.row)) for pending in pendings}
+        rows = {pending: self.environment.rows.get((pending.session.name, pending.row)) for pending in pendings}
         names = {name: pending for pending, name in rows.items() if name is not None}
         self.record(Recovered(self.now(), self.name, before, tuple(names)))
         for name, pending in names.items():
@@ -179,15 +174,15 @@ class Life:
         await self.open()
         while person.left:
             person.left -= 1
-            options = self.world.options
+            options = self.environment.options
             await asyncio.sleep(options.pause * self.dice.random() ** 2)
-            if not self.world.calm and self.dice.random() < options.offline:
+            if not self.environment.calm and self.dice.random() < options.offline:
                 self.storage.offline_until = self.now() + 20 * self.dice.random()
             await self.operation()
             if options.expiring and self.fate.random() < options.expiring:
                 await self.put_for_a_while()
             self.look()
-        while self.world.options.durable and self.client.status().pending:
+        while self.environment.options.durable and self.client.status().pending:
             await asyncio.sleep(0.5)
         if self.waiting:
             await asyncio.gather(*self.waiting)
@@ -201,12 +196,14 @@ class Life:
         await self.close()
 
     async def read_all(self) -> None:
-        keys = sorted({key for event in self.world.history if isinstance(event, Invoked) for key in event.changes})
+        keys = sorted(
+            {key for event in self.environment.history if isinstance(event, Invoked) for key in event.changes}
+        )
         values = await asyncio.gather(*(self.surely(key) for key in keys))
         found = {key: value["write"] for key, value in zip(keys, values, strict=True) if value is not ABSENT}
         self.look()
         self.record(Final(self.now(), self.name, found))
-        if self.world.options.transactions:
+        if self.environment.options.transactions:
             self.record(self.transacting.state(self.seen, final=True))
         for watched in self.watched.values():
             self.record(watched)
@@ -239,15 +236,15 @@ class Life:
             assert task.done(), "a subscription does not end with its client"
 
     async def collect(self) -> None:
-        options = self.world.options
+        options = self.environment.options
         collected = await self.client.collect(retention=options.retention, grace=options.grace)
-        self.world.collected += collected.deleted
-        self.world.store.note(self.name, "COLLECTED", "", str(collected))
+        self.environment.collected += collected.deleted
+        self.environment.store.note(self.name, "COLLECTED", "", str(collected))
 
     async def collect_for_ever(self) -> None:
-        dice = random.Random(f"{self.world.seed} {self.name} collector")
+        dice = random.Random(f"{self.environment.seed} {self.name} collector")
         while True:
-            await asyncio.sleep(dice.random() * self.world.options.rest)
+            await asyncio.sleep(dice.random() * self.environment.options.rest)
             with contextlib.suppress(UnavailableError):
                 await self.collect()
 
@@ -264,7 +261,7 @@ class Life:
         for _ in range(self.dice.randint(0, 3)):
             self.write(self.some_keys())
             await asyncio.sleep(self.dice.random() * 0.05)
-        await asyncio.sleep(self.dice.random() * self.world.options.longest_nap)
+        await asyncio.sleep(self.dice.random() * self.environment.options.longest_nap)
         await self.get(self.a_key())
         self.client.go_online()
 
@@ -279,14 +276,14 @@ class Life:
 
     async def operation(self) -> None:
         dice = self.dice
-        if self.world.options.transactions and dice.random() < 0.6:
+        if self.environment.options.transactions and dice.random() < 0.6:
             self.transacting.operation()
             return
-        if self.world.options.sessions is not None and self.fate.random() < 0.5:
+        if self.environment.options.sessions is not None and self.fate.random() < 0.5:
             # What has a key of its own can be recognised by that for ever.
             await self.perhaps_wait(self.write([self.a_key()], own=False))
             return
-        if self.world.options.durable and dice.random() < 0.15:
+        if self.environment.options.durable and dice.random() < 0.15:
             await self.sleep()
             return
         kind = dice.choices(
@@ -318,10 +315,10 @@ class Life:
                 await self.cancelled_get(self.a_key())
 
     def a_key(self) -> str:
-        return "abcdef"[self.dice.randrange(self.world.options.keys)]
+        return "abcdef"[self.dice.randrange(self.environment.options.keys)]
 
     def some_keys(self) -> list[str]:
-        keys = list("abcdef"[: self.world.options.keys])
+        keys = list("abcdef"[: self.environment.options.keys])
         return self.dice.sample(keys, self.dice.randint(1, min(3, len(keys))))
 
     def write(self, keys: list[str], *, own: bool = True, delete: bool = False, expires_in: float | None = None) -> Any:
@@ -339,9 +336,9 @@ class Life:
         else:
             pending = self.client.put_all(values, expires_in=expires_in)
         self.waiting.append(asyncio.create_task(self.outcome(name, pending)))
-        if self.world.options.durable:
+        if self.environment.options.durable:
             ((_, part),) = pending._parts
-            self.world.rows[part.session.name, part.row] = name
+            self.environment.rows[part.session.name, part.row] = name
             self.waiting.append(asyncio.create_task(self.kept(name, pending)))
         return name, pending
 
@@ -381,7 +378,7 @@ class Life:
         name, pending = self.dice.choice(written)
         if pending.withdraw():
             self.withdrawn.add(name)
-            if self.world.options.durable:
+            if self.environment.options.durable:
                 self.record(Withdrawing(self.now(), self.name, name))
                 await self.client._keepers[0].submit()  # after all that was submitted before
             self.record(Withdrawn(self.now(), self.name, name))
@@ -393,13 +390,13 @@ class Life:
         view = self.client._manifests[self.client._default]._view
         if view is not self.seen:
             self.seen = view
-            if self.world.options.watchers:
-                self.views.append((view, len(self.world.history)))
+            if self.environment.options.watchers:
+                self.views.append((view, len(self.environment.history)))
             files = {key: view.look_up(key) for key in view.names()}
-            values = {key: self.world.write_of(key, file["version"]) for key, file in files.items()}
+            values = {key: self.environment.write_of(key, file["version"]) for key, file in files.items()}
             ids, versions = ([getattr(commit, name) for commit in view.commits] for name in ("id", "version"))
             self.record(State(self.now(), self.name, values, ids, versions))
-            if self.world.options.transactions:
+            if self.environment.options.transactions:
                 self.record(self.transacting.state(view))
 
     def observed(self, how: str, key: str, value: Any, since: int, begun: float | None = None) -> None:
@@ -409,11 +406,11 @@ class Life:
         self.record(Observed(self.now(), self.name, how, key, write, since, begun))
 
     async def get(self, key: str) -> None:
-        since, begun = len(self.world.history), self.now()
+        since, begun = len(self.environment.history), self.now()
         try:
             value = await self.surely(key)
         except UnavailableError:
-            assert begun < self.world.calm_from(), "nothing fails any more, yet a read does"
+            assert begun < self.environment.calm_from(), "nothing fails any more, yet a read does"
         else:
             self.observed("get", key, value, since, begun)
 
@@ -424,12 +421,12 @@ class Life:
             try:
                 return await self.client.get(key, ABSENT)
             except CorruptionError as error:
-                if not self.world.options.collectors:
+                if not self.environment.options.collectors:
                     raise
-                self.world.store.note(self.name, "MISSING", key, str(error))
+                self.environment.store.note(self.name, "MISSING", key, str(error))
                 attempt += 1
                 if attempt == 6:
-                    self.world.missing(self.name, key, error)
+                    self.environment.missing(self.name, key, error)
                     return ABSENT
             await asyncio.sleep(self.dice.random() * 10)
 
@@ -441,12 +438,12 @@ class Life:
 
     async def read(self, key: str, number: int) -> None:
         """Subscribe: fast or slow, to the end, for some values, or until cancelled."""
-        dice = random.Random(f"{self.world.seed} {self.name} reader {number}")
+        dice = random.Random(f"{self.environment.seed} {self.name} reader {number}")
         most = dice.choice([1, 3, 1000, 1000, 1000])
         slow = dice.choice([0.0, 0.0, 0.5, 8.0])
         if dice.random() < 0.3:
             asyncio.get_running_loop().call_later(dice.random() * 20, asyncio.current_task().cancel)
-        since = len(self.world.history)
+        since = len(self.environment.history)
         try:
             async with self.client.subscribe(key, ABSENT) as values:
                 async for value in values:
@@ -457,11 +454,11 @@ class Life:
                     if not most:
                         break
                     await asyncio.sleep(slow * dice.random())
-                    since = len(self.world.history)
+                    since = len(self.environment.history)
                 else:
                     assert self.closing, "a subscription ended by itself"
         except CorruptionError:
-            if not self.world.options.collectors:
+            if not self.environment.options.collectors:
                 raise
             await self.surely(key)
         finally:
@@ -469,7 +466,7 @@ class Life:
 
     async def follow(self) -> None:
         """Watch everything; now and then begin anew after what was told last."""
-        dice = random.Random(f"{self.world.seed} {self.name} watch")
+        dice = random.Random(f"{self.environment.seed} {self.name} watch")
         slow = dice.choice([0.0, 0.0, 0.5, 8.0])
         while not self.closing:
             most = dice.choice([1, 5, 1000, 1000])
@@ -481,12 +478,12 @@ class Life:
                         most -= 1
                         if not most:
                             break
-                        await asyncio.sleep(0.0 if self.world.calm else slow * dice.random())
+                        await asyncio.sleep(0.0 if self.environment.calm else slow * dice.random())
                     else:
                         assert self.closing, "a watch ended by itself"
             except ExpiredError:
                 # Without versions, the log is all there is; and what is collected is gone.
-                options = self.world.options
+                options = self.environment.options
                 assert not options.versioning or options.faults.crawl or options.collectors
                 self.book.begin()
 
@@ -502,7 +499,9 @@ class Life:
         if not book.listing and batch.id is not None:
             # It is a state like any other, if not of now.
             if not (self.watch._steps or self.watch._ready):
-                self.known = next((at for view, at in self.views if view is self.watch._view), len(self.world.history))
+                self.known = next(
+                    (at for view, at in self.views if view is self.watch._view), len(self.environment.history)
+                )
             self.record(State(self.now(), self.watcher, dict(book.values), since=self.known))
         if self.told():
             self.record_told()
@@ -523,7 +522,7 @@ class Life:
     def record_told(self, *, last: bool = False) -> None:
         view, overlay = self.client._manifests[self.client._default].state()
         view = view.at(self.watch._moment)
-        resolved = {key: self.world.write_of(key, file["version"]) for key, file in view.items()}
+        resolved = {key: self.environment.write_of(key, file["version"]) for key, file in view.items()}
         read = dict(resolved)
         for key, content in overlay.items():
             if content is None:

@@ -1,4 +1,4 @@
-"""A disk in memory that survives the processes that use it: what `mps3.offline.files` is to real ones."""
+"""A disk in memory that survives the processes that use it: what `mps3.offline.directory` is to real ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mps3.offline import Done, Forget, Keep, Line, Operation, Replace, Row, Send, Sent, SetAside, Store
+from mps3.offline.protocol import (
+    Done,
+    Forget,
+    Keep,
+    Operation,
+    Replace,
+    Send,
+    Sent,
+    SetAside,
+    Store,
+    StoredSession,
+    StoredWrite,
+)
 from mps3.types import Ref
 
 from .loop import PROCESS, Process
@@ -24,7 +36,7 @@ class Outbox:
 
     owner: Process | None
     sessions: dict[str, tuple[Ref, int]] = field(default_factory=dict)
-    rows: dict[int, tuple[str, Row]] = field(default_factory=dict)
+    rows: dict[int, tuple[str, StoredWrite]] = field(default_factory=dict)
     sent: dict[str, Sent] = field(default_factory=dict)
 
     def free(self) -> bool:
@@ -86,11 +98,11 @@ class SimShelf:
         # The checker does not know that what expired before it was sent is not sent any more: here it never does.
         return -math.inf if self._inherited else asyncio.get_running_loop().time()
 
-    async def lines(self) -> Sequence[Line]:
+    async def lines(self) -> Sequence[StoredSession]:
         await self._disk.turn()
         outbox = self._outbox
         return [
-            Line(ref, name, sequence, outbox.sent.get(name), [replace(row, made=NEVER) for row in rows])
+            StoredSession(ref, name, sequence, outbox.sent.get(name), [replace(row, made=NEVER) for row in rows])
             for name, (ref, sequence) in outbox.sessions.items()
             if (rows := [row for _, (session, row) in sorted(outbox.rows.items()) if session == name])
         ]

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from mps3 import freshness, steps
-from mps3.files import expires_of
-from mps3.journal import conditional, levels, settle, walk
+from mps3.format import freshness
+from mps3.format.entries import expires_of
+from mps3.journal import conditional, levels, settle
+from mps3.journal import diff as steps
+from mps3.journal import replay as walk
 
 from .checker import Ends, check
 from .client import Book, Life
@@ -110,7 +112,7 @@ class World:
         if not self.calm:
             self.calm_at = asyncio.get_running_loop().time()
             self.store.faults = self.store.faults.none()
-            self.store.note("world", "calm")
+            self.store.note("environment", "calm")
             for person in self.people:
                 for life in person.lives:
                     life.process.calm()
@@ -120,32 +122,32 @@ class World:
 class Person:
     """A client that is started again whenever it is killed, until its operations are used up."""
 
-    def __init__(self, world: World, name: str, *, collects: bool = False) -> None:
-        self.world = world
+    def __init__(self, environment: World, name: str, *, collects: bool = False) -> None:
+        self.environment = environment
         self.name = name
         self.lives: list[Life] = []
-        self.left = world.options.operations
-        self.disk = Disk(world.dice(f"{name} disk"))
+        self.left = environment.options.operations
+        self.disk = Disk(environment.dice(f"{name} disk"))
         self.collects = collects
         self.book = Book()
 
     def begin(self) -> Life:
-        world, options = self.world, self.world.options
+        environment, options = self.environment, self.environment.options
         name = f"{self.name}.{len(self.lives)}"
-        dice = world.dice(name)
-        dies = not world.calm and dice.random() < options.kill and len(self.lives) < options.lives
+        dice = environment.dice(name)
+        dies = not environment.calm and dice.random() < options.kill and len(self.lives) < options.lives
         process = Process(
             name,
-            world.dice(f"{name} stalls"),
-            stall=0.0 if world.calm else options.stall,
+            environment.dice(f"{name} stalls"),
+            stall=0.0 if environment.calm else options.stall,
             longest_stall=options.longest_stall,
             dies_at=int(2 ** dice.uniform(3, 10)) if dies else None,
-            report=lambda what: world.store.note(name, what),
+            report=lambda what: environment.store.note(name, what),
         )
-        network = SimStorage(world.store, name, world.dice(f"{name} network"))
+        network = SimStorage(environment.store, name, environment.dice(f"{name} network"))
         before = self.lives[-1].name if self.lives and options.durable else None
-        life = Life(world, name, process, network, dice, self.disk, before, self.book, collects=self.collects)
-        process.death.add_done_callback(lambda _: world.record(Killed(asyncio.get_running_loop().time(), name)))
+        life = Life(environment, name, process, network, dice, self.disk, before, self.book, collects=self.collects)
+        process.death.add_done_callback(lambda _: environment.record(Killed(asyncio.get_running_loop().time(), name)))
         self.lives.append(life)
         return life
 
@@ -156,7 +158,7 @@ class Person:
             await asyncio.wait((done, life.process.death), return_when=asyncio.FIRST_COMPLETED)
             if not life.process.dead:
                 return done.result()
-            dice, options = self.world.dice(life.name + " death"), self.world.options
+            dice, options = self.environment.dice(life.name + " death"), self.environment.options
             await asyncio.sleep(dice.random() * 3)
             if dice.random() < options.sleep:
                 await asyncio.sleep(dice.random() * options.longest_sleep)
@@ -166,34 +168,34 @@ class Person:
         return self.lives[-1]
 
 
-async def _visit(world: World, place: int) -> None:
+async def _visit(environment: World, place: int) -> None:
     """Clients that come, write once, and go, one after the other; nothing befalls them."""
-    options, dice = world.options, world.dice(f"visitors {place}")
+    options, dice = environment.options, environment.dice(f"visitors {place}")
     pause = 1.5 * options.faults.withholding / max(1, options.visitors)
     for number in range(options.visitors):
         await asyncio.sleep(2 * pause * dice.random())
         name = f"v{place}-{number}.0"
         process = Process(name, dice, stall=0.0, longest_stall=0.0, dies_at=None, report=lambda what: None)
-        network = SimStorage(world.store, name, world.dice(f"{name} network"), sound=True)
-        life = Life(world, name, process, network, dice, Disk(world.dice(f"{name} disk")), None, Book())
-        world.visitors.append(life)
+        network = SimStorage(environment.store, name, environment.dice(f"{name} network"), sound=True)
+        life = Life(environment, name, process, network, dice, Disk(environment.dice(f"{name} disk")), None, Book())
+        environment.visitors.append(life)
         await process.spawn(life.visit())
 
 
-async def _history(world: World) -> None:
-    options = world.options
-    world.people = [
-        Person(world, f"c{number}", collects=number < options.collectors) for number in range(options.clients)
+async def _history(environment: World) -> None:
+    options = environment.options
+    environment.people = [
+        Person(environment, f"c{number}", collects=number < options.collectors) for number in range(options.clients)
     ]
-    running = [asyncio.ensure_future(person.run()) for person in world.people]
-    visits = [asyncio.ensure_future(_visit(world, place)) for place in range(VISITORS if options.visitors else 0)]
+    running = [asyncio.ensure_future(person.run()) for person in environment.people]
+    visits = [asyncio.ensure_future(_visit(environment, place)) for place in range(VISITORS if options.visitors else 0)]
     await asyncio.wait(running, timeout=options.calm_after)
-    world.become_calm()
+    environment.become_calm()
     _, stuck = await asyncio.wait(running, timeout=PATIENCE)
     if stuck:
-        names = [person.name for person, task in zip(world.people, running, strict=True) if task in stuck]
-        _wrong(world, "stuck", f"{', '.join(names)} did not finish within {PATIENCE:.0f} s after the faults")
-        for person in world.people:
+        names = [person.name for person, task in zip(environment.people, running, strict=True) if task in stuck]
+        _wrong(environment, "stuck", f"{', '.join(names)} did not finish within {PATIENCE:.0f} s after the faults")
+        for person in environment.people:
             person.life.process.kill()
         for task in (*running, *visits):
             task.cancel()
@@ -203,40 +205,40 @@ async def _history(world: World) -> None:
         task.result()
     await asyncio.gather(*visits)
     loop = asyncio.get_running_loop()
-    last = max(world.store.busy_until, *(person.life.process.awake_from for person in world.people))
+    last = max(environment.store.busy_until, *(person.life.process.awake_from for person in environment.people))
     # The longest a client waits before it tries again, and an audit after the last version is visible.
     await asyncio.sleep(max(0.0, last - loop.time()) + 10 + 2 * WINDOW + 3 * options.poll_interval)
     if options.expiring:
         await asyncio.sleep(LONGEST_LIFE + _lateness(options))
-    world.people.append(Person(world, "fresh"))
-    for person in world.people:
+    environment.people.append(Person(environment, "fresh"))
+    for person in environment.people:
         if not person.lives or person.life.process.dead:
             await person.begin().process.spawn(person.life.open())
-    for person in world.people:
-        await _in_time(world, person.life, person.life.read_all())
+    for person in environment.people:
+        await _in_time(environment, person.life, person.life.read_all())
     if options.collectors:
         await asyncio.sleep(options.retention + options.grace + options.lateness)
-        await _in_time(world, person.life, person.life.collect())
-        heir = Person(world, "heir")
-        world.people.append(heir)
+        await _in_time(environment, person.life, person.life.collect())
+        heir = Person(environment, "heir")
+        environment.people.append(heir)
         await heir.begin().process.spawn(heir.life.open())
-        await _in_time(world, heir.life, heir.life.read_all())
-    for person in world.people:
-        await _in_time(world, person.life, person.life.close())
+        await _in_time(environment, heir.life, heir.life.read_all())
+    for person in environment.people:
+        await _in_time(environment, person.life, person.life.close())
 
 
-async def _in_time(world: World, life: Life, coro: Coroutine[Any, Any, None]) -> None:
+async def _in_time(environment: World, life: Life, coro: Coroutine[Any, Any, None]) -> None:
     task = life.process.spawn(coro)
     await asyncio.wait((task,), timeout=PATIENCE)
     if not task.done():
-        _wrong(world, "stuck", f"{life.name}: {coro.__qualname__} did not finish")
+        _wrong(environment, "stuck", f"{life.name}: {coro.__qualname__} did not finish")
         life.process.kill()
         return
     task.result()
 
 
-def _wrong(world: World, promise: str, text: str) -> None:
-    world.violations.append(Violation(promise, asyncio.get_running_loop().time(), text))
+def _wrong(environment: World, promise: str, text: str) -> None:
+    environment.violations.append(Violation(promise, asyncio.get_running_loop().time(), text))
 
 
 @contextmanager
@@ -277,13 +279,13 @@ def run_history(seed: int, options: Options | None = None) -> Result:
         patch.object(freshness, "LATENESS", options.lateness),
     ):
         outcome = run(main, most_time=40_000)
-    world = worlds[0]
-    for life in (*world.visitors, *(life for person in world.people for life in person.lives)):
+    environment = worlds[0]
+    for life in (*environment.visitors, *(life for person in environment.people for life in person.lives)):
         life.forget()
-    violations = check(world.history, *_written(world), _ends(world)) + check_transactions(
-        world.history, _overdue(world)
+    violations = check(environment.history, *_written(environment), _ends(environment)) + check_transactions(
+        environment.history, _overdue(environment)
     )
-    violations += world.violations
+    violations += environment.violations
     violations += [Violation("clean", outcome.time, complaint) for complaint in outcome.complaints]
     if outcome.error is not None and not isinstance(outcome.error, AssertionError):
         outcome.error.add_note(f"in the history of seed {seed}")
@@ -291,38 +293,39 @@ def run_history(seed: int, options: Options | None = None) -> Result:
         seed,
         options,
         violations,
-        world.history,
-        world.store.trace,
-        sum(type(event).__name__ in ("Acknowledged", "TxDone") for event in world.history),
+        environment.history,
+        environment.store.trace,
+        sum(type(event).__name__ in ("Acknowledged", "TxDone") for event in environment.history),
         outcome.time,
-        _manifests(world.store),
-        unknown=sum(type(event).__name__ in ("Unknown", "TxUnknown") for event in world.history),
-        collected=world.collected,
-        expiring=len(_ends(world).of),
+        _manifests(environment.store),
+        unknown=sum(type(event).__name__ in ("Unknown", "TxUnknown") for event in environment.history),
+        collected=environment.collected,
+        expiring=len(_ends(environment).of),
         left_out=sum(
-            '"expired":' in (kept.body or b"").decode() for kept in world.store.ever.get((BUCKET, "manifest.json"), ())
+            '"expired":' in (kept.body or b"").decode()
+            for kept in environment.store.ever.get((BUCKET, "manifest.json"), ())
         ),
     )
 
 
-def _written(world: World) -> tuple[dict[str, set[str]], set[str]]:
+def _written(environment: World) -> tuple[dict[str, set[str]], set[str]]:
     """The writes of each commit in the store, and the commits that were visible too late."""
     writes: dict[str, set[str]] = {}
     overdue: set[str] = set()
-    for kept in world.store.ever.get((BUCKET, "manifest.json"), ()):
+    for kept in environment.store.ever.get((BUCKET, "manifest.json"), ()):
         document = json.loads(kept.body or b"{}")
-        files = changes(world.store, document["update"])
-        names = {world.write_of(key, file["version"]) for key, file in files.items() if file}
+        files = changes(environment.store, document["update"])
+        names = {environment.write_of(key, file["version"]) for key, file in files.items() if file}
         commit = f"{document['session']}.{document['sequence']}"
         writes[commit] = names
-        if kept.visible - kept.stamp > WINDOW - world.options.faults.skew:
+        if kept.visible - kept.stamp > WINDOW - environment.options.faults.skew:
             overdue.add(commit)
     return writes, overdue
 
 
-def _overdue(world: World) -> set[str]:
+def _overdue(environment: World) -> set[str]:
     """The runs of transactions that were stored only when a lease that they had read was over, by the stamp shown."""
-    store = world.store
+    store = environment.store
     kept = store.ever.get((BUCKET, "manifest.json"), ())
     documents = [(one, json.loads(one.body or b"{}")["update"]) for one in kept]
     ends = {
@@ -334,7 +337,9 @@ def _overdue(world: World) -> set[str]:
     stored: dict[bool, set[str]] = {True: set(), False: set()}
     for one, update in documents:
         over = any(store.shown(one) >= ends.get(pair, math.inf) for pair in update.get("expect", {}).items())
-        stored[over] |= {world.write_of(key, file["version"]) for key, file in changes(store, update).items() if file}
+        stored[over] |= {
+            environment.write_of(key, file["version"]) for key, file in changes(store, update).items() if file
+        }
     return stored[True] - stored[False]
 
 
@@ -346,16 +351,16 @@ def _lateness(options: Options) -> float:
     return 1.0 + faults.skew + 2 * answer
 
 
-def _ends(world: World) -> Ends:
+def _ends(environment: World) -> Ends:
     """When writes expire, in virtual time, as the manifests say."""
     found: dict[str, tuple[float, float]] = {}
-    for kept in world.store.ever.get((BUCKET, "manifest.json"), ()):
-        for key, file in changes(world.store, json.loads(kept.body or b"{}")["update"]).items():
+    for kept in environment.store.ever.get((BUCKET, "manifest.json"), ()):
+        for key, file in changes(environment.store, json.loads(kept.body or b"{}")["update"]).items():
             if (moment := expires_of(file)) is not None:
-                end, write = moment - EPOCH - world.store.offset, world.write_of(key, file["version"])
+                end, write = moment - EPOCH - environment.store.offset, environment.write_of(key, file["version"])
                 first, last = found.get(write, (end, end))
                 found[write] = min(first, end), max(last, end)
-    options = world.options
+    options = environment.options
     return Ends(found, options.faults.skew + 0.002, math.inf if options.durable else _lateness(options))
 
 

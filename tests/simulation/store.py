@@ -18,16 +18,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from mps3.clock import StoreClock
 from mps3.errors import ConflictError, CorruptionError, UnavailableError
 from mps3.storage import (
     ABSENT,
     UNCHANGED,
     Absence,
     Capabilities,
-    Entry,
-    Found,
     Head,
+    ListedObject,
+    ListedVersion,
     Object,
     Page,
     Scan,
@@ -35,6 +34,7 @@ from mps3.storage import (
     Version,
     VersionPage,
 )
+from mps3.storage.clock import StoreClock
 
 from .faults import Faults
 from .loop import PROCESS
@@ -342,7 +342,7 @@ class SimStorage:
         store.note(self._client, "SCAN", prefix, f"{len(page)} versions" + (" ..." if more else ""))
         await self._answer("SCAN", bucket, prefix)
         found = tuple(
-            Found(
+            ListedVersion(
                 key,
                 kept.name if store.versioning else "null",
                 store.shown(kept),
@@ -362,7 +362,7 @@ class SimStorage:
             if its_bucket == bucket and key.startswith(prefix) and (start is None or key > start)
         }
         entries = [
-            Entry(key, store.shown(kept), len(kept.body))
+            ListedObject(key, store.shown(kept), len(kept.body))
             for key, kept in newest.items()
             if kept and kept.body is not None
         ]

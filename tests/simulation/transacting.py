@@ -127,7 +127,7 @@ class Transacting:
         kind = life.dice.choice(
             ["count", "count", "transfer", "transfer", "duty", "block", "cas", "cas", "plain", "raise"]
         )
-        if life.world.options.leases and life.fate.random() < 0.5:
+        if life.environment.options.leases and life.fate.random() < 0.5:
             kind = "lease"
         tx = f"tx {life.name}/{self.number}"
         self.number += 1
@@ -148,7 +148,7 @@ class Transacting:
             expected = kind in ("cas", "block")
             life.record(TxFailed(life.now(), life.name, tx, "" if expected else repr(error)))
         except CorruptionError as error:
-            collects = life.world.options.collectors
+            collects = life.environment.options.collectors
             life.record(TxFailed(life.now(), life.name, tx, "" if collects else repr(error)))
         except MPS3Error as error:
             life.record(TxFailed(life.now(), life.name, tx, repr(error)))
@@ -262,7 +262,7 @@ class Transacting:
 
     def state(self, view: Any, *, final: bool = False) -> TxState:
         """What a resolved state has of the keys of transactions."""
-        store = self.life.world.store
+        store = self.life.environment.store
         bodies = {key: store.body("bucket", key, file["version"]) for key, file in view.items("tx/")}
         values = {key: json.loads(body) for key, body in bodies.items() if body is not None}
         return TxState(self.life.now(), self.life.name, values, final)

@@ -9,7 +9,7 @@ from mps3.errors import ConfigurationError, MPS3Error
 from mps3.storage import ABSENT, Capabilities
 from mps3.storage.local import LocalStorage
 from mps3.storage.memory import MemoryStorage
-from mps3.storage.s3 import S3Storage
+from mps3.storage.s3.storage import S3Storage
 from mps3.testing import CHECKS, Report, Result, Skipped, check_storage
 
 # Servers of the tests that do less than S3 does, and what they do instead.

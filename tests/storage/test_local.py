@@ -14,14 +14,7 @@ from pathlib import Path
 import pytest
 from blockbuster import blockbuster_ctx
 
-from mps3.errors import (
-    AccessError,
-    ClosedError,
-    ConfigurationError,
-    CorruptionError,
-    FormatError,
-    UnavailableError,
-)
+from mps3.errors import AccessError, ClosedError, ConfigurationError, CorruptionError, FormatError, UnavailableError
 from mps3.storage import ABSENT, Object, local
 from mps3.storage.local import FILE_NAME, PAGE_SIZE, SCHEMA, LocalStorage
 

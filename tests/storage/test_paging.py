@@ -14,13 +14,13 @@ from small_s3 import SmallS3, xml
 
 from mps3 import CorruptionError, MemoryStorage, UnavailableError
 from mps3.collect.bucket import Buckets
-from mps3.journal.listing import Listing
+from mps3.journal.merge.listing import VersionListing
 from mps3.storage import Page, Scan, VersionPage
-from mps3.storage.s3 import S3Storage
-from mps3.world import World
+from mps3.storage.s3.storage import S3Storage
+from mps3.support.environment import Environment
 
 
-class Quick(World):
+class Quick(Environment):
     """Does not wait between attempts."""
 
     def backoff(self, attempt: int, *, first: float = 0.0, most: float = 0.0) -> float:
@@ -29,7 +29,7 @@ class Quick(World):
 
 @contextlib.asynccontextmanager
 async def storage_of(server: SmallS3) -> AsyncIterator[S3Storage]:
-    storage = S3Storage(server.s3_config, world=Quick())
+    storage = S3Storage(server.s3_config, environment=Quick())
     await storage.open()
     try:
         yield storage
@@ -199,4 +199,4 @@ async def test_a_listing_that_goes_round_is_an_error(versioning):
     with pytest.raises(UnavailableError, match="goes round"):
         _ = [page async for page in buckets.older_versions(BUCKET, "key", None)]
     with pytest.raises(UnavailableError, match="goes round"):
-        await Listing(storage, BUCKET, "key", page=8).back_to(-math.inf)
+        await VersionListing(storage, BUCKET, "key", page=8).back_to(-math.inf)

@@ -30,9 +30,9 @@ from mps3.errors import (
     UnavailableError,
 )
 from mps3.storage import ABSENT, UNCHANGED, Object, Version
-from mps3.storage.s3 import S3Storage
+from mps3.storage.s3.storage import S3Storage
+from mps3.support.environment import Environment
 from mps3.testing.conformance import check_storage
-from mps3.world import World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -63,7 +63,7 @@ async def fake() -> AsyncIterator[Fake]:
         yield fake
 
 
-class Impatient(World):
+class Impatient(Environment):
     """Does not wait between attempts, but counts them."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Impatient(World):
 async def talking_to(fake: Fake, *answers: Answer, **options: Any) -> AsyncIterator[S3Storage]:
     if answers:
         fake.answers = [*answers]
-    async with opened(fake.s3_config, **({"world": Impatient()} | options)) as storage:
+    async with opened(fake.s3_config, **({"environment": Impatient()} | options)) as storage:
         yield storage
 
 
@@ -625,17 +625,17 @@ async def test_truncated_bodies(fake):
 
 async def test_no_connection(fake):
     await fake.__aexit__()
-    world = Impatient()
-    async with opened(fake.s3_config, world=world) as storage:
+    environment = Impatient()
+    async with opened(fake.s3_config, environment=environment) as storage:
         for number, call in enumerate(CALLS.values(), 1):
             with pytest.raises(UnavailableError):
                 await call(storage)
-            assert world.waits == 3 * number
+            assert environment.waits == 3 * number
 
 
 async def test_no_such_host():
     s3_config = {"endpoint_url": "http://nowhere.invalid", "aws_access_key_id": "a", "aws_secret_access_key": "b"}
-    async with opened(s3_config, world=Impatient()) as storage:
+    async with opened(s3_config, environment=Impatient()) as storage:
         with pytest.raises(UnavailableError, match=r"nowhere\.invalid"):
             await storage.get("bucket", "key")
 
@@ -651,7 +651,7 @@ async def test_deadline(fake, name):
 
 
 async def test_the_deadline_is_for_all_attempts(fake):
-    async with talking_to(fake, SLOW_DOWN, timeout=0.2, world=World(random.Random(1))) as storage:
+    async with talking_to(fake, SLOW_DOWN, timeout=0.2, environment=Environment(random.Random(1))) as storage:
         started = time.monotonic()
         with pytest.raises(UnavailableError):
             await storage.get("bucket", "key")
@@ -788,8 +788,8 @@ async def test_unclosed(fake):
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("reply", [HANG, answer(200, b"hel", length=5, ETag='"1"') + b"", SLOW_DOWN], ids=range(3))
 async def test_cancelled(fake, name, reply):
-    async with talking_to(fake, reply, world=World(random.Random(3))) as storage:
-        storage._world.backoff = lambda *_, **__: 60.0
+    async with talking_to(fake, reply, environment=Environment(random.Random(3))) as storage:
+        storage._environment.backoff = lambda *_, **__: 60.0
         call = asyncio.ensure_future(CALLS[name](storage))
         await eventually(lambda: fake.received)
         await asyncio.sleep(0.02)

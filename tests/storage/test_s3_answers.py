@@ -20,10 +20,10 @@ from servers import Counted, CountingProxy
 
 from mps3 import AccessError, ConfigurationError, CorruptionError, MPS3Error, UnavailableError
 from mps3.storage import ABSENT
-from mps3.storage import s3_answers as answers_module
-from mps3.storage import s3_pages as pages_module
-from mps3.storage.s3 import S3Storage
-from mps3.world import World
+from mps3.storage.s3 import answers as answers_module
+from mps3.storage.s3 import pagination as pages_module
+from mps3.storage.s3.storage import S3Storage
+from mps3.support.environment import Environment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,7 +48,7 @@ CALLS = READS | WRITES
 AUTHS = {"sdk": None, "httpx": httpx.BasicAuth("a", "b"), "httpx2": httpx2.BasicAuth("a", "b")}
 
 
-class Impatient(World):
+class Impatient(Environment):
     def __init__(self) -> None:
         super().__init__(random.Random(0))
 
@@ -58,7 +58,7 @@ class Impatient(World):
 
 @contextlib.asynccontextmanager
 async def talking(s3_config: dict[str, Any], **options: Any) -> AsyncIterator[S3Storage]:
-    storage = S3Storage(s3_config, **({"world": Impatient()} | options))
+    storage = S3Storage(s3_config, **({"environment": Impatient()} | options))
     await storage.open()
     try:
         yield storage
@@ -524,9 +524,9 @@ async def test_a_write_whose_time_is_over_may_count_if_it_was_under_way(fake):
             await storage.put("bucket", "key", b"")
     assert caught.value.maybe_written
     fake.answers = [SLOW_DOWN]
-    world = World(random.Random(1))
-    world.backoff = lambda *_, **__: 60.0
-    async with talking(fake.s3_config, timeout=0.5, world=world) as storage:
+    environment = Environment(random.Random(1))
+    environment.backoff = lambda *_, **__: 60.0
+    async with talking(fake.s3_config, timeout=0.5, environment=environment) as storage:
         with pytest.raises(UnavailableError) as caught:
             await storage.put("bucket", "key", b"")
     assert not caught.value.maybe_written

@@ -22,15 +22,15 @@ from fake_s3 import Fake, answer, error
 from kit import soon
 
 from mps3 import MPS3, AccessError, ConfigurationError, MPS3Error, UnavailableError
-from mps3.storage.s3 import S3Storage
-from mps3.storage.s3_words import READ, clean, public_url
-from mps3.world import World
+from mps3.storage.s3.storage import S3Storage
+from mps3.storage.s3.wording import READ, clean, public_url
+from mps3.support.environment import Environment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-class Impatient(World):
+class Impatient(Environment):
     def __init__(self) -> None:
         super().__init__(random.Random(0))
 
@@ -40,7 +40,7 @@ class Impatient(World):
 
 @contextlib.asynccontextmanager
 async def talking(s3_config: dict[str, Any], **options: Any) -> AsyncIterator[S3Storage]:
-    storage = S3Storage(s3_config, **({"world": Impatient()} | options))
+    storage = S3Storage(s3_config, **({"environment": Impatient()} | options))
     await storage.open()
     try:
         yield storage

@@ -15,7 +15,7 @@ from kit import client, soon
 from servers import CountingProxy
 
 from mps3 import ConfigurationError
-from mps3.storage.s3 import S3Storage
+from mps3.storage.s3.storage import S3Storage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

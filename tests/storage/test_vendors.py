@@ -1,8 +1,8 @@
 import pytest
 from aiobotocore.config import AioConfig
 
-from mps3.storage.s3 import S3Storage
-from mps3.storage.vendors import AWS, GENERIC, S3_EXPRESS, vendor_of
+from mps3.storage.s3.storage import S3Storage
+from mps3.storage.s3.vendors import AWS, GENERIC, S3_EXPRESS, vendor_of
 
 KEYS = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
 

@@ -42,7 +42,7 @@ from mps3 import (
     Typed,
     Write,
 )
-from mps3.events import (
+from mps3.observability.events import (
     Acknowledged,
     CameOnline,
     CommitSent,
@@ -58,9 +58,9 @@ from mps3.events import (
     WriteFailed,
     WriteMade,
 )
-from mps3.instrument.logging import LoggingHook
-from mps3.instrument.opentelemetry import OpenTelemetryHook
-from mps3.testing import Fault, FaultyStorage, VirtualClock, VirtualLoop, VirtualWorld
+from mps3.observability.logging import LoggingHook
+from mps3.observability.opentelemetry import OpenTelemetryHook
+from mps3.testing import Fault, FaultyStorage, VirtualClock, VirtualEnvironment, VirtualLoop
 from mps3.testing.fixtures import MakeClient
 from mps3.types import Delete
 
@@ -340,6 +340,6 @@ async def testing(mps3_store: FaultyStorage, mps3_client: MakeClient, mps3_clock
     assert_type(mps3_store.count("GetObject"), int)
     await mps3_clock.advance(timedelta(days=1))
     assert_type(mps3_clock.now(), datetime)
-    MPS3("b", storage=FaultyStorage(LocalStorage("dir")), world=VirtualWorld(seed=1))
+    MPS3("b", storage=FaultyStorage(LocalStorage("dir")), environment=VirtualEnvironment(seed=1))
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(mps3_clock.settle())

@@ -12,10 +12,10 @@ from typing import Any, Final
 import click
 
 from ... import MPS3, ConfigurationError
-from ...located import storage_of
-from ...storage import Storage
-from ...url import Location, check_endpoint, parse
-from ...world import World
+from ...storage.locate import locate
+from ...storage.protocol import Storage
+from ...storage.url import Location, check_endpoint, parse
+from ...support.environment import Environment
 from .output import Output, hush_log, say
 from .words import no_store
 
@@ -67,7 +67,7 @@ class Call:
                 raise ConfigurationError(f"there is no directory {path!r}; writing to it makes one")
             if tells:
                 say(f"there was no directory {path!r}: it is made")
-        return storage_of(self.location, World())
+        return locate(self.location, Environment())
 
 
 def options() -> list[click.Parameter]:

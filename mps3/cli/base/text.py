@@ -12,8 +12,8 @@ from typing import Final
 
 import orjson
 
-from ...url import discreet
-from ...wording import HIDDEN, printable
+from ...storage.url import discreet
+from ...text import HIDDEN, printable
 
 __all__ = [
     "compact",

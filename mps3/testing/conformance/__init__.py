@@ -20,8 +20,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from mps3.testing.conformance.asking import Skipped
-from mps3.testing.conformance.listings import (
+from .asking import Skipped
+from .listings import (
     deleted,
     deleted_version,
     described,
@@ -34,7 +34,7 @@ from mps3.testing.conformance.listings import (
     told_the_time,
     without_versions,
 )
-from mps3.testing.conformance.objects import (
+from .objects import (
     absent,
     awkward_keys,
     checksum,
@@ -48,18 +48,12 @@ from mps3.testing.conformance.objects import (
     shared,
     unchanged,
 )
-from mps3.testing.conformance.races import (
-    cancelled_puts,
-    concurrent_puts,
-    conditional_create,
-    conditional_replace,
-    whole_puts,
-)
+from .races import cancelled_puts, concurrent_puts, conditional_create, conditional_replace, whole_puts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from mps3.storage import Storage
+    from ...storage.protocol import Storage
 
     Check = Callable[[Storage, str], Awaitable[None]]
 

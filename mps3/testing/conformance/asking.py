@@ -6,8 +6,8 @@ import asyncio
 import secrets
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
-from mps3.errors import ConfigurationError, ConflictError, MPS3Error, UnavailableError
-from mps3.storage import Entry, Object, Page, Scan, Storage, Stored, Version, VersionPage
+from ...errors import ConfigurationError, ConflictError, MPS3Error, UnavailableError
+from ...storage.protocol import ListedObject, Object, Page, Scan, Storage, Stored, Version, VersionPage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -67,7 +67,7 @@ async def all_versions(
     return [version for page in pages for version in page.versions]
 
 
-async def all_entries(storage: Storage, bucket: str, prefix: str) -> list[Entry]:
+async def all_entries(storage: Storage, bucket: str, prefix: str) -> list[ListedObject]:
     """All objects below a prefix, page by page."""
     pages = await all_pages(lambda start: storage.list(bucket, prefix, start=start))
     return [entry for page in pages for entry in page.entries]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mps3.storage import ABSENT, Head, Storage, TellsTime
-from mps3.testing.conformance.asking import (
+from ...storage.protocol import ABSENT, Head, Storage, TellsTime
+from .asking import (
     MANY,
     ROUNDS,
     Skipped,

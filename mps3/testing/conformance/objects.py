@@ -6,18 +6,9 @@ import hashlib
 import secrets
 from typing import TYPE_CHECKING, Final
 
-from mps3.errors import ConfigurationError, CorruptionError, MPS3Error
-from mps3.storage import ABSENT, UNCHANGED, Object, Storage
-from mps3.testing.conformance.asking import (
-    ROUNDS,
-    Skipped,
-    all_entries,
-    all_versions,
-    key_for,
-    raises,
-    read,
-    require,
-)
+from ...errors import ConfigurationError, CorruptionError, MPS3Error
+from ...storage.protocol import ABSENT, UNCHANGED, Object, Storage
+from .asking import ROUNDS, Skipped, all_entries, all_versions, key_for, raises, read, require
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -4,20 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from mps3.errors import ConflictError
-from mps3.storage import ABSENT, Object, Storage
-from mps3.testing.conformance.asking import (
-    MANY,
-    ROUNDS,
-    all_versions,
-    has_versions,
-    key_for,
-    needs_condition,
-    one_wins,
-    raises,
-    read,
-    require,
-)
+from ...errors import ConflictError
+from ...storage.protocol import ABSENT, Object, Storage
+from .asking import MANY, ROUNDS, all_versions, has_versions, key_for, needs_condition, one_wins, raises, read, require
 
 
 async def concurrent_puts(storage: Storage, bucket: str) -> None:

@@ -1,0 +1,279 @@
+"""The past, as users see it: the revisions of a key, and snapshots of a whole manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Final, cast
+
+from ..content.reader import Reader
+from ..errors import ExpiredError
+from ..format.document import CommitEntry, read_commit_id
+from ..format.entries import FileEntry, expires_of, version_of
+from ..format.names import Naming, name_in
+from ..format.state import EMPTY, View, look_up, patched
+from ..journal.diff import Position
+from ..journal.past import Past
+from ..journal.replay import Replay
+from ..text import printable
+from ..types import DELETE, JSON, Delete, Ref
+
+_MISSING: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What one commit said of a key.
+
+    Attributes:
+        id: Of the commit; ``None`` if it is older than the commits that are kept, and only its value is.
+        version: The version of the value; ``None`` if the commit deleted the key.
+        time: The store's time of the commit; ``None`` with the ``id``, and if the store tells no time.
+    """
+
+    id: str | None
+    version: str | None
+    time: datetime | None
+    _name: str = field(repr=False)
+    _file: FileEntry | None = field(repr=False, compare=False)
+    _reader: Reader = field(repr=False, compare=False)
+
+    async def value(self) -> JSON | Delete:
+        """Fetch the value; `DELETE` if the commit deleted the key.
+
+        Raises:
+            ExpiredError: The value is not kept any more: it was superseded, and collected.
+            CorruptionError: What is stored is not what was written.
+            UnavailableError: The store does not answer.
+        """
+        return (await self._reader.read([(self._name, self._file)]))[0]
+
+    @property
+    def expires(self) -> datetime | None:
+        """When the value was to expire, by the store's clock; ``None`` if it was not."""
+        return _expiry(self._file)
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """What a manifest says of a key.
+
+    Attributes:
+        key: The key; one in another bucket than the default is written ``s3://bucket/key``.
+        ref: The key and its bucket.
+        version: The version of its value.
+        size: Of its value as it is stored, in bytes; ``None`` if the manifest does not say.
+        sha256: Of the same, in hexadecimal digits; ``None`` if the manifest does not say.
+        expires: When it is to expire, by the store's clock; ``None`` if it is not.
+    """
+
+    key: str
+    ref: Ref
+    version: str
+    size: int | None
+    sha256: str | None
+    expires: datetime | None = None
+
+
+class Snapshot:
+    """The keys of a manifest as they were at one moment. It never changes.
+
+    Attributes:
+        id: The commit that made it so; ``None`` before the first.
+    """
+
+    def __init__(self, view: View, naming: Naming, reader: Reader, manifest: Ref, bucket: str) -> None:
+        self.id: str | None = view.commits[-1].id if view.commits else None
+        self._view = view
+        self._naming = naming
+        self._reader = reader
+        self._manifest = manifest
+        self._bucket = bucket
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """All keys that begin with ``prefix``, in order; one in another bucket is ``s3://bucket/key``."""
+        return sorted(self._naming.label(name) for name, _ in listed(self._view, self._naming, prefix))
+
+    def files(self, prefix: str = "") -> list[FileInfo]:
+        """The same keys, in order, with what is known of their values without reading them."""
+        found = []
+        for name, file in listed(self._view, self._naming, prefix):
+            bucket, key = self._naming.place(name)
+            said = file["version"], file.get("size"), file.get("sha256"), _expiry(file)
+            found.append(FileInfo(self._naming.label(name), Ref(key, bucket), *said))
+        return sorted(found, key=lambda one: one.key)
+
+    async def get(self, key: str | Ref, default: Any = None, *, bucket: str | None = None) -> Any:
+        """The value of a key, or ``default``.
+
+        Raises:
+            ExpiredError: The value is not kept any more: it was superseded, and collected.
+            CorruptionError: What is stored is not what was written.
+            UnavailableError: The store does not answer.
+        """
+        ref = key if isinstance(key, Ref) else Ref(key)
+        name = name_in(self._manifest, ref.bucket or bucket or self._bucket, ref.key)
+        found = self._view.look_up(name)
+        return default if found is None else (await self._reader.read([(name, found)]))[0]
+
+    async def get_all(self, prefix: str = "") -> dict[str, JSON]:
+        """All keys that begin with ``prefix``, and their values, fetched concurrently.
+
+        Raises:
+            ExpiredError: The value is not kept any more: it was superseded, and collected.
+            CorruptionError: What is stored is not what was written.
+            UnavailableError: The store does not answer.
+        """
+        return await read_listed(self._reader, self._naming, listed(self._view, self._naming, prefix))
+
+    def __repr__(self) -> str:
+        return printable(f"<Snapshot of {self._manifest} at {self.id}>")
+
+
+def listed(view: View, naming: Naming, prefix: str) -> list[tuple[str, FileEntry]]:
+    """The names of a view whose label begins with ``prefix``, and their files."""
+    matches = naming.matches(prefix)
+    return [item for start in naming.prefixes(prefix) for item in view.items(start) if matches(item[0])]
+
+
+async def read_listed(reader: Reader, naming: Naming, found: Iterable[tuple[str, Any]]) -> dict[str, JSON]:
+    """The values of names, by their labels, in the order of those; without the deleted ones."""
+    wanted = list(found)
+    values = await reader.read(wanted)
+    labelled = {
+        naming.label(name): value for (name, _), value in zip(wanted, values, strict=True) if value is not DELETE
+    }
+    return dict(sorted(labelled.items()))
+
+
+async def view_at(past: Past, newest: View, at: str | datetime) -> View:
+    """The state of a manifest at a commit, or at a time.
+
+    Args:
+        past: Of the manifest.
+        newest: Its newest state.
+        at: The id of a commit, or a time by the store's clock.
+
+    Raises:
+        ExpiredError: It is not kept.
+        ValueError: The time has no time zone.
+    """
+    if isinstance(at, datetime):
+        if at.tzinfo is None:
+            raise ValueError(f"the time {at} has no time zone")
+        return await _view_at_time(past, newest, at.timestamp(), f"nothing is known of {at}")
+    return await _view_at_commit(past, newest, Position.read(at).id, f"nothing is known of {at}")
+
+
+async def _view_at_time(past: Past, newest: View, moment: float, unknown: str) -> View:
+    def wanted(commit: CommitEntry) -> bool:
+        return 0 < commit.modified <= moment
+
+    walk = await past.walk_to(newest, moment)
+    place = None if walk is None else await walk.find(wanted)
+    if walk is None or (place is None and not walk.complete):
+        walk = await past.walk(newest)
+        place = await walk.find(wanted)
+    if place is not None:
+        return (await walk.state_at(place)).at(moment)
+    if walk.complete and all(commit.modified for commit in walk.commits):
+        return EMPTY
+    raise past.expired(f"{unknown}: {_reach(walk)}")
+
+
+async def _view_at_commit(past: Past, newest: View, identity: str, unknown: str) -> View:
+    def wanted(commit: CommitEntry) -> bool:
+        return commit.id == identity
+
+    made = read_commit_id(identity)
+    walk = None if made is None else await past.walk_to(newest, made)
+    place = None if walk is None else await walk.find(wanted)
+    if walk is None or place is None:
+        walk = await past.walk(newest)
+        place = await walk.find(wanted)
+    if place is None:
+        raise past.expired(f"{unknown}: {_reach(walk)}")
+    moment = walk.commits[place].modified
+    return (await walk.state_at(place)).at(moment)
+
+
+def _reach(walk: Replay) -> str:
+    oldest = walk.commits[0] if walk.commits else None
+    since = "there is no commit" if oldest is None else f"the oldest commit that is kept is {oldest.id}"
+    if oldest is not None and oldest.modified:
+        since += f" of {_time(oldest)}"
+    if not walk.versioned:
+        since += "; without versioning, only the last commits are kept, those that the manifest lists"
+    return since
+
+
+async def revisions(past: Past, newest: View, name: str, limit: int | None, reader: Reader) -> list[Revision]:
+    """What the commits that are kept said of a key, newest first.
+
+    Args:
+        past: Of the manifest.
+        newest: Its newest state.
+        name: The manifest's name of the key.
+        limit: How many at the most.
+        reader: Fetches values.
+    """
+    walk = await past.walk(newest)
+    while True:
+        found: list[Revision] = []
+        ended = False
+        for commit in reversed(walk.commits):
+            if limit is not None and len(found) >= limit:
+                return found
+            try:
+                said, file = await _said(past, commit, name)
+            except ExpiredError:
+                ended = True
+                break
+            if said:
+                found.append(Revision(commit.id, version_of(file), _time(commit), name, file, reader))
+        if ended or (limit is not None and len(found) >= limit):
+            return found
+        if not await walk.further():
+            break
+    settled = await _settled(past, walk, name)
+    if settled is not None:
+        found.append(Revision(None, version_of(settled), None, name, settled, reader))
+    return found
+
+
+async def _said(past: Past, commit: CommitEntry, name: str) -> tuple[bool, FileEntry | None]:
+    said, file = False, cast("FileEntry | None", None)
+    if commit.runs:
+        runs = await past.runs_of([commit])
+        for reference in commit.runs:
+            line = runs[reference.sha256].get(name, _MISSING)
+            if line is not _MISSING:
+                said, file = True, cast("FileEntry | None", line)
+    if name in commit.files:
+        patch = commit.files[name]
+        said, file = True, None if patch is None else patched(file, patch)
+    return said, file
+
+
+async def _settled(past: Past, walk: Replay, name: str) -> FileEntry | None:
+    """What is known of a key before the oldest commit."""
+    document = walk.oldest
+    if document is None:
+        return None
+    if name in document.files:
+        return document.files[name]
+    try:
+        runs = await past.load(document.runs)
+    except ExpiredError:
+        return None
+    return look_up(name, [runs[reference.sha256] for reference in reversed(document.runs)])
+
+
+def _expiry(file: FileEntry | None) -> datetime | None:
+    expires = expires_of(file)
+    return None if expires is None else datetime.fromtimestamp(expires, timezone.utc)
+
+
+def _time(commit: CommitEntry) -> datetime | None:
+    return datetime.fromtimestamp(commit.modified, timezone.utc) if commit.modified else None

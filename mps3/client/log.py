@@ -1,0 +1,81 @@
+"""The commits of a manifest, as users see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from ..errors import ExpiredError
+from ..format.document import CommitEntry
+from ..format.names import Naming
+from ..format.state import View, patched
+from ..journal.past import Past
+from .watch import in_thread_if_large
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One commit of a manifest, as its log lists it.
+
+    Attributes:
+        id: Of the commit.
+        time: The store's time of the commit; ``None`` if the store tells no time.
+        session: Who made it: one life of one client.
+        versions: The version of each key that it wrote; ``None`` for a deleted one. A key in another bucket than the
+            default is written ``s3://bucket/key``. A commit without any announces that someone collects.
+    """
+
+    id: str
+    time: datetime | None
+    session: str
+    versions: Mapping[str, str | None]
+
+
+async def logged(past: Past, newest: View, naming: Naming, prefix: str, limit: int | None) -> list[LogEntry]:
+    """The commits that are kept, newest first.
+
+    Args:
+        past: Of the manifest.
+        newest: Its newest state.
+        naming: What its keys are called.
+        prefix: Only commits that touch a key which begins with it, and of those only such keys.
+        limit: How many at the most.
+    """
+    walk = await past.walk(newest)
+    known: dict[str, LogEntry] = {}
+    while True:
+        found: list[LogEntry] = []
+        ended = False
+        for commit in reversed(walk.commits):
+            if limit is not None and len(found) >= limit:
+                return found
+            if commit.id not in known:
+                try:
+                    known[commit.id] = await _entry(past, commit, naming, prefix)
+                except ExpiredError:
+                    ended = True
+                    break
+            if known[commit.id].versions or not prefix:
+                found.append(known[commit.id])
+        if ended or not await walk.further():
+            return found
+
+
+async def _entry(past: Past, commit: CommitEntry, naming: Naming, prefix: str) -> LogEntry:
+    runs = await past.runs_of([commit])
+    matches = naming.matches(prefix)
+
+    def find() -> dict[str, str | None]:
+        found: dict[str, str | None] = {}
+        for reference in commit.runs:
+            lines = runs[reference.sha256].items()
+            found.update((name, None if file is None else file["version"]) for name, file in lines if matches(name))
+        for name, patch in commit.files.items():
+            if matches(name):
+                found[name] = None if patch is None else patched(None, patch)["version"]
+        return dict(sorted((naming.label(name), version) for name, version in found.items()))
+
+    size = len(commit.files) + sum(reference.entries for reference in commit.runs)
+    time = datetime.fromtimestamp(commit.modified, timezone.utc) if commit.modified else None
+    return LogEntry(commit.id, time, commit.session, await in_thread_if_large(size, find))

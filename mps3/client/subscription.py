@@ -1,0 +1,170 @@
+"""What ``subscribe`` returns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
+from typing import Generic, Self
+
+from ..content.store import Content
+from ..errors import ClosedError, CorruptionError, UnavailableError, ValidationError
+from ..format.entries import FileEntry
+from ..manifest.listeners import Listener
+from ..manifest.manifest import Manifest
+from ..support.environment import Environment, wait_for_event
+from ..types import T_co
+
+
+class Subscription(AsyncIterator[T_co], Generic[T_co]):
+    """What ``subscribe`` and ``watch`` return: what is there now, and then what changes.
+
+    Losing the network does not end it. It ends when the client closes, and raises when it can never
+    work again.
+
+    It is live from the call that made it. Iterate it, from one task at a time; close it with
+    ``aclose()`` or ``async with``, or just drop it: it holds no resource but its place in a list.
+    """
+
+    def __init__(self, manifest: Manifest, listener: Listener, environment: Environment) -> None:
+        self._manifest = manifest
+        self._listener = listener
+        self._environment = environment
+        self._closed = False
+        self._asked: asyncio.Future[None] | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T_co:
+        """Wait for what comes next.
+
+        Raises:
+            AccessError: The store refuses to show it from now on.
+            CorruptionError: The manifest or the value is not what was written.
+            FormatError: A newer client wrote the manifest.
+            ExpiredError: A watch was to go on after a commit that is not known any more.
+            ValidationError: The value does not fit the type that was asked for; go on for the next one.
+            ConfigurationError: The client is in another event loop.
+        """
+        raise NotImplementedError
+
+    async def _refresh(self) -> None:
+        """The first value is one of now."""
+        failures = 0
+        while not self._closed:
+            self._asked = self._manifest.ask()
+            try:
+                await self._asked
+            except UnavailableError:
+                failures += 1
+                await wait_for_event(self._listener.changed, self._environment.backoff(failures))
+            except ClosedError:
+                return
+            else:
+                return
+
+    def _end(self) -> T_co:
+        error = self._listener.error
+        self._detach()
+        if error is None or isinstance(error, ClosedError):
+            raise StopAsyncIteration
+        raise error
+
+    def _leave(self) -> None:
+        """Take the listener out of the list."""
+        raise NotImplementedError
+
+    def _detach(self) -> None:
+        self._closed = True
+        if self._asked is not None and not self._asked.done():
+            self._asked.set_result(None)
+        self._leave()
+        self._listener.changed.set()
+
+    async def aclose(self) -> None:
+        """End it; whoever waits for its next value stops waiting."""
+        self._manifest.home.check()
+        self._detach()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+class ValueSubscription(Subscription[T_co]):
+    """The value of a key now, and then the newest value after each change.
+
+    A slow reader skips to the newest value; what it gets is in order.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        name: str,
+        read: Callable[[Content | FileEntry | None], Awaitable[T_co]],
+        environment: Environment,
+    ) -> None:
+        super().__init__(manifest, Listener(), environment)
+        self._name = name
+        self._read = read
+        self._started = False
+        self._last: Content | FileEntry | None = None
+        manifest.listeners.add(name, self._listener)
+
+    async def __anext__(self) -> T_co:
+        """Wait for the next value."""
+        if self._closed:
+            raise StopAsyncIteration
+        manifest = self._manifest
+        manifest.home.check()
+        if not self._started and not manifest.is_pending(self._name):
+            await self._refresh()
+        failures = 0
+        while True:
+            if self._closed or self._listener.error is not None:
+                return self._end()
+            self._listener.changed.clear()
+            found = manifest.look_up(self._name)
+            if self._started and _same(found, self._last):
+                await self._listener.changed.wait()
+                continue
+            try:
+                value = await self._read(found)
+            except ClosedError:
+                return self._end()
+            except ValidationError:
+                self._started, self._last = True, found
+                raise
+            except UnavailableError:
+                failures += 1
+                await wait_for_event(self._listener.changed, self._environment.backoff(failures))
+                continue
+            except CorruptionError:
+                # Superseded and collected while it was being read, perhaps: then there is a newer one.
+                await manifest.refresh()
+                if _same(found, manifest.look_up(self._name)):
+                    raise
+                continue
+            self._started, self._last = True, found
+            return value
+
+    def _leave(self) -> None:
+        self._manifest.listeners.remove(self._name, self._listener)
+
+
+def _same(one: Content | FileEntry | None, other: Content | FileEntry | None) -> bool:
+    if one is other:
+        return True
+    if one is None or other is None:
+        return False
+    version = _version(one)
+    return version is not None and version == _version(other)
+
+
+def _version(found: Content | FileEntry) -> object:
+    return found.version if isinstance(found, Content) else found["version"]

@@ -1,0 +1,361 @@
+"""Values of a type of the user's own, converted and checked by pydantic or msgspec, whichever is there.
+
+Neither is required, and nothing is checked by hand here: for a pydantic model it is pydantic, for a
+`msgspec.Struct` it is msgspec, and for a dataclass, a ``TypedDict`` or any other annotation, pydantic if it is
+installed and else msgspec.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from functools import cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast, overload
+
+import orjson
+
+from ..errors import ConfigurationError, ValidationError
+from ..types import DELETE, JSON, KEPT, UNCHECKED, Batch, Change, Delete, Kept, Ref, Unchecked
+from .subscription import Subscription
+from .transactions import changed
+from .write import Write
+
+if TYPE_CHECKING:
+    from .client import MPS3
+
+T = TypeVar("T")
+D = TypeVar("D")
+K = TypeVar("K", bound=str | Ref)
+
+
+class Converter(Protocol):
+    """Converts values of one type. Both calls raise a ``ValueError`` or a ``TypeError`` for what does not fit."""
+
+    def load(self, value: JSON) -> Any:
+        """Make one of JSON."""
+        ...
+
+    def dump(self, value: Any) -> JSON:
+        """Make JSON of one."""
+        ...
+
+
+class _Pydantic:
+    def __init__(self, pydantic: ModuleType, model: Any) -> None:
+        self._adapter = pydantic.TypeAdapter(model)
+
+    def load(self, value: JSON) -> Any:
+        # As JSON, in which a date is a text and a tuple an array.
+        return self._adapter.validate_json(orjson.dumps(value))
+
+    def dump(self, value: Any) -> JSON:
+        checked = self._adapter.validate_python(value)
+        return cast("JSON", self._adapter.dump_python(checked, mode="json", by_alias=True))
+
+
+class _Msgspec:
+    def __init__(self, msgspec: ModuleType, model: Any) -> None:
+        self._msgspec = msgspec
+        self._model = model
+        msgspec.json.Decoder(model)  # which refuses what is no type
+
+    def load(self, value: JSON) -> Any:
+        return self._msgspec.convert(value, self._model)
+
+    def dump(self, value: Any) -> JSON:
+        made = self._msgspec.to_builtins(value)
+        self._msgspec.convert(made, self._model)
+        return cast("JSON", made)
+
+
+def converter(model: Any) -> Converter:
+    """What converts values of a type.
+
+    Raises:
+        ConfigurationError: The package that can is not installed, or none can.
+    """
+    kind = getattr(model, "__mro__", ())
+    packages = {part.__module__.partition(".")[0] for part in kind}
+    if "msgspec" in packages:
+        choices = ["msgspec"]
+    elif "pydantic" in packages or hasattr(model, "__pydantic_validator__"):
+        choices = ["pydantic"]
+    else:
+        choices = ["pydantic", "msgspec"]
+    refused: list[Exception] = []
+    for name in choices:
+        package = _package(name)
+        if package is None:
+            continue
+        try:
+            return _Pydantic(package, model) if name == "pydantic" else _Msgspec(package, model)
+        except Exception as error:  # noqa: BLE001 - each package has its own
+            refused.append(error)
+    if refused:
+        raise ConfigurationError(f"{_name(model)} is not a type that can be converted: {refused[0]}") from refused[0]
+    raise ConfigurationError(
+        f"values of the type {_name(model)} need {' or '.join(choices)}, which is not installed: "
+        f"pip install {choices[-1]}"
+    )
+
+
+@cache
+def _package(name: str) -> ModuleType | None:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+def _name(model: Any) -> str:
+    return getattr(model, "__qualname__", None) or repr(model)
+
+
+class Conversion:
+    """Converts the values of keys, and says of which one it is that does not fit.
+
+    Args:
+        model: The type.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._converter = converter(model)
+        self._model = model
+
+    def load(self, key: str, value: JSON) -> Any:
+        """The value that is stored.
+
+        Raises:
+            ValidationError: It does not fit.
+        """
+        try:
+            return self._converter.load(value)
+        except (ValueError, TypeError) as error:
+            raise ValidationError(
+                f"the value of {key!r} does not fit {_name(self._model)}: {error}", key=key, operation="GetObject"
+            ) from error
+
+    def dump(self, key: str, value: Any) -> JSON:
+        """The value to store.
+
+        Raises:
+            ValidationError: It does not fit.
+        """
+        try:
+            return self._converter.dump(value)
+        except (ValueError, TypeError) as error:
+            raise ValidationError(
+                f"the value for {key!r} does not fit {_name(self._model)}: {error}", key=key, operation="PutObject"
+            ) from error
+
+
+class Typed(Generic[T]):
+    """A client whose values are of one type. What is written is checked at the call, what is read when it is read.
+
+    A value that does not fit is a `ValidationError`, which names its key; what is stored stays as it is.
+    """
+
+    def __init__(self, client: MPS3, model: Any) -> None:
+        self._client = client
+        self._model = model
+        self._conversion = Conversion(model)
+
+    def put(
+        self,
+        key: str | Ref,
+        value: T | Delete,
+        *,
+        bucket: str | None = None,
+        manifests: Sequence[str | Ref] | None = None,
+        expires_in: float | timedelta | None = None,
+        if_version: str | Unchecked | None = UNCHECKED,
+    ) -> Write:
+        """Set a key, as `MPS3.put` does.
+
+        Raises:
+            ValidationError: The value does not fit; nothing is written.
+        """
+        dumped = self._dumped(key, value)
+        return self._client.put(
+            key, dumped, expires_in=expires_in, bucket=bucket, manifests=manifests, if_version=if_version
+        )
+
+    @overload
+    async def update(
+        self,
+        key: str | Ref,
+        function: Callable[[T | None], T | Awaitable[T]],
+        *,
+        expires_in: float | timedelta | Kept | None = KEPT,
+        bucket: str | None = None,
+        manifest: str | Ref | None = None,
+    ) -> T: ...
+
+    @overload
+    async def update(
+        self,
+        key: str | Ref,
+        function: Callable[[T | D], T | Awaitable[T]],
+        default: D,
+        *,
+        expires_in: float | timedelta | Kept | None = KEPT,
+        bucket: str | None = None,
+        manifest: str | Ref | None = None,
+    ) -> T: ...
+
+    async def update(
+        self,
+        key: str | Ref,
+        function: Callable[[Any], Any],
+        default: Any = None,
+        *,
+        expires_in: float | timedelta | Kept | None = KEPT,
+        bucket: str | None = None,
+        manifest: str | Ref | None = None,
+    ) -> Any:
+        """Change a value by what it is, as `MPS3.update` does.
+
+        Raises:
+            ValidationError: A value does not fit; nothing is written.
+            TypeError: The function returned ``None`` for what was not ``None``; nothing is written.
+        """
+
+        async def change(value: Any) -> JSON | Delete:
+            loaded = default if value is DELETE else self._conversion.load(str(key), value)
+            return self._dumped(key, await changed(function, loaded, key))
+
+        written = await self._client._update(key, change, DELETE, expires_in, bucket, manifest)  # noqa: SLF001 - its own
+        return written if written is DELETE else self._conversion.load(str(key), written)
+
+    def put_all(
+        self,
+        values: Mapping[K, T | Delete],
+        *,
+        bucket: str | None = None,
+        manifests: Sequence[str | Ref] | None = None,
+        expires_in: float | timedelta | None = None,
+    ) -> Write:
+        """Set many keys as one, as `MPS3.put_all` does.
+
+        Raises:
+            ValidationError: A value does not fit; nothing is written.
+        """
+        dumped: dict[str | Ref, JSON | Delete] = {key: self._dumped(key, value) for key, value in values.items()}
+        return self._client.put_all(dumped, expires_in=expires_in, bucket=bucket, manifests=manifests)
+
+    @overload
+    async def get(
+        self, key: str | Ref, *, bucket: str | None = None, manifest: str | Ref | None = None
+    ) -> T | None: ...
+
+    @overload
+    async def get(
+        self, key: str | Ref, default: D, *, bucket: str | None = None, manifest: str | Ref | None = None
+    ) -> T | D: ...
+
+    async def get(
+        self, key: str | Ref, default: Any = None, *, bucket: str | None = None, manifest: str | Ref | None = None
+    ) -> Any:
+        """Read a key, as `MPS3.get` does.
+
+        Raises:
+            ValidationError: The value does not fit.
+        """
+        value = await self._client.get(key, DELETE, bucket=bucket, manifest=manifest)
+        return default if value is DELETE else self._conversion.load(str(key), value)
+
+    @overload
+    def subscribe(
+        self, key: str | Ref, *, bucket: str | None = None, manifest: str | Ref | None = None
+    ) -> Subscription[T | None]: ...
+
+    @overload
+    def subscribe(
+        self, key: str | Ref, default: D, *, bucket: str | None = None, manifest: str | Ref | None = None
+    ) -> Subscription[T | D]: ...
+
+    def subscribe(
+        self, key: str | Ref, default: Any = None, *, bucket: str | None = None, manifest: str | Ref | None = None
+    ) -> Subscription[Any]:
+        """The value of a key now, and the newest one after each change, as `MPS3.subscribe` does.
+
+        A value that does not fit is raised as a `ValidationError`; iterate on for the next one.
+        """
+        return self._client._subscribe(key, default, bucket, manifest, self._conversion)  # noqa: SLF001 - its own
+
+    async def get_all(
+        self, keys: Iterable[str] | None = None, *, prefix: str | None = None, manifest: str | Ref | None = None
+    ) -> dict[str, T]:
+        """Many keys and their values, as `MPS3.get_all` does.
+
+        Raises:
+            ValidationError: A value does not fit.
+        """
+        if keys is None:
+            found = await self._client.get_all(prefix=prefix, manifest=manifest)
+        elif prefix is None:
+            found = await self._client.get_all(keys, manifest=manifest)
+        else:
+            raise TypeError("give either keys or a prefix")
+        return {key: self._conversion.load(key, value) for key, value in found.items()}
+
+    def watch(
+        self, prefix: str = "", *, manifest: str | Ref | None = None, since: str | None = None
+    ) -> Subscription[Batch[T]]:
+        """What there is under a prefix, and then every commit, as `MPS3.watch` does.
+
+        A batch with values that do not fit is raised as a `ValidationError`, which names one of the keys. Iterate
+        on for the rest of that batch, and for the next ones.
+        """
+        return TypedWatch(self._client.watch(prefix, manifest=manifest, since=since), self._conversion)
+
+    def _dumped(self, key: str | Ref, value: T | Delete) -> JSON | Delete:
+        return value if isinstance(value, Delete) else self._conversion.dump(str(key), value)
+
+    def __repr__(self) -> str:
+        return f"<{self._client!r} of {_name(self._model)}>"
+
+
+class TypedWatch(Subscription[Batch[T]]):
+    """A watch whose values are converted.
+
+    Args:
+        watch: The watch.
+        conversion: Converts them.
+    """
+
+    def __init__(self, watch: Subscription[Batch[JSON]], conversion: Conversion) -> None:
+        super().__init__(watch._manifest, watch._listener, watch._environment)  # noqa: SLF001 - one family
+        self._watch = watch
+        self._conversion = conversion
+        self._ready: deque[Batch[T]] = deque()
+
+    async def __anext__(self) -> Batch[T]:
+        """Wait for the next batch."""
+        if self._ready:
+            return self._ready.popleft()
+        batch = await anext(self._watch)
+        changes: list[Change[T]] = []
+        failed: list[ValidationError] = []
+        for change in batch.changes:
+            if isinstance(change.value, Delete):
+                changes.append(Change(change.key, change.value, change.version, change.pending))
+                continue
+            try:
+                value = self._conversion.load(change.key, change.value)
+            except ValidationError as error:
+                failed.append(error)
+            else:
+                changes.append(Change(change.key, value, change.version, change.pending))
+        converted: Batch[T] = replace(cast("Any", batch), changes=tuple(changes))
+        if failed:
+            self._ready.append(converted)
+            raise failed[0]
+        return converted
+
+    def _leave(self) -> None:
+        self._watch._detach()  # noqa: SLF001 - one family

@@ -1,0 +1,119 @@
+"""What a write returns: something to await, or not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Generator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from ..errors import ClosedError, MPS3Error, WithdrawnError, doubted
+from ..manifest.manifest import Manifest
+from ..manifest.outbox import Pending
+from ..types import Commit
+
+_log = logging.getLogger("mps3")
+
+
+class Write(Awaitable[Commit]):
+    """A write that has taken effect here, and is on its way to be durable.
+
+    Await it to wait until it is, and to learn that it failed. Cancelling the await does not cancel the
+    write. A write that fails while nobody awaits it is logged.
+    """
+
+    def __init__(self, parts: Sequence[tuple[Manifest, Pending]], description: str) -> None:
+        self._parts = parts
+        self._description = description
+        self._awaiting = 0
+        for _, part in parts:
+            part.outcome.add_done_callback(partial(self._report, part))
+
+    def __await__(self) -> Generator[Any, Any, Commit]:
+        """Wait until the write is durable and has its place in the order.
+
+        Raises:
+            MPS3Error: It failed, and what was shown here is taken back.
+        """
+        return self._wait().__await__()
+
+    async def _wait(self) -> Commit:
+        self._check()
+        self._awaiting += 1
+        try:
+            commits = [await asyncio.shield(part.outcome) for _, part in self._parts]
+        except MPS3Error as error:
+            if len(self._parts) > 1 and any(part.sent or _is_committed(part) for _, part in self._parts):
+                raise doubted(error) from error.__cause__
+            raise
+        finally:
+            self._awaiting -= 1
+        return replace(commits[0], others=tuple(commits[1:])) if len(commits) > 1 else commits[0]
+
+    async def kept(self) -> None:
+        """Wait until the write survives the end of this process, and of the power.
+
+        With ``offline=DIRECTORY`` that is when it has been recorded there, which takes no network. Without, it is
+        when the write is committed. Cancelling the await does not cancel the write.
+
+        Raises:
+            MPS3Error: It could not be recorded, or it failed. One that could not be recorded is still sent to the
+                store, for as long as this process lives.
+        """
+        self._check()
+        for _, part in self._parts:
+            if part.kept is None or part.outcome.done():
+                await self._shielded(part)
+            else:
+                await asyncio.shield(part.kept)
+
+    async def _shielded(self, part: Pending) -> Commit:
+        self._awaiting += 1
+        try:
+            return await asyncio.shield(part.outcome)
+        finally:
+            self._awaiting -= 1
+
+    @property
+    def pending(self) -> bool:
+        """Whether it is neither durable nor failed yet."""
+        return any(not part.outcome.done() for _, part in self._parts)
+
+    def withdraw(self) -> bool:
+        """Take the write back.
+
+        Returns:
+            True if it had not left this client yet, and now never will. For a write to several
+            manifests: if none of it had left.
+
+        Raises:
+            ConfigurationError: The client is in another event loop.
+        """
+        self._check()
+        if any(part.outcome.done() or part.sent for _, part in self._parts):
+            return False
+        return all(manifest.withdraw(part) for manifest, part in self._parts)
+
+    def _check(self) -> None:
+        if self.pending:  # how it has ended, everyone may know
+            for manifest, _ in self._parts:
+                manifest.home.check()
+
+    def _report(self, part: Pending, outcome: asyncio.Future[Commit]) -> None:
+        if outcome.cancelled():
+            return
+        error = outcome.exception()
+        if error is None or self._awaiting or isinstance(error, WithdrawnError):
+            return
+        if isinstance(error, ClosedError) and (part.safe or part.fleeting):
+            return  # the next client that uses the directory sends it, or nobody misses it
+        _log.error("%s failed: %s", self._description, error, exc_info=error)
+
+    def __repr__(self) -> str:
+        return f"<{self._description}, {'pending' if self.pending else 'done'}>"
+
+
+def _is_committed(part: Pending) -> bool:
+    return part.outcome.done() and not part.outcome.cancelled() and part.outcome.exception() is None

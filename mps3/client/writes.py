@@ -1,0 +1,242 @@
+"""Writing, and what becomes of writes that failed for good: a part of the client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..content.store import Content, Contents
+from ..format.names import check_not_own, name_in
+from ..format.shape import NOTHING
+from ..manifest.manifest import Manifest
+from ..manifest.outbox import Pending
+from ..offline.protocol import Refusal
+from ..support.environment import Environment
+from ..support.loop_affinity import LoopAffinity
+from ..types import DELETE, JSON, UNCHECKED, Delete, Ref, Unchecked
+from .lifetime import lifetime
+from .rejected import Rejected
+from .write import Write
+
+Lifetimes: TypeAlias = float | timedelta | Mapping[Any, float | timedelta] | None
+"""How long values are to be there: all of them, or each by its key."""
+
+
+class Writes:
+    """The part of a client that writes."""
+
+    if TYPE_CHECKING:  # what the client has
+        _contents: Contents
+        _default: Ref
+        _home: LoopAffinity
+        _manifests: dict[Ref, Manifest]
+        _rejected: dict[Rejected, None]
+        _environment: Environment
+
+        def _check_open(self) -> None: ...
+        def _label(self, bucket: str, key: str) -> str: ...
+        def _manifest(self, ref: Ref) -> Manifest: ...
+        def _manifest_ref(self, manifest: str | Ref) -> Ref: ...
+        def _place(self, key: str | Ref, bucket: str | None) -> tuple[str, str]: ...
+
+    def put(
+        self,
+        key: str | Ref,
+        value: JSON | Delete,
+        *,
+        bucket: str | None = None,
+        manifests: Sequence[str | Ref] | None = None,
+        expires_in: float | timedelta | None = None,
+        if_version: str | Unchecked | None = UNCHECKED,
+    ) -> Write:
+        """Set a key. It shows here at once; await the result to know that it is durable.
+
+        Args:
+            key: The key, or a `Ref` to one in another bucket.
+            value: Any JSON value; ``None`` is one. `DELETE` deletes the key.
+            expires_in: Seconds, or a timedelta, until the key vanishes for everyone by itself, unless it is put
+                again. They count by the store's clock from when the value was stored there, which for a client
+                that is offline may be long after the call; up to then it stays here. ``None``: it stays.
+            bucket: The key's bucket; the default bucket if ``None``.
+            manifests: The manifests that are to name the new value; the default manifest if ``None``.
+            if_version: Only if the key has this version when the write is committed; ``None``: only if there is no such
+                key. Versions are told by `Commit`, `Change` and `Revision`. With the merge journal it then takes the
+                manifest's window (3 s) longer until the write is known to be durable. For one manifest only.
+
+        Returns:
+            Something to await, or not. A failure that nobody awaits is logged. With ``if_version`` the failure is a
+            `ConflictError` if the key has another version.
+
+        Raises:
+            TypeError: The value is not JSON.
+            ValueError: The value or the key cannot be stored.
+            ClosedError: The client is not open.
+        """
+        return self._write({key: value}, bucket, manifests, "put", expires_in, if_version)
+
+    def put_all(
+        self,
+        values: Mapping[str | Ref, JSON | Delete] | Mapping[str, JSON | Delete],
+        *,
+        bucket: str | None = None,
+        manifests: Sequence[str | Ref] | None = None,
+        expires_in: Lifetimes = None,
+    ) -> Write:
+        """Set many keys as one: whoever sees one of the new values sees all.
+
+        Args:
+            values: Keys and their values, as for `put`.
+            expires_in: Seconds, or a timedelta, until all that are not deleted vanish by themselves, as for `put`.
+                Each counts from when it was stored, so they may vanish one after the other. Or a mapping of keys to
+                such times: those that are not in it stay.
+            bucket: The bucket of keys that name none; the default bucket if ``None``.
+            manifests: The manifests that are to name the new values. Within each they appear together.
+
+        Returns:
+            Something to await, or not. A failure that nobody awaits is logged.
+
+        Raises:
+            TypeError: A value is not JSON.
+            ValueError: A value or a key cannot be stored, or there is none.
+            ClosedError: The client is not open.
+        """
+        return self._write(values, bucket, manifests, "put_all", expires_in)
+
+    def delete(
+        self,
+        key: str | Ref,
+        *,
+        bucket: str | None = None,
+        manifests: Sequence[str | Ref] | None = None,
+        if_version: str | Unchecked | None = UNCHECKED,
+    ) -> Write:
+        """Delete a key: it is absent afterwards, which is not the same as ``None``.
+
+        Args:
+            key: The key, or a `Ref` to one in another bucket.
+            bucket: The key's bucket; the default bucket if ``None``.
+            manifests: The manifests that are not to name it any more; the default manifest if ``None``.
+            if_version: Only if the key has this version, as with `put`.
+
+        Returns:
+            Something to await, or not. A failure that nobody awaits is logged.
+
+        Raises:
+            ValueError: It is not a key.
+            ClosedError: The client is not open.
+        """
+        return self._write({key: DELETE}, bucket, manifests, "delete", if_version=if_version)
+
+    def _write(
+        self,
+        values: Mapping[Any, JSON | Delete],
+        bucket: str | None,
+        manifests: Sequence[str | Ref] | None,
+        verb: str,
+        expires_in: Lifetimes = None,
+        if_version: str | Unchecked | None = UNCHECKED,
+        *,
+        ends: Mapping[Any, float] = NOTHING,
+        fleeting: bool = False,
+    ) -> Write:
+        self._check_open()
+        if isinstance(expires_in, Mapping):
+            spans = [lifetime(expires_in.get(key)) for key in values]
+        else:
+            spans = [lifetime(expires_in)] * len(values)
+        if not values:
+            raise ValueError("there is nothing to write")
+        if isinstance(manifests, str | Ref):
+            raise TypeError("manifests is a list of manifests; put the one in brackets")
+        refs = [self._default] if manifests is None else [self._manifest_ref(manifest) for manifest in manifests]
+        if not refs:
+            raise ValueError("a write needs a manifest to be committed to; for the default one leave `manifests` out")
+        targets = [(*self._place(key, bucket), value, ends.get(key)) for key, value in values.items()]
+        owners = tuple(dict.fromkeys(refs))
+        known = dict.fromkeys((*owners, *self._manifests))
+        for place, key, *_ in targets:
+            for ref in known:
+                check_not_own(ref, place, key)
+        _check_version(if_version, owners)
+        # Everything is checked and encoded before anything shows anywhere.
+        contents = [
+            (place, key, None if value is DELETE else self._contents.prepare(place, key, value, owners, span, end))
+            for (place, key, value, end), span in zip(targets, spans, strict=True)
+        ]
+        labels = [self._label(place, key) for place, key, _ in contents]
+        opened = [(ref, self._manifest(ref)) for ref in owners]
+        parts = []
+        for ref, manifest in opened:
+            names = [name_in(ref, place, key) for place, key, _ in contents]
+            expect = {} if if_version is UNCHECKED else dict.fromkeys(names, if_version)
+            pending = Pending(
+                {name: content for name, (_, _, content) in zip(names, contents, strict=True)},
+                dict(zip(names, labels, strict=True)),
+                {name: (place, key) for name, (place, key, _) in zip(names, contents, strict=True)},
+                self._environment.now(),
+                manifest.session_pool.take(kept=True) if expect else manifest.session,
+                expect=expect,
+                fleeting=fleeting,
+            )
+            parts.append((manifest, pending))
+        write = Write(parts, f"{verb} {_some(labels)}")
+        for manifest, pending in parts:
+            manifest.add(pending)
+        return write
+
+    def rejected(self) -> tuple[Rejected, ...]:
+        """The writes that failed for good, oldest first, until they are retried or dropped.
+
+        Only clients with an ``offline`` directory remember them: their own, and those of clients that are no more.
+
+        Raises:
+            ConfigurationError: The client is open in another event loop, or in another thread.
+        """
+        self._home.check_glance()
+        return tuple(self._rejected)
+
+    def _refuse(self, pending: Pending, refusal: Refusal) -> None:
+        self._rejected[Rejected(pending, refusal, self._retry, self._drop)] = None
+
+    def _retry(self, rejected: Rejected, old: Pending) -> Write:
+        self._check_open()
+        manifest = self._manifest(rejected.manifest)
+        contents = {
+            name: content and Content(content.bucket, content.key, content.body, (manifest.ref,), content.expires_in)
+            for name, content in old.changes.items()
+        }
+        session = manifest.session_pool.take(kept=True) if old.expect else manifest.session
+        pending = Pending(contents, old.labels, old.places, self._environment.now(), session, expect=old.expect)
+        write = Write([(manifest, pending)], f"retry of {_some(list(rejected.values))}")
+        manifest.add(pending)
+        self._rejected.pop(rejected, None)
+
+        def kept(_: object) -> None:
+            if pending.safe:
+                old.session.forget(old)
+
+        if pending.kept is not None:
+            pending.kept.add_done_callback(kept)
+        return write
+
+    def _drop(self, rejected: Rejected, old: Pending) -> None:
+        self._check_open()
+        self._rejected.pop(rejected, None)
+        old.session.forget(old)
+
+
+def _check_version(if_version: object, manifests: Sequence[Ref]) -> None:
+    if if_version is UNCHECKED:
+        return
+    if if_version is not None and not isinstance(if_version, str):
+        raise TypeError(f"if_version is the version of a key, or None, not {type(if_version).__qualname__}")
+    if if_version == "":
+        raise ValueError("if_version is the version of a key; None if there is to be no such key")
+    if len(manifests) > 1:
+        raise ValueError("if_version is judged by one manifest, but the write is to be committed to several")
+
+
+def _some(keys: list[str]) -> str:
+    shown = ", ".join(map(repr, keys[:3]))
+    return shown if len(keys) <= 3 else f"{shown} and {len(keys) - 3} more"

@@ -1,0 +1,109 @@
+"""Collecting garbage: deleting what no state within the retention names any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from datetime import datetime, timezone
+
+from ..errors import AccessError, ConfigurationError, CorruptionError, FormatError, UnavailableError
+from ..manifest.manifest import Manifest
+from ..storage.protocol import ABSENT, Storage
+from ..support.environment import Environment
+from ..types import Ref
+from .bucket import Buckets
+from .live import LiveVersions
+from .options import GRACE, RETENTION, Options, Seconds, options
+from .report import Collected, Collecting, Progress, Tally
+from .sweep import Sweep
+
+__all__ = [
+    "GRACE",
+    "RETENTION",
+    "Collected",
+    "Collecting",
+    "Options",
+    "Progress",
+    "Seconds",
+    "Tally",
+    "collect",
+    "options",
+]
+
+
+async def collect(
+    storage: Storage,
+    environment: Environment,
+    ref: Ref,
+    opened: Mapping[Ref, Manifest],
+    manifest_of: Callable[[Ref], Manifest],
+    options: Options,
+    progress: Progress | None = None,
+) -> Collected:
+    """Delete what no state of a manifest within the retention names, and no other manifest either.
+
+    Args:
+        storage: The store.
+        environment: Time and chance.
+        ref: The manifest, with its bucket.
+        opened: The manifests that are open already.
+        manifest_of: Makes a manifest, neither opened nor started.
+        options: How it is to be made.
+        progress: Told how far it has come.
+
+    Raises:
+        MPS3Error: The manifest cannot be read, or something may not be listed, looked at or deleted.
+    """
+    known: dict[Ref, LiveVersions | None] = {}
+    finding_out = asyncio.Lock()
+
+    async with AsyncExitStack() as stack:
+
+        async def live_of(ref: Ref, *, foreign: bool = False) -> LiveVersions | None:
+            if await storage.head(ref.bucket or "", ref.key) is ABSENT:
+                return None
+            manifest = opened.get(ref)
+            if manifest is None or manifest.ended:
+                manifest = manifest_of(ref)
+                stack.push_async_callback(manifest.aclose)
+                await manifest.open()
+                manifest.start()
+            kept = max(options.retention, options.grace)
+            if foreign and manifest.needs_announcement:
+                return None  # it takes a commit to it to be sure, and nobody has allowed that
+            retained = await manifest.retained(kept, announce=not options.dry_run)
+            return None if retained is None else LiveVersions(ref, retained.moment - options.grace, retained)
+
+        own = ref.bucket or ""
+
+        async def others(ref: Ref) -> LiveVersions | None:
+            foreign = ref.bucket != own and ref.bucket not in options.buckets
+            async with finding_out:
+                if ref not in known:
+                    try:
+                        known[ref] = await live_of(ref, foreign=foreign)
+                    except (AccessError, ConfigurationError, CorruptionError, FormatError):
+                        known[ref] = None  # what cannot be read may name anything
+                    except UnavailableError:
+                        if not foreign:
+                            raise
+                        known[ref] = None  # whoever stored the value may have said anything
+            return known[ref]
+
+        live = await live_of(ref)
+        if live is None:
+            return Collected(options.dry_run, None, Tally(), Tally(), Tally(), 0)
+        buckets = Buckets(storage, environment, options.rate)
+        also = sorted(options.buckets - {own})
+        sweep = Sweep(buckets, live, others, progress, environment, also=also, dry_run=options.dry_run)
+        await sweep.run()
+        return Collected(
+            dry_run=options.dry_run,
+            since=datetime.fromtimestamp(live.retained.moment, timezone.utc),
+            manifest=sweep.manifest.tally,
+            runs=sweep.runs.tally,
+            values=sweep.values.tally,
+            foreign=sweep.foreign,
+            skipped=tuple(sorted(sweep.skipped)),
+        )

@@ -1,0 +1,297 @@
+"""The state of a manifest: runs, overlaid with files, overlaid with commits. Pure."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from itertools import groupby, islice, takewhile
+from operator import itemgetter
+from typing import Any, Final, TypeAlias, cast
+
+from json_merge_patch import merge
+
+from .document import CommitEntry, Document, RunReference
+from .entries import FileEntry, Files, expires_of
+from .run import Run
+from .shape import NOTHING
+
+Layer: TypeAlias = Files | Run
+"""Part of a state; ``None`` hides a key in the layers under it."""
+
+REMEMBERED: Final = 10_000
+STEP: Final = 64
+"""Keys that are compared at once."""
+
+_MISSING: Final = object()
+
+
+def look_up(name: str, layers: Iterable[Layer]) -> FileEntry | None:
+    """What is said of a key.
+
+    Args:
+        name: The key.
+        layers: One over the other, the newest first.
+    """
+    for layer in layers:
+        found = layer.get(name, _MISSING)
+        if found is not _MISSING:
+            return found  # type: ignore[return-value]
+    return None
+
+
+class FrozenLayers:
+    """Layers that never change, the oldest first, and what was looked up in them.
+
+    Every resolution applies the commits of the last seconds anew, to what is said of the same keys.
+    """
+
+    __slots__ = ("_found", "layers")
+
+    def __init__(self, layers: tuple[Layer, ...]) -> None:
+        self.layers = layers
+        self._found: dict[str, FileEntry | None] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.layers)
+
+    def look_up(self, name: str) -> FileEntry | None:
+        """What they say of a key."""
+        # Threads may be looking, too.
+        found: Any = self._found.get(name, _MISSING)
+        if found is _MISSING:
+            if len(self._found) >= REMEMBERED:
+                self._found.clear()
+            self._found[name] = found = look_up(name, reversed(self.layers))
+        return cast("FileEntry | None", found)
+
+
+def apply_update(update: Mapping[str, Any], files: dict[str, FileEntry | None], under: FrozenLayers) -> None:
+    """Apply a commit's merge patch to ``files``, which lie over other layers.
+
+    A deleted key that may be in one of those leaves a tombstone.
+    """
+    for name, patch in update.get("files", NOTHING).items():
+        if patch is None:
+            if under:
+                files[name] = None
+            else:
+                files.pop(name, None)
+            continue
+        files[name] = patched(files[name] if name in files else under.look_up(name), patch)
+
+
+def patched(current: FileEntry | None, patch: Mapping[str, Any]) -> FileEntry:
+    """What is said of a key after a commit that does not delete it; ``current`` stays as it is."""
+    if current and "expires" in current and "expires" not in patch and patch.get("version") != current["version"]:
+        # The time of one value is not that of the next (R19).
+        current = {member: value for member, value in current.items() if member != "expires"}
+    if any(isinstance(value, dict) for value in patch.values()):
+        # `merge` changes its first argument, and entries are shared between states.
+        merged: FileEntry = merge(deepcopy(dict(current)) if current else {}, patch)
+        return merged
+    members = {**current, **patch} if current else patch
+    return {member: value for member, value in members.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A resolved state of a manifest. It never changes; a newer one replaces it.
+
+    Attributes:
+        head: The newest manifest version it was resolved from; ``None`` before the first commit.
+        document: What that version holds.
+        commits: The commits above the settled files, in order, each once.
+        layers: What there is, the oldest first: runs, settled files, commits.
+        sessions: The last sequence of each session that is part of this state.
+        under: The runs of settled files among them.
+        pace: Seconds that each writer should leave between its commits (R15).
+        undecided: Transactions that are not part of it, and may be once it is certain what comes before them (R20).
+        moment: What expired until then is not shown, by the store's clock, in seconds since 1970 (R19).
+    """
+
+    head: str | None
+    document: Document | None
+    commits: tuple[CommitEntry, ...]
+    layers: tuple[Layer, ...]
+    sessions: Mapping[str, int]
+    under: FrozenLayers = field(compare=False)
+    pace: float = 0.0
+    undecided: tuple[CommitEntry, ...] = ()
+    moment: float = -math.inf
+
+    def at(self, moment: float) -> View:
+        """The same state as it looks at this moment."""
+        return replace(self, moment=moment)
+
+    def look_up(self, name: str) -> FileEntry | None:
+        """What this state says of a key; ``None`` if there is no such key."""
+        return alive(look_up(name, reversed(self.layers)), self.moment)
+
+    def has(self, session: str, sequence: int) -> bool:
+        """Whether a commit is part of this state."""
+        return self.sessions.get(session, -1) >= sequence
+
+    def is_usurped(self, session: str, sequence: int, is_forged: Callable[[CommitEntry], bool]) -> bool:
+        """Whether a commit is certainly not part of this state, though one of its session is that is not before it.
+
+        A session makes one commit at a time, so somebody else has used its name.
+
+        Args:
+            session: The session of the commit.
+            sequence: Its place there.
+            is_forged: Whether what is said under its identity is not what it said.
+        """
+        if not self.has(session, sequence) or self.document is None:
+            return False
+        settled = self.document.sessions.get(session, -1) >= sequence
+        own = (one for one in self.commits if (one.session, one.sequence) == (session, sequence))
+        return not settled and all(map(is_forged, own))
+
+    def said_by(self, commit: CommitEntry) -> tuple[Layer, ...]:
+        """What one of the commits says, the newest layer first."""
+        runs = {reference.sha256 for reference in commit.runs}
+        return commit.files, *(one for one in self.layers if isinstance(one, Run) and one.sha256 in runs)
+
+    def items(self, prefix: str = "") -> Iterator[tuple[str, FileEntry]]:
+        """All keys that begin with ``prefix``, in order, and their files."""
+        aged = (_aged(layer, -age, prefix) for age, layer in enumerate(self.layers))
+        for _, said in groupby(heapq.merge(*aged, key=itemgetter(0, 1)), key=itemgetter(0)):
+            name, _, file = next(said)
+            if (shown := alive(file, self.moment)) is not None:
+                yield name, shown
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """All keys that begin with ``prefix``, in order."""
+        return (name for name, _ in self.items(prefix))
+
+
+def alive(file: FileEntry | None, moment: float) -> FileEntry | None:
+    """What is said of a key, unless it has expired at this moment."""
+    expires = expires_of(file)
+    return file if expires is None or expires > moment else None
+
+
+def _aged(layer: Layer, age: int, prefix: str) -> Iterator[tuple[str, int, FileEntry | None]]:
+    if isinstance(layer, Run):
+        for name, file in layer.items(prefix):
+            yield name, age, file
+    else:
+        for name in sorted(name for name in layer if name.startswith(prefix)):
+            yield name, age, layer[name]
+
+
+EMPTY: Final = View(None, None, (), (), NOTHING, FrozenLayers(()))
+"""The state before the first commit."""
+
+
+def needed_runs(document: Document, commits: Iterable[CommitEntry]) -> tuple[RunReference, ...]:
+    """The runs that `build_view` wants to have at hand."""
+    return (*document.runs, *(run for commit in commits for run in commit.runs))
+
+
+def build_view(
+    document: Document,
+    head: str | None,
+    commits: tuple[CommitEntry, ...],
+    held: Mapping[str, Run],
+    pace: float,
+    before: View = EMPTY,
+    undecided: tuple[CommitEntry, ...] = (),
+) -> View:
+    """Overlay a document's settled files with commits.
+
+    Args:
+        document: The newest.
+        head: Its version.
+        commits: What is not settled, in order, each once.
+        held: Its runs and those of the commits, by their SHA-256.
+        pace: As in `View`.
+        before: The view before this one, from which it takes what it can.
+        undecided: As in `View`.
+    """
+    layers: list[Layer] = [held[reference.sha256] for reference in document.runs]
+    lowest = under = before.under if before.under.layers == tuple(layers) else FrozenLayers(tuple(layers))
+    files = dict(document.files)
+    sessions = dict(document.sessions)
+    for commit in commits:
+        if runs := [held[reference.sha256] for reference in commit.runs]:
+            layers += [files, *runs] if files else runs
+            files, under = {}, FrozenLayers(tuple(layers))
+        apply_update(commit.update, files, under)
+        sessions[commit.session] = commit.sequence
+    if files:
+        layers.append(files)
+    return View(head, document, commits, tuple(layers), sessions, lowest, pace, undecided)
+
+
+def common_layers(old: View, new: View) -> int:
+    """How many of their lowest layers two views have in common."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], zip(old.layers, new.layers, strict=False)))
+
+
+def weight(old: View, new: View) -> int:
+    """About how many keys have to be looked at to know what `differences` there are."""
+    layers = [layer for view in (old, new) for layer in view.layers[common_layers(old, new) :]]
+    return sum(len(layer.body) // 100 if isinstance(layer, Run) else len(layer) for layer in layers)
+
+
+def changed_names(old: View, new: View, among: Mapping[str, object]) -> Iterator[list[str]]:
+    """Which of the keys ``among`` differ between two views of one manifest, a few at a time.
+
+    Each step looks at a few dozen keys, so that one can do something else between two of them.
+    """
+    few = candidates(old, new)
+    left = iter(list(among) if few is None else [name for name in few if name in among])
+    common = common_layers(old, new)
+    while names := list(islice(left, STEP)):
+        yield [name for name in names if _differs(name, old, new, common)]
+
+
+def _differs(name: str, old: View, new: View, common: int) -> bool:
+    if not any(layer.get(name, _MISSING) is not _MISSING for view in (old, new) for layer in view.layers[common:]):
+        return False
+    return old.look_up(name) != new.look_up(name)
+
+
+def differences(old: View, new: View, prefix: str, below: str | None = None) -> Iterator[tuple[str, FileEntry | None]]:
+    """The keys that begin with ``prefix`` and differ between two views, in order, and what the newer one says.
+
+    Args:
+        old: A view.
+        new: Another of the same manifest.
+        prefix: What the keys begin with.
+        below: Only keys up to this one.
+    """
+    common = common_layers(old, new)
+    layers = {id(layer): layer for view in (old, new) for layer in view.layers[common:]}
+    mentioned = heapq.merge(*((line[0] for line in _aged(layer, 0, prefix)) for layer in layers.values()))
+    for name, _ in groupby(mentioned):
+        if below is not None and name > below:
+            return
+        said = look_up(name, reversed(new.layers))
+        if look_up(name, reversed(old.layers)) != said:
+            yield name, said
+
+
+def candidates(old: View, new: View) -> Iterable[str] | None:
+    """The keys that may differ; ``None`` where that would be a long list, or cannot be known."""
+    if old is new:
+        return ()
+    if old.document is None or new.document is None:
+        return None
+    settled = new.document.sessions
+    if not all(old.has(session, sequence) for session, sequence in settled.items()):
+        return None  # commits were settled that the older view has never seen
+    large = {commit.id for commit in new.commits if commit.runs}
+    large ^= {commit.id for commit in old.commits if commit.runs and commit.sequence > settled.get(commit.session, -1)}
+    if large:
+        return None
+    names: dict[str, None] = {}
+    for view in (old, new):
+        names.update(dict.fromkeys(view.document.files if view.document else ()))
+        for commit in view.commits:
+            names.update(dict.fromkeys(commit.files))
+    return names

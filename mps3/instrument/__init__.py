@@ -1,1 +1,0 @@
-"""Hooks for what people watch their programs with: `mps3.instrument.logging` and `mps3.instrument.opentelemetry`."""

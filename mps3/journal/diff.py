@@ -1,0 +1,342 @@
+"""From one state of a manifest to the next, commit by commit, for those who watch it. Pure.
+
+A commit that becomes visible late has its place before others that were delivered already. So what has been
+delivered is a set of commits, and after each step the state is that set, applied in the order as it is now:
+the late commit shows what newer ones do not hide, and in the end it is the resolved state again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+from ..format.document import CommitEntry
+from ..format.entries import FileEntry
+from ..format.run import Run
+from ..format.state import View, candidates, common_layers, look_up, patched
+from .settle import SESSIONS as REMEMBERED
+
+Matches: TypeAlias = Callable[[str], bool]
+"""Whether a name of the manifest is watched."""
+
+SESSIONS: Final = 32
+"""The sessions settled last, which cursors mention."""
+_MISSING: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One commit as a watcher sees it.
+
+    Attributes:
+        id: Of the commit; ``None`` if only the order of others has changed.
+        files: The watched keys it changes, and what is said of them now.
+        cursor: Where to go on after it.
+        skipped: Whether it stands for commits that were not seen one by one.
+    """
+
+    id: str | None
+    files: Mapping[str, FileEntry | None]
+    cursor: str | None
+    skipped: bool = False
+
+
+def advance(
+    old: View, new: View, delivered: Collection[str], matches: Matches, prefixes: Sequence[str]
+) -> list[Step] | None:
+    """The commits that the newer of two views has and the older has not.
+
+    Args:
+        old: The state that was shown.
+        new: The state to show.
+        delivered: The ids of commits that were delivered and may still be listed.
+        matches: Which names are watched.
+        prefixes: What those names begin with.
+
+    Returns:
+        Steps that lead from one to the other; ``None`` if commits were settled that nobody saw: then
+        `mps3.format.state.differences` says what differs.
+    """
+    settled = new.document.sessions if new.document else {}
+    if not all(old.has(session, sequence) for session, sequence in settled.items()):
+        return None
+    before = old.document.sessions if old.document else {}
+    kept = old.sessions if len(settled) < REMEMBERED else {commit.session: commit.sequence for commit in old.commits}
+    if not all(new.has(session, sequence) for session, sequence in kept.items()):
+        return None  # something came so late that others had settled past it (R13)
+    known = {commit.id for commit in old.commits}
+    fresh = {
+        commit.id
+        for commit in new.commits
+        if commit.id not in known and commit.id not in delivered and commit.sequence > before.get(commit.session, -1)
+    }
+    steps = replay(new, new.commits, fresh, matches, prefixes)
+    return _corrected(old, new, steps, fresh, matches)
+
+
+def replay(
+    new: View,
+    commits: Sequence[CommitEntry],
+    fresh: Collection[str],
+    matches: Matches,
+    prefixes: Sequence[str],
+    runs: Mapping[str, Run] | None = None,
+) -> list[Step]:
+    """The steps that some commits are, the last ones that lead to a state.
+
+    Args:
+        new: The state to show in the end.
+        commits: In order, up to those of ``new``; some may be settled.
+        fresh: The ids of those that were not delivered.
+        matches: Which names are watched.
+        prefixes: What those names begin with.
+        runs: Of the commits from the first of those on, by their SHA-256; ``None`` if all of them are in ``new``.
+    """
+    if not fresh:
+        return []
+    if runs is None:
+        runs = {layer.sha256: layer for layer in new.layers if isinstance(layer, Run)}
+    # A settled commit before all of them says nothing that matters; an unsettled one may be what they patch.
+    first = next((position for position, commit in enumerate(commits) if commit.id in fresh), len(commits))
+    first = min(first, max(0, len(commits) - len(new.commits)))
+    patches = {position: _Patches(commits[position], runs) for position in range(first, len(commits))}
+    named = {
+        position: dict.fromkeys(name for name in patches[position].names(prefixes) if matches(name))
+        for position in patches
+        if commits[position].id in fresh
+    }
+    names = {name for group in named.values() for name in group}
+    touching: dict[str, list[int]] = {name: [] for name in names}
+    for position, patch in patches.items():
+        for name in patch.among(names):
+            touching[name].append(position)
+    done = {position for position, commit in enumerate(commits) if commit.id not in fresh}
+    last = max(named)
+    cursors = Cursors(new, commits)
+    steps: list[Step] = []
+    for position, group in named.items():
+        done.add(position)
+        files: dict[str, FileEntry | None] = {}
+        for name in group:
+            there = [other for other in touching[name] if other in done]
+            if there[-1] == position:  # else a newer one, delivered already, hides it
+                files[name] = _fold(name, there, patches, partial(_settled, name, new))
+        if position == last:
+            # What was folded is what the state says, but for members that only settled files had.
+            shown = {name: file for step in steps for name, file in step.files.items()} | files
+            files.update((name, file) for name in shown if (file := look_up(name, reversed(new.layers))) != shown[name])
+        if group or files:
+            steps.append(Step(commits[position].id, files, cursors.after(position, done)))
+    return steps
+
+
+def _fold(
+    name: str, there: list[int], patches: Mapping[int, _Patches], below: Callable[[], FileEntry | None]
+) -> FileEntry | None:
+    # Nearly always a commit says all there is to say of a key, and what came before does not matter.
+    start = next((place for place in reversed(range(len(there))) if patches[there[place]].replaces(name)), None)
+    file = below() if start is None else None
+    for position in there[start or 0 :]:
+        file = patches[position].apply(name, file)
+    return file
+
+
+def _settled(name: str, view: View) -> FileEntry | None:
+    layers = list(reversed(view.under.layers))
+    return look_up(name, [view.document.files, *layers] if view.document else layers)
+
+
+class _Patches:
+    """What one commit says."""
+
+    def __init__(self, commit: CommitEntry, runs: Mapping[str, Run]) -> None:
+        self._files: Mapping[str, Any] = commit.files
+        self._runs = [runs[reference.sha256] for reference in reversed(commit.runs)]
+
+    def names(self, prefixes: Sequence[str]) -> Iterator[str]:
+        found = {name for name in self._files if name.startswith(tuple(prefixes))}
+        for run in self._runs:
+            found.update(name for prefix in prefixes for name, _ in run.lines(prefix))
+        yield from sorted(found)
+
+    def among(self, names: Collection[str]) -> Iterable[str]:
+        found = set(self._files).intersection(names)
+        for run in self._runs:
+            found.update(name for name in names if run.get(name, _MISSING) is not _MISSING)
+        return found
+
+    def replaces(self, name: str) -> bool:
+        if name not in self._files:
+            return True
+        patch = self._files[name]
+        return patch is None or {"version", "sha256", "size"} == patch.keys() - {"expires"}
+
+    def apply(self, name: str, file: FileEntry | None) -> FileEntry | None:
+        for run in self._runs:
+            found = run.get(name, _MISSING)
+            if found is not _MISSING:
+                file = found  # type: ignore[assignment]
+                break
+        if name not in self._files:
+            return file
+        patch = self._files[name]
+        return None if patch is None else patched(file, patch)
+
+
+def _corrected(old: View, new: View, steps: list[Step], fresh: Collection[str], matches: Matches) -> list[Step] | None:
+    """With what else differs: a repeated commit may have taken an earlier place, among concurrent ones."""
+    few = candidates(old, new)
+    if few is None:
+        place = {commit.id: place for place, commit in enumerate(new.commits)}
+        # What is settled comes first.
+        places = [place.get(commit.id, -1) for commit in old.commits]
+        again = any(not old.has(commit.session, commit.sequence) and commit.id not in fresh for commit in new.commits)
+        return None if again or places != sorted(places) else steps
+    shown = {name: file for step in steps for name, file in step.files.items()}
+    common = common_layers(old, new)
+    different: dict[str, FileEntry | None] = {}
+    for name in few:
+        if name in shown or not matches(name):
+            continue
+        if all(layer.get(name, _MISSING) is _MISSING for view in (old, new) for layer in view.layers[common:]):
+            continue
+        file = new.look_up(name)
+        if old.look_up(name) != file:
+            different[name] = file
+    if not different:
+        return steps
+    if steps:
+        last = steps[-1]
+        return [*steps[:-1], Step(last.id, {**last.files, **different}, last.cursor)]
+    return [Step(None, different, cursor_of(new))]
+
+
+# Where to go on
+
+
+class Cursors:
+    """Writes cursors: a commit, and which of those around it were delivered before.
+
+    Args:
+        view: The newest state.
+        commits: In order, up to those of ``view``.
+    """
+
+    def __init__(self, view: View, commits: Sequence[CommitEntry]) -> None:
+        document = view.document
+        self._linear = document is None or document.journal == "conditional"
+        self._commits = commits
+        self._start = max(0, len(commits) - len(view.commits))
+        # A transaction that is not decided yet will be news, whenever it was made.
+        bounds = [math.floor(one.modified) for one in view.undecided]
+        self._bound = min([0.0 if document is None else document.bound(), *bounds])
+        self._mark = _mark(view)
+        # Where clocks are apart, something with a later time stamp than the bound may have been settled.
+        settled = list(document.sessions.items()) if document else []
+        self._settled = dict(settled[-SESSIONS:])
+
+    def after(self, position: int, done: Collection[int]) -> str:
+        """The cursor when ``done`` is delivered, the commit at ``position`` last."""
+        commit = self._commits[position]
+        if self._linear:
+            return commit.id
+        if position < self._start:
+            # Settled: nothing takes a place before it any more.
+            later = {one.session: one.sequence for one in self._among(range(position + 1, len(self._commits)), done)}
+            return orjson.dumps([commit.id, None, later, [], ""]).decode()
+        unsettled = range(self._start, len(self._commits))
+        sessions = {**self._settled, **{one.session: one.sequence for one in self._among(unsettled, done)}}
+        left = [
+            self._commits[place].id
+            for place in unsettled
+            if place not in done and self._commits[place].modified < self._bound
+        ]
+        return orjson.dumps([commit.id, self._bound, sessions, left, self._mark]).decode()
+
+    def _among(self, places: range, done: Collection[int]) -> Iterator[CommitEntry]:
+        return (self._commits[place] for place in places if place in done)
+
+
+def _mark(view: View) -> str:
+    """Stands for what is settled."""
+    sessions = dict(view.document.sessions) if view.document else {}
+    return hashlib.sha256(orjson.dumps(sessions, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+def cursor_of(view: View) -> str | None:
+    """Where to go on after all that a state has; ``None`` if it has nothing."""
+    if not view.commits:
+        return None
+    last = len(view.commits) - 1
+    return Cursors(view, view.commits).after(last, range(last + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A cursor, or the id of a commit, as it was read.
+
+    Attributes:
+        id: The commit delivered last.
+        bound: Commits with an older time stamp were delivered, newer ones if ``sessions`` says so. ``None``: those
+            before ``id`` in the order were, later ones if ``sessions`` says so.
+        sessions: The last sequence delivered of each session.
+        left: Commits that were not delivered although they are older.
+        mark: Stands for what was settled.
+    """
+
+    id: str
+    bound: float | None = None
+    sessions: Mapping[str, int] = field(default_factory=dict)
+    left: frozenset[str] = frozenset()
+    mark: str = ""
+
+    @classmethod
+    def read(cls, since: str) -> Position:
+        """What a caller gave: whatever it is not, it is at least the name of some commit."""
+        try:
+            last, bound, sessions, left, mark = orjson.loads(since)
+        except (ValueError, TypeError):
+            return cls(since)
+        if (
+            isinstance(last, str)
+            and (bound is None or isinstance(bound, float | int))
+            and isinstance(sessions, dict)
+            and all(type(sequence) is int for sequence in sessions.values())
+            and isinstance(left, list)
+            and all(isinstance(one, str) for one in left)
+            and isinstance(mark, str)
+        ):
+            return cls(last, bound, sessions, frozenset(left), mark)
+        return cls(since)
+
+    def fresh(self, commits: Sequence[CommitEntry], reach: float) -> list[str] | None:
+        """Which of ``commits``, in order, were not delivered; ``None`` if they do not go back far enough.
+
+        Args:
+            commits: Up to the newest.
+            reach: All commits with later time stamps are among them.
+        """
+        place = next((place for place, commit in enumerate(commits) if commit.id == self.id), None)
+        if place is None or (self.bound is not None and reach >= self.bound):
+            return None
+        return [
+            commit.id
+            for other, commit in enumerate(commits)
+            if (
+                commit.sequence > self.sessions.get(commit.session, -1)
+                and (other > place if self.bound is None else commit.modified >= self.bound)
+            )
+            or commit.id in self.left
+        ]
+
+    def fresh_in(self, view: View) -> list[str] | None:
+        """Which commits of a state were not delivered; ``None`` if others may have been settled meanwhile."""
+        if self.bound is not None and self.mark != _mark(view):
+            return None
+        return self.fresh(view.commits, -1.0)

@@ -1,0 +1,70 @@
+"""A manifest says which journal it is written with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from ..errors import ConfigurationError
+from ..format.document import CommitEntry, Document, Kind, decode, encode
+from ..format.shape import NOTHING
+from .runs import LONG, Runs
+
+HEAVY: Final = 300
+"""Commits and files of a document that have about `mps3.journal.runs.LONG` bytes."""
+
+
+async def read_as(
+    kind: Kind,
+    runs: Runs,
+    body: bytes,
+    *,
+    bucket: str,
+    key: str,
+    version: str | None,
+    known: Mapping[str, CommitEntry] = NOTHING,
+) -> Document:
+    """Read a document, and refuse one that is written with the other journal. A large one is read in a thread.
+
+    Args:
+        kind: The journal that can follow it.
+        runs: Sees to it that of several large ones only one is read at a time.
+        body: Its bytes.
+        bucket: Where it was read.
+        key: Where it was read.
+        version: Where it was read.
+        known: Commits by version that were read before.
+
+    Raises:
+        ConfigurationError: It is written with the other journal.
+        CorruptionError: It is not a manifest.
+        FormatError: A newer mps3 wrote it.
+    """
+    read = partial(decode, body, bucket=bucket, key=key, version=version, known=known)
+    document = await runs.work(lambda pause: read(pause=pause), len(body))
+    runs.skipped.report(key, version, document.skipped)
+    if document.journal != kind:
+        raise other_kind(document.journal, bucket, key, version)
+    return document
+
+
+async def write(document: Document, runs: Runs, *, bucket: str, key: str) -> bytes:
+    """The bytes of a document, which other clients can read. A large one is written in a thread.
+
+    Raises:
+        ConfigurationError: It has grown beyond what any client would read, or no client could read it.
+    """
+    weight = len(document.files) + sum(1 + len(entry.files) for entry in document.log)
+    size = weight * (LONG // HEAVY)
+    return await runs.work(lambda _: encode(document, bucket=bucket, key=key), size)
+
+
+def other_kind(kind: Kind, bucket: str, key: str, version: str | None = None) -> ConfigurationError:
+    """What to say when a manifest is written with another journal than was asked for."""
+    return ConfigurationError(
+        f'the manifest s3://{bucket}/{key} is written with the {kind} journal: open it with journal="{kind}" or "auto"',
+        bucket=bucket,
+        key=key,
+        version=version,
+    )

@@ -1,0 +1,101 @@
+"""The version listing of a manifest, read as far back as someone needs it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Final
+
+from ...format.shape import whole_milliseconds
+from ...storage.pagination import PageProgress
+from ...storage.protocol import Storage, Version
+
+LISTINGS: Final = 5
+"""How often a listing is read, until nothing happens meanwhile that spoils it."""
+
+
+class VersionListing:
+    """The versions of one key, newest first, fetched page by page.
+
+    Args:
+        storage: Where the key is kept.
+        bucket: Its bucket.
+        key: The key.
+        page: How many versions the first request asks for; a listing is paid by its bytes.
+    """
+
+    def __init__(self, storage: Storage, bucket: str, key: str, *, page: int) -> None:
+        self._storage = storage
+        self._bucket = bucket
+        self._key = key
+        self._page = page
+        self._next: str | None = None
+        self._progress = PageProgress(bucket, key, "ListObjectVersions")
+        self._seen: set[str] = set()
+        self._confirmed = 0
+        self._pages: tuple[list[Version], list[Version]] = ([], [])
+        self.versions: list[Version] = []
+        self.late = 0
+        self.complete = False
+        self.pages = 0
+        self.answered: float | None = None
+
+    async def back_to(self, moment: float) -> None:
+        """Read on until a page ends with a version older than ``moment`` (seconds since 1970), or at the end."""
+        while not self.complete and not (len(self.versions) > self.late and self.versions[-1].modified < moment):
+            await self.more()
+
+    async def more(self) -> None:
+        """Read the next page."""
+        page = await self._storage.versions(self._bucket, self._key, start=self._next, limit=self._page)
+        for version in page.versions:
+            if version.version not in self._seen:
+                self._seen.add(version.version)
+                # To the precision that documents keep, so that a stamp is the same wherever it comes from.
+                modified = whole_milliseconds(version.modified) / 1000
+                same = modified == version.modified
+                self.versions.append(version if same else replace(version, modified=modified))
+        self._pages = (self._pages[1], list(page.versions) or self._pages[1])
+        if not self.pages:
+            self.answered = page.answered
+        self.pages += 1
+        self._next, self._page = self._progress.forward(page.next), 1000
+        self.complete = page.next is None
+
+    @property
+    def end(self) -> list[Version]:
+        """The last versions that were read: those of two pages."""
+        return [*self._pages[0], *self._pages[1]]
+
+    async def skip_to(self, moment: float) -> None:
+        """Read on to the first version older than ``moment``, and forget those before it."""
+        while True:
+            first = next((index for index, one in enumerate(self.versions) if one.modified < moment), None)
+            del self.versions[:first]
+            if first is not None or self.complete:
+                return
+            self._seen.clear()  # there may be very many
+            await self.more()
+
+    @property
+    def torn(self) -> bool:
+        """Whether it was read at several moments, so that it may show a commit without its cause."""
+        return self.pages > 1 and self._confirmed != len(self.versions)
+
+    async def again(self, moment: float) -> VersionListing:
+        """The same once more, in as few pages as can be."""
+        listing = VersionListing(self._storage, self._bucket, self._key, page=1000)
+        await listing.back_to(moment)
+        if [one.version for one in listing.versions] == [one.version for one in self.versions]:
+            listing._confirmed = len(listing.versions)
+        return listing
+
+    @property
+    def newest(self) -> Version | None:
+        """The newest version that counts, as far as this listing knows."""
+        return self.versions[self.late] if len(self.versions) > self.late else None
+
+    async def pass_over(self) -> None:
+        """The newest version does not count (R16): the one before it is the head."""
+        self.late += 1
+        await self.back_to(math.inf)

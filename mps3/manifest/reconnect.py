@@ -1,0 +1,240 @@
+"""After a time without the store: which pending writes touch keys that others changed meanwhile, and what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from ..content.store import Content, Contents
+from ..errors import CorruptionError
+from ..format.entries import FileEntry, version_of
+from ..format.state import View
+from ..format.values import load
+from ..types import DELETE, JSON, Delete, Ref
+
+if TYPE_CHECKING:
+    from .outbox import Outbox, Pending
+
+FIRST_WAIT: Final = 1.0
+LONGEST_WAIT: Final = 60.0
+"""Seconds between two calls of a callback that fails, at the most."""
+
+_log = logging.getLogger("mps3")
+
+
+@dataclass(frozen=True, slots=True)
+class PendingChange:
+    """One key of a write that has not been sent yet.
+
+    Attributes:
+        value: What the write sets it to; `DELETE` if it deletes the key.
+        current: What is in the store now, if that is not what it was when the write was made; `DELETE` if the
+            key is not there. Otherwise the same as ``value``.
+        changed: Whether somebody else changed the key since the write was made.
+        base: The version of the key when the write was made; ``None`` if there was none.
+        version: The version of the key now; ``None`` if there is none.
+    """
+
+    value: JSON | Delete
+    current: JSON | Delete
+    changed: bool
+    base: str | None
+    version: str | None
+
+
+@dataclass(frozen=True)
+class PendingWrite:
+    """A write that has not been sent yet: it will be, unless something else is decided.
+
+    Attributes:
+        made: When it was made, by this machine's clock.
+        changes: Its keys, as the write named them, and what is known of each.
+    """
+
+    made: datetime
+    changes: Mapping[str, PendingChange]
+    _decision: list[Mapping[str, JSON | Delete] | None] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def changed(self) -> bool:
+        """Whether somebody else changed one of its keys since it was made."""
+        return any(change.changed for change in self.changes.values())
+
+    def keep(self) -> None:
+        """Send it as it is. This is also what happens if nothing is decided."""
+        self._decision.clear()
+
+    def withdraw(self) -> None:
+        """Do not send it, ever."""
+        self._decision[:] = [None]
+
+    def replace(self, values: Mapping[str, JSON | Delete]) -> None:
+        """Send it with other values.
+
+        Args:
+            values: Some or all of its keys, and what is to be written to them instead.
+
+        Raises:
+            ValueError: The write does not have such a key.
+        """
+        if unknown := values.keys() - self.changes.keys():
+            raise ValueError(f"the write does not change {sorted(unknown)}, only {sorted(self.changes)}")
+        self._decision[:] = [dict(values)]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnect:
+    """What is about to be sent after a time without the store.
+
+    Attributes:
+        manifest: Where it goes.
+        writes: All of it, in the order it was made.
+    """
+
+    manifest: Ref
+    writes: tuple[PendingWrite, ...]
+
+    @property
+    def conflicts(self) -> tuple[PendingWrite, ...]:
+        """The writes to keys that somebody else changed meanwhile: at least one."""
+        return tuple(write for write in self.writes if write.changed)
+
+
+OnReconnect: TypeAlias = Callable[[Reconnect], Awaitable[None] | None]
+
+
+class Review:
+    """Asks the application about pending writes, while they wait.
+
+    Args:
+        contents: Fetches and prepares values.
+        callback: The application.
+
+    Attributes:
+        due: Whether pending writes have to wait for it.
+    """
+
+    def __init__(self, contents: Contents, callback: OnReconnect) -> None:
+        self.due = False
+        self._contents = contents
+        self._callback = callback
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """From now on writes wait until they have been looked at."""
+        self.due = True
+
+    def start(self, manifest: Ref, outbox: Outbox, view: Callable[[], View], done: Callable[[], None]) -> None:
+        """Look at them, unless that is under way.
+
+        Args:
+            manifest: Whose writes they are.
+            outbox: Where they are.
+            view: The newest state.
+            done: Called when they need wait no longer.
+        """
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(
+                self._run(manifest, outbox, view, done), name=f"mps3 review {manifest}"
+            )
+            self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.critical("a defect in mps3 stopped the review of pending writes", exc_info=error)
+
+    async def _run(self, manifest: Ref, outbox: Outbox, view: Callable[[], View], done: Callable[[], None]) -> None:
+        failures = 0
+        while True:
+            waiting, now = outbox.waiting(), view()
+            if not any(_changed(pending, now) for pending in waiting):
+                self.due = False
+                done()
+                return
+            try:
+                writes = [await self._offer(pending, now) for pending in waiting]
+                answer = self._callback(Reconnect(manifest, tuple(writes)))
+                if inspect.isawaitable(answer):
+                    await answer
+                decisions = [self._decided(*pair) for pair in zip(waiting, writes, strict=True)]
+            except Exception:  # noqa: BLE001 - whatever the application raises
+                failures += 1
+                seconds = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures - 1, 30))
+                _log.exception("on_reconnect failed: pending writes wait, and it is called again in %.0f s", seconds)
+                await asyncio.sleep(seconds)
+                continue
+            for pending, changes in zip(waiting, decisions, strict=True):
+                _apply(outbox, pending, changes, now)
+
+    async def _offer(self, pending: Pending, now: View) -> PendingWrite:
+        changes = {}
+        for name, content in pending.changes.items():
+            file, (bucket, key) = now.look_up(name), pending.places[name]
+            value = DELETE if content is None else await load(content.body, bucket, key, None)
+            changed = version_of(file) != pending.bases.get(name)
+            current = await self._current(bucket, key, file) if changed else value
+            changes[pending.labels[name]] = PendingChange(
+                value, current, changed, pending.bases.get(name), version_of(file)
+            )
+        return PendingWrite(pending.made, MappingProxyType(changes))
+
+    async def _current(self, bucket: str, key: str, file: FileEntry | None) -> JSON | Delete:
+        if file is None:
+            return DELETE
+        try:
+            return await load(await self._contents.fetch(bucket, key, file), bucket, key, file["version"])
+        except CorruptionError as error:
+            _log.warning("the current value for on_reconnect cannot be read: %s", error)
+            return None
+
+    def _decided(self, pending: Pending, write: PendingWrite) -> dict[str, Content | None] | None:
+        if not write._decision:  # noqa: SLF001 - ours
+            return dict(pending.changes)
+        values = write._decision[0]  # noqa: SLF001 - ours
+        if values is None:
+            return None
+        changes = dict(pending.changes)
+        for name, label in pending.labels.items():
+            if label in values:
+                value, old = values[label], pending.changes[name]
+                changes[name] = (
+                    None
+                    if value is DELETE
+                    else self._contents.prepare(
+                        *pending.places[name],
+                        value,
+                        (pending.session.manifest,),
+                        None if old is None else old.expires_in,
+                    )
+                )
+        return changes
+
+    async def aclose(self) -> None:
+        """Stop looking."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+
+def _apply(outbox: Outbox, pending: Pending, changes: dict[str, Content | None] | None, now: View) -> None:
+    if pending.outcome.done():
+        return  # withdrawn while the application thought about it
+    if changes is None:
+        outbox.withdraw(pending)
+        return
+    for name in changes:
+        pending.bases[name] = version_of(now.look_up(name))
+    if any(changes[name] is not pending.changes[name] for name in changes):
+        outbox.replace(pending, changes)
+        pending.session.replace(pending)
+
+
+def _changed(pending: Pending, now: View) -> bool:
+    return any(version_of(now.look_up(name)) != pending.bases.get(name) for name in pending.changes)

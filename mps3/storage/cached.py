@@ -1,0 +1,95 @@
+"""A storage that remembers what never changes: versions of values, and runs, which are named by their content."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from ..offline.protocol import OfflineCache
+from .bypass import BYPASS
+from .protocol import Absence, Object, Storage, Stored
+from .wrapper import StorageWrapper
+
+_NEVER_CHANGES: Final = re.compile(r"(\.runs/[0-9a-f]{64}(@[0-9a-f]{32})?|@mps3-[0-9a-f]{32})\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class CachedObject(Object):
+    """An object from the cache: that it is here says nothing of the store."""
+
+
+def keep(storage: Storage, bucket: str, key: str, version: str | None, found: Object) -> None:
+    """Keep an object that a storage has returned and that has been verified since, if the storage has a cache."""
+    if isinstance(storage, CachedStorage):
+        storage.keep(bucket, key, version, found)
+
+
+class CachedStorage(StorageWrapper):
+    """A storage with a cache before it.
+
+    Args:
+        storage: The store.
+        cache: The cache.
+        passing: Whether an object is not worth to be kept: a manifest, whose versions are read once.
+    """
+
+    def __init__(self, storage: Storage, cache: OfflineCache, passing: Callable[[str, str], bool]) -> None:
+        super().__init__(storage)
+        self._cache = cache
+        self._passing = passing
+
+    def _kept(self, bucket: str, key: str, version: str | None) -> bool:
+        if version is None:
+            return _NEVER_CHANGES.search(key) is not None
+        return version != "null" and not self._passing(bucket, key)
+
+    async def get(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        version: str | None = None,
+        if_none_match: str | None = None,
+        limit: int | None = None,
+    ) -> Object | Absence:
+        """As `mps3.storage.Storage.get`."""
+        if if_none_match is None and not BYPASS.get() and self._kept(bucket, key, version):
+            body = await self._cache.get(bucket, key, version or "")
+            if body is not None and (limit is None or len(body) <= limit):
+                return CachedObject(body, version, None)
+        return await super().get(bucket, key, version=version, if_none_match=if_none_match, limit=limit)
+
+    def keep(self, bucket: str, key: str, version: str | None, found: Object) -> None:
+        """Keep what `get` returned. To be called once that has been verified: it is believed in all later lives.
+
+        Args:
+            bucket: As it was asked for.
+            key: As it was asked for.
+            version: As it was asked for.
+            found: What was returned.
+        """
+        if not isinstance(found, CachedObject) and self._kept(bucket, key, version):
+            self._cache.add(bucket, key, version or "", found.body)
+
+    async def put(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        *,
+        sha256: bytes | None = None,
+        if_match: str | None = None,
+        if_none_match: bool = False,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Stored:
+        """As `mps3.storage.Storage.put`."""
+        stored = await super().put(
+            bucket, key, body, sha256=sha256, if_match=if_match, if_none_match=if_none_match, metadata=metadata
+        )
+        if _NEVER_CHANGES.search(key):
+            self._cache.add(bucket, key, "", body)
+        elif stored.version is not None and self._kept(bucket, key, stored.version):
+            self._cache.add(bucket, key, stored.version, body)
+        return stored

@@ -1,0 +1,68 @@
+"""A store whose code is loaded when it is opened.
+
+Loading the SDK takes longer than loading all else together. Who uses a directory never pays for it, and who uses S3
+does so in a thread, beside the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from ..errors import ClosedError
+from .identity import identity_of
+from .protocol import Storage
+from .wrapper import StorageWrapper
+
+T = TypeVar("T")
+
+
+class LazyStorage(StorageWrapper):
+    """Passes everything on to a storage that is made when this is opened.
+
+    Args:
+        make: Makes it, in a thread; may import what it needs.
+        identity: Which store it is, as `mps3.storage.identity.Identified.identity`; ``None`` if only the other
+            storage can say it.
+    """
+
+    # the other storage is not there yet
+    def __init__(self, make: Callable[[], Storage], identity: Callable[[], str] | None = None) -> None:
+        self._make = make
+        self._identity = identity
+        self._made = False
+
+    @property
+    def vendor(self) -> Any:
+        """What the other storage says of its vendor, if anything."""
+        return getattr(self._storage, "vendor", None) if self._made else None
+
+    def clock(self) -> float | None:
+        """As `StorageWrapper.clock`; nobody knows before it is open."""
+        return super().clock() if self._made else None
+
+    def identity(self) -> str:
+        """As `StorageWrapper.identity`, whether it is open or not."""
+        return identity_of(self._make()) if self._identity is None else self._identity()
+
+    async def open(self) -> None:
+        """Make the other storage, unless it is there already, and open it."""
+        if not self._made:
+            storage = await asyncio.to_thread(self._make)
+            if not self._made:  # somebody else may have been faster
+                super().__init__(storage)
+                self._made = True
+        await self._storage.open()
+
+    async def aclose(self) -> None:
+        """Close the other storage, if there is one."""
+        if self._made:
+            await self._storage.aclose()
+
+    async def _ask(
+        self, operation: str, bucket: str, key: str | None, request: Callable[[], Awaitable[T]], *, sent: int = 0
+    ) -> T:
+        if not self._made:
+            raise ClosedError("the store is not open yet", bucket=bucket, key=key, operation=operation)
+        return await super()._ask(operation, bucket, key, request, sent=sent)

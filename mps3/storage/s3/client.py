@@ -1,0 +1,275 @@
+"""Making the SDK's client: its settings, and all that it would load lazily, in a thread.
+
+Made on the event loop, a client holds it up for some 250 ms, and its first request for 60 ms more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from aiobotocore.awsrequest import AioAWSResponse
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
+from botocore import UNSIGNED
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.loaders import JSONFileLoader
+
+from ...errors import ConfigurationError
+from ...types import Auth
+from . import answers as s3_answers
+from . import listing as s3_listing
+from .auth import authorised_session
+from .certificates import check_certificates
+from .transport import Session
+from .vendors import Vendor, vendor_of
+from .wording import has_credentials, public_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+CONNECTIONS: Final = 64
+CONNECT_TIMEOUT: Final = 5.0
+READ_TIMEOUT: Final = 15.0
+LARGE: Final = 1 << 19
+
+# What a client reads from the SDK's data. Whatever another version of the SDK reads besides is only slower.
+_DATA: Final = ("endpoints", "partitions", "sdk-default-configuration")
+_MODELS: Final = ("service-2", "endpoint-rule-set-1")
+
+
+class S3Connection:
+    """A client of the SDK.
+
+    Attributes:
+        client: It.
+        vendor: Who serves its endpoint.
+        endpoint: Its endpoint, without secrets.
+        region: The region that its requests are signed for.
+    """
+
+    def __init__(self, client: Any, context: AbstractAsyncContextManager[Any], vendor: Vendor) -> None:
+        self.client = client
+        self.vendor = vendor
+        self.endpoint = public_url(str(client.meta.endpoint_url))
+        self.region = str(client.meta.region_name or "")
+        self._context = context
+
+    async def aclose(self) -> None:
+        """Close all its connections."""
+        await self._context.__aexit__(None, None, None)
+
+
+async def connect(s3_config: Mapping[str, Any], auth: Auth | None = None) -> S3Connection:
+    """Make a client, without holding up the event loop.
+
+    Args:
+        s3_config: Keyword arguments of ``create_client("s3")``, and ``profile_name``.
+        auth: Authorises the requests instead of the SDK.
+
+    Returns:
+        The client, ready for its first request. No connection is open yet.
+
+    Raises:
+        ConfigurationError: The endpoint holds a password, or a file with certificates cannot be read.
+    """
+    return await asyncio.to_thread(_connect, dict(s3_config), auth)
+
+
+def _connect(options: dict[str, Any], auth: Auth | None) -> S3Connection:
+    session = AioSession(profile=options.pop("profile_name", None))
+    _preload(session)
+    endpoint_url = _endpoint_url(session, options)
+    if endpoint_url and has_credentials(endpoint_url):
+        # They would be sent beside the signature, if at all, and repeated wherever the endpoint is named.
+        raise ConfigurationError(
+            f"endpoint_url ({public_url(endpoint_url)}) has a user or a password in it, which S3 does not know: give "
+            "credentials as other S3 tools take them, or as auth=httpx.BasicAuth(…), and write an @ of a path as %40"
+        )
+    check_certificates(session, options)
+    vendor = vendor_of(endpoint_url)
+    if endpoint_url and not (options.get("region_name") or session.get_config_variable("region")):
+        options["region_name"] = vendor.region_of(endpoint_url)
+    options["config"] = _config(session, options, vendor)
+    if auth is not None:
+        unsigned = AioConfig(signature_version=UNSIGNED, http_session_cls=authorised_session(auth))
+        options["config"] = options["config"].merge(unsigned)
+    # Nothing in a client belongs to a loop before its first request, so this thread may have one of its own.
+    return asyncio.run(_create(session, options, vendor))
+
+
+async def _create(session: Any, options: dict[str, Any], vendor: Vendor) -> S3Connection:
+    context = session.create_client("s3", **options)
+    client = await context.__aenter__()
+    s3_listing.register(client.meta.events)
+    s3_answers.register(client.meta.events)
+    client.meta.events.register_last("before-call.s3.PutObject", _at_once)
+    client.meta.events.register("before-call.s3", lambda params, **_: params["headers"].update(vendor.headers))
+    client.meta.events.register("before-call.s3", _stay)
+    await _rehearse(client)
+    return S3Connection(client, context, vendor)
+
+
+def configured(s3_config: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The endpoint and the region, wherever they are configured; ``None`` for one that is not."""
+    session = AioSession(profile=s3_config.get("profile_name"))
+    return _endpoint_url(session, s3_config), s3_config.get("region_name") or session.get_config_variable("region")
+
+
+# Settings -------------------------------------------------------------------------------------------------------------
+
+
+def _config(session: Any, options: Mapping[str, Any], vendor: Vendor) -> AioConfig:
+    given = options.get("config")
+    settings: dict[str, Any] = {
+        "max_pool_connections": CONNECTIONS,
+        "connect_timeout": CONNECT_TIMEOUT,
+        "read_timeout": READ_TIMEOUT,
+        # Only the storage knows which failures it may repeat.
+        "retries": {"mode": "standard", "total_max_attempts": 1},
+        "http_session_cls": Session,
+    }
+    settings |= _for_vendor(session, vendor)
+    config = AioConfig(**settings)
+    if given is None:
+        return config
+    if given.s3 and "s3" in settings:
+        config = config.merge(given)
+        return config.merge(AioConfig(s3={**settings["s3"], **given.s3}))
+    return config.merge(given)
+
+
+def _for_vendor(session: Any, vendor: Vendor) -> dict[str, Any]:
+    """Settings that the vendor understands, except where the user's environment or profile says otherwise."""
+    profile = session.get_scoped_config()
+    settings: dict[str, Any] = {}
+    for name in ("request_checksum_calculation", "response_checksum_validation"):
+        if not vendor.sdk_checksums and f"AWS_{name.upper()}" not in os.environ and name not in profile:
+            settings[name] = "when_required"
+    if vendor.addressing and "addressing_style" not in (profile.get("s3") or {}):
+        settings["s3"] = {"addressing_style": vendor.addressing}
+    return settings
+
+
+def _endpoint_url(session: Any, options: Mapping[str, Any]) -> str | None:
+    """The endpoint as it is configured, wherever; ``None`` if it is not."""
+    if options.get("endpoint_url"):
+        return str(options["endpoint_url"])
+    profile = session.get_scoped_config()
+    ignored = os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", profile.get("ignore_configured_endpoint_urls", ""))
+    if getattr(options.get("config"), "ignore_configured_endpoint_urls", None) or ignored.lower() == "true":
+        return None
+    services = session.full_config.get("services", {}).get(profile.get("services"), {})
+    return (
+        os.environ.get("AWS_ENDPOINT_URL_S3")
+        or os.environ.get("AWS_ENDPOINT_URL")
+        or services.get("s3", {}).get("endpoint_url")
+        or profile.get("endpoint_url")
+    )
+
+
+def _stay(params: dict[str, Any], **_: Any) -> None:
+    """Tell the SDK that it has followed a redirect already.
+
+    It would send the request to another region, with all that is in it, and looks for that region with requests
+    whose answers it follows again.
+    """
+    params["context"].setdefault("s3_redirect", {})["redirected"] = True
+
+
+def _at_once(params: dict[str, Any], **_: Any) -> None:
+    """Send a body with its head.
+
+    The SDK would wait for the store's "100 Continue" first, one more journey for every object.
+    """
+    params["headers"].pop("Expect", None)
+    if hasattr(params["body"], "read"):
+        body = params["body"].read()
+        # aiohttp sends bytes in one go, which would hold up the event loop if they are many; it warns of that.
+        params["body"] = io.BytesIO(body) if len(body) > LARGE else body
+
+
+# What would be loaded lazily ------------------------------------------------------------------------------------------
+
+
+class _QuickLoader(JSONFileLoader):  # type: ignore[misc, unused-ignore]
+    """Parses a model in a fifth of the time: no thread runs meanwhile, and so neither does the event loop."""
+
+    def load_file(self, file_path: str) -> Any:
+        openers: tuple[tuple[str, Callable[..., Any]], ...] = ((".json", open), (".json.gz", gzip.open))
+        for suffix, opener in openers:
+            try:
+                with opener(file_path + suffix, "rb") as file:
+                    return orjson.loads(file.read())
+            except FileNotFoundError:
+                continue
+        return None
+
+
+def _preload(session: Any) -> None:
+    loader = session.get_component("data_loader")
+    loader.file_loader = _QuickLoader()
+    for name in _DATA:
+        loader.load_data(name)
+    for name in _MODELS:
+        # The cache distinguishes how the arguments are given.
+        loader.load_service_model("s3", name, api_version=None)
+        loader.load_service_model("s3", type_name=name, api_version=None)
+
+
+_VERSIONS: Final = (
+    b"<ListVersionsResult><Version><Key>key</Key><VersionId>1</VersionId><Size>2</Size>"
+    b"<LastModified>2020-01-01T00:00:00.000Z</LastModified></Version></ListVersionsResult>"
+)
+_REHEARSED: Final[dict[str, tuple[dict[str, Any], int, bytes]]] = {
+    "get_object": ({"Key": "key", "IfNoneMatch": '"0"'}, 304, b""),
+    "put_object": ({"Key": "key", "Body": b"{}", "ContentType": "application/json", "IfNoneMatch": "*"}, 200, b""),
+    "delete_object": ({"Key": "key"}, 204, b""),
+    "list_object_versions": ({"Prefix": "key"}, 200, _VERSIONS),
+    "list_objects_v2": ({"Prefix": "key"}, 200, b"<ListBucketResult/>"),
+    "get_bucket_versioning": ({}, 200, b"<VersioningConfiguration/>"),
+}
+
+
+class _NoStream:
+    """The body of an answer that was not received."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def read(self) -> bytes:
+        return self._body
+
+    async def aread(self) -> bytes:
+        return self._body
+
+
+async def _rehearse(client: Any) -> None:
+    """Make each kind of request once, and answer it before it is sent."""
+    operations = client.meta.method_to_api_mapping
+    answers = {operations[method]: (status, body) for method, (_, status, body) in _REHEARSED.items()}
+
+    def answer(request: Any, event_name: str, **_: Any) -> AioAWSResponse:
+        status, body = answers[event_name.rpartition(".")[2]]
+        return AioAWSResponse(request.url, status, {"content-length": str(len(body))}, _NoStream(body))
+
+    client.meta.events.register("before-send.s3", answer)
+    try:
+        for method, (params, *_) in _REHEARSED.items():
+            await _rehearse_one(getattr(client, method), params)
+    finally:
+        client.meta.events.unregister("before-send.s3", answer)
+
+
+async def _rehearse_one(call: Callable[..., Any], params: dict[str, Any]) -> None:
+    try:
+        await call(Bucket="rehearsal", **params)
+    except (NoCredentialsError, PartialCredentialsError):
+        raise
+    except (BotoCoreError, ClientError):
+        return  # The first real request will tell, if it fails too.

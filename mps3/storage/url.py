@@ -1,0 +1,136 @@
+"""Stores as URLs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from ..errors import ConfigurationError
+
+_S3: Final = (
+    "endpoint_url",
+    "region_name",
+    "profile_name",
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "aws_session_token",
+)
+_SECRET: Final = re.compile(
+    r"((?:secret_access_key|access_key_id|session_token|accesskeyid|signature|credential|security-token|password)=)"
+    r"[^&\s'\"]+",
+    re.IGNORECASE,
+)
+_WORD: Final = re.compile(r"\S+")
+_AUTHORITY: Final = re.compile(r"[^/?#@]*")
+_SCHEME: Final = re.compile(r"([a-z0-9+.-]{1,20})://", re.IGNORECASE)
+BUCKET: Final = "default"
+"""The bucket in a ``file`` or ``memory`` store whose URL names none."""
+MANIFEST: Final = "manifest.json"
+"""The manifest of a URL that names none."""
+_FORMS: Final = "s3://bucket/manifest.json?endpoint_url=…&region_name=…, file:///some/dir or memory:"
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """What a URL says.
+
+    Attributes:
+        scheme: ``s3``, ``file`` or ``memory``.
+        bucket: The default bucket.
+        manifest: The default manifest's key.
+        path: The directory of a ``file`` URL, the name of a ``memory`` one.
+        s3_config: Arguments for the S3 client. May hold secrets: not part of the ``repr``.
+    """
+
+    scheme: str
+    bucket: str
+    manifest: str
+    path: str = ""
+    s3_config: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+def parse(url: str) -> Location:
+    """Read a URL. The URL itself is in no error, for it may hold secrets.
+
+    Raises:
+        ConfigurationError: It is not one of the forms.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # which may repeat a password
+        raise ConfigurationError(f"not the URL of a store: use {_FORMS}") from None
+    if parts.fragment or url.endswith("#"):
+        raise ConfigurationError("a # in a store's URL is written %23")
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    # A password with a slash leaves what looks like a bucket with a colon, and a key.
+    if "@" in parts.netloc or (":" in parts.netloc and parts.scheme == "s3" and not parts.netloc.startswith("arn:")):
+        raise ConfigurationError("a store's URL has no user or password: give credentials as other S3 tools take them")
+    if parts.scheme == "s3":
+        if not parts.netloc:
+            raise ConfigurationError(f"the URL names no bucket: {_FORMS}")
+        if ":" in parts.netloc:  # a password with a slash in it ends the part where others are found
+            raise ConfigurationError("a store's URL has no user, password or port: only the name of a bucket is there")
+        _refuse_unknown(query, _S3)
+        if "endpoint_url" in query:
+            check_endpoint(query["endpoint_url"])
+        return Location("s3", parts.netloc, unquote(parts.path[1:]) or MANIFEST, s3_config=query)
+    if parts.scheme in ("file", "memory"):
+        if parts.scheme == "file" and (parts.netloc not in ("", "localhost") or len(parts.path) < 2):
+            raise ConfigurationError(f"a file URL has three slashes and names a directory: {_FORMS}")
+        _refuse_unknown(query, ("bucket", "manifest"))
+        return Location(
+            parts.scheme,
+            query.get("bucket") or BUCKET,
+            query.get("manifest") or MANIFEST,
+            path=unquote(parts.path if parts.scheme == "file" else parts.netloc + parts.path),
+        )
+    raise ConfigurationError(f"not the URL of a store (scheme {parts.scheme!r}): use {_FORMS}")
+
+
+def discreet(text: str) -> str:
+    """A text without the credentials that URLs in it may hold: users and passwords, keys, tokens and signatures."""
+    return _SECRET.sub(r"\1…", _WORD.sub(_without_user, text))
+
+
+def _without_user(word: re.Match[str]) -> str:
+    text = word[0]
+    end = text.rfind("@")
+    for found in _SCHEME.finditer(text, 0, max(end, 0)):
+        # The password of an http URL may hold a slash. A key may hold an @, so that elsewhere it takes more.
+        authority = _AUTHORITY.match(text, found.end())
+        assert authority is not None  # noqa: S101 - it may be empty
+        if found[1].lower().startswith("http") or ":" in authority[0] or text[authority.end()] == "@":
+            return f"{text[: found.end()]}…{text[end:]}"
+    encoded = text.lower()
+    start, end = encoded.find("%3a%2f%2f"), encoded.rfind("%40")
+    return f"{text[:start]}%3A%2F%2F…{text[end:]}" if 0 <= start < end else text
+
+
+def check_endpoint(endpoint: str) -> None:
+    """Refuse an endpoint that holds credentials, or is no URL. The endpoint itself is in no error.
+
+    Raises:
+        ConfigurationError: It is not one.
+    """
+    try:
+        parts = urlsplit(endpoint)
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, which may be part of a password
+        fine = False
+    if "@" in endpoint and (not fine or "@" in parts.netloc):
+        raise ConfigurationError(
+            "the endpoint has a user or a password in it: give credentials as other S3 tools take them"
+        )
+    if not fine:
+        raise ConfigurationError("the endpoint is not a URL such as https://s3.example.org:9000")
+
+
+def _refuse_unknown(query: dict[str, str], known: tuple[str, ...]) -> None:
+    # Half of an unescaped password may look like a name.
+    unknown = sorted(
+        {name if value and name.isidentifier() else "…" for name, value in query.items() if name not in known}
+    )
+    if unknown:
+        raise ConfigurationError(f"unknown in a store's URL: {', '.join(unknown)}; known: {', '.join(known)}")

@@ -1,0 +1,176 @@
+"""The code in the documentation runs, and prints what its comments say."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import inspect
+import io
+import re
+import secrets
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from httpx import ASGITransport, AsyncClient
+
+from mps3 import MPS3
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    "README.md",
+    "docs/consistency.md",
+    "docs/costs.md",
+    "docs/guide.md",
+    "docs/guide-web.md",
+    "docs/keys.md",
+    "docs/migrating.md",
+    "docs/observability.md",
+    "docs/offline.md",
+    "docs/security.md",
+    "docs/testing.md",
+    "docs/transactions.md",
+    "docs/tutorial.md",
+]
+NOT_CODE = {"console", "json", "text"}
+
+pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the documentation is not beside the tests")
+
+
+@dataclass(frozen=True)
+class Block:
+    page: str
+    line: int
+    language: str
+    code: str
+    needs: str | None
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+    async def run(self, namespace: dict[str, Any]) -> list[str]:
+        """Run it as the REPL of asyncio would; what it printed."""
+        source = "\n" * self.line + self.code  # tracebacks show the line in the page
+        code = compile(source, str(ROOT / self.page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            result = eval(code, namespace)
+            if inspect.isawaitable(result):
+                await result
+        return printed.getvalue().splitlines()
+
+    def expected(self) -> list[str]:
+        return re.findall(r"^ *print\(.*\)  # (.*)$", self.code, re.MULTILINE)
+
+
+def blocks(page: str) -> list[Block]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = [
+        Block(page, text[: match.start("fence")].count("\n") + 1, match["language"], match["code"], match["needs"])
+        for match in re.finditer(
+            r"^(?:<!-- needs: (?P<needs>\w+) -->\n)?(?P<fence>```)(?P<language>.*)\n(?P<code>(?s:.*?))^```$",
+            text,
+            re.MULTILINE,
+        )
+    ]
+    assert len(found) == len(re.findall("^ *```", text, re.MULTILINE)) / 2, "a fence was not understood"
+    return found
+
+
+def python(page: str) -> list[Block]:
+    return [block for block in blocks(page) if block.language == "python"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_is_run_or_no_code(page: str) -> None:
+    assert {block.language for block in blocks(page)} <= {"python", *NOT_CODE}
+    assert python(page)
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_page(page: str) -> None:
+    async with MPS3.from_url(f"memory:{secrets.token_hex(8)}") as client:
+        namespace: dict[str, Any] = {"client": client, "__name__": "__main__"}
+        for block in python(page):
+            if block.needs is None:
+                assert await block.run(namespace) == block.expected(), str(block)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [block for page in PAGES for block in python(page) if block.needs not in (None, "pytest", "process")],
+    ids=str,
+)
+async def test_block_that_needs_more(block: Block) -> None:
+    pytest.importorskip(block.needs)
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    assert await block.run(namespace) == block.expected()
+    if block.needs == "fastapi":
+        await try_application(namespace["app"])
+    if "events" in namespace:
+        await try_events(namespace)
+    if block.needs == "aiohttp":
+        await try_websocket(namespace["app"])
+
+
+async def try_events(namespace: dict[str, Any]) -> None:
+    async with namespace["app"].router.lifespan_context(namespace["app"]) as state:
+        client = state["client"]
+        await client.put("values/color", "red")
+        request = SimpleNamespace(state=SimpleNamespace(client=client))
+        event = await anext(namespace["events"](request, "never was an id"))
+        assert event.data == {"initial": True, "changes": {"values/color": {"value": "red"}}}
+        await client.delete("values/color")
+        event = await anext(namespace["events"](request, event.id))
+        assert event.data == {"initial": False, "changes": {"values/color": None}}
+
+
+async def try_websocket(app: Any) -> None:
+    async with TestClient(TestServer(app)) as web, web.ws_connect("/live") as ann, web.ws_connect("/live") as bob:
+        await ann.send_json(["color", ["red", None]])
+        assert await bob.receive_json() == ["values/color", ["red", None]]
+
+
+def test_blocks_that_are_tests(tmp_path: Path) -> None:
+    """Each is a file of tests, but for the one that says that it is something else."""
+    tests = [block for page in PAGES for block in python(page) if block.needs == "pytest"]
+    for block in tests:
+        name = re.match(r"# (\S+\.py)\n", block.code)
+        file = name[1] if name else f"test_{Path(block.page).stem}_{block.line}.py"
+        (tmp_path / file).write_text(block.code, encoding="utf-8")
+    options = ["-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function", "-W", "error"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    passed = sum(len(re.findall(r"^(?:async )?def test_", block.code, re.MULTILINE)) for block in tests)
+    assert re.search(rf"^{passed} passed", ended.stdout, re.MULTILINE), ended.stdout + ended.stderr
+
+
+async def try_application(app: Any) -> None:
+    async with app.router.lifespan_context(app) as state:
+
+        async def with_state(scope: Any, receive: Any, send: Any) -> None:
+            await app({**scope, "state": dict(state)}, receive, send)
+
+        async with AsyncClient(transport=ASGITransport(app=with_state), base_url="http://app") as web:
+            assert (await web.get("/values/color")).status_code == 404
+            assert (await web.put("/values/color", json=["red", None])).status_code == 204
+            assert (await web.get("/values/color")).json() == ["red", None]
+
+
+def test_the_reference_has_every_method_of_the_client():
+    listed = re.search(
+        r"::: mps3\.MPS3\n.*?members:\n((?: +- \w+\n)+)",
+        (ROOT / "docs" / "reference.md").read_text(encoding="utf-8"),
+        re.DOTALL,
+    )
+    assert listed is not None
+    assert sorted(re.findall(r"\w+", listed[1])) == sorted(name for name in dir(MPS3) if not name.startswith("_"))

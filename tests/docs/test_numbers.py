@@ -1,0 +1,405 @@
+"""The numbers on the pages are those of the program: counted at the seam, in virtual time, and found on the page.
+
+A figure that drifts fails here. What takes too long to count again is checked against the table that a benchmark wrote.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import costs
+import pytest
+
+from mps3 import MPS3, MemoryStorage
+from mps3.testing import FaultyStorage, VirtualClock, VirtualEnvironment, VirtualLoop
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
+KINDS = {"PUT": "PutObject", "listing": "ListObjectVersions", "GET": "GetObject"}
+PRICES = {"PUT": 5e-6, "listing": 5e-6, "GET": 0.4e-6}
+LATENCY = 0.03
+NEVER = 80_000.0
+"""Seconds between two looks, where looks are not to be counted."""
+
+pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the documentation is not beside the tests")
+
+
+class Place:
+    """A store in memory whose requests take as long as those of the page on costs, and its clients."""
+
+    def __init__(self, journal: Literal["merge", "conditional"] = "merge", *, whole_seconds: bool = False) -> None:
+        now = VirtualClock().time
+        clock = (lambda: float(int(now()))) if whole_seconds else now
+        self.journal: Literal["merge", "conditional"] = journal
+        self.store = FaultyStorage(MemoryStorage(versioning=journal == "merge", clock=clock))
+        self.store.delay(LATENCY)
+        self._seeds = iter(range(1000))
+
+    def client(self, **options: Any) -> MPS3:
+        environment = VirtualEnvironment(seed=next(self._seeds))
+        return MPS3("bucket", storage=self.store, journal=self.journal, environment=environment, **options)
+
+    @asynccontextmanager
+    async def warm(self, **options: Any):
+        """A client that has written, and heard of nothing for a while, and does not look by itself."""
+        async with self.client(poll_interval=NEVER) as client:
+            await client.put_all({"k": 0, "other": 0})
+            await client.get("k")
+        async with self.client(**{"poll_interval": NEVER} | options) as client:
+            assert await client.get("k") == 0
+            yield client
+
+    def counts(self) -> dict[str, int]:
+        return {kind: self.store.count(operation) for kind, operation in KINDS.items()}
+
+    async def spent(self, doing: Awaitable[Any]) -> dict[str, int]:
+        """The requests of something."""
+        before = self.counts()
+        await doing
+        return {kind: count - before[kind] for kind, count in self.counts().items() if count > before[kind]}
+
+
+def run(scenario: Callable[[], Awaitable[Any]]) -> Any:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(scenario())
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def prose(name: str) -> str:
+    """A page without line breaks."""
+    return " ".join(page(name).split())
+
+
+def rows(name: str) -> list[list[str]]:
+    """The cells of all tables of a page."""
+    lines = [line for line in page(name).splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def row(name: str, label: str, nth: int = 0) -> list[str]:
+    return [cells for cells in rows(name) if cells[0] == label][nth]
+
+
+def requests(cell: str) -> dict[str, int]:
+    """What a cell says of requests, by kind."""
+    said = re.findall(r"([\d,]+) (PUT|listing|GET)", cell)
+    return {kind: int(count.replace(",", "")) for count, kind in said}
+
+
+def price(made: dict[str, int]) -> float:
+    return sum(PRICES[kind] * count for kind, count in made.items())
+
+
+def dollars(cell: str) -> float:
+    """What a cell says that one operation costs."""
+    found = re.match(r"\$([\d.]+)(?: a (thousand|million))?$", cell)
+    assert found, cell
+    return float(found[1]) / {None: 1, "thousand": 1e3, "million": 1e6}[found[2]]
+
+
+# What README says of one operation ---------------------------------------------------------------------------------------
+
+
+async def a_put(place: Place) -> dict[str, int]:
+    async with place.warm() as client:
+        await client.put("k", 1)
+        return await place.spent(client.put("k", 2))
+
+
+async def a_put_all(place: Place) -> dict[str, int]:
+    async with place.warm() as client:
+        await client.put("k", 1)
+        return await place.spent(client.put_all({f"k{number}": number for number in range(100)}))
+
+
+async def a_thousand_puts(place: Place) -> dict[str, int]:
+    async with place.warm() as client:
+        await client.put("k", 1)
+        return await place.spent(asyncio.gather(*(client.put(f"k{number}", number) for number in range(1000))))
+
+
+async def an_update(place: Place) -> dict[str, int]:
+    async with place.warm() as client:
+        await client.put("k", 1)
+        return await place.spent(client.update("k", lambda value: value + 1))
+
+
+async def a_get(place: Place) -> dict[str, int]:
+    async with place.warm() as client:
+        return await place.spent(client.get("k"))
+
+
+async def a_change(place: Place) -> dict[str, int]:
+    async with place.warm() as client, place.warm(poll_interval=1) as reader:
+        values = reader.subscribe("k")
+        assert await anext(values) == 0
+        await client.put("k", 1)
+        return await place.spent(anext(values))
+
+
+async def in_the_past(
+    place: Place, commits: int, ask: Callable[[MPS3, dict[int, Any]], Awaitable[Any]]
+) -> dict[str, int]:
+    """Ask a client that has just opened, after so many commits, of which each comes five seconds after the last."""
+    made = {}
+    async with place.client(poll_interval=NEVER) as client:
+        for number in range(commits):
+            made[number] = await client.put("k", number)
+            await asyncio.sleep(5)
+    async with place.client(poll_interval=NEVER) as client:
+        await client.get("k")
+        return await place.spent(ask(client, made))
+
+
+OPERATIONS: dict[str, Callable[[], Awaitable[dict[str, int]]]] = {
+    "`put`, awaited": lambda: a_put(Place()),
+    "`put_all` of 100 keys": lambda: a_put_all(Place()),
+    "1,000 `put` at once": lambda: a_thousand_puts(Place()),
+    "`update`, with versioning": lambda: an_update(Place()),
+    "`update`, without": lambda: an_update(Place("conditional")),
+    "`get` of a known value": lambda: a_get(Place()),
+    "a change, for each client that subscribes to it": lambda: a_change(Place()),
+    "`history(key, limit=5)`": lambda: in_the_past(Place(), 1000, lambda client, _: client.history("k", limit=5)),
+    "`history` of a key, over 1,000 commits": lambda: in_the_past(Place(), 1000, lambda client, _: client.history("k")),
+    "`get(at=…)`, 500 commits ago": lambda: in_the_past(
+        Place(), 1000, lambda client, made: client.get("k", at=made[500].id)
+    ),
+}
+OTHERS = {
+    "`watch`, for each commit under its prefix": "in words: what it adds to a change",
+    "`presence`, for each renewal (200 an hour)": "by the hour, below",
+    "an idle client, whatever it subscribes to": "by the hour, below",
+}
+
+
+@pytest.mark.parametrize("label", OPERATIONS)
+def test_the_requests_of_readme_are_those_that_are_made(label):
+    made = run(OPERATIONS[label])
+    cells = row("README.md", label)
+    assert made == requests(cells[1]), f"README says {cells[1]}"
+    assert dollars(cells[2]) == pytest.approx(price(made), rel=0.02)
+
+
+def test_readme_has_no_cost_that_nobody_counts():
+    section = page("README.md").split("## What it costs")[1].split("##")[0]
+    labels = re.findall(r"^\| ([^|]+?) \|", section, re.MULTILINE)
+    assert [label for label in labels if label] == [label for label in labels if label in OPERATIONS or label in OTHERS]
+
+
+def test_the_past_costs_little_for_what_is_recent_and_for_one_moment():
+    """Of 2,500 commits: the last five, and one in the middle, by its id and by its time."""
+
+    async def last_five(client: MPS3, made: Any) -> None:
+        found = await client.history("k", limit=5)
+        assert [one.id for one in found] == [made[number].id for number in range(2499, 2494, -1)]
+
+    async def at_a_commit(client: MPS3, made: Any) -> None:
+        assert await client.get("k", at=made[1250].id) == 1250
+
+    async def at_a_time(client: MPS3, made: Any) -> None:
+        (last,) = await client.history("k", limit=1)
+        moment = last.time - timedelta(seconds=5.09 * 1249)
+        assert await client.get("k", at=moment) in range(1240, 1261)
+
+    for ask, gets in ((last_five, 6), (at_a_commit, 40), (at_a_time, 30)):
+        made = run(lambda ask=ask: in_the_past(Place(), 2500, ask))
+        assert made["GET"] <= gets
+        assert made["listing"] <= 5
+
+
+# What the pages say of time ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("whole_seconds", [False, True])
+def test_a_transaction_takes_three_to_five_seconds_with_versioning(whole_seconds):
+    async def seconds() -> list[float]:
+        place, took = Place(whole_seconds=whole_seconds), []
+        async with place.warm(poll_interval=1) as client:
+            for _ in range(10):
+                before = asyncio.get_running_loop().time()
+                await client.update("k", lambda value: value + 1)
+                took.append(asyncio.get_running_loop().time() - before)
+                await asyncio.sleep(17.37)
+        return took
+
+    assert all(3 <= each <= 5 for each in run(seconds))
+    assert "three to five seconds" in prose("README.md")
+    assert "3 to 5 s" in row("docs/transactions.md", "merge journal")[2]
+
+
+def test_the_audit_comes_with_the_first_look_after_three_seconds():
+    async def seconds() -> list[float]:
+        place, took = Place(), []
+        async with place.warm(poll_interval=1) as client:
+            await asyncio.sleep(30)
+            for _ in range(10):
+                await client.put("k", 1)
+                before, listed = asyncio.get_running_loop().time(), place.counts()["listing"]
+                while place.counts()["listing"] == listed:
+                    await asyncio.sleep(0.01)
+                took.append(asyncio.get_running_loop().time() - before)
+                await asyncio.sleep(17.37)
+                assert place.counts()["listing"] == listed + 1  # and no more
+        return took
+
+    assert all(3 - 2 * LATENCY <= each <= 4.1 for each in run(seconds))
+    assert "with its first look after three seconds without another" in prose("README.md")
+
+
+def test_presence_renews_200_times_an_hour():
+    async def renewals() -> int:
+        place = Place()
+        async with place.client() as client, client.presence("room", "ann") as here:
+            await anext(here)
+            before = place.store.count("PutObject", "room/ann") or place.store.count("PutObject", "roomann")
+            await asyncio.sleep(3600)
+            return max(place.store.count("PutObject", name) for name in ("room/ann", "roomann")) - before
+
+    assert run(renewals) == pytest.approx(200, abs=6)
+    assert row("README.md", "`presence`, for each renewal (200 an hour)")
+    people = 10
+    assert f"make {200 * people:,} renewals an hour" in prose("docs/costs.md")
+
+
+@pytest.mark.parametrize(("lifetime", "said"), [(20, 9), (60, 3)])
+def test_a_tab_that_is_open_day_and_night_costs_what_the_guide_says(lifetime, said):
+    async def hour() -> dict[str, int]:
+        place = Place()
+        async with place.client() as client, client.presence("room/", "ann", expires_in=lifetime) as here:
+            looking = asyncio.create_task(anext(here))
+            await asyncio.sleep(60)
+            made = await place.spent(asyncio.sleep(3600))
+            looking.cancel()
+        return made
+
+    idle = requests(row("docs/costs.md", costs.idle.__doc__)[1])
+    assert 720 * (price(run(hour)) - price(idle)) == pytest.approx(said, rel=0.1)
+    assert "$9 a month (two PUTs, two listings and some looks each time) on top" in prose("docs/guide-web.md")
+    assert "it is a third of that" in prose("docs/guide-web.md")
+
+
+def test_many_puts_of_a_fresh_client_ask_once_for_versioning():
+    async def asked() -> int:
+        place = Place()
+        async with place.client() as client:
+            before = place.store.count("GetBucketVersioning")
+            await asyncio.gather(*(client.put(f"k{number}", number) for number in range(1000)))
+            return place.store.count("GetBucketVersioning") - before
+
+    assert run(asked) <= 1
+
+
+# What the page on costs says of an hour ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("journal", ["merge", "conditional"])
+@pytest.mark.parametrize("scenario", [costs.idle, costs.patient, costs.presence, costs.chat, costs.jobs])
+def test_an_hour_costs_what_the_page_says(scenario, journal, monkeypatch):
+    """An hour, or five minutes of what is more work to count."""
+    short = scenario not in (costs.idle, costs.patient)
+    if short:
+        monkeypatch.setattr(costs, "HOUR", 300)
+    counted = run(lambda: costs.measure(scenario, journal))
+    said = requests(row("docs/costs.md", scenario.__doc__, journal == "conditional")[1])
+    for kind in KINDS:
+        made = counted["listings" if kind == "listing" else kind] * (12 if short else 1)
+        assert made == pytest.approx(said.get(kind, 0), rel=0.25 if short else 0, abs=30 if short else 0), kind
+
+
+def test_the_prices_of_an_hour_follow_from_its_requests():
+    found = [cells for cells in rows("docs/costs.md") if cells[0] in {one.__doc__ for one in costs.SCENARIOS}]
+    assert len(found) == 2 * len(costs.SCENARIOS)
+    for cells in found:
+        hour = price(requests(cells[1]))
+        assert cells[2:] == [f"${hour:.4f}", f"${720 * hour:.2f}"]
+
+
+def test_pages_do_not_contradict_each_other_about_looking_on():
+    month = row("docs/costs.md", costs.idle.__doc__)[3]
+    looks = requests(row("docs/costs.md", costs.idle.__doc__)[1])["GET"]
+    for file in PAGES:
+        text = " ".join(file.read_text(encoding="utf-8").split())
+        for said in re.findall(r"\$1(?:\.\d\d)? a month|about \$1\.\d\d", text):
+            assert said in (f"{month} a month", "$1 a month"), file.name
+    assert f"{looks:,} of them in an hour" in prose("docs/costs.md")
+
+
+def test_pages_do_not_contradict_each_other_about_presence():
+    made = requests(row("docs/costs.md", costs.presence.__doc__)[1])
+    said = f"{made['PUT']:,} PUT, {made['listing']:,} listings and {made['GET']:,} GET: ${price(made):.2f}"
+    assert said in prose("docs/guide.md")
+    assert (
+        f"${price(made):.2f} an hour for 10 people" in row("README.md", "`presence`, for each renewal (200 an hour)")[2]
+    )
+
+
+def test_pages_do_not_contradict_each_other_about_opening():
+    """The page on performance is what the benchmark wrote."""
+    measured = {cells[0]: cells for cells in rows("docs/performance.md") if cells[1:2] == ["1,000,000"]}
+    merge, conditional = measured["open"], measured["open (conditional)"]
+    gets, size = requests(merge[2])["GET"], merge[4].removesuffix(".0 MB")
+    memory = row("docs/performance.md", "memory")[4].split(",")[0].removeprefix("MB ")
+    assert f"opening takes {gets} GETs and {size} MB of traffic then, and {memory} MB of memory" in prose("docs/faq.md")
+    assert f"{requests(conditional[2])['GET']} now" in prose("docs/protocol.md")
+
+
+@pytest.mark.parametrize(("journal", "label"), [("merge", "open"), ("conditional", "open (conditional)")])
+def test_opening_takes_the_requests_that_the_page_on_performance_has(journal, label):
+    async def opened() -> dict[str, int]:
+        place = Place(journal)
+        async with place.client(poll_interval=NEVER) as client:
+            await client.put_all({f"k{number}": number for number in range(10)})
+        async with place.client(poll_interval=NEVER):
+            return place.counts()
+
+    async def before() -> dict[str, int]:
+        place = Place(journal)
+        async with place.client(poll_interval=NEVER) as client:
+            await client.put_all({f"k{number}": number for number in range(10)})
+        return place.counts()
+
+    had, has = run(before), run(opened)
+    made = {kind: has[kind] - had[kind] for kind in KINDS if has[kind] > had[kind]}
+    assert made == requests(row("docs/performance.md", label)[2])
+
+
+def test_the_page_on_performance_and_readme_agree_about_a_put():
+    assert row("docs/performance.md", "put, one after another")[2] == row("README.md", "`put`, awaited")[1]
+    assert f"${row('README.md', '`put`, awaited')[2].split()[0].removeprefix('$')} a million" in prose(
+        "docs/migrating.md"
+    )
+
+
+@pytest.mark.parametrize("journal", ["merge", "conditional"])
+def test_a_moment_in_the_past_costs_little_and_is_that_moment(journal):
+    """In a bucket that keeps versions, whose stamps are whole seconds, with commits of three clients in turn."""
+
+    async def go() -> int:
+        place = Place(whole_seconds=True)
+        place.journal = journal
+        clients = [place.client(poll_interval=1) for _ in range(3)]
+        async with clients[0], clients[1], clients[2]:
+            made = []
+            for number in range(120):
+                made.append(await clients[number % 3].put("k", number))
+                await asyncio.sleep(1)
+        async with place.client(poll_interval=NEVER) as reader:
+            history = list(reversed(await reader.history("k")))
+            assert [one.id for one in history] == [commit.id for commit in made]
+            before = place.counts()["GET"]
+            for number in range(0, 120, 12):
+                assert await reader.get("k", at=made[number].id) == number
+                last = max(place for place, one in enumerate(history) if one.time <= history[number].time)
+                assert await reader.get("k", at=history[number].time) == last
+            return (place.counts()["GET"] - before) // 20
+
+    assert run(go) <= 30

@@ -1,0 +1,243 @@
+"""What ``mps3 doctor`` finds out, because it tries what a client does: over HTTP, on stores that each lack something."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
+from urllib.parse import urlencode
+
+import pytest
+from aiohttp import web
+from kit import BUCKET, MANIFEST, client, eventually, soon
+from small_s3 import SmallS3, error
+
+from mps3 import MemoryStorage
+from mps3.cli import main
+from mps3.doctor import checkup
+from mps3.doctor.diagnosis import Diagnosis, diagnose
+from mps3.storage.s3.storage import S3Storage
+from mps3.support.environment import Environment
+
+
+class Quick(Environment):
+    """Does not wait between attempts."""
+
+    def backoff(self, attempt: int, *, first: float = 0.0, most: float = 0.0) -> float:
+        return 0.0
+
+
+async def examine(server: SmallS3, **options: Any) -> Diagnosis:
+    storage = S3Storage(server.s3_config, environment=Quick())
+    await storage.open()
+    try:
+        wanted = {"journal": "auto", "poll_interval": 1.0, "environment": Environment(), **options}
+        return await diagnose(storage, BUCKET, MANIFEST, **wanted)
+    finally:
+        await storage.aclose()
+
+
+def failed(found: Diagnosis) -> dict[str, str]:
+    return {finding.what: finding.result for finding in found.findings if finding.good is False}
+
+
+def said(found: Diagnosis, what: str) -> tuple[bool | None, str]:
+    return next((finding.good, finding.result) for finding in found.findings if finding.what == what)
+
+
+@pytest.mark.parametrize("versioning", ["Enabled", "Off", None])
+@pytest.mark.parametrize("swift", [True, False])
+async def test_a_good_store(versioning, swift):
+    async with SmallS3(versioning=versioning, swift=swift) as server:
+        found = await examine(server)
+        assert found.healthy and found.tidy, found
+        assert failed(found) == {} and server.everything == []
+        if versioning == "Enabled":
+            assert said(found, "listing in pages")[0] is True
+
+
+Answer = Callable[[SmallS3, web.BaseRequest, str], "web.Response | None"]
+
+
+def gets(answer: Callable[[SmallS3, web.BaseRequest, str], web.Response | None]) -> Answer:
+    def only_gets(server: SmallS3, request: web.BaseRequest, key: str) -> web.Response | None:
+        return answer(server, request, key) if request.method == "GET" and key.startswith(MANIFEST) else None
+
+    return only_gets
+
+
+def old(server: SmallS3, request: web.BaseRequest, key: str) -> web.Response | None:
+    rows = server.rows.get(key, [])
+    if "versionId" in request.query or len(rows) < 2:
+        return None
+    return web.Response(body=rows[1].body, headers={"ETag": rows[1].etag, "x-amz-version-id": rows[1].version})
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (gets(lambda *_: error(404, "NoSuchKey")), "is not there"),
+        (gets(lambda *_: web.Response(headers={"ETag": '"d41d8cd98f00b204e9800998ecf8427e"'})), "empty"),
+        (gets(lambda *_: web.Response(body=b"<html>", headers={"ETag": '"d4"'})), "other bytes|damaged|not"),
+        (gets(old), "older version"),
+    ],
+)
+async def test_a_store_that_does_not_give_back_what_was_written(answer, words):
+    async with SmallS3() as server:
+        server.answer = lambda server, request, key: answer(server, request, key) if ".probe/" in key else None
+        found = await examine(server)
+        assert not found.healthy
+        with pytest.raises(AssertionError, match=words):
+            raise AssertionError(failed(found)["reading back"])
+        server.answer = lambda *_: None
+        assert server.everything == []
+
+
+async def test_a_store_whose_listing_is_cut():
+    def answer(server: SmallS3, request: web.BaseRequest, key: str) -> web.Response | None:
+        if key or "key-marker" not in request.query:
+            return None
+        text = "<ListVersionsResult><IsTruncated>false</IsTruncated></ListVersionsResult>"
+        return web.Response(body=text.encode(), content_type="application/xml")
+
+    async with SmallS3(answer=answer) as server:
+        found = await examine(server)
+        assert not found.healthy
+        assert "damaged" in failed(found)["listing in pages"]
+
+
+async def test_a_store_that_lists_only_some_versions():
+    def answer(server: SmallS3, request: web.BaseRequest, key: str) -> web.Response | None:
+        if key or "versions" not in request.query or ".probe/" not in request.query.get("prefix", ""):
+            return None
+        kept = dict(server.rows)
+        server.rows = {name: rows[:2] for name, rows in kept.items()}
+        try:
+            return server._versions(request)
+        finally:
+            server.rows = kept
+
+    async with SmallS3(answer=answer) as server:
+        with patch.object(checkup, "VISIBLE", 0.2):
+            found = await examine(server)
+        assert failed(found)["listing in pages"] == "of 5 versions that were just written, pages of 2 list 2"
+
+
+async def test_a_version_may_take_a_moment_until_it_is_listed():
+    def answer(server: SmallS3, request: web.BaseRequest, key: str) -> web.Response | None:
+        if key or "versions" not in request.query or server.asked["versions"] > 7:
+            return None
+        text = "<ListVersionsResult><IsTruncated>false</IsTruncated></ListVersionsResult>"
+        server.asked["versions"] += 1
+        return web.Response(body=text.encode(), content_type="application/xml")
+
+    async with SmallS3(answer=answer) as server:
+        found = await examine(server)
+        assert failed(found) == {}
+
+
+async def test_weak_etags_are_told_and_do_no_harm():
+    async with SmallS3(versioning="Off", etag_of_get=lambda etag: f"W/{etag}") as server:
+        found = await examine(server)
+        assert found.healthy and found.journal == "conditional"
+        good, result = said(found, "ETags")
+        assert good is None and "weak" in result
+        async with client(BUCKET, server.s3_config) as one:
+            await soon(one.put("key", 1))
+
+
+@pytest.mark.parametrize("versioning", ["Enabled", "Off"])
+async def test_changed_etags_matter_where_conditions_are_made_of_them(versioning):
+    async with SmallS3(versioning=versioning, etag_of_get=lambda etag: etag[:-1] + '-gzip"') as server:
+        found = await examine(server)
+        assert found.healthy is (versioning == "Enabled")
+        good, result = said(found, "ETags")
+        assert good is (None if versioning == "Enabled" else False) and "changes ETags" in result
+        assert server.everything == []
+
+
+async def test_time_stamps_that_are_minutes_off():
+    async with SmallS3(stamp=900.0) as server:
+        found = await examine(server)
+        assert "s later than the store's own clock" in failed(found)["listing in pages"]
+
+
+async def test_a_conditional_manifest_in_a_versioned_bucket_needs_conditions():
+    def careless(server: SmallS3, request: web.BaseRequest, key: str) -> web.Response | None:
+        if request.method == "PUT" and {"If-Match", "If-None-Match"} & {*request.headers}:
+            row = server.add(key, b"{}")
+            return web.Response(headers={"ETag": row.etag, "x-amz-version-id": row.version})
+        return None
+
+    async with SmallS3() as server:
+        async with client(BUCKET, server.s3_config, journal="conditional") as one:
+            await soon(one.put("key", 1))
+        assert (await examine(server)).journal == "conditional"
+        server.answer = careless
+        found = await examine(server)
+        assert not found.healthy and "ignores" in failed(found)["conditions"]
+
+
+@pytest.mark.parametrize("versioning", ["Enabled", "Off"])
+async def test_cancelled_at_any_moment_it_leaves_nothing(versioning):
+    """Each time at another request, until it is no longer interrupted."""
+    for moment in range(3, 200, 3):
+        async with SmallS3(versioning=versioning) as server:
+            reached, count = asyncio.Event(), 0
+
+            def after(_: SmallS3, request: web.BaseRequest, key: str, reached: Any = reached, at: int = moment) -> None:
+                nonlocal count
+                count += 1
+                if count == at:
+                    reached.set()
+
+            server.after = after
+            storage = S3Storage(server.s3_config)
+            await storage.open()
+            work = diagnose(storage, BUCKET, MANIFEST, journal="auto", poll_interval=1.0, environment=Environment())
+            task = asyncio.ensure_future(work)
+            waiting = asyncio.ensure_future(reached.wait())
+            await soon(asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED))
+            waiting.cancel()
+            interrupted = task.cancel()
+            await soon(asyncio.wait([task]))
+            await storage.aclose()
+            await eventually(lambda server=server: server.everything == [])
+        if not interrupted:
+            return
+    raise AssertionError("it has no end")
+
+
+def url_of(server: SmallS3, manifest: str = MANIFEST) -> str:
+    return f"s3://{BUCKET}/{manifest}?" + urlencode(server.s3_config)
+
+
+async def test_what_the_exit_code_says(capsys):
+    async def doctor(server: SmallS3) -> tuple[int, Any]:
+        code = await asyncio.to_thread(main, ["doctor", "--json", url_of(server)])
+        return code, json.loads(capsys.readouterr().out or "null")
+
+    async with SmallS3() as server:
+        assert (await doctor(server))[0] == 0
+        server.answer = gets(lambda server, request, key: error(404, "NoSuchKey"))
+        code, found = await doctor(server)
+        assert code == 1 and not found["healthy"]
+        server.answer = lambda *_: error(404, "NoSuchBucket")
+        assert (await doctor(server))[0] == 3
+
+
+# What is advised ------------------------------------------------------------------------------------------------------
+
+
+async def test_versioning_is_not_advised_where_it_is_impossible():
+    async with SmallS3(versioning=None) as server:
+        found = await examine(server, journal="merge")
+        assert "Enable it" not in failed(found)["journal"] and "cannot be enabled" in failed(found)["journal"]
+        server.versioning = "Off"
+        found = await examine(server, journal="merge")
+        assert "Enable it" in failed(found)["journal"]
+    for storage in (MemoryStorage(versioning=False),):
+        found = await diagnose(storage, BUCKET, MANIFEST, journal="merge", poll_interval=1.0, environment=Environment())
+        assert "aws s3api" not in failed(found)["journal"]

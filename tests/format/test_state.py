@@ -1,0 +1,170 @@
+"""The state of a manifest: runs, overlaid with files, overlaid with commits."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from itertools import chain
+
+from format.test_document import SHA256
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mps3.format.document import CommitEntry, Document, RunReference, encode_reference
+from mps3.format.run import Run, encode_runs, index_run
+from mps3.format.state import EMPTY, STEP, FrozenLayers, apply_update, build_view, changed_names, look_up
+
+names = st.sampled_from("abcd")
+small_files = st.builds(lambda number: {"version": str(number)}, st.integers(0, 5))
+layers = st.dictionaries(names, st.none() | small_files)
+
+
+class Held(dict):
+    """Runs by their names, as they are held in memory."""
+
+    def add(self, files: dict) -> tuple[RunReference, ...]:
+        parts = tuple(encode_runs(files, 60))
+        self.update({reference.sha256: index_run(reference.sha256, body) for reference, body in parts})
+        return tuple(reference for reference, _ in parts)
+
+
+def run(files: dict) -> Run:
+    ((reference, body),) = encode_runs(files, 2**20)
+    return index_run(reference.sha256, body)
+
+
+def commit(number: int, files: dict, runs: tuple[RunReference, ...] = ()) -> CommitEntry:
+    named = {"runs": [encode_reference(replace(reference, key="x")) for reference in runs]} if runs else {}
+    return CommitEntry("s", number, f"v{number}", float(number), None, {"files": files, **named})
+
+
+def document(**parts: object) -> Document:
+    return Document("merge", 3, "s", 0, None, {"files": {}}, **parts)
+
+
+def overlaid(*over: dict) -> dict:
+    state: dict = {}
+    for layer in over:
+        state.update(layer)
+    return {name: file for name, file in state.items() if file is not None}
+
+
+@given(layers, st.lists(layers, max_size=3), st.lists(layers, max_size=4))
+def test_newer_layers_hide_older_ones(files, under, commits):
+    held = Held()
+    runs = tuple(part for layer in under for part in held.add(layer))
+    view = build_view(document(files=files, runs=runs), "head", tuple(map(commit, range(4), commits)), held, 0.0)
+    expected = overlaid(*under, files, *commits)
+    assert {name: view.look_up(name) for name in "abcd" if view.look_up(name)} == expected
+    assert dict(view.items()) == expected
+    assert list(view.names()) == sorted(expected)
+
+
+@given(layers, st.lists(layers, max_size=2), st.lists(layers, max_size=4), st.integers(0, 15))
+def test_a_commit_may_be_stored_as_a_run(files, under, commits, large):
+    held = Held()
+    runs = tuple(part for layer in under for part in held.add(layer))
+    entries = tuple(
+        commit(number, {}, held.add(change)) if large >> number & 1 else commit(number, change)
+        for number, change in enumerate(commits)
+    )
+    view = build_view(document(files=files, runs=runs), "head", entries, held, 0.0)
+    assert dict(view.items()) == overlaid(*under, files, *commits)
+
+
+@given(layers, st.lists(layers, max_size=2), layers)
+def test_building_a_view_changes_nothing_else(files, under, change):
+    held = Held()
+    base = document(files=files, runs=tuple(part for layer in under for part in held.add(layer)))
+    before = copy.deepcopy((files, under, change))
+    first = build_view(base, "head", (commit(1, change),), held, 0.0)
+    assert (files, under, change) == before
+    assert build_view(base, "head", (commit(1, change),), held, 0.0) == first
+
+
+def test_deleting_leaves_a_tombstone_only_over_a_run():
+    files = {"a": {"version": "1"}, "b": {"version": "1"}}
+    apply_update({"files": {"a": None, "absent": None}}, files, FrozenLayers(()))
+    assert files == {"b": {"version": "1"}}
+    apply_update({"files": {"b": None, "c": None}}, files, FrozenLayers((run({"b": {"version": "0"}}),)))
+    assert files == {"b": None, "c": None}
+    assert look_up("b", (files, run({"b": {"version": "0"}}))) is None
+
+
+def test_a_newer_run_hides_an_older_one():
+    runs = (run({"a": {"version": "1"}, "b": {"version": "1"}}), run({"a": None, "b": {"version": "2"}}))
+    assert look_up("a", reversed(runs)) is None
+    assert look_up("b", reversed(runs)) == {"version": "2"}
+    assert look_up("c", reversed(runs)) is None
+
+
+def test_an_update_is_a_merge_patch():
+    files = {"a": {"version": "1", "sha256": SHA256, "size": 1, "future": {"x": 1, "y": 2}}}
+    apply_update(
+        {"files": {"a": {"version": "2", "sha256": None, "future": {"x": None, "z": 3}}}}, files, FrozenLayers(())
+    )
+    assert files == {"a": {"version": "2", "size": 1, "future": {"y": 2, "z": 3}}}
+
+
+def test_a_merge_patch_does_not_reach_into_what_it_patches():
+    old = {"version": "1", "future": {"x": 1}}
+    runs = (run({"a": old}),)
+    files: dict = {}
+    apply_update({"files": {"a": {"version": "2", "future": {"x": 2}}}}, files, FrozenLayers(runs))
+    assert files == {"a": {"version": "2", "future": {"x": 2}}}
+    assert old == {"version": "1", "future": {"x": 1}}
+
+
+def test_a_merge_patch_is_not_reached_into_afterwards():
+    patch = {"files": {"a": {"version": "1", "future": {"x": 1}}}}
+    files: dict = {}
+    apply_update(patch, files, FrozenLayers(()))
+    apply_update({"files": {"a": {"version": "2", "future": {"x": 2}}}}, files, FrozenLayers(()))
+    assert patch == {"files": {"a": {"version": "1", "future": {"x": 1}}}}
+
+
+def test_an_update_without_files_changes_nothing():
+    files = {"a": {"version": "1"}}
+    apply_update({"future": 1}, files, FrozenLayers(()))
+    assert files == {"a": {"version": "1"}}
+
+
+def test_a_view_knows_its_commits():
+    view = build_view(document(sessions={"t": 4}), "head", (commit(7, {}),), {}, 0.0)
+    assert view.has("t", 4) and not view.has("t", 5)
+    assert view.has("s", 7) and not view.has("s", 8)
+    assert not view.has("u", 0)
+    assert not EMPTY.has("s", 0)
+    assert EMPTY.look_up("a") is None
+    assert list(EMPTY.names()) == []
+
+
+changes = st.lists(layers, max_size=3)
+
+
+@given(layers, st.lists(layers, max_size=2), changes, changes, st.sets(names), st.booleans())
+def test_the_names_that_changed(files, under, earlier, later, among, settled):
+    held = Held()
+    runs = tuple(part for layer in under for part in held.add(layer))
+    old = build_view(document(files=files, runs=runs), "1", tuple(map(commit, range(3), earlier)), held, 0.0)
+    if settled:  # all that was there, in a run, in a view of somebody who had not seen the last commit
+        base = document(files={}, runs=(*runs, *held.add(overlaid_with_tombstones(files, *earlier))), sessions={"s": 3})
+    else:
+        base = document(files=files, runs=runs)
+    kept = () if settled else tuple(map(commit, range(3), earlier))
+    new = build_view(base, "2", (*kept, *map(commit, range(4, 7), later)), held, 0.0)
+    expected = sorted(name for name in among if old.look_up(name) != new.look_up(name))
+    assert sorted(chain(*changed_names(old, new, dict.fromkeys(among)))) == expected
+    assert list(chain(*changed_names(old, old, dict.fromkeys(among)))) == []
+
+
+def overlaid_with_tombstones(*over: dict) -> dict:
+    return {name: file for layer in over for name, file in layer.items()}
+
+
+def test_many_names_are_compared_in_steps():
+    files = {f"k{number}": {"version": "1"} for number in range(10 * STEP)}
+    old, new = (build_view(document(files=one), version, (), {}, 0.0) for version, one in (("1", {}), ("2", files)))
+    steps = list(changed_names(old, new, files))
+    assert sorted(chain(*steps)) == sorted(files)
+    assert max(map(len, steps)) == STEP

@@ -1,0 +1,358 @@
+"""Which journal a bucket gets, whatever it claims, and what finding out leaves behind: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from kit import BUCKET, MANIFEST, PATIENCE, client, eventually, memory_client, soon
+from stores import keys_of, manifest_of, place
+
+from mps3 import AccessError, ConfigurationError, MemoryStorage, UnavailableError
+from mps3.errors import MPS3Error
+from mps3.journal.probe import lacking_conditions
+from mps3.storage import Capabilities, VersionPage
+from mps3.support.environment import Environment
+
+on_server = pytest.mark.server
+
+
+__all__ = ["place"]  # a fixture
+
+
+# The choice -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("versioning", "kind"), [(True, "merge"), (False, "conditional")])
+async def test_the_bucket_decides(place, versioning, kind):
+    bucket, options, storage = await place(versioning)
+    async with client(bucket, **options) as one:
+        assert await keys_of(storage, bucket) == []  # the probe has left nothing
+        await soon(one.put("key", 1))
+    assert (await manifest_of(storage, bucket))["journal"] == kind
+    names = await keys_of(storage, bucket)
+    if versioning:
+        assert names == ["key", MANIFEST]
+    else:
+        (value,) = [name for name in names if name != MANIFEST]
+        assert value.startswith("key@mps3-") and len(names) == 2
+
+
+async def test_a_manifest_decides_whatever_the_bucket(place):
+    bucket, options, _ = await place(False)
+    async with client(bucket, **options) as one:
+        await soon(one.put("key", 1))
+    for kind in ("auto", "conditional"):
+        async with client(bucket, journal=kind, **options) as two:
+            assert await two.get("key") == 1
+    with pytest.raises(ConfigurationError, match='journal="conditional"'):
+        await client(bucket, journal="merge", **options).__aenter__()
+
+
+async def test_conditional_by_choice_on_a_versioned_bucket():
+    storage = MemoryStorage(versioning=True)
+    async with memory_client(storage, journal="conditional") as one:
+        await one.put("key", 1)
+        async with memory_client(storage) as two:
+            await two.put("other", 2)
+            assert await one.get("other") == 2
+    assert (await manifest_of(storage, BUCKET))["journal"] == "conditional"
+    with pytest.raises(ConfigurationError, match='journal="conditional"'):
+        await memory_client(storage, journal="merge").__aenter__()
+
+
+async def test_two_who_chose_differently_before_there_was_a_manifest():
+    storage = MemoryStorage(versioning=True)
+    slow = {"poll_interval": 60}
+    async with memory_client(storage, journal="conditional", **slow) as one, memory_client(storage, **slow) as two:
+        await one.put("key", 1)
+        with pytest.raises(ConfigurationError, match="conditional journal"):
+            await soon(two.put("other", 2))
+    async with memory_client(storage) as three:
+        assert await three.get("key") == 1
+
+
+async def test_merge_is_refused_without_versions(place):
+    bucket, options, storage = await place(False)
+    with pytest.raises(ConfigurationError, match="versioning"):
+        await client(bucket, journal="merge", **options).__aenter__()
+    assert await keys_of(storage, bucket) == []
+
+
+@pytest.mark.parametrize("journal", ["auto", "merge"])
+@on_server
+async def test_suspended_versioning_is_refused(journal, make_bucket, s3_config, s3):
+    bucket = make_bucket("Suspended")
+    with pytest.raises(ConfigurationError, match="suspended"):
+        await client(bucket, s3_config, journal=journal).__aenter__()
+    assert "Versions" not in s3.list_object_versions(Bucket=bucket)
+
+
+async def test_versioning_that_is_suspended_later():
+    class Suspended(MemoryStorage):
+        suspended = False
+
+        async def capabilities(self, bucket: str) -> Capabilities:
+            return Capabilities("suspended") if self.suspended else await super().capabilities(bucket)
+
+    storage = Suspended(versioning=True)
+    async with memory_client(storage) as one:
+        await one.put("key", 1)
+    storage.suspended = True
+    with pytest.raises(ConfigurationError, match="suspended"):
+        await memory_client(storage).__aenter__()
+
+
+# Stores that are not what they seem -----------------------------------------------------------------------------------
+
+
+class Odd(MemoryStorage):
+    """Does less than it should.
+
+    Attributes:
+        ignored: The conditions that are taken and ignored.
+        refused: The conditions that are refused as unknown.
+        puts: What was written, and to where.
+    """
+
+    def __init__(
+        self, *, ignored: tuple[str, ...] = (), refused: tuple[str, ...] = (), versioning: bool = False
+    ) -> None:
+        super().__init__(versioning=versioning)
+        self.ignored, self.refused = ignored, refused
+        self.puts: list[tuple[str, bytes]] = []
+
+    async def put(self, bucket: str, key: str, body: bytes, **options: Any) -> Any:
+        for name in ("if_match", "if_none_match"):
+            if options.get(name) and name in self.refused:
+                raise ConfigurationError("501 NotImplemented", bucket=bucket, key=key, operation="PutObject")
+            if name in self.ignored:
+                options.pop(name, None)
+        self.puts.append((key, body))
+        return await super().put(bucket, key, body, **options)
+
+
+BOTH = ("if_match", "if_none_match")
+
+
+@pytest.mark.parametrize("journal", ["auto", "conditional"])
+@pytest.mark.parametrize(
+    ("ignored", "refused", "words"),
+    [
+        (BOTH, (), "ignores If-None-Match"),
+        (("if_match",), (), "ignores If-Match"),
+        (("if_none_match",), (), "ignores If-None-Match"),
+        ((), BOTH, "refuses a PUT with If-None-Match"),
+        ((), ("if_none_match",), "refuses a PUT with If-None-Match"),
+        ((), ("if_match",), "refuses If-Match"),
+    ],
+)
+async def test_who_does_not_enforce_conditions_is_refused(journal, ignored, refused, words):
+    storage = Odd(ignored=ignored, refused=refused)
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        await memory_client(storage, journal=journal).__aenter__()
+    assert BUCKET in str(caught.value) and (
+        "Enable it" in str(caught.value) or "versioning enabled" in str(caught.value)
+    )
+    assert await keys_of(storage, BUCKET) == []
+
+
+async def test_a_careless_store_overwrites_no_manifest():
+    """Made where conditions are enforced, and then moved to where they are not."""
+    storage = Odd()
+    async with memory_client(storage) as one:
+        await one.put("key", 1)
+    before = await storage.get(BUCKET, MANIFEST)
+    storage.ignored = BOTH
+    async with memory_client(storage) as two:
+        assert await two.get("key") == 1
+        with pytest.raises(ConfigurationError, match="ignores"):
+            await soon(two.put("key", 2))
+        assert await two.get("key") == 1
+    assert await storage.get(BUCKET, MANIFEST) == before
+    assert [name for name in await keys_of(storage, BUCKET) if ".probe/" in name] == []
+
+
+async def test_a_store_that_ignores_conditions_but_keeps_versions_is_fine():
+    storage = Odd(ignored=BOTH, versioning=True)
+    async with memory_client(storage) as one, memory_client(storage) as two:
+        await asyncio.gather(*(each.put(f"{each!r} {n}", n) for n in range(5) for each in (one, two)))
+    assert (await manifest_of(storage, BUCKET))["journal"] == "merge"
+
+
+async def test_a_store_that_lies_about_versions():
+    class Liar(Odd):
+        async def capabilities(self, bucket: str) -> Capabilities:
+            return Capabilities("enabled")
+
+    storage = Liar()
+    async with memory_client(storage) as one:
+        with pytest.raises(MPS3Error, match="version"):
+            await soon(one.put("key", 1))
+    assert not [name for name in await keys_of(storage, BUCKET) if name == "key@"]
+
+
+class Shuffled(MemoryStorage):
+    """Lists versions in no order."""
+
+    async def versions(self, bucket: str, key: str, **options: Any) -> VersionPage:
+        page = await super().versions(bucket, key, **options)
+        return VersionPage(tuple(reversed(page.versions)), page.next)
+
+
+async def test_versions_out_of_order_lose_nothing():
+    """The head by GET is not the first that is listed: nothing may be acknowledged that others do not see."""
+    storage = Shuffled(versioning=True)
+    async with memory_client(storage) as one, memory_client(storage) as two:
+        writes = {
+            f"{name} {n}": each.put(f"{name} {n}", n) for n in range(3) for name, each in (("a", one), ("b", two))
+        }
+        done, _ = await asyncio.wait([asyncio.ensure_future(wait(write)) for write in writes.values()], timeout=10)
+        acknowledged = [key for key, write in writes.items() if not write.pending]
+        refused = [task for task in done if task.exception()]
+        for key in acknowledged:
+            if not refused:
+                assert await soon(eventually(lambda key=key: sees(one, two, key))), key
+
+
+async def sees(one: Any, two: Any, key: str) -> bool:
+    with contextlib.suppress(UnavailableError):
+        return await one.get(key) is not None and await two.get(key) is not None
+    return False
+
+
+async def wait(write: Any) -> Any:
+    return await write
+
+
+# The probe ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("versioning", [True, False])
+async def test_the_probe_leaves_nothing(place, versioning):
+    bucket, _, storage = await place(versioning)
+    await lacking_conditions(storage, bucket, MANIFEST, Environment())
+    assert await keys_of(storage, bucket) == []
+
+
+class Late(MemoryStorage):
+    """Writes, and only then lets its caller wait."""
+
+    def __init__(self, slow: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.slow, self.puts, self.keys = slow, 0, set[str]()
+        self.reached, self.switch = asyncio.Event(), asyncio.Event()
+
+    async def put(self, bucket: str, key: str, body: bytes, **options: Any) -> Any:
+        self.puts += 1
+        self.keys.add(key)
+        number = self.puts
+        try:
+            return await super().put(bucket, key, body, **options)
+        finally:
+            if number == self.slow:
+                self.reached.set()
+                await self.switch.wait()
+
+
+@pytest.mark.parametrize("slow", [1, 2, 3, 4])
+@pytest.mark.parametrize("versioning", [True, False])
+async def test_the_probe_leaves_nothing_when_it_is_interrupted(slow, versioning):
+    storage = Late(slow, versioning=versioning)
+    task = asyncio.ensure_future(lacking_conditions(storage, BUCKET, MANIFEST, Environment()))
+    await soon(storage.reached.wait())
+    task.cancel()
+    await asyncio.sleep(0)
+    storage.switch.set()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    await asyncio.sleep(0.05)
+    assert await keys_of(storage, BUCKET) == []
+    for key in storage.keys:
+        assert (await storage.versions(BUCKET, key)).versions == ()
+
+
+async def test_many_clients_probe_at_once(place):
+    bucket, options, storage = await place(False)
+    clients = [client(bucket, **options) for _ in range(5)]
+    async with contextlib.AsyncExitStack() as stack:
+        await asyncio.gather(*(stack.enter_async_context(one) for one in clients))
+        assert await keys_of(storage, bucket) == []
+
+
+async def test_who_may_only_read_reads():
+    class ReadOnly(MemoryStorage):
+        closed = False
+
+        async def put(self, bucket: str, key: str, body: bytes, **options: Any) -> Any:
+            if self.closed:
+                raise AccessError("PutObject failed: 403", bucket=bucket, key=key, operation="PutObject")
+            return await super().put(bucket, key, body, **options)
+
+    storage = ReadOnly(versioning=False)
+    storage.closed = True
+    async with memory_client(storage) as early:
+        assert await early.get("key") is None
+        with pytest.raises(AccessError):
+            await soon(early.put("key", 0))
+        storage.closed = False
+        async with memory_client(storage) as writer:
+            await writer.put("key", 1)
+        storage.closed = True
+        async with memory_client(storage) as reader, reader.subscribe("key") as values:
+            assert await soon(anext(values)) == 1
+            assert await reader.get("key") == 1
+            with pytest.raises(AccessError):
+                await soon(reader.put("key", 2))
+            assert await reader.get("key") == 1
+
+
+class Sleepy(MemoryStorage):
+    """Lets something happen before its next listing of versions, and before a version is read the next time.
+
+    Attributes:
+        meanwhile: What happens: first before the listing, then before the reading.
+    """
+
+    meanwhile: tuple[Callable[[], Awaitable[None]], ...] = ()
+
+    async def versions(self, *arguments: Any, **options: Any) -> Any:
+        if len(self.meanwhile) == 2:
+            first, *self.meanwhile = self.meanwhile
+            await first()
+        return await super().versions(*arguments, **options)
+
+    async def get(self, bucket: str, key: str, **options: Any) -> Any:
+        if len(self.meanwhile) == 1 and key == MANIFEST and options.get("version") is not None:
+            (last,), self.meanwhile = self.meanwhile, ()
+            await last()
+        return await super().get(bucket, key, **options)
+
+
+@pytest.mark.parametrize("newest", [True, False], ids=["head", "sibling"])
+async def test_who_slept_until_the_versions_were_collected_lists_again(newest):
+    storage = Sleepy()
+    async with memory_client(storage) as one, memory_client(storage) as two:
+        await asyncio.gather(one.put("a", 1), two.put("b", 1))  # neither in the log of the other
+        async with asyncio.timeout(PATIENCE):
+            while len(await one.get_all()) < 2:
+                await asyncio.sleep(0.01)
+
+        async def commit_if_it_is_to_be_the_head() -> None:
+            if newest:
+                await one.put("c", 1)
+
+        async def go_on_and_collect() -> None:
+            listed = [version.version for version in (await storage.versions(BUCKET, MANIFEST)).versions]
+            await one.put("d", 1)
+            for version in listed:
+                await storage.delete(BUCKET, MANIFEST, version=version)
+
+        storage.meanwhile = (commit_if_it_is_to_be_the_head, go_on_and_collect)
+        async with memory_client(storage) as other:
+            assert storage.meanwhile == ()
+            view, _ = other._manifests[other._default].state()  # what it opened with, before it looks again
+            assert {"a", "b", "d"} <= set(view.names())

@@ -1,0 +1,47 @@
+"""Stores of every kind, with versions or without."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from kit import BUCKET, MANIFEST
+
+from mps3 import LocalStorage, MemoryStorage
+from mps3.storage import Object
+from mps3.storage.s3.storage import S3Storage
+
+
+@pytest.fixture(params=["memory", "local", pytest.param("server", marks=pytest.mark.server)])
+async def place(request, tmp_path):
+    """Makes stores of one kind, with versions or without: (bucket, what a client is made with)."""
+    opened: list[Any] = []
+
+    async def make(versioning: bool) -> tuple[str, dict[str, Any], Any]:
+        if request.param == "server":
+            bucket = request.getfixturevalue("make_bucket")("Enabled" if versioning else None)
+            options = {"s3_config": request.getfixturevalue("s3_config")}
+            storage: Any = S3Storage(options["s3_config"])
+        else:
+            bucket = BUCKET
+            storage = MemoryStorage(versioning=versioning) if request.param == "memory" else None
+            storage = storage or LocalStorage(tmp_path / str(versioning), versioning=versioning)
+            options = {"s3_config": None, "storage": storage}
+        await storage.open()
+        opened.append(storage)
+        return bucket, options, storage
+
+    yield make
+    for storage in opened:
+        await storage.aclose()
+
+
+async def manifest_of(storage: Any, bucket: str) -> dict[str, Any]:
+    found = await storage.get(bucket, MANIFEST)
+    assert isinstance(found, Object)
+    return json.loads(found.body)
+
+
+async def keys_of(storage: Any, bucket: str) -> list[str]:
+    return sorted(entry.key for entry in (await storage.list(bucket)).entries)
