@@ -66,10 +66,11 @@ def pytest(session: nox.Session, *args: str, **env: str | None) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check the style and the format."""
+    """Check the style, the format, and that each room imports only those below it."""
     session.install(*group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", "--no-cache", env={"PYTHONPATH": str(ROOT)})
 
 
 @nox.session

@@ -1,8 +1,8 @@
 """What a client keeps on this machine, so that it can work without the store and after its process has died.
 
 Two things, apart from each other: *outboxes*, which must never be lost, and a *cache*, which may be thrown away
-at any time. `OfflineDirectory` is what the client wants of the place where they are; `mps3.offline.directory` is the one that
-users get.
+at any time. `OfflineDirectory` is what the client wants of the place where they are; `offline/directory.py` is
+the one that users get.
 
 An outbox belongs to one client at a time. It holds *lines*, the sessions of that client in its manifests; each with
 its writes in the order they were made, and with the group of them that may have left already. A client that opens
