@@ -16,7 +16,7 @@ from .base.text import safe
 from .base.when import Seconds
 
 if TYPE_CHECKING:
-    from ..doctor.diagnosis import Diagnosis
+    from ..doctor.findings import Diagnosis
 
 _MARKS: Final = {True: ("ok  ", "green"), False: ("FAIL", "red bold"), None: ("-   ", "dim")}
 
