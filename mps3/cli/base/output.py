@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from .text import discreet, json_text, safe
+from .formatting import discreet, json_text, safe
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,7 +89,7 @@ def say(message: str, *, raw: bool = False) -> None:
         return  # nobody is there to be told
 
 
-def fault(error: Exception) -> None:
+def report_bug(error: Exception) -> None:
     """Tell of an error that nobody expected."""
     if os.environ.get("MPS3_DEBUG"):
         lines = "".join(traceback.format_exception(error)).splitlines()
@@ -114,7 +114,7 @@ def set_encodings() -> None:
                 stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
-def ignore_reader() -> None:
+def discard_output() -> None:
     """Whoever reads has seen enough. The interpreter flushes once more at its end, and must not fail then."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -139,6 +139,6 @@ def show_log() -> None:
     logging.getLogger().addHandler(logging.NullHandler())
 
 
-def hush_log() -> None:
+def silence_log() -> None:
     """Show nothing of it from now on."""
     logging.getLogger("mps3").setLevel(logging.CRITICAL + 1)

@@ -26,7 +26,7 @@ def looks_like_url(word: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class Positionals:
     """What a command takes besides the URL of the store, as in ``KEY [VALUE]`` or ``KEY...``.
 
     Attributes:
@@ -40,7 +40,7 @@ class Words:
     many: bool
 
     @classmethod
-    def read(cls, usage: str) -> Words:
+    def read(cls, usage: str) -> Positionals:
         """Read what stands in the line about the usage."""
         parts = usage.split()
         many = usage.endswith("...")
@@ -112,7 +112,7 @@ def _check_scheme(url: str) -> None:
         )
 
 
-def rejoined(words: Sequence[str]) -> list[str]:
+def rejoin_urls(words: Sequence[str]) -> list[str]:
     """Words in which URLs are whole again: bash takes them apart at each ``:`` and ``=``. Pure."""
     found: list[str] = []
     for word in words:

@@ -17,7 +17,7 @@ _ADVICE: Final[dict[type[errors.MPS3Error], str]] = {
 }
 
 
-def explained(error: Exception) -> tuple[str, int] | None:
+def explain(error: Exception) -> tuple[str, int] | None:
     """What to say of an error, and with which exit code to end; ``None`` for one that nobody expected."""
     for kind, code in EXITS.items():
         if isinstance(error, kind):

@@ -9,18 +9,18 @@ from typing import Final
 import click
 from click.shell_completion import CompletionItem
 
-from .store import Call, call_of
-from .words import Words, looks_like_url, rejoined
+from .context import CommandContext, command_context
+from .positionals import Positionals, looks_like_url, rejoin_urls
 
 _PATIENCE: Final = 3.0
 """Seconds that somebody may have to wait."""
 _MOST: Final = 200
 """Keys that are offered."""
-_HARMLESS: Final = re.compile(r"[\w/.@+][\w/.@%+:=-]*")
+SHELL_SAFE: Final = re.compile(r"[\w/.@+][\w/.@%+:=-]*")
 """Letters and digits of all languages, and what neither bash nor zsh nor fish gives a meaning in a word."""
 
 
-def offered(takes: Words, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+def complete_keys(takes: Positionals, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
     """Keys, where a key or a prefix stands; nothing at all if anything goes wrong.
 
     Anybody may have named a key, and the shell puts it on a command line that is run next. Only names are offered that
@@ -28,17 +28,17 @@ def offered(takes: Words, ctx: click.Context, incomplete: str) -> list[Completio
     """
     given = ctx.params
     try:
-        url, named = takes.split(rejoined([*(given.get("words") or ()), incomplete]), given.get("url"))
+        url, named = takes.split(rejoin_urls([*(given.get("words") or ()), incomplete]), given.get("url"))
         last = next(reversed([name for name, value in named.items() if value]), None)
         if last not in ("key", "prefix") and not (last is None and not incomplete):
             return []
         first = last is None or not any(named[name] for name in named if name != last)
-        keys = asyncio.run(_keys(call_of(url, given), incomplete))
+        keys = asyncio.run(_keys(command_context(url, given), incomplete))
         return [CompletionItem(key) for key in keys if not (first and looks_like_url(key))]
     except Exception:  # noqa: BLE001 - whoever presses TAB wants no lecture
         return []
 
 
-async def _keys(call: Call, prefix: str) -> list[str]:
-    async with asyncio.timeout(_PATIENCE), call.client() as client:
-        return [key for key in await client.keys(prefix) if _HARMLESS.fullmatch(key)][:_MOST]
+async def _keys(context: CommandContext, prefix: str) -> list[str]:
+    async with asyncio.timeout(_PATIENCE), context.client() as client:
+        return [key for key in await client.keys(prefix) if SHELL_SAFE.fullmatch(key)][:_MOST]
