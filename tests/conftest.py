@@ -48,7 +48,11 @@ def sdk_models(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """Share what the SDK reads from disk: to read it again takes more time than most tests need for all else.
 
     Not where a test watches for calls that block: there each client reads it, as it does outside tests.
+    The servers that tests start need no certificates, so clients need not read those of this machine.
     """
+    if "MPS3_TEST_ENDPOINT" not in os.environ:
+        for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+            monkeypatch.delenv(name, raising=False)
     if not hasattr(request.module, "blockbuster_ctx"):
         monkeypatch.setattr("botocore.session.create_loader", read_once)
 
