@@ -57,7 +57,7 @@ async def command(
                 buckets=buckets,
             )
     if found.since is None:
-        say("there is no such manifest, so nobody knows what is needed")
+        say("there is no such manifest, so nothing is known to be garbage")
         return NO
     if context.out.human:
         _table(context, found)

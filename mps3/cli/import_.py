@@ -159,7 +159,7 @@ def _entry(line: bytes, own: Ref | None) -> Line:
     if not isinstance(found, dict) or "key" not in found or "value" not in found:
         raise ValueError('it is not like {"key": "color", "value": "red"}')
     if unknown := sorted(found.keys() - _MEMBERS):
-        raise ValueError(f"nobody knows what {unknown[0]!r} means here")
+        raise ValueError(f"unexpected member {unknown[0]!r}")
     key, value = check_key(found["key"]), found["value"]
     bucket = check_bucket(found["bucket"]) if "bucket" in found else None
     expires = as_time(found["expires"], "expires") if "expires" in found else None

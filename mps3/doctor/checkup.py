@@ -1,4 +1,4 @@
-"""Trying on an object of one's own what a client does with values and manifests."""
+"""Checks on a temporary object: all that a client does with values and manifests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a bucket can do, found out by trying it."""
+"""Find out what a bucket supports, by using it as a client does."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_wrong_arguments(given, capsys):
 def test_nothing_is_done_for_a_manifest_that_is_not_there(tmp_path, capsys):
     assert main(["gc", f"file://{tmp_path}"]) == 1
     said = capsys.readouterr()
-    assert said.err == "mps3: there is no such manifest, so nobody knows what is needed\n" and not said.out
+    assert said.err == "mps3: there is no such manifest, so nothing is known to be garbage\n" and not said.out
 
 
 def test_a_wrong_url_is_one_line(capsys):

@@ -1,4 +1,4 @@
-"""Which store a command is about, and with which credentials."""
+"""The context of a command: its store, the options that select it, and its output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors in one line that says what to do."""
+"""Messages for errors: one line that says what happened and what to do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ADVICE: Final[dict[type[errors.MPS3Error], str]] = {
 
 
 def explain(error: Exception) -> tuple[str, int] | None:
-    """What to say of an error, and with which exit code to end; ``None`` for one that nobody expected."""
+    """Return the message and the exit code for an error; ``None`` for an unexpected one."""
     for kind, code in EXITS.items():
         if isinstance(error, kind):
             advice = _ADVICE.get(kind)

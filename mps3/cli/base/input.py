@@ -36,7 +36,7 @@ def standard_input(what: str) -> BinaryIO:
 
 
 async def confirm(question: str) -> bool:
-    """Ask whoever sits at the keyboard."""
+    """Ask a question on the terminal, and return whether the answer is yes."""
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
     answer = await run_blocking(_own_input().readline)
     return answer.strip().lower() in {b"y", b"yes"}
@@ -49,7 +49,7 @@ def _own_input() -> BinaryIO:
 
 
 def read_all(stream: BinaryIO, what: str) -> bytes:
-    """What can be read up to the end.
+    """Read a stream up to its end.
 
     Args:
         stream: Where from.
@@ -71,7 +71,7 @@ def read_all(stream: BinaryIO, what: str) -> bytes:
 
 
 def read_lines(stream: BinaryIO, what: str) -> Iterator[bytes]:
-    """Lines of JSON objects, of which none takes more memory than `LONGEST`.
+    """Read lines of JSON objects, none of which may be longer than `LONGEST` bytes.
 
     A long line that is certainly no such object ends early, so that whoever reads it refuses it.
 
@@ -101,7 +101,7 @@ def read_lines(stream: BinaryIO, what: str) -> Iterator[bytes]:
 
 
 def too_long(what: str) -> click.UsageError:
-    """What to say of something that would take too much memory."""
+    """Return the error for input that takes too much memory."""
     return click.UsageError(f"{what} has more than {LONGEST >> 20} MiB, the most that this command reads")
 
 

@@ -1,4 +1,4 @@
-"""What is offered to whoever presses TAB."""
+"""Completion of keys and prefixes in a shell."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .context import CommandContext, command_context
 from .positionals import Positionals, looks_like_url, rejoin_urls
 
 _PATIENCE: Final = 3.0
-"""Seconds that somebody may have to wait."""
+"""Seconds until completion gives up."""
 _MOST: Final = 200
-"""Keys that are offered."""
+"""Keys that are offered at most."""
 SHELL_SAFE: Final = re.compile(r"[\w/.@+][\w/.@%+:=-]*")
-"""Letters and digits of all languages, and what neither bash nor zsh nor fish gives a meaning in a word."""
+"""Letters and digits of all languages, and the characters that have no meaning in bash, zsh and fish."""
 
 
 def complete_keys(takes: Positionals, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-    """Keys, where a key or a prefix stands; nothing at all if anything goes wrong.
+    """Return keys where the command takes a key or a prefix, and nothing after any error.
 
     Anybody may have named a key, and the shell puts it on a command line that is run next. Only names are offered that
     no shell takes for anything but a word, with quotes around it or without, and no command for an option or a URL.
@@ -35,7 +35,7 @@ def complete_keys(takes: Positionals, ctx: click.Context, incomplete: str) -> li
         first = last is None or not any(named[name] for name in named if name != last)
         keys = asyncio.run(_keys(command_context(url, given), incomplete))
         return [CompletionItem(key) for key in keys if not (first and looks_like_url(key))]
-    except Exception:  # noqa: BLE001 - whoever presses TAB wants no lecture
+    except Exception:  # noqa: BLE001 - an error would be printed into the command line
         return []
 
 

@@ -1,4 +1,4 @@
-"""Moments of the past as users write them: a commit, a time, or an age."""
+"""Options that name a point in time (a commit, a time, or an age) or a duration."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _time(text: str) -> datetime | None:
 
 
 async def resolve_point(client: MPS3, when: datetime | str | AbbreviatedId) -> datetime | str:
-    """What the library takes for a moment.
+    """Return the commit or the time that a point in time stands for.
 
     Raises:
         click.UsageError: There is no such commit, or more than one.

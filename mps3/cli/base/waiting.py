@@ -1,4 +1,4 @@
-"""Waiting for a write."""
+"""Waiting for a commit, and what Ctrl-C means meanwhile."""
 
 from __future__ import annotations
 
