@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import secrets
@@ -12,6 +13,7 @@ import pytest
 import servers
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.loaders import create_loader
 from botocore.session import get_session
 from hypothesis import settings
 
@@ -36,6 +38,23 @@ def log_as_it_was() -> Iterator[None]:
     yield
     log.setLevel(before[0])
     log.propagate, log.handlers, root.handlers = before[1:]
+
+
+read_once = functools.cache(create_loader)
+
+
+@pytest.fixture(autouse=True)
+def sdk_models(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Share what the SDK reads from disk: to read it again takes more time than most tests need for all else.
+
+    Not where a test watches for calls that block: there each client reads it, as it does outside tests.
+    The servers that tests start need no certificates, so clients need not read those of this machine.
+    """
+    if "MPS3_TEST_ENDPOINT" not in os.environ:
+        for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+            monkeypatch.delenv(name, raising=False)
+    if not hasattr(request.module, "blockbuster_ctx"):
+        monkeypatch.setattr("botocore.session.create_loader", read_once)
 
 
 @pytest.fixture(scope="session")

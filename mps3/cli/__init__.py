@@ -1,4 +1,8 @@
-"""The command line, ``mps3``: an extra, ``pip install "mps3[cli]"``."""
+"""The command line, ``mps3``: one file for each command, and in ``base/`` what the commands share.
+
+It needs ``click`` and ``rich``, which ``pip install "mps3[cli]"`` brings, and loads them only when a command runs.
+Commands use the public API and the doctor; nothing imports this room, and no rule of the protocol lives here.
+"""
 
 from __future__ import annotations
 

@@ -10,9 +10,9 @@ from typing import Final
 import click
 
 from .. import __version__
+from .base.error_messages import explain
 from .base.exits import BUG, INTERRUPTED, USAGE
-from .base.output import fault, ignore_reader, say, set_encodings
-from .base.report import explained
+from .base.output import discard_output, report_bug, say, set_encodings
 
 COMMANDS: Final = {
     "get": "Print the value of a key.",
@@ -103,12 +103,12 @@ def run(arguments: Sequence[str] | None) -> int:
     except click.Abort:
         return INTERRUPTED
     except BrokenPipeError:
-        ignore_reader()
+        discard_output()
         return 0
     except Exception as error:  # noqa: BLE001 - nobody is shown a traceback
-        known = explained(error)
+        known = explain(error)
         if known is None:
-            fault(error)
+            report_bug(error)
             return BUG
         message, code = known
         say(message)

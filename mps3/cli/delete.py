@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from ..types import DELETE
-from .base.command import Call, store_command
+from .base.command import store_command
+from .base.context import CommandContext
 from .base.exits import NO
+from .base.formatting import short_id, some
 from .base.output import say
-from .base.text import short_id, some
-from .base.writing import committed
+from .base.waiting import wait_committed
 
 
 @store_command("KEY...")
-async def command(call: Call, key: list[str]) -> int | None:
+async def command(context: CommandContext, key: list[str]) -> int | None:
     """Delete keys, all of them as one.
 
     Ends with 1 if one of them was not there; the others are deleted. What was deleted can be brought back with mps3
     restore.
     """
-    async with call.client() as client:
+    async with context.client() as client:
         known = set(await client.keys())
         there = [one for one in dict.fromkeys(key) if one in known]
-        commit = await committed(client.put_all(dict.fromkeys(there, DELETE))) if there else None
+        commit = await wait_committed(client.put_all(dict.fromkeys(there, DELETE))) if there else None
     if commit is not None:
-        if call.out.human:
-            call.out.line("deleted ", (some(there), "bold"), (f"  {short_id(commit.id)}", "dim"))
+        if context.out.human:
+            context.out.line("deleted ", (some(there), "bold"), (f"  {short_id(commit.id)}", "dim"))
         else:
-            call.out.json({"commit": commit.id, "versions": dict(commit.versions)})
+            context.out.json({"commit": commit.id, "versions": dict(commit.versions)})
     if missing := [one for one in dict.fromkeys(key) if one not in known]:
         say(f"not there: {some([repr(one) for one in missing])}; mps3 ls lists what there is")
         return NO

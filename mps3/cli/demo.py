@@ -7,7 +7,7 @@ import sys
 import click
 
 from .base.command import perform
-from .base.when import Seconds
+from .base.point_in_time import Seconds
 
 _HELP = """Show two users of one live store, which is in memory: nothing has to be set up.
 

@@ -10,13 +10,14 @@ import orjson
 
 from ..support.environment import Environment
 from ..types import JournalKind
-from .base.command import Call, store_command
+from .base.command import store_command
+from .base.context import CommandContext
 from .base.exits import NO
-from .base.text import safe
-from .base.when import Seconds
+from .base.formatting import safe
+from .base.point_in_time import Seconds
 
 if TYPE_CHECKING:
-    from ..doctor.diagnosis import Diagnosis
+    from ..doctor.findings import Diagnosis
 
 _MARKS: Final = {True: ("ok  ", "green"), False: ("FAIL", "red bold"), None: ("-   ", "dim")}
 
@@ -30,7 +31,7 @@ _MARKS: Final = {True: ("ok  ", "green"), False: ("FAIL", "red bold"), None: ("-
     metavar="SECONDS",
     help="For the cost of polling (1).",
 )
-async def command(call: Call, *, journal: JournalKind, poll_interval: float) -> int | None:
+async def command(context: CommandContext, *, journal: JournalKind, poll_interval: float) -> int | None:
     """Try what a bucket can do, and say how it would be used.
 
     It does what a client does: writes, reads back, lists and deletes objects of its own beside the manifest, which it
@@ -38,8 +39,8 @@ async def command(call: Call, *, journal: JournalKind, poll_interval: float) -> 
     """
     from ..doctor.diagnosis import diagnose  # noqa: PLC0415 - nobody else needs it
 
-    where, environment = call.location, Environment()
-    storage = call.storage(makes=True)
+    where, environment = context.location, Environment()
+    storage = context.storage(create=True)
     try:
         await storage.open()
         found = await diagnose(
@@ -53,16 +54,16 @@ async def command(call: Call, *, journal: JournalKind, poll_interval: float) -> 
         )
     finally:
         await storage.aclose()
-    if call.out.human:
-        _show(call, found)
+    if context.out.human:
+        _show(context, found)
     else:
         policy = None if found.policy is None else orjson.loads(found.policy)
-        call.out.json(asdict(found) | {"healthy": found.healthy, "policy": policy})
+        context.out.json(asdict(found) | {"healthy": found.healthy, "policy": policy})
     return None if found.healthy else NO
 
 
-def _show(call: Call, found: Diagnosis) -> None:
-    line = call.out.line
+def _show(context: CommandContext, found: Diagnosis) -> None:
+    line = context.out.line
     if found.vendor:
         for text in (f"vendor: {found.vendor}", *found.notes, ""):
             line(text)

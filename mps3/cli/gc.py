@@ -10,26 +10,27 @@ import click
 
 from .. import Collected, Collecting, Tally
 from ..collect.options import options as check
-from .base.command import Call, store_command
+from .base.command import store_command
+from .base.context import CommandContext
 from .base.exits import NO
+from .base.formatting import moment, size, some
 from .base.output import say
+from .base.point_in_time import Duration
 from .base.progress import progress
-from .base.text import moment, size, some
-from .base.when import Span
 
 NAMES: Final = {"manifest": "versions of the manifest", "runs": "runs", "values": "values"}
 
 
 @store_command()
 @click.option("--dry-run", is_flag=True, help="Delete nothing, and say what would be deleted.")
-@click.option("--retention", type=Span(), default="7d", help="How far back all states are kept (7d).")
-@click.option("--grace", type=Span(), default="1d", help="Nothing younger is deleted (1d; at least 20m).")
+@click.option("--retention", type=Duration(), default="7d", help="How far back all states are kept (7d).")
+@click.option("--grace", type=Duration(), default="1d", help="Nothing younger is deleted (1d; at least 20m).")
 @click.option(
     "--bucket", "buckets", multiple=True, metavar="NAME", help="Another bucket to delete values in, too. Repeat it."
 )
 @click.option("--rate", type=float, metavar="N", help="Look at and delete at most so many objects a second.")
 async def command(
-    call: Call,
+    context: CommandContext,
     *,
     dry_run: bool,
     retention: timedelta,
@@ -45,7 +46,7 @@ async def command(
         check(retention=retention, grace=grace, rate=rate, buckets=buckets)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    async with call.client() as client:
+    async with context.client() as client:
         with progress() as tell:
             found = await client.collect(
                 retention=retention,
@@ -56,12 +57,12 @@ async def command(
                 buckets=buckets,
             )
     if found.since is None:
-        say("there is no such manifest, so nobody knows what is needed")
+        say("there is no such manifest, so nothing is known to be garbage")
         return NO
-    if call.out.human:
-        _table(call, found)
+    if context.out.human:
+        _table(context, found)
     else:
-        call.out.json(asdict(found) | {"deleted": found.deleted, "bytes": found.bytes})
+        context.out.json(asdict(found) | {"deleted": found.deleted, "bytes": found.bytes})
     return None
 
 
@@ -70,11 +71,11 @@ def line(event: Collecting) -> str:
     return f"{event.looked_at:,} {NAMES[event.part]}; garbage so far: {event.deleted:,}, {size(event.bytes)}"
 
 
-def _table(call: Call, found: Collected) -> None:
-    out = call.out
+def _table(context: CommandContext, found: Collected) -> None:
+    out = context.out
     tallies = {"manifest": found.manifest, "runs": found.runs, "values": found.values}
     rows = [(NAMES[name], *cells(tally)) for name, tally in tallies.items()]
-    rows.append(("together", *cells(together(*tallies.values()))))
+    rows.append(("together", *cells(total(*tallies.values()))))
     out.table(("", "would be deleted" if found.dry_run else "deleted", "kept"), rows, right=[1, 2])
     out.line()
     if found.since is not None:
@@ -91,7 +92,7 @@ def cells(tally: Tally) -> tuple[str, str]:
     return f"{tally.deleted:,} ({size(tally.bytes)})", f"{tally.kept:,} ({size(tally.kept_bytes)})"
 
 
-def together(*tallies: Tally) -> Tally:
+def total(*tallies: Tally) -> Tally:
     """The sum."""
     return Tally(
         sum(one.deleted for one in tallies),

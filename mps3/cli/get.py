@@ -8,38 +8,41 @@ from typing import Final
 
 import click
 
-from .base.command import Call, store_command
+from .base.command import store_command
+from .base.context import CommandContext
 from .base.exits import NO
+from .base.formatting import compact, pretty, safe, whole
 from .base.output import say
-from .base.text import compact, pretty, safe, whole
-from .base.when import Short, When, resolve
+from .base.point_in_time import AbbreviatedId, PointInTime, resolve_point
 
 _ABSENT: Final = object()
 
 
 @store_command("KEY")
-@click.option("--at", type=When(), metavar="WHEN", help="As it was: at a commit, at a time, or 10m ago.")
+@click.option("--at", type=PointInTime(), metavar="WHEN", help="As it was: at a commit, at a time, or 10m ago.")
 @click.option("-r", "--raw", is_flag=True, help="A text without quotes.")
-async def command(call: Call, key: str, at: datetime | str | Short | None, *, raw: bool) -> int | None:
+async def command(
+    context: CommandContext, key: str, at: datetime | str | AbbreviatedId | None, *, raw: bool
+) -> int | None:
     """Print the value of a key.
 
     Ends with 1 if there is no such key.
     """
-    async with call.client() as client:
-        value = await client.get(key, _ABSENT, at=None if at is None else await resolve(client, at))
+    async with context.client() as client:
+        value = await client.get(key, _ABSENT, at=None if at is None else await resolve_point(client, at))
     if value is _ABSENT:
         say(f"there is no key {key!r}" + ("" if at is None else " at that moment") + "; mps3 ls lists what there is")
         return NO
     if raw and isinstance(value, str):
         # On a terminal nothing of a bucket may move the cursor, whatever the format is.
-        shown = call.out.human or sys.stdout.isatty()
-        call.out.plain("\n".join(map(safe, value.expandtabs().split("\n"))) if shown else value)
-    elif call.out.human:
+        shown = context.out.human or sys.stdout.isatty()
+        context.out.plain("\n".join(map(safe, value.expandtabs().split("\n"))) if shown else value)
+    elif context.out.human:
         from rich.highlighter import JSONHighlighter  # noqa: PLC0415 - takes a while to load
         from rich.text import Text  # noqa: PLC0415
 
         lines = [compact(value)] if isinstance(value, str) else pretty(value)
-        call.out.console.print(JSONHighlighter()(Text("\n".join(lines))))
+        context.out.console.print(JSONHighlighter()(Text("\n".join(lines))))
     else:
-        call.out.json(whole(value))
+        context.out.json(whole(value))
     return None

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from .. import DELETE, CorruptionError, ExpiredError, Revision
-from .base.command import Call, store_command
+from .base.command import store_command
+from .base.context import CommandContext
 from .base.exits import NO
+from .base.formatting import compact, moment, safe, short_id, whole
 from .base.limit import Limit, limit_option
 from .base.output import say
-from .base.text import compact, moment, safe, short_id, whole
 
 _AT_ONCE: Final = 32
 _GONE: Final = object()
@@ -19,27 +20,27 @@ _GONE: Final = object()
 
 @store_command("KEY")
 @limit_option()
-async def command(call: Call, key: str, *, limit: int | None) -> int | None:
+async def command(context: CommandContext, key: str, *, limit: int | None) -> int | None:
     """Show what became of a key, the newest first.
 
     Ends with 1 if nothing is known of it.
     """
     most = Limit.of(limit)
-    async with call.client() as client:
+    async with context.client() as client:
         revisions, more = most.cut(await client.history(key, limit=most.asked))
         if not revisions:
             say(f"nothing is known of a key {key!r}; mps3 ls lists what there is")
             return NO
         rows = []
         async for revision, value in _with_values(revisions):
-            if call.out.human:
+            if context.out.human:
                 rows.append(_row(revision, value))
             else:
-                call.out.json(_members(revision, value))
-    if call.out.human:
-        call.out.table(("when", "commit", "version", "value"), rows)
+                context.out.json(_members(revision, value))
+    if context.out.human:
+        context.out.table(("when", "commit", "version", "value"), rows)
     if more:
-        most.tell(call.out)
+        most.tell(context.out)
     return None
 
 

@@ -16,13 +16,14 @@ from ..format.names import check_bucket, check_key, check_not_own
 from ..format.shape import as_time
 from ..format.values import encode
 from ..storage.url import Location
-from .base.command import Call, store_command
+from .base.command import store_command
+from .base.context import CommandContext
+from .base.formatting import count
+from .base.input import read_lines, run_blocking, standard_input
 from .base.output import say
 from .base.progress import progress
-from .base.reading import blocking, lines_of, standard_input
-from .base.text import count
-from .base.writing import committed
-from .exact import loads
+from .base.waiting import wait_committed
+from .exact_json import loads
 
 CHUNK: Final = 1000
 """Keys of a commit at the most."""
@@ -62,7 +63,7 @@ class Group(dict[str | Ref, tuple[Any, int]]):
 @store_command("[FILE]")
 @click.option("--chunk", type=click.IntRange(1), default=CHUNK, metavar="N", help=f"Keys of one commit ({CHUNK:,}).")
 @click.option("--dry-run", is_flag=True, help="Only check the lines.")
-async def command(call: Call, file: str | None, *, chunk: int, dry_run: bool) -> None:
+async def command(context: CommandContext, file: str | None, *, chunk: int, dry_run: bool) -> None:
     """Write keys and values from JSON lines, as mps3 export makes them: {"key": "color", "value": "red"}.
 
     A FILE is checked as a whole before anything is written. Without one, or with -, the lines come from standard input;
@@ -74,24 +75,24 @@ async def command(call: Call, file: str | None, *, chunk: int, dry_run: bool) ->
     with _opened(file) as stream:
 
         def read() -> Iterator[Line]:
-            return entries(lines_of(stream, name), name, call.location)
+            return entries(read_lines(stream, name), name, context.location)
 
         if stream.seekable():
             start = stream.tell()
-            total = await blocking(lambda: sum(1 for _ in read()))
+            total = await run_blocking(lambda: sum(1 for _ in read()))
             stream.seek(start)
         if not dry_run:
-            done, commits, expired = await _write(call, chunks(read(), chunk), total)
+            done, commits, expired = await _write(context, chunks(read(), chunk), total)
         else:
-            done = await blocking(lambda: sum(1 for _ in read())) if total is None else total
+            done = await run_blocking(lambda: sum(1 for _ in read())) if total is None else total
     left_out = {"expired": expired} if expired else {}
-    if call.out.human:
+    if context.out.human:
         verb = "would be imported" if dry_run else f"imported in {count(commits, 'commit')}"
-        call.out.line(f"{count(done, 'line')} {verb}")
+        context.out.line(f"{count(done, 'line')} {verb}")
         if expired:
-            call.out.line((f"{count(expired, 'key')} had expired, and left out", "dim"))
+            context.out.line((f"{count(expired, 'key')} had expired, and left out", "dim"))
     else:
-        call.out.json({"lines": done, "commits": commits, "dry_run": dry_run, **left_out})
+        context.out.json({"lines": done, "commits": commits, "dry_run": dry_run, **left_out})
 
 
 def _opened(file: str | None) -> AbstractContextManager[BinaryIO]:
@@ -100,16 +101,16 @@ def _opened(file: str | None) -> AbstractContextManager[BinaryIO]:
     return Path(file).open("rb")
 
 
-async def _write(call: Call, groups: Iterator[Group], total: int | None) -> tuple[int, int, int]:
+async def _write(context: CommandContext, groups: Iterator[Group], total: int | None) -> tuple[int, int, int]:
     done = commits = expired = 0
     following = partial(next, groups, None)
-    async with call.client(makes=True) as client:
+    async with context.client(create=True) as client:
         try:
             with progress(total) as tell:
-                while group := await blocking(following):
+                while group := await run_blocking(following):
                     kept, spans = _lasting(client, group)
                     if kept:
-                        await committed(client.put_all(kept, expires_in=spans))
+                        await wait_committed(client.put_all(kept, expires_in=spans))
                         commits += 1
                     expired += len(group) - len(kept)
                     done += sum(times for _, times in group.values())
@@ -158,7 +159,7 @@ def _entry(line: bytes, own: Ref | None) -> Line:
     if not isinstance(found, dict) or "key" not in found or "value" not in found:
         raise ValueError('it is not like {"key": "color", "value": "red"}')
     if unknown := sorted(found.keys() - _MEMBERS):
-        raise ValueError(f"nobody knows what {unknown[0]!r} means here")
+        raise ValueError(f"unexpected member {unknown[0]!r}")
     key, value = check_key(found["key"]), found["value"]
     bucket = check_bucket(found["bucket"]) if "bucket" in found else None
     expires = as_time(found["expires"], "expires") if "expires" in found else None

@@ -5,36 +5,37 @@ from __future__ import annotations
 from typing import Final
 
 from .. import LogEntry
-from .base.command import Call, store_command
+from .base.command import store_command
+from .base.context import CommandContext
+from .base.formatting import moment, safe, short_id, some
 from .base.limit import Limit, limit_option
-from .base.text import moment, safe, short_id, some
 
 _KEYS: Final = 6
 
 
 @store_command("[PREFIX]")
 @limit_option()
-async def command(call: Call, prefix: str | None, *, limit: int | None) -> None:
+async def command(context: CommandContext, prefix: str | None, *, limit: int | None) -> None:
     """List the commits, the newest first: when, who, what.
 
     With PREFIX, those that touch a key which begins with it. The first part of a commit is the session that made it,
     one life of one client. A commit can be given to --at, --to and --since as it is printed here.
     """
     most = Limit.of(limit)
-    async with call.client() as client:
+    async with context.client() as client:
         entries, more = most.cut(await client.log(prefix or "", limit=most.asked))
-    if not call.out.human:
+    if not context.out.human:
         for entry in entries:
-            call.out.json(
+            context.out.json(
                 {"id": entry.id, "time": entry.time, "session": entry.session, "versions": dict(entry.versions)}
             )
         if more:
-            most.tell(call.out)
+            most.tell(context.out)
         return
     rows = [(moment(entry.time), short_id(entry.id), _what(entry)) for entry in entries]
-    call.out.table(("when", "commit", "what"), rows)
+    context.out.table(("when", "commit", "what"), rows)
     if more:
-        most.tell(call.out)
+        most.tell(context.out)
 
 
 def _what(entry: LogEntry) -> str:

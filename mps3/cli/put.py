@@ -9,12 +9,13 @@ import click
 import orjson
 
 from .. import UNCHECKED
-from .base.command import Call, store_command
-from .base.reading import all_of, blocking, standard_input
-from .base.text import safe, short_id
-from .base.when import Seconds
-from .base.writing import committed
-from .exact import loads
+from .base.command import store_command
+from .base.context import CommandContext
+from .base.formatting import safe, short_id
+from .base.input import read_all, run_blocking, standard_input
+from .base.point_in_time import Seconds
+from .base.waiting import wait_committed
+from .exact_json import loads
 
 
 class _Numbers(click.Command):
@@ -33,7 +34,7 @@ class _Numbers(click.Command):
 @click.option("--if-absent", is_flag=True, help="Only if there is no such key.")
 @click.option("--expires-in", type=Seconds(), metavar="SECONDS", help="Until the key vanishes by itself.")
 async def command(
-    call: Call,
+    context: CommandContext,
     key: str,
     value: str | None,
     *,
@@ -50,18 +51,18 @@ async def command(
         raise click.UsageError("--if-version and --if-absent exclude each other")
     condition = None if if_absent else UNCHECKED if if_version is None else if_version
     content = await _value(value, text=text)
-    async with call.client(makes=True) as client:
-        commit = await committed(client.put(key, content, expires_in=expires_in, if_version=condition))
-    if call.out.human:
-        call.out.line("put ", (safe(key), "bold"), (f"  {short_id(commit.id)}", "dim"))
+    async with context.client(create=True) as client:
+        commit = await wait_committed(client.put(key, content, expires_in=expires_in, if_version=condition))
+    if context.out.human:
+        context.out.line("put ", (safe(key), "bold"), (f"  {short_id(commit.id)}", "dim"))
     else:
-        call.out.json({"commit": commit.id, "versions": dict(commit.versions)})
+        context.out.json({"commit": commit.id, "versions": dict(commit.versions)})
 
 
 async def _value(given: str | None, *, text: bool) -> Any:
     if given is None or given == "-":
         stream = standard_input("a text" if text else "a JSON value")
-        body = await blocking(lambda: all_of(stream, "standard input"))
+        body = await run_blocking(lambda: read_all(stream, "standard input"))
         if text:
             try:
                 return body.decode().removesuffix("\n")

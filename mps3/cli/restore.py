@@ -10,19 +10,22 @@ import click
 
 from .. import DELETE, MPS3, Commit, FileInfo, Snapshot
 from ..format.names import check_buckets
-from .base.command import Call, store_command
+from .base.command import store_command
+from .base.context import CommandContext
+from .base.formatting import compact, count, diff, is_same, is_small, moment, safe, short_id, some
+from .base.input import confirm
 from .base.output import Output, say
-from .base.reading import agreed
-from .base.text import compact, count, diff, is_same, is_small, moment, safe, short_id, some
-from .base.when import Short, When, resolve
-from .base.writing import restored
+from .base.point_in_time import AbbreviatedId, PointInTime, resolve_point
+from .base.waiting import wait_restored
 
 _LISTED: Final = 20
 _ABSENT: Final = DELETE
 
 
 @store_command("[KEY]")
-@click.option("--to", type=When(), required=True, metavar="WHEN", help="A commit, a time, or an age such as 10m.")
+@click.option(
+    "--to", type=PointInTime(), required=True, metavar="WHEN", help="A commit, a time, or an age such as 10m."
+)
 @click.option("--all", "everything", is_flag=True, help="All keys.")
 @click.option("--prefix", metavar="PREFIX", help="All keys that begin with it.")
 @click.option(
@@ -30,9 +33,9 @@ _ABSENT: Final = DELETE
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 async def command(
-    call: Call,
+    context: CommandContext,
     key: str | None,
-    to: datetime | str | Short,
+    to: datetime | str | AbbreviatedId,
     *,
     everything: bool,
     prefix: str | None,
@@ -51,18 +54,18 @@ async def command(
         allowed = check_buckets(buckets)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    async with call.client() as client:
-        at = await resolve(client, to)
+    async with context.client() as client:
+        at = await resolve_point(client, to)
         if key is not None:
-            commit = await _one(client, call.out, key, at, yes=yes)
+            commit = await _one(client, context.out, key, at, yes=yes)
         else:
-            commit = await _many(client, call.out, prefix or "", at, allowed | {call.location.bucket}, yes=yes)
-    if not call.out.human:
-        call.out.json({"commit": commit and commit.id, "versions": dict(commit.versions) if commit else {}})
+            commit = await _many(client, context.out, prefix or "", at, allowed | {context.location.bucket}, yes=yes)
+    if not context.out.human:
+        context.out.json({"commit": commit and commit.id, "versions": dict(commit.versions) if commit else {}})
     elif commit is None:
-        call.out.line("nothing is different")
+        context.out.line("nothing is different")
     else:
-        call.out.line(f"restored {some(list(commit.versions))}", (f"  {short_id(commit.id)}", "dim"))
+        context.out.line(f"restored {some(list(commit.versions))}", (f"  {short_id(commit.id)}", "dim"))
 
 
 async def _one(client: MPS3, out: Output, key: str, at: datetime | str, *, yes: bool) -> Commit | None:
@@ -77,7 +80,7 @@ async def _one(client: MPS3, out: Output, key: str, at: datetime | str, *, yes: 
         _show(out, safe(key), now, then)
     question = f"bring back {safe(key)} as of {_named(at)}?"
     await _ask(question if file is not None else f"delete {safe(key)}, which was not there at {_named(at)}?", yes=yes)
-    return await restored(client.restore(key, at))
+    return await wait_restored(client.restore(key, at))
 
 
 def _show(out: Output, key: str, now: Any, then: Any) -> None:
@@ -109,7 +112,7 @@ async def _many(
         if yes:
             say(said)
     await _ask(question, yes=yes)
-    return await restored(client.restore_all(at, prefix=prefix, buckets=buckets))
+    return await wait_restored(client.restore_all(at, prefix=prefix, buckets=buckets))
 
 
 def _files(snapshot: Snapshot, prefix: str, time: datetime | None) -> dict[str, FileInfo]:
@@ -154,5 +157,5 @@ async def _ask(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} Without a terminal to ask on it takes --yes")
-    if not await agreed(question):
+    if not await confirm(question):
         raise click.Abort

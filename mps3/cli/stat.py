@@ -9,19 +9,20 @@ import click
 
 from .. import MPS3, Tally
 from ..collect.options import options as check
-from .base.command import Call, store_command
+from .base.command import store_command
+from .base.context import CommandContext
 from .base.exits import NO
+from .base.formatting import count, moment, short_id, size
+from .base.point_in_time import Duration
 from .base.progress import progress
-from .base.text import count, moment, short_id, size
-from .base.when import Span
 from .gc import line
 
 
 @store_command()
 @click.option("--quick", is_flag=True, help="Only keys and bytes, without looking through the bucket.")
-@click.option("--retention", type=Span(), default="7d", help="How far back nothing counts as garbage (7d).")
-@click.option("--grace", type=Span(), default="1d", help="Nothing younger is garbage (1d; at least 20m).")
-async def command(call: Call, *, quick: bool, retention: timedelta, grace: timedelta) -> int | None:
+@click.option("--retention", type=Duration(), default="7d", help="How far back nothing counts as garbage (7d).")
+@click.option("--grace", type=Duration(), default="1d", help="Nothing younger is garbage (1d; at least 20m).")
+async def command(context: CommandContext, *, quick: bool, retention: timedelta, grace: timedelta) -> int | None:
     """Count keys and bytes, and what is stored for them: versions of the manifest, runs, values, and garbage.
 
     It changes nothing. All but --quick takes a listing for each thousand objects in the bucket. Ends with 1 if there is
@@ -31,14 +32,14 @@ async def command(call: Call, *, quick: bool, retention: timedelta, grace: timed
         check(retention=retention, grace=grace)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    async with call.client() as client:
+    async with context.client() as client:
         found = await _present(client)
         if not quick and found["newest"] is not None:
             found |= await _stored(client, retention, grace)
-    if call.out.human:
-        _show(call, found)
+    if context.out.human:
+        _show(context, found)
     else:
-        call.out.json(found)
+        context.out.json(found)
     return NO if found["newest"] is None else None
 
 
@@ -71,19 +72,21 @@ def _all(tally: Tally, more: int = 0) -> dict[str, int]:
     return {"objects": tally.deleted + tally.kept + more, "bytes": tally.bytes + tally.kept_bytes}
 
 
-def _show(call: Call, found: dict[str, Any]) -> None:
+def _show(context: CommandContext, found: dict[str, Any]) -> None:
     rows = [("keys", f"{found['keys']:,}", size(found["bytes"]))]
     for name, label in (("manifest", "versions of the manifest"), ("runs", "runs"), ("values", "versions of values")):
         if name in found:
             rows.append((label, f"{found[name]['objects']:,}", size(found[name]["bytes"])))
     if "garbage" in found:
         rows.append(("garbage among these", f"{found['garbage']['objects']:,}", size(found["garbage"]["bytes"])))
-    call.out.table(("", "how many", "bytes"), rows, right=[1, 2])
+    context.out.table(("", "how many", "bytes"), rows, right=[1, 2])
     if found["newest"] is None:
-        call.out.line(("there is no commit yet: mps3 put makes one", "dim"))
+        context.out.line(("there is no commit yet: mps3 put makes one", "dim"))
     else:
-        call.out.line((f"the last commit: {short_id(found['newest']['id'])}, {moment(found['newest']['time'])}", "dim"))
+        context.out.line(
+            (f"the last commit: {short_id(found['newest']['id'])}, {moment(found['newest']['time'])}", "dim")
+        )
     if found.get("foreign"):
-        call.out.line((f"{count(found['foreign'], 'object')} of others, or not known to be this manifest's", "dim"))
+        context.out.line((f"{count(found['foreign'], 'object')} of others, or not known to be this manifest's", "dim"))
     if found.get("garbage", {}).get("objects"):
-        call.out.line(("mps3 gc deletes the garbage", "dim"))
+        context.out.line(("mps3 gc deletes the garbage", "dim"))

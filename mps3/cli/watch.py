@@ -12,10 +12,11 @@ from typing import Any, Final
 import click
 
 from .. import DELETE, MPS3, Batch, Change, CorruptionError, ExpiredError
-from .base.command import Call, store_command
-from .base.output import Output, hush_log, say
-from .base.text import compact, count, diff, is_small, safe, short_id, whole
-from .base.when import Seconds, Short, When, resolve
+from .base.command import store_command
+from .base.context import CommandContext
+from .base.formatting import compact, count, diff, is_small, safe, short_id, whole
+from .base.output import Output, say, silence_log
+from .base.point_in_time import AbbreviatedId, PointInTime, Seconds, resolve_point
 
 _SHOWN: Final = 20
 """Keys of the present that are listed one by one."""
@@ -24,7 +25,9 @@ _PERIOD: Final = 0.5
 
 
 @store_command("[PREFIX]")
-@click.option("--since", type=When(), metavar="COMMIT", help="Go on after a commit or a cursor, without the present.")
+@click.option(
+    "--since", type=PointInTime(), metavar="COMMIT", help="Go on after a commit or a cursor, without the present."
+)
 @click.option(
     "--poll-interval",
     type=Seconds(),
@@ -33,7 +36,7 @@ _PERIOD: Final = 0.5
     help="Between looks (1).",
 )
 async def command(
-    call: Call, prefix: str | None, since: datetime | str | Short | None, *, poll_interval: float
+    context: CommandContext, prefix: str | None, since: datetime | str | AbbreviatedId | None, *, poll_interval: float
 ) -> None:
     """Show what changes, commit by commit, until Ctrl-C. First what there is.
 
@@ -43,17 +46,17 @@ async def command(
     if isinstance(since, datetime):
         raise click.UsageError("--since takes a commit or a cursor (mps3 log lists commits)")
     # Whoever watches may be there first.
-    async with call.client(poll_interval=poll_interval, makes=True, tells=True) as client:
-        start = None if since is None else str(await resolve(client, since))
-        hush_log()  # `_tell_contact` says it better
-        work = [_follow(call, client, prefix or "", start), _tell_contact(client)]
-        if not call.out.human:
+    async with context.client(poll_interval=poll_interval, create=True, announce=True) as client:
+        start = None if since is None else str(await resolve_point(client, since))
+        silence_log()  # `_tell_contact` says it better
+        work = [_follow(context, client, prefix or "", start), _tell_contact(client)]
+        if not context.out.human:
             work.append(_until_nobody_reads())
         await _until_one_ends(work)
 
 
-async def _follow(call: Call, client: MPS3, prefix: str, since: str | None) -> None:
-    show = _Screen(client, call.out, prefix, since).show if call.out.human else _Lines(call.out).show
+async def _follow(context: CommandContext, client: MPS3, prefix: str, since: str | None) -> None:
+    show = _Screen(client, context.out, prefix, since).show if context.out.human else _Lines(context.out).show
     async for batch in client.watch(prefix, since=since):
         await show(batch)
 

@@ -1,4 +1,5 @@
-"""Garbage collection: deleting what no state within the retention names any more.
+"""Garbage collection: deleting the values that no state within the retention period refers to.
 
-It reads the same states as any client, and deletes only what it can tell is its own.
+It reads the same states as any other client, and deletes only objects that a manifest it has read can claim.
+It commits nothing but the announcement of a collection, and it knows nothing of clients or of their keys.
 """

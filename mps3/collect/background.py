@@ -1,4 +1,4 @@
-"""Collecting now and then, as long as a client is open."""
+"""Periodic garbage collection while a client is open."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = logging.getLogger("mps3")
 async def collect_in_background(
     collect: Callable[[], Awaitable[Collected]], every: float, environment: Environment, manifest: str
 ) -> None:
-    """Collect now and then. A failure is logged, and it is tried again next time. Ends by being cancelled.
+    """Collect periodically until cancelled. A failure is logged, and the next collection tries again.
 
     Args:
         collect: Makes one collection.

@@ -1,4 +1,4 @@
-"""Collecting garbage: deleting what no state within the retention names any more."""
+"""One garbage collection: open the manifests that own values, then delete what none of them needs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def collect(
     options: Options,
     progress: Progress | None = None,
 ) -> Collected:
-    """Delete what no state of a manifest within the retention names, and no other manifest either.
+    """Delete the objects that no state within the retention refers to, of this manifest or of another.
 
     Args:
         storage: The store.

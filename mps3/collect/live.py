@@ -1,4 +1,4 @@
-"""What a manifest still needs. Pure.
+"""The object versions that a manifest still needs. Pure.
 
 Whatever is not needed now will never be needed again: a commit counts only if it lands within `LATENESS` after
 its values were stored and the state it builds on was looked at (R16), or follows the announcement of the
@@ -17,7 +17,7 @@ from ..types import Ref
 
 _MINTED: Final = re.compile(r"(.+)@(mps3-[0-9a-f]{32})\Z", re.DOTALL)
 NULL: Final = "null"
-"""How a version is listed that is none."""
+"""The version id of objects in buckets without versioning."""
 
 
 @dataclass(frozen=True, slots=True)

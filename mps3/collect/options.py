@@ -1,4 +1,4 @@
-"""How a collection is to be made."""
+"""The options of a collection, and their checks."""
 
 from __future__ import annotations
 

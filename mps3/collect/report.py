@@ -1,4 +1,4 @@
-"""What a collection did, and what it says while it is under way."""
+"""The result of a collection, and its progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Going through what is stored, page by page, and deleting what nobody needs."""
+"""List what is stored, page by page, and delete what no manifest needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a store can do, found out by doing what a client does, and what follows from it for a person.
+"""`diagnose` tries everything that a client needs of a bucket, and says which journal the bucket allows.
 
-It is a face: nothing but the command line imports it. Whatever it makes in a bucket it removes again.
+The objects that it makes are removed again. Only the command line imports this room, and nothing is printed here.
 """

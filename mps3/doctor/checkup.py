@@ -1,4 +1,4 @@
-"""Trying on an object of one's own what a client does with values and manifests."""
+"""Checks on a temporary object: all that a client does with values and manifests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from statistics import median
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import orjson
 
@@ -19,9 +19,7 @@ from ..storage.etags import bare, is_weak
 from ..storage.protocol import UNCHANGED, Head, Object, Storage, Stored
 from ..support.environment import Environment
 from ..types import Ref
-
-if TYPE_CHECKING:
-    from .diagnosis import Finding
+from .findings import Finding
 
 Result = tuple[bool | None, str]
 

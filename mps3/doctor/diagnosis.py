@@ -1,25 +1,24 @@
-"""What a bucket can do, found out by trying it."""
+"""Find out what a bucket supports, by using it as a client does."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
 from typing import Any, Final, TypeVar
-
-import orjson
 
 from ..errors import AccessError, MPS3Error
 from ..format.document import LIMIT
 from ..journal.choose import choose_journal
 from ..journal.probe import lacking_conditions
-from ..journal.trials import SUFFIX, to_the_end
+from ..journal.trials import to_the_end
 from ..storage.protocol import Storage
 from ..support.environment import Environment
 from ..types import JournalKind
 from .checkup import Checkup
+from .findings import Diagnosis, Finding
+from .policy import policy
 
 T = TypeVar("T")
 
@@ -33,53 +32,6 @@ GET_PRICE: Final = 0.4e-6
 """Dollars a GET on S3 Standard in us-east-1."""
 PUT_PRICE: Final = 5e-6
 """Dollars a PUT or a listing there."""
-
-
-@dataclass(slots=True)
-class Finding:
-    """One thing that was tried.
-
-    Attributes:
-        what: What was tried.
-        good: Whether it works; ``None`` if that is neither good nor bad.
-        result: What came of it.
-    """
-
-    what: str
-    good: bool | None
-    result: str
-
-
-@dataclass(slots=True)
-class Diagnosis:
-    """What was found.
-
-    Attributes:
-        vendor: Who serves the endpoint, as far as its name tells.
-        notes: What is known of the vendor, and worth knowing.
-        findings: In the order they were tried.
-        journal: The journal that would be used; ``None`` if none can.
-        tidy: Whether what was written for a trial could be removed again.
-        policy: The least that an IAM policy has to allow, as JSON; ``None`` for a store that knows no policies.
-        monthly_cost: Dollars that one client pays for polling when nothing happens, at S3's prices; ``None`` for a
-            store that has no prices.
-        cost_of_change: Dollars that one client pays to see one change of one key, at S3's prices, by journal; empty
-            for a store that has no prices.
-    """
-
-    vendor: str = ""
-    notes: tuple[str, ...] = ()
-    findings: list[Finding] = field(default_factory=list)
-    journal: str | None = None
-    tidy: bool = False
-    policy: str | None = None
-    monthly_cost: float | None = None
-    cost_of_change: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the bucket can be used, for writing too."""
-        return self.journal is not None and all(finding.good is not False for finding in self.findings)
 
 
 async def diagnose(
@@ -187,30 +139,3 @@ async def _timed(call: Callable[[], Awaitable[Any]]) -> tuple[bool, str]:
         await call()
         times.append(time.perf_counter() - began)
     return True, f"{median(times) * 1000:.0f} ms"
-
-
-def policy(bucket: str, manifest: str, journal: str, *, versioned: bool = False) -> str:
-    """The least that an IAM policy has to allow for reading and writing with one manifest.
-
-    Args:
-        bucket: The bucket of the manifest and the values.
-        manifest: The manifest's key.
-        journal: ``merge`` or ``conditional``.
-        versioned: Whether the bucket keeps versions; it does with ``merge``.
-    """
-    versioned = versioned or journal == "merge"
-    objects = ["s3:GetObject", "s3:PutObject"]
-    of_bucket = ["s3:ListBucket", "s3:GetBucketVersioning"]
-    if versioned:
-        objects.append("s3:GetObjectVersion")
-        of_bucket.append("s3:ListBucketVersions")
-    arn = f"arn:aws:s3:::{bucket}"
-    statements: list[dict[str, Any]] = [
-        {"Effect": "Allow", "Action": of_bucket, "Resource": [arn]},
-        {"Effect": "Allow", "Action": objects, "Resource": [f"{arn}/*"]},
-    ]
-    if journal == "conditional":
-        probes = [f"{arn}/{manifest}{SUFFIX}*"]
-        removing = "s3:DeleteObjectVersion" if versioned else "s3:DeleteObject"
-        statements.append({"Effect": "Allow", "Action": [removing], "Resource": probes})
-    return orjson.dumps({"Version": "2012-10-17", "Statement": statements}, option=orjson.OPT_INDENT_2).decode()

@@ -1,6 +1,6 @@
-"""For tests: of programs that use this library, and of storages that somebody wrote for it.
+"""Tools for tests of programs that use this library, and of stores that others write for it.
 
-Nothing here needs pytest but `mps3.testing.fixtures`, which is imported by nobody else.
+Only `mps3.testing.fixtures` needs pytest, and no other module imports it. No other room imports this one.
 """
 
 from .clock import VIRTUAL_BACKEND, StuckError, VirtualClock, VirtualEnvironment, VirtualLoop

@@ -139,7 +139,7 @@ def test_what_nobody_expected(mps3, url, tmp_path, monkeypatch):
         (
             ["get", "file:///x", "a", f"s3://bucket?aws_secret_access_key={SECRET}"],
             2,
-            "nobody knows what 's3://bucket?aws_secret",
+            "unexpected argument 's3://bucket?aws_secret",
         ),
         (["ls", f"s3://user:{SECRET}@bucket"], 3, "no user or password"),
         (["ls", "s3://bucket", "--endpoint-url", f"http://user:{SECRET}@"], 3, ""),

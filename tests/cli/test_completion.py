@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mps3.cli.base import completing
-from mps3.cli.base.words import rejoined
+from mps3.cli.base import key_completion
+from mps3.cli.base.positionals import rejoin_urls
 
 from .conftest import PATIENCE, environment
 
@@ -75,7 +75,7 @@ def test_commands_keys_and_options(complete, shell):
 
 def test_what_is_offered_after_which_words(mps3, url, monkeypatch, capfd):
     mps3("put", "users/ann", "1")
-    monkeypatch.setattr(completing, "_PATIENCE", PATIENCE)
+    monkeypatch.setattr(key_completion, "_PATIENCE", PATIENCE)
     monkeypatch.setenv("_MPS3_COMPLETE", "bash_complete")
     for words, offered in (
         ("mps3\nwat", ["watch"]),
@@ -96,9 +96,9 @@ def test_what_is_offered_after_which_words(mps3, url, monkeypatch, capfd):
 
 
 def test_urls_are_put_together_again():
-    assert rejoined(["s3", ":", "//b/m?a", "=", "http", "us"]) == ["s3://b/m?a=http", "us"]
-    assert rejoined(["a", ":", "b", ""]) == ["a", ":", "b", ""]
-    assert rejoined([]) == []
+    assert rejoin_urls(["s3", ":", "//b/m?a", "=", "http", "us"]) == ["s3://b/m?a=http", "us"]
+    assert rejoin_urls(["a", ":", "b", ""]) == ["a", ":", "b", ""]
+    assert rejoin_urls([]) == []
 
 
 def test_which_shell(mps3, monkeypatch):

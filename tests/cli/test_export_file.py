@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mps3.cli.base import target
+from mps3.cli.base import output_file
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such files")
 
@@ -37,7 +37,7 @@ def test_nothing_beside_the_file_is_touched(mps3, filled):
 
 
 def test_the_temporary_name_is_exclusive(mps3, filled, monkeypatch):
-    monkeypatch.setattr(target.secrets, "token_hex", lambda _: "foreseen")
+    monkeypatch.setattr(output_file.secrets, "token_hex", lambda _: "foreseen")
     (filled / "victim").write_text("mine")
     (filled / ".mps3-foreseen").symlink_to(filled / "victim")
     found = mps3("export", "-o", str(filled / "out"))
@@ -95,7 +95,7 @@ def test_a_failure_leaves_the_file_as_it_was(mps3, filled, monkeypatch):
     def full(self: object, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(target.Sink, "__call__", full)
+    monkeypatch.setattr(output_file.FileWriter, "__call__", full)
     assert mps3("export", "-o", str(filled / "out")).code == 1
     assert [one.name for one in filled.iterdir()] == ["out"] and (filled / "out").read_text() == "old"
 

@@ -17,8 +17,8 @@ import pytest
 
 from mps3 import MPS3, AccessError, Collecting, Tally
 from mps3.cli import gc, main
-from mps3.cli.base import progress, text
-from mps3.cli.base.when import span
+from mps3.cli.base import formatting, progress
+from mps3.cli.base.point_in_time import parse_duration
 from mps3.format import freshness
 from mps3.storage import local
 
@@ -28,13 +28,13 @@ from mps3.storage import local
     [("7d", 7 * 86400), ("12h", 43200), ("30m", 1800), ("90s", 90), ("90", 90), ("1w", 604800), ("1.5h", 5400)],
 )
 def test_spans(text, seconds):
-    assert span(text) == timedelta(seconds=seconds)
+    assert parse_duration(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("text", ["", "d", "-1d", "7 d", "7dd", "1y", "nan", "1e3", "9" * 20 + "w"])
 def test_what_is_no_span(text, capsys):
     with pytest.raises(ValueError):
-        span(text)
+        parse_duration(text)
     assert main(["gc", "memory:", f"--retention={text}"]) == 2
     assert "--retention" in capsys.readouterr().err
 
@@ -49,7 +49,7 @@ def test_wrong_arguments(given, capsys):
 def test_nothing_is_done_for_a_manifest_that_is_not_there(tmp_path, capsys):
     assert main(["gc", f"file://{tmp_path}"]) == 1
     said = capsys.readouterr()
-    assert said.err == "mps3: there is no such manifest, so nobody knows what is needed\n" and not said.out
+    assert said.err == "mps3: there is no such manifest, so nothing is known to be garbage\n" and not said.out
 
 
 def test_a_wrong_url_is_one_line(capsys):
@@ -134,7 +134,7 @@ def test_lines_without_one(monkeypatch):
 
 
 def test_sizes():
-    assert [text.size(number) for number in (0, 999, 1000, 1_500_000, 2e9, 3e12, 4e15)] == [
+    assert [formatting.size(number) for number in (0, 999, 1000, 1_500_000, 2e9, 3e12, 4e15)] == [
         "0 B",
         "999 B",
         "1.0 kB",
@@ -146,7 +146,7 @@ def test_sizes():
 
 
 def test_the_report_adds_up():
-    found = gc.together(Tally(1, 10, 2, 20), Tally(3, 30, 4, 40), Tally(5, 50, 6, 60))
+    found = gc.total(Tally(1, 10, 2, 20), Tally(3, 30, 4, 40), Tally(5, 50, 6, 60))
     assert gc.cells(found) == ("9 (90 B)", "12 (120 B)")
 
 

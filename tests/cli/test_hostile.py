@@ -14,7 +14,7 @@ import time
 import pytest
 
 from mps3 import MPS3, ConfigurationError, CorruptionError, MemoryStorage, Ref
-from mps3.cli.base.completing import _HARMLESS
+from mps3.cli.base.key_completion import SHELL_SAFE
 from mps3.observability.logging import LoggingHook
 from mps3.storage.url import discreet
 
@@ -84,7 +84,7 @@ def test_completion_offers_what_no_shell_runs(mps3, url, monkeypatch, capfd):
             said = capfd.readouterr().out
             assert "a/b-1.json" in said, (shell, words)
             assert not any(key in said for key in KEYS if key != "-x"), (shell, words, said)
-    assert not any(_HARMLESS.fullmatch(key) for key in KEYS if "://" not in key)
+    assert not any(SHELL_SAFE.fullmatch(key) for key in KEYS if "://" not in key)
 
 
 def test_tab_and_enter_in_bash_run_no_key(mps3, url, tmp_path):

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from mps3 import MPS3
-from mps3.cli.base import reading
+from mps3.cli.base import input as reading
 from mps3.journal.runs import SUFFIX
 
 BEYOND = ("12345678901234567890123", "18446744073709551616", "-9223372036854775809", '[1, {"a": 100000000000000000000}]', "-" + "9" * 5000)  # fmt: skip
@@ -82,7 +82,7 @@ def test_a_line_or_a_value_that_is_too_long(mps3, run, url, tmp_path, monkeypatc
     assert mps3("import", str(tmp_path / "in")).lines[0]["lines"] == 2
     with (tmp_path / "in").open("rb") as stream, pytest.raises(reading.click.UsageError, match="MiB"):
         monkeypatch.setattr(reading, "LONGEST", 1 << 18)
-        reading.all_of(stream, "it")
+        reading.read_all(stream, "it")
 
 
 def test_expiry_survives_export_and_import(mps3, url, tmp_path, later):

@@ -98,6 +98,7 @@ async def test_it_is_refused_at_opening(connect, put_raw, newest, bucket, body, 
 @pytest.mark.parametrize("name", ["garbage", "wrong shape", "newer", "nested brackets"])
 async def test_an_open_client_refuses_it_and_recovers(connect, put_raw, newest, s3, bucket, name):
     body, kind = BAD[name]
+    body = body[:1_000_000]  # it is polled again and again
     async with connect() as one:
         await one.put("k", "good")
         subscription = one.subscribe("k")

@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 import pytest
-from client.test_presence import Room, follow, told
+from client.presence_stories import Room, follow, told
 
 from mps3 import AccessError
 

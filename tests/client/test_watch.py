@@ -246,17 +246,17 @@ async def test_a_large_commit_is_one_batch(storage):
         assert reader.committed == await bob.get_all(prefix="k/")
 
 
-async def test_a_hundred_thousand_keys(capsys):
+async def test_twenty_thousand_keys(capsys):
     storage = MemoryStorage()
     async with memory_client(storage) as ann, memory_client(storage) as bob:
-        await ann.put_all({f"k/{number}": number for number in range(100_000)})
+        await ann.put_all({f"k/{number}": number for number in range(20_000)})
         started = time.monotonic()
         reader = Reader(bob.watch("k/"))
         batches = await reader.present()
         with capsys.disabled():
-            print(f"\n100,000 keys listed in {time.monotonic() - started:.1f} s")
-        assert len(batches) > 100 and max(len(batch.changes) for batch in batches) <= 1000
-        assert len(reader.committed) == 100_000 and reader.committed["k/99999"] == 99_999
+            print(f"\n20,000 keys listed in {time.monotonic() - started:.1f} s")
+        assert len(batches) > 20 and max(len(batch.changes) for batch in batches) <= 1000
+        assert len(reader.committed) == 20_000 and reader.committed["k/19999"] == 19_999
         commit = await ann.put("k/5", "five")
         batch = await reader.next()
         assert (batch.id, plain(batch)) == (commit.id, {"k/5": "five"})
@@ -420,15 +420,16 @@ async def test_a_cursor_that_is_newer_than_what_is_known_waits_for_the_store(mon
 
 
 @pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
-async def test_killed_and_resumed_a_hundred_times(place, versioning):
+async def test_killed_and_resumed_many_times(place, versioning):
     """Among writers, it sees each commit exactly once, and ends up with what there is."""
     bucket, options, _ = await place(versioning)
+    times = 100 if "storage" in options else 30  # a server takes its time for each request
     dice = random.Random(7)
     commits: list[str] = []
 
     async def write(client: MPS3, name: str, dice: random.Random) -> None:
         number = 0
-        while resumed < 100:
+        while resumed < times:
             number += 1
             commit = await client.put_all({f"k/{dice.randrange(9)}": [name, number], f"own/{name}": number})
             commits.append(commit.id)
@@ -444,7 +445,7 @@ async def test_killed_and_resumed_a_hundred_times(place, versioning):
         seen: list[str] = []
         writing = [asyncio.create_task(write(one, "one", random.Random(1)))]
         writing.append(asyncio.create_task(write(two, "two", random.Random(2))))
-        while resumed < 100 or not all(task.done() for task in writing) or len(seen) < len(set(commits)):
+        while resumed < times or not all(task.done() for task in writing) or len(seen) < len(set(commits)):
             resumed += 1
             reader = Reader(watcher.watch(since=cursor), state)
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import ast
-import contextlib
-import inspect
-import io
 import re
 import secrets
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from docs.code_blocks import ROOT, Block, blocks, python
 from httpx import ASGITransport, AsyncClient
 
 from mps3 import MPS3
 
-ROOT = Path(__file__).parents[2]
 PAGES = [
     "README.md",
     "docs/consistency.md",
@@ -40,49 +35,6 @@ PAGES = [
 NOT_CODE = {"console", "json", "text"}
 
 pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the documentation is not beside the tests")
-
-
-@dataclass(frozen=True)
-class Block:
-    page: str
-    line: int
-    language: str
-    code: str
-    needs: str | None
-
-    def __str__(self) -> str:
-        return f"{self.page}:{self.line}"
-
-    async def run(self, namespace: dict[str, Any]) -> list[str]:
-        """Run it as the REPL of asyncio would; what it printed."""
-        source = "\n" * self.line + self.code  # tracebacks show the line in the page
-        code = compile(source, str(ROOT / self.page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        with contextlib.redirect_stdout(io.StringIO()) as printed:
-            result = eval(code, namespace)
-            if inspect.isawaitable(result):
-                await result
-        return printed.getvalue().splitlines()
-
-    def expected(self) -> list[str]:
-        return re.findall(r"^ *print\(.*\)  # (.*)$", self.code, re.MULTILINE)
-
-
-def blocks(page: str) -> list[Block]:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    found = [
-        Block(page, text[: match.start("fence")].count("\n") + 1, match["language"], match["code"], match["needs"])
-        for match in re.finditer(
-            r"^(?:<!-- needs: (?P<needs>\w+) -->\n)?(?P<fence>```)(?P<language>.*)\n(?P<code>(?s:.*?))^```$",
-            text,
-            re.MULTILINE,
-        )
-    ]
-    assert len(found) == len(re.findall("^ *```", text, re.MULTILINE)) / 2, "a fence was not understood"
-    return found
-
-
-def python(page: str) -> list[Block]:
-    return [block for block in blocks(page) if block.language == "python"]
 
 
 @pytest.mark.parametrize("page", PAGES)

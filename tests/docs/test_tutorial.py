@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from docs.test_docs import ROOT, blocks
+from docs.code_blocks import ROOT, blocks
 
 from mps3 import MPS3
 

@@ -17,7 +17,8 @@ from small_s3 import SmallS3, error
 from mps3 import MemoryStorage
 from mps3.cli import main
 from mps3.doctor import checkup
-from mps3.doctor.diagnosis import Diagnosis, diagnose
+from mps3.doctor.diagnosis import diagnose
+from mps3.doctor.findings import Diagnosis
 from mps3.storage.s3.storage import S3Storage
 from mps3.support.environment import Environment
 

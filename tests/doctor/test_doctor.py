@@ -15,7 +15,9 @@ from kit import BUCKET, MANIFEST, Unreliable
 
 from mps3 import MPS3, AccessError, LocalStorage, MemoryStorage
 from mps3.cli import main
-from mps3.doctor.diagnosis import Diagnosis, diagnose, policy
+from mps3.doctor.diagnosis import diagnose
+from mps3.doctor.findings import Diagnosis
+from mps3.doctor.policy import policy
 from mps3.storage import Capabilities
 from mps3.storage.s3.storage import S3Storage
 from mps3.support.environment import Environment

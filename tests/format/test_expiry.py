@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kit import BUCKET, MANIFEST, Clock, Unreliable, client, eventually, memory_client, soon, stored_manifest
 from simulation.loop import run
-from storage.test_clock import Silent
+from storage.clockless import ClocklessStorage
 
 from mps3 import DELETE, MPS3, ConfigurationError, ConflictError, CorruptionError, ExpiredError, UnavailableError
 from mps3.client.lifetime import lifetime
@@ -405,7 +405,7 @@ async def test_the_time_counts_from_when_a_value_was_stored_last_before_its_comm
 
 
 async def test_a_store_that_tells_no_time_keeps_nothing_that_expires():
-    class Timeless(Silent):
+    class Timeless(ClocklessStorage):
         def __init__(self) -> None:
             super().__init__()
             self._storage._versioning = False
@@ -430,7 +430,7 @@ async def test_a_store_that_tells_no_time_keeps_nothing_that_expires():
 
 
 async def test_a_store_without_a_clock_is_judged_by_its_stamps():
-    storage = Silent()
+    storage = ClocklessStorage()
     now = [1000.0]
     storage._storage._clock = lambda: now[0]
     async with MPS3(BUCKET, storage=storage, poll_interval=0.05) as one:

@@ -30,7 +30,7 @@ async def everything(one: Any, keys: list[str]) -> dict[str, Any]:
 
 async def test_ten_at_once(place):
     bucket, options, storage = await place(False)
-    commits = 8 if "storage" in options else 3
+    commits = 8 if "storage" in options else 2
     async with contextlib.AsyncExitStack() as stack:
         players = [await stack.enter_async_context(client(bucket, **options)) for _ in range(10)]
 

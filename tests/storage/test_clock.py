@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kit import BUCKET, Unreliable
+from storage.clockless import ClocklessStorage
 
 from mps3 import MemoryStorage
 from mps3.storage import TellsTime
@@ -86,17 +87,8 @@ def test_the_stores_of_this_library_tell_the_time(tmp_path):
     assert isinstance(S3Storage(), TellsTime)
 
 
-class Silent:
-    """A store without a clock of its own."""
-
-    def __init__(self) -> None:
-        self._storage = MemoryStorage(clock=lambda: 1000.0)
-        for name in ("open", "aclose", "capabilities", "get", "put", "head", "delete", "versions", "list", "scan"):
-            setattr(self, name, getattr(self._storage, name))
-
-
 async def test_of_other_stores_the_stamps_tell_it(here):
-    storage = ClockedStorage(Silent(), here)
+    storage = ClockedStorage(ClocklessStorage(), here)
     assert storage.clock() is None
     assert storage.time.now() == -math.inf
     await storage.put(BUCKET, "a", b"1")

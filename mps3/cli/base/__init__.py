@@ -1,1 +1,1 @@
-"""What the commands have in common."""
+"""What the commands share: arguments, options, the store, printing, errors and exit codes."""

@@ -10,32 +10,30 @@ from typing import Any, TypeAlias
 
 import click
 
-from .completing import offered
+from .context import command_context, options
 from .exits import INTERRUPTED
-from .output import ignore_reader, say, show_log
-from .store import Call, call_of, options
-from .words import Words
-
-__all__ = ["Call", "perform", "store_command"]
+from .key_completion import complete_keys
+from .output import discard_output, say, show_log
+from .positionals import Positionals
 
 Function: TypeAlias = Callable[..., Awaitable[int | None]]
 
 
 def store_command(usage: str = "", kind: type[click.Command] = click.Command) -> Callable[[Function], click.Command]:
-    """A command on a store, from an async function that is given a `Call`, its words and its options.
+    """A command on a store, from an async function that is given a `CommandContext`, its words and its options.
 
     Args:
         usage: What it takes besides the URL: ``KEY [VALUE]``, ``[PREFIX]``, ``KEY...``.
         kind: Of click's command.
     """
-    takes = Words.read(usage)
+    takes = Positionals.read(usage)
     common = {str(option.name) for option in options()}
 
     def decorate(function: Function) -> click.Command:
         def invoke(words: tuple[str, ...], **given: Any) -> int | None:
             url, named = takes.split(words, given["url"])
-            call = call_of(url, given)
-            return perform(function(call, **named, **{name: given[name] for name in given.keys() - common}))
+            context = command_context(url, given)
+            return perform(function(context, **named, **{name: given[name] for name in given.keys() - common}))
 
         own = list(reversed(getattr(function, "__click_params__", [])))
         return kind(
@@ -63,14 +61,14 @@ def perform(work: Awaitable[int | None]) -> int | None:
             say("", raw=True)  # the prompt comes on a line of its own
         raise click.exceptions.Exit(INTERRUPTED) from None
     except BrokenPipeError:
-        ignore_reader()
+        discard_output()
         raise click.exceptions.Exit(0) from None
 
 
-def _words(usage: str, takes: Words) -> click.Argument:
+def _words(usage: str, takes: Positionals) -> click.Argument:
     return click.Argument(
         ["words"],
         nargs=-1,
         metavar=f"[URL] {usage}".rstrip(),
-        shell_complete=lambda ctx, _, incomplete: offered(takes, ctx, incomplete),
+        shell_complete=lambda ctx, _, incomplete: complete_keys(takes, ctx, incomplete),
     )

@@ -1,4 +1,4 @@
-"""How many lines a list of the past has: all in a pipe; on a terminal some, and a line that says of more."""
+"""The option ``--limit`` of lists: without it, a pipe gets all lines, and a terminal some and a note about more."""
 
 from __future__ import annotations
 

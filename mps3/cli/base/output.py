@@ -1,4 +1,4 @@
-"""Where commands print: for people on a terminal, JSON lines into a pipe; what goes wrong to standard error."""
+"""Printing: for people on a terminal, JSON lines into a pipe, and messages to standard error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from .text import discreet, json_text, safe
+from .formatting import discreet, json_text, safe
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,16 +81,16 @@ class Output:
 
 
 def say(message: str, *, raw: bool = False) -> None:
-    """Tell something on standard error, in one line."""
+    """Print a message to standard error, on one line."""
     line = message if raw else "mps3: " + safe(discreet(" ".join(message.split("\n"))))
     try:
         print(line, file=sys.stderr, flush=True)  # noqa: T201
     except (OSError, ValueError):
-        return  # nobody is there to be told
+        return  # standard error is closed
 
 
-def fault(error: Exception) -> None:
-    """Tell of an error that nobody expected."""
+def report_bug(error: Exception) -> None:
+    """Print a message about an unexpected error."""
     if os.environ.get("MPS3_DEBUG"):
         lines = "".join(traceback.format_exception(error)).splitlines()
         say("\n".join(safe(discreet(line)) for line in lines), raw=True)
@@ -114,8 +114,11 @@ def set_encodings() -> None:
                 stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
-def ignore_reader() -> None:
-    """Whoever reads has seen enough. The interpreter flushes once more at its end, and must not fail then."""
+def discard_output() -> None:
+    """Discard further output, because its reader has closed the pipe.
+
+    The interpreter flushes once more at its end, and must not fail then.
+    """
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError):
@@ -139,6 +142,6 @@ def show_log() -> None:
     logging.getLogger().addHandler(logging.NullHandler())
 
 
-def hush_log() -> None:
-    """Show nothing of it from now on."""
+def silence_log() -> None:
+    """Stop showing the log of the library."""
     logging.getLogger("mps3").setLevel(logging.CRITICAL + 1)

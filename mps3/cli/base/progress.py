@@ -11,12 +11,12 @@ from typing import Final, TextIO, TypeAlias
 EVERY: Final = 5.0
 """Seconds between two lines, where there is no bar."""
 
-Told: TypeAlias = Callable[[int, str], None]
+Tell: TypeAlias = Callable[[int, str], None]
 """Takes how much is done, and what to say of it."""
 
 
 @contextmanager
-def progress(total: int | None = None, *, quiet: bool = False, stream: TextIO | None = None) -> Iterator[Told]:
+def progress(total: int | None = None, *, quiet: bool = False, stream: TextIO | None = None) -> Iterator[Tell]:
     """Show how far something has come.
 
     Args:

@@ -1,1 +1,1 @@
-"""What ``mps3 demo`` shows."""
+"""The two shows of ``mps3 demo``: a game on a terminal, and a transcript anywhere else."""

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any, Final, TextIO
 
 from ... import DELETE, MPS3, Batch, MemoryStorage, Subscription
-from ..base.text import compact
+from ..base.formatting import compact
 
 _WIDTH: Final = 40
 _POLL: Final = 0.05

@@ -1,4 +1,4 @@
-"""Errors in one line that says what to do."""
+"""Messages for errors: one line that says what happened and what to do."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _ADVICE: Final[dict[type[errors.MPS3Error], str]] = {
 }
 
 
-def explained(error: Exception) -> tuple[str, int] | None:
-    """What to say of an error, and with which exit code to end; ``None`` for one that nobody expected."""
+def explain(error: Exception) -> tuple[str, int] | None:
+    """Return the message and the exit code for an error; ``None`` for an unexpected one."""
     for kind, code in EXITS.items():
         if isinstance(error, kind):
             advice = _ADVICE.get(kind)

@@ -1,4 +1,4 @@
-"""Moments of the past as users write them: a commit, a time, or an age."""
+"""Options that name a point in time (a commit, a time, or an age) or a duration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FAR: Final = 1000
 """Commits among which a short id is looked for."""
 
 
-def span(text: str) -> timedelta:
+def parse_duration(text: str) -> timedelta:
     """Read ``7d``, ``12h``, ``30m``, ``1w`` or a number of seconds.
 
     Raises:
@@ -37,7 +37,7 @@ def span(text: str) -> timedelta:
         raise ValueError(text) from error
 
 
-class Span(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic since click 8.4
+class Duration(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic since click 8.4
     """An option that is a span of time."""
 
     name = "span"
@@ -47,7 +47,7 @@ class Span(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic
         if isinstance(value, timedelta):
             return value
         try:
-            return span(value)
+            return parse_duration(value)
         except ValueError:
             self.fail(f"{value!r} is no span of time such as 30m, 12h, 7d or 1w", param, ctx)
 
@@ -69,24 +69,26 @@ class Seconds(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
 
 @dataclass(frozen=True, slots=True)
-class Short:
+class AbbreviatedId:
     """The id of a commit, shortened."""
 
     session: str
     sequence: int
 
 
-class When(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+class PointInTime(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """An option that is a moment of the past."""
 
     name = "when"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime | str | Short:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime | str | AbbreviatedId:
         """Read it."""
         if not isinstance(value, str):
             return value  # type: ignore[no-any-return]
         if (found := _COMMIT.match(value)) is not None:
-            return value if len(found[1]) >= _WHOLE else Short(found[1], int(found[2]))
+            return value if len(found[1]) >= _WHOLE else AbbreviatedId(found[1], int(found[2]))
         if value.startswith("["):
             return value  # a cursor
         moment = _time(value)
@@ -104,7 +106,7 @@ def _time(text: str) -> datetime | None:
     now = datetime.now(timezone.utc)
     try:
         if text[-1:] in _UNITS:
-            return now - span(text)
+            return now - parse_duration(text)
         if re.match(r"\d\d:\d\d", text):
             moment = datetime.combine(now.astimezone().date(), time.fromisoformat(text))
         else:
@@ -114,13 +116,13 @@ def _time(text: str) -> datetime | None:
         return None
 
 
-async def resolve(client: MPS3, when: datetime | str | Short) -> datetime | str:
-    """What the library takes for a moment.
+async def resolve_point(client: MPS3, when: datetime | str | AbbreviatedId) -> datetime | str:
+    """Return the commit or the time that a point in time stands for.
 
     Raises:
         click.UsageError: There is no such commit, or more than one.
     """
-    if not isinstance(when, Short):
+    if not isinstance(when, AbbreviatedId):
         return when
     found = [
         entry.id

@@ -1,4 +1,4 @@
-"""Waiting for a write."""
+"""Waiting for a commit, and what Ctrl-C means meanwhile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 
 
-async def restored(work: Awaitable[C]) -> C:
+async def wait_restored(work: Awaitable[C]) -> C:
     """Wait until something is restored. Ctrl-C says that it may have been."""
     try:
         return await work
@@ -23,7 +23,7 @@ async def restored(work: Awaitable[C]) -> C:
         raise
 
 
-async def committed(write: Write) -> Commit:
+async def wait_committed(write: Write) -> Commit:
     """Wait until a write is durable. Ctrl-C takes it back, if it has not left yet, and says which."""
     try:
         return await write

@@ -1,4 +1,4 @@
-"""The words of a command line: which of them is the URL of a store, and what the others are."""
+"""Positional arguments: which of them is the URL of a store, and which parameters the others are."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _FORMS: Final = "s3://bucket/manifest.json or file:///some/directory"
 
 
 def no_store() -> click.UsageError:
-    """What to say if nobody said which store."""
+    """Return the error for a command that is not told which store to use."""
     return click.UsageError(f"which store? Its URL comes first, or is in MPS3_URL: {_FORMS}")
 
 
 def looks_like_url(word: str) -> bool:
-    """Whether a word may be meant as the URL of a store, or of something else."""
+    """Return whether a word looks like a URL, of a store or of something else."""
     return _URL.match(word) is not None
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class Positionals:
     """What a command takes besides the URL of the store, as in ``KEY [VALUE]`` or ``KEY...``.
 
     Attributes:
@@ -40,8 +40,8 @@ class Words:
     many: bool
 
     @classmethod
-    def read(cls, usage: str) -> Words:
-        """Read what stands in the line about the usage."""
+    def read(cls, usage: str) -> Positionals:
+        """Parse a usage line."""
         parts = usage.split()
         many = usage.endswith("...")
         names = [part.strip("[].").lower() for part in parts]
@@ -85,7 +85,7 @@ class Words:
         if len(left) > len(names) and not self.many:
             if url is None:
                 raise no_store()
-            raise click.UsageError(f"nobody knows what {left[len(names)]!r} means here")
+            raise click.UsageError(f"unexpected argument {left[len(names)]!r}")
         found: dict[str, Any] = dict.fromkeys(names)
         found.update(zip(names, left, strict=False))
         if self.many:
@@ -112,8 +112,8 @@ def _check_scheme(url: str) -> None:
         )
 
 
-def rejoined(words: Sequence[str]) -> list[str]:
-    """Words in which URLs are whole again: bash takes them apart at each ``:`` and ``=``. Pure."""
+def rejoin_urls(words: Sequence[str]) -> list[str]:
+    """Return the words with each URL in one piece: bash splits them at each ``:`` and ``=``. Pure."""
     found: list[str] = []
     for word in words:
         before = found[-1] if found else ""

@@ -19,7 +19,7 @@ _BINARY: Final = getattr(os, "O_BINARY", 0)
 _NEW: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | _BINARY
 
 
-class Sink:
+class FileWriter:
     """Takes bytes, and returns when they are written. It may block, and then be closed by another thread.
 
     Args:
@@ -58,11 +58,11 @@ def standard_output() -> Iterator[Callable[[bytes], None]]:
     except io.UnsupportedOperation:  # it is something of Python's own
         yield lambda data: print(data.decode(), end="", flush=True)  # noqa: T201
     else:
-        yield Sink(descriptor)
+        yield FileWriter(descriptor)
 
 
 @contextmanager
-def target(path: Path) -> Iterator[Sink]:
+def replace_file(path: Path) -> Iterator[FileWriter]:
     """A file to write, which is what it was before until all is written.
 
     A regular file is replaced as a whole, and keeps its mode, its owner and what else the system knows of it; a
@@ -80,16 +80,16 @@ def target(path: Path) -> Iterator[Sink]:
     except FileNotFoundError:
         known = None
     if known is not None and (not stat.S_ISREG(known.st_mode) or str(path.absolute()).startswith(_OWN)):
-        sink = Sink(os.open(path, os.O_WRONLY | os.O_APPEND | _BINARY))
+        sink = FileWriter(os.open(path, os.O_WRONLY | os.O_APPEND | _BINARY))
         yield sink
         sink.close()  # after an error the end of the process does: nobody waits for a write that may block
         return
     if known is not None:
         os.close(os.open(path, os.O_WRONLY | _BINARY))  # whoever may not write to it may not replace it either
     real = path.resolve()
-    with _beside(real, 0o666 if known is None else 0o600) as (name, sink):
+    with _temporary_file(real, 0o666 if known is None else 0o600) as (name, sink):
         if known is not None:
-            _become(name, sink.descriptor, real, known)
+            _copy_attributes(name, sink.descriptor, real, known)
         yield sink
         os.fsync(sink.descriptor)
         sink.close()
@@ -97,10 +97,10 @@ def target(path: Path) -> Iterator[Sink]:
 
 
 @contextmanager
-def _beside(real: Path, mode: int) -> Iterator[tuple[Path, Sink]]:
+def _temporary_file(real: Path, mode: int) -> Iterator[tuple[Path, FileWriter]]:
     """A new file in the directory of another, with a name that nobody can foresee; it is gone in the end."""
     name = real.with_name(f".mps3-{secrets.token_hex(16)}")
-    sink = Sink(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NEW, mode))
+    sink = FileWriter(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NEW, mode))
     try:
         yield name, sink
     finally:
@@ -108,7 +108,7 @@ def _beside(real: Path, mode: int) -> Iterator[tuple[Path, Sink]]:
         name.unlink(missing_ok=True)
 
 
-def _become(name: Path, descriptor: int, real: Path, known: os.stat_result) -> None:
+def _copy_attributes(name: Path, descriptor: int, real: Path, known: os.stat_result) -> None:
     """Give a file the owner, the mode and the attributes of the one that it replaces."""
     mode = stat.S_IMODE(known.st_mode)
     if hasattr(os, "fchown"):

@@ -1,4 +1,4 @@
-"""Texts for people. Whatever comes from a bucket is untrusted: nothing of it may move the cursor. Pure."""
+"""Values as text for people. All that comes from a bucket is untrusted: it must not move the cursor. Pure."""
 
 from __future__ import annotations
 

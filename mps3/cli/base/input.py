@@ -20,7 +20,7 @@ LONGEST: Final = 128 * 2**20
 """Bytes of a value, or of a line with one, that are read at the most: they are in memory."""
 PIECE: Final = 1 << 16
 """Bytes that are read in one go."""
-_NO_JSON: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_NOT_JSON: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 """What stands nowhere in JSON, and in no text but a damaged one."""
 
 
@@ -35,10 +35,10 @@ def standard_input(what: str) -> BinaryIO:
     return _own_input()
 
 
-async def agreed(question: str) -> bool:
-    """Ask whoever sits at the keyboard."""
+async def confirm(question: str) -> bool:
+    """Ask a question on the terminal, and return whether the answer is yes."""
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
-    answer = await blocking(_own_input().readline)
+    answer = await run_blocking(_own_input().readline)
     return answer.strip().lower() in {b"y", b"yes"}
 
 
@@ -48,8 +48,8 @@ def _own_input() -> BinaryIO:
     return open(sys.stdin.fileno(), "rb", closefd=False)
 
 
-def all_of(stream: BinaryIO, what: str) -> bytes:
-    """What can be read up to the end.
+def read_all(stream: BinaryIO, what: str) -> bytes:
+    """Read a stream up to its end.
 
     Args:
         stream: Where from.
@@ -70,8 +70,8 @@ def all_of(stream: BinaryIO, what: str) -> bytes:
     return b"".join(pieces)
 
 
-def lines_of(stream: BinaryIO, what: str) -> Iterator[bytes]:
-    """Lines of JSON objects, of which none takes more memory than `LONGEST`.
+def read_lines(stream: BinaryIO, what: str) -> Iterator[bytes]:
+    """Read lines of JSON objects, none of which may be longer than `LONGEST` bytes.
 
     A long line that is certainly no such object ends early, so that whoever reads it refuses it.
 
@@ -89,7 +89,7 @@ def lines_of(stream: BinaryIO, what: str) -> Iterator[bytes]:
         start = piece.lstrip()
         while not piece.endswith(b"\n"):
             start = start or piece.lstrip()
-            if (start and not start.startswith(b"{")) or _NO_JSON.search(piece):
+            if (start and not start.startswith(b"{")) or _NOT_JSON.search(piece):
                 break
             if len(piece) < PIECE or not (piece := stream.readline(PIECE)):
                 break
@@ -101,11 +101,11 @@ def lines_of(stream: BinaryIO, what: str) -> Iterator[bytes]:
 
 
 def too_long(what: str) -> click.UsageError:
-    """What to say of something that would take too much memory."""
+    """Return the error for input that takes too much memory."""
     return click.UsageError(f"{what} has more than {LONGEST >> 20} MiB, the most that this command reads")
 
 
-async def blocking(function: Callable[[], T]) -> T:
+async def run_blocking(function: Callable[[], T]) -> T:
     """Call what may block, in a thread that nobody waits for when the program ends: Ctrl-C does not wait for input."""
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[T] = loop.create_future()

@@ -1,4 +1,4 @@
-"""Which store a command is about, and with which credentials."""
+"""The context of a command: its store, the options that select it, and its output."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ...storage.locate import locate
 from ...storage.protocol import Storage
 from ...storage.url import Location, check_endpoint, parse
 from ...support.environment import Environment
-from .output import Output, hush_log, say
-from .words import no_store
+from .output import Output, say, silence_log
+from .positionals import no_store
 
 _S3: Final = {"profile_name": "profile", "endpoint_url": "endpoint_url", "region_name": "region"}
 """What the SDK is told by which option."""
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CommandContext:
     """What every command is given.
 
     Attributes:
@@ -37,35 +37,35 @@ class Call:
 
     @asynccontextmanager
     async def client(
-        self, *, poll_interval: float = 60.0, makes: bool = False, tells: bool = False
+        self, *, poll_interval: float = 60.0, create: bool = False, announce: bool = False
     ) -> AsyncIterator[MPS3]:
         """A client of the store. One that looks by itself need not poll often.
 
         Args:
             poll_interval: Seconds between polls.
-            makes: Whether a directory may be made.
-            tells: Whether to say so then.
+            create: Whether a directory may be created.
+            announce: Whether to print a message when it is created.
 
         Raises:
             ConfigurationError: There is no such directory.
         """
-        storage, where = self.storage(makes=makes, tells=tells), self.location
+        storage, where = self.storage(create=create, announce=announce), self.location
         async with MPS3(where.bucket, where.manifest, storage=storage, poll_interval=poll_interval) as client:
             try:
                 yield client
             except asyncio.CancelledError:
                 # Whoever presses Ctrl-C does not want to wait until everything is sent, nor hear that it was not.
-                hush_log()
+                silence_log()
                 client.go_offline()
                 raise
 
-    def storage(self, *, makes: bool, tells: bool = False) -> Storage:
+    def storage(self, *, create: bool, announce: bool = False) -> Storage:
         """The same, without a client."""
         path = self.location.path
         if self.location.scheme == "file" and not os.path.isdir(path):  # noqa: PTH112 - it is a text
-            if not makes:
+            if not create:
                 raise ConfigurationError(f"there is no directory {path!r}; writing to it makes one")
-            if tells:
+            if announce:
                 say(f"there was no directory {path!r}: it is made")
         return locate(self.location, Environment())
 
@@ -82,7 +82,7 @@ def options() -> list[click.Parameter]:
     ]
 
 
-def call_of(url: str | None, given: Mapping[str, Any]) -> Call:
+def command_context(url: str | None, given: Mapping[str, Any]) -> CommandContext:
     """What a command is given.
 
     Args:
@@ -94,7 +94,7 @@ def call_of(url: str | None, given: Mapping[str, Any]) -> Call:
         ConfigurationError: The URL is not one of a store.
     """
     s3 = {name: given.get(option) for name, option in _S3.items()}
-    return Call(_location(url, given.get("manifest"), s3), Output(json=given.get("json")))
+    return CommandContext(_location(url, given.get("manifest"), s3), Output(json=given.get("json")))
 
 
 def _location(url: str | None, manifest: str | None, s3: Mapping[str, str | None]) -> Location:

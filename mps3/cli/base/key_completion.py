@@ -1,0 +1,44 @@
+"""Completion of keys and prefixes in a shell."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Final
+
+import click
+from click.shell_completion import CompletionItem
+
+from .context import CommandContext, command_context
+from .positionals import Positionals, looks_like_url, rejoin_urls
+
+_PATIENCE: Final = 3.0
+"""Seconds until completion gives up."""
+_MOST: Final = 200
+"""Keys that are offered at most."""
+SHELL_SAFE: Final = re.compile(r"[\w/.@+][\w/.@%+:=-]*")
+"""Letters and digits of all languages, and the characters that have no meaning in bash, zsh and fish."""
+
+
+def complete_keys(takes: Positionals, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+    """Return keys where the command takes a key or a prefix, and nothing after any error.
+
+    Anybody may have named a key, and the shell puts it on a command line that is run next. Only names are offered that
+    no shell takes for anything but a word, with quotes around it or without, and no command for an option or a URL.
+    """
+    given = ctx.params
+    try:
+        url, named = takes.split(rejoin_urls([*(given.get("words") or ()), incomplete]), given.get("url"))
+        last = next(reversed([name for name, value in named.items() if value]), None)
+        if last not in ("key", "prefix") and not (last is None and not incomplete):
+            return []
+        first = last is None or not any(named[name] for name in named if name != last)
+        keys = asyncio.run(_keys(command_context(url, given), incomplete))
+        return [CompletionItem(key) for key in keys if not (first and looks_like_url(key))]
+    except Exception:  # noqa: BLE001 - an error would be printed into the command line
+        return []
+
+
+async def _keys(context: CommandContext, prefix: str) -> list[str]:
+    async with asyncio.timeout(_PATIENCE), context.client() as client:
+        return [key for key in await client.keys(prefix) if SHELL_SAFE.fullmatch(key)][:_MOST]
