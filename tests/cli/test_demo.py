@@ -51,11 +51,11 @@ async def test_players_reach_the_star_and_score():
     storage = MemoryStorage()
     async with MPS3("demo", storage=storage) as client:
         ann = Player("ann", client, random.Random(1))
-        ann.environment = {"star": [3, 1], "at/ann": [0, 0]}
+        ann.world = {"star": [3, 1], "at/ann": [0, 0]}
         for place in ([1, 1], [2, 1], [3, 1]):
             ann.move()
             assert await client.get("at/ann") == place
-            ann.environment["at/ann"] = place
+            ann.world["at/ann"] = place
         ann.move()
         assert await client.get("score/ann") == 1
         x, y = await client.get("star")
