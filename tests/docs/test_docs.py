@@ -24,6 +24,7 @@ from mps3 import MPS3
 ROOT = Path(__file__).parents[2]
 PAGES = [
     "README.md",
+    "docs/cheatsheet.md",
     "docs/consistency.md",
     "docs/costs.md",
     "docs/guide.md",

@@ -338,7 +338,8 @@ def test_pages_do_not_contradict_each_other_about_presence():
     said = f"{made['PUT']:,} PUT, {made['listing']:,} listings and {made['GET']:,} GET: ${price(made):.2f}"
     assert said in prose("docs/guide.md")
     assert (
-        f"${price(made):.2f} an hour for 10 people" in row("docs/costs.md", "`presence`, for each renewal (200 an hour)")[2]
+        f"${price(made):.2f} an hour for 10 people"
+        in row("docs/costs.md", "`presence`, for each renewal (200 an hour)")[2]
     )
 
 
