@@ -11,6 +11,7 @@ import pytest
 
 import mps3
 from mps3 import MPS3
+from mps3.format import limits
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -80,3 +81,11 @@ def test_llms_txt_is_the_cheat_sheet_and_fits_into_a_prompt():
     text = page("cheatsheet.md")
     assert page("llms.txt") == text, "copy docs/cheatsheet.md to docs/llms.txt"
     assert len(text) <= 9_000
+
+
+def test_every_limit_is_on_the_page_of_limits():
+    section = page("keys.md").split("## Limits of keys and values")[1]
+    numbers = {name: value for name, value in vars(limits).items() if isinstance(value, int)}
+    assert len(numbers) > 15
+    said = {name: f"{value >> 20} MiB" if value % 2**20 == 0 else f"{value:,}" for name, value in numbers.items()}
+    assert {name: text for name, text in said.items() if not re.search(rf"\b{text}\b", section)} == {}
