@@ -36,7 +36,13 @@ def module_of(file: Path) -> str:
 
 
 def test_few_files_are_at_the_root():
-    assert {path.name for path in MPS3.glob("*.py")} <= {"__init__.py", "__main__.py", "errors.py", "text.py", "types.py"}
+    assert {path.name for path in MPS3.glob("*.py")} <= {
+        "__init__.py",
+        "__main__.py",
+        "errors.py",
+        "text.py",
+        "types.py",
+    }
 
 
 @pytest.mark.parametrize("room", sorted(ROOMS))

@@ -61,7 +61,9 @@ class LoggingHook:
         self._logger = logging.getLogger(logger) if isinstance(logger, str) else logger
         unknown = [kind for kind in levels or () if kind not in LEVELS]
         if unknown:
-            raise ValueError(f"not kinds of events: {', '.join(map(str, unknown))}; those are in mps3.events")
+            raise ValueError(
+                f"not kinds of events: {', '.join(map(str, unknown))}; those are in mps3.observability.events"
+            )
         self._levels: dict[type, int | None] = {**LEVELS, **(levels or {})}
 
     def __call__(self, event: Event) -> None:

@@ -409,7 +409,9 @@ def test_events_are_frozen_and_documented():
     assert set(kinds) == {
         value
         for value in vars(events).values()
-        if dataclasses.is_dataclass(value) and value.__module__ == "mps3.events" and value is not events.Problem
+        if dataclasses.is_dataclass(value)
+        and value.__module__ == "mps3.observability.events"
+        and value is not events.Problem
     }
     for kind in (*kinds, events.Problem, Statistics):
         assert kind.__dataclass_params__.frozen and "__slots__" in vars(kind)

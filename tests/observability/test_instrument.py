@@ -95,7 +95,7 @@ async def test_levels_are_chosen(storage, caplog):
     kinds = {record.mps3_event: record.levelno for record in caplog.records if record.name == "other"}
     assert "RequestMade" not in kinds
     assert kinds["WriteMade"] == logging.CRITICAL
-    with pytest.raises(ValueError, match=r"mps3\.events"):
+    with pytest.raises(ValueError, match=r"mps3\.observability\.events"):
         LoggingHook(levels={str: 10})
 
 
