@@ -13,7 +13,7 @@ from mps3 import MPS3, MemoryStorage
 from mps3.cli.demonstration.game import HEIGHT, WIDTH, Player, field
 from mps3.cli.demonstration.transcript import tell
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 
 
 async def test_the_transcript_is_always_the_same():
@@ -25,8 +25,8 @@ async def test_the_transcript_is_always_the_same():
     assert told[0] == told[1]
     assert told[0].startswith("ANN ") and told[0].rstrip().endswith('sees color = "red"')
     assert "goes offline" in told[0]
-    if README.is_file():
-        assert f"$ mps3 demo | cat\n{told[0]}" in README.read_text()
+    if PAGE.is_file():
+        assert f"$ mps3 demo | cat\n{told[0]}" in PAGE.read_text(encoding="utf-8")
 
 
 def test_into_a_pipe(run):

@@ -19,6 +19,7 @@ from mps3 import MPS3
 
 PAGES = [
     "README.md",
+    "docs/cheatsheet.md",
     "docs/consistency.md",
     "docs/costs.md",
     "docs/guide.md",

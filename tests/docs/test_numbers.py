@@ -106,7 +106,7 @@ def dollars(cell: str) -> float:
     return float(found[1]) / {None: 1, "thousand": 1e3, "million": 1e6}[found[2]]
 
 
-# What README says of one operation ---------------------------------------------------------------------------------------
+# What the page on costs says of one operation ---------------------------------------------------------------------------------------
 
 
 async def a_put(place: Place) -> dict[str, int]:
@@ -194,15 +194,15 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("label", OPERATIONS)
-def test_the_requests_of_readme_are_those_that_are_made(label):
+def test_the_requests_of_an_operation_are_those_that_are_made(label):
     made = run(OPERATIONS[label])
-    cells = row("README.md", label)
-    assert made == requests(cells[1]), f"README says {cells[1]}"
+    cells = row("docs/costs.md", label)
+    assert made == requests(cells[1]), f"the page says {cells[1]}"
     assert dollars(cells[2]) == pytest.approx(price(made), rel=0.02)
 
 
-def test_readme_has_no_cost_that_nobody_counts():
-    section = page("README.md").split("## What it costs")[1].split("##")[0]
+def test_the_page_has_no_cost_that_nobody_counts():
+    section = page("docs/costs.md").split("## One operation")[1].split("##")[0]
     labels = re.findall(r"^\| ([^|]+?) \|", section, re.MULTILINE)
     assert [label for label in labels if label] == [label for label in labels if label in OPERATIONS or label in OTHERS]
 
@@ -249,7 +249,7 @@ def test_a_transaction_takes_three_to_five_seconds_with_versioning(whole_seconds
         return took
 
     assert all(3 <= each <= 5 for each in run(seconds))
-    assert "three to five seconds" in prose("README.md")
+    assert "three to five seconds" in prose("docs/limits.md")
     assert "3 to 5 s" in row("docs/transactions.md", "merge journal")[2]
 
 
@@ -269,7 +269,7 @@ def test_the_audit_comes_with_the_first_look_after_three_seconds():
         return took
 
     assert all(3 - 2 * LATENCY <= each <= 4.1 for each in run(seconds))
-    assert "with its first look after three seconds without another" in prose("README.md")
+    assert "with its first look after three seconds without another" in prose("docs/costs.md")
 
 
 def test_presence_renews_200_times_an_hour():
@@ -282,7 +282,7 @@ def test_presence_renews_200_times_an_hour():
             return max(place.store.count("PutObject", name) for name in ("room/ann", "roomann")) - before
 
     assert run(renewals) == pytest.approx(200, abs=6)
-    assert row("README.md", "`presence`, for each renewal (200 an hour)")
+    assert row("docs/costs.md", "`presence`, for each renewal (200 an hour)")
     people = 10
     assert f"make {200 * people:,} renewals an hour" in prose("docs/costs.md")
 
@@ -355,7 +355,8 @@ def test_pages_do_not_contradict_each_other_about_presence():
     said = f"{made['PUT']:,} PUT, {made['listing']:,} listings and {made['GET']:,} GET: ${price(made):.2f}"
     assert said in prose("docs/guide.md")
     assert (
-        f"${price(made):.2f} an hour for 10 people" in row("README.md", "`presence`, for each renewal (200 an hour)")[2]
+        f"${price(made):.2f} an hour for 10 people"
+        in row("docs/costs.md", "`presence`, for each renewal (200 an hour)")[2]
     )
 
 
@@ -389,9 +390,9 @@ def test_opening_takes_the_requests_that_the_page_on_performance_has(journal, la
     assert made == requests(row("docs/performance.md", label)[2])
 
 
-def test_the_page_on_performance_and_readme_agree_about_a_put():
-    assert row("docs/performance.md", "put, one after another")[2] == row("README.md", "`put`, awaited")[1]
-    assert f"${row('README.md', '`put`, awaited')[2].split()[0].removeprefix('$')} a million" in prose(
+def test_the_pages_on_performance_and_costs_agree_about_a_put():
+    assert row("docs/performance.md", "put, one after another")[2] == row("docs/costs.md", "`put`, awaited")[1]
+    assert f"${row('docs/costs.md', '`put`, awaited')[2].split()[0].removeprefix('$')} a million" in prose(
         "docs/migrating.md"
     )
 
