@@ -11,7 +11,7 @@ from ..format.document import CommitEntry
 from ..format.names import Naming
 from ..format.state import View, patched
 from ..journal.past import Past
-from .watch import in_thread_if_large
+from .threads import in_thread_if_large
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ..content.store import Content
 from ..format.entries import FileEntry, expires_of
 from ..format.names import name_in
 from ..manifest.listeners import Listener
+from ..manifest.manifest import Manifest
 from ..support.environment import Environment, wait_for_event
 from ..types import DELETE, JSON, Ref
-
-if TYPE_CHECKING:
-    from ..manifest.manifest import Manifest
-    from .client import MPS3
-    from .write import Write
+from .interface import PresenceClient
+from .write import Write
 
 OWN: Final = 8
 """Values of its own that a member remembers: more than can be in the store and not replaced yet."""
@@ -42,7 +40,7 @@ class Member:
 
     def __init__(
         self,
-        client: MPS3,
+        client: PresenceClient,
         environment: Environment,
         key: str,
         manifest: str | Ref | None,

@@ -13,7 +13,7 @@ from ..format.names import Naming
 from ..format.state import View, alive, differences, weight
 from ..manifest.manifest import Manifest
 from ..types import JSON, Delete
-from .watch import in_thread_if_large
+from .threads import in_thread_if_large
 
 
 class PastReader(Reader):

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from ..errors import MPS3Error
 from ..format.values import decode
+from ..manifest.outbox import Pending
 from ..manifest.session import error_of, time_of
 from ..offline.protocol import Refusal
 from ..types import DELETE, JSON, Delete, Ref
-
-if TYPE_CHECKING:
-    from ..manifest.outbox import Pending
-    from .write import Write
+from .write import Write
 
 
 class Rejected:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from ..content.reader import Reader
 from ..content.store import Content, Contents
@@ -24,16 +23,14 @@ from ..manifest.manifest import Manifest
 from ..support.environment import Environment, wait_for_event
 from ..types import DELETE, JSON, Batch, Change
 from .subscription import Subscription
+from .threads import in_thread_if_large
 
 SIZE: Final = 1000
 """Keys of an initial batch; and changes whose values are fetched together, if that many commits are at hand."""
-LONG: Final = 2000
-"""Working out what changed in more keys than this would hold up the event loop; a thread does it."""
 REMEMBERED: Final = 10_000
 """Delivered commits that may be listed again."""
 
 _MISSING: Final = object()
-T = TypeVar("T")
 
 
 class Watch(Subscription[Batch[JSON]]):
@@ -453,10 +450,3 @@ def _version(found: Content | FileEntry | None) -> str | None:
         return found.version
     version: str | None = None if found is None else found["version"]
     return version
-
-
-async def in_thread_if_large(size: int, function: Callable[..., T], *arguments: Any) -> T:
-    """Call a pure function; in a thread, if it works on so many keys that others would wait for it."""
-    if size <= LONG:
-        return function(*arguments)
-    return await asyncio.to_thread(function, *arguments)

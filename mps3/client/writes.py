@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-from ..content.store import Content, Contents
+from ..content.store import Content
 from ..format.names import check_not_own, name_in
 from ..format.shape import NOTHING
-from ..manifest.manifest import Manifest
 from ..manifest.outbox import Pending
 from ..offline.protocol import Refusal
-from ..support.environment import Environment
-from ..support.loop_affinity import LoopAffinity
 from ..types import DELETE, JSON, UNCHECKED, Delete, Ref, Unchecked
+from .core import ClientCore
 from .lifetime import lifetime
 from .rejected import Rejected
 from .write import Write
@@ -23,22 +21,8 @@ Lifetimes: TypeAlias = float | timedelta | Mapping[Any, float | timedelta] | Non
 """How long values are to be there: all of them, or each by its key."""
 
 
-class Writes:
+class Writes(ClientCore):
     """The part of a client that writes."""
-
-    if TYPE_CHECKING:  # what the client has
-        _contents: Contents
-        _default: Ref
-        _home: LoopAffinity
-        _manifests: dict[Ref, Manifest]
-        _rejected: dict[Rejected, None]
-        _environment: Environment
-
-        def _check_open(self) -> None: ...
-        def _label(self, bucket: str, key: str) -> str: ...
-        def _manifest(self, ref: Ref) -> Manifest: ...
-        def _manifest_ref(self, manifest: str | Ref) -> Ref: ...
-        def _place(self, key: str | Ref, bucket: str | None) -> tuple[str, str]: ...
 
     def put(
         self,
