@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from ..content.store import Content
+from ..content.value import Content
 from ..format.entries import FileEntry, expires_of
 from ..format.names import name_in
 from ..manifest.listeners import Listener

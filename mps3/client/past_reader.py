@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
+from ..content.fetcher import MissingError
 from ..content.reader import Reader
-from ..content.store import Content, Contents, MissingError
+from ..content.store import Contents
+from ..content.value import Content
 from ..errors import ExpiredError
 from ..format.entries import FileEntry, expires_of
 from ..format.names import Naming

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, TypeVar, overload
 
 from ..content.reader import Reader
-from ..content.store import Content
+from ..content.value import Content
 from ..errors import CorruptionError
 from ..format.entries import FileEntry
 from ..format.names import Naming, name_in

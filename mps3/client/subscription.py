@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Generic, Self
 
-from ..content.store import Content
+from ..content.value import Content
 from ..errors import ClosedError, CorruptionError, UnavailableError, ValidationError
 from ..format.entries import FileEntry
 from ..manifest.listeners import Listener

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, TypeVar, overload
 
 from ..content.reader import for_all
-from ..content.store import Content
+from ..content.value import Content
 from ..errors import ClosedError
 from ..format.entries import FileEntry, expires_of
 from ..manifest.transaction import Nesting, TransactionRunner, Workspace

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, TypeVar, overload
 
-from ..content.store import Content
+from ..content.value import Content
 from ..format.names import check_not_own, name_in
 from ..manifest.transaction import TransactionRunner, Workspace
 from ..types import JSON, KEPT, Kept, Ref

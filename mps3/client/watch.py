@@ -9,23 +9,24 @@ from itertools import islice
 from typing import Final
 
 from ..content.reader import Reader
-from ..content.store import Content, Contents
+from ..content.store import Contents
+from ..content.value import Content
 from ..errors import ClosedError, CorruptionError, UnavailableError
-from ..format.document import CommitEntry
 from ..format.entries import FileEntry
 from ..format.expiry import missed
 from ..format.names import Naming
-from ..format.state import EMPTY, View, alive, differences, weight
-from ..journal.diff import Position, Step, advance, cursor_of, replay
-from ..journal.replay import Replay
+from ..format.state import View, alive, differences, weight
+from ..journal.diff import Position, Step, advance, cursor_of
 from ..manifest.listeners import Watcher
 from ..manifest.manifest import Manifest
 from ..support.environment import Environment, wait_for_event
 from ..types import DELETE, JSON, Batch, Change
+from .initial_listing import InitialListing
+from .resumption import Resumption
 from .subscription import Subscription
 from .threads import in_thread_if_large
 
-SIZE: Final = 1000
+BATCH_SIZE: Final = 1000
 """Keys of an initial batch; and changes whose values are fetched together, if that many commits are at hand."""
 REMEMBERED: Final = 10_000
 """Delivered commits that may be listed again."""
@@ -61,10 +62,10 @@ class Watch(Subscription[Batch[JSON]]):
         self._naming = naming
         self._reader = Reader(contents, naming.place)
         self._since = since
-        self._asked_again = False
+        self._resumption: Resumption | None = None
         self._view: View | None = None
         self._delivered: dict[str, None] = {}
-        self._initial: _Initial | None = None
+        self._initial: InitialListing | None = None
         self._steps: deque[Step] = deque()
         self._ready: deque[Batch[JSON]] = deque()
         self._cursor: str | None = None
@@ -126,10 +127,12 @@ class Watch(Subscription[Batch[JSON]]):
         moment = self._manifest.expire()
         view, overlay = self._manifest.state()
         if self._since is None:
-            self._initial = _Initial(view, self._listed(view.at(moment)))
+            self._initial = InitialListing(view, self._listed(view.at(moment)))
         else:
-            position = Position.read(self._since)
-            steps, old = await self._resume(view, position), await self._seen(view, position)
+            if self._resumption is None:
+                position = Position.read(self._since)
+                self._resumption = Resumption(self._manifest, position, self._matches, self._prefixes)
+            steps, old = await self._resumption.steps(view), await self._resumption.last_seen(view)
             self._steps.extend(steps)
             self._cursor = self._since
             self._tell_gone(missed(view, old, moment))
@@ -139,69 +142,16 @@ class Watch(Subscription[Batch[JSON]]):
         self._watcher.touch(overlay)
         self._view = view
 
-    async def _resume(self, view: View, position: Position) -> list[Step]:
-        fresh = position.fresh_in(view)
-        if fresh is not None:
-            return await in_thread_if_large(
-                weight(EMPTY, view), replay, view, view.commits, set(fresh), self._matches, self._prefixes
-            )
-        past = self._manifest.past
-        walk = await past.walk(view)
-        while (commits := _joined(walk, view)) is None or (fresh := position.fresh(commits, walk.reach)) is None:
-            if not await walk.further():
-                # What is known here may be older than the cursor, which came from elsewhere.
-                self._manifest.require_contact()
-                known = {commit.id for commit in commits or ()}
-                newer = position.id not in known and any(commit.id == position.id for commit in walk.commits)
-                if newer and not self._asked_again:
-                    self._asked_again = True
-                    raise UnavailableError(f"the commit {position.id} is newer than what is known here")
-                raise past.expired(
-                    f"the commit {position.id} is not known (any more): start again, with a watch without `since`"
-                )
-        wanted = set(fresh)
-        start = next((place for place, commit in enumerate(commits) if commit.id in wanted), len(commits))
-        start = min(start, len(commits) - len(view.commits))
-        runs = await past.runs_of(commits[start:])
-        size = len(commits) + sum(len(run.body) // 100 for run in runs.values())
-        return await in_thread_if_large(size, replay, view, commits, wanted, self._matches, self._prefixes, runs)
-
-    async def _seen(self, view: View, position: Position) -> View | None:
-        """The state that was seen last, if anything that has expired since may have been left out."""
-        document = view.document
-        if document is None or document.expired is None:
-            return None
-        since = document.expired + document.window
-
-        def knows(
-            commit: CommitEntry,
-        ) -> bool:  # all that was left out had expired, and was told, when it was delivered
-            return commit.modified >= since
-
-        seen = next((commit for commit in view.commits if commit.id == position.id), None)
-        if seen is not None and knows(seen):
-            return None
-        walk = await self._manifest.past.walk(view)
-        place = await walk.find(lambda commit: commit.id == position.id)
-        if place is not None and knows(walk.commits[place]):
-            return None
-        if place is None or not walk.versioned:
-            raise self._manifest.past.expired(
-                f"nobody knows what has expired since the commit {position.id}: start again, with a watch without "
-                "`since`"
-            )
-        return await walk.state_at(place)
-
     def _listed(self, view: View, after: str | None = None) -> Iterator[tuple[str, FileEntry]]:
         for prefix in self._prefixes:
             for name, file in view.items(prefix):
                 if (after is None or name > after) and self._matches(name):
                     yield name, file
 
-    async def _list(self, initial: _Initial) -> None:
+    async def _list(self, initial: InitialListing) -> None:
         if initial.chunk is None:
-            initial.chunk = list(islice(initial.items, SIZE))
-            initial.last = len(initial.chunk) < SIZE
+            initial.chunk = list(islice(initial.items, BATCH_SIZE))
+            initial.last = len(initial.chunk) < BATCH_SIZE
         try:
             changes = await self._changes(initial.chunk)
         except CorruptionError:
@@ -217,7 +167,7 @@ class Watch(Subscription[Batch[JSON]]):
         else:
             self._ready.append(Batch(None, changes, initial=True))
 
-    async def _list_anew(self, initial: _Initial) -> None:
+    async def _list_anew(self, initial: InitialListing) -> None:
         """A value was collected while the list was read: go on with a newer state, and with what changed before."""
         await self._manifest.refresh()
         view, _ = self._manifest.state()
@@ -231,7 +181,7 @@ class Watch(Subscription[Batch[JSON]]):
         if initial.name:
             earlier.update((name, view.look_up(name)) for name, _ in chunk if name <= initial.name)
             earlier.update(await self._differences(initial.view, view, initial.name))
-        self._initial = _Initial(view, self._listed(view.at(self._moment), initial.name), initial.name)
+        self._initial = InitialListing(view, self._listed(view.at(self._moment), initial.name), initial.name)
         self._initial.chunk = sorted(earlier.items()) or None
         self._watcher.views.clear()
         self._remember(view)
@@ -296,7 +246,7 @@ class Watch(Subscription[Batch[JSON]]):
         group: list[Step] = []
         size = 0
         for step in self._steps:
-            if group and size + len(step.files) > SIZE:
+            if group and size + len(step.files) > BATCH_SIZE:
                 break
             group.append(step)
             size += len(step.files)
@@ -341,8 +291,8 @@ class Watch(Subscription[Batch[JSON]]):
 
     def _tell_gone(self, names: Iterable[str]) -> bool:
         gone = [name for name in sorted(names) if self._matches(name)]
-        for start in range(0, len(gone), SIZE):
-            labels = sorted(map(self._naming.label, gone[start : start + SIZE]))
+        for start in range(0, len(gone), BATCH_SIZE):
+            labels = sorted(map(self._naming.label, gone[start : start + BATCH_SIZE]))
             changes: tuple[Change[JSON], ...] = tuple(Change(label, DELETE, None) for label in labels)
             self._ready.append(Batch(None, changes, cursor=self._cursor))
         self._cover_anew(gone)
@@ -399,50 +349,6 @@ class Watch(Subscription[Batch[JSON]]):
             Change(self._naming.label(name), value, _version(found), pending=pending)
             for (name, found), value in zip(wanted, values, strict=True)
         )
-
-
-class _Initial:
-    """How far the present has been listed.
-
-    Args:
-        view: The state that is listed.
-        items: What is left of it.
-
-    Attributes:
-        chunk: What is being read.
-        last: Whether nothing comes after it.
-        name: The last name that was shown.
-    """
-
-    def __init__(self, view: View, items: Iterator[tuple[str, FileEntry]], name: str | None = None) -> None:
-        self.view = view
-        self.items = items
-        self.chunk: list[tuple[str, FileEntry | None]] | None = None
-        self.last = False
-        self.name = name
-
-
-def _joined(walk: Replay, view: View) -> list[CommitEntry] | None:
-    """What was committed before a state, as far back as a walk has come, and the commits of the state itself.
-
-    ``None`` if it has not come as far as that state.
-    """
-    document = view.document
-    if document is None:
-        return []
-    own = {commit.id for commit in view.commits}
-    last = max((place for place, commit in enumerate(walk.commits) if commit.id in own), default=None)
-    if last is not None:
-        return [*(commit for commit in walk.commits[:last] if commit.id not in own), *view.commits]
-    if own:
-        return list(view.commits) if walk.finished else None
-    # Its head repeats something that is settled. Of sessions that were forgotten, the old commits are settled, too.
-    bound = document.bound()
-    return [
-        commit
-        for commit in walk.commits
-        if commit.sequence <= document.sessions.get(commit.session, math.inf if commit.modified < bound else -1)
-    ]
 
 
 def _version(found: Content | FileEntry | None) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeAlias
 
-from ..content.store import Content
+from ..content.value import Content
 from ..format.names import check_not_own, name_in
 from ..format.shape import NOTHING
 from ..manifest.outbox import Pending

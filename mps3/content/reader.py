@@ -10,7 +10,8 @@ from typing import Final, TypeVar
 from ..format.entries import FileEntry
 from ..format.values import load
 from ..types import DELETE, JSON, Delete
-from .store import Content, Contents
+from .store import Contents
+from .value import Content
 
 AT_ONCE: Final = 64
 """Values that are asked for at once; the store is asked for half as many."""

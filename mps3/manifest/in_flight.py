@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ..content.store import Content
+from ..content.value import Content
 from ..errors import ConflictError, MPS3Error
 from ..journal.protocol import Attempt, OutdatedError
 from ..offline.protocol import Sent

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from ..content.store import Content
+from ..content.value import Content
 from ..errors import ClosedError, CorruptionError, MPS3Error, UnavailableError
 from ..format.document import Kind
 from ..format.entries import FileEntry, version_of

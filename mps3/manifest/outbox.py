@@ -11,7 +11,8 @@ from enum import Enum
 from itertools import takewhile
 from typing import Final, Self
 
-from ..content.store import AT_ONCE, Content, Contents
+from ..content.store import AT_ONCE, Contents
+from ..content.value import Content
 from ..errors import MPS3Error, WithdrawnError, doubted
 from ..format.shape import NOTHING
 from ..journal.protocol import Attempt

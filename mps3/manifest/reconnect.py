@@ -11,7 +11,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from ..content.store import Content, Contents
+from ..content.store import Contents
+from ..content.value import Content
 from ..errors import CorruptionError
 from ..format.entries import FileEntry, version_of
 from ..format.state import View

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from .. import errors
-from ..content.store import Content
+from ..content.value import Content
 from ..errors import MPS3Error
 from ..journal.protocol import Attempt
 from ..offline.protocol import Done, Forget, Keep, Refusal, Replace, Send, Sent, SetAside, StoredChange, StoredWrite

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from ..content.reader import for_all
-from ..content.store import Content, Contents
+from ..content.store import Contents
+from ..content.value import Content
 from ..errors import (
     ClosedError,
     ConflictError,
