@@ -11,10 +11,10 @@ from ..format.names import check_key
 from ..observability.statistics import Statistics
 from ..types import JSON, Ref, Status
 from .lifecycle import Lifecycle
-from .lifetime import lifetime
 from .presence import BEATS, EXPIRES_IN, Presence
 from .reads import Reads
 from .status_changes import StatusChanges
+from .time_to_live import seconds_to_live
 from .transactions import Transactions
 from .typed import Typed
 
@@ -107,7 +107,7 @@ class MPS3(Reads, Transactions, Lifecycle):
         prefix = prefix if check_key(prefix, "prefix").endswith("/") else f"{prefix}/"
         if member is not None:
             check_key(prefix + check_key(member, "member"))
-        span = lifetime(expires_in) or EXPIRES_IN
+        span = seconds_to_live(expires_in) or EXPIRES_IN
         beat = span / BEATS if every is None else seconds(every, "every")
         if not 0 < beat < span:
             raise ValueError(f"every is a positive number of seconds, less than expires_in ({span:g}), not {beat:g}")

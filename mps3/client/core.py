@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from ..collect.options import RETENTION, seconds
-from ..content.store import Contents
+from ..content.store import ValueStore
 from ..errors import ClosedError, ConfigurationError
 from ..format.document import Kind
 from ..format.names import LONGEST_MANIFEST, check_bucket, check_buckets, check_key
@@ -108,17 +108,17 @@ class ClientCore(ABC):
             self._default, self._switch, self._environment, self._observer, patient=offline is not None
         )
         self._interval = poll_interval
-        self._contents = Contents(
+        self._contents = ValueStore(
             self._storage,
             self._environment,
             checksums=checksums,
             contact=self._connection.contact,
-            away=self._connection.is_away,
+            is_offline=self._connection.should_defer,
             now=self._clocked.time.now,
             observer=self._observer,
         )
         self._manifests: dict[Ref, Manifest] = {}
-        self._transactors: dict[Manifest, TransactionRunner] = {}
+        self._runners: dict[Manifest, TransactionRunner] = {}
         self._state = "new"
         self._home = LoopAffinity()
         self._holds_storage = False
@@ -151,7 +151,7 @@ class ClientCore(ABC):
             self._bucket if ref.bucket is None else check_bucket(ref.bucket),
         )
 
-    def _reading(self, key: str | Ref, bucket: str | None, manifest: str | Ref | None) -> tuple[Ref, str, str]:
+    def _resolve(self, key: str | Ref, bucket: str | None, manifest: str | Ref | None) -> tuple[Ref, str, str]:
         return (self._default if manifest is None else self._manifest_ref(manifest), *self._place(key, bucket))
 
     def _manifest(self, ref: Ref) -> Manifest:

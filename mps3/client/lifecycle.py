@@ -22,9 +22,9 @@ from ..text import printable
 from ..types import Ref
 from .collection import Collection
 
-FLUSH: Final = 30.0
+FLUSH_TIMEOUT: Final = 30.0
 """Seconds that closing waits for pending writes."""
-FLUSH_UNREACHABLE: Final = 3.0
+FLUSH_TIMEOUT_UNREACHABLE: Final = 3.0
 """Seconds that closing waits for them while the store does not answer."""
 
 
@@ -152,8 +152,8 @@ class Lifecycle(Collection):
 
     async def _flush(self) -> None:
         drained = asyncio.gather(*(manifest.drained() for manifest in self._manifests.values()))
-        patience = FLUSH_UNREACHABLE if self._directory is None else 0.0
-        left, left_offline = FLUSH, patience
+        patience = FLUSH_TIMEOUT_UNREACHABLE if self._directory is None else 0.0
+        left, left_offline = FLUSH_TIMEOUT, patience
         step = 0.25
         try:
             while left > 0 and (left_offline > 0 or self._connection.is_online) and not drained.done():
@@ -171,8 +171,8 @@ class Lifecycle(Collection):
             if self._collector is not None:
                 self._collector.cancel()
                 await asyncio.gather(self._collector, return_exceptions=True)
-            for transactor in self._transactors.values():
-                await transactor.aclose()
+            for runner in self._runners.values():
+                await runner.aclose()
             for manifest in self._manifests.values():
                 await manifest.aclose()
             await self._contents.aclose()

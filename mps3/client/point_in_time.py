@@ -7,15 +7,15 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from ..content.reader import Reader
+from ..content.reader import ValueReader
 from ..format.entries import FileEntry, expires_of
 from ..format.names import Naming, check_buckets, name_in
 from ..format.state import alive
 from ..manifest.manifest import Manifest
 from ..types import DELETE, JSON, Commit, Delete, Ref
 from .history import Revision, Snapshot, revisions, view_at
-from .log import LogEntry, logged
-from .past_reader import PastReader, to_restore
+from .log import LogEntry, read_log
+from .snapshot_reader import SnapshotReader, changes_to_restore
 from .writes import Writes
 
 _log = logging.getLogger("mps3")
@@ -51,8 +51,8 @@ class PointInTime(Writes):
         """
         if limit is not None and limit < 1:
             raise ValueError(f"limit is a positive number, not {limit!r}")
-        ref, place, literal = self._reading(key, bucket, manifest)
-        opened, _, reader = self._opened(manifest)
+        ref, place, literal = self._resolve(key, bucket, manifest)
+        opened, _, reader = self._manifest_to_read(manifest)
         await opened.refresh()
         view, _ = opened.state()
         return await revisions(opened.past, view, name_in(ref, place, literal), limit, reader)
@@ -76,10 +76,10 @@ class PointInTime(Writes):
         """
         if limit is not None and limit < 1:
             raise ValueError(f"limit is a positive number, not {limit!r}")
-        opened, naming, _ = self._opened(manifest, prefix)
+        opened, naming, _ = self._manifest_to_read(manifest, prefix)
         await opened.refresh()
         view, _ = opened.state()
-        return await logged(opened.past, view, naming, prefix, limit)
+        return await read_log(opened.past, view, naming, prefix, limit)
 
     async def snapshot(self, at: str | datetime | None = None, *, manifest: str | Ref | None = None) -> Snapshot:
         """All keys of a manifest as they were at one moment.
@@ -97,7 +97,7 @@ class PointInTime(Writes):
             UnavailableError: The store does not answer.
             ClosedError: The client is not open.
         """
-        opened, naming, reader = self._opened(manifest)
+        opened, naming, reader = self._manifest_to_read(manifest)
         await opened.refresh()
         view, _ = opened.present()
         if at is not None:
@@ -129,14 +129,14 @@ class PointInTime(Writes):
             CorruptionError: The value is not what was written.
             MPS3Error: The write failed.
         """
-        ref, place, literal = self._reading(key, bucket, manifest)
-        opened, _, reader = self._opened(ref)
+        ref, place, literal = self._resolve(key, bucket, manifest)
+        opened, _, reader = self._manifest_to_read(ref)
         await opened.refresh()
         newest, _ = opened.present()
         name = name_in(ref, place, literal)
         if isinstance(revision, Revision):  # it may be of another key
             name, file = revision._name, revision._file  # noqa: SLF001 - one family
-            reads: Reader = revision._reader  # noqa: SLF001
+            reads: ValueReader = revision._reader  # noqa: SLF001
         else:
             file, reads = (await view_at(opened.past, newest, revision)).look_up(name), reader
         file = alive(file, newest.moment)
@@ -174,11 +174,11 @@ class PointInTime(Writes):
             MPS3Error: The write failed.
         """
         allowed = check_buckets(buckets)
-        opened, naming, reader = self._opened(manifest, prefix)
+        opened, naming, reader = self._manifest_to_read(manifest, prefix)
         await opened.refresh()
         newest, overlay = opened.present()
         then = await view_at(opened.past, newest, at)
-        different = await to_restore(newest, then, naming, prefix, overlay)
+        different = await changes_to_restore(newest, then, naming, prefix, overlay)
         left_out = naming.elsewhere((name for name, file in different.items() if file is not None), allowed)
         if left_out:
             names = ", ".join(map(repr, left_out[:3])) + (", …" if len(left_out) > 3 else "")
@@ -198,15 +198,17 @@ class PointInTime(Writes):
     async def _get_at(
         self, key: str | Ref, default: Any, at: str | datetime, bucket: str | None, manifest: str | Ref | None
     ) -> Any:
-        ref, place, literal = self._reading(key, bucket, manifest)
+        ref, place, literal = self._resolve(key, bucket, manifest)
         snapshot = await self.snapshot(at, manifest=ref)
         return await snapshot.get(Ref(literal, place), default)
 
-    def _opened(self, manifest: str | Ref | None, prefix: str = "") -> tuple[Manifest, Naming, PastReader]:
+    def _manifest_to_read(
+        self, manifest: str | Ref | None, prefix: str = ""
+    ) -> tuple[Manifest, Naming, SnapshotReader]:
         self._check_open()
         if not isinstance(prefix, str):
             raise TypeError(f"a prefix is a str, not {type(prefix).__qualname__}")
         ref = self._default if manifest is None else self._manifest_ref(manifest)
         naming = Naming(ref, self._bucket)
         opened = self._manifest(ref)
-        return opened, naming, PastReader(self._contents, naming.place, opened)
+        return opened, naming, SnapshotReader(self._contents, naming.place, opened)

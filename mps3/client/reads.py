@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar, overload
 
-from ..content.reader import Reader
-from ..content.value import Content
+from ..content.reader import ValueReader
+from ..content.value import PendingValue
 from ..errors import CorruptionError
 from ..format.entries import FileEntry
 from ..format.names import Naming, name_in
@@ -15,7 +15,7 @@ from ..format.state import EMPTY, View, weight
 from ..format.values import load
 from ..types import DELETE, JSON, Batch, Ref
 from .conversion import Conversion
-from .history import listed, read_listed
+from .history import files_in, read_by_label
 from .point_in_time import PointInTime
 from .subscription import Subscription, ValueSubscription
 from .threads import in_thread_if_large
@@ -80,7 +80,7 @@ class Reads(PointInTime):
         if at is not None:
             return await self._get_at(key, default, at, bucket, manifest)
         self._check_open()
-        ref, place, literal = self._reading(key, bucket, manifest)
+        ref, place, literal = self._resolve(key, bucket, manifest)
         opened = self._manifest(ref)
         name = name_in(ref, place, literal)
         if not opened.is_pending(name):
@@ -110,7 +110,7 @@ class Reads(PointInTime):
             AccessError: The credentials do not permit it.
             ClosedError: The client is not open.
         """
-        opened, naming, _ = self._opened(manifest, prefix)
+        opened, naming, _ = self._manifest_to_read(manifest, prefix)
         await opened.refresh()
         view, overlay = opened.present()
         return sorted(naming.label(name) for name, _ in await _shown(view, overlay, naming, prefix))
@@ -154,25 +154,25 @@ class Reads(PointInTime):
             raise TypeError("give either keys or a prefix")
         if isinstance(keys, str | Ref):
             raise TypeError("keys is a list of keys; put the one in brackets")
-        opened, naming, _ = self._opened(manifest, prefix or "")
-        reader = Reader(self._contents, naming.place)  # of the present, where what is missing has to be there
+        opened, naming, _ = self._manifest_to_read(manifest, prefix or "")
+        reader = ValueReader(self._contents, naming.place)  # of the present, where what is missing has to be there
         names: dict[Any, str] = {}
         for key in keys or ():
-            ref, place, literal = self._reading(key, bucket, manifest)
+            ref, place, literal = self._resolve(key, bucket, manifest)
             names[key] = name_in(ref, place, literal)
         if keys is None or not all(opened.is_pending(name) for name in names.values()):
             await opened.refresh()
         tried: list[tuple[str, Any]] | None = None
         while True:
             view, overlay = opened.present()
-            wanted: list[tuple[str, Content | FileEntry | None]]
+            wanted: list[tuple[str, PendingValue | FileEntry | None]]
             if keys is None:
                 wanted = await _shown(view, overlay, naming, prefix or "")
             else:
                 wanted = [(name, overlay[name] if name in overlay else view.look_up(name)) for name in names.values()]
             try:
                 if keys is None:
-                    return await read_listed(reader, naming, wanted)
+                    return await read_by_label(reader, naming, wanted)
                 values = await reader.read(wanted)
                 return {key: value for key, value in zip(names, values, strict=True) if value is not DELETE}
             except CorruptionError:
@@ -210,7 +210,7 @@ class Reads(PointInTime):
         """
         if since is not None and not isinstance(since, str):
             raise TypeError(f"since is the cursor of a batch or the id of a commit, not {type(since).__qualname__}")
-        opened, naming, _ = self._opened(manifest, prefix)
+        opened, naming, _ = self._manifest_to_read(manifest, prefix)
         return Watch(opened, naming, self._contents, self._environment, prefix, since)
 
     @overload
@@ -266,28 +266,28 @@ class Reads(PointInTime):
         conversion: Conversion | None,
     ) -> Subscription[Any]:
         self._check_open()
-        ref, place, literal = self._reading(key, bucket, manifest)
+        ref, place, literal = self._resolve(key, bucket, manifest)
 
-        async def read(found: Content | FileEntry | None) -> Any:
+        async def read(found: PendingValue | FileEntry | None) -> Any:
             value = await self._read(place, literal, found, default)
             return value if conversion is None or found is None else conversion.load(self._label(place, literal), value)
 
         return ValueSubscription(self._manifest(ref), name_in(ref, place, literal), read, self._environment)
 
-    async def _read(self, bucket: str, key: str, found: Content | FileEntry | None, default: object) -> Any:
+    async def _read(self, bucket: str, key: str, found: PendingValue | FileEntry | None, default: object) -> Any:
         if found is None:
             return default
-        if isinstance(found, Content):
+        if isinstance(found, PendingValue):
             return await load(found.body, bucket, key, found.version)
         return await load(await self._contents.fetch(bucket, key, found), bucket, key, found["version"])
 
 
 async def _shown(
-    view: View, overlay: Mapping[str, Content | None], naming: Naming, prefix: str
-) -> list[tuple[str, Content | FileEntry | None]]:
+    view: View, overlay: Mapping[str, PendingValue | None], naming: Naming, prefix: str
+) -> list[tuple[str, PendingValue | FileEntry | None]]:
     """What a state has under a prefix, with what is pending laid over it."""
-    found: dict[str, Content | FileEntry | None] = {}
-    found.update(await in_thread_if_large(weight(EMPTY, view), listed, view, naming, prefix))
+    found: dict[str, PendingValue | FileEntry | None] = {}
+    found.update(await in_thread_if_large(weight(EMPTY, view), files_in, view, naming, prefix))
     matches = naming.matches(prefix)
     found.update((name, content) for name, content in overlay.items() if matches(name))
     return [(name, one) for name, one in found.items() if one is not None]

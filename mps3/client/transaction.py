@@ -1,4 +1,4 @@
-"""A transaction, as users see it: its reads and writes, and the ``async with`` block."""
+"""A transaction, as users see it: its reads and writes, and its ``async with`` block."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
-from ..content.reader import for_all
-from ..content.value import Content
+from ..content.reader import map_concurrently
+from ..content.value import PendingValue
 from ..errors import ClosedError
 from ..format.entries import FileEntry, expires_of
 from ..manifest.transaction import Nesting, TransactionRunner, Workspace
 from ..types import DELETE, JSON, KEPT, Commit, Delete, Kept, Ref
-from .lifetime import lifetime
+from .time_to_live import seconds_to_live
 
 D = TypeVar("D")
 K = TypeVar("K", bound=str | Ref)
 
 Place = Callable[[str | Ref, str | None], tuple[str, str, str, str]]
-"""From a key and a bucket: what the manifest calls it, the bucket, the key, what users call it."""
-Prepare = Callable[[str, str, JSON, float | None], Content]
-"""From a bucket, a key, a value and for how long that is to be there: what is to be stored."""
+"""Resolves a key and a bucket: returns the name in the manifest, the bucket, the key and the label."""
+Prepare = Callable[[str, str, JSON, float | None], PendingValue]
+"""Encodes a value: takes a bucket, a key, the value and the seconds until it expires."""
 
 
 class Transaction:
-    """Reads and writes of some keys of one manifest, which happen as one: whole, and with nothing in between.
+    """Reads and writes of keys of one manifest, which are atomic and isolated.
 
-    All reads are of one state, with its own writes laid over it. Use it from the function or the ``async with`` block
-    that it was made for.
+    All reads are of one state, and see the transaction's own writes. Use it only inside the function or the
+    ``async with`` block that it was made for.
     """
 
     def __init__(self, workspace: Workspace, place: Place, prepare: Prepare) -> None:
@@ -43,7 +43,7 @@ class Transaction:
     async def get(self, key: str | Ref, default: D, *, bucket: str | None = None) -> JSON | D: ...
 
     async def get(self, key: str | Ref, default: Any = None, *, bucket: str | None = None) -> Any:
-        """The value of a key, or ``default``. What is written counts only if the key has not changed by then.
+        """Return the value of a key, or ``default``. The commit fails if another commit has changed the key by then.
 
         Args:
             key: The key, or a `Ref` to one in another bucket.
@@ -58,11 +58,11 @@ class Transaction:
         return default if value is DELETE else value
 
     async def get_all(self, keys: Iterable[K], *, bucket: str | None = None) -> dict[K, JSON]:
-        """Many keys and their values, fetched concurrently; those that do not exist are left out.
+        """Return many keys and their values, fetched concurrently, without keys that do not exist.
 
         Args:
-            keys: Which keys.
-            bucket: The bucket of those that name none; the default bucket if ``None``.
+            keys: The keys.
+            bucket: The bucket of keys that name none; the default bucket if ``None``.
 
         Raises:
             UnavailableError: The store does not answer.
@@ -75,7 +75,7 @@ class Transaction:
             name, *place, _ = self._place(key, bucket)
             return await self._workspace.read(name, (place[0], place[1]))
 
-        values = await for_all(read, wanted)
+        values = await map_concurrently(read, wanted)
         return {key: value for key, value in zip(wanted, values, strict=True) if value is not DELETE}
 
     def put(
@@ -86,20 +86,20 @@ class Transaction:
         bucket: str | None = None,
         expires_in: float | timedelta | Kept | None = None,
     ) -> None:
-        """Set a key when the transaction is committed; `DELETE` deletes it.
+        """Set a key when the transaction commits; `DELETE` deletes it.
 
         Args:
             key: The key, or a `Ref` to one in another bucket.
             value: Any JSON value; ``None`` is one.
-            expires_in: Seconds, or a timedelta, until the key vanishes by itself, as for `MPS3.put`. ``None``: it
-                stays. `KEPT`: it vanishes when it was to vanish before, which counts as reading it.
+            expires_in: Seconds, or a timedelta, until the key expires, as for `MPS3.put`. ``None``: it does not
+                expire. `KEPT`: it keeps its expiry, which counts as reading it.
             bucket: The key's bucket; the default bucket if ``None``.
 
         Raises:
             TypeError: The value is not JSON.
             ValueError: The value or the key cannot be stored.
         """
-        span = None if expires_in is KEPT else lifetime(expires_in)
+        span = None if expires_in is KEPT else seconds_to_live(expires_in)
         name, in_bucket, literal, label = self._place(key, bucket)
         content = None if value is DELETE else self._prepare(in_bucket, literal, value, span)
         if content is not None and expires_in is KEPT:
@@ -107,7 +107,7 @@ class Transaction:
         self._workspace.write(name, (in_bucket, literal), label, content)
 
     def delete(self, key: str | Ref, *, bucket: str | None = None) -> None:
-        """Delete a key when the transaction is committed.
+        """Delete a key when the transaction commits.
 
         Args:
             key: The key, or a `Ref` to one in another bucket.
@@ -117,50 +117,50 @@ class Transaction:
 
 
 class TransactionBlock:
-    """What ``transaction`` returns: ``async with`` it, and use what that gives.
+    """What ``transaction`` returns: an async context manager that gives a `Transaction`.
 
     Attributes:
-        commit: The commit, once the block is done; ``None`` if it has written nothing.
+        commit: The commit, after the block; ``None`` if nothing was written.
     """
 
-    def __init__(self, transactor: TransactionRunner, make: Callable[[Workspace], Transaction]) -> None:
+    def __init__(self, runner: TransactionRunner, make: Callable[[Workspace], Transaction]) -> None:
         self.commit: Commit | None = None
-        self._transactor = transactor
+        self._runner = runner
         self._make = make
         self._workspace: Workspace | None = None
         self._nesting: Nesting | None = None
 
     async def __aenter__(self) -> Transaction:
-        """Begin: all reads will be of the state of this moment. Waits while the store does not answer.
+        """Begin: all reads are of the state of this moment. Waits while the store does not answer.
 
         Raises:
-            RuntimeError: A transaction is under way in this task.
-            ClosedError: It was used before.
+            RuntimeError: A transaction is open in this task.
+            ClosedError: The block was used before.
         """
         if self._workspace is not None:
             raise ClosedError("a transaction can be used once: make a new one")
-        self._workspace = await self._transactor.begin()
+        self._workspace = await self._runner.begin()
         self._nesting = Nesting()
         return self._make(self._workspace)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Commit, unless the block has raised.
+        """Commit, unless the block has raised an exception.
 
         Raises:
-            ConflictError: Somebody else has changed what it has read; nothing was written.
-            MPS3Error: It cannot be committed.
+            ConflictError: Another commit has changed a key that was read; nothing was written.
+            MPS3Error: The commit failed.
         """
         if self._nesting is not None:
             self._nesting.end()
         if error is None and self._workspace is not None:
-            self.commit = await self._transactor.commit(self._workspace)
+            self.commit = await self._runner.commit(self._workspace)
 
 
-def _keep_expiry(content: Content, before: Content | FileEntry | None) -> None:
-    """Let a value expire when the one was to that it takes the place of."""
-    if isinstance(before, Content):
+def _keep_expiry(content: PendingValue, before: PendingValue | FileEntry | None) -> None:
+    """Copy the expiry of the previous value of a key."""
+    if isinstance(before, PendingValue):
         content.expires_in, content.until = before.expires_in, before.until
     else:
         content.until = expires_of(before)

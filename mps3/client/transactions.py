@@ -1,4 +1,4 @@
-"""Reading, changing and writing that loses no update: a part of the client."""
+"""The calls that read and write in one transaction."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, TypeVar, overload
 
-from ..content.value import Content
+from ..content.value import PendingValue
 from ..format.names import check_not_own, name_in
 from ..manifest.transaction import TransactionRunner, Workspace
 from ..types import JSON, KEPT, Kept, Ref
 from .core import ClientCore
-from .lifetime import lifetime
+from .time_to_live import seconds_to_live
 from .transaction import Transaction, TransactionBlock
 
 D = TypeVar("D")
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Transactions(ClientCore):
-    """The part of a client that reads and writes as one."""
+    """The calls that read and write in one transaction."""
 
     @overload
     async def update(
@@ -57,34 +57,33 @@ class Transactions(ClientCore):
         bucket: str | None = None,
         manifest: str | Ref | None = None,
     ) -> Any:
-        """Change a value by what it is: read, call ``function``, write, and again if somebody came in between.
+        """Update a value: read it, call ``function``, write the result. Repeats that after a conflict.
 
-        Updates that one client makes at the same time go out as one commit. With the merge journal it takes the
-        manifest's window (3 s) until it is certain that nobody came in between. That is waited for, and so is a store
-        that does not answer.
+        Concurrent updates of one client share a commit. With the merge journal, it takes the manifest's window (3 s)
+        until no conflict is possible any more. The call waits for that, and while the store does not answer.
 
         Args:
             key: The key, or a `Ref` to one in another bucket.
-            function: Called with the value, returns the new one, or `DELETE`; may be a coroutine function. It may be
-                called several times, and should do nothing else. What it raises is raised here, and nothing is written.
-                ``None`` is taken for a new value only if it was called with ``None``: a function that changes a
-                value in place returns that, too. To set null, use `transact` and `Transaction.put`.
-            default: What stands for the value if there is no such key.
-            expires_in: Seconds, or a timedelta, until the key vanishes by itself, as for `MPS3.put`. ``None``: it
-                stays. Without it the key vanishes when it was to vanish before; if it was not to, it stays.
+            function: Called with the value; returns the new one, or `DELETE`; may be a coroutine function. It may be
+                called several times, and should have no side effects. An exception of it is raised here, and nothing
+                is written. It may return ``None`` only if it was called with ``None``: a function that changes a value
+                in place has to return it, too. To set null, use `transact` and `Transaction.put`.
+            default: The value to call it with if the key does not exist.
+            expires_in: Seconds, or a timedelta, until the key expires, as for `MPS3.put`. ``None``: it does not
+                expire. If it is not given, the key keeps its expiry.
             bucket: The key's bucket; the default bucket if ``None``.
             manifest: The manifest that names it; the default manifest if ``None``.
 
         Returns:
-            What was written, when it is durable.
+            The value that was written, when it is durable.
 
         Raises:
-            TypeError: The new value is not JSON, or the function returned ``None`` for what was not ``None``.
-            RuntimeError: A transaction is under way in this task.
-            MPS3Error: It cannot be committed.
+            TypeError: The new value is not JSON, or the function returned ``None`` for a value that was not ``None``.
+            RuntimeError: A transaction is open in this task.
+            MPS3Error: The commit failed.
         """
         return await self._update(
-            key, lambda value: changed(function, value, key), default, expires_in, bucket, manifest
+            key, lambda value: call_update(function, value, key), default, expires_in, bucket, manifest
         )
 
     async def _update(
@@ -97,7 +96,7 @@ class Transactions(ClientCore):
         manifest: str | Ref | None,
     ) -> Any:
         if expires_in is not KEPT:
-            lifetime(expires_in)  # a wrong one is wrong before anything is read
+            seconds_to_live(expires_in)  # check it before anything is read
 
         async def change(transaction: Transaction) -> Any:
             value = await function(await transaction.get(key, default, bucket=bucket))
@@ -109,22 +108,22 @@ class Transactions(ClientCore):
     async def transact(
         self, function: Callable[[Transaction], Awaitable[T]], *, manifest: str | Ref | None = None
     ) -> T:
-        """Read and write several keys as one, again and again until nobody came in between.
+        """Read and write several keys in one transaction. Repeats it after a conflict.
 
         Args:
-            function: Called with a `Transaction`. It may be called several times, and should do nothing else. What it
-                raises is raised here, and nothing is written.
+            function: Called with a `Transaction`. It may be called several times, and should have no side effects. An
+                exception of it is raised here, and nothing is written.
             manifest: The manifest that names the keys; the default manifest if ``None``.
 
         Returns:
-            What ``function`` returned, when its writes are durable.
+            The result of ``function``, when its writes are durable.
 
         Raises:
             TypeError: ``function`` is not a coroutine function.
-            RuntimeError: A transaction is under way in this task.
-            MPS3Error: It cannot be committed.
+            RuntimeError: A transaction is open in this task.
+            MPS3Error: The commit failed.
         """
-        transactor, make = self._transacting(manifest)
+        runner, make = self._transacting(manifest)
 
         async def run(workspace: Workspace) -> T:
             made = function(make(workspace))
@@ -135,14 +134,14 @@ class Transactions(ClientCore):
                 )
             return await made
 
-        return await transactor.run(run)
+        return await runner.run(run)
 
     def transaction(self, *, manifest: str | Ref | None = None) -> TransactionBlock:
-        """Read and write several keys as one, in an ``async with`` block.
+        """Read and write several keys in one transaction, in an ``async with`` block.
 
-        The writes are committed at its end, if nobody has changed what it has read. Otherwise a `ConflictError` is
-        raised, and nothing is written: do it again, or use `transact`, which does. Within the block no other
-        transaction is begun: entering one, `update` and `transact` raise a `RuntimeError`.
+        The writes are committed at the end of the block, if no other commit has changed a key that was read.
+        Otherwise a `ConflictError` is raised, and nothing is written: repeat the block, or use `transact`. Inside the
+        block no other transaction can begin: entering one, `update` and `transact` raise a `RuntimeError`.
 
         Args:
             manifest: The manifest that names the keys; the default manifest if ``None``.
@@ -156,26 +155,26 @@ class Transactions(ClientCore):
         self._check_open()
         ref = self._default if manifest is None else self._manifest_ref(manifest)
         opened = self._manifest(ref)
-        transactor = self._transactors.get(opened)
-        if transactor is None:
-            transactor = self._transactors[opened] = TransactionRunner(opened, self._contents, self._environment)
+        runner = self._runners.get(opened)
+        if runner is None:
+            runner = self._runners[opened] = TransactionRunner(opened, self._contents, self._environment)
 
         def place(key: str | Ref, bucket: str | None) -> tuple[str, str, str, str]:
             in_bucket, literal = self._place(key, bucket)
             check_not_own(ref, in_bucket, literal)
             return name_in(ref, in_bucket, literal), in_bucket, literal, self._label(in_bucket, literal)
 
-        def prepare(bucket: str, key: str, value: JSON, expires_in: float | None) -> Content:
+        def prepare(bucket: str, key: str, value: JSON, expires_in: float | None) -> PendingValue:
             return self._contents.prepare(bucket, key, value, (ref,), expires_in)
 
-        return transactor, lambda workspace: Transaction(workspace, place, prepare)
+        return runner, lambda workspace: Transaction(workspace, place, prepare)
 
 
-async def changed(function: Callable[[Any], Any], value: Any, key: str | Ref) -> Any:
-    """What a function makes of a value, for the updates of clients.
+async def call_update(function: Callable[[Any], Any], value: Any, key: str | Ref) -> Any:
+    """Return the result of an update function.
 
     Raises:
-        TypeError: It has made ``None`` of what was not: it has changed the value in place, most likely.
+        TypeError: It returned ``None`` for a value that was not ``None``: most likely it changed the value in place.
     """
     made = function(value)
     if inspect.isawaitable(made):

@@ -13,7 +13,7 @@ from ..types import DELETE, JSON, KEPT, UNCHECKED, Batch, Change, Delete, Kept, 
 from .conversion import Conversion, type_name
 from .interface import TypedClient
 from .subscription import Subscription
-from .transactions import changed
+from .transactions import call_update
 from .write import Write
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ class Typed(Generic[T]):
 
         async def change(value: Any) -> JSON | Delete:
             loaded = default if value is DELETE else self._conversion.load(str(key), value)
-            return self._dumped(key, await changed(function, loaded, key))
+            return self._dumped(key, await call_update(function, loaded, key))
 
         written = await self._client._update(key, change, DELETE, expires_in, bucket, manifest)  # noqa: SLF001 - its own
         return written if written is DELETE else self._conversion.load(str(key), written)

@@ -1,4 +1,4 @@
-"""What ``watch`` returns: the present of many keys, and then every commit."""
+"""Watching many keys: their present state, and then every commit."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from ..content.reader import Reader
-from ..content.store import Contents
-from ..content.value import Content
+from ..content.reader import ValueReader
+from ..content.store import ValueStore
+from ..content.value import PendingValue
 from ..errors import ClosedError, CorruptionError, UnavailableError
 from ..format.entries import FileEntry
 from ..format.expiry import missed
@@ -27,30 +27,30 @@ from .subscription import Subscription
 from .threads import in_thread_if_large
 
 BATCH_SIZE: Final = 1000
-"""Keys of an initial batch; and changes whose values are fetched together, if that many commits are at hand."""
+"""Keys of an initial batch, and changes whose values are fetched together, at the most."""
 REMEMBERED: Final = 10_000
-"""Delivered commits that may be listed again."""
+"""Delivered commits that are remembered, so that none is delivered twice."""
 
 _MISSING: Final = object()
 
 
 class Watch(Subscription[Batch[JSON]]):
-    """Every commit that touches the watched keys, in order, each whole and once.
+    """Every commit that changes the watched keys, in order, each whole and once.
 
     Args:
-        manifest: Which manifest.
-        naming: What its keys are called.
-        contents: Fetches values.
-        environment: Time, chance and names.
-        prefix: What the watched keys begin with.
-        since: A cursor or the id of a commit, after which to go on; ``None`` to begin with the present.
+        manifest: The manifest to watch.
+        naming: The names of its keys.
+        contents: The values of the client.
+        environment: The clock and random numbers.
+        prefix: The prefix of the watched keys.
+        since: The cursor or the id of a commit to resume after; ``None`` to start with the present.
     """
 
     def __init__(
         self,
         manifest: Manifest,
         naming: Naming,
-        contents: Contents,
+        contents: ValueStore,
         environment: Environment,
         prefix: str,
         since: str | None,
@@ -60,7 +60,7 @@ class Watch(Subscription[Batch[JSON]]):
         self._watcher = Watcher(self._matches)
         super().__init__(manifest, self._watcher, environment)
         self._naming = naming
-        self._reader = Reader(contents, naming.place)
+        self._reader = ValueReader(contents, naming.place)
         self._since = since
         self._resumption: Resumption | None = None
         self._view: View | None = None
@@ -69,10 +69,10 @@ class Watch(Subscription[Batch[JSON]]):
         self._steps: deque[Step] = deque()
         self._ready: deque[Batch[JSON]] = deque()
         self._cursor: str | None = None
-        # Up to when it was told what expired, by the store's clock.
+        # The expiries up to this time have been delivered, by the store's clock.
         self._moment = -math.inf
-        # What is shown of this client's pending writes.
-        self._shown: dict[str, Content | None] = {}
+        # The pending writes of this client that have been delivered.
+        self._shown: dict[str, PendingValue | None] = {}
         manifest.listeners.add_watcher(self._watcher)
 
     async def __anext__(self) -> Batch[JSON]:
@@ -101,7 +101,7 @@ class Watch(Subscription[Batch[JSON]]):
         self._manifest.listeners.remove_watcher(self._watcher)
 
     async def _work(self) -> None:
-        """Get batches ready, if there are any."""
+        """Prepare the next batches, if there are any."""
         if self._view is None:
             await self._begin()
         if self._view is None:
@@ -118,7 +118,7 @@ class Watch(Subscription[Batch[JSON]]):
         else:
             await self._show_pending()
 
-    # The beginning
+    # Start
 
     async def _begin(self) -> None:
         await self._refresh()
@@ -168,12 +168,12 @@ class Watch(Subscription[Batch[JSON]]):
             self._ready.append(Batch(None, changes, initial=True))
 
     async def _list_anew(self, initial: InitialListing) -> None:
-        """A value was collected while the list was read: go on with a newer state, and with what changed before."""
+        """Continue with a newer state, because a value was collected while the list was read."""
         await self._manifest.refresh()
         view, _ = self._manifest.state()
         chunk = initial.chunk or []
         if all(view.look_up(name) == file for name, file in chunk):
-            # It is not that it was superseded, so it is as bad as it looks.
+            # The value was not superseded, so it is damaged: reading it again raises that.
             self._manifest.require_contact()
             await self._changes(chunk)
             return
@@ -190,14 +190,14 @@ class Watch(Subscription[Batch[JSON]]):
     # Commits
 
     async def _plan(self, old: View) -> None:
-        """The steps to the next state that waits."""
+        """Find the steps to the next state in the queue."""
         newest, _ = self._manifest.state()
         if old is not newest:
             self._watcher.offer(newest)
         while self._watcher.views and not self._steps:
             new = self._watcher.views[0]
             if new is not old:
-                # What was told to be gone is not told once more when it is left out.
+                # A key whose expiry has been delivered is not deleted again when the manifest drops it.
                 views = old.at(self._moment), new.at(self._moment)
                 steps = await in_thread_if_large(
                     weight(old, new), advance, *views, self._delivered, self._matches, self._prefixes
@@ -212,7 +212,7 @@ class Watch(Subscription[Batch[JSON]]):
                 self._watcher.views.popleft()
 
     async def _catch_up(self, old: View, files: dict[str, FileEntry | None]) -> None:
-        """One step to the newest state."""
+        """Skip to the newest state in one step."""
         new, _ = self._manifest.state()
         files.update(await self._differences(old, new))
         newest = new.commits[-1].id if new.commits else None
@@ -242,7 +242,7 @@ class Watch(Subscription[Batch[JSON]]):
             del self._delivered[identity]
 
     async def _deliver(self) -> None:
-        """Fetch what the next steps need, together."""
+        """Fetch the values of the next steps together, and prepare their batches."""
         group: list[Step] = []
         size = 0
         for step in self._steps:
@@ -264,22 +264,22 @@ class Watch(Subscription[Batch[JSON]]):
             self._steps.popleft()
 
     async def _skip(self) -> None:
-        """A value was superseded and collected before it was fetched: skip to the newest state."""
+        """Skip to the newest state, because a value was superseded and collected before it was fetched."""
         await self._manifest.refresh()
         new, _ = self._manifest.state()
         left = [item for step in self._steps for item in step.files.items()]
         superseded = any(file is not None and new.look_up(name) != file for name, file in left)
         if self._view is None or not superseded:
             self._manifest.require_contact()
-            await self._changes(left)  # which is as bad as it looks
+            await self._changes(left)  # raises the error again
             return
         files = {name: new.look_up(name) for name, _ in left}
         await self._catch_up(self._view, files)
 
-    # What expires
+    # Expiry
 
     def _tell_expired(self, view: View) -> bool:
-        """Tell what has expired since it was told last; true if anything has."""
+        """Prepare batches for the keys that have expired since the last call; return whether there are any."""
         before, self._moment = self._moment, self._manifest.expire()
         names, self._watcher.expired = self._watcher.expired, {}
         old, now, newest = view.at(before), view.at(self._moment), self._manifest.state()[0].at(self._moment)
@@ -299,26 +299,26 @@ class Watch(Subscription[Batch[JSON]]):
         return bool(gone)
 
     def _told(self, name: str, file: FileEntry | None) -> FileEntry | None:
-        """What is told of a key that a commit has changed: its value, unless that has expired, and no newer follows."""
+        """Return the file to deliver for a changed key: ``None`` if it has expired, and no newer file follows."""
         gone = alive(file, self._moment) is None
         if gone and self._view is not None and self._view.at(self._moment).look_up(name) is None:
             return None
         return file
 
-    # This client's own
+    # Pending writes
 
     def _cover_anew(self, names: Iterable[str]) -> None:
-        """These keys show what is committed now; what is pending is to be shown over it once more."""
+        """Deliver the pending writes to these keys again, over what was just delivered as committed."""
         touched = [name for name in names if self._shown.pop(name, _MISSING) is not _MISSING]
         self._watcher.touched.update(dict.fromkeys(touched))
 
     async def _show_pending(self) -> None:
-        """Show what is pending now, and take back what is not any more."""
+        """Deliver new pending writes, and take back those that have failed or were withdrawn."""
         view, overlay = self._manifest.state()
         if view is not self._view or not self._watcher.touched:
             return
         touched, self._watcher.touched = self._watcher.touched, {}
-        pending: dict[str, Content | None] = {}
+        pending: dict[str, PendingValue | None] = {}
         back: list[tuple[str, FileEntry | None]] = []
         for name in touched:
             if name in overlay:
@@ -342,7 +342,7 @@ class Watch(Subscription[Batch[JSON]]):
     # Values
 
     async def _changes(
-        self, wanted: Sequence[tuple[str, Content | FileEntry | None]], *, pending: bool = False
+        self, wanted: Sequence[tuple[str, PendingValue | FileEntry | None]], *, pending: bool = False
     ) -> tuple[Change[JSON], ...]:
         values = await self._reader.read(wanted)
         return tuple(
@@ -351,8 +351,8 @@ class Watch(Subscription[Batch[JSON]]):
         )
 
 
-def _version(found: Content | FileEntry | None) -> str | None:
-    if isinstance(found, Content):
+def _version(found: PendingValue | FileEntry | None) -> str | None:
+    if isinstance(found, PendingValue):
         return found.version
     version: str | None = None if found is None else found["version"]
     return version

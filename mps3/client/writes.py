@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeAlias
 
-from ..content.value import Content
+from ..content.value import PendingValue
 from ..format.names import check_not_own, name_in
 from ..format.shape import NOTHING
 from ..manifest.outbox import Pending
 from ..offline.protocol import Refusal
 from ..types import DELETE, JSON, UNCHECKED, Delete, Ref, Unchecked
 from .core import ClientCore
-from .lifetime import lifetime
 from .rejected import Rejected
+from .time_to_live import seconds_to_live
 from .write import Write
 
-Lifetimes: TypeAlias = float | timedelta | Mapping[Any, float | timedelta] | None
+ExpiresIn: TypeAlias = float | timedelta | Mapping[Any, float | timedelta] | None
 """How long values are to be there: all of them, or each by its key."""
 
 
@@ -65,7 +65,7 @@ class Writes(ClientCore):
         *,
         bucket: str | None = None,
         manifests: Sequence[str | Ref] | None = None,
-        expires_in: Lifetimes = None,
+        expires_in: ExpiresIn = None,
     ) -> Write:
         """Set many keys as one: whoever sees one of the new values sees all.
 
@@ -118,7 +118,7 @@ class Writes(ClientCore):
         bucket: str | None,
         manifests: Sequence[str | Ref] | None,
         verb: str,
-        expires_in: Lifetimes = None,
+        expires_in: ExpiresIn = None,
         if_version: str | Unchecked | None = UNCHECKED,
         *,
         ends: Mapping[Any, float] = NOTHING,
@@ -126,9 +126,9 @@ class Writes(ClientCore):
     ) -> Write:
         self._check_open()
         if isinstance(expires_in, Mapping):
-            spans = [lifetime(expires_in.get(key)) for key in values]
+            spans = [seconds_to_live(expires_in.get(key)) for key in values]
         else:
-            spans = [lifetime(expires_in)] * len(values)
+            spans = [seconds_to_live(expires_in)] * len(values)
         if not values:
             raise ValueError("there is nothing to write")
         if isinstance(manifests, str | Ref):
@@ -187,7 +187,8 @@ class Writes(ClientCore):
         self._check_open()
         manifest = self._manifest(rejected.manifest)
         contents = {
-            name: content and Content(content.bucket, content.key, content.body, (manifest.ref,), content.expires_in)
+            name: content
+            and PendingValue(content.bucket, content.key, content.body, (manifest.ref,), content.expires_in)
             for name, content in old.changes.items()
         }
         session = manifest.session_pool.take(kept=True) if old.expect else manifest.session

@@ -22,7 +22,7 @@ CONCURRENCY: Final = 32
 
 
 class MissingError(CorruptionError):
-    """There is no such version of a value: whoever reads of the past knows whether there has to be."""
+    """The store has no such version of a value. For a state of the past that may be expected."""
 
 
 class ValueFetcher:
@@ -54,19 +54,19 @@ class ValueFetcher:
         self._fetching: dict[Hashable, asyncio.Task[bytes]] = {}
 
     def cached(self, bucket: str, key: str, file: FileEntry) -> bytes | None:
-        """The bytes of a value, if they are here."""
+        """Return the bytes of a value, if they are in memory."""
         return self._cache.get((bucket, key, file["version"]))
 
     async def fetch(self, bucket: str, key: str, file: FileEntry) -> bytes:
-        """The bytes of a value, verified. Simultaneous calls for one value share a request.
+        """Return the bytes of a value, verified. Concurrent calls for one value share a request.
 
         Args:
-            bucket: Where it is.
-            key: Where it is.
-            file: What the manifest says of it.
+            bucket: The bucket of the value.
+            key: The key of the value.
+            file: Its entry in the manifest.
 
         Raises:
-            CorruptionError: It is missing, or not what the manifest says.
+            CorruptionError: The value is missing, or does not match the manifest.
             UnavailableError: The store does not answer.
         """
         name = (bucket, key, file["version"])
@@ -110,10 +110,10 @@ class ValueFetcher:
         return found.body
 
     async def _check(self, bucket: str, key: str, file: Mapping[str, Any], body: bytes) -> None:
-        """Make sure that a value is what the manifest says, as far as it says anything.
+        """Verify the size and the checksum of a value, as far as the manifest has them.
 
         Raises:
-            CorruptionError: It is not.
+            CorruptionError: The value does not match.
         """
         version, size, sha256 = file["version"], file.get("size"), file.get("sha256")
         if size is not None and len(body) != size:

@@ -19,32 +19,32 @@ from ..support.environment import Environment, wait_for_event
 from ..types import JSON, Ref
 from .cache import ValueCache
 from .fetcher import ValueFetcher
-from .ownership import describe
+from .owner_metadata import owner_metadata
 from .tasks import TaskSet
-from .value import MINTED, Content, sha256_of
+from .value import MINTED, PendingValue, sha256_of
 
 LOOK: Final = 1.0
-"""Seconds between two looks whether the store can be reached again, if nobody says so."""
+"""Seconds between two checks of whether the client is online, if nothing signals it."""
 CONCURRENCY: Final = 32
 """Values that are sent at once."""
 AT_ONCE: Final = 2 * CONCURRENCY
-"""Values that are looked after at once: some wait for their turn, or for another try."""
+"""Values whose storing is in progress at once. Some of them wait for a free slot, or for a retry."""
 
 SHORTEST: Final = 0.001
-"""Seconds that are left to a value at least whose time may be over by now."""
+"""Seconds until a restored value expires at the least; its time may be over by now."""
 
 
-class Contents:
-    """The values of all manifests of one client.
+class ValueStore:
+    """The values of one client, for all of its manifests.
 
     Args:
-        storage: Where they are kept.
-        environment: Time, chance and names.
+        storage: Where they are stored.
+        environment: The clock, random numbers and unique names.
         checksums: Whether to send and verify SHA-256 checksums.
         contact: Told of each answer of the store (``None``) and each failure to get one.
-        away: Whether it is known that nothing can be stored now.
-        now: The store's clock, in seconds since 1970; ``-inf`` if nobody knows.
-        observer: Told of values that have to be stored again.
+        is_offline: Returns whether values have to wait.
+        now: Returns the time by the store's clock, in seconds since 1970; ``-inf`` if it is not known.
+        observer: Told of retries.
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class Contents:
         *,
         checksums: bool,
         contact: Callable[[MPS3Error | None], None],
-        away: Callable[[], bool] = lambda: False,
+        is_offline: Callable[[], bool] = lambda: False,
         now: Callable[[], float] = lambda: -math.inf,
         observer: Observer | None = None,
     ) -> None:
         self._now = now
         self._storage = storage
         self._observer = observer or Observer()
-        self._away = away
+        self._is_offline = is_offline
         self._environment = environment
         self._checksums = checksums
         self._contact = contact
@@ -81,16 +81,16 @@ class Contents:
         manifests: tuple[Ref, ...],
         expires_in: float | None = None,
         until: float | None = None,
-    ) -> Content:
+    ) -> PendingValue:
         """Encode a value to be stored later.
 
         Args:
-            bucket: Where it goes.
-            key: Where it goes.
+            bucket: The bucket to store it in.
+            key: The key to store it under.
             value: The value.
-            manifests: The manifests that it is written for, with their buckets.
-            expires_in: Seconds that it is to be there after it was stored; ``None`` for ever.
-            until: Instead: the store's clock when its time is over, in seconds since 1970.
+            manifests: The manifests that the write commits to, with their buckets.
+            expires_in: Seconds until it expires, from when it is stored; ``None`` if it does not expire.
+            until: Instead: when it expires, by the store's clock, in seconds since 1970.
 
         Raises:
             TypeError: It is not JSON.
@@ -99,13 +99,13 @@ class Contents:
         if until is not None:
             left = until - self._now()
             expires_in = min(max(left, SHORTEST), float(LATEST))
-        return Content(bucket, key, encode(value, key), manifests, expires_in, until)
+        return PendingValue(bucket, key, encode(value, key), manifests, expires_in, until)
 
     async def versioned(self, bucket: str) -> bool:
-        """Whether a bucket keeps versions. Asked once a bucket, for all who want to know at the same time.
+        """Return whether a bucket has versioning. Concurrent calls share a request, and the answer is remembered.
 
         Raises:
-            MPS3Error: It cannot be found out now.
+            MPS3Error: The store does not answer, or refuses to.
         """
         if bucket not in self._versioned:
             if bucket not in self._asking:
@@ -121,13 +121,13 @@ class Contents:
         self._versioned[bucket] = versioning == "enabled"
         return self._versioned[bucket]
 
-    async def store(self, content: Content) -> None:
-        """Store a value; return when it is durable. Tries until it works, or can never work.
+    async def store(self, content: PendingValue) -> None:
+        """Store a value; return when it is durable. Retries while the store does not answer.
 
-        Whoever calls for the same content at the same time waits for the same request.
+        Concurrent calls for the same value share a request.
 
         Raises:
-            MPS3Error: It can never work.
+            MPS3Error: The value cannot be stored.
         """
         if content.version is not None:
             return
@@ -135,29 +135,29 @@ class Contents:
             content.storing = self._tasks.spawn(self._store(content))
         await asyncio.shield(content.storing)
 
-    async def store_again(self, content: Content) -> None:
-        """Store a value once more, as a version of its own: the one that is there may be collected soon (R1).
+    async def store_again(self, content: PendingValue) -> None:
+        """Store a value again, as a new version: the previous one may be collected soon (R1).
 
         Raises:
-            UnavailableError: It could not be stored now.
-            MPS3Error: It can never work.
+            UnavailableError: The store does not answer.
+            MPS3Error: The value cannot be stored.
         """
         async with self._puts:
             await self._put(content)
 
-    def aged(self, content: Content, clock: float | None) -> bool:
-        """Whether a stored value is too old for being committed.
+    def is_too_old(self, content: PendingValue, clock: float | None) -> bool:
+        """Return whether a stored value is too old to be committed.
 
         Args:
             content: The value.
-            clock: The store's clock as it was seen last. It goes on while this machine sleeps.
+            clock: The last known time of the store, which unlike this machine's clock does not stop in sleep.
         """
         if content.until is None and content.expires is not None and content.expires <= self._now():
-            return True  # its time counts from when it can be seen
+            return True  # its time counts from when others can read it
         by_store = 0.0 if clock is None or content.stored is None else clock - content.stored
         return max(by_store, self._environment.monotonic() - content.stored_at) > fresh()
 
-    async def _store(self, content: Content) -> None:
+    async def _store(self, content: PendingValue) -> None:
         attempt = 0
         try:
             while True:
@@ -176,17 +176,17 @@ class Contents:
         finally:
             content.storing = None
 
-    async def passable(self) -> None:
-        """Wait until it makes sense to store something."""
-        while self._away():
+    async def wait_until_online(self) -> None:
+        """Wait until the client is online."""
+        while self._is_offline():
             await wait_for_event(self._reached, LOOK)
 
     def reached(self) -> None:
-        """The store answers again: what waited for another try need not wait longer."""
+        """Retry at once what waits for the store, which answers again."""
         self._reached.set()
         self._reached = asyncio.Event()
 
-    async def _put(self, content: Content) -> None:
+    async def _put(self, content: PendingValue) -> None:
         if self._checksums and content.digest is None:
             content.digest = await sha256_of(content.body)
         started = self._environment.monotonic()
@@ -211,9 +211,9 @@ class Contents:
         if content.until is not None:
             content.expires = content.until
         elif content.expires_in is not None:
-            content.expires = self._end_of(content.expires_in, content)
+            content.expires = self._expiry(content.expires_in, content)
 
-    def _end_of(self, lifetime: float, content: Content) -> float:
+    def _expiry(self, expires_in: float, content: PendingValue) -> float:
         now = max(self._now(), -math.inf if content.stored is None else content.stored)
         if now == -math.inf:
             raise ConfigurationError(
@@ -222,19 +222,19 @@ class Contents:
                 key=content.key,
                 operation="PutObject",
             )
-        return min(now + lifetime, float(LATEST))
+        return min(now + expires_in, float(LATEST))
 
-    async def _put_at(self, content: Content, key: str) -> Stored:
+    async def _put_at(self, content: PendingValue, key: str) -> Stored:
         try:
             return await self._storage.put(
                 content.bucket,
                 key,
                 content.body,
                 sha256=content.digest,
-                metadata=describe(content.manifests, content.bucket, key),
+                metadata=owner_metadata(content.manifests, content.bucket, key),
             )
         except MPS3Error as error:
-            error.maybe_written = False  # a value that no manifest names does not exist, whether or not it is stored
+            error.maybe_written = False  # no manifest names it, so it is not visible whether or not it is stored
             raise
 
     @property
@@ -255,7 +255,7 @@ class Contents:
         await self._tasks.aclose()
 
 
-def _check_length(content: Content, version: str) -> None:
+def _check_length(content: PendingValue, version: str) -> None:
     longest = LONGEST - len(version) - 1
     if len(content.key.encode()) > longest:
         raise ConfigurationError(

@@ -11,30 +11,31 @@ from ..format.shape import format_time
 from ..types import Ref
 
 MINTED: Final = "mps3-"
-"""What versions begin with that this library made up itself, for buckets that have none."""
+"""The prefix of the versions that this library generates, for buckets without versioning."""
 LARGE: Final = 2**20
-"""Hashing more bytes than this would hold up the event loop; a thread does it."""
+"""Bytes that are hashed in the event loop at the most. A thread hashes more."""
 
 
-class Content:
-    """One value on its way to the store.
+class PendingValue:
+    """The value of a pending write.
 
     Args:
-        bucket: Where it goes.
-        key: Where it goes.
-        body: Its bytes.
-        manifests: The manifests that it is written for.
-        expires_in: Seconds that it is to be there after it was stored; ``None`` for ever.
-        until: Instead: the store's clock when its time is over, in seconds since 1970, whenever it is stored.
-            ``expires_in`` then is what is left of that, for those who keep it.
+        bucket: The bucket to store it in.
+        key: The key to store it under.
+        body: Its encoded bytes.
+        manifests: The manifests that the write commits to.
+        expires_in: Seconds until it expires, from when it is stored; ``None`` if it does not expire.
+        until: Instead: when it expires, by the store's clock, in seconds since 1970, whenever it is stored.
+            ``expires_in`` then is the time left until then, for the outbox.
 
     Attributes:
-        digest: Its SHA-256, once it is stored with one.
+        digest: Its SHA-256, if it is stored with one.
         version: Its version, once it is stored.
-        stored: The store's clock when it was, in seconds since 1970, if the store tells.
-        stored_at: This client's clock when that began.
-        expires: The store's clock when its time is over, in seconds since 1970, once it is stored; ``None`` if
-            it has no end.
+        stored: When it was stored, by the store's clock, in seconds since 1970, if the store tells the time.
+        stored_at: When the request began, by this client's monotonic clock.
+        expires: When it expires, by the store's clock, in seconds since 1970, once it is stored; ``None`` if it
+            does not expire.
+        storing: The task that stores it.
     """
 
     __slots__ = (
@@ -76,7 +77,7 @@ class Content:
 
     @property
     def patch(self) -> dict[str, Any]:
-        """What a commit says of it. A null takes away what an older value had."""
+        """The change of the file that a commit records. A null removes a member of the previous file."""
         return {
             "version": self.version,
             "sha256": self.digest.hex() if self.digest else None,
@@ -86,7 +87,7 @@ class Content:
 
 
 async def sha256_of(body: bytes) -> bytes:
-    """Return the SHA-256 of some bytes: computed in a thread, if they are many."""
+    """Return the SHA-256 of some bytes, computed in a thread if there are many."""
     if len(body) <= LARGE:
         return hashlib.sha256(body).digest()
     return await asyncio.to_thread(lambda: hashlib.sha256(body).digest())
