@@ -7,7 +7,7 @@ from .client.presence import Presence
 from .client.rejected import Rejected
 from .client.status_changes import StatusChanges
 from .client.subscription import Subscription
-from .client.transactions import Transaction, TransactionBlock
+from .client.transaction import Transaction, TransactionBlock
 from .client.typed import Typed
 from .client.write import Write
 from .collect.report import Collected, Collecting, Tally

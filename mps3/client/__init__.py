@@ -1,4 +1,4 @@
 """`MPS3`, and what its calls return: writes, subscriptions, watches, transactions, history, presence, typed views.
 
-Each call names keys as users do, and hands over to the manifests that it is about. No request is made here.
+Each call resolves its keys and calls the manifest that it is about. This room makes no request itself.
 """

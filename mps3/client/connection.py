@@ -1,4 +1,4 @@
-"""Whether the store answers, as far as one client knows, and who is told when that changes."""
+"""The state of the connection of one client to the store."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from ..types import Ref
 from .status_changes import Watchers
 
 WARNING: Final = 60.0
-"""Seconds between two warnings that the store does not answer; it may come and go."""
+"""Seconds between two warnings that the store does not answer, at the least."""
 
 _log = logging.getLogger("mps3")
 
 
 class Connection:
-    """Whether the store answers.
+    """The state of the connection to the store.
 
     Args:
         ref: The client's default manifest, for the log.
-        switch: The way to the store, closed while the client is to be offline.
-        environment: Tells the time.
+        switch: Blocks requests while the client is offline by choice.
+        environment: The clock.
         observer: Told of changes.
-        patient: Whether writes may wait for the store for as long as it takes.
+        patient: Whether writes wait for the store without a limit.
 
     Attributes:
-        watchers: Those who watch the client's status.
-        last_contact: When the store last answered, by this machine's clock; ``None`` before that.
-        last_error: What it last answered, or why it did not; ``None``: all is well.
+        watchers: The iterators over the client's status.
+        last_contact: When the store last answered, by this machine's clock; ``None`` before the first answer.
+        last_error: The error of the last request; ``None`` if it succeeded.
     """
 
     def __init__(
@@ -52,24 +52,24 @@ class Connection:
 
     @property
     def is_online(self) -> bool:
-        """Whether the store answered last, and may be asked."""
+        """Whether the last request was answered, and requests are allowed."""
         return self._answers and not self._switch.shut
 
-    def is_away(self) -> bool:
-        """Whether it makes no sense to ask now for what can wait."""
-        # Thousands of writes may wait, and need not all try again and again.
+    def should_defer(self) -> bool:
+        """Return whether requests that can wait should wait."""
+        # Thousands of pending writes would retry, each for itself.
         return self._switch.shut or (self._patient and not self._answers)
 
     def switched(self) -> None:
-        """The gate was opened or shut: tell who wants to know."""
+        """Report that requests have been allowed or blocked."""
         self._observer.contact(None, online=self.is_online)
         self.watchers.tell()
 
     def contact(self, error: MPS3Error | None) -> None:
-        """The store has answered, with an error perhaps, or it has not.
+        """Record the outcome of a request.
 
         Args:
-            error: What it said, or an `UnavailableError`; ``None``: all is well.
+            error: Its error; an `UnavailableError` if the store did not answer; ``None`` if it succeeded.
         """
         before = self._answers, self.last_error
         if isinstance(error, OfflineError):

@@ -1,4 +1,4 @@
-"""The past, as users see it: the revisions of a key, and snapshots of a whole manifest."""
+"""The past, as users see it: revisions of a key, and snapshots of a manifest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final, cast
 
-from ..content.reader import Reader
+from ..content.reader import ValueReader
 from ..errors import ExpiredError
 from ..format.document import CommitEntry, read_commit_id
 from ..format.entries import FileEntry, expires_of, version_of
@@ -24,12 +24,12 @@ _MISSING: Final = object()
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What one commit said of a key.
+    """The change of a key by one commit.
 
     Attributes:
-        id: Of the commit; ``None`` if it is older than the commits that are kept, and only its value is.
+        id: The id of the commit; ``None`` if the commit is not kept any more, only its value.
         version: The version of the value; ``None`` if the commit deleted the key.
-        time: The store's time of the commit; ``None`` with the ``id``, and if the store tells no time.
+        time: When it was committed, by the store's clock; ``None`` if ``id`` is, or if the store tells no time.
     """
 
     id: str | None
@@ -37,35 +37,35 @@ class Revision:
     time: datetime | None
     _name: str = field(repr=False)
     _file: FileEntry | None = field(repr=False, compare=False)
-    _reader: Reader = field(repr=False, compare=False)
+    _reader: ValueReader = field(repr=False, compare=False)
 
     async def value(self) -> JSON | Delete:
         """Fetch the value; `DELETE` if the commit deleted the key.
 
         Raises:
-            ExpiredError: The value is not kept any more: it was superseded, and collected.
-            CorruptionError: What is stored is not what was written.
+            ExpiredError: The value was superseded and has been collected.
+            CorruptionError: The stored value is damaged.
             UnavailableError: The store does not answer.
         """
         return (await self._reader.read([(self._name, self._file)]))[0]
 
     @property
     def expires(self) -> datetime | None:
-        """When the value was to expire, by the store's clock; ``None`` if it was not."""
+        """When the value expires, by the store's clock; ``None`` if it does not."""
         return _expiry(self._file)
 
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
-    """What a manifest says of a key.
+    """The entry of a key in a manifest.
 
     Attributes:
         key: The key; one in another bucket than the default is written ``s3://bucket/key``.
         ref: The key and its bucket.
         version: The version of its value.
-        size: Of its value as it is stored, in bytes; ``None`` if the manifest does not say.
-        sha256: Of the same, in hexadecimal digits; ``None`` if the manifest does not say.
-        expires: When it is to expire, by the store's clock; ``None`` if it is not.
+        size: The size of the stored value in bytes; ``None`` if it is not recorded.
+        sha256: The SHA-256 of the stored value in hexadecimal digits; ``None`` if it is not recorded.
+        expires: When it expires, by the store's clock; ``None`` if it does not.
     """
 
     key: str
@@ -77,13 +77,13 @@ class FileInfo:
 
 
 class Snapshot:
-    """The keys of a manifest as they were at one moment. It never changes.
+    """The keys of a manifest at one moment. A snapshot never changes.
 
     Attributes:
-        id: The commit that made it so; ``None`` before the first.
+        id: The id of its last commit; ``None`` before the first commit.
     """
 
-    def __init__(self, view: View, naming: Naming, reader: Reader, manifest: Ref, bucket: str) -> None:
+    def __init__(self, view: View, naming: Naming, reader: ValueReader, manifest: Ref, bucket: str) -> None:
         self.id: str | None = view.commits[-1].id if view.commits else None
         self._view = view
         self._naming = naming
@@ -92,24 +92,24 @@ class Snapshot:
         self._bucket = bucket
 
     def keys(self, prefix: str = "") -> list[str]:
-        """All keys that begin with ``prefix``, in order; one in another bucket is ``s3://bucket/key``."""
-        return sorted(self._naming.label(name) for name, _ in listed(self._view, self._naming, prefix))
+        """Return the keys that begin with ``prefix``, in order; one in another bucket is ``s3://bucket/key``."""
+        return sorted(self._naming.label(name) for name, _ in files_in(self._view, self._naming, prefix))
 
     def files(self, prefix: str = "") -> list[FileInfo]:
-        """The same keys, in order, with what is known of their values without reading them."""
+        """Return the entries of the same keys, in order, without reading the values."""
         found = []
-        for name, file in listed(self._view, self._naming, prefix):
+        for name, file in files_in(self._view, self._naming, prefix):
             bucket, key = self._naming.place(name)
             said = file["version"], file.get("size"), file.get("sha256"), _expiry(file)
             found.append(FileInfo(self._naming.label(name), Ref(key, bucket), *said))
         return sorted(found, key=lambda one: one.key)
 
     async def get(self, key: str | Ref, default: Any = None, *, bucket: str | None = None) -> Any:
-        """The value of a key, or ``default``.
+        """Return the value of a key, or ``default``.
 
         Raises:
-            ExpiredError: The value is not kept any more: it was superseded, and collected.
-            CorruptionError: What is stored is not what was written.
+            ExpiredError: The value was superseded and has been collected.
+            CorruptionError: The stored value is damaged.
             UnavailableError: The store does not answer.
         """
         ref = key if isinstance(key, Ref) else Ref(key)
@@ -118,27 +118,27 @@ class Snapshot:
         return default if found is None else (await self._reader.read([(name, found)]))[0]
 
     async def get_all(self, prefix: str = "") -> dict[str, JSON]:
-        """All keys that begin with ``prefix``, and their values, fetched concurrently.
+        """Return the keys that begin with ``prefix`` and their values, fetched concurrently.
 
         Raises:
-            ExpiredError: The value is not kept any more: it was superseded, and collected.
-            CorruptionError: What is stored is not what was written.
+            ExpiredError: The value was superseded and has been collected.
+            CorruptionError: The stored value is damaged.
             UnavailableError: The store does not answer.
         """
-        return await read_listed(self._reader, self._naming, listed(self._view, self._naming, prefix))
+        return await read_by_label(self._reader, self._naming, files_in(self._view, self._naming, prefix))
 
     def __repr__(self) -> str:
         return printable(f"<Snapshot of {self._manifest} at {self.id}>")
 
 
-def listed(view: View, naming: Naming, prefix: str) -> list[tuple[str, FileEntry]]:
-    """The names of a view whose label begins with ``prefix``, and their files."""
+def files_in(view: View, naming: Naming, prefix: str) -> list[tuple[str, FileEntry]]:
+    """Return the names whose label begins with ``prefix``, and their files."""
     matches = naming.matches(prefix)
     return [item for start in naming.prefixes(prefix) for item in view.items(start) if matches(item[0])]
 
 
-async def read_listed(reader: Reader, naming: Naming, found: Iterable[tuple[str, Any]]) -> dict[str, JSON]:
-    """The values of names, by their labels, in the order of those; without the deleted ones."""
+async def read_by_label(reader: ValueReader, naming: Naming, found: Iterable[tuple[str, Any]]) -> dict[str, JSON]:
+    """Return the values of names by label, sorted by label, without deleted ones."""
     wanted = list(found)
     values = await reader.read(wanted)
     labelled = {
@@ -148,15 +148,15 @@ async def read_listed(reader: Reader, naming: Naming, found: Iterable[tuple[str,
 
 
 async def view_at(past: Past, newest: View, at: str | datetime) -> View:
-    """The state of a manifest at a commit, or at a time.
+    """Return the state of a manifest at a commit, or at a time.
 
     Args:
-        past: Of the manifest.
+        past: The past of the manifest.
         newest: Its newest state.
         at: The id of a commit, or a time by the store's clock.
 
     Raises:
-        ExpiredError: It is not kept.
+        ExpiredError: That state is not kept.
         ValueError: The time has no time zone.
     """
     if isinstance(at, datetime):
@@ -208,14 +208,14 @@ def _reach(walk: Replay) -> str:
     return since
 
 
-async def revisions(past: Past, newest: View, name: str, limit: int | None, reader: Reader) -> list[Revision]:
-    """What the commits that are kept said of a key, newest first.
+async def revisions(past: Past, newest: View, name: str, limit: int | None, reader: ValueReader) -> list[Revision]:
+    """Return the changes of a key by the commits that are kept, newest first.
 
     Args:
-        past: Of the manifest.
+        past: The past of the manifest.
         newest: Its newest state.
         name: The manifest's name of the key.
-        limit: How many at the most.
+        limit: The most revisions to return.
         reader: Fetches values.
     """
     walk = await past.walk(newest)
@@ -257,7 +257,7 @@ async def _said(past: Past, commit: CommitEntry, name: str) -> tuple[bool, FileE
 
 
 async def _settled(past: Past, walk: Replay, name: str) -> FileEntry | None:
-    """What is known of a key before the oldest commit."""
+    """Return the file of a key before the oldest commit that is kept, if it is known."""
     document = walk.oldest
     if document is None:
         return None

@@ -1,4 +1,4 @@
-"""The commits of a manifest, as users see them."""
+"""The log of a manifest: its commits, as users see them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..format.document import CommitEntry
 from ..format.names import Naming
 from ..format.state import View, patched
 from ..journal.past import Past
-from .watch import in_thread_if_large
+from .threads import in_thread_if_large
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,11 @@ class LogEntry:
     """One commit of a manifest, as its log lists it.
 
     Attributes:
-        id: Of the commit.
-        time: The store's time of the commit; ``None`` if the store tells no time.
-        session: Who made it: one life of one client.
-        versions: The version of each key that it wrote; ``None`` for a deleted one. A key in another bucket than the
-            default is written ``s3://bucket/key``. A commit without any announces that someone collects.
+        id: The id of the commit.
+        time: When it was committed, by the store's clock; ``None`` if the store does not tell the time.
+        session: The session of the client that made it.
+        versions: The version of each key that it wrote; ``None`` for a deleted key. A key in another bucket than the
+            default is written ``s3://bucket/key``. A commit without keys announces a garbage collection.
     """
 
     id: str
@@ -32,15 +32,15 @@ class LogEntry:
     versions: Mapping[str, str | None]
 
 
-async def logged(past: Past, newest: View, naming: Naming, prefix: str, limit: int | None) -> list[LogEntry]:
-    """The commits that are kept, newest first.
+async def read_log(past: Past, newest: View, naming: Naming, prefix: str, limit: int | None) -> list[LogEntry]:
+    """Return the commits that are kept, newest first.
 
     Args:
-        past: Of the manifest.
+        past: The past of the manifest.
         newest: Its newest state.
-        naming: What its keys are called.
-        prefix: Only commits that touch a key which begins with it, and of those only such keys.
-        limit: How many at the most.
+        naming: The names of its keys.
+        prefix: Only commits to keys with this prefix are returned, and only these keys of them.
+        limit: The most commits to return.
     """
     walk = await past.walk(newest)
     known: dict[str, LogEntry] = {}

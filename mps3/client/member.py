@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from ..content.store import Content
+from ..content.value import PendingValue
 from ..format.entries import FileEntry, expires_of
 from ..format.names import name_in
 from ..manifest.listeners import Listener
+from ..manifest.manifest import Manifest
 from ..support.environment import Environment, wait_for_event
 from ..types import DELETE, JSON, Ref
-
-if TYPE_CHECKING:
-    from ..manifest.manifest import Manifest
-    from .client import MPS3
-    from .write import Write
+from .interface import PresenceClient
+from .write import Write
 
 OWN: Final = 8
 """Values of its own that a member remembers: more than can be in the store and not replaced yet."""
@@ -42,7 +40,7 @@ class Member:
 
     def __init__(
         self,
-        client: MPS3,
+        client: PresenceClient,
         environment: Environment,
         key: str,
         manifest: str | Ref | None,
@@ -55,7 +53,7 @@ class Member:
         self._environment = environment
         self._key = key
         self._manifests = None if manifest is None else [manifest]
-        self._ref, place, literal = client._reading(key, None, manifest)  # noqa: SLF001 - a part of the client
+        self._ref, place, literal = client._resolve(key, None, manifest)  # noqa: SLF001 - a part of the client
         self._name = name_in(self._ref, place, literal)
         self._expires_in = expires_in
         self._every = every
@@ -63,7 +61,7 @@ class Member:
         self._listener = Listener()
         self._listening: Manifest | None = None
         self._write: Write | None = None
-        self._own: deque[Content] = deque(maxlen=OWN)
+        self._own: deque[PendingValue] = deque(maxlen=OWN)
         self._put_at = 0.0
         self._next = 0.0
         self._others_until = 0.0
@@ -115,7 +113,7 @@ class Member:
             self._write.withdraw()
         found = self._look()
         try:
-            if found is None or not (isinstance(found, Content) or self._is_own(found)):
+            if found is None or not (isinstance(found, PendingValue) or self._is_own(found)):
                 return  # or others have put it since, and it ends with them
             if self._environment.monotonic() < self._others_until:
                 self._send(info, self._farewell)
@@ -137,13 +135,13 @@ class Member:
             manifest.listeners.add(self._name, self._listener)
         return manifest
 
-    def _look(self) -> Content | FileEntry | None:
+    def _look(self) -> PendingValue | FileEntry | None:
         """What there is of the key. If it is of others, they have been here until now at least."""
         manifest = self._listen()
         if manifest is None:
             return None
         found = manifest.look_up(self._name)
-        if found is not None and not isinstance(found, Content) and not self._is_own(found):
+        if found is not None and not isinstance(found, PendingValue) and not self._is_own(found):
             self._others_until = self._environment.monotonic() + self._expires_in
         return found
 
@@ -153,7 +151,7 @@ class Member:
     def _missed(self) -> bool:
         """Whether the key is gone, or is to go before it would be put again: another client has left."""
         found = self._look()
-        if self._write is None or self._write.pending or isinstance(found, Content) or self._failed():
+        if self._write is None or self._write.pending or isinstance(found, PendingValue) or self._failed():
             return False
         if self._listening is None or self._listening.ended:
             return False

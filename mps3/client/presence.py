@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 import orjson
 
@@ -15,12 +15,10 @@ from ..errors import ClosedError, MPS3Error
 from ..support.environment import Environment
 from ..support.loop_affinity import LoopAffinity
 from ..types import DELETE, JSON, Batch, Ref
+from .interface import PresenceClient
 from .member import Member
 from .subscription import Subscription
-
-if TYPE_CHECKING:
-    from .client import MPS3
-    from .write import Write
+from .write import Write
 
 EXPIRES_IN: Final = 60.0
 """Seconds after which somebody who says nothing more is gone, unless told otherwise."""
@@ -46,7 +44,7 @@ class Presence(AsyncIterator[Mapping[str, JSON]]):
 
     def __init__(
         self,
-        client: MPS3,
+        client: PresenceClient,
         environment: Environment,
         home: LoopAffinity,
         prefix: str,

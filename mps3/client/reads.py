@@ -1,60 +1,100 @@
-"""Reading more than one key, and the past: a part of the client."""
+"""Reading the present: once, or again after each change."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import Any, TypeVar, overload
 
-from ..content.reader import Reader
-from ..content.store import Content, Contents
+from ..content.reader import ValueReader
+from ..content.value import PendingValue
 from ..errors import CorruptionError
-from ..format.entries import FileEntry, expires_of
-from ..format.names import Naming, check_buckets, name_in
-from ..format.state import EMPTY, View, alive, weight
-from ..manifest.manifest import Manifest
-from ..support.environment import Environment
-from ..types import DELETE, JSON, Batch, Commit, Delete, Ref
-from .history import Revision, Snapshot, listed, read_listed, revisions, view_at
-from .log import LogEntry, logged
-from .past_reader import PastReader, to_restore
-from .subscription import Subscription
-from .typed import Typed
-from .watch import Watch, in_thread_if_large
-from .write import Write
+from ..format.entries import FileEntry
+from ..format.names import Naming, name_in
+from ..format.state import EMPTY, View, weight
+from ..format.values import load
+from ..types import DELETE, JSON, Batch, Ref
+from .conversion import Conversion
+from .history import files_in, read_by_label
+from .point_in_time import PointInTime
+from .subscription import Subscription, ValueSubscription
+from .threads import in_thread_if_large
+from .watch import Watch
 
-if TYPE_CHECKING:
-    from .client import MPS3
-
+D = TypeVar("D")
 K = TypeVar("K", bound=str | Ref)
 T = TypeVar("T")
 
-_log = logging.getLogger("mps3")
 
+class Reads(PointInTime):
+    """The calls that read what there is now, and what changes."""
 
-class Reads:
-    """The part of a client that reads many keys, or the past."""
+    @overload
+    async def get(
+        self,
+        key: str | Ref,
+        *,
+        bucket: str | None = None,
+        manifest: str | Ref | None = None,
+        at: str | datetime | None = None,
+    ) -> JSON: ...
 
-    if TYPE_CHECKING:  # what the client has
-        _bucket: str
-        _default: Ref
-        _contents: Contents
-        _environment: Environment
+    @overload
+    async def get(
+        self,
+        key: str | Ref,
+        default: D,
+        *,
+        bucket: str | None = None,
+        manifest: str | Ref | None = None,
+        at: str | datetime | None = None,
+    ) -> JSON | D: ...
 
-        def _check_open(self) -> None: ...
-        def _manifest(self, ref: Ref) -> Manifest: ...
-        def _manifest_ref(self, manifest: str | Ref) -> Ref: ...
-        def _reading(self, key: str | Ref, bucket: str | None, manifest: str | Ref | None) -> tuple[Ref, str, str]: ...
-        def _write(
-            self,
-            values: Mapping[Any, JSON | Delete],
-            bucket: str | None,
-            manifests: Sequence[str | Ref] | None,
-            verb: str,
-            *,
-            ends: Mapping[Any, float] = ...,
-        ) -> Write: ...
+    async def get(
+        self,
+        key: str | Ref,
+        default: Any = None,
+        *,
+        bucket: str | None = None,
+        manifest: str | Ref | None = None,
+        at: str | datetime | None = None,
+    ) -> Any:
+        """Read a key: at least as new as the moment of the call, and never older than this client's own writes.
+
+        While the store cannot be reached, what is known is returned, if it is.
+
+        Args:
+            key: The key, or a `Ref` to one in another bucket.
+            default: What to return if there is no such key.
+            bucket: The key's bucket; the default bucket if ``None``.
+            manifest: The manifest that names it; the default manifest if ``None``.
+            at: Instead of the present: the id of a commit, or a time, as for `snapshot`.
+
+        Raises:
+            UnavailableError: The store does not answer, and the value is not known here.
+            CorruptionError: What is stored is not what was written.
+            ExpiredError: The moment ``at`` is not kept (any more).
+            AccessError: The credentials do not permit it.
+            ClosedError: The client is not open.
+        """
+        if at is not None:
+            return await self._get_at(key, default, at, bucket, manifest)
+        self._check_open()
+        ref, place, literal = self._resolve(key, bucket, manifest)
+        opened = self._manifest(ref)
+        name = name_in(ref, place, literal)
+        if not opened.is_pending(name):
+            await opened.refresh()
+        found = opened.look_up(name)
+        try:
+            return await self._read(place, literal, found, default)
+        except CorruptionError:
+            # Superseded and collected in the meantime, perhaps: then there is a newer one.
+            await opened.refresh()
+            newer = opened.look_up(name)
+            if newer is found or newer == found:
+                raise
+            return await self._read(place, literal, newer, default)
 
     async def keys(self, prefix: str = "", *, manifest: str | Ref | None = None) -> list[str]:
         """The keys that begin with ``prefix``, in order; as new as `get`, with this client's pending writes.
@@ -70,7 +110,7 @@ class Reads:
             AccessError: The credentials do not permit it.
             ClosedError: The client is not open.
         """
-        opened, naming, _ = self._opened(manifest, prefix)
+        opened, naming, _ = self._manifest_to_read(manifest, prefix)
         await opened.refresh()
         view, overlay = opened.present()
         return sorted(naming.label(name) for name, _ in await _shown(view, overlay, naming, prefix))
@@ -114,25 +154,25 @@ class Reads:
             raise TypeError("give either keys or a prefix")
         if isinstance(keys, str | Ref):
             raise TypeError("keys is a list of keys; put the one in brackets")
-        opened, naming, _ = self._opened(manifest, prefix or "")
-        reader = Reader(self._contents, naming.place)  # of the present, where what is missing has to be there
+        opened, naming, _ = self._manifest_to_read(manifest, prefix or "")
+        reader = ValueReader(self._contents, naming.place)  # of the present, where what is missing has to be there
         names: dict[Any, str] = {}
         for key in keys or ():
-            ref, place, literal = self._reading(key, bucket, manifest)
+            ref, place, literal = self._resolve(key, bucket, manifest)
             names[key] = name_in(ref, place, literal)
         if keys is None or not all(opened.is_pending(name) for name in names.values()):
             await opened.refresh()
         tried: list[tuple[str, Any]] | None = None
         while True:
             view, overlay = opened.present()
-            wanted: list[tuple[str, Content | FileEntry | None]]
+            wanted: list[tuple[str, PendingValue | FileEntry | None]]
             if keys is None:
                 wanted = await _shown(view, overlay, naming, prefix or "")
             else:
                 wanted = [(name, overlay[name] if name in overlay else view.look_up(name)) for name in names.values()]
             try:
                 if keys is None:
-                    return await read_listed(reader, naming, wanted)
+                    return await read_by_label(reader, naming, wanted)
                 values = await reader.read(wanted)
                 return {key: value for key, value in zip(names, values, strict=True) if value is not DELETE}
             except CorruptionError:
@@ -170,216 +210,84 @@ class Reads:
         """
         if since is not None and not isinstance(since, str):
             raise TypeError(f"since is the cursor of a batch or the id of a commit, not {type(since).__qualname__}")
-        opened, naming, _ = self._opened(manifest, prefix)
+        opened, naming, _ = self._manifest_to_read(manifest, prefix)
         return Watch(opened, naming, self._contents, self._environment, prefix, since)
 
-    async def history(
+    @overload
+    def subscribe(
+        self, key: str | Ref, *, bucket: str | None = None, manifest: str | Ref | None = None
+    ) -> Subscription[JSON]: ...
+
+    @overload
+    def subscribe(
+        self, key: str | Ref, default: D, *, bucket: str | None = None, manifest: str | Ref | None = None
+    ) -> Subscription[JSON | D]: ...
+
+    @overload
+    def subscribe(
+        self, key: str | Ref, *, bucket: str | None = None, manifest: str | Ref | None = None, type: type[T]
+    ) -> Subscription[T | None]: ...
+
+    @overload
+    def subscribe(
+        self, key: str | Ref, default: D, *, bucket: str | None = None, manifest: str | Ref | None = None, type: type[T]
+    ) -> Subscription[T | D]: ...
+
+    def subscribe(
         self,
         key: str | Ref,
+        default: Any = None,
         *,
-        limit: int | None = None,
         bucket: str | None = None,
         manifest: str | Ref | None = None,
-    ) -> list[Revision]:
-        """What became of a key, the newest first, as far back as the manifest's versions are kept.
-
-        It takes a listing for a thousand commits, and a GET for every few of them; none for values.
-
-        In a bucket without versioning only the last commits are known, those that the manifest lists (some
-        128). What a key was before all that is known comes last, without its commit.
+        type: Any = None,  # noqa: A002 - what it is
+    ) -> Subscription[Any]:
+        """The value of a key now, and the newest one after each change, whoever makes it.
 
         Args:
             key: The key, or a `Ref` to one in another bucket.
-            limit: How many at the most: the search ends there.
+            default: What stands for the value while there is no such key.
             bucket: The key's bucket; the default bucket if ``None``.
             manifest: The manifest that names it; the default manifest if ``None``.
-
-        Raises:
-            UnavailableError: The store does not answer.
-            ClosedError: The client is not open.
-        """
-        if limit is not None and limit < 1:
-            raise ValueError(f"limit is a positive number, not {limit!r}")
-        ref, place, literal = self._reading(key, bucket, manifest)
-        opened, _, reader = self._opened(manifest)
-        await opened.refresh()
-        view, _ = opened.state()
-        return await revisions(opened.past, view, name_in(ref, place, literal), limit, reader)
-
-    async def log(
-        self, prefix: str = "", *, limit: int | None = None, manifest: str | Ref | None = None
-    ) -> list[LogEntry]:
-        """The commits of a manifest, the newest first, as far back as its versions are kept.
-
-        It costs what `history` costs. In a bucket without versioning only the last commits are known, those that
-        the manifest lists (some 128).
-
-        Args:
-            prefix: Only the commits that touch a key which begins with it, and of those only such keys.
-            limit: How many at the most: the search ends there.
-            manifest: Which manifest; the default manifest if ``None``.
-
-        Raises:
-            UnavailableError: The store does not answer.
-            ClosedError: The client is not open.
-        """
-        if limit is not None and limit < 1:
-            raise ValueError(f"limit is a positive number, not {limit!r}")
-        opened, naming, _ = self._opened(manifest, prefix)
-        await opened.refresh()
-        view, _ = opened.state()
-        return await logged(opened.past, view, naming, prefix, limit)
-
-    async def snapshot(self, at: str | datetime | None = None, *, manifest: str | Ref | None = None) -> Snapshot:
-        """All keys of a manifest as they were at one moment.
-
-        Finding the present costs what `get` costs, a moment of the past what `history` costs up to there.
-
-        Args:
-            at: The id of a commit (or the cursor of a batch): the state with it and all before it, and without what
-                had expired when it was made. Or a time by the store's clock, with its time zone. ``None`` for the
-                present, without pending writes.
-            manifest: Which manifest; the default manifest if ``None``.
-
-        Raises:
-            ExpiredError: That is not kept (any more). Reading a value from it raises the same if that was collected.
-            UnavailableError: The store does not answer.
-            ClosedError: The client is not open.
-        """
-        opened, naming, reader = self._opened(manifest)
-        await opened.refresh()
-        view, _ = opened.present()
-        if at is not None:
-            view = await view_at(opened.past, view, at)
-        return Snapshot(view, naming, reader, opened.ref, self._bucket)
-
-    async def restore(
-        self,
-        key: str | Ref,
-        revision: Revision | str | datetime,
-        *,
-        bucket: str | None = None,
-        manifest: str | Ref | None = None,
-    ) -> Commit:
-        """Write the value that a key once had, as a commit like any other; returns when it is durable.
-
-        A value that was to expire expires when it was to. If it has expired by now, that is as if it had been
-        deleted.
-
-        Args:
-            key: The key, or a `Ref` to one in another bucket.
-            revision: Which value, from `history`; or a moment, as for `snapshot`. If there was no value, the key is
-                deleted.
-            bucket: The key's bucket; the default bucket if ``None``.
-            manifest: The manifest that is to name it; the default manifest if ``None``.
-
-        Raises:
-            ExpiredError: The value, or that moment, is not kept (any more).
-            CorruptionError: The value is not what was written.
-            MPS3Error: The write failed.
-        """
-        ref, place, literal = self._reading(key, bucket, manifest)
-        opened, _, reader = self._opened(ref)
-        await opened.refresh()
-        newest, _ = opened.present()
-        name = name_in(ref, place, literal)
-        if isinstance(revision, Revision):  # it may be of another key
-            name, file = revision._name, revision._file  # noqa: SLF001 - one family
-            reads: Reader = revision._reader  # noqa: SLF001
-        else:
-            file, reads = (await view_at(opened.past, newest, revision)).look_up(name), reader
-        file = alive(file, newest.moment)
-        (value,) = await reads.read([(name, file)])
-        return await self._restore([(Ref(literal, place), value, file)], opened.ref)
-
-    async def restore_all(
-        self,
-        at: str | datetime,
-        *,
-        prefix: str = "",
-        manifest: str | Ref | None = None,
-        buckets: Iterable[str] = (),
-    ) -> Commit | None:
-        """Write all that was different at one moment, as one commit like any other; returns when it is durable.
-
-        Keys that did not exist then are deleted, unless they expire by themselves. A value that was to expire
-        expires when it was to; one that has expired by now counts as absent. What others write while it works stays,
-        unless it is to a key that was different.
-
-        Args:
-            at: The id of a commit, or a time, as for `snapshot`.
-            prefix: Only the keys that begin with it.
-            manifest: Which manifest; the default manifest if ``None``.
-            buckets: Other buckets than the manifest's own into which values may be written. What the manifest names
-                in any other is left out, which is logged: whoever may write the manifest would decide where this
-                client writes.
-
-        Returns:
-            The commit; ``None`` if nothing was different.
-
-        Raises:
-            ExpiredError: That, or a value of then, is not kept (any more).
-            CorruptionError: A value is not what was written.
-            MPS3Error: The write failed.
-        """
-        allowed = check_buckets(buckets)
-        opened, naming, reader = self._opened(manifest, prefix)
-        await opened.refresh()
-        newest, overlay = opened.present()
-        then = await view_at(opened.past, newest, at)
-        different = await to_restore(newest, then, naming, prefix, overlay)
-        left_out = naming.elsewhere((name for name, file in different.items() if file is not None), allowed)
-        if left_out:
-            names = ", ".join(map(repr, left_out[:3])) + (", …" if len(left_out) > 3 else "")
-            _log.warning("%d keys in other buckets are not restored without consent: %s", len(left_out), names)
-            different = {name: file for name, file in different.items() if name not in left_out}
-        if not different:
-            return None
-        values = await reader.read(list(different.items()))
-        places = [Ref(key, bucket) for bucket, key in map(naming.place, different)]
-        return await self._restore(list(zip(places, values, different.values(), strict=True)), opened.ref)
-
-    async def _restore(self, restored: Sequence[tuple[Ref, JSON | Delete, FileEntry | None]], manifest: Ref) -> Commit:
-        values = {ref: DELETE if file is None else value for ref, value, file in restored}
-        ends = {ref: end for ref, _, file in restored if (end := expires_of(file)) is not None}
-        return await self._write(values, None, [manifest], "restore", ends=ends)
-
-    def typed(self, model: type[T]) -> Typed[T]:
-        """This client, for values of one type: a pydantic model, a msgspec struct, a dataclass or the like.
-
-        A dataclass or a ``TypedDict`` needs pydantic or msgspec to be installed, whichever you like.
-
-        Args:
-            model: The type. Values that are read become such; values that are written have to be such.
+            type: What to make of the values, as with `typed`; JSON if ``None``.
 
         Raises:
             ConfigurationError: The package that knows such a type is not installed.
+            ClosedError: The client is not open.
         """
-        return Typed(cast("MPS3", self), model)
+        return self._subscribe(key, default, bucket, manifest, None if type is None else Conversion(type))
 
-    async def _get_at(
-        self, key: str | Ref, default: Any, at: str | datetime, bucket: str | None, manifest: str | Ref | None
-    ) -> Any:
-        ref, place, literal = self._reading(key, bucket, manifest)
-        snapshot = await self.snapshot(at, manifest=ref)
-        return await snapshot.get(Ref(literal, place), default)
-
-    def _opened(self, manifest: str | Ref | None, prefix: str = "") -> tuple[Manifest, Naming, PastReader]:
+    def _subscribe(
+        self,
+        key: str | Ref,
+        default: object,
+        bucket: str | None,
+        manifest: str | Ref | None,
+        conversion: Conversion | None,
+    ) -> Subscription[Any]:
         self._check_open()
-        if not isinstance(prefix, str):
-            raise TypeError(f"a prefix is a str, not {type(prefix).__qualname__}")
-        ref = self._default if manifest is None else self._manifest_ref(manifest)
-        naming = Naming(ref, self._bucket)
-        opened = self._manifest(ref)
-        return opened, naming, PastReader(self._contents, naming.place, opened)
+        ref, place, literal = self._resolve(key, bucket, manifest)
+
+        async def read(found: PendingValue | FileEntry | None) -> Any:
+            value = await self._read(place, literal, found, default)
+            return value if conversion is None or found is None else conversion.load(self._label(place, literal), value)
+
+        return ValueSubscription(self._manifest(ref), name_in(ref, place, literal), read, self._environment)
+
+    async def _read(self, bucket: str, key: str, found: PendingValue | FileEntry | None, default: object) -> Any:
+        if found is None:
+            return default
+        if isinstance(found, PendingValue):
+            return await load(found.body, bucket, key, found.version)
+        return await load(await self._contents.fetch(bucket, key, found), bucket, key, found["version"])
 
 
 async def _shown(
-    view: View, overlay: Mapping[str, Content | None], naming: Naming, prefix: str
-) -> list[tuple[str, Content | FileEntry | None]]:
+    view: View, overlay: Mapping[str, PendingValue | None], naming: Naming, prefix: str
+) -> list[tuple[str, PendingValue | FileEntry | None]]:
     """What a state has under a prefix, with what is pending laid over it."""
-    found: dict[str, Content | FileEntry | None] = {}
-    found.update(await in_thread_if_large(weight(EMPTY, view), listed, view, naming, prefix))
+    found: dict[str, PendingValue | FileEntry | None] = {}
+    found.update(await in_thread_if_large(weight(EMPTY, view), files_in, view, naming, prefix))
     matches = naming.matches(prefix)
     found.update((name, content) for name, content in overlay.items() if matches(name))
     return [(name, one) for name, one in found.items() if one is not None]

@@ -1,31 +1,28 @@
-"""Writes that failed for good, kept until somebody decides about them."""
+"""Writes that failed for good, kept until they are retried or dropped."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from ..errors import MPS3Error
 from ..format.values import decode
+from ..manifest.outbox import Pending
 from ..manifest.session import error_of, time_of
 from ..offline.protocol import Refusal
 from ..types import DELETE, JSON, Delete, Ref
-
-if TYPE_CHECKING:
-    from ..manifest.outbox import Pending
-    from .write import Write
+from .write import Write
 
 
 class Rejected:
-    """A write that failed for good, and what to do with it.
+    """A write that failed for good, to be retried or dropped.
 
     Attributes:
-        manifest: Where it should have been committed.
-        values: Its keys and their values; `DELETE` for a key to be deleted.
+        manifest: The manifest that it was for.
+        values: Its keys and their values; `DELETE` for a deletion.
         error: Why it failed.
         time: When it failed, by this machine's clock.
-        made: When it was made, by this machine's clock.
+        made: When it was called, by this machine's clock.
     """
 
     def __init__(
@@ -48,7 +45,7 @@ class Rejected:
         self.made: datetime = pending.made
 
     def retry(self) -> Write:
-        """Write it once more, as if it were made now.
+        """Write it again, as if it were called now.
 
         Raises:
             ClosedError: The client is not open.
@@ -56,7 +53,7 @@ class Rejected:
         return self._retry(self, self._pending)
 
     def drop(self) -> None:
-        """Forget it.
+        """Drop it.
 
         Raises:
             ClosedError: The client is not open.

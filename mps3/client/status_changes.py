@@ -1,4 +1,4 @@
-"""A status that is watched: the newest one after each change."""
+"""Iterators over the status of a client."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..types import Status
 
 
 class StatusChanges(AsyncIterator[Status]):
-    """What ``status_changes`` returns: the status now, and then the newest one after each change."""
+    """An iterator over the status of a client: the status now, and the newest one after each change."""
 
     def __init__(self, status: Callable[[], Status], home: LoopAffinity) -> None:
         self._status = status
@@ -27,7 +27,7 @@ class StatusChanges(AsyncIterator[Status]):
         return self
 
     async def __anext__(self) -> Status:
-        """Wait for the next status. Only a later contact is no change.
+        """Wait for the next status. A later ``last_contact`` alone is not a change.
 
         Raises:
             ConfigurationError: The client is in another event loop.
@@ -43,30 +43,30 @@ class StatusChanges(AsyncIterator[Status]):
         raise StopAsyncIteration
 
     def tell(self, *, ended: bool = False) -> None:
-        """The status may be another; or there will be no more."""
+        """Note that the status may have changed, or that the client has closed."""
         self._ended = self._ended or ended
         self._awake.set()
 
     async def aclose(self) -> None:
-        """End it; whoever waits for its next status stops waiting."""
+        """End the iteration. A pending wait for the next status ends."""
         self._home.check()
         self.tell(ended=True)
 
 
 class Watchers:
-    """Those who watch the status of one client. They are held weakly: who is dropped is gone."""
+    """The iterators over the status of one client, held by weak references."""
 
     def __init__(self) -> None:
         self._watchers: WeakSet[StatusChanges] = WeakSet()
 
     def add(self, status: Callable[[], Status], home: LoopAffinity) -> StatusChanges:
-        """One more."""
+        """Return a new iterator."""
         changes = StatusChanges(status, home)
         self._watchers.add(changes)
         return changes
 
     def tell(self, *, ended: bool = False) -> None:
-        """The status may be another; or there will be no more."""
+        """Note that the status may have changed, or that the client has closed."""
         for watcher in list(self._watchers):
             watcher.tell(ended=ended)
 

@@ -1,4 +1,4 @@
-"""What ``subscribe`` returns."""
+"""Iterators over values that change."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Generic, Self
 
-from ..content.store import Content
+from ..content.value import PendingValue
 from ..errors import ClosedError, CorruptionError, UnavailableError, ValidationError
 from ..format.entries import FileEntry
 from ..manifest.listeners import Listener
@@ -17,13 +17,13 @@ from ..types import T_co
 
 
 class Subscription(AsyncIterator[T_co], Generic[T_co]):
-    """What ``subscribe`` and ``watch`` return: what is there now, and then what changes.
+    """What ``subscribe`` and ``watch`` return: an iterator over the present, and then over changes.
 
-    Losing the network does not end it. It ends when the client closes, and raises when it can never
-    work again.
+    A subscription survives the loss of the network. It ends when the client closes, and raises an error that
+    cannot be recovered from.
 
-    It is live from the call that made it. Iterate it, from one task at a time; close it with
-    ``aclose()`` or ``async with``, or just drop it: it holds no resource but its place in a list.
+    It observes changes from the call that made it. Iterate it from one task at a time. Close it with
+    ``aclose()`` or ``async with``, or drop it: it holds no other resource than its entry in a list.
     """
 
     def __init__(self, manifest: Manifest, listener: Listener, environment: Environment) -> None:
@@ -37,20 +37,20 @@ class Subscription(AsyncIterator[T_co], Generic[T_co]):
         return self
 
     async def __anext__(self) -> T_co:
-        """Wait for what comes next.
+        """Wait for the next item.
 
         Raises:
-            AccessError: The store refuses to show it from now on.
-            CorruptionError: The manifest or the value is not what was written.
-            FormatError: A newer client wrote the manifest.
-            ExpiredError: A watch was to go on after a commit that is not known any more.
-            ValidationError: The value does not fit the type that was asked for; go on for the next one.
+            AccessError: The credentials do not permit it.
+            CorruptionError: The manifest or the value is damaged.
+            FormatError: A newer version of this library wrote the manifest.
+            ExpiredError: A watch was to resume after a commit that is not kept any more.
+            ValidationError: The value does not fit the type; iterate on for the next one.
             ConfigurationError: The client is in another event loop.
         """
         raise NotImplementedError
 
     async def _refresh(self) -> None:
-        """The first value is one of now."""
+        """Wait until the manifest is as new as this call."""
         failures = 0
         while not self._closed:
             self._asked = self._manifest.ask()
@@ -72,7 +72,7 @@ class Subscription(AsyncIterator[T_co], Generic[T_co]):
         raise error
 
     def _leave(self) -> None:
-        """Take the listener out of the list."""
+        """Remove the listener from the manifest."""
         raise NotImplementedError
 
     def _detach(self) -> None:
@@ -83,7 +83,7 @@ class Subscription(AsyncIterator[T_co], Generic[T_co]):
         self._listener.changed.set()
 
     async def aclose(self) -> None:
-        """End it; whoever waits for its next value stops waiting."""
+        """End the iteration. A pending wait for the next item ends."""
         self._manifest.home.check()
         self._detach()
 
@@ -99,21 +99,21 @@ class Subscription(AsyncIterator[T_co], Generic[T_co]):
 class ValueSubscription(Subscription[T_co]):
     """The value of a key now, and then the newest value after each change.
 
-    A slow reader skips to the newest value; what it gets is in order.
+    A slow reader skips to the newest value. It gets values in the order of the commits.
     """
 
     def __init__(
         self,
         manifest: Manifest,
         name: str,
-        read: Callable[[Content | FileEntry | None], Awaitable[T_co]],
+        read: Callable[[PendingValue | FileEntry | None], Awaitable[T_co]],
         environment: Environment,
     ) -> None:
         super().__init__(manifest, Listener(), environment)
         self._name = name
         self._read = read
         self._started = False
-        self._last: Content | FileEntry | None = None
+        self._last: PendingValue | FileEntry | None = None
         manifest.listeners.add(name, self._listener)
 
     async def __anext__(self) -> T_co:
@@ -145,7 +145,7 @@ class ValueSubscription(Subscription[T_co]):
                 await wait_for_event(self._listener.changed, self._environment.backoff(failures))
                 continue
             except CorruptionError:
-                # Superseded and collected while it was being read, perhaps: then there is a newer one.
+                # It may have been superseded and collected while it was read: then there is a newer one.
                 await manifest.refresh()
                 if _same(found, manifest.look_up(self._name)):
                     raise
@@ -157,7 +157,7 @@ class ValueSubscription(Subscription[T_co]):
         self._manifest.listeners.remove(self._name, self._listener)
 
 
-def _same(one: Content | FileEntry | None, other: Content | FileEntry | None) -> bool:
+def _same(one: PendingValue | FileEntry | None, other: PendingValue | FileEntry | None) -> bool:
     if one is other:
         return True
     if one is None or other is None:
@@ -166,5 +166,5 @@ def _same(one: Content | FileEntry | None, other: Content | FileEntry | None) ->
     return version is not None and version == _version(other)
 
 
-def _version(found: Content | FileEntry) -> object:
-    return found.version if isinstance(found, Content) else found["version"]
+def _version(found: PendingValue | FileEntry) -> object:
+    return found.version if isinstance(found, PendingValue) else found["version"]

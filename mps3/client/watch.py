@@ -1,58 +1,56 @@
-"""What ``watch`` returns: the present of many keys, and then every commit."""
+"""Watching many keys: their present state, and then every commit."""
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Final
 
-from ..content.reader import Reader
-from ..content.store import Content, Contents
+from ..content.reader import ValueReader
+from ..content.store import ValueStore
+from ..content.value import PendingValue
 from ..errors import ClosedError, CorruptionError, UnavailableError
-from ..format.document import CommitEntry
 from ..format.entries import FileEntry
 from ..format.expiry import missed
 from ..format.names import Naming
-from ..format.state import EMPTY, View, alive, differences, weight
-from ..journal.diff import Position, Step, advance, cursor_of, replay
-from ..journal.replay import Replay
+from ..format.state import View, alive, differences, weight
+from ..journal.diff import Position, Step, advance, cursor_of
 from ..manifest.listeners import Watcher
 from ..manifest.manifest import Manifest
 from ..support.environment import Environment, wait_for_event
 from ..types import DELETE, JSON, Batch, Change
+from .initial_listing import InitialListing
+from .resumption import Resumption
 from .subscription import Subscription
+from .threads import in_thread_if_large
 
-SIZE: Final = 1000
-"""Keys of an initial batch; and changes whose values are fetched together, if that many commits are at hand."""
-LONG: Final = 2000
-"""Working out what changed in more keys than this would hold up the event loop; a thread does it."""
+BATCH_SIZE: Final = 1000
+"""Keys of an initial batch, and changes whose values are fetched together, at the most."""
 REMEMBERED: Final = 10_000
-"""Delivered commits that may be listed again."""
+"""Delivered commits that are remembered, so that none is delivered twice."""
 
 _MISSING: Final = object()
-T = TypeVar("T")
 
 
 class Watch(Subscription[Batch[JSON]]):
-    """Every commit that touches the watched keys, in order, each whole and once.
+    """Every commit that changes the watched keys, in order, each whole and once.
 
     Args:
-        manifest: Which manifest.
-        naming: What its keys are called.
-        contents: Fetches values.
-        environment: Time, chance and names.
-        prefix: What the watched keys begin with.
-        since: A cursor or the id of a commit, after which to go on; ``None`` to begin with the present.
+        manifest: The manifest to watch.
+        naming: The names of its keys.
+        contents: The values of the client.
+        environment: The clock and random numbers.
+        prefix: The prefix of the watched keys.
+        since: The cursor or the id of a commit to resume after; ``None`` to start with the present.
     """
 
     def __init__(
         self,
         manifest: Manifest,
         naming: Naming,
-        contents: Contents,
+        contents: ValueStore,
         environment: Environment,
         prefix: str,
         since: str | None,
@@ -62,19 +60,19 @@ class Watch(Subscription[Batch[JSON]]):
         self._watcher = Watcher(self._matches)
         super().__init__(manifest, self._watcher, environment)
         self._naming = naming
-        self._reader = Reader(contents, naming.place)
+        self._reader = ValueReader(contents, naming.place)
         self._since = since
-        self._asked_again = False
+        self._resumption: Resumption | None = None
         self._view: View | None = None
         self._delivered: dict[str, None] = {}
-        self._initial: _Initial | None = None
+        self._initial: InitialListing | None = None
         self._steps: deque[Step] = deque()
         self._ready: deque[Batch[JSON]] = deque()
         self._cursor: str | None = None
-        # Up to when it was told what expired, by the store's clock.
+        # The expiries up to this time have been delivered, by the store's clock.
         self._moment = -math.inf
-        # What is shown of this client's pending writes.
-        self._shown: dict[str, Content | None] = {}
+        # The pending writes of this client that have been delivered.
+        self._shown: dict[str, PendingValue | None] = {}
         manifest.listeners.add_watcher(self._watcher)
 
     async def __anext__(self) -> Batch[JSON]:
@@ -103,7 +101,7 @@ class Watch(Subscription[Batch[JSON]]):
         self._manifest.listeners.remove_watcher(self._watcher)
 
     async def _work(self) -> None:
-        """Get batches ready, if there are any."""
+        """Prepare the next batches, if there are any."""
         if self._view is None:
             await self._begin()
         if self._view is None:
@@ -120,7 +118,7 @@ class Watch(Subscription[Batch[JSON]]):
         else:
             await self._show_pending()
 
-    # The beginning
+    # Start
 
     async def _begin(self) -> None:
         await self._refresh()
@@ -129,10 +127,12 @@ class Watch(Subscription[Batch[JSON]]):
         moment = self._manifest.expire()
         view, overlay = self._manifest.state()
         if self._since is None:
-            self._initial = _Initial(view, self._listed(view.at(moment)))
+            self._initial = InitialListing(view, self._listed(view.at(moment)))
         else:
-            position = Position.read(self._since)
-            steps, old = await self._resume(view, position), await self._seen(view, position)
+            if self._resumption is None:
+                position = Position.read(self._since)
+                self._resumption = Resumption(self._manifest, position, self._matches, self._prefixes)
+            steps, old = await self._resumption.steps(view), await self._resumption.last_seen(view)
             self._steps.extend(steps)
             self._cursor = self._since
             self._tell_gone(missed(view, old, moment))
@@ -142,69 +142,16 @@ class Watch(Subscription[Batch[JSON]]):
         self._watcher.touch(overlay)
         self._view = view
 
-    async def _resume(self, view: View, position: Position) -> list[Step]:
-        fresh = position.fresh_in(view)
-        if fresh is not None:
-            return await in_thread_if_large(
-                weight(EMPTY, view), replay, view, view.commits, set(fresh), self._matches, self._prefixes
-            )
-        past = self._manifest.past
-        walk = await past.walk(view)
-        while (commits := _joined(walk, view)) is None or (fresh := position.fresh(commits, walk.reach)) is None:
-            if not await walk.further():
-                # What is known here may be older than the cursor, which came from elsewhere.
-                self._manifest.require_contact()
-                known = {commit.id for commit in commits or ()}
-                newer = position.id not in known and any(commit.id == position.id for commit in walk.commits)
-                if newer and not self._asked_again:
-                    self._asked_again = True
-                    raise UnavailableError(f"the commit {position.id} is newer than what is known here")
-                raise past.expired(
-                    f"the commit {position.id} is not known (any more): start again, with a watch without `since`"
-                )
-        wanted = set(fresh)
-        start = next((place for place, commit in enumerate(commits) if commit.id in wanted), len(commits))
-        start = min(start, len(commits) - len(view.commits))
-        runs = await past.runs_of(commits[start:])
-        size = len(commits) + sum(len(run.body) // 100 for run in runs.values())
-        return await in_thread_if_large(size, replay, view, commits, wanted, self._matches, self._prefixes, runs)
-
-    async def _seen(self, view: View, position: Position) -> View | None:
-        """The state that was seen last, if anything that has expired since may have been left out."""
-        document = view.document
-        if document is None or document.expired is None:
-            return None
-        since = document.expired + document.window
-
-        def knows(
-            commit: CommitEntry,
-        ) -> bool:  # all that was left out had expired, and was told, when it was delivered
-            return commit.modified >= since
-
-        seen = next((commit for commit in view.commits if commit.id == position.id), None)
-        if seen is not None and knows(seen):
-            return None
-        walk = await self._manifest.past.walk(view)
-        place = await walk.find(lambda commit: commit.id == position.id)
-        if place is not None and knows(walk.commits[place]):
-            return None
-        if place is None or not walk.versioned:
-            raise self._manifest.past.expired(
-                f"nobody knows what has expired since the commit {position.id}: start again, with a watch without "
-                "`since`"
-            )
-        return await walk.state_at(place)
-
     def _listed(self, view: View, after: str | None = None) -> Iterator[tuple[str, FileEntry]]:
         for prefix in self._prefixes:
             for name, file in view.items(prefix):
                 if (after is None or name > after) and self._matches(name):
                     yield name, file
 
-    async def _list(self, initial: _Initial) -> None:
+    async def _list(self, initial: InitialListing) -> None:
         if initial.chunk is None:
-            initial.chunk = list(islice(initial.items, SIZE))
-            initial.last = len(initial.chunk) < SIZE
+            initial.chunk = list(islice(initial.items, BATCH_SIZE))
+            initial.last = len(initial.chunk) < BATCH_SIZE
         try:
             changes = await self._changes(initial.chunk)
         except CorruptionError:
@@ -220,13 +167,13 @@ class Watch(Subscription[Batch[JSON]]):
         else:
             self._ready.append(Batch(None, changes, initial=True))
 
-    async def _list_anew(self, initial: _Initial) -> None:
-        """A value was collected while the list was read: go on with a newer state, and with what changed before."""
+    async def _list_anew(self, initial: InitialListing) -> None:
+        """Continue with a newer state, because a value was collected while the list was read."""
         await self._manifest.refresh()
         view, _ = self._manifest.state()
         chunk = initial.chunk or []
         if all(view.look_up(name) == file for name, file in chunk):
-            # It is not that it was superseded, so it is as bad as it looks.
+            # The value was not superseded, so it is damaged: reading it again raises that.
             self._manifest.require_contact()
             await self._changes(chunk)
             return
@@ -234,7 +181,7 @@ class Watch(Subscription[Batch[JSON]]):
         if initial.name:
             earlier.update((name, view.look_up(name)) for name, _ in chunk if name <= initial.name)
             earlier.update(await self._differences(initial.view, view, initial.name))
-        self._initial = _Initial(view, self._listed(view.at(self._moment), initial.name), initial.name)
+        self._initial = InitialListing(view, self._listed(view.at(self._moment), initial.name), initial.name)
         self._initial.chunk = sorted(earlier.items()) or None
         self._watcher.views.clear()
         self._remember(view)
@@ -243,14 +190,14 @@ class Watch(Subscription[Batch[JSON]]):
     # Commits
 
     async def _plan(self, old: View) -> None:
-        """The steps to the next state that waits."""
+        """Find the steps to the next state in the queue."""
         newest, _ = self._manifest.state()
         if old is not newest:
             self._watcher.offer(newest)
         while self._watcher.views and not self._steps:
             new = self._watcher.views[0]
             if new is not old:
-                # What was told to be gone is not told once more when it is left out.
+                # A key whose expiry has been delivered is not deleted again when the manifest drops it.
                 views = old.at(self._moment), new.at(self._moment)
                 steps = await in_thread_if_large(
                     weight(old, new), advance, *views, self._delivered, self._matches, self._prefixes
@@ -265,7 +212,7 @@ class Watch(Subscription[Batch[JSON]]):
                 self._watcher.views.popleft()
 
     async def _catch_up(self, old: View, files: dict[str, FileEntry | None]) -> None:
-        """One step to the newest state."""
+        """Skip to the newest state in one step."""
         new, _ = self._manifest.state()
         files.update(await self._differences(old, new))
         newest = new.commits[-1].id if new.commits else None
@@ -295,11 +242,11 @@ class Watch(Subscription[Batch[JSON]]):
             del self._delivered[identity]
 
     async def _deliver(self) -> None:
-        """Fetch what the next steps need, together."""
+        """Fetch the values of the next steps together, and prepare their batches."""
         group: list[Step] = []
         size = 0
         for step in self._steps:
-            if group and size + len(step.files) > SIZE:
+            if group and size + len(step.files) > BATCH_SIZE:
                 break
             group.append(step)
             size += len(step.files)
@@ -317,22 +264,22 @@ class Watch(Subscription[Batch[JSON]]):
             self._steps.popleft()
 
     async def _skip(self) -> None:
-        """A value was superseded and collected before it was fetched: skip to the newest state."""
+        """Skip to the newest state, because a value was superseded and collected before it was fetched."""
         await self._manifest.refresh()
         new, _ = self._manifest.state()
         left = [item for step in self._steps for item in step.files.items()]
         superseded = any(file is not None and new.look_up(name) != file for name, file in left)
         if self._view is None or not superseded:
             self._manifest.require_contact()
-            await self._changes(left)  # which is as bad as it looks
+            await self._changes(left)  # raises the error again
             return
         files = {name: new.look_up(name) for name, _ in left}
         await self._catch_up(self._view, files)
 
-    # What expires
+    # Expiry
 
     def _tell_expired(self, view: View) -> bool:
-        """Tell what has expired since it was told last; true if anything has."""
+        """Prepare batches for the keys that have expired since the last call; return whether there are any."""
         before, self._moment = self._moment, self._manifest.expire()
         names, self._watcher.expired = self._watcher.expired, {}
         old, now, newest = view.at(before), view.at(self._moment), self._manifest.state()[0].at(self._moment)
@@ -344,34 +291,34 @@ class Watch(Subscription[Batch[JSON]]):
 
     def _tell_gone(self, names: Iterable[str]) -> bool:
         gone = [name for name in sorted(names) if self._matches(name)]
-        for start in range(0, len(gone), SIZE):
-            labels = sorted(map(self._naming.label, gone[start : start + SIZE]))
+        for start in range(0, len(gone), BATCH_SIZE):
+            labels = sorted(map(self._naming.label, gone[start : start + BATCH_SIZE]))
             changes: tuple[Change[JSON], ...] = tuple(Change(label, DELETE, None) for label in labels)
             self._ready.append(Batch(None, changes, cursor=self._cursor))
         self._cover_anew(gone)
         return bool(gone)
 
     def _told(self, name: str, file: FileEntry | None) -> FileEntry | None:
-        """What is told of a key that a commit has changed: its value, unless that has expired, and no newer follows."""
+        """Return the file to deliver for a changed key: ``None`` if it has expired, and no newer file follows."""
         gone = alive(file, self._moment) is None
         if gone and self._view is not None and self._view.at(self._moment).look_up(name) is None:
             return None
         return file
 
-    # This client's own
+    # Pending writes
 
     def _cover_anew(self, names: Iterable[str]) -> None:
-        """These keys show what is committed now; what is pending is to be shown over it once more."""
+        """Deliver the pending writes to these keys again, over what was just delivered as committed."""
         touched = [name for name in names if self._shown.pop(name, _MISSING) is not _MISSING]
         self._watcher.touched.update(dict.fromkeys(touched))
 
     async def _show_pending(self) -> None:
-        """Show what is pending now, and take back what is not any more."""
+        """Deliver new pending writes, and take back those that have failed or were withdrawn."""
         view, overlay = self._manifest.state()
         if view is not self._view or not self._watcher.touched:
             return
         touched, self._watcher.touched = self._watcher.touched, {}
-        pending: dict[str, Content | None] = {}
+        pending: dict[str, PendingValue | None] = {}
         back: list[tuple[str, FileEntry | None]] = []
         for name in touched:
             if name in overlay:
@@ -395,7 +342,7 @@ class Watch(Subscription[Batch[JSON]]):
     # Values
 
     async def _changes(
-        self, wanted: Sequence[tuple[str, Content | FileEntry | None]], *, pending: bool = False
+        self, wanted: Sequence[tuple[str, PendingValue | FileEntry | None]], *, pending: bool = False
     ) -> tuple[Change[JSON], ...]:
         values = await self._reader.read(wanted)
         return tuple(
@@ -404,59 +351,8 @@ class Watch(Subscription[Batch[JSON]]):
         )
 
 
-class _Initial:
-    """How far the present has been listed.
-
-    Args:
-        view: The state that is listed.
-        items: What is left of it.
-
-    Attributes:
-        chunk: What is being read.
-        last: Whether nothing comes after it.
-        name: The last name that was shown.
-    """
-
-    def __init__(self, view: View, items: Iterator[tuple[str, FileEntry]], name: str | None = None) -> None:
-        self.view = view
-        self.items = items
-        self.chunk: list[tuple[str, FileEntry | None]] | None = None
-        self.last = False
-        self.name = name
-
-
-def _joined(walk: Replay, view: View) -> list[CommitEntry] | None:
-    """What was committed before a state, as far back as a walk has come, and the commits of the state itself.
-
-    ``None`` if it has not come as far as that state.
-    """
-    document = view.document
-    if document is None:
-        return []
-    own = {commit.id for commit in view.commits}
-    last = max((place for place, commit in enumerate(walk.commits) if commit.id in own), default=None)
-    if last is not None:
-        return [*(commit for commit in walk.commits[:last] if commit.id not in own), *view.commits]
-    if own:
-        return list(view.commits) if walk.finished else None
-    # Its head repeats something that is settled. Of sessions that were forgotten, the old commits are settled, too.
-    bound = document.bound()
-    return [
-        commit
-        for commit in walk.commits
-        if commit.sequence <= document.sessions.get(commit.session, math.inf if commit.modified < bound else -1)
-    ]
-
-
-def _version(found: Content | FileEntry | None) -> str | None:
-    if isinstance(found, Content):
+def _version(found: PendingValue | FileEntry | None) -> str | None:
+    if isinstance(found, PendingValue):
         return found.version
     version: str | None = None if found is None else found["version"]
     return version
-
-
-async def in_thread_if_large(size: int, function: Callable[..., T], *arguments: Any) -> T:
-    """Call a pure function; in a thread, if it works on so many keys that others would wait for it."""
-    if size <= LONG:
-        return function(*arguments)
-    return await asyncio.to_thread(function, *arguments)

@@ -1,4 +1,4 @@
-"""What a write returns: something to await, or not."""
+"""The result of a write: an awaitable, which need not be awaited."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _log = logging.getLogger("mps3")
 
 
 class Write(Awaitable[Commit]):
-    """A write that has taken effect here, and is on its way to be durable.
+    """A write that is visible in this client, and is being made durable.
 
-    Await it to wait until it is, and to learn that it failed. Cancelling the await does not cancel the
-    write. A write that fails while nobody awaits it is logged.
+    Await it to wait until it is durable; a failure is raised. Cancelling the await does not cancel the
+    write. A failure that nobody awaits is logged.
     """
 
     def __init__(self, parts: Sequence[tuple[Manifest, Pending]], description: str) -> None:
@@ -32,10 +32,10 @@ class Write(Awaitable[Commit]):
             part.outcome.add_done_callback(partial(self._report, part))
 
     def __await__(self) -> Generator[Any, Any, Commit]:
-        """Wait until the write is durable and has its place in the order.
+        """Wait until the write is durable and its position in the order of commits is final.
 
         Raises:
-            MPS3Error: It failed, and what was shown here is taken back.
+            MPS3Error: The write failed, and is no longer visible in this client.
         """
         return self._wait().__await__()
 
@@ -53,14 +53,14 @@ class Write(Awaitable[Commit]):
         return replace(commits[0], others=tuple(commits[1:])) if len(commits) > 1 else commits[0]
 
     async def kept(self) -> None:
-        """Wait until the write survives the end of this process, and of the power.
+        """Wait until the write survives a crash of this process and a power failure.
 
-        With ``offline=DIRECTORY`` that is when it has been recorded there, which takes no network. Without, it is
-        when the write is committed. Cancelling the await does not cancel the write.
+        With ``offline=DIRECTORY`` that is when it has been recorded there, which needs no network. Without it, that
+        is when the write is committed. Cancelling the await does not cancel the write.
 
         Raises:
-            MPS3Error: It could not be recorded, or it failed. One that could not be recorded is still sent to the
-                store, for as long as this process lives.
+            MPS3Error: The write could not be recorded, or it failed. A write that could not be recorded is still sent
+                to the store while this process runs.
         """
         self._check()
         for _, part in self._parts:
@@ -78,15 +78,15 @@ class Write(Awaitable[Commit]):
 
     @property
     def pending(self) -> bool:
-        """Whether it is neither durable nor failed yet."""
+        """Whether the write has neither become durable nor failed yet."""
         return any(not part.outcome.done() for _, part in self._parts)
 
     def withdraw(self) -> bool:
-        """Take the write back.
+        """Withdraw the write, unless it has been sent.
 
         Returns:
-            True if it had not left this client yet, and now never will. For a write to several
-            manifests: if none of it had left.
+            True if it had not been sent, and now never is. A write to several manifests is withdrawn only if no
+            part of it has been sent.
 
         Raises:
             ConfigurationError: The client is in another event loop.
@@ -97,7 +97,7 @@ class Write(Awaitable[Commit]):
         return all(manifest.withdraw(part) for manifest, part in self._parts)
 
     def _check(self) -> None:
-        if self.pending:  # how it has ended, everyone may know
+        if self.pending:  # the outcome may be read in any event loop
             for manifest, _ in self._parts:
                 manifest.home.check()
 
@@ -108,7 +108,7 @@ class Write(Awaitable[Commit]):
         if error is None or self._awaiting or isinstance(error, WithdrawnError):
             return
         if isinstance(error, ClosedError) and (part.safe or part.fleeting):
-            return  # the next client that uses the directory sends it, or nobody misses it
+            return  # the next client of the directory sends it, or it may be lost
         _log.error("%s failed: %s", self._description, error, exc_info=error)
 
     def __repr__(self) -> str:

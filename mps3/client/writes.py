@@ -4,41 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-from ..content.store import Content, Contents
+from ..content.value import PendingValue
 from ..format.names import check_not_own, name_in
 from ..format.shape import NOTHING
-from ..manifest.manifest import Manifest
 from ..manifest.outbox import Pending
 from ..offline.protocol import Refusal
-from ..support.environment import Environment
-from ..support.loop_affinity import LoopAffinity
 from ..types import DELETE, JSON, UNCHECKED, Delete, Ref, Unchecked
-from .lifetime import lifetime
+from .core import ClientCore
 from .rejected import Rejected
+from .time_to_live import seconds_to_live
 from .write import Write
 
-Lifetimes: TypeAlias = float | timedelta | Mapping[Any, float | timedelta] | None
+ExpiresIn: TypeAlias = float | timedelta | Mapping[Any, float | timedelta] | None
 """How long values are to be there: all of them, or each by its key."""
 
 
-class Writes:
+class Writes(ClientCore):
     """The part of a client that writes."""
-
-    if TYPE_CHECKING:  # what the client has
-        _contents: Contents
-        _default: Ref
-        _home: LoopAffinity
-        _manifests: dict[Ref, Manifest]
-        _rejected: dict[Rejected, None]
-        _environment: Environment
-
-        def _check_open(self) -> None: ...
-        def _label(self, bucket: str, key: str) -> str: ...
-        def _manifest(self, ref: Ref) -> Manifest: ...
-        def _manifest_ref(self, manifest: str | Ref) -> Ref: ...
-        def _place(self, key: str | Ref, bucket: str | None) -> tuple[str, str]: ...
 
     def put(
         self,
@@ -81,7 +65,7 @@ class Writes:
         *,
         bucket: str | None = None,
         manifests: Sequence[str | Ref] | None = None,
-        expires_in: Lifetimes = None,
+        expires_in: ExpiresIn = None,
     ) -> Write:
         """Set many keys as one: whoever sees one of the new values sees all.
 
@@ -134,7 +118,7 @@ class Writes:
         bucket: str | None,
         manifests: Sequence[str | Ref] | None,
         verb: str,
-        expires_in: Lifetimes = None,
+        expires_in: ExpiresIn = None,
         if_version: str | Unchecked | None = UNCHECKED,
         *,
         ends: Mapping[Any, float] = NOTHING,
@@ -142,9 +126,9 @@ class Writes:
     ) -> Write:
         self._check_open()
         if isinstance(expires_in, Mapping):
-            spans = [lifetime(expires_in.get(key)) for key in values]
+            spans = [seconds_to_live(expires_in.get(key)) for key in values]
         else:
-            spans = [lifetime(expires_in)] * len(values)
+            spans = [seconds_to_live(expires_in)] * len(values)
         if not values:
             raise ValueError("there is nothing to write")
         if isinstance(manifests, str | Ref):
@@ -203,7 +187,8 @@ class Writes:
         self._check_open()
         manifest = self._manifest(rejected.manifest)
         contents = {
-            name: content and Content(content.bucket, content.key, content.body, (manifest.ref,), content.expires_in)
+            name: content
+            and PendingValue(content.bucket, content.key, content.body, (manifest.ref,), content.expires_in)
             for name, content in old.changes.items()
         }
         session = manifest.session_pool.take(kept=True) if old.expect else manifest.session

@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
-from ..content.ownership import owners
+from ..content.owner_metadata import owners_of
 from ..errors import MPS3Error
 from ..format.names import SUFFIX as RUNS
 from ..journal.probe import SUFFIX as PROBE
@@ -168,7 +168,7 @@ class Sweep:
         head = await self._buckets.head(bucket, found)
         if not isinstance(head, Head):
             return None  # somebody else was faster
-        refs = owners(head.metadata, bucket, found.key)
+        refs = owners_of(head.metadata, bucket, found.key)
         if self._live.ref not in refs:
             self.foreign += 1
             return False

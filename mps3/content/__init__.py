@@ -1,4 +1,4 @@
-"""Values that are objects of their own: storing, fetching, caching them, and whose they are.
+"""Values that are stored as objects of their own: how they are stored, fetched and cached, and who owns them.
 
-Nothing here knows in which order values were committed.
+Nothing here depends on the order of commits.
 """

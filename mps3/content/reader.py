@@ -1,4 +1,4 @@
-"""Reading many values of one state."""
+"""Reading many values of one state concurrently."""
 
 from __future__ import annotations
 
@@ -10,28 +10,31 @@ from typing import Final, TypeVar
 from ..format.entries import FileEntry
 from ..format.values import load
 from ..types import DELETE, JSON, Delete
-from .store import Content, Contents
+from .store import ValueStore
+from .value import PendingValue
 
 AT_ONCE: Final = 64
-"""Values that are asked for at once; the store is asked for half as many."""
+"""Values that are read concurrently. Half as many requests run at once."""
 STEP: Final = 256
-"""Values that are at hand and are decoded before others get their turn."""
+"""Values in memory that are decoded before the event loop runs other tasks."""
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-async def for_all(function: Callable[[T], Awaitable[R]], things: Iterable[T], at_once: int = AT_ONCE) -> list[R]:
-    """Call a function for all things, some at once; the results are in the order of the things.
+async def map_concurrently(
+    function: Callable[[T], Awaitable[R]], items: Iterable[T], at_once: int = AT_ONCE
+) -> list[R]:
+    """Call a function for each item, some concurrently, and return the results in the order of the items.
 
-    The first failure ends it; what else is under way is cancelled.
+    The first failure is raised, and cancels the other calls.
     """
-    left = enumerate(things)
+    left = enumerate(items)
     results: dict[int, R] = {}
 
     async def work() -> None:
-        for index, thing in left:
-            results[index] = await function(thing)
+        for index, item in left:
+            results[index] = await function(item)
 
     tasks = [asyncio.ensure_future(work()) for _ in range(at_once)]
     try:
@@ -43,29 +46,29 @@ async def for_all(function: Callable[[T], Awaitable[R]], things: Iterable[T], at
     return [results[index] for index in range(len(results))]
 
 
-class Reader:
+class ValueReader:
     """Reads values that a manifest names.
 
     Args:
-        contents: The values of all manifests.
-        place: The bucket and the key that the manifest means by a name.
+        contents: The values of the client.
+        place: Returns the bucket and the key of a name.
     """
 
-    def __init__(self, contents: Contents, place: Callable[[str], tuple[str, str]]) -> None:
+    def __init__(self, contents: ValueStore, place: Callable[[str], tuple[str, str]]) -> None:
         self._contents = contents
         self._place = place
 
-    async def read(self, wanted: Sequence[tuple[str, Content | FileEntry | None]]) -> list[JSON | Delete]:
-        """The values of many keys, fetched concurrently.
+    async def read(self, wanted: Sequence[tuple[str, PendingValue | FileEntry | None]]) -> list[JSON | Delete]:
+        """Return the values of many keys, fetched concurrently.
 
         Args:
-            wanted: Names, and what is said of them; ``None``: the key is deleted.
+            wanted: Names and their files or pending values; ``None`` for a deleted key.
 
         Returns:
-            In the same order, `DELETE` for a deleted key.
+            The values in the same order; `DELETE` for a deleted key.
 
         Raises:
-            CorruptionError: One is missing, or not what was written.
+            CorruptionError: A value is missing or damaged.
             UnavailableError: The store does not answer.
         """
         values: list[JSON | Delete] = [DELETE] * len(wanted)
@@ -76,21 +79,21 @@ class Reader:
                 if found is None:
                     continue
                 bucket, key = self._place(name)
-                body = found.body if isinstance(found, Content) else self._contents.cached(bucket, key, found)
+                body = found.body if isinstance(found, PendingValue) else self._contents.cached(bucket, key, found)
                 if body is None:
                     missing.append(index)
                 else:
-                    version = found.version if isinstance(found, Content) else found["version"]
+                    version = found.version if isinstance(found, PendingValue) else found["version"]
                     values[index] = await load(body, bucket, key, version)
             if len(wanted) > STEP:
                 await asyncio.sleep(0)
 
         async def fetch(index: int) -> None:
             name, file = wanted[index]
-            assert file is not None and not isinstance(file, Content)  # noqa: S101, PT018 - missing are files
+            assert file is not None and not isinstance(file, PendingValue)  # noqa: S101, PT018 - missing are files
             bucket, key = self._place(name)
             values[index] = await load(await self._contents.fetch(bucket, key, file), bucket, key, file["version"])
 
         if missing:
-            await for_all(fetch, missing, min(AT_ONCE, len(missing)))
+            await map_concurrently(fetch, missing, min(AT_ONCE, len(missing)))
         return values

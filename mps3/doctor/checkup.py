@@ -11,7 +11,7 @@ from typing import Final
 
 import orjson
 
-from ..content.ownership import MANIFESTS, describe
+from ..content.owner_metadata import MANIFESTS, owner_metadata
 from ..errors import AccessError, ConfigurationError, MPS3Error
 from ..format.freshness import fresh
 from ..journal.trials import SUFFIX, remove
@@ -113,7 +113,7 @@ class Checkup:
             key,
             body,
             sha256=hashlib.sha256(body).digest(),
-            metadata=describe([self._ref], self._bucket, key),
+            metadata=owner_metadata([self._ref], self._bucket, key),
         )
 
     async def _write(self) -> Result:

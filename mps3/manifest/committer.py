@@ -233,7 +233,7 @@ class Committer:
             content
             for content in contents
             if not (known or sending.renewed.get(content, UNCHECKED) == collected)
-            or self._contents.aged(content, journal.clock)
+            or self._contents.is_too_old(content, journal.clock)
         ]
         while contents:
             results = await gather_bounded(self._contents.store_again, contents, AT_ONCE)

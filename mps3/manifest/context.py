@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..content.store import Contents
+from ..content.store import ValueStore
 from ..errors import MPS3Error
 from ..observability.observer import Observer
 from ..offline.protocol import OfflineCache, Refusal
@@ -37,7 +37,7 @@ class ManifestContext:
         home: The event loop that the client belongs to.
     """
 
-    contents: Contents
+    contents: ValueStore
     environment: Environment
     poll_interval: float
     contact: Callable[[MPS3Error | None], None]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ..content.store import Content
+from ..content.value import PendingValue
 from ..errors import ConflictError, MPS3Error
 from ..journal.protocol import Attempt, OutdatedError
 from ..offline.protocol import Sent
@@ -49,7 +49,7 @@ class InFlightCommit:
     conflicts: int = 0
     seen: bool = False
     retry_at: float = -math.inf
-    renewed: dict[Content, str | None] = field(default_factory=dict)
+    renewed: dict[PendingValue, str | None] = field(default_factory=dict)
     failed: MPS3Error | None = None
     closes: InFlightCommit | None = None
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from ..content.store import Content
+from ..content.value import PendingValue
 from ..errors import ClosedError, CorruptionError, MPS3Error, UnavailableError
 from ..format.document import Kind
 from ..format.entries import FileEntry, version_of
@@ -315,7 +315,7 @@ class Manifest:
                 f"the manifest {self.ref} cannot be reached at the moment", bucket=self.ref.bucket, key=self.ref.key
             )
 
-    def state(self) -> tuple[View, Mapping[str, Content | None]]:
+    def state(self) -> tuple[View, Mapping[str, PendingValue | None]]:
         """The newest state, and the pending values of this client that lie over it, at one moment.
 
         Keys that have expired are in it; see `View.at`.
@@ -323,7 +323,7 @@ class Manifest:
         self.cover()
         return self._view, self._outbox.overlay
 
-    def present(self) -> tuple[View, Mapping[str, Content | None]]:
+    def present(self) -> tuple[View, Mapping[str, PendingValue | None]]:
         """The same as it looks now, by the store's clock."""
         view, overlay = self.state()
         return view.at(self._context.time.now()), overlay
@@ -365,7 +365,7 @@ class Manifest:
         """When the first of them was made."""
         return self._outbox.oldest
 
-    def look_up(self, name: str) -> Content | FileEntry | None:
+    def look_up(self, name: str) -> PendingValue | FileEntry | None:
         """The newest value of a key: a pending one of this client, or what the manifest says."""
         self.cover()
         overlay = self._outbox.overlay

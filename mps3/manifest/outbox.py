@@ -11,7 +11,8 @@ from enum import Enum
 from itertools import takewhile
 from typing import Final, Self
 
-from ..content.store import AT_ONCE, Content, Contents
+from ..content.store import AT_ONCE, ValueStore
+from ..content.value import PendingValue
 from ..errors import MPS3Error, WithdrawnError, doubted
 from ..format.shape import NOTHING
 from ..journal.protocol import Attempt
@@ -110,7 +111,7 @@ class Pending:
 
     def __init__(
         self,
-        changes: Mapping[str, Content | None],
+        changes: Mapping[str, PendingValue | None],
         labels: Mapping[str, str],
         places: Mapping[str, tuple[str, str]],
         made: datetime,
@@ -203,7 +204,7 @@ class Outbox:
 
     def __init__(
         self,
-        contents: Contents,
+        contents: ValueStore,
         *,
         ready: Callable[[], None],
         changed: Callable[[Mapping[str, object]], None],
@@ -214,7 +215,7 @@ class Outbox:
         self._ready = ready
         self._changed = changed
         self._pending: dict[Pending, None] = {}
-        self._overlay: dict[str, Content | None] = {}
+        self._overlay: dict[str, PendingValue | None] = {}
         self._arrived = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -223,7 +224,7 @@ class Outbox:
         return len(self._pending)
 
     @property
-    def overlay(self) -> Mapping[str, Content | None]:
+    def overlay(self) -> Mapping[str, PendingValue | None]:
         """The newest pending value of each key (R11); ``None`` for one to be deleted."""
         return self._overlay
 
@@ -257,7 +258,7 @@ class Outbox:
         self.remove([pending])
         return True
 
-    def replace(self, pending: Pending, changes: Mapping[str, Content | None]) -> None:
+    def replace(self, pending: Pending, changes: Mapping[str, PendingValue | None]) -> None:
         """Give a write that has not left other values for its keys."""
         pending.changes = changes
         pending.stage = QUEUED
@@ -365,7 +366,7 @@ class Outbox:
         """Store the values of writes as they arrive. Ends by being cancelled."""
         while True:
             await self._arrived.wait()
-            await self._contents.passable()
+            await self._contents.wait_until_online()
             self._arrived.clear()
             batch = [pending for pending in self._pending if pending.stage == QUEUED]
             while batch and (failed := await self._store(batch)):
@@ -407,9 +408,9 @@ class Outbox:
         await self._empty.wait()
 
 
-def final_changes(group: list[Pending]) -> dict[str, Content | None]:
+def final_changes(group: list[Pending]) -> dict[str, PendingValue | None]:
     """What is left of several writes when they become one."""
-    changes: dict[str, Content | None] = {}
+    changes: dict[str, PendingValue | None] = {}
     for pending in group:
         changes.update(pending.changes)
     return changes

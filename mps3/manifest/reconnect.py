@@ -11,7 +11,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from ..content.store import Content, Contents
+from ..content.store import ValueStore
+from ..content.value import PendingValue
 from ..errors import CorruptionError
 from ..format.entries import FileEntry, version_of
 from ..format.state import View
@@ -120,7 +121,7 @@ class Review:
         due: Whether pending writes have to wait for it.
     """
 
-    def __init__(self, contents: Contents, callback: OnReconnect) -> None:
+    def __init__(self, contents: ValueStore, callback: OnReconnect) -> None:
         self.due = False
         self._contents = contents
         self._callback = callback
@@ -194,7 +195,7 @@ class Review:
             _log.warning("the current value for on_reconnect cannot be read: %s", error)
             return None
 
-    def _decided(self, pending: Pending, write: PendingWrite) -> dict[str, Content | None] | None:
+    def _decided(self, pending: Pending, write: PendingWrite) -> dict[str, PendingValue | None] | None:
         if not write._decision:  # noqa: SLF001 - ours
             return dict(pending.changes)
         values = write._decision[0]  # noqa: SLF001 - ours
@@ -223,7 +224,7 @@ class Review:
             await asyncio.gather(self._task, return_exceptions=True)
 
 
-def _apply(outbox: Outbox, pending: Pending, changes: dict[str, Content | None] | None, now: View) -> None:
+def _apply(outbox: Outbox, pending: Pending, changes: dict[str, PendingValue | None] | None, now: View) -> None:
     if pending.outcome.done():
         return  # withdrawn while the application thought about it
     if changes is None:

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from .. import errors
-from ..content.store import Content
+from ..content.value import PendingValue
 from ..errors import MPS3Error
 from ..journal.protocol import Attempt
 from ..offline.protocol import Done, Forget, Keep, Refusal, Replace, Send, Sent, SetAside, StoredChange, StoredWrite
@@ -117,12 +117,12 @@ def time_of(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, timezone.utc)
 
 
-def contents_of(row: StoredWrite, manifest: Ref) -> dict[str, Content | None]:
+def contents_of(row: StoredWrite, manifest: Ref) -> dict[str, PendingValue | None]:
     """The values of a kept write, to be stored again."""
     return {
         name: None
         if change.body is None
-        else Content(change.bucket, change.key, change.body, (manifest,), change.expires_in)
+        else PendingValue(change.bucket, change.key, change.body, (manifest,), change.expires_in)
         for name, change in row.changes.items()
     }
 

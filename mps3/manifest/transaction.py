@@ -10,8 +10,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from ..content.reader import for_all
-from ..content.store import Content, Contents
+from ..content.reader import map_concurrently
+from ..content.store import ValueStore
+from ..content.value import PendingValue
 from ..errors import (
     ClosedError,
     ConflictError,
@@ -98,17 +99,17 @@ class Workspace:
         labels: What users call them.
     """
 
-    def __init__(self, view: View, contents: Contents, below: Workspace | None = None) -> None:
+    def __init__(self, view: View, contents: ValueStore, below: Workspace | None = None) -> None:
         self.view = view
         self._contents = contents
         self._below = below
         self.failure: MPS3Error | None = None
         self.expect: dict[str, str | None] = {}
-        self.writes: dict[str, Content | None] = {}
+        self.writes: dict[str, PendingValue | None] = {}
         self.places: dict[str, tuple[str, str]] = {}
         self.labels: dict[str, str] = {}
 
-    def look_up(self, name: str) -> Content | FileEntry | None:
+    def look_up(self, name: str) -> PendingValue | FileEntry | None:
         """What there is of a key, for this transaction."""
         if name in self.writes:
             return self.writes[name]
@@ -128,7 +129,7 @@ class Workspace:
         found = self.look_up(name)
         if found is None:
             return DELETE
-        if isinstance(found, Content):
+        if isinstance(found, PendingValue):
             return await load(found.body, *place, found.version)
         try:
             return await load(await self._contents.fetch(*place, found), *place, found["version"])
@@ -136,7 +137,7 @@ class Workspace:
             self.failure = error
             raise
 
-    def write(self, name: str, place: tuple[str, str], label: str, content: Content | None) -> None:
+    def write(self, name: str, place: tuple[str, str], label: str, content: PendingValue | None) -> None:
         """Set a key, or delete it."""
         self.writes[name] = content
         self.places[name] = place
@@ -199,7 +200,7 @@ class TransactionRunner:
         environment: Time, chance and names.
     """
 
-    def __init__(self, manifest: Manifest, contents: Contents, environment: Environment) -> None:
+    def __init__(self, manifest: Manifest, contents: ValueStore, environment: Environment) -> None:
         self._manifest = manifest
         self._contents = contents
         self._environment = environment
@@ -297,7 +298,7 @@ class _Batch:
         jobs: The functions.
     """
 
-    def __init__(self, manifest: Manifest, contents: Contents, environment: Environment) -> None:
+    def __init__(self, manifest: Manifest, contents: ValueStore, environment: Environment) -> None:
         self.jobs: list[_Job[Any]] = []
         self._manifest = manifest
         self._contents = contents
@@ -503,8 +504,8 @@ def _pending(
     return pending
 
 
-async def _store(contents: Contents, pending: Pending) -> None:
-    await for_all(contents.store, [content for content in pending.changes.values() if content is not None])
+async def _store(contents: ValueStore, pending: Pending) -> None:
+    await map_concurrently(contents.store, [content for content in pending.changes.values() if content is not None])
 
 
 async def _is_certain(manifest: Manifest, workspace: Workspace) -> bool:

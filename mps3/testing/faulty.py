@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar
 
-from ..content.store import MINTED
+from ..content.value import MINTED
 from ..errors import AccessError, MPS3Error, UnavailableError
 from ..storage.memory import MemoryStorage
 from ..storage.protocol import Storage

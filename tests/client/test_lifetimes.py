@@ -165,4 +165,4 @@ async def test_writing_for_long_keeps_the_memory_flat() -> None:
             await asyncio.gather(*(client.put(f"k{index}", [number, index]) for index in range(5)))
         assert client.status().pending == 0
         assert not contents._tasks
-        assert not contents._fetching
+        assert not contents._fetcher._fetching

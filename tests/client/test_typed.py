@@ -13,7 +13,7 @@ from kit import memory_client, soon
 from typing_extensions import TypedDict
 
 from mps3 import DELETE, ConfigurationError, MemoryStorage, MPS3Error, Ref, Typed, ValidationError
-from mps3.client.typed import _package
+from mps3.client.conversion import _package
 
 pydantic = pytest.importorskip("pydantic")
 msgspec = pytest.importorskip("msgspec")

@@ -488,7 +488,7 @@ async def test_a_value_that_was_superseded_and_collected_is_skipped(storage):
 
 
 async def test_a_value_that_was_collected_while_the_present_is_listed(storage, monkeypatch):
-    monkeypatch.setattr("mps3.client.watch.SIZE", 3)
+    monkeypatch.setattr("mps3.client.watch.BATCH_SIZE", 3)
     async with memory_client(storage) as ann, memory_client(storage) as bob:
         await ann.put_all(dict.fromkeys("abcdefgh", 0))
         reader = Reader(bob.watch())

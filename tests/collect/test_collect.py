@@ -28,7 +28,7 @@ from stores import place
 
 from mps3 import DELETE, MPS3, AccessError, Collected, CorruptionError, MemoryStorage, Ref, Tally, UnavailableError
 from mps3.collect.options import options
-from mps3.content.ownership import describe, owners
+from mps3.content.owner_metadata import owner_metadata, owners_of
 from mps3.format import freshness
 from mps3.journal import levels
 from mps3.storage import ABSENT, ListedVersion
@@ -699,20 +699,20 @@ def test_impossible_wishes_for_the_background(given):
 @pytest.mark.parametrize("key", AWKWARD_KEYS.values(), ids=AWKWARD_KEYS)
 def test_owners_come_back(key):
     refs = (Ref("m", "b"), Ref(key[:100], "other-bucket"))
-    says = describe(refs, "bucket", key)
-    assert owners(says, "bucket", key) == refs
+    says = owner_metadata(refs, "bucket", key)
+    assert owners_of(says, "bucket", key) == refs
     assert all(value.isascii() and value.isprintable() and " " not in value for value in says.values())
-    assert owners(says, "bucket", f"{key}x") == owners(says, "other", key) == ()
+    assert owners_of(says, "bucket", f"{key}x") == owners_of(says, "other", key) == ()
 
 
 @pytest.mark.parametrize("names", ["", ",", "b", "b/", "/k", "b/k,", "b/%ff", "b/k,/"])
 def test_whatever_else_is_said_is_nobodys(names):
-    place = describe([Ref("m", "b")], "bucket", "key")["mps3-place"]
-    assert owners({"mps3-manifests": names, "mps3-place": place}, "bucket", "key") == ()
+    place = owner_metadata([Ref("m", "b")], "bucket", "key")["mps3-place"]
+    assert owners_of({"mps3-manifests": names, "mps3-place": place}, "bucket", "key") == ()
 
 
 def test_too_many_manifests_are_not_said():
-    assert describe([Ref("m" * 900, "b"), Ref("n" * 900, "b")], "bucket", "key") == {}
+    assert owner_metadata([Ref("m" * 900, "b"), Ref("n" * 900, "b")], "bucket", "key") == {}
 
 
 # On real stores -------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from simulation.loop import run
 from storage.clockless import ClocklessStorage
 
 from mps3 import DELETE, MPS3, ConfigurationError, ConflictError, CorruptionError, ExpiredError, UnavailableError
-from mps3.client.lifetime import lifetime
+from mps3.client.time_to_live import seconds_to_live
 from mps3.collect.options import GRACE
 from mps3.format.document import CommitEntry, Document
 from mps3.format.entries import expires_of
@@ -68,17 +68,17 @@ def run_of(files):
 @pytest.mark.parametrize("span", [0, -1, math.inf, math.nan, timedelta(0), timedelta(seconds=-1)])
 def test_a_lifetime_is_positive(span):
     with pytest.raises(ValueError, match="expires_in"):
-        lifetime(span)
+        seconds_to_live(span)
 
 
 @pytest.mark.parametrize("span", ["1", True, object()])
 def test_a_lifetime_is_a_time(span):
     with pytest.raises(TypeError, match="expires_in"):
-        lifetime(span)
+        seconds_to_live(span)
 
 
 def test_lifetimes():
-    assert (lifetime(None), lifetime(2), lifetime(timedelta(minutes=1))) == (None, 2.0, 60.0)
+    assert (seconds_to_live(None), seconds_to_live(2), seconds_to_live(timedelta(minutes=1))) == (None, 2.0, 60.0)
 
 
 def test_a_file_is_there_until_it_expires():

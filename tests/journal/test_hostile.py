@@ -14,7 +14,7 @@ import pytest
 from kit import AWKWARD_KEYS, BUCKET, MANIFEST, Clock, eventually, memory_client, soon, stored_manifest
 
 from mps3 import MPS3, AccessError, CorruptionError, MemoryStorage, Ref, UnavailableError
-from mps3.content.ownership import describe
+from mps3.content.owner_metadata import owner_metadata
 from mps3.format.names import Names, name_in
 
 SHA256 = hashlib.sha256(b"1").hexdigest()
@@ -249,7 +249,7 @@ async def test_one_name_in_another_bucket_ends_no_collection(bucket):
             await soon(one.put("a", number))
         await forge(storage, lambda document: document["files"].update({f"s3://{bucket}/k": FILE}))
         await MemoryStorage.put(
-            storage, BUCKET, "shared", b"1", metadata=describe([one._default, Ref("m", bucket)], BUCKET, "shared")
+            storage, BUCKET, "shared", b"1", metadata=owner_metadata([one._default, Ref("m", bucket)], BUCKET, "shared")
         )
         clock.later(20 * 86_400)
         await soon(one.put("a", 3))
@@ -266,7 +266,7 @@ async def test_collecting_commits_to_no_manifest_of_another_bucket():
     async with memory_client(storage) as one, MPS3("other", "m", storage=storage) as two:
         await soon(two.put("b", 1))
         key = "shared@mps3-" + "0" * 32
-        metadata = describe([one._default, Ref("m", "other")], BUCKET, key)
+        metadata = owner_metadata([one._default, Ref("m", "other")], BUCKET, key)
         await MemoryStorage.put(storage, BUCKET, key, b"1", metadata=metadata)
         await soon(one.put("a", 1))
         clock.later(20 * 86_400)

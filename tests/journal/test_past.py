@@ -12,7 +12,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from mps3.client.watch import _joined
+from mps3.client.resumption import joined_commits
 from mps3.format.document import CommitEntry, Document
 from mps3.format.state import EMPTY, FrozenLayers, View
 from mps3.journal.order import causal_order, needed, once, store_order
@@ -168,13 +168,13 @@ def test_what_came_before_a_state_is_what_it_has_and_no_more():
     document = Document("merge", 1.0, "h", 1, "p1", {"files": {}}, log, sessions={"a": 1, "p": 1})
     view = View("h1", document, (unsettled,), (), {}, FrozenLayers(()))
     walk.commits = [settled, unsettled, *news]
-    assert _joined(walk, view) == [settled, unsettled]
+    assert joined_commits(walk, view) == [settled, unsettled]
     walk.commits = news
-    assert _joined(walk, view) is None
+    assert joined_commits(walk, view) is None
     walk.finished = True
-    assert _joined(walk, view) == [unsettled]
+    assert joined_commits(walk, view) == [unsettled]
     walk.commits = [settled, forgotten, *news]
-    assert _joined(walk, replace(view, commits=())) == [settled, forgotten]
+    assert joined_commits(walk, replace(view, commits=())) == [settled, forgotten]
 
 
 some_buckets = buckets().filter(lambda bucket: bucket.documents)

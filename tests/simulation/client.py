@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import mps3.support.environment
 from mps3 import DELETE, MPS3
-from mps3.content.store import Content
+from mps3.content.value import PendingValue
 from mps3.errors import CorruptionError, ExpiredError, MPS3Error, UnavailableError, UnknownOutcomeError, WithdrawnError
 
 from .disk import Disk, SimDirectory
@@ -528,7 +528,7 @@ class Life:
             if content is None:
                 read.pop(key, None)
             else:
-                assert isinstance(content, Content)
+                assert isinstance(content, PendingValue)
                 read[key] = json.loads(content.body)["write"]
         book = self.book
         self.record(

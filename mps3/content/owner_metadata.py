@@ -1,4 +1,4 @@
-"""Whose a stored value is: what is said of it when it is stored, so that collecting never deletes what is not ours."""
+"""The metadata of a stored value that names its manifests, so that garbage collection deletes only their values."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from ..types import Ref
 MANIFESTS: Final = "mps3-manifests"
 """The manifests that a value was written for."""
 PLACE: Final = "mps3-place"
-"""A digest of where it was written: a copy elsewhere is somebody else's business."""
+"""A digest of the bucket and the key. A copy elsewhere does not match it, and is never collected."""
 LONGEST: Final = 1500
-"""Bytes of metadata, of the 2,000 that S3 takes. What does not fit is left out, and then never collected."""
+"""Bytes of metadata at the most; S3 accepts 2,000. A value whose metadata do not fit is never collected."""
 
 
-def describe(manifests: Iterable[Ref], bucket: str, key: str) -> dict[str, str]:
-    """What is said of a value when it is stored.
+def owner_metadata(manifests: Iterable[Ref], bucket: str, key: str) -> dict[str, str]:
+    """Return the metadata to store with a value.
 
     Args:
         manifests: The manifests that the write commits to, with their buckets.
-        bucket: Where it is stored.
-        key: The object's key there.
+        bucket: The bucket of the value.
+        key: The key of the object.
     """
     names = ",".join(f"{ref.bucket}/{quote(ref.key)}" for ref in manifests)
     return {MANIFESTS: names, PLACE: _digest(bucket, key)} if len(names) <= LONGEST else {}
 
 
-def owners(metadata: Mapping[str, str], bucket: str, key: str) -> tuple[Ref, ...]:
-    """The manifests that may name a value; none if it cannot be told, or if it is not one of ours."""
+def owners_of(metadata: Mapping[str, str], bucket: str, key: str) -> tuple[Ref, ...]:
+    """Return the manifests that a stored value was written for; none if the metadata do not say, or do not match."""
     names = metadata.get(MANIFESTS, "")
     if not names or metadata.get(PLACE) != _digest(bucket, key):
         return ()

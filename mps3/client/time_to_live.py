@@ -1,4 +1,4 @@
-"""How long a value is to be there."""
+"""The argument ``expires_in`` of the calls that write."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from datetime import timedelta
 from ..collect.options import seconds
 
 
-def lifetime(expires_in: float | timedelta | None) -> float | None:
-    """How long a value is to be there, in seconds; ``None`` for ever.
+def seconds_to_live(expires_in: float | timedelta | None) -> float | None:
+    """Return the time until a value expires, in seconds; ``None`` if it does not expire.
 
     Raises:
         TypeError: It is neither a number nor a timedelta.
-        ValueError: It is not positive, or endless.
+        ValueError: It is not positive, or infinite.
     """
     if expires_in is None:
         return None

@@ -1,40 +1,42 @@
-"""Reading and bringing back what was: values that may have been collected since, and keys that may have expired."""
+"""Reading and restoring states of the past, whose values may have been collected, and whose keys may have expired."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
-from ..content.reader import Reader
-from ..content.store import Content, Contents, MissingError
+from ..content.fetcher import MissingError
+from ..content.reader import ValueReader
+from ..content.store import ValueStore
+from ..content.value import PendingValue
 from ..errors import ExpiredError
 from ..format.entries import FileEntry, expires_of
 from ..format.names import Naming
 from ..format.state import View, alive, differences, weight
 from ..manifest.manifest import Manifest
 from ..types import JSON, Delete
-from .watch import in_thread_if_large
+from .threads import in_thread_if_large
 
 
-class PastReader(Reader):
-    """Reads values that a state of the past names.
+class SnapshotReader(ValueReader):
+    """Reads the values of a state of the past.
 
     Args:
-        contents: The values of all manifests.
-        place: The bucket and the key that the manifest means by a name.
-        manifest: The manifest: what it names now has to be there.
+        contents: The values of the client.
+        place: Returns the bucket and the key of a name.
+        manifest: The manifest. A missing value that its newest state names is an error.
     """
 
-    def __init__(self, contents: Contents, place: Callable[[str], tuple[str, str]], manifest: Manifest) -> None:
+    def __init__(self, contents: ValueStore, place: Callable[[str], tuple[str, str]], manifest: Manifest) -> None:
         super().__init__(contents, place)
         self._manifest = manifest
 
-    async def read(self, wanted: Sequence[tuple[str, Content | FileEntry | None]]) -> list[JSON | Delete]:
-        """The values of many keys, as `Reader.read` gives them.
+    async def read(self, wanted: Sequence[tuple[str, PendingValue | FileEntry | None]]) -> list[JSON | Delete]:
+        """Return the values of many keys, as `ValueReader.read` does.
 
         Raises:
-            ExpiredError: One is not there any more, and no key has it now: it was collected.
-            CorruptionError: One is missing though a key has it now, or is not what was written.
+            ExpiredError: A value was superseded and has been collected.
+            CorruptionError: A value of the newest state is missing, or a value is damaged.
             UnavailableError: The store does not answer.
             ConfigurationError: The client is in another event loop.
         """
@@ -44,7 +46,9 @@ class PastReader(Reader):
         except MissingError as error:
             await self._manifest.refresh()
             view, _ = self._manifest.present()
-            missing = {name for name, file in wanted if not isinstance(file, Content) and _is_at(file, error.version)}
+            missing = {
+                name for name, file in wanted if not isinstance(file, PendingValue) and _is_at(file, error.version)
+            }
             if any(_is_at(view.look_up(name), error.version) for name in missing):
                 raise
             raise ExpiredError(
@@ -61,20 +65,20 @@ def _is_at(file: FileEntry | None, version: str | None) -> bool:
     return file is not None and file["version"] == version
 
 
-async def to_restore(
+async def changes_to_restore(
     newest: View, then: View, naming: Naming, prefix: str, pending: Iterable[str]
 ) -> dict[str, FileEntry | None]:
-    """The keys that have to be written for all to be as it was, and what is to be said of them.
+    """Return the keys to write in order to restore a state, and their files in that state.
 
-    What has expired by now counts as absent, then and now. What was not there then, and expires by itself, is left to
-    that.
+    A key that has expired by now counts as absent in both states. A key that did not exist then and is going to expire
+    is not deleted.
 
     Args:
-        newest: The newest state, as it looks now.
-        then: The state to bring back.
-        naming: What the keys are called.
-        prefix: What they begin with.
-        pending: The names of keys that are being written; nobody knows what of that will be there.
+        newest: The newest state.
+        then: The state to restore.
+        naming: The names of the keys.
+        prefix: The prefix of the keys to restore.
+        pending: The names of keys with pending writes, whose outcome is not known: they are always written.
     """
     matches = naming.matches(prefix)
 

@@ -1,0 +1,201 @@
+"""What all calls of a client share: its settings and parts, its manifests, and how names are resolved."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from ..collect.options import RETENTION, seconds
+from ..content.store import ValueStore
+from ..errors import ClosedError, ConfigurationError
+from ..format.document import Kind
+from ..format.names import LONGEST_MANIFEST, check_bucket, check_buckets, check_key
+from ..journal.choose import choose_journal, known_journal
+from ..journal.protocol import Journal
+from ..manifest.context import ManifestContext
+from ..manifest.manifest import Manifest
+from ..manifest.outbox import Pending
+from ..manifest.reconnect import OnReconnect
+from ..manifest.transaction import TransactionRunner
+from ..observability.events import Hook
+from ..observability.observer import Observer, check_hooks
+from ..observability.requests import ObservedStorage
+from ..offline.cache import CACHE
+from ..offline.directory import FileDirectory
+from ..offline.protocol import OfflineDirectory, Refusal
+from ..offline.queue import OutboxQueue
+from ..storage.cached import CachedStorage
+from ..storage.clocked import ClockedStorage
+from ..storage.locate import s3
+from ..storage.protocol import Storage
+from ..storage.switch import OfflineSwitch
+from ..support.environment import Environment
+from ..support.loop_affinity import LoopAffinity
+from ..types import Auth, JournalKind, Ref
+from .connection import Connection
+from .rejected import Rejected
+
+
+class ClientCore(ABC):
+    """The state of a client, which the classes of its calls inherit.
+
+    Its arguments are those of `MPS3`.
+    """
+
+    def __init__(
+        self,
+        default_bucket: str,
+        default_manifest: str | Ref = "manifest.json",
+        *,
+        s3_config: Mapping[str, Any] | None = None,
+        storage: Storage | None = None,
+        auth: Auth | None = None,
+        journal: JournalKind = "auto",
+        poll_interval: float = 1.0,
+        checksums: bool = True,
+        offline: str | os.PathLike[str] | OfflineDirectory | None = None,
+        cache_bytes: int = CACHE,
+        online: bool = True,
+        on_reconnect: OnReconnect | None = None,
+        retention: float | timedelta = RETENTION,
+        collect_every: float | timedelta | None = None,
+        collect_buckets: Iterable[str] = (),
+        hooks: Iterable[Hook] = (),
+        environment: Environment | None = None,
+    ) -> None:
+        self._retention = seconds(retention, "retention")
+        self._collect_every = None if collect_every is None else seconds(collect_every, "collect_every")
+        if self._collect_every == 0:
+            raise ValueError("collect_every is a positive number of seconds; None for never")
+        self._collect_buckets = check_buckets(collect_buckets)
+        self._collector: asyncio.Task[None] | None = None
+        self._bucket = check_bucket(default_bucket)
+        self._default = self._manifest_ref(default_manifest)
+        if storage is not None and (s3_config is not None or auth is not None):
+            raise ConfigurationError("s3_config and auth are for S3, but storage is given instead of it")
+        if not 0 < poll_interval < math.inf:
+            raise ValueError(f"poll_interval is a positive number of seconds, not {poll_interval!r}")
+        if journal not in ("auto", "merge", "conditional"):
+            raise ValueError(f'journal is "auto", "merge" or "conditional", not {journal!r}')
+        if not online and offline is None:
+            raise ConfigurationError("online=False needs a directory to start from: offline=DIRECTORY")
+        if cache_bytes < 0:
+            raise ValueError(f"cache_bytes is a number of bytes, not {cache_bytes!r}")
+        self._journal: JournalKind = journal
+        self._environment = Environment() if environment is None else environment
+        store = storage if storage is not None else s3(s3_config, self._environment, auth, checksums=checksums)
+        self._source: Storage | None = storage
+        self._store = store
+        self._observer = Observer(check_hooks(hooks), self._environment.monotonic)
+        self._storage: Storage
+        self._switch = OfflineSwitch(ObservedStorage(store, self._observer, self._environment), shut=not online)
+        self._storage = self._clocked = ClockedStorage(self._switch, self._environment.monotonic)
+        self._directory: OfflineDirectory | None = None
+        if offline is not None:
+            if isinstance(offline, str | os.PathLike):
+                offline = FileDirectory(offline, self._environment, cache_bytes=cache_bytes)
+            self._directory = offline
+            self._storage = CachedStorage(self._clocked, offline.cache, self._is_manifest)
+        self._keepers: list[OutboxQueue] = []
+        self._rejected: dict[Rejected, None] = {}
+        self._on_reconnect = on_reconnect
+        self._connection = Connection(
+            self._default, self._switch, self._environment, self._observer, patient=offline is not None
+        )
+        self._interval = poll_interval
+        self._contents = ValueStore(
+            self._storage,
+            self._environment,
+            checksums=checksums,
+            contact=self._connection.contact,
+            is_offline=self._connection.should_defer,
+            now=self._clocked.time.now,
+            observer=self._observer,
+        )
+        self._manifests: dict[Ref, Manifest] = {}
+        self._runners: dict[Manifest, TransactionRunner] = {}
+        self._state = "new"
+        self._home = LoopAffinity()
+        self._holds_storage = False
+
+    # Names, and what they stand for
+
+    def _check_open(self) -> None:
+        if self._state == "new":
+            raise ClosedError(
+                "the client is not open yet: use `async with MPS3(…) as client`, or `client = await MPS3(…)`"
+            )
+        if self._state != "open":
+            raise ClosedError("the client is closed")
+        self._home.check()
+
+    def _place(self, key: str | Ref, bucket: str | None) -> tuple[str, str]:
+        if isinstance(key, Ref):
+            if key.bucket is not None:
+                return check_bucket(key.bucket), check_key(key.key)
+            key = key.key
+        return self._bucket if bucket is None else check_bucket(bucket), check_key(key)
+
+    def _label(self, bucket: str, key: str) -> str:
+        return key if bucket == self._bucket else f"s3://{bucket}/{key}"
+
+    def _manifest_ref(self, manifest: str | Ref) -> Ref:
+        ref = manifest if isinstance(manifest, Ref) else Ref(manifest)
+        return Ref(
+            check_key(ref.key, "manifest", LONGEST_MANIFEST),
+            self._bucket if ref.bucket is None else check_bucket(ref.bucket),
+        )
+
+    def _resolve(self, key: str | Ref, bucket: str | None, manifest: str | Ref | None) -> tuple[Ref, str, str]:
+        return (self._default if manifest is None else self._manifest_ref(manifest), *self._place(key, bucket))
+
+    def _manifest(self, ref: Ref) -> Manifest:
+        manifest = self._manifests.get(ref)
+        if manifest is None or manifest.ended:
+            manifest = self._make_manifest(ref)
+            self._start(manifest)
+        return manifest
+
+    def _start(self, manifest: Manifest) -> None:
+        self._manifests[manifest.ref] = manifest
+        manifest.start()
+
+    def _make_manifest(self, ref: Ref) -> Manifest:
+        async def open_journal(known: Kind | None) -> Journal:
+            where = self._storage, ref.bucket or self._bucket, ref.key
+            if known is not None:
+                return known_journal(*where, known, self._environment)
+            return await choose_journal(*where, self._journal, self._environment)
+
+        return Manifest(
+            ref,
+            open_journal,
+            ManifestContext(
+                self._contents,
+                self._environment,
+                self._interval,
+                self._connection.contact,
+                lambda: self._switch.shut,
+                self._connection.watchers.tell,
+                self._refuse,
+                self._clocked.time,
+                self._keepers[0] if self._keepers else None,
+                None if self._directory is None else self._directory.cache,
+                self._on_reconnect,
+                observer=self._observer,
+                home=self._home,
+            ),
+        )
+
+    @abstractmethod
+    def _refuse(self, pending: Pending, refusal: Refusal) -> None:
+        """Note that a write failed for good."""
+
+    def _is_manifest(self, bucket: str, key: str) -> bool:
+        ref = Ref(key, bucket)
+        return ref == self._default or ref in self._manifests

@@ -1,0 +1,166 @@
+"""A transaction, as users see it: its reads and writes, and its ``async with`` block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, TypeVar, overload
+
+from ..content.reader import map_concurrently
+from ..content.value import PendingValue
+from ..errors import ClosedError
+from ..format.entries import FileEntry, expires_of
+from ..manifest.transaction import Nesting, TransactionRunner, Workspace
+from ..types import DELETE, JSON, KEPT, Commit, Delete, Kept, Ref
+from .time_to_live import seconds_to_live
+
+D = TypeVar("D")
+K = TypeVar("K", bound=str | Ref)
+
+Place = Callable[[str | Ref, str | None], tuple[str, str, str, str]]
+"""Resolves a key and a bucket: returns the name in the manifest, the bucket, the key and the label."""
+Prepare = Callable[[str, str, JSON, float | None], PendingValue]
+"""Encodes a value: takes a bucket, a key, the value and the seconds until it expires."""
+
+
+class Transaction:
+    """Reads and writes of keys of one manifest, which are atomic and isolated.
+
+    All reads are of one state, and see the transaction's own writes. Use it only inside the function or the
+    ``async with`` block that it was made for.
+    """
+
+    def __init__(self, workspace: Workspace, place: Place, prepare: Prepare) -> None:
+        self._workspace = workspace
+        self._place = place
+        self._prepare = prepare
+
+    @overload
+    async def get(self, key: str | Ref, *, bucket: str | None = None) -> JSON: ...
+
+    @overload
+    async def get(self, key: str | Ref, default: D, *, bucket: str | None = None) -> JSON | D: ...
+
+    async def get(self, key: str | Ref, default: Any = None, *, bucket: str | None = None) -> Any:
+        """Return the value of a key, or ``default``. The commit fails if another commit has changed the key by then.
+
+        Args:
+            key: The key, or a `Ref` to one in another bucket.
+            default: What to return if there is no such key.
+            bucket: The key's bucket; the default bucket if ``None``.
+
+        Raises:
+            UnavailableError: The store does not answer.
+        """
+        name, *place, _ = self._place(key, bucket)
+        value = await self._workspace.read(name, (place[0], place[1]))
+        return default if value is DELETE else value
+
+    async def get_all(self, keys: Iterable[K], *, bucket: str | None = None) -> dict[K, JSON]:
+        """Return many keys and their values, fetched concurrently, without keys that do not exist.
+
+        Args:
+            keys: The keys.
+            bucket: The bucket of keys that name none; the default bucket if ``None``.
+
+        Raises:
+            UnavailableError: The store does not answer.
+        """
+        if isinstance(keys, str | Ref):
+            raise TypeError("keys is a list of keys; put the one in brackets")
+        wanted = list(keys)
+
+        async def read(key: K) -> JSON | Delete:
+            name, *place, _ = self._place(key, bucket)
+            return await self._workspace.read(name, (place[0], place[1]))
+
+        values = await map_concurrently(read, wanted)
+        return {key: value for key, value in zip(wanted, values, strict=True) if value is not DELETE}
+
+    def put(
+        self,
+        key: str | Ref,
+        value: JSON | Delete,
+        *,
+        bucket: str | None = None,
+        expires_in: float | timedelta | Kept | None = None,
+    ) -> None:
+        """Set a key when the transaction commits; `DELETE` deletes it.
+
+        Args:
+            key: The key, or a `Ref` to one in another bucket.
+            value: Any JSON value; ``None`` is one.
+            expires_in: Seconds, or a timedelta, until the key expires, as for `MPS3.put`. ``None``: it does not
+                expire. `KEPT`: it keeps its expiry, which counts as reading it.
+            bucket: The key's bucket; the default bucket if ``None``.
+
+        Raises:
+            TypeError: The value is not JSON.
+            ValueError: The value or the key cannot be stored.
+        """
+        span = None if expires_in is KEPT else seconds_to_live(expires_in)
+        name, in_bucket, literal, label = self._place(key, bucket)
+        content = None if value is DELETE else self._prepare(in_bucket, literal, value, span)
+        if content is not None and expires_in is KEPT:
+            _keep_expiry(content, self._workspace.look_up(name))
+        self._workspace.write(name, (in_bucket, literal), label, content)
+
+    def delete(self, key: str | Ref, *, bucket: str | None = None) -> None:
+        """Delete a key when the transaction commits.
+
+        Args:
+            key: The key, or a `Ref` to one in another bucket.
+            bucket: The key's bucket; the default bucket if ``None``.
+        """
+        self.put(key, DELETE, bucket=bucket)
+
+
+class TransactionBlock:
+    """What ``transaction`` returns: an async context manager that gives a `Transaction`.
+
+    Attributes:
+        commit: The commit, after the block; ``None`` if nothing was written.
+    """
+
+    def __init__(self, runner: TransactionRunner, make: Callable[[Workspace], Transaction]) -> None:
+        self.commit: Commit | None = None
+        self._runner = runner
+        self._make = make
+        self._workspace: Workspace | None = None
+        self._nesting: Nesting | None = None
+
+    async def __aenter__(self) -> Transaction:
+        """Begin: all reads are of the state of this moment. Waits while the store does not answer.
+
+        Raises:
+            RuntimeError: A transaction is open in this task.
+            ClosedError: The block was used before.
+        """
+        if self._workspace is not None:
+            raise ClosedError("a transaction can be used once: make a new one")
+        self._workspace = await self._runner.begin()
+        self._nesting = Nesting()
+        return self._make(self._workspace)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Commit, unless the block has raised an exception.
+
+        Raises:
+            ConflictError: Another commit has changed a key that was read; nothing was written.
+            MPS3Error: The commit failed.
+        """
+        if self._nesting is not None:
+            self._nesting.end()
+        if error is None and self._workspace is not None:
+            self.commit = await self._runner.commit(self._workspace)
+
+
+def _keep_expiry(content: PendingValue, before: PendingValue | FileEntry | None) -> None:
+    """Copy the expiry of the previous value of a key."""
+    if isinstance(before, PendingValue):
+        content.expires_in, content.until = before.expires_in, before.until
+    else:
+        content.until = expires_of(before)

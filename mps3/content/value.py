@@ -1,0 +1,93 @@
+"""The value of a write on its way to the store."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+from typing import Any, Final
+
+from ..format.shape import format_time
+from ..types import Ref
+
+MINTED: Final = "mps3-"
+"""The prefix of the versions that this library generates, for buckets without versioning."""
+LARGE: Final = 2**20
+"""Bytes that are hashed in the event loop at the most. A thread hashes more."""
+
+
+class PendingValue:
+    """The value of a pending write.
+
+    Args:
+        bucket: The bucket to store it in.
+        key: The key to store it under.
+        body: Its encoded bytes.
+        manifests: The manifests that the write commits to.
+        expires_in: Seconds until it expires, from when it is stored; ``None`` if it does not expire.
+        until: Instead: when it expires, by the store's clock, in seconds since 1970, whenever it is stored.
+            ``expires_in`` then is the time left until then, for the outbox.
+
+    Attributes:
+        digest: Its SHA-256, if it is stored with one.
+        version: Its version, once it is stored.
+        stored: When it was stored, by the store's clock, in seconds since 1970, if the store tells the time.
+        stored_at: When the request began, by this client's monotonic clock.
+        expires: When it expires, by the store's clock, in seconds since 1970, once it is stored; ``None`` if it
+            does not expire.
+        storing: The task that stores it.
+    """
+
+    __slots__ = (
+        "body",
+        "bucket",
+        "digest",
+        "expires",
+        "expires_in",
+        "key",
+        "manifests",
+        "stored",
+        "stored_at",
+        "storing",
+        "until",
+        "version",
+    )
+
+    def __init__(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        manifests: tuple[Ref, ...] = (),
+        expires_in: float | None = None,
+        until: float | None = None,
+    ) -> None:
+        self.expires_in = expires_in
+        self.until = until
+        self.expires: float | None = None
+        self.bucket = bucket
+        self.key = key
+        self.body = body
+        self.digest: bytes | None = None
+        self.version: str | None = None
+        self.manifests = manifests
+        self.stored: float | None = None
+        self.stored_at = -math.inf
+        self.storing: asyncio.Task[None] | None = None
+
+    @property
+    def patch(self) -> dict[str, Any]:
+        """The change of the file that a commit records. A null removes a member of the previous file."""
+        return {
+            "version": self.version,
+            "sha256": self.digest.hex() if self.digest else None,
+            "size": len(self.body),
+            **({} if self.expires is None else {"expires": format_time(self.expires)}),
+        }
+
+
+async def sha256_of(body: bytes) -> bytes:
+    """Return the SHA-256 of some bytes, computed in a thread if there are many."""
+    if len(body) <= LARGE:
+        return hashlib.sha256(body).digest()
+    return await asyncio.to_thread(lambda: hashlib.sha256(body).digest())
