@@ -18,6 +18,7 @@ from ..storage.etags import bare, strong
 from ..storage.protocol import ABSENT, UNCHANGED, Absence, Object, Storage, Stored
 from ..storage.verification import read_verified
 from ..support.environment import Environment
+from .attempt import Attempt, OutdatedError, require
 from .compactor import Compactor
 from .document import read_as, write
 from .merge.listing import LISTINGS
@@ -25,7 +26,7 @@ from .order import once
 from .outcome import CommitOutcome, not_yet, note, outcome_of, remembered, unknown
 from .past import Past
 from .probe import require_conditions
-from .protocol import Attempt, OutdatedError, Retained, Verdict, require
+from .protocol import Retained, Verdict
 from .runs import NAME, MissingRunError, Runs
 from .settle import settle
 from .snapshot import JournalSnapshot

@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from itertools import takewhile
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ..errors import ExpiredError
 from ..format.document import CommitEntry, Document
@@ -15,9 +15,7 @@ from ..storage.protocol import Version
 from .order import once, store_order
 from .seek import SeekListing
 from .settle import SESSIONS
-
-if TYPE_CHECKING:
-    from .past import Past
+from .versions import ManifestVersions
 
 FETCHES: Final = 16
 """Versions that are fetched at once."""
@@ -39,8 +37,8 @@ class Replay:
         reach: All commits with later time stamps (in seconds since 1970) are known.
     """
 
-    def __init__(self, past: Past, view: View) -> None:
-        self._past = past
+    def __init__(self, source: ManifestVersions, view: View) -> None:
+        self._source = source
         self._view = view
         self.versioned = False
         self.commits: list[CommitEntry] = []
@@ -52,7 +50,7 @@ class Replay:
         self._own = frozenset(commit.id for commit in view.commits)
         self._settled = None if view.document is None else view.document.sessions
         self._sessions = view.sessions
-        self._listing = SeekListing(past)
+        self._listing = SeekListing(source)
         self._step = FIRST
         self._taken_all = False
         # Where the walk does not begin with the newest: what is listed above, and from when on it does not matter.
@@ -86,7 +84,7 @@ class Replay:
             return True
         if not self._taken_all:
             await self._take()
-            if self._past.linear:
+            if self._source.linear:
                 self.commits = self._line()
                 if not self._taken_all:
                     return True
@@ -103,12 +101,12 @@ class Replay:
             document: What the version holds.
             listing: What is listed so far.
         """
-        name = self._past.name(listing.versions[place])
+        name = self._source.name(listing.versions[place])
         entry = document.entry(name, listing.versions[place].modified)
         self._own = frozenset(commit.id for commit in (*document.log, entry))
         self._settled = self._sessions = document.sessions
         self._listing = listing
-        self._above = frozenset(map(self._past.name, listing.versions[:place]))
+        self._above = frozenset(map(self._source.name, listing.versions[:place]))
         self._ample = document.bound()
         self._open = document.bound() - 2 * document.window
         listing.taken = place
@@ -130,7 +128,7 @@ class Replay:
     def _line(self) -> list[CommitEntry]:
         """Each commit, and the one that it was made upon, as far as that is known."""
         line: dict[str, CommitEntry] = {}
-        name = self._past.name(self._versions[0]) if self._versions else None
+        name = self._source.name(self._versions[0]) if self._versions else None
         while name is not None and name not in line and name in self._entries:
             line[name] = self._entries[name]
             name = line[name].previous
@@ -146,7 +144,9 @@ class Replay:
             Whether there is such a document.
         """
         edge = min((version.modified for version in self._versions), default=math.inf)
-        names = [name for version in reversed(self._versions) if (name := self._past.name(version)) in self._documents]
+        names = [
+            name for version in reversed(self._versions) if (name := self._source.name(version)) in self._documents
+        ]
         for place, name in enumerate(names):
             base = self._documents[name]
             bound = base.bound()
@@ -162,9 +162,9 @@ class Replay:
         self, base: Document, listed: Sequence[Version], log: Sequence[CommitEntry] = ()
     ) -> float | None:
         """Tell the commits from a document on, if nothing is missing; else as `_missing_from`."""
-        ordered = self._past.ordered(store_order((*base.log, *log), self._said(listed)), base.sessions, base.log)
+        ordered = self._source.ordered(store_order((*base.log, *log), self._said(listed)), base.sessions, base.log)
         try:
-            relevant, counting = await self._past.judge(base, ordered)
+            relevant, counting = await self._source.judge(base, ordered)
         except ExpiredError:
             return -math.inf
         missing = await self._missing_from(base, relevant)
@@ -176,7 +176,7 @@ class Replay:
 
     def _unlisted(self, base: Document) -> list[CommitEntry]:
         """What others say of versions that are not listed, and ``base`` does not."""
-        listed = map(self._past.name, self._versions)
+        listed = map(self._source.name, self._versions)
         names = {*listed, *self._above, *self._late, *(entry.version for entry in base.log)}
         return [entry for name, entry in self._entries.items() if name not in names]
 
@@ -211,7 +211,7 @@ class Replay:
     async def _sequence_before(self, commit: CommitEntry) -> float:
         """The commit of its session that its writer knew last."""
         if commit.version not in self._before:
-            await self._fetch([one for one in self._versions if self._past.name(one) == commit.version])
+            await self._fetch([one for one in self._versions if self._source.name(one) == commit.version])
         return self._before.get(commit.version, math.inf)
 
     def _reached(self, bound: float) -> list[Version]:
@@ -220,14 +220,14 @@ class Replay:
 
     def _said(self, versions: Sequence[Version]) -> list[CommitEntry]:
         """The commits of some versions, oldest first, but those that came too late for anyone."""
-        names = (self._past.name(version) for version in reversed(versions))
+        names = (self._source.name(version) for version in reversed(versions))
         return [self._entries[name] for name in names if name in self._entries and name not in self._late]
 
     async def _end(self) -> None:
         """Reach the oldest that is kept."""
         self.finished = True
         await self._reach_the_end()
-        if self._past.linear:
+        if self._source.linear:
             self.reach = -math.inf
             if self.oldest is not None and self.commits and self.commits[0].previous is not None:
                 self.complete = False
@@ -263,12 +263,15 @@ class Replay:
         """A commit that became visible when others had settled past it counts only where it was repeated (R8)."""
         versions: dict[str, list[Version]] = {}
         for version in reversed(self._versions):
-            if (entry := self._entries.get(self._past.name(version))) is not None:
+            if (entry := self._entries.get(self._source.name(version))) is not None:
                 versions.setdefault(entry.id, []).append(version)
         for repeated in versions.values():
             for place, again in enumerate(repeated[1:], 1):
-                name = self._past.name(again)
-                if name not in self._checked and (document := await self._past.fetch(again, self._entries)) is not None:
+                name = self._source.name(again)
+                if (
+                    name not in self._checked
+                    and (document := await self._source.fetch(again, self._entries)) is not None
+                ):
                     self._checked.add(name)
                     self._keep(again, document)
                     # A void try of a transaction is forgotten with what is settled, however early it was seen (R20).
@@ -276,7 +279,7 @@ class Replay:
                     if name not in self._late and not known:
                         bound = document.bound()
                         before = [one for one in repeated[:place] if one.modified < bound]
-                        self._late.update(self._past.name(one) for one in before)
+                        self._late.update(self._source.name(one) for one in before)
 
     def _counted(self, commits: list[CommitEntry]) -> list[CommitEntry]:
         """Without those that became visible so late that nobody counts them, and were never repeated."""
@@ -296,17 +299,17 @@ class Replay:
     async def _read(self) -> None:
         """Every commit among the versions; the log of one document spares reading those before it."""
         stride = len(self._versions)  # one document says how long logs are here
-        while missing := [version for version in self._versions if self._past.name(version) not in self._entries]:
+        while missing := [version for version in self._versions if self._source.name(version) not in self._entries]:
             # A log holds at least the commit before.
             stride = max(2, await self._fetch(missing[::stride][:FETCHES]))
 
     async def _fetch(self, versions: Sequence[Version]) -> int:
         """Read documents; how long the log of the last of them is."""
         length = 0
-        missing = [version for version in versions if self._past.name(version) not in self._documents]
+        missing = [version for version in versions if self._source.name(version) not in self._documents]
         for start in range(0, len(missing), FETCHES):
             batch = missing[start : start + FETCHES]
-            found = await asyncio.gather(*(self._past.fetch(version, self._entries) for version in batch))
+            found = await asyncio.gather(*(self._source.fetch(version, self._entries) for version in batch))
             for version, document in zip(batch, found, strict=True):
                 if document is not None:
                     self._keep(version, document)
@@ -317,11 +320,11 @@ class Replay:
         return length
 
     def _keep(self, version: Version, document: Document) -> None:
-        name = self._past.name(version)
+        name = self._source.name(version)
         self._entries.setdefault(name, document.entry(name, version.modified))
         for entry in document.log:
             self._entries.setdefault(entry.version, entry)
-        if self._past.linear:
+        if self._source.linear:
             if not document.counts(version.modified):
                 self._late.add(name)  # R19
             return
@@ -341,7 +344,7 @@ class Replay:
     async def _reach_the_end(self) -> None:
         self.oldest, self.complete = None, False
         while self._versions:
-            oldest = await self._past.fetch(self._versions[-1], self._entries)
+            oldest = await self._source.fetch(self._versions[-1], self._entries)
             if oldest is not None and oldest.counts(self._versions[-1].modified):
                 break
             self._versions.pop()
@@ -350,7 +353,7 @@ class Replay:
         self._keep(self._versions[-1], oldest)
         self.oldest = oldest
         # Where clocks are apart, the first commit need not be the oldest version.
-        listed = {self._past.name(version) for version in self._versions}
+        listed = {self._source.name(version) for version in self._versions}
         known = all(entry.version in listed for entry in oldest.log)
         self.complete = known and not (oldest.files or oldest.runs or oldest.sessions)
 
@@ -373,32 +376,32 @@ class Replay:
         before = self.commits[: place + 1]
         base, entries = await self._base(commit)
         if base is None:
-            raise self._past.expired(f"the state at the commit {commit.id} is not kept any more")
-        _, ordered = await self._past.judge(base, self._past.ordered(entries, base.sessions, base.log))
+            raise self._source.expired(f"the state at the commit {commit.id} is not kept any more")
+        _, ordered = await self._source.judge(base, self._source.ordered(entries, base.sessions, base.log))
         upto = next((index for index, one in enumerate(ordered) if one.id == commit.id), None)
         if upto is None:
             # It repeats one that was settled: nothing of its own.
             commits: tuple[CommitEntry, ...] = tuple(one for one in ordered if one in before)
         else:
             commits = tuple(ordered[: upto + 1])
-        held = await self._past.load(needed_runs(base, commits))
+        held = await self._source.load(needed_runs(base, commits))
         return build_view(base, commit.version, commits, held, 0.0, EMPTY)
 
     def _version(self, commit: CommitEntry) -> Version | None:
-        return next((one for one in self._versions if self._past.name(one) == commit.version), None)
+        return next((one for one in self._versions if self._source.name(one) == commit.version), None)
 
     async def _base(self, commit: CommitEntry) -> tuple[Document | None, list[CommitEntry]]:
         """A document that the state at a commit is built upon, and the commits that may come over it, unordered."""
         while (version := self._version(commit)) is None and await self.further():
             pass  # it is known from a log
-        base = None if version is None else await self._past.fetch(version, self._entries)
+        base = None if version is None else await self._source.fetch(version, self._entries)
         if base is None or version is None:
             oldest = self.oldest
             logged = oldest is not None and any(entry.id == commit.id for entry in oldest.log)
             if not self.versioned:
                 return oldest, list(self._view.commits)
             return (oldest, list(oldest.log)) if oldest is not None and logged else (None, [])
-        if self._past.linear:
+        if self._source.linear:
             return base, [*base.log, base.entry(commit.version, commit.modified)]
         bound = base.bound()
         # Also which of them count has to be known that far.

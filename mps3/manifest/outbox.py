@@ -14,7 +14,7 @@ from typing import Final, Self
 from ..content.store import AT_ONCE, Content, Contents
 from ..errors import MPS3Error, WithdrawnError, doubted
 from ..format.shape import NOTHING
-from ..journal.protocol import Attempt
+from ..journal.attempt import Attempt
 from ..offline.protocol import StoredWrite
 from ..support.gather import gather_bounded
 from ..types import UNCHECKED, Commit

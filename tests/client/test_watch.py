@@ -26,9 +26,9 @@ from mps3 import (
     WithdrawnError,
 )
 from mps3.format.state import View
+from mps3.journal.attempt import Attempt
 from mps3.journal.merge.journal import MergeJournal
 from mps3.journal.past import Past
-from mps3.journal.protocol import Attempt
 from mps3.journal.replay import Replay
 from mps3.manifest.listeners import VIEWS
 from mps3.storage import Object

@@ -17,12 +17,13 @@ from ...format.freshness import Moment, fresh, latest
 from ...format.state import EMPTY, View, build_view
 from ...storage.protocol import ABSENT, Object, Storage, Stored
 from ...support.environment import Environment
+from ..attempt import Attempt, OutdatedError, require
 from ..compactor import Compactor
 from ..document import write
 from ..order import needed
 from ..outcome import CommitOutcome, not_yet, note, outcome_of, settled_sessions, unknown
 from ..past import Past
-from ..protocol import Attempt, OutdatedError, Retained, Verdict, require
+from ..protocol import Retained, Verdict
 from ..runs import NAME, MissingRunError, Runs
 from ..settle import settle
 from ..snapshot import JournalSnapshot
