@@ -20,7 +20,7 @@ from ..storage.verification import read_verified
 from ..support.environment import Environment
 from .attempt import Attempt, OutdatedError, require
 from .compactor import Compactor
-from .document import read_as, write
+from .document_io import encode_document, read_document
 from .merge.listing import LISTINGS
 from .order import once
 from .outcome import CommitOutcome, not_yet, note, outcome_of, remembered, unknown
@@ -169,7 +169,7 @@ class ConditionalJournal:
                 operation="GetObject",
             )
         assert isinstance(found, Object)  # noqa: S101 - tells the type checker what is left
-        document = await read_as(
+        document = await read_document(
             self.kind,
             self._runs,
             found.body,
@@ -241,7 +241,7 @@ class ConditionalJournal:
         attempt.update = await self._runs.by_reference(attempt.update, self._view.commits)
         attempt.said.append(attempt.update)
         document = await self._compose(attempt)
-        body = await write(document, self._runs, bucket=self._bucket, key=self._key)
+        body = await encode_document(document, self._runs, bucket=self._bucket, key=self._key)
         try:
             stored = await self._put(attempt, body)
         except UnavailableError:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..errors import CorruptionError, ExpiredError
-from ..format.document import LIMIT, CommitEntry, Document, Kind, RunReference
+from ..format.document import LIMIT, CommitEntry, Document, Kind
 from ..format.run import Run
+from ..format.run_reference import RunReference
 from ..format.shape import NOTHING, whole_milliseconds
 from ..format.state import needed_runs
 from ..storage.etags import bare
 from ..storage.pagination import PageProgress
 from ..storage.protocol import Absence, Object, Storage, Version
 from ..storage.verification import read_verified
-from .document import read_as
+from .document_io import read_document
 from .order import causal_order, once
 from .runs import Runs
 from .verdicts import any_transaction, evaluate, settled_file
@@ -94,7 +95,7 @@ class ManifestVersions:
         async def check(found: Object | Absence) -> Document | None:
             if not isinstance(found, Object):
                 return None
-            return await read_as(
+            return await read_document(
                 self._kind,
                 self._runs,
                 found.body,

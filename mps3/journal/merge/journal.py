@@ -19,7 +19,7 @@ from ...storage.protocol import ABSENT, Object, Storage, Stored
 from ...support.environment import Environment
 from ..attempt import Attempt, OutdatedError, require
 from ..compactor import Compactor
-from ..document import write
+from ..document_io import encode_document
 from ..order import needed
 from ..outcome import CommitOutcome, not_yet, note, outcome_of, settled_sessions, unknown
 from ..past import Past
@@ -203,7 +203,7 @@ class MergeJournal:
         attempt.update = await self._runs.by_reference(attempt.update, self._view.commits)
         attempt.said.append(attempt.update)
         document = await self._compose(attempt)
-        body = await write(document, self._runs, bucket=self._bucket, key=self._key)
+        body = await encode_document(document, self._runs, bucket=self._bucket, key=self._key)
         started = self._environment.monotonic()
         stored = await self._put(attempt, body)
         slow = self._too_slow(self._environment.monotonic() - started)
