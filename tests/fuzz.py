@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mps3.errors import CorruptionError, FormatError
-from mps3.format.document import CommitEntry, decode, encode
+from mps3.format.document import CommitEntry
+from mps3.format.document_codec import decode, encode
 from mps3.format.entries import FileEntry
 from mps3.format.run import Run, check_run, encode_runs, index_run
 from mps3.format.state import build_view

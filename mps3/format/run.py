@@ -19,9 +19,9 @@ from typing import Final, TypeVar
 import orjson
 
 from . import limits
-from .document import RunReference
 from .entries import FileEntry, check_file, expires_of
 from .names import Names
+from .run_reference import RunReference
 
 BLOCK: Final = 2 * 2**10
 """Bytes between two lines whose keys are held apart, for finding others."""

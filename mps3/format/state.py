@@ -13,9 +13,10 @@ from typing import Any, Final, TypeAlias, cast
 
 from json_merge_patch import merge
 
-from .document import CommitEntry, Document, RunReference
+from .document import CommitEntry, Document
 from .entries import FileEntry, Files, expires_of
 from .run import Run
+from .run_reference import RunReference
 from .shape import NOTHING
 
 Layer: TypeAlias = Files | Run

@@ -6,13 +6,14 @@ import asyncio
 from functools import partial
 
 from ..errors import AccessError, ConfigurationError
-from ..format.document import LIMIT, Kind, decode
+from ..format.document import LIMIT, Kind
+from ..format.document_codec import decode
 from ..storage.protocol import Absence, Capabilities, Object, Storage
 from ..storage.verification import read_verified
 from ..support.environment import Environment
 from ..types import JournalKind
 from .conditional import ConditionalJournal
-from .document import other_kind
+from .document_io import wrong_journal
 from .merge.journal import MergeJournal
 from .probe import lacking_conditions
 from .protocol import Journal
@@ -40,7 +41,7 @@ async def choose_journal(
     if chosen is None:
         chosen, trusted = await _by_bucket(storage, bucket, key, kind, environment)
     if kind not in ("auto", chosen):
-        raise other_kind(chosen, bucket, key)
+        raise wrong_journal(chosen, bucket, key)
     if chosen == "merge":
         await _require_versioning(storage, bucket)
         return MergeJournal(storage, bucket, key, environment)

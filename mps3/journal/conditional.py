@@ -13,25 +13,23 @@ from ..errors import ConfigurationError, ConflictError, CorruptionError, MPS3Err
 from ..format.document import LIMIT, CommitEntry, Document, commit_id
 from ..format.entries import expires_of
 from ..format.freshness import Moment
-from ..format.state import EMPTY, View, build_view, needed_runs
+from ..format.state import View, build_view, needed_runs
 from ..storage.etags import bare, strong
 from ..storage.protocol import ABSENT, UNCHANGED, Absence, Object, Storage, Stored
 from ..storage.verification import read_verified
 from ..support.environment import Environment
-from .compactor import Compactor
-from .document import read_as, write
-from .merge.listing import LISTINGS
+from .attempt import Attempt, OutdatedError, require
+from .base import MOST_READS, WINDOW, BaseJournal
+from .conditional_retention import retained
+from .document_io import read_document
 from .order import once
-from .outcome import CommitOutcome, not_yet, note, outcome_of, remembered, unknown
-from .past import Past
+from .outcome import CommitOutcome, not_yet, outcome_of, remembered, unknown
 from .probe import require_conditions
-from .protocol import Attempt, OutdatedError, Retained, Verdict, require
-from .runs import NAME, MissingRunError, Runs
+from .protocol import Retained, Verdict
+from .runs import NAME, MissingRunError
 from .settle import settle
 from .snapshot import JournalSnapshot
-from .standstill import Standstill
 
-WINDOW: Final = 3.0
 KEPT: Final = 128
 """Commits that the log holds at least, so that a lost answer can be recognised."""
 LARGE_KEPT: Final = 16
@@ -40,7 +38,7 @@ RESOLUTION: Final = 0.001
 """Seconds between two moments that documents can tell apart."""
 
 
-class ConditionalJournal:
+class ConditionalJournal(BaseJournal):
     """Compare-and-swap on one object.
 
     Args:
@@ -64,29 +62,9 @@ class ConditionalJournal:
         trusted: bool = False,
         window: float = WINDOW,
     ) -> None:
-        self._storage = storage
-        self._bucket = bucket
-        self._key = key
-        self._environment = environment
-        self._window = window
-        self._session = environment.name()
-        self._runs = Runs(storage, bucket, key, self._now, unique=environment.name)
-        self._compactor = Compactor(self._runs, environment)
-        self._view = EMPTY
-        self._etag: str | None = None
+        super().__init__(storage, bucket, key, environment, window=window, unique=environment.name)
         self._modified = -math.inf
         self._trusted = trusted
-        self._standstill = Standstill(environment, f"s3://{bucket}/{key}")
-
-    @property
-    def session(self) -> str:
-        """This client's name among the writers."""
-        return self._session
-
-    @property
-    def view(self) -> View:
-        """The newest state that was read or written."""
-        return self._view
 
     @property
     def tentative(self) -> View:
@@ -102,9 +80,7 @@ class ConditionalJournal:
         """How a transaction stands: it is there, or it is not, or it is the head and came too late to count."""
         if self.fate(attempt) in (CommitOutcome.LANDED, CommitOutcome.SETTLED):
             return Verdict.COMMITTED
-        head = self._view.document
-        own = self._author(attempt), attempt.sequence
-        return Verdict.ABORTED if head is not None and (head.session, head.sequence) == own else Verdict.UNKNOWN
+        return Verdict.ABORTED if self._is_head(attempt) else Verdict.UNKNOWN
 
     def fate(self, attempt: Attempt) -> CommitOutcome:
         """What became of a commit whose answer was lost, by what was read last."""
@@ -116,8 +92,7 @@ class ConditionalJournal:
 
     def counting(self, attempt: Attempt) -> CommitEntry | None:
         """The commit, as long as the log has it."""
-        own = self._author(attempt), attempt.sequence
-        return next((one for one in self._view.commits if (one.session, one.sequence) == own), None)
+        return next((entry for entry in self._view.commits if self._is_own(entry, attempt)), None)
 
     @property
     def clock(self) -> float | None:
@@ -127,11 +102,6 @@ class ConditionalJournal:
     def _now(self) -> Moment:
         document = self._view.document
         return Moment(self._environment.monotonic(), collected=None if document is None else document.collected)
-
-    @property
-    def past(self) -> Past:
-        """What came before."""
-        return Past(self._storage, self._bucket, self._key, self.kind, self._runs)
 
     async def resolve(self) -> bool:
         """Look for what others committed: one conditional GET."""
@@ -168,7 +138,7 @@ class ConditionalJournal:
                 operation="GetObject",
             )
         assert isinstance(found, Object)  # noqa: S101 - tells the type checker what is left
-        document = await read_as(
+        document = await read_document(
             self.kind,
             self._runs,
             found.body,
@@ -193,13 +163,7 @@ class ConditionalJournal:
         except ConflictError as error:
             await self._not_moved(attempt, error)
             raise
-        self._standstill.moved()
-        self._runs.named()
-        self._compactor.consider(self._view)
-
-    async def aclose(self) -> None:
-        """Stop what is done in the background."""
-        await self._compactor.aclose()
+        self._acknowledged()
 
     async def _not_moved(self, attempt: Attempt, conflict: ConflictError) -> None:
         """A commit was refused: if that is not because others commit, find out why, and give up in the end."""
@@ -235,12 +199,7 @@ class ConditionalJournal:
             await require_conditions(self._storage, self._bucket, self._key, self._environment)
             self._trusted = True
         require(attempt, self._view, self._bucket, self._key)
-        note(attempt, self._view)
-        attempt.tries += 1
-        attempt.update = await self._runs.by_reference(attempt.update, self._view.commits)
-        attempt.said.append(attempt.update)
-        document = await self._compose(attempt)
-        body = await write(document, self._runs, bucket=self._bucket, key=self._key)
+        document, body = await self._begin_try(attempt)
         try:
             stored = await self._put(attempt, body)
         except UnavailableError:
@@ -300,9 +259,6 @@ class ConditionalJournal:
         self._modified = saved.stamp
         if saved.document is not None:
             self._window = saved.document.window
-
-    def _author(self, attempt: Attempt) -> str:
-        return attempt.session or self._session
 
     async def _put(self, attempt: Attempt, body: bytes) -> Stored:
         base, before = self._etag, attempt.doubtful
@@ -373,34 +329,18 @@ class ConditionalJournal:
         if base is not None and base.collected != attempt.collected:
             raise self._conflict()  # R17: its values may be gone
         if base is None:
-            return Document(
-                "conditional",
-                self._window,
-                self._author(attempt),
-                attempt.sequence,
-                None,
-                attempt.update,
-                attempt=attempt.tries,
-            )
+            return self._first_document(attempt)
         settled = self._settleable(view.commits)
         into = await settle(base, settled, view, self._runs, self._compactor)
-        return Document(
-            journal="conditional",
-            window=base.window,
-            session=self._author(attempt),
-            sequence=attempt.sequence,
+        return self._next_document(
+            attempt,
+            base,
+            into,
             # What came too late to count is left out, as if it had never been.
             previous=view.commits[-1].version if view.commits else view.head,
-            update=attempt.update,
             log=view.commits[len(settled) :],
-            files=into.files,
-            sessions=into.sessions,
-            runs=into.runs,
-            attempt=attempt.tries,
             until=self._until(attempt),
             collected=commit_id(self._author(attempt), attempt.sequence) if attempt.fence else base.collected,
-            expired=into.expired,
-            extra=base.extra,
         )
 
     def _until(self, attempt: Attempt) -> float | None:
@@ -411,33 +351,13 @@ class ConditionalJournal:
 
     async def retained(self, seconds: float) -> Retained | None:
         """What collecting leaves alone: what the newest document says, its log included. There is no older one."""
-        for _ in range(LISTINGS - 1):
+        for _ in range(MOST_READS - 1):
             try:
-                return await self._retained(seconds)
+                return await retained(self._view, self._runs, seconds)
             except MissingRunError:
                 if not await self.resolve():
                     raise
-        return await self._retained(seconds)
-
-    async def _retained(self, seconds: float) -> Retained | None:
-        view, document = self._view, self._view.document
-        if document is None:
-            return None
-        moment = view.commits[-1].modified - seconds
-        held = await self._runs.load(document.references())
-        named = frozenset(
-            (name, file["version"])
-            for entry in (*document.log, document.entry("", 0.0))
-            for files in (entry.files.items(), *(held[run.sha256].items() for run in entry.runs))
-            for name, file in files
-            if file is not None
-        )
-
-        async def runs() -> frozenset[str]:
-            return frozenset(reference.key for reference in document.references())
-
-        settled = build_view(document, view.head, (), held, 0.0)
-        return Retained(moment, (settled, view), named, moment, runs, view.head)
+        return await retained(self._view, self._runs, seconds)
 
     def _settleable(self, commits: tuple[CommitEntry, ...]) -> tuple[CommitEntry, ...]:
         """R10: what is beyond both the numbers and the age that the log keeps."""

@@ -14,8 +14,8 @@ from typing import Final, TypeAlias
 import orjson
 
 from ..format import limits
-from ..format.document import RunReference
 from ..format.entries import FileEntry, Files
+from ..format.run_reference import RunReference
 
 SPILL = 8 * 2**10
 """Settled files of more bytes than this go into a run. All of them are sent with each commit."""

@@ -11,15 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ..errors import UnknownOutcomeError
 from ..format.shape import NOTHING
 from ..format.state import View
 from . import settle
-
-if TYPE_CHECKING:
-    from .protocol import Attempt
+from .attempt import Attempt
 
 KEPT_MARKERS: Final = 8
 """How many of the sessions settled last are kept on disk when something is sent."""

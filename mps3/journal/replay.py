@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable, Sequence
 from itertools import takewhile
-from typing import TYPE_CHECKING, Final
 
 from ..errors import ExpiredError
 from ..format.document import CommitEntry, Document
 from ..format.state import EMPTY, View, build_view, needed_runs
 from ..storage.protocol import Version
-from .order import once, store_order
+from .order import store_order
 from .seek import SeekListing
 from .settle import SESSIONS
-
-if TYPE_CHECKING:
-    from .past import Past
-
-FETCHES: Final = 16
-"""Versions that are fetched at once."""
-FIRST: Final = 8
-"""Listed versions that the first step back takes in. Each further step takes twice as many."""
-PAGE: Final = 1000
-"""Listed versions that a step takes in at the most."""
+from .version_reader import VersionReader
+from .versions import ManifestVersions
 
 
 class Replay:
@@ -39,8 +29,8 @@ class Replay:
         reach: All commits with later time stamps (in seconds since 1970) are known.
     """
 
-    def __init__(self, past: Past, view: View) -> None:
-        self._past = past
+    def __init__(self, source: ManifestVersions, view: View) -> None:
+        self._source = source
         self._view = view
         self.versioned = False
         self.commits: list[CommitEntry] = []
@@ -52,22 +42,10 @@ class Replay:
         self._own = frozenset(commit.id for commit in view.commits)
         self._settled = None if view.document is None else view.document.sessions
         self._sessions = view.sessions
-        self._listing = SeekListing(past)
-        self._step = FIRST
-        self._taken_all = False
-        # Where the walk does not begin with the newest: what is listed above, and from when on it does not matter.
-        self._above: frozenset[str] = frozenset()
+        self._reader = VersionReader(source)
+        # Where the walk does not begin with the newest: from when on it does not matter what is listed above.
         self._ample = math.inf
         self._open = -math.inf  # what is older, and counts, is settled where the walk begins
-        self._versions: list[Version] = []
-        self._entries: dict[str, CommitEntry] = {}
-        self._documents: dict[str, Document] = {}
-        self._checked: set[str] = set()
-        # Versions that came too late for anyone; those that repeat a commit; and of those that were read, which
-        # sequence of their session came before.
-        self._late: set[str] = set()
-        self._repeated: set[str] = set()
-        self._before: dict[str, int] = {}
 
     async def further(self) -> bool:
         """Go further back.
@@ -84,13 +62,13 @@ class Replay:
             self.finished = True
             self.complete = document is None or not (document.files or document.runs or document.sessions)
             return True
-        if not self._taken_all:
-            await self._take()
-            if self._past.linear:
-                self.commits = self._line()
-                if not self._taken_all:
+        if not self._reader.ended:
+            await self._reader.take()
+            if self._source.linear:
+                self.commits = self._reader.line()
+                if not self._reader.ended:
                     return True
-            elif await self._resolve() or not self._taken_all:
+            elif await self._resolve() or not self._reader.ended:
                 return True
         await self._end()
         return True
@@ -103,38 +81,13 @@ class Replay:
             document: What the version holds.
             listing: What is listed so far.
         """
-        name = self._past.name(listing.versions[place])
+        name = self._source.name(listing.versions[place])
         entry = document.entry(name, listing.versions[place].modified)
         self._own = frozenset(commit.id for commit in (*document.log, entry))
         self._settled = self._sessions = document.sessions
-        self._listing = listing
-        self._above = frozenset(map(self._past.name, listing.versions[:place]))
         self._ample = document.bound()
         self._open = document.bound() - 2 * document.window
-        listing.taken = place
-        self._keep(listing.versions[place], document)
-
-    async def _take(self) -> None:
-        """Take in some more of the listing: few at first, for those who need no more."""
-        listing = self._listing
-        if listing.taken == len(listing.versions):
-            await listing.further()
-        taken = listing.versions[listing.taken : listing.taken + self._step]
-        listing.taken += len(taken)
-        self._step = min(PAGE, 2 * self._step)
-        self._versions += taken
-        self._taken_all = listing.complete and listing.taken == len(listing.versions)
-        await self._read()
-        await self._drop_late()
-
-    def _line(self) -> list[CommitEntry]:
-        """Each commit, and the one that it was made upon, as far as that is known."""
-        line: dict[str, CommitEntry] = {}
-        name = self._past.name(self._versions[0]) if self._versions else None
-        while name is not None and name not in line and name in self._entries:
-            line[name] = self._entries[name]
-            name = line[name].previous
-        return [entry for name, entry in reversed(line.items()) if name not in self._late]
+        self._reader.begin_at(place, document, listing)
 
     async def _resolve(self) -> bool:
         """R3 to R5 from an old document on: what it holds, and all that is newer.
@@ -145,16 +98,24 @@ class Replay:
         Returns:
             Whether there is such a document.
         """
-        edge = min((version.modified for version in self._versions), default=math.inf)
-        names = [name for version in reversed(self._versions) if (name := self._past.name(version)) in self._documents]
+        edge = min((version.modified for version in self._reader.versions), default=math.inf)
+        names = [
+            name
+            for version in reversed(self._reader.versions)
+            if (name := self._source.name(version)) in self._reader.documents
+        ]
         for place, name in enumerate(names):
-            base = self._documents[name]
+            base = self._reader.documents[name]
             bound = base.bound()
-            if bound <= edge or name in self._late or any(one.modified >= bound for one in self._unlisted(base)):
+            if (
+                bound <= edge
+                or name in self._reader.late
+                or any(one.modified >= bound for one in self._reader.unlisted(base))
+            ):
                 continue
-            if await self._begin_with(base, self._reached(bound)) is None:
+            if await self._begin_with(base, self._reader.reached(bound)) is None:
                 # Newer ones will not be needed any more.
-                self._documents = {name: self._documents[name] for name in names[: place + 1]}
+                self._reader.documents = {name: self._reader.documents[name] for name in names[: place + 1]}
                 return True
         return False
 
@@ -162,9 +123,11 @@ class Replay:
         self, base: Document, listed: Sequence[Version], log: Sequence[CommitEntry] = ()
     ) -> float | None:
         """Tell the commits from a document on, if nothing is missing; else as `_missing_from`."""
-        ordered = self._past.ordered(store_order((*base.log, *log), self._said(listed)), base.sessions, base.log)
+        ordered = self._source.ordered(
+            store_order((*base.log, *log), self._reader.said(listed)), base.sessions, base.log
+        )
         try:
-            relevant, counting = await self._past.judge(base, ordered)
+            relevant, counting = await self._source.judge(base, ordered)
         except ExpiredError:
             return -math.inf
         missing = await self._missing_from(base, relevant)
@@ -173,12 +136,6 @@ class Replay:
             # Where clocks are apart, something with a later time stamp than the bound may have been settled.
             self.reach = base.bound() + base.window
         return missing
-
-    def _unlisted(self, base: Document) -> list[CommitEntry]:
-        """What others say of versions that are not listed, and ``base`` does not."""
-        listed = map(self._past.name, self._versions)
-        names = {*listed, *self._above, *self._late, *(entry.version for entry in base.log)}
-        return [entry for name, entry in self._entries.items() if name not in names]
 
     async def _missing_from(self, base: Document, commits: Sequence[CommitEntry]) -> float | None:
         """Find out whether a collection has taken something that came after a document.
@@ -200,83 +157,44 @@ class Replay:
             if commit.modified >= self._ample:
                 last[commit.session] = max(commit.sequence, before)
                 continue  # what it repeats, or comes after, may stand above
-            if commit.version in self._repeated:
+            if commit.version in self._reader.repeated:
                 return commit.modified
-            if commit.sequence > before + 1 and await self._sequence_before(commit) > before:
+            if commit.sequence > before + 1 and await self._reader.sequence_before(commit) > before:
                 return commit.modified
             last[commit.session] = max(commit.sequence, before)
         known = self._sessions.items()
         return -math.inf if any(last.get(session, -1) < sequence for session, sequence in known) else None
 
-    async def _sequence_before(self, commit: CommitEntry) -> float:
-        """The commit of its session that its writer knew last."""
-        if commit.version not in self._before:
-            await self._fetch([one for one in self._versions if self._past.name(one) == commit.version])
-        return self._before.get(commit.version, math.inf)
-
-    def _reached(self, bound: float) -> list[Version]:
-        """The versions back to the first that is older."""
-        return list(takewhile(lambda version: version.modified >= bound, self._versions))
-
-    def _said(self, versions: Sequence[Version]) -> list[CommitEntry]:
-        """The commits of some versions, oldest first, but those that came too late for anyone."""
-        names = (self._past.name(version) for version in reversed(versions))
-        return [self._entries[name] for name in names if name in self._entries and name not in self._late]
-
     async def _end(self) -> None:
         """Reach the oldest that is kept."""
         self.finished = True
         await self._reach_the_end()
-        if self._past.linear:
+        if self._source.linear:
             self.reach = -math.inf
             if self.oldest is not None and self.commits and self.commits[0].previous is not None:
                 self.complete = False
             return
         self.commits, self.reach = [], math.inf
         while self.oldest is not None:
-            unlisted = self._unlisted(self.oldest)
+            unlisted = self._reader.unlisted(self.oldest)
             lost = max((entry.modified for entry in unlisted), default=-math.inf)
-            if lost < self._versions[-1].modified:
+            if lost < self._reader.versions[-1].modified:
                 # What was collected may stand in the logs of others.
                 log = sorted(unlisted, key=lambda entry: entry.modified)
                 bound = self.oldest.bound()
                 log = [entry for entry in log if entry.modified >= bound]
-                since = await self._begin_with(self.oldest, self._versions, log)
+                since = await self._begin_with(self.oldest, self._reader.versions, log)
                 if since is None:
                     break
-                self._versions.pop()
-                self._versions = self._reached(since)
+                self._reader.versions.pop()
+                self._reader.versions = self._reader.reached(since)
             else:
-                self._end_after(lost)
+                self._reader.end_after(lost)
             # A collection is under way, or was cut off: there are older versions, but not all.
             await self._reach_the_end()
             self.complete = False
         if self.complete:
             self.reach = -math.inf
-
-    def _end_after(self, moment: float) -> None:
-        """Leave out what is not newer."""
-        self._versions = list(takewhile(lambda version: version.modified > moment, self._versions))
-        self._taken_all = True
-
-    async def _drop_late(self) -> None:
-        """A commit that became visible when others had settled past it counts only where it was repeated (R8)."""
-        versions: dict[str, list[Version]] = {}
-        for version in reversed(self._versions):
-            if (entry := self._entries.get(self._past.name(version))) is not None:
-                versions.setdefault(entry.id, []).append(version)
-        for repeated in versions.values():
-            for place, again in enumerate(repeated[1:], 1):
-                name = self._past.name(again)
-                if name not in self._checked and (document := await self._past.fetch(again, self._entries)) is not None:
-                    self._checked.add(name)
-                    self._keep(again, document)
-                    # A void try of a transaction is forgotten with what is settled, however early it was seen (R20).
-                    known = self._entries[name].is_transaction or _has(document, self._entries[name])
-                    if name not in self._late and not known:
-                        bound = document.bound()
-                        before = [one for one in repeated[:place] if one.modified < bound]
-                        self._late.update(self._past.name(one) for one in before)
 
     def _counted(self, commits: list[CommitEntry]) -> list[CommitEntry]:
         """Without those that became visible so late that nobody counts them, and were never repeated."""
@@ -293,64 +211,19 @@ class Replay:
             or commit.sequence <= settled.get(commit.session, forgotten)
         ]
 
-    async def _read(self) -> None:
-        """Every commit among the versions; the log of one document spares reading those before it."""
-        stride = len(self._versions)  # one document says how long logs are here
-        while missing := [version for version in self._versions if self._past.name(version) not in self._entries]:
-            # A log holds at least the commit before.
-            stride = max(2, await self._fetch(missing[::stride][:FETCHES]))
-
-    async def _fetch(self, versions: Sequence[Version]) -> int:
-        """Read documents; how long the log of the last of them is."""
-        length = 0
-        missing = [version for version in versions if self._past.name(version) not in self._documents]
-        for start in range(0, len(missing), FETCHES):
-            batch = missing[start : start + FETCHES]
-            found = await asyncio.gather(*(self._past.fetch(version, self._entries) for version in batch))
-            for version, document in zip(batch, found, strict=True):
-                if document is not None:
-                    self._keep(version, document)
-                    length = len(document.log)
-                else:
-                    # Collected while it was looked for, and what is older goes, too.
-                    self._end_after(version.modified)
-        return length
-
-    def _keep(self, version: Version, document: Document) -> None:
-        name = self._past.name(version)
-        self._entries.setdefault(name, document.entry(name, version.modified))
-        for entry in document.log:
-            self._entries.setdefault(entry.version, entry)
-        if self._past.linear:
-            if not document.counts(version.modified):
-                self._late.add(name)  # R19
-            return
-        self._documents[name] = document
-        # Of a transaction another try may count (R20): only the order says which.
-        counting = {entry.version for entry in once(document.log, document.sessions)}
-        self._repeated.update(
-            entry.version for entry in document.log if entry.version not in counting and not entry.is_transaction
-        )
-        logged = (entry.sequence for entry in document.log if entry.session == document.session)
-        self._before[name] = max((document.sessions.get(document.session, 0), *logged))
-        if not document.counts(version.modified):
-            self._late.add(name)  # R16
-        elif self._before[name] >= document.sequence and not self._entries[name].is_transaction:
-            self._repeated.add(name)
-
     async def _reach_the_end(self) -> None:
         self.oldest, self.complete = None, False
-        while self._versions:
-            oldest = await self._past.fetch(self._versions[-1], self._entries)
-            if oldest is not None and oldest.counts(self._versions[-1].modified):
+        while self._reader.versions:
+            oldest = await self._source.fetch(self._reader.versions[-1], self._reader.entries)
+            if oldest is not None and oldest.counts(self._reader.versions[-1].modified):
                 break
-            self._versions.pop()
+            self._reader.versions.pop()
         else:
             return
-        self._keep(self._versions[-1], oldest)
+        self._reader.keep(self._reader.versions[-1], oldest)
         self.oldest = oldest
         # Where clocks are apart, the first commit need not be the oldest version.
-        listed = {self._past.name(version) for version in self._versions}
+        listed = {self._source.name(version) for version in self._reader.versions}
         known = all(entry.version in listed for entry in oldest.log)
         self.complete = known and not (oldest.files or oldest.runs or oldest.sessions)
 
@@ -373,49 +246,43 @@ class Replay:
         before = self.commits[: place + 1]
         base, entries = await self._base(commit)
         if base is None:
-            raise self._past.expired(f"the state at the commit {commit.id} is not kept any more")
-        _, ordered = await self._past.judge(base, self._past.ordered(entries, base.sessions, base.log))
+            raise self._source.expired(f"the state at the commit {commit.id} is not kept any more")
+        _, ordered = await self._source.judge(base, self._source.ordered(entries, base.sessions, base.log))
         upto = next((index for index, one in enumerate(ordered) if one.id == commit.id), None)
         if upto is None:
             # It repeats one that was settled: nothing of its own.
             commits: tuple[CommitEntry, ...] = tuple(one for one in ordered if one in before)
         else:
             commits = tuple(ordered[: upto + 1])
-        held = await self._past.load(needed_runs(base, commits))
+        held = await self._source.load(needed_runs(base, commits))
         return build_view(base, commit.version, commits, held, 0.0, EMPTY)
 
     def _version(self, commit: CommitEntry) -> Version | None:
-        return next((one for one in self._versions if self._past.name(one) == commit.version), None)
+        return next((one for one in self._reader.versions if self._source.name(one) == commit.version), None)
 
     async def _base(self, commit: CommitEntry) -> tuple[Document | None, list[CommitEntry]]:
         """A document that the state at a commit is built upon, and the commits that may come over it, unordered."""
         while (version := self._version(commit)) is None and await self.further():
             pass  # it is known from a log
-        base = None if version is None else await self._past.fetch(version, self._entries)
+        base = None if version is None else await self._source.fetch(version, self._reader.entries)
         if base is None or version is None:
             oldest = self.oldest
             logged = oldest is not None and any(entry.id == commit.id for entry in oldest.log)
             if not self.versioned:
                 return oldest, list(self._view.commits)
             return (oldest, list(oldest.log)) if oldest is not None and logged else (None, [])
-        if self._past.linear:
+        if self._source.linear:
             return base, [*base.log, base.entry(commit.version, commit.modified)]
         bound = base.bound()
         # Also which of them count has to be known that far.
-        while not self.finished and (self.reach >= bound or self._versions[-1].modified >= bound):
+        while not self.finished and (self.reach >= bound or self._reader.versions[-1].modified >= bound):
             await self.further()
-        reached = takewhile(lambda one: one.modified >= bound, self._versions)
+        reached = takewhile(lambda one: one.modified >= bound, self._reader.versions)
         # What is newer by far has no part in it: it comes after.
         latest = commit.modified + 2 * base.window + 1
         near = [one for one in reached if one.modified <= latest or one.version == version.version]
         counted = {one.id for one in self.commits}
         # What the document itself knew of, a void transaction for instance, keeps its place among the others.
         own = {one.version for one in base.log}
-        listed = [one for one in self._said(near) if one.id in counted or one.version in own]
+        listed = [one for one in self._reader.said(near) if one.id in counted or one.version in own]
         return base, store_order(base.log, listed)
-
-
-def _has(document: Document, commit: CommitEntry) -> bool:
-    """Whether a document was made upon a state that had the commit."""
-    settled = document.sessions.get(commit.session, -1) >= commit.sequence
-    return settled or any(entry.id == commit.id for entry in document.log)

@@ -14,11 +14,12 @@ from weakref import WeakValueDictionary
 
 from ..errors import CorruptionError, MPS3Error
 from ..format import limits
-from ..format.document import CommitEntry, RunReference, encode_reference
+from ..format.document import CommitEntry
 from ..format.entries import Files
 from ..format.freshness import Moment
 from ..format.names import SUFFIX, Names
 from ..format.run import Run, check_run, encode_runs, index_run, merge_runs
+from ..format.run_reference import RunReference, encode_reference
 from ..format.state import FrozenLayers, apply_update
 from ..storage.cached import CachedObject, keep
 from ..storage.protocol import Absence, Object, Storage

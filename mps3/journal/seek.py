@@ -6,14 +6,12 @@ what it looks for by some windows, as well as with the newest: which commits cou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ..errors import CorruptionError
 from ..format.document import Document
 from ..storage.protocol import Version
-
-if TYPE_CHECKING:
-    from .past import Past
+from .versions import ManifestVersions
 
 FIRST: Final = 32
 """Versions of the first page of a listing. It costs as much as a longer one, but takes less time."""
@@ -34,29 +32,29 @@ class SeekListing:
         complete: Whether there are no more.
     """
 
-    def __init__(self, past: Past) -> None:
+    def __init__(self, source: ManifestVersions) -> None:
         self.versions: list[Version] = []
         self.taken = 0
         self.complete = False
-        self._past = past
+        self._source = source
         self._next: str | None = None
-        self._pages = past.pages()
+        self._pages = source.pages()
         self._seen: set[str] = set()
 
     async def further(self) -> None:
         """List one more page."""
-        page, following = await self._past.page(self._next, PAGE if self._next else FIRST)
+        page, following = await self._source.page(self._next, PAGE if self._next else FIRST)
         self._next = self._pages.forward(following)
         self.versions += [version for version in page if version.version not in self._seen]
         self._seen.update(version.version for version in page)
         self.complete = self._next is None
 
 
-async def seek_time(past: Past, listing: SeekListing, moment: float) -> tuple[int, Document] | None:
+async def seek_time(source: ManifestVersions, listing: SeekListing, moment: float) -> tuple[int, Document] | None:
     """Find the version that a walk back to a moment may begin with.
 
     Args:
-        past: Of the manifest.
+        source: The versions of the manifest.
         listing: Its versions, of which nothing is listed yet.
         moment: By the store's clock, in seconds since 1970.
 
@@ -67,21 +65,23 @@ async def seek_time(past: Past, listing: SeekListing, moment: float) -> tuple[in
     while not listing.complete and not any(version.modified <= moment for version in listing.versions[-1:]):
         await listing.further()
     after = [place for place, version in enumerate(listing.versions) if version.modified > moment]
-    return await _begin(past, listing, after[-1], moment) if after else None
+    return await _begin(source, listing, after[-1], moment) if after else None
 
 
-async def seek_commit(past: Past, listing: SeekListing, session: str, sequence: int) -> tuple[int, Document] | None:
+async def seek_commit(
+    source: ManifestVersions, listing: SeekListing, session: str, sequence: int
+) -> tuple[int, Document] | None:
     """The same for a commit: halve what is listed, by who knew of it.
 
     Args:
-        past: Of the manifest.
+        source: The versions of the manifest.
         listing: Its versions, of which nothing is listed yet.
         session: That of the commit.
         sequence: Its number in the session.
     """
 
     async def knows(place: int) -> bool:
-        document = await _fetch(past, listing.versions[place])
+        document = await _fetch(source, listing.versions[place])
         return document is not None and _knows(document, session, sequence)
 
     await listing.further()
@@ -95,14 +95,16 @@ async def seek_commit(past: Past, listing: SeekListing, session: str, sequence: 
     while unknown - known > 1:
         middle = (known + unknown) // 2
         known, unknown = (middle, unknown) if await knows(middle) else (known, middle)
-    return await _begin(past, listing, known, listing.versions[known].modified) if known else None
+    return await _begin(source, listing, known, listing.versions[known].modified) if known else None
 
 
-async def _begin(past: Past, listing: SeekListing, place: int, moment: float) -> tuple[int, Document] | None:
+async def _begin(
+    source: ManifestVersions, listing: SeekListing, place: int, moment: float
+) -> tuple[int, Document] | None:
     """The first version from a place on, towards newer ones, which was written when all up to a moment was settled."""
     step = 1
     while place > 0:
-        document = await _fetch(past, listing.versions[place])
+        document = await _fetch(source, listing.versions[place])
         if document is None:
             return None
         late = not document.counts(listing.versions[place].modified)
@@ -112,9 +114,9 @@ async def _begin(past: Past, listing: SeekListing, place: int, moment: float) ->
     return None
 
 
-async def _fetch(past: Past, version: Version) -> Document | None:
+async def _fetch(source: ManifestVersions, version: Version) -> Document | None:
     try:
-        return await past.fetch(version, {})
+        return await source.fetch(version, {})
     except CorruptionError:
         return None  # whoever needs this version says so
 

@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from ..format.document import CommitEntry, Document, RunReference
+from ..format.document import CommitEntry, Document
 from ..format.entries import FileEntry, Files, expires_of
 from ..format.expiry import expired_for_all
 from ..format.freshness import latest
+from ..format.run_reference import RunReference
 from ..format.state import FrozenLayers, View, apply_update
 from .compactor import Compactor
 from .runs import Runs

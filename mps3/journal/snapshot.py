@@ -10,8 +10,10 @@ from typing import Any, Protocol, Self
 import orjson
 
 from ..errors import MPS3Error
-from ..format.document import CommitEntry, Document, Kind, RunReference, decode, decode_entries, encode, encode_entries
+from ..format.document import CommitEntry, Document, Kind
+from ..format.document_codec import decode, decode_entries, encode, encode_entries
 from ..format.run import Run
+from ..format.run_reference import RunReference
 from ..format.state import EMPTY, View, build_view
 
 

@@ -12,8 +12,9 @@ from ..errors import ConflictError, MPS3Error, UnavailableError, UnknownOutcomeE
 from ..format.document import commit_id
 from ..format.entries import version_of
 from ..format.state import View, look_up
+from ..journal.attempt import Attempt, OutdatedError
 from ..journal.outcome import CommitOutcome, few, note, spans, unknown, versions_in
-from ..journal.protocol import Attempt, Journal, OutdatedError, Verdict
+from ..journal.protocol import Journal, Verdict
 from ..offline.protocol import Refusal, Sent, StoredSession
 from ..support.gather import gather_bounded
 from ..types import UNCHECKED, Commit, Ref

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ..content.value import PendingValue
 from ..errors import ConflictError, MPS3Error
-from ..journal.protocol import Attempt, OutdatedError
+from ..journal.attempt import Attempt, OutdatedError
 from ..offline.protocol import Sent
 from ..offline.queue import OutboxQueue
 from ..support.environment import Environment

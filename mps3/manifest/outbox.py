@@ -15,7 +15,7 @@ from ..content.store import AT_ONCE, ValueStore
 from ..content.value import PendingValue
 from ..errors import MPS3Error, WithdrawnError, doubted
 from ..format.shape import NOTHING
-from ..journal.protocol import Attempt
+from ..journal.attempt import Attempt
 from ..offline.protocol import StoredWrite
 from ..support.gather import gather_bounded
 from ..types import UNCHECKED, Commit

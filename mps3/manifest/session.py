@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .. import errors
 from ..content.value import PendingValue
 from ..errors import MPS3Error
-from ..journal.protocol import Attempt
+from ..journal.attempt import Attempt
 from ..offline.protocol import Done, Forget, Keep, Refusal, Replace, Send, Sent, SetAside, StoredChange, StoredWrite
 from ..offline.queue import OutboxQueue
 from ..types import UNCHECKED, Ref

@@ -25,7 +25,7 @@ from ..errors import (
 from ..format.entries import FileEntry, version_of
 from ..format.state import View
 from ..format.values import load
-from ..journal.protocol import OutdatedError
+from ..journal.attempt import OutdatedError
 from ..support.environment import Environment
 from ..types import DELETE, JSON, Commit, Delete
 from .manifest import Manifest

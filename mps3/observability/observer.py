@@ -35,7 +35,8 @@ from .statistics import Counters
 
 if TYPE_CHECKING:
     from ..format.state import View
-    from ..journal.protocol import Attempt, Journal
+    from ..journal.attempt import Attempt
+    from ..journal.protocol import Journal
     from ..manifest.outbox import Pending
 
 _log = logging.getLogger("mps3")

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mps3.errors import ConfigurationError, CorruptionError, FormatError
-from mps3.format.document import LIMIT, CommitEntry, Document, RunReference, decode, encode
+from mps3.format.document import LIMIT, CommitEntry, Document
+from mps3.format.document_codec import decode, encode
+from mps3.format.run_reference import RunReference
 from mps3.format.shape import DEEPEST, format_time, whole_milliseconds
 
 PLACE = {"bucket": "bucket", "key": "manifest.json"}

@@ -17,7 +17,7 @@ from kit import BUCKET, MANIFEST, memory_client, soon, stored_manifest
 
 from mps3 import DELETE, CorruptionError, MemoryStorage, MPS3Error
 from mps3.format import limits
-from mps3.format.document import decode, encode
+from mps3.format.document_codec import decode, encode
 from mps3.format.scan import PIECE, is_richer
 from mps3.format.values import decode as read
 from mps3.format.values import encode as write

@@ -10,8 +10,9 @@ from format.test_document import SHA256
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mps3.format.document import CommitEntry, Document, RunReference, encode_reference
+from mps3.format.document import CommitEntry, Document
 from mps3.format.run import Run, encode_runs, index_run
+from mps3.format.run_reference import RunReference, encode_reference
 from mps3.format.state import EMPTY, STEP, FrozenLayers, apply_update, build_view, changed_names, look_up
 
 names = st.sampled_from("abcd")

@@ -38,7 +38,7 @@ class Text(str):
 KEPT = """
 import os
 from pathlib import Path
-from mps3.values import encode
+from mps3.format.values import encode
 
 def resident():
     pages = Path("/proc/self/statm").read_text().split()[1]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mps3.format.document import RunReference
 from mps3.format.run import encode_runs, index_run, merge_runs
+from mps3.format.run_reference import RunReference
 from mps3.format.state import FrozenLayers, apply_update, look_up
 from mps3.journal import levels
 from mps3.journal.levels import Merge, Spill, due

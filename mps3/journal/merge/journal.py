@@ -6,132 +6,25 @@ Writers never wait for each other.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from itertools import takewhile
-from typing import Final
 
-from ...errors import ConfigurationError, ConflictError, CorruptionError, FormatError, MPS3Error, UnavailableError
-from ...format.document import LIMIT, CommitEntry, Document
-from ...format.freshness import Moment, fresh, latest
-from ...format.state import EMPTY, View, build_view
-from ...storage.protocol import ABSENT, Object, Storage, Stored
-from ...support.environment import Environment
-from ..compactor import Compactor
-from ..document import write
+from ...errors import ConfigurationError, ConflictError, MPS3Error, UnavailableError
+from ...format.document import CommitEntry, Document
+from ...format.freshness import fresh, latest
+from ...storage.protocol import Stored
+from ..attempt import Attempt, OutdatedError, require
 from ..order import needed
-from ..outcome import CommitOutcome, not_yet, note, outcome_of, settled_sessions, unknown
-from ..past import Past
-from ..protocol import Attempt, OutdatedError, Retained, Verdict, require
-from ..runs import NAME, MissingRunError, Runs
+from ..outcome import CommitOutcome, not_yet, outcome_of, settled_sessions, unknown
+from ..protocol import Retained, Verdict
 from ..settle import settle
-from ..snapshot import JournalSnapshot
-from ..standstill import Standstill
-from ..verdicts import Evaluation
-from .listing import LISTINGS, VersionListing
+from .resolver import NULL, MergeResolver
 from .retention import retained
-from .unsettled import OvertakenError, Unsettled
-
-WINDOW: Final = 3.0
-"""Seconds that new manifests allow for a version to become visible; recorded in the manifest."""
-NULL: Final = "null"
-"""How a version is listed that is none."""
-PACE: Final = 50
-"""Commits a second, of all writers together, above which each writer gathers for longer (R15)."""
+from .unsettled import OvertakenError
 
 
-class MergeJournal:
-    """Read-time merging over object versions.
-
-    Args:
-        storage: Where the manifest is kept.
-        bucket: Its bucket, which must have versioning enabled.
-        key: Its key.
-        environment: Time, chance and names.
-        window: Seconds; what a new manifest is created with. An existing one says its own.
-    """
-
-    kind: Final = "merge"
-
-    def __init__(
-        self, storage: Storage, bucket: str, key: str, environment: Environment, *, window: float = WINDOW
-    ) -> None:
-        self._storage = storage
-        self._bucket = bucket
-        self._key = key
-        self._environment = environment
-        self._window = window
-        self._session = environment.name()
-        self._runs = Runs(storage, bucket, key, self._now)
-        self._compactor = Compactor(self._runs, environment)
-        self._unsettled = Unsettled(self.kind, storage, bucket, key, self._runs)
-        self._view = EMPTY
-        self._tentative = EMPTY
-        self._ordered: list[CommitEntry] = []
-        self._judged = Evaluation((), ())
-        # Since when this client has known of transactions, by its clock.
-        self._known_since: dict[str, float] = {}
-        self._decides_at = math.inf
-        self._etag: str | None = None
-        self._audit_at = math.inf
-        self._listed_nothing = False
-        self._newest_stamp = -math.inf
-        self._behind_since: float | None = None
-        self._top: str | None = None
-        self._clock: float | None = None
-        self._looked_at = -math.inf
-        self._standstill = Standstill(environment, f"s3://{bucket}/{key}")
-
-    @property
-    def session(self) -> str:
-        """This client's name among the writers."""
-        return self._session
-
-    @property
-    def view(self) -> View:
-        """The newest state that was resolved."""
-        return self._view
-
-    @property
-    def tentative(self) -> View:
-        """The same with the transactions that are not decided yet, as they stand now."""
-        return self._tentative
-
-    @property
-    def decides_at(self) -> float:
-        """When another commit would decide on a transaction, by this client's clock."""
-        return self._decides_at
-
-    @property
-    def clock(self) -> float | None:
-        """The store's clock when its versions were listed last."""
-        return self._clock
-
-    def _now(self) -> Moment:
-        return Moment(self._environment.monotonic(), self._clock)
-
-    @property
-    def past(self) -> Past:
-        """What came before."""
-        return Past(self._storage, self._bucket, self._key, self.kind, self._runs)
-
-    async def resolve(self) -> bool:
-        """Look for what others committed: one conditional GET when there is nothing new."""
-        try:
-            found = await self._storage.get(self._bucket, self._key, if_none_match=self._etag, limit=LIMIT)
-        except CorruptionError:
-            return (
-                await self._look()
-            )  # it is too large; the version that is listed tells whether that is so in the store
-        if found is ABSENT:
-            return await self._absent()
-        # What was stored while the bucket kept no versions has no version, and can be replaced.
-        if isinstance(found, Object) and (found.version is None or found.version != self._top):
-            return await self._look(found=found)
-        if isinstance(found, Object):
-            self._etag = found.etag  # the listing spells it differently
-        # R6: a version that became visible late, behind the head, changes no ETag.
-        return self._audit_due() and await self._look()
+class MergeJournal(MergeResolver):
+    """Read-time merging over object versions."""
 
     async def append(self, attempt: Attempt) -> None:
         """Try to commit (R2), and acknowledge (R8)."""
@@ -142,13 +35,7 @@ class MergeJournal:
         except (ConflictError, UnavailableError) as error:
             self._not_moved(attempt, error)
             raise
-        self._standstill.moved()
-        self._runs.named()
-        self._compactor.consider(self._view)
-
-    async def aclose(self) -> None:
-        """Stop what is done in the background."""
-        await self._compactor.aclose()
+        self._acknowledged()
 
     def _not_moved(self, attempt: Attempt, failure: ConflictError | UnavailableError) -> None:
         """A commit was stored and does not count, or is not listed: give up if that is so again and again."""
@@ -197,12 +84,7 @@ class MergeJournal:
             await self._look()
         elif self._view.head is None:
             await self.resolve()  # not over one that somebody created meanwhile, with the other journal perhaps
-        note(attempt, self._view)
-        attempt.tries += 1
-        attempt.update = await self._runs.by_reference(attempt.update, self._view.commits)
-        attempt.said.append(attempt.update)
-        document = await self._compose(attempt)
-        body = await write(document, self._runs, bucket=self._bucket, key=self._key)
+        document, body = await self._begin_try(attempt)
         started = self._environment.monotonic()
         stored = await self._put(attempt, body)
         slow = self._too_slow(self._environment.monotonic() - started)
@@ -295,34 +177,8 @@ class MergeJournal:
         """The version of a commit that counts, as long as it is listed."""
         return next((entry for entry in self._judged.counting if self._is_own(entry, attempt)), None)
 
-    def _is_own(self, entry: CommitEntry, attempt: Attempt) -> bool:
-        return (entry.session, entry.sequence) == (self._author(attempt), attempt.sequence)
-
-    def save(self) -> JournalSnapshot:
-        """What another journal of this manifest can go on from."""
-        return JournalSnapshot.of(self.kind, self._view, self._etag, self._newest_stamp)
-
-    async def restore(self, saved: JournalSnapshot) -> None:
-        """Go on from what a journal of this manifest had resolved."""
-        self._view = self._tentative = await saved.view(self._runs)
-        self._etag = saved.etag
-        self._newest_stamp = saved.stamp
-        if saved.document is not None:
-            self._window = saved.document.window
-        self._audit_at = self._environment.monotonic()  # whatever was due
-
     def _too_slow(self, seconds: float) -> bool:
         return seconds > self._window / 2
-
-    def _audit_due(self) -> bool:
-        return self._environment.monotonic() >= self._audit_at
-
-    def _author(self, attempt: Attempt) -> str:
-        return attempt.session or self._session
-
-    def _is_head(self, attempt: Attempt) -> bool:
-        head = self._view.document
-        return head is not None and (head.session, head.sequence) == (self._author(attempt), attempt.sequence)
 
     def _in_time(self, attempt: Attempt) -> bool:
         """R8, by the store's stamps: whether no writer can have settled past the commit without seeing it.
@@ -336,175 +192,11 @@ class MergeJournal:
             for commit in (self._judged.relevant if attempt.is_transaction else self._view.commits)
         )
 
-    async def _absent(self) -> bool:
-        if self._view.head is None and self._listed_nothing:
-            return False
-        listing, started = self._listing(), self._environment.monotonic()
-        await listing.back_to(math.inf)
-        if listing.newest is not None:
-            return await self._resolve(listing, {}, started)
-        if self._view.head is not None:
-            raise self._unsettled.deleted(None)
-        self._listed_nothing = True  # which also shows that listing is permitted
-        self._looked(listing, started)
-        return False
-
-    def _listing(self) -> VersionListing:
-        return VersionListing(
-            self._storage, self._bucket, self._key, page=min(1000, 8 + len(self._view.commits) * 9 // 8)
-        )
-
-    async def _look(self, *, found: Object | None = None, own: tuple[Stored, Document] | None = None) -> bool:
-        """List the versions, and resolve from the newest.
-
-        Args:
-            found: What a GET of the manifest returned.
-            own: What this client has just written.
-        """
-        known: dict[str, tuple[Document, str | None]] = {}
-        if self._view.head not in (None, NULL) and self._view.document is not None:
-            known[str(self._view.head)] = self._view.document, self._etag
-        if own is not None and own[0].version is not None:
-            known[own[0].version] = own[1], own[0].etag
-        if found is not None and found.version is not None:
-            # If it arrived damaged, the version that is listed is read, as often as it takes to be certain of that.
-            with contextlib.suppress(CorruptionError, FormatError):
-                known[found.version] = await self._unsettled.decode(found, found.version), found.etag
-        listing, started = self._listing(), self._environment.monotonic()
-        latest = next(reversed(known.values()), None)
-        await listing.back_to(self._unsettled.bound(*latest) if latest else -math.inf)
-        return await self._resolve(listing, known, started)
-
-    async def _resolve(
-        self,
-        listing: VersionListing,
-        known: dict[str, tuple[Document, str | None]],
-        started: float,
-        tries: int = LISTINGS,
-    ) -> bool:
-        """R3: the state at the newest version listed. Sets all that is remembered, at once, or nothing."""
-        if not tries:
-            raise UnavailableError(
-                f"s3://{self._bucket}/{self._key} changes faster than its versions can be listed and read",
-                bucket=self._bucket,
-                key=self._key,
-                operation="ListObjectVersions",
-            )
-        try:
-            return await self._resolve_from(listing, known, started, tries)
-        except (OvertakenError, MissingRunError) as error:
-            # This client has slept, and what was listed then has been collected.
-            again, later = self._listing(), self._environment.monotonic()
-            await again.back_to(math.inf)
-            if isinstance(error, MissingRunError) and again.versions[:1] == listing.versions[:1]:
-                raise  # no: it is still what the manifest says
-            return await self._resolve(again, known, later, tries - 1)
-
-    async def _resolve_from(
-        self, listing: VersionListing, known: dict[str, tuple[Document, str | None]], started: float, tries: int
-    ) -> bool:
-        head = await self._unsettled.head(listing, known)
-        if head is None:
-            if self._view.head is None:
-                self._looked(listing, started)  # all came too late, and there is nothing to build on
-            return False
-        newest, document, etag = head
-        bound = self._unsettled.bound(document, newest.version)
-        await listing.back_to(bound)
-        if listing.torn:
-            known = {**known, newest.version: (document, etag)}
-            started = self._environment.monotonic()
-            return await self._resolve(await listing.again(bound), known, started, tries - 1)
-        entries, ordered = await self._unsettled.context(document, newest, listing, bound)
-        stamp = max(version.modified for version in listing.versions)
-        known_since = self._known(ordered)
-        judged, held = await self._unsettled.judge(document, ordered, stamp)
-        pace = self._pace(judged.counting, stamp, document.window)
-        shown, before = judged.shown, self._view
-        view = await self._runs.work(
-            lambda _: build_view(document, newest.version, shown, held, pace, before, judged.undecided),
-            NAME * sum(len(commit.files) for commit in shown),
-        )
-        if self._goes_back(view, stamp, document.window):
-            raise UnavailableError(
-                f"the store answered with an older state of s3://{self._bucket}/{self._key} than before",
-                bucket=self._bucket,
-                key=self._key,
-                operation="ListObjectVersions",
-                version=newest.version,
-            )
-        if newest.version != self._view.head or listing.versions[0].version != self._top:
-            # Also above a head that came too late (R16): what takes its place may become visible behind it.
-            self._audit_at = self._environment.monotonic() + document.window
-        elif self._audit_due():
-            self._audit_at = math.inf
-        self._decides_at = min(
-            (known_since[one.version] + _longest(one, document) for one in judged.undecided), default=math.inf
-        )
-        # A commit may arrive as part of the settled files, too.
-        changed = newest.version != self._view.head or [commit.version for commit in view.commits] != [
-            commit.version for commit in self._view.commits
-        ]
-        top = listing.versions[0]
-        self._etag = etag if top is newest else top.etag
-        self._top = top.version
-        self._looked(listing, started)
-        self._window = document.window
-        self._newest_stamp = stamp
-        self._unsettled.keep(entries, listing)
-        self._ordered = ordered
-        self._judged = judged
-        self._known_since = known_since
-        self._view = self._tentative = view
-        if judged.undecided:
-            self._tentative = build_view(document, newest.version, judged.counting, held, pace, view)
-        return changed
-
-    def _known(self, ordered: list[CommitEntry]) -> dict[str, float]:
-        """Since when the transactions among some commits have been known, by this client's clock."""
-        now = self._environment.monotonic()
-        return {one.version: self._known_since.get(one.version, now) for one in ordered if one.is_transaction}
-
-    def _looked(self, listing: VersionListing, started: float) -> None:
-        """Remember when it was, by the store's clock and by this client's, that no version was newer than these."""
-        stamps = (version.modified for version in listing.versions)
-        self._clock = None if listing.answered is None else max(listing.answered, *stamps, -math.inf)
-        self._looked_at = started
-
-    def _goes_back(self, view: View, stamp: float, window: float) -> bool:
-        """R13: whether this is an older state than was shown.
-
-        Not for ever: a session may be unknown because it was forgotten, and a commit that nobody
-        acknowledged may have become visible so late that others settled past it.
-        """
-        known = all(view.has(commit.session, commit.sequence) for commit in self._view.commits)
-        if known or stamp >= self._newest_stamp + window:
-            self._behind_since = None
-            return False
-        if self._behind_since is None:
-            self._behind_since = self._environment.monotonic()
-        return self._environment.monotonic() < self._behind_since + window
-
-    def _pace(self, commits: tuple[CommitEntry, ...], newest: float, window: float) -> float:
-        recent = list(takewhile(lambda commit: commit.modified >= newest - window, reversed(commits)))
-        if len(recent) <= PACE * window:
-            return 0.0
-        return len({commit.session for commit in recent}) / PACE
-
     async def _compose(self, attempt: Attempt) -> Document:
         """R2: the next document."""
         view, base = self._view, self._view.document
         if base is None or view.head is None:
-            return Document(
-                journal="merge",
-                window=self._window,
-                session=self._author(attempt),
-                sequence=attempt.sequence,
-                previous=None,
-                update=attempt.update,
-                attempt=attempt.tries,
-                until=self._until(attempt),
-            )
+            return self._first_document(attempt, self._until(attempt))
         # What was stored without a version would be replaced by another one without, which would follow itself.
         replaceable = NULL in {view.head, *(commit.version for commit in view.commits)}
         if replaceable and (await self._storage.capabilities(self._bucket)).versioning != "enabled":
@@ -521,23 +213,14 @@ class MergeJournal:
         counting = [commit for commit in settled if commit.version in holding or not relevant]
         now = max(entry.modified for entry in log)
         into = await settle(base, counting, view, self._runs, self._compactor, now=now)
-        return Document(
-            journal="merge",
-            window=base.window,
-            session=self._author(attempt),
-            sequence=attempt.sequence,
+        return self._next_document(
+            attempt,
+            base,
+            into,
             previous=log[-1].version,
-            update=attempt.update,
             log=unsettled,
-            files=into.files,
-            sessions=into.sessions,
-            recent=into.recent,
-            runs=into.runs,
-            attempt=attempt.tries,
             until=self._until(attempt),
             collected=base.collected,
-            expired=into.expired,
-            extra=base.extra,
         )
 
     def _without_versions(self, *, stored: bool) -> ConfigurationError:
@@ -567,8 +250,3 @@ class MergeJournal:
         if self._clock is None:
             return None
         return min(self._clock, math.inf if attempt.stored is None else attempt.stored) + latest()
-
-
-def _longest(transaction: CommitEntry, document: Document) -> float:
-    """Seconds after which a new version has a time stamp that decides on a transaction; stamps may be whole seconds."""
-    return document.window + 1 - transaction.modified % 1

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Final
 
 from ...format.shape import whole_milliseconds
 from ...storage.pagination import PageProgress
 from ...storage.protocol import Storage, Version
-
-LISTINGS: Final = 5
-"""How often a listing is read, until nothing happens meanwhile that spoils it."""
 
 
 class VersionListing:

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from ...format.freshness import latest
 from ...format.state import View, build_view
 from ...storage.protocol import Version
+from ..base import MOST_READS
 from ..protocol import Retained
 from ..runs import MissingRunError
-from .listing import LISTINGS, VersionListing
+from .listing import VersionListing
 from .unsettled import FETCHES, OvertakenError, Unsettled
 
 
@@ -38,7 +39,7 @@ async def retained(
     """
     if view.document is None:
         return None
-    for _ in range(LISTINGS - 1):
+    for _ in range(MOST_READS - 1):
         try:
             return await _retained(unsettled, new_listing(), view, seconds)
         except OvertakenError:

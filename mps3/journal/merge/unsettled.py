@@ -14,7 +14,7 @@ from ...format.run import Run
 from ...format.state import needed_runs
 from ...storage.protocol import ABSENT, Absence, Object, Storage, Version
 from ...storage.verification import read_verified
-from ..document import read_as
+from ..document_io import read_document
 from ..order import causal_order, once, store_order
 from ..runs import Runs
 from ..verdicts import Evaluation, any_transaction, evaluate, settled_file, undecided
@@ -197,7 +197,7 @@ class Unsettled:
 
     async def decode(self, found: Object, version: str) -> Document:
         """Read what a version holds."""
-        return await read_as(
+        return await read_document(
             self._kind,
             self._runs,
             found.body,

@@ -1,4 +1,4 @@
-"""A manifest says which journal it is written with."""
+"""Reading and writing documents of one journal, off the event loop where they are large."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from functools import partial
 from typing import Final
 
 from ..errors import ConfigurationError
-from ..format.document import CommitEntry, Document, Kind, decode, encode
+from ..format.document import CommitEntry, Document, Kind
+from ..format.document_codec import decode, encode
 from ..format.shape import NOTHING
 from .runs import LONG, Runs
 
@@ -15,7 +16,7 @@ HEAVY: Final = 300
 """Commits and files of a document that have about `mps3.journal.runs.LONG` bytes."""
 
 
-async def read_as(
+async def read_document(
     kind: Kind,
     runs: Runs,
     body: bytes,
@@ -45,11 +46,11 @@ async def read_as(
     document = await runs.work(lambda pause: read(pause=pause), len(body))
     runs.skipped.report(key, version, document.skipped)
     if document.journal != kind:
-        raise other_kind(document.journal, bucket, key, version)
+        raise wrong_journal(document.journal, bucket, key, version)
     return document
 
 
-async def write(document: Document, runs: Runs, *, bucket: str, key: str) -> bytes:
+async def encode_document(document: Document, runs: Runs, *, bucket: str, key: str) -> bytes:
     """The bytes of a document, which other clients can read. A large one is written in a thread.
 
     Raises:
@@ -60,7 +61,7 @@ async def write(document: Document, runs: Runs, *, bucket: str, key: str) -> byt
     return await runs.work(lambda _: encode(document, bucket=bucket, key=key), size)
 
 
-def other_kind(kind: Kind, bucket: str, key: str, version: str | None = None) -> ConfigurationError:
+def wrong_journal(kind: Kind, bucket: str, key: str, version: str | None = None) -> ConfigurationError:
     """What to say when a manifest is written with another journal than was asked for."""
     return ConfigurationError(
         f'the manifest s3://{bucket}/{key} is written with the {kind} journal: open it with journal="{kind}" or "auto"',

@@ -1,0 +1,187 @@
+"""Reading the versions of a manifest from the newest back, so that of each its commit is known."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import Final
+
+from ..format.document import CommitEntry, Document
+from ..storage.protocol import Version
+from .order import once
+from .seek import SeekListing
+from .versions import ManifestVersions
+
+FETCHES: Final = 16
+"""Versions that are fetched at once."""
+FIRST: Final = 8
+"""Listed versions that the first step back takes in. Each further step takes twice as many."""
+PAGE: Final = 1000
+"""Listed versions that a step takes in at the most."""
+
+
+class VersionReader:
+    """What is known of the versions, as far back as they were read.
+
+    Args:
+        source: The versions of the manifest.
+
+    Attributes:
+        versions: Those that were read, or known from logs, the newest first.
+        entries: Their commits, by version, and those that logs tell of.
+        documents: Those that were read, by version.
+        late: Versions that came too late for anyone.
+        repeated: Versions that repeat a commit.
+        ended: Whether no older version will be taken in.
+    """
+
+    def __init__(self, source: ManifestVersions) -> None:
+        self._source = source
+        self._listing = SeekListing(source)
+        self._step = FIRST
+        self._above: frozenset[str] = frozenset()
+        self._checked: set[str] = set()
+        self._before: dict[str, int] = {}
+        self.versions: list[Version] = []
+        self.entries: dict[str, CommitEntry] = {}
+        self.documents: dict[str, Document] = {}
+        self.late: set[str] = set()
+        self.repeated: set[str] = set()
+        self.ended = False
+
+    def begin_at(self, place: int, document: Document, listing: SeekListing) -> None:
+        """Begin with a listed version instead of the newest.
+
+        Args:
+            place: Of the version, in the listing.
+            document: What the version holds.
+            listing: What is listed so far.
+        """
+        self._listing = listing
+        self._above = frozenset(map(self._source.name, listing.versions[:place]))
+        listing.taken = place
+        self.keep(listing.versions[place], document)
+
+    async def take(self) -> None:
+        """Take in some more of the listing: few at first, for those who need no more."""
+        listing = self._listing
+        if listing.taken == len(listing.versions):
+            await listing.further()
+        taken = listing.versions[listing.taken : listing.taken + self._step]
+        listing.taken += len(taken)
+        self._step = min(PAGE, 2 * self._step)
+        self.versions += taken
+        self.ended = listing.complete and listing.taken == len(listing.versions)
+        await self._read()
+        await self._drop_late()
+
+    def line(self) -> list[CommitEntry]:
+        """Each commit, and the one that it was made upon, as far as that is known."""
+        line: dict[str, CommitEntry] = {}
+        name = self._source.name(self.versions[0]) if self.versions else None
+        while name is not None and name not in line and name in self.entries:
+            line[name] = self.entries[name]
+            name = line[name].previous
+        return [entry for name, entry in reversed(line.items()) if name not in self.late]
+
+    def unlisted(self, base: Document) -> list[CommitEntry]:
+        """What others say of versions that are not listed, and ``base`` does not."""
+        listed = map(self._source.name, self.versions)
+        names = {*listed, *self._above, *self.late, *(entry.version for entry in base.log)}
+        return [entry for name, entry in self.entries.items() if name not in names]
+
+    async def sequence_before(self, commit: CommitEntry) -> float:
+        """The commit of its session that its writer knew last."""
+        if commit.version not in self._before:
+            await self._fetch([one for one in self.versions if self._source.name(one) == commit.version])
+        return self._before.get(commit.version, math.inf)
+
+    def reached(self, bound: float) -> list[Version]:
+        """The versions back to the first that is older."""
+        return list(takewhile(lambda version: version.modified >= bound, self.versions))
+
+    def said(self, versions: Sequence[Version]) -> list[CommitEntry]:
+        """The commits of some versions, oldest first, but those that came too late for anyone."""
+        names = (self._source.name(version) for version in reversed(versions))
+        return [self.entries[name] for name in names if name in self.entries and name not in self.late]
+
+    def end_after(self, moment: float) -> None:
+        """Leave out what is not newer."""
+        self.versions = list(takewhile(lambda version: version.modified > moment, self.versions))
+        self.ended = True
+
+    async def _drop_late(self) -> None:
+        """A commit that became visible when others had settled past it counts only where it was repeated (R8)."""
+        versions: dict[str, list[Version]] = {}
+        for version in reversed(self.versions):
+            if (entry := self.entries.get(self._source.name(version))) is not None:
+                versions.setdefault(entry.id, []).append(version)
+        for repeated in versions.values():
+            for place, again in enumerate(repeated[1:], 1):
+                name = self._source.name(again)
+                if (
+                    name not in self._checked
+                    and (document := await self._source.fetch(again, self.entries)) is not None
+                ):
+                    self._checked.add(name)
+                    self.keep(again, document)
+                    # A void try of a transaction is forgotten with what is settled, however early it was seen (R20).
+                    known = self.entries[name].is_transaction or _has(document, self.entries[name])
+                    if name not in self.late and not known:
+                        bound = document.bound()
+                        before = [one for one in repeated[:place] if one.modified < bound]
+                        self.late.update(self._source.name(one) for one in before)
+
+    async def _read(self) -> None:
+        """Every commit among the versions; the log of one document spares reading those before it."""
+        stride = len(self.versions)  # one document says how long logs are here
+        while missing := [version for version in self.versions if self._source.name(version) not in self.entries]:
+            # A log holds at least the commit before.
+            stride = max(2, await self._fetch(missing[::stride][:FETCHES]))
+
+    async def _fetch(self, versions: Sequence[Version]) -> int:
+        """Read documents; how long the log of the last of them is."""
+        length = 0
+        missing = [version for version in versions if self._source.name(version) not in self.documents]
+        for start in range(0, len(missing), FETCHES):
+            batch = missing[start : start + FETCHES]
+            found = await asyncio.gather(*(self._source.fetch(version, self.entries) for version in batch))
+            for version, document in zip(batch, found, strict=True):
+                if document is not None:
+                    self.keep(version, document)
+                    length = len(document.log)
+                else:
+                    # Collected while it was looked for, and what is older goes, too.
+                    self.end_after(version.modified)
+        return length
+
+    def keep(self, version: Version, document: Document) -> None:
+        """Remember what a version holds."""
+        name = self._source.name(version)
+        self.entries.setdefault(name, document.entry(name, version.modified))
+        for entry in document.log:
+            self.entries.setdefault(entry.version, entry)
+        if self._source.linear:
+            if not document.counts(version.modified):
+                self.late.add(name)  # R19
+            return
+        self.documents[name] = document
+        # Of a transaction another try may count (R20): only the order says which.
+        counting = {entry.version for entry in once(document.log, document.sessions)}
+        self.repeated.update(
+            entry.version for entry in document.log if entry.version not in counting and not entry.is_transaction
+        )
+        logged = (entry.sequence for entry in document.log if entry.session == document.session)
+        self._before[name] = max((document.sessions.get(document.session, 0), *logged))
+        if not document.counts(version.modified):
+            self.late.add(name)  # R16
+        elif self._before[name] >= document.sequence and not self.entries[name].is_transaction:
+            self.repeated.add(name)
+
+
+def _has(document: Document, commit: CommitEntry) -> bool:
+    """Whether a document was made upon a state that had the commit."""
+    settled = document.sessions.get(commit.session, -1) >= commit.sequence
+    return settled or any(entry.id == commit.id for entry in document.log)

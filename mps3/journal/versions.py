@@ -1,0 +1,129 @@
+"""The versions of a manifest: they are listed, read, and put in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..errors import CorruptionError, ExpiredError
+from ..format.document import LIMIT, CommitEntry, Document, Kind
+from ..format.run import Run
+from ..format.run_reference import RunReference
+from ..format.shape import NOTHING, whole_milliseconds
+from ..format.state import needed_runs
+from ..storage.etags import bare
+from ..storage.pagination import PageProgress
+from ..storage.protocol import Absence, Object, Storage, Version
+from ..storage.verification import read_verified
+from .document_io import read_document
+from .order import causal_order, once
+from .runs import Runs
+from .verdicts import any_transaction, evaluate, settled_file
+
+
+class ManifestVersions:
+    """Reads the versions of a manifest.
+
+    Args:
+        storage: Where it is kept.
+        bucket: Its bucket.
+        key: Its key.
+        kind: The journal that it is written with.
+        runs: Its runs.
+    """
+
+    def __init__(self, storage: Storage, bucket: str, key: str, kind: Kind, runs: Runs) -> None:
+        self._storage = storage
+        self._bucket = bucket
+        self._key = key
+        self._kind = kind
+        self._runs = runs
+
+    async def judge(
+        self, base: Document, ordered: Sequence[CommitEntry]
+    ) -> tuple[list[CommitEntry], list[CommitEntry]]:
+        """R4 and R20: what is relevant of the commits that come over a document's settled files, and what counts.
+
+        Raises:
+            ExpiredError: A part of that state is not kept any more, without which it cannot be told.
+        """
+        if self.linear or not any_transaction(ordered):
+            commits = once(ordered, base.sessions)
+            return commits, commits
+        held = await self.load(needed_runs(base, ordered))
+        return evaluate(ordered, base.sessions, settled_file(base, held), held)
+
+    async def runs_of(self, commits: Sequence[CommitEntry]) -> Mapping[str, Run]:
+        """The runs that commits name, by their SHA-256.
+
+        Raises:
+            ExpiredError: One is not kept any more.
+        """
+        return await self.load(tuple(reference for commit in commits for reference in commit.runs))
+
+    async def load(self, references: Sequence[RunReference]) -> Mapping[str, Run]:
+        """The same for any runs of the past."""
+        try:
+            return await self._runs.load(references)
+        except CorruptionError as error:
+            raise self.expired("a part of that state is not kept any more") from error
+
+    def expired(self, why: str) -> ExpiredError:
+        """What to say when the past does not reach so far."""
+        return ExpiredError(f"{why} (s3://{self._bucket}/{self._key})", bucket=self._bucket, key=self._key)
+
+    async def page(self, start: str | None, limit: int) -> tuple[list[Version], str | None]:
+        """Some versions of the manifest, newest first, and where the next ones are."""
+        page = await self._storage.versions(self._bucket, self._key, start=start, limit=limit)
+        kept = [
+            # To the precision that documents keep, so that a stamp is the same wherever it comes from.
+            Version(one.version, whole_milliseconds(one.modified) / 1000, one.etag, one.size, deleted=False)
+            for one in page.versions
+            if not one.deleted
+        ]
+        return kept, page.next
+
+    def pages(self) -> PageProgress:
+        """Watches that going through these pages comes to an end."""
+        return PageProgress(self._bucket, self._key, "ListObjectVersions")
+
+    async def fetch(self, version: Version, known: Mapping[str, CommitEntry]) -> Document | None:
+        """One version; ``None`` if it was deleted meanwhile."""
+
+        async def ask() -> Object | Absence:
+            return await self._storage.get(self._bucket, self._key, version=version.version, limit=LIMIT)
+
+        async def check(found: Object | Absence) -> Document | None:
+            if not isinstance(found, Object):
+                return None
+            return await read_document(
+                self._kind,
+                self._runs,
+                found.body,
+                bucket=self._bucket,
+                key=self._key,
+                version=version.version,
+                known=known,
+            )
+
+        return await read_verified(ask, check)
+
+    def name(self, version: Version) -> str:
+        """What logs call a version."""
+        return version.version if self._kind == "merge" else bare(version.etag)
+
+    @property
+    def linear(self) -> bool:
+        """Whether each document holds all that came before it."""
+        return self._kind == "conditional"
+
+    def ordered(
+        self, entries: Sequence[CommitEntry], sessions: Mapping[str, int] = NOTHING, log: Sequence[CommitEntry] = ()
+    ) -> list[CommitEntry]:
+        """Commits in their order.
+
+        Args:
+            entries: In the store's order.
+            sessions: The last sequence of each session that is settled.
+            log: That of the document which says so.
+        """
+        return list(entries) if self.linear else causal_order(entries, sessions, log)
