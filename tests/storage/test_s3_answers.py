@@ -19,9 +19,8 @@ from kit import client, soon
 from servers import Counted, CountingProxy
 
 from mps3 import AccessError, ConfigurationError, CorruptionError, MPS3Error, UnavailableError
-from mps3.storage import ABSENT
+from mps3.storage import ABSENT, pagination
 from mps3.storage.s3 import answers as answers_module
-from mps3.storage.s3 import pagination as pages_module
 from mps3.storage.s3.storage import S3Storage
 from mps3.support.environment import Environment
 
@@ -445,16 +444,16 @@ class Listing(Fake):
 
 @pytest.mark.parametrize(("circle", "why"), [(False, "more than 50 pages"), (True, "circles")])
 async def test_a_listing_ends(circle, why, monkeypatch):
-    monkeypatch.setattr(pages_module, "PAGES", 50)
+    monkeypatch.setattr(pagination, "MAX_PAGES", 50)
     async with Listing() as fake, talking(fake.s3_config) as storage:
         fake.circle = circle
         for pages in (storage.versions, storage.list, storage.scan):
             fake.received.clear()
             start = None
+            progress = pagination.PageProgress("bucket", "key", "List")
             with pytest.raises(UnavailableError, match=why):
                 while True:
-                    page = await pages("bucket", "key", start=start)
-                    start = page.next
+                    start = progress.forward((await pages("bucket", "key", start=start)).next)
                     assert start is not None
             assert len(fake.received) < (20 if circle else 60)
 

@@ -38,7 +38,6 @@ from .client import S3Connection, connect
 from .errors import is_absent, is_unsigned, setup_error, status_of
 from .identity import s3_identity
 from .listing import GarbledError, listing, newest_first, next_objects, next_scan, next_versions, start_of
-from .pagination import marker_of, onward
 from .puts import Dialect
 from .request import S3Request
 from .vendors import Vendor
@@ -364,7 +363,7 @@ class S3Storage(Storage):
             UnavailableError: The store did not answer in time.
         """
         request = S3Request("ListObjectVersions", "s3:ListBucketVersions", bucket, key)
-        key_marker, version_marker = start_of(marker_of(start))
+        key_marker, version_marker = start_of(start)
         params = _given(
             Bucket=bucket,
             Prefix=key,
@@ -381,8 +380,7 @@ class S3Storage(Storage):
                 Version(item.version, item.modified, item.etag, item.size, item.deleted)
                 for item in newest_first(item for item in page.items if item.key == key)
             )
-            following = onward(start, next_versions(key, page, marker_of(start)))
-            return VersionPage(versions, following, self._heard(response))
+            return VersionPage(versions, next_versions(key, page, start), self._heard(response))
 
         return await self._call(request, send)
 
@@ -403,7 +401,7 @@ class S3Storage(Storage):
             UnavailableError: The store did not answer in time.
         """
         request = S3Request("ListObjectsV2", "s3:ListBucket", bucket)
-        token, after = start_of(marker_of(start))
+        token, after = start_of(start)
         params = _given(
             Bucket=bucket, Prefix=prefix, ContinuationToken=token, StartAfter=after, MaxKeys=PAGE, EncodingType="url"
         )
@@ -413,7 +411,7 @@ class S3Storage(Storage):
             entries = tuple(
                 ListedObject(item.key, item.modified, item.size) for item in page.items if item.key.startswith(prefix)
             )
-            return Page(entries, onward(start, next_objects(page, marker_of(start))))
+            return Page(entries, next_objects(page, start))
 
         return await self._call(request, send)
 
@@ -434,7 +432,7 @@ class S3Storage(Storage):
             UnavailableError: The store did not answer in time.
         """
         request = S3Request("ListObjectVersions", "s3:ListBucketVersions", bucket)
-        key_marker, version_marker = start_of(marker_of(start))
+        key_marker, version_marker = start_of(start)
         params = _given(
             Bucket=bucket,
             Prefix=prefix,
@@ -451,7 +449,7 @@ class S3Storage(Storage):
                 for item in page.items
                 if item.key.startswith(prefix)  # nobody deletes what nobody asked for
             )
-            return Scan(found, onward(start, next_scan(page, marker_of(start))))
+            return Scan(found, next_scan(page, start))
 
         return await self._call(request, send)
 
