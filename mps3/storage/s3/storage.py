@@ -83,6 +83,7 @@ class S3Storage(Storage):
         self._timeout = timeout
         self._dialect = Dialect(checksums=checksums)
         self._clock = StoreClock(self._environment.monotonic)
+        self._reached: set[str] = set()  # the buckets for which the store has answered
 
     def __repr__(self) -> str:
         # Without s3_config, which may hold credentials.
@@ -454,9 +455,12 @@ class S3Storage(Storage):
         return await self._call(request, send)
 
     async def _call(self, request: S3Request, send: Callable[[Any], Awaitable[T]]) -> T:
-        return await attempts(
+        request = replace(request, reached=request.bucket in self._reached)
+        result = await attempts(
             request, send, lambda: self._connection, environment=self._environment, timeout=self._timeout
         )
+        self._reached.add(request.bucket)
+        return result
 
 
 def _given(**params: Any) -> dict[str, Any]:
