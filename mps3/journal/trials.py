@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 from ..errors import AccessError, MPS3Error
+from ..storage.pagination import PageProgress
 from ..storage.protocol import Storage
 
 SUFFIX: Final = ".probe/"
@@ -44,11 +45,12 @@ async def remove(storage: Storage, bucket: str, key: str) -> MPS3Error | None:
             await storage.delete(bucket, key)
             return None
         start: str | None = None
+        progress = PageProgress(bucket, key, "ListObjectVersions")
         while True:
             page = await storage.versions(bucket, key, start=start)
             for version in page.versions:
                 await storage.delete(bucket, key, version=version.version)
-            start = page.next
+            start = progress.forward(page.next)
             if start is None or not page.versions:
                 return None
     except MPS3Error as error:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Union
 
+from ..storage.cached import ObjectCache
 from ..types import UNCHECKED, Ref, Unchecked
 
 
@@ -220,7 +221,7 @@ class DurableOutbox(Protocol):
         ...
 
 
-class OfflineCache(Protocol):
+class OfflineCache(ObjectCache, Protocol):
     """What can be had from the store again, but not now. It never fails: what it cannot do it does not do."""
 
     async def state(self, manifest: Ref) -> bytes | None:
@@ -236,14 +237,6 @@ class OfflineCache(Protocol):
             stamp: The newest time stamp of the store that it is made of.
             runs: The buckets and keys of objects that it needs, which are not to be let go.
         """
-        ...
-
-    async def get(self, bucket: str, key: str, version: str) -> bytes | None:
-        """The bytes of an object that never changes; ``""`` is the version of one that has none."""
-        ...
-
-    def add(self, bucket: str, key: str, version: str, body: bytes) -> None:
-        """Keep the bytes of an object that never changes, sooner or later."""
         ...
 
 

@@ -1,18 +1,42 @@
-"""A storage that remembers what never changes: versions of values, and runs, which are named by their content."""
+"""A storage wrapper that answers from a cache what never changes: versions, and objects whose name is their content."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
-from ..offline.protocol import OfflineCache
 from .bypass import BYPASS
 from .protocol import Absence, Object, Storage, Stored
 from .wrapper import StorageWrapper
 
 _NEVER_CHANGES: Final = re.compile(r"(\.runs/[0-9a-f]{64}(@[0-9a-f]{32})?|@mps3-[0-9a-f]{32})\Z")
+
+
+class ObjectCache(Protocol):
+    """A cache of objects that never change. Its methods do not raise: a failed read is a miss."""
+
+    async def get(self, bucket: str, key: str, version: str) -> bytes | None:
+        """Return the bytes of an object; ``None`` if the cache does not have it.
+
+        Args:
+            bucket: The bucket.
+            key: The key.
+            version: The version; ``""`` for an object that is never overwritten.
+        """
+        ...
+
+    def add(self, bucket: str, key: str, version: str, body: bytes) -> None:
+        """Add an object, now or in the background.
+
+        Args:
+            bucket: The bucket.
+            key: The key.
+            version: As for `get`.
+            body: The bytes of the object.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +59,7 @@ class CachedStorage(StorageWrapper):
         passing: Whether an object is not worth to be kept: a manifest, whose versions are read once.
     """
 
-    def __init__(self, storage: Storage, cache: OfflineCache, passing: Callable[[str, str], bool]) -> None:
+    def __init__(self, storage: Storage, cache: ObjectCache, passing: Callable[[str, str], bool]) -> None:
         super().__init__(storage)
         self._cache = cache
         self._passing = passing

@@ -1,20 +1,25 @@
-"""Going through the pages of a listing of any store, without going round for ever."""
+"""A guard for listings that are read page by page: it refuses a listing that does not end."""
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..errors import UnavailableError
+
+MAX_PAGES: Final = 100_000
+"""The most pages of one listing: a hundred million objects, or versions of one object."""
 
 
 class PageProgress:
-    """Where a listing has been: a page that starts where another one did would make it endless.
+    """The progress of one listing through its pages.
 
-    It costs a constant amount of memory. It remembers the start of one page, and after twice as many pages that of
-    another one (Brent's algorithm), so that a circle is noticed after going round a few times.
+    It detects a cycle with Brent's algorithm, in constant memory: it remembers the start of one page, and replaces it
+    whenever the number of pages is a power of two.
 
     Args:
-        bucket: What is listed, for the error.
+        bucket: The bucket, for the error.
         key: The key or the prefix, for the error.
-        operation: As S3 calls it, for the error.
+        operation: The operation of S3, for the error.
     """
 
     def __init__(self, bucket: str, key: str | None, operation: str) -> None:
@@ -22,34 +27,32 @@ class PageProgress:
         self._key = key
         self._operation = operation
         self._remembered: str | None = None
-        self._count = 0
-        self._power = 1
+        self._pages = 0
 
     def forward(self, start: str | None) -> str | None:
-        """Go on with the next page.
+        """Move on to the next page, and return where it starts.
 
         Args:
-            start: Where it starts; ``None`` at the end of the listing.
-
-        Returns:
-            The same.
+            start: Where the next page starts; ``None`` at the end of the listing.
 
         Raises:
-            UnavailableError: The listing goes round.
+            UnavailableError: The listing has a cycle, or more than `MAX_PAGES` pages.
         """
         if start is None:
             return None
         if start == self._remembered:
-            raise UnavailableError(
-                f"a listing of s3://{self._bucket}/{self._key or ''} goes round: a page starts where an earlier "
-                "one did",
-                bucket=self._bucket,
-                key=self._key,
-                operation=self._operation,
-            )
-        self._count += 1
-        if self._count == self._power:
+            raise self._endless("goes in circles: a page starts where an earlier one did")
+        self._pages += 1
+        if self._pages >= MAX_PAGES:
+            raise self._endless(f"has more than {MAX_PAGES} pages")
+        if self._pages & (self._pages - 1) == 0:
             self._remembered = start
-            self._power *= 2
-            self._count = 0
         return start
+
+    def _endless(self, why: str) -> UnavailableError:
+        return UnavailableError(
+            f"a listing of s3://{self._bucket}/{self._key or ''} {why}",
+            bucket=self._bucket,
+            key=self._key,
+            operation=self._operation,
+        )

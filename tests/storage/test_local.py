@@ -15,8 +15,12 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 from mps3.errors import AccessError, ClosedError, ConfigurationError, CorruptionError, FormatError, UnavailableError
-from mps3.storage import ABSENT, Object, local
-from mps3.storage.local import FILE_NAME, PAGE_SIZE, SCHEMA, LocalStorage
+from mps3.storage import ABSENT, Object, local, local_database
+from mps3.storage.local import FILE_NAME, LocalStorage
+from mps3.storage.local_database import LOCK_WAIT
+from mps3.storage.local_schema import SCHEMA
+from mps3.storage.memory import PAGE_SIZE
+from mps3.support.sqlite import error_of
 
 
 @pytest.fixture
@@ -271,7 +275,7 @@ asyncio.run(main())
 
 async def test_a_full_disk_loses_nothing(storage, tmp_path):
     await storage.put("b", "k", b"before")
-    await storage._writer.execute("PRAGMA max_page_count = 20")
+    await storage._database._writer.execute("PRAGMA max_page_count = 20")
     with pytest.raises(UnavailableError, match="make room") as caught:
         await storage.put("b", "k", b"x" * 1_000_000)
     assert (caught.value.bucket, caught.value.key, caught.value.operation) == ("b", "k", "PutObject")
@@ -283,7 +287,7 @@ async def test_a_full_disk_loses_nothing(storage, tmp_path):
 
 
 async def test_a_lock_held_too_long(storage, tmp_path, monkeypatch):
-    monkeypatch.setattr(local, "PATIENCE", 0.1)
+    monkeypatch.setattr(local_database, "PATIENCE", 0.1)
     with another_connection(tmp_path) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(UnavailableError, match="locked"):
@@ -296,11 +300,11 @@ async def test_waits_for_a_lock(storage, tmp_path):
     with another_connection(tmp_path) as other:
         other.execute("BEGIN IMMEDIATE")
         writing = asyncio.ensure_future(storage.put("b", "k", b"x"))
-        await asyncio.sleep(local.LOCK_WAIT * 2)
+        await asyncio.sleep(LOCK_WAIT * 2)
         assert not writing.done()
         started = time.monotonic()
         assert await storage.get("b", "k") is ABSENT
-        assert time.monotonic() - started < local.LOCK_WAIT / 2, "reading waits for writing"
+        assert time.monotonic() - started < LOCK_WAIT / 2, "reading waits for writing"
         other.execute("COMMIT")
         await writing
 
@@ -354,7 +358,7 @@ def test_every_error_becomes_one_of_ours(error, kind):
     if isinstance(error, int):
         code, error = error, sqlite3.OperationalError("as SQLite says it")
         error.sqlite_errorcode = code
-    ours = local.error_of(error, Path("somewhere") / FILE_NAME, "b", "k", "PutObject")
+    ours = error_of(error, Path("somewhere") / FILE_NAME, "b", "k", "PutObject")
     assert type(ours) is kind
     assert str(error) in str(ours)
     assert (ours.bucket, ours.key, ours.operation) == ("b", "k", "PutObject")

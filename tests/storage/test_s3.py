@@ -774,7 +774,7 @@ async def test_closing_ends_calls(fake):
 async def test_unclosed(fake):
     storage = S3Storage(fake.s3_config)
     await storage.open()
-    connection = storage._connection
+    connection = storage._session.connection
     with pytest.warns(ResourceWarning, match="unclosed <S3Storage open>"):
         del storage
     await connection.aclose()
@@ -788,8 +788,9 @@ async def test_unclosed(fake):
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("reply", [HANG, answer(200, b"hel", length=5, ETag='"1"') + b"", SLOW_DOWN], ids=range(3))
 async def test_cancelled(fake, name, reply):
-    async with talking_to(fake, reply, environment=Environment(random.Random(3))) as storage:
-        storage._environment.backoff = lambda *_, **__: 60.0
+    environment = Environment(random.Random(3))
+    environment.backoff = lambda *_, **__: 60.0
+    async with talking_to(fake, reply, environment=environment) as storage:
         call = asyncio.ensure_future(CALLS[name](storage))
         await eventually(lambda: fake.received)
         await asyncio.sleep(0.02)
@@ -872,8 +873,8 @@ async def test_nothing_blocks(fake):
 
 
 def settings(storage: S3Storage) -> Any:
-    assert storage._connection is not None
-    return storage._connection.client.meta.config
+    assert storage._session.connection is not None
+    return storage._session.connection.client.meta.config
 
 
 async def test_defaults_for_other_vendors(fake):

@@ -19,9 +19,8 @@ from kit import client, soon
 from servers import Counted, CountingProxy
 
 from mps3 import AccessError, ConfigurationError, CorruptionError, MPS3Error, UnavailableError
-from mps3.storage import ABSENT
+from mps3.storage import ABSENT, pagination
 from mps3.storage.s3 import answers as answers_module
-from mps3.storage.s3 import pagination as pages_module
 from mps3.storage.s3.storage import S3Storage
 from mps3.support.environment import Environment
 
@@ -251,7 +250,9 @@ class Redirecting(CountingProxy):
 
 @pytest.mark.server
 @pytest.mark.parametrize("journal", ["merge", "conditional"])
-async def test_a_write_that_is_sent_elsewhere_fails_at_once_and_goes_nowhere(make_bucket, s3_config, server, journal):
+async def test_a_write_that_is_redirected_after_the_store_has_answered_is_tried_again(
+    make_bucket, s3_config, server, journal
+):
     bucket = make_bucket("Enabled" if journal == "merge" else None)
     async with (
         Fake() as elsewhere,
@@ -263,13 +264,63 @@ async def test_a_write_that_is_sent_elsewhere_fails_at_once_and_goes_nowhere(mak
         for proxy.contains, proxy.status in itertools.product(("/color", "/manifest.json"), (301, 307)):
             proxy.clear()
             proxy.method = "PUT"
-            with pytest.raises(ConfigurationError, match=r"region_name .* endpoint_url") as caught:
-                await soon(one.put("color", "blue"))
-            assert not caught.value.maybe_written
-            assert len([one for one in proxy.requests if one.status in {301, 307}]) == 1
+            write = asyncio.ensure_future(one.put("color", f"blue {proxy.contains} {proxy.status}"))
+            async with asyncio.timeout(10):
+                while not [request for request in proxy.requests if request.status in {301, 307}]:
+                    await asyncio.sleep(0.01)
+            assert not write.done()
             proxy.method = ""
-            assert await soon(one.get("color")) == "red"
+            await soon(write)
+            assert await soon(one.get("color")) == f"blue {proxy.contains} {proxy.status}"
     assert elsewhere.received == []
+
+
+@pytest.mark.server
+async def test_a_client_whose_first_request_is_redirected_fails(make_bucket, s3_config, server):
+    bucket = make_bucket("Enabled")
+    async with Redirecting(server.url) as proxy:
+        proxy.method, proxy.contains = "GET", "/"
+        with pytest.raises(ConfigurationError, match=r"region_name .* endpoint_url"):
+            async with client(bucket, s3_config | {"endpoint_url": proxy.url}) as one:
+                await soon(one.get("color"))
+
+
+@pytest.mark.parametrize("auth", AUTHS)
+async def test_a_redirect_after_the_bucket_has_answered_is_an_outage(fake, auth):
+    async with Fake() as elsewhere, talking(fake.s3_config, auth=AUTHS[auth]) as storage:
+        fake.answers = [HELLO]
+        await storage.get("bucket", "key")
+        for status, call in itertools.product(REDIRECTS, CALLS.values()):
+            fake.answers = [answer(status, PAGE, location=f"http://127.0.0.1:{elsewhere.port}/x")]
+            with pytest.raises(UnavailableError) as caught:
+                await call(storage)
+            assert "region_name (us-east-1)" in str(caught.value)
+            assert f"endpoint_url ({fake.s3_config['endpoint_url']})" in str(caught.value)
+            assert str(elsewhere.port) in str(caught.value)
+            assert not caught.value.maybe_written
+        fake.answers = [error(301, "PermanentRedirect")]
+        with pytest.raises(UnavailableError, match="PermanentRedirect"):
+            await storage.get("bucket", "key")
+        # A wrong region is not what a portal answers.
+        fake.answers = [error(400, "AuthorizationHeaderMalformed")]
+        with pytest.raises(ConfigurationError):
+            await storage.get("bucket", "key")
+        fake.answers = [answer(302)]
+        with pytest.raises(ConfigurationError):
+            await storage.get("other", "key")
+        fake.answers = [answer(302), HELLO]
+        assert await storage.get("bucket", "key")
+    assert elsewhere.received == []
+
+
+async def test_a_redirect_after_an_unknown_outcome_leaves_it_unknown(fake):
+    async with talking(fake.s3_config) as storage:
+        fake.answers = [HELLO]
+        await storage.get("bucket", "key")
+        fake.answers = [error(500, "InternalError"), answer(302)]
+        with pytest.raises(UnavailableError) as caught:
+            await storage.delete("bucket", "key")
+        assert caught.value.maybe_written
 
 
 @pytest.mark.parametrize(
@@ -445,16 +496,16 @@ class Listing(Fake):
 
 @pytest.mark.parametrize(("circle", "why"), [(False, "more than 50 pages"), (True, "circles")])
 async def test_a_listing_ends(circle, why, monkeypatch):
-    monkeypatch.setattr(pages_module, "PAGES", 50)
+    monkeypatch.setattr(pagination, "MAX_PAGES", 50)
     async with Listing() as fake, talking(fake.s3_config) as storage:
         fake.circle = circle
         for pages in (storage.versions, storage.list, storage.scan):
             fake.received.clear()
             start = None
+            progress = pagination.PageProgress("bucket", "key", "List")
             with pytest.raises(UnavailableError, match=why):
                 while True:
-                    page = await pages("bucket", "key", start=start)
-                    start = page.next
+                    start = progress.forward((await pages("bucket", "key", start=start)).next)
                     assert start is not None
             assert len(fake.received) < (20 if circle else 60)
 

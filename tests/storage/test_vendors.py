@@ -18,7 +18,7 @@ async def settings(**s3_config):
     storage = S3Storage(KEYS | s3_config)
     await storage.open()
     try:
-        return storage._connection.client.meta
+        return storage._session.connection.client.meta
     finally:
         await storage.aclose()
 
@@ -100,7 +100,7 @@ async def test_headers_of_a_vendor_are_sent():
         sent.append((request.url, {name.lower(): value for name, value in request.headers.items()}))
         raise OSError("far enough")
 
-    storage._connection.client.meta.events.register("before-send.s3", answer)
+    storage._session.connection.client.meta.events.register("before-send.s3", answer)
     try:
         with pytest.raises(Exception, match="far enough"):
             await storage.put("bucket", "key", b"{}")

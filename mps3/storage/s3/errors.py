@@ -158,7 +158,7 @@ def _of_status(error: sdk.ClientError, request: S3Request) -> Failure:
     if code in _SKEWED:
         return Failure(request.error(AccessError, f"{said}. Set this machine's clock"))
     if code in _ELSEWHERE or 300 <= status < 400 or (status == 400 and _is_of_another_region(error, request)):
-        return Failure(request.error(ConfigurationError, elsewhere(said, _headers(error), _error(error), request)))
+        return _redirected(said, error, request)
     if request.conditional and (status in {404, 409, 412} or code in _IN_PROGRESS):
         return Failure(request.error(ConflictError, f"the condition did not hold ({said})"))
     if status == 429 or (code in _THROTTLED and status in {400, 503}):
@@ -191,8 +191,7 @@ def _of_a_stranger(error: sdk.ClientError, request: S3Request) -> Failure:
     """An error that does not come from the store, but from something that stands before it."""
     status, why = status_of(error), strange(error.response)
     if 300 <= status < 400:
-        said = f"status {status}"
-        return Failure(request.error(ConfigurationError, elsewhere(said, _headers(error), _error(error), request)))
+        return _redirected(f"status {status}", error, request)
     if status in {401, 403, 407, 451}:
         hint = "Whoever stands before the store refuses the request. Check the credentials, and endpoint_url"
         return Failure(request.error(AccessError, f"{status}: {why}. {hint}"))
@@ -202,6 +201,18 @@ def _of_a_stranger(error: sdk.ClientError, request: S3Request) -> Failure:
     if status in _MALFORMED:
         return Failure(request.error(ConfigurationError, said))
     return Failure(request.error(UnavailableError, said + (_doubt(request) if status >= 500 else "")), passing=True)
+
+
+def _redirected(said: str, error: sdk.ClientError, request: S3Request) -> Failure:
+    """Classify an answer that names another place, where the client does not go.
+
+    On first contact the settings are wrong. Once the store has answered for the bucket, the settings are right, and
+    the redirect most likely comes from a captive portal, which goes away.
+    """
+    why = elsewhere(said, _headers(error), _error(error), request)
+    if request.reached and 300 <= status_of(error) < 400:
+        return Failure(request.error(UnavailableError, why), passing=True)
+    return Failure(request.error(ConfigurationError, why))
 
 
 def _judge_credentials(error: sdk.ClientError, request: S3Request) -> Failure:

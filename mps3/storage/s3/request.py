@@ -23,6 +23,7 @@ class S3Request:
         size: The bytes of the object that is sent, if one is.
         endpoint: Where it is sent to, without secrets.
         region: The region that it is signed for.
+        reached: Whether the store has answered an earlier request for this bucket.
     """
 
     operation: str
@@ -35,6 +36,7 @@ class S3Request:
     size: int | None = None
     endpoint: str = ""
     region: str = ""
+    reached: bool = False
 
     def __str__(self) -> str:
         target = f"s3://{printable(self.bucket)}" + (f"/{printable(self.key)}" if self.key is not None else "")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from ...errors import MPS3Error
 from ...support.environment import Environment
 from ...types import Auth
 from ..bypass import BYPASS
-from ..clock import StoreClock
 from ..etags import strong
 from ..protocol import (
     ABSENT,
@@ -32,21 +28,17 @@ from ..protocol import (
     Version,
     VersionPage,
 )
-from .answers import answered, etag_of, read, require, require_object, stamp, version_of
-from .attempts import attempts
-from .client import S3Connection, connect
-from .errors import is_absent, is_unsigned, setup_error, status_of
+from .answers import etag_of, read, require, require_object, stamp, version_of
+from .errors import is_absent, is_unsigned, status_of
 from .identity import s3_identity
 from .listing import GarbledError, listing, newest_first, next_objects, next_scan, next_versions, start_of
-from .pagination import marker_of, onward
 from .puts import Dialect
 from .request import S3Request
+from .session import S3Session
 from .vendors import Vendor
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-T = TypeVar("T")
+    from collections.abc import Mapping
 
 PAGE: Final = 1000
 
@@ -75,82 +67,48 @@ class S3Storage(Storage):
         timeout: float = 30.0,
         checksums: bool = True,
     ) -> None:
-        self._connection: S3Connection | None = None
-        self._users = 0
-        self._opening = asyncio.Lock()
         self._s3_config = dict(s3_config or {})
-        self._environment = environment or Environment()
-        self._auth = auth
-        self._timeout = timeout
+        self._session = S3Session(self._s3_config, environment or Environment(), auth, timeout)
         self._dialect = Dialect(checksums=checksums)
-        self._clock = StoreClock(self._environment.monotonic)
 
     def __repr__(self) -> str:
         # Without s3_config, which may hold credentials.
-        return f"<{type(self).__name__} {'closed' if self._connection is None else 'open'}>"
+        return f"<{type(self).__name__} {'closed' if self._session.connection is None else 'open'}>"
 
     def __del__(self) -> None:
-        if getattr(self, "_connection", None) is not None:
+        session: S3Session | None = getattr(self, "_session", None)
+        if session is not None and session.connection is not None:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
 
     @property
     def vendor(self) -> Vendor | None:
         """Who serves the endpoint, once it is open."""
-        return None if self._connection is None else self._connection.vendor
+        connection = self._session.connection
+        return None if connection is None else connection.vendor
 
     def clock(self) -> float | None:
-        """What time it is at the store at least, in seconds since 1970, as its answers said: whole seconds."""
-        now = self._clock.now()
-        return None if now == -math.inf else now
-
-    def _heard(self, response: Mapping[str, Any]) -> float | None:
-        """The store's clock when it answered."""
-        moment = answered(response)
-        self._clock.hear(moment)
-        return moment
+        """As `mps3.storage.TellsTime.clock`, in whole seconds, from the answers so far."""
+        return self._session.clock()
 
     def identity(self) -> str:
         """As `mps3.storage.identity.Identified.identity`: the endpoint, without credentials."""
         return s3_identity(self._s3_config)
 
     async def open(self) -> None:
-        """Make the client, unless somebody else has. It connects with the first request.
+        """Make the client, unless another user has. It connects with the first request.
 
         Raises:
-            ConfigurationError: ``s3_config`` does not make sense.
+            ConfigurationError: ``s3_config`` is wrong.
             AccessError: There are no credentials.
         """
-        if not self._users:
-            self._opening = asyncio.Lock()  # a lock may not outlive the event loop in which it was waited for
-        self._users += 1
-        try:
-            async with self._opening:
-                if self._connection is None:
-                    self._connection = await connect(self._s3_config, self._auth)
-        except BaseException as error:
-            self._users -= 1
-            if isinstance(error, MPS3Error) or not isinstance(error, Exception):
-                raise
-            raise setup_error(error) from error
+        await self._session.open()
 
     async def aclose(self) -> None:
-        """Close all connections, if nobody else has opened it too. Requests that are under way fail."""
-        if self._users != 1:
-            self._users = max(0, self._users - 1)
-            return
-        self._users = 0
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.aclose()
+        """Close all connections, unless another user is left. Requests under way fail."""
+        await self._session.aclose()
 
     async def capabilities(self, bucket: str) -> Capabilities:
-        """Whether a bucket keeps versions.
-
-        Args:
-            bucket: The bucket.
-
-        Returns:
-            Versioning is ``off`` too where the store knows no versions at all.
+        """Return what a bucket can do. Versioning is ``off`` too where the store has no versions at all.
 
         Raises:
             ConfigurationError: There is no such bucket.
@@ -173,7 +131,7 @@ class S3Storage(Storage):
                     return Capabilities("suspended")
             return Capabilities("off", versionable=self.vendor is None or self.vendor.versions)
 
-        return await self._call(S3Request("GetBucketVersioning", "s3:GetBucketVersioning", bucket), send)
+        return await self._session.call(S3Request("GetBucketVersioning", "s3:GetBucketVersioning", bucket), send)
 
     async def get(
         self,
@@ -184,17 +142,7 @@ class S3Storage(Storage):
         if_none_match: str | None = None,
         limit: int | None = None,
     ) -> Object | Absence:
-        """Read an object.
-
-        Args:
-            bucket: The bucket.
-            key: The key, literally.
-            version: Which version; the newest if ``None``.
-            if_none_match: An ETag as a former answer gave it.
-            limit: Refuse an object of more bytes than this.
-
-        Returns:
-            The object; ``ABSENT``; or ``UNCHANGED`` if it still has the ETag ``if_none_match``.
+        """Read an object, as `mps3.storage.Storage.get`.
 
         Raises:
             CorruptionError: It is larger than ``limit``.
@@ -211,24 +159,24 @@ class S3Storage(Storage):
                 response = await client.get_object(**params)
             except ClientError as error:
                 if status_of(error) == 304 and if_none_match is not None:
-                    self._heard(error.response)
+                    self._session.hear(error.response)
                     return UNCHANGED
                 if is_absent(error, request):
                     if not BYPASS.get() and is_unsigned(error):
                         raise GarbledError("nobody says that the store has answered") from error
-                    self._heard(error.response)
+                    self._session.hear(error.response)
                     return ABSENT
                 raise
             # Whatever happens in here, and be it a cancellation, the connection is given back or closed.
             body = response["Body"]
             async with body:  # older SDKs do not return it here
                 require_object(response)
-                self._heard(response)
+                self._session.hear(response)
                 seen = replace(request, version=version_of(response) or version)
                 content = await read(body, response.get("ContentLength"), limit, seen)
             return Object(content, version_of(response), etag_of(response), stamp(response.get("LastModified")))
 
-        return await self._call(request, send)
+        return await self._session.call(request, send)
 
     async def put(
         self,
@@ -241,23 +189,11 @@ class S3Storage(Storage):
         if_none_match: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> Stored:
-        """Write an object, whole or not at all, durably.
+        """Write an object, as `mps3.storage.Storage.put`.
 
-        Only what certainly had no effect is repeated: a request that the store refused because it
-        was busy, or that never left because there was no connection. It is written when the store says so in
-        full, with an ETag or a version: whoever stands between here and the store can say 200 as well.
-
-        Args:
-            bucket: The bucket.
-            key: The key, literally.
-            body: Its bytes.
-            sha256: The SHA-256 digest of ``body``, for the store to verify if it can.
-            if_match: Only replace the object that has this ETag.
-            if_none_match: Only create: there must be no such object.
-            metadata: What ``head`` is to tell of it.
-
-        Returns:
-            The version and the ETag that the store gave it.
+        It repeats only a request that certainly had no effect: one that the store refused because it was busy, or
+        that never left because there was no connection. A write counts once the answer has an ETag or a version: a
+        proxy or a portal between here and the store can answer 200 too.
 
         Raises:
             ConflictError: The condition did not hold; nothing was written.
@@ -282,20 +218,12 @@ class S3Storage(Storage):
         async def send(client: Any) -> Stored:
             response = await self._dialect.put(client, params, sha256)
             require_object(response)
-            return Stored(version_of(response), etag_of(response), self._heard(response))
+            return Stored(version_of(response), etag_of(response), self._session.hear(response))
 
-        return await self._call(request, send)
+        return await self._session.call(request, send)
 
     async def head(self, bucket: str, key: str, *, version: str | None = None) -> Head | Absence:
-        """What is known of an object, without its bytes.
-
-        Args:
-            bucket: The bucket.
-            key: The key, literally.
-            version: Which version; the newest if ``None``.
-
-        Returns:
-            What is known, or ``ABSENT``.
+        """Return what is known of an object, as `mps3.storage.Storage.head`.
 
         Raises:
             ConfigurationError: The key cannot be one.
@@ -317,15 +245,10 @@ class S3Storage(Storage):
             metadata = {name.lower(): value for name, value in response.get("Metadata", {}).items()}
             return Head(metadata, int(response.get("ContentLength") or 0), stamp(response.get("LastModified")))
 
-        return await self._call(request, send)
+        return await self._session.call(request, send)
 
     async def delete(self, bucket: str, key: str, *, version: str | None = None) -> None:
-        """Delete one version for good; without ``version``, the object.
-
-        Args:
-            bucket: The bucket.
-            key: The key, literally.
-            version: Which version.
+        """Delete an object or a version, as `mps3.storage.Storage.delete`.
 
         Raises:
             ConfigurationError: There is no such bucket.
@@ -342,21 +265,12 @@ class S3Storage(Storage):
                 if not is_absent(error, request):
                     raise
 
-        await self._call(request, send)
+        await self._session.call(request, send)
 
     async def versions(
         self, bucket: str, key: str, *, start: str | None = None, limit: int | None = None
     ) -> VersionPage:
-        """List the versions of exactly this key, newest first, delete markers included.
-
-        Args:
-            bucket: The bucket.
-            key: The key, literally; not a prefix.
-            start: ``next`` of the page before.
-            limit: At most so many; a page may hold fewer though more follow.
-
-        Returns:
-            The versions in the store's own order.
+        """List the versions of one key, as `mps3.storage.Storage.versions`.
 
         Raises:
             ConfigurationError: There is no such bucket.
@@ -364,7 +278,7 @@ class S3Storage(Storage):
             UnavailableError: The store did not answer in time.
         """
         request = S3Request("ListObjectVersions", "s3:ListBucketVersions", bucket, key)
-        key_marker, version_marker = start_of(marker_of(start))
+        key_marker, version_marker = start_of(start)
         params = _given(
             Bucket=bucket,
             Prefix=key,
@@ -381,21 +295,12 @@ class S3Storage(Storage):
                 Version(item.version, item.modified, item.etag, item.size, item.deleted)
                 for item in newest_first(item for item in page.items if item.key == key)
             )
-            following = onward(start, next_versions(key, page, marker_of(start)))
-            return VersionPage(versions, following, self._heard(response))
+            return VersionPage(versions, next_versions(key, page, start), self._session.hear(response))
 
-        return await self._call(request, send)
+        return await self._session.call(request, send)
 
     async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
-        """List current objects whose keys start with ``prefix``.
-
-        Args:
-            bucket: The bucket.
-            prefix: What the keys start with.
-            start: ``next`` of the page before.
-
-        Returns:
-            The objects, and where the next page starts.
+        """List current objects, as `mps3.storage.Storage.list`.
 
         Raises:
             ConfigurationError: There is no such bucket.
@@ -403,7 +308,7 @@ class S3Storage(Storage):
             UnavailableError: The store did not answer in time.
         """
         request = S3Request("ListObjectsV2", "s3:ListBucket", bucket)
-        token, after = start_of(marker_of(start))
+        token, after = start_of(start)
         params = _given(
             Bucket=bucket, Prefix=prefix, ContinuationToken=token, StartAfter=after, MaxKeys=PAGE, EncodingType="url"
         )
@@ -413,20 +318,12 @@ class S3Storage(Storage):
             entries = tuple(
                 ListedObject(item.key, item.modified, item.size) for item in page.items if item.key.startswith(prefix)
             )
-            return Page(entries, onward(start, next_objects(page, marker_of(start))))
+            return Page(entries, next_objects(page, start))
 
-        return await self._call(request, send)
+        return await self._session.call(request, send)
 
     async def scan(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Scan:
-        """List all versions of all objects whose keys start with ``prefix``, delete markers included.
-
-        Args:
-            bucket: The bucket.
-            prefix: What the keys start with.
-            start: ``next`` of the page before.
-
-        Returns:
-            The versions, and where the next page starts.
+        """List the versions of many objects, as `mps3.storage.Storage.scan`.
 
         Raises:
             ConfigurationError: There is no such bucket.
@@ -434,7 +331,7 @@ class S3Storage(Storage):
             UnavailableError: The store did not answer in time.
         """
         request = S3Request("ListObjectVersions", "s3:ListBucketVersions", bucket)
-        key_marker, version_marker = start_of(marker_of(start))
+        key_marker, version_marker = start_of(start)
         params = _given(
             Bucket=bucket,
             Prefix=prefix,
@@ -451,14 +348,9 @@ class S3Storage(Storage):
                 for item in page.items
                 if item.key.startswith(prefix)  # nobody deletes what nobody asked for
             )
-            return Scan(found, onward(start, next_scan(page, marker_of(start))))
+            return Scan(found, next_scan(page, start))
 
-        return await self._call(request, send)
-
-    async def _call(self, request: S3Request, send: Callable[[Any], Awaitable[T]]) -> T:
-        return await attempts(
-            request, send, lambda: self._connection, environment=self._environment, timeout=self._timeout
-        )
+        return await self._session.call(request, send)
 
 
 def _given(**params: Any) -> dict[str, Any]:

@@ -1,0 +1,169 @@
+"""The database of a directory: one connection that reads, one that writes, and locks that other processes hold."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+import aiosqlite
+
+from ..errors import ClosedError
+from ..support.loop_affinity import LoopAffinity
+from ..support.sqlite import PATIENCE, close, connect, error_of, is_locked
+from .local_clock import ADOPT, SharedClock
+from .local_schema import prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+T = TypeVar("T")
+Rows: TypeAlias = list[Any]
+
+LOCK_WAIT: Final = 0.5
+"""Seconds that SQLite waits for a lock in one go. Between two waits a cancellation takes effect."""
+LOCK_PAUSE: Final = 0.01
+"""Seconds between two waits."""
+
+_left_alone: Final[list[object]] = []
+"""Connections of a parent process, kept so that they are not closed here."""
+
+
+class LocalDatabase:
+    """The database of a directory, open for several users in one event loop.
+
+    Each of the two connections has a thread, which runs one statement at a time.
+
+    Args:
+        file: The database.
+        versioning: Whether buckets keep every version of an object.
+        clock: The clock of the directory.
+    """
+
+    def __init__(self, file: Path, *, versioning: bool, clock: SharedClock) -> None:
+        self._file = file
+        self._versioning = versioning
+        self._clock = clock
+        self._reader: aiosqlite.Connection | None = None
+        self._writer: aiosqlite.Connection | None = None
+        self._opening = asyncio.Lock()
+        self._turn = asyncio.Lock()
+        self._users = 0
+        self._process = os.getpid()
+        self._home = LoopAffinity("store")
+
+    async def open(self) -> None:
+        """Connect, unless another user has. Each user that it succeeds for calls `aclose` once.
+
+        Raises:
+            MPS3Error: As `mps3.storage.local.LocalStorage.open`.
+        """
+        if self._process != os.getpid():
+            self._leave_to_the_parent()
+        if self._users == 0 or self._home.is_gone:
+            # A lock belongs to the event loop in which a task first waited for it.
+            self._opening, self._turn = asyncio.Lock(), asyncio.Lock()
+            self._home.settle()
+        self._home.check()
+        self._users += 1
+        try:
+            async with self._opening:
+                if self._writer is None:
+                    self._writer = await self._patiently("open", None, None, self._connect)
+                if self._reader is None:
+                    self._reader = await self._patiently("open", None, None, self._connect)
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """With the last user, finish the statements under way and stop the threads, even when cancelled."""
+        if self._process != os.getpid():
+            return
+        self._users = max(0, self._users - 1)
+        if self._users == 0:
+            connections, self._reader, self._writer = (self._reader, self._writer), None, None
+            await close(*filter(None, connections))
+
+    async def read(self, operation: str, sql: str, bucket: str, key: str | None, **arguments: Any) -> Rows:
+        """Run a query.
+
+        Args:
+            operation: The operation of S3, for errors.
+            sql: The statement, of `mps3.storage.local_schema`.
+            bucket: Its parameter ``bucket``.
+            key: Its parameter ``key``; ``None`` for a listing.
+            arguments: Its other parameters.
+        """
+        names = _names(bucket, key)
+        await self._set_clock()
+
+        async def fetch() -> Rows:
+            return list(await self._open_one(self._reader).execute_fetchall(sql, names | arguments))
+
+        return await self._patiently(operation, bucket, key, fetch)
+
+    async def write(self, operation: str, sql: str, bucket: str, key: str, **arguments: Any) -> Rows:
+        """Run a statement that writes. The arguments are those of `read`."""
+        names = _names(bucket, key)
+        await self._set_clock()
+
+        async def execute() -> Rows:
+            # In one call to the thread, so that no transaction stays open and holds the lock.
+            return list(await self._open_one(self._writer).execute_fetchall(sql, names | arguments))
+
+        # One at a time, so that a cancelled write, or one after aclose(), never reaches the thread.
+        async with self._turn:
+            return await self._patiently(operation, bucket, key, execute)
+
+    def _leave_to_the_parent(self) -> None:
+        # The child of a fork has connections without threads. Closing them would disturb the parent.
+        _left_alone.append((self._reader, self._writer))
+        self._reader = self._writer = None
+        self._users, self._process = 0, os.getpid()
+
+    def _open_one(self, connection: aiosqlite.Connection | None) -> aiosqlite.Connection:
+        if connection is None or self._process != os.getpid():
+            raise ClosedError(f"{self._file} is not open in this process: call open() first")
+        self._home.check()
+        return connection
+
+    async def _patiently(
+        self, operation: str, bucket: str | None, key: str | None, call: Callable[[], Awaitable[T]]
+    ) -> T:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + PATIENCE
+        while True:
+            try:
+                return await call()
+            except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
+                if not is_locked(error) or loop.time() > deadline:
+                    raise error_of(error, self._file, bucket, key, operation) from error
+            await asyncio.sleep(LOCK_PAUSE)
+
+    async def _connect(self) -> aiosqlite.Connection:
+        return await connect(
+            self._file,
+            partial(prepare, file=self._file, versioning=self._versioning, clock=self._clock),
+            timeout=LOCK_WAIT,
+        )
+
+    async def _set_clock(self) -> None:
+        """Store the new time when this machine's clock was set forward, before an answer shows it."""
+        if not self._clock.is_behind or self._writer is None or self._turn.locked():
+            return
+        self._clock.put_off()
+        async with self._turn:
+            try:
+                moment = await self._open_one(self._writer).execute_fetchall(ADOPT, self._clock.parameters())
+            except (sqlite3.Error, OSError, ValueError):
+                return  # another process may be writing; a later call tries again
+            self._clock.adopted(list(moment))
+
+
+def _names(bucket: str, key: str | None) -> dict[str, Any]:
+    # As bytes: they compare as on S3, and may hold NUL.
+    return {"bucket": bucket.encode(), "key": None if key is None else key.encode()}
