@@ -138,7 +138,7 @@ class Life:
                 storage=self.storage,
                 poll_interval=self.environment.options.poll_interval,
                 offline=SimDirectory(self.disk) if self.environment.options.durable else None,
-                environment=mps3.support.environment.World(
+                environment=mps3.support.environment.Environment(
                     random.Random(f"{self.environment.seed} {self.name} library {attempt}")
                 ),
             )
