@@ -13,7 +13,7 @@ from ..offline.protocol import Refusal
 from ..types import DELETE, JSON, Delete, Ref
 
 if TYPE_CHECKING:
-    from ..manifest.outbox import Pending
+    from ..manifest.pending import Pending
     from .write import Write
 
 

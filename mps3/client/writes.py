@@ -10,7 +10,7 @@ from ..content.store import Content, Contents
 from ..format.names import check_not_own, name_in
 from ..format.shape import NOTHING
 from ..manifest.manifest import Manifest
-from ..manifest.outbox import Pending
+from ..manifest.pending import Pending
 from ..offline.protocol import Refusal
 from ..support.environment import Environment
 from ..support.loop_affinity import LoopAffinity
@@ -175,7 +175,7 @@ class Writes:
                 dict(zip(names, labels, strict=True)),
                 {name: (place, key) for name, (place, key, _) in zip(names, contents, strict=True)},
                 self._environment.now(),
-                manifest.session_pool.take(kept=True) if expect else manifest.session,
+                manifest.session_pool.acquire(durable=True) if expect else manifest.session,
                 expect=expect,
                 fleeting=fleeting,
             )
@@ -206,7 +206,7 @@ class Writes:
             name: content and Content(content.bucket, content.key, content.body, (manifest.ref,), content.expires_in)
             for name, content in old.changes.items()
         }
-        session = manifest.session_pool.take(kept=True) if old.expect else manifest.session
+        session = manifest.session_pool.acquire(durable=True) if old.expect else manifest.session
         pending = Pending(contents, old.labels, old.places, self._environment.now(), session, expect=old.expect)
         write = Write([(manifest, pending)], f"retry of {_some(list(rejected.values))}")
         manifest.add(pending)
@@ -214,7 +214,7 @@ class Writes:
 
         def kept(_: object) -> None:
             if pending.safe:
-                old.session.forget(old)
+                old.forget()
 
         if pending.kept is not None:
             pending.kept.add_done_callback(kept)
@@ -223,7 +223,7 @@ class Writes:
     def _drop(self, rejected: Rejected, old: Pending) -> None:
         self._check_open()
         self._rejected.pop(rejected, None)
-        old.session.forget(old)
+        old.forget()
 
 
 def _check_version(if_version: object, manifests: Sequence[Ref]) -> None:

@@ -18,9 +18,10 @@ from ..offline.protocol import Refusal, Sent, StoredSession
 from ..support.gather import gather_bounded
 from ..types import UNCHECKED, Commit, Ref
 from .context import ManifestContext
-from .in_flight import CLOSES, InFlightCommit, SessionPool, conflict_of
-from .outbox import ConflictPolicy, Outbox, Pending, Resend, final_changes
-from .session import Session, refusal_of
+from .in_flight import CLOSES, InFlightCommit, conflict_of
+from .outbox import Outbox
+from .pending import ConflictPolicy, Pending, ResendIdentity, final_changes, stored_ids
+from .session import Session, SessionPool, refusal_of
 
 WITNESS: Final = 0.5
 """Seconds between two commits that only show that time has passed."""
@@ -183,20 +184,20 @@ class Committer:
         """Writes have failed for good: those that are kept are set aside."""
         refusal = self._set_aside(group, error, attempt)
         for pending in group:
-            if pending.row is not None:
+            if pending.stored_id is not None:
                 self._context.refused(pending, refusal)
 
     def _set_aside(self, group: list[Pending], error: MPS3Error, attempt: Attempt | None) -> Refusal:
         refusal = refusal_of(error, self._environment.now())
         for session in dict.fromkeys(pending.session for pending in group):
-            own = [pending for pending in group if pending.session is session and pending.row is not None]
-            session.set_aside(own, refusal, attempt)
+            own = [pending for pending in group if pending.session is session and pending.stored_id is not None]
+            session.set_aside(stored_ids(own), refusal, attempt)
         return refusal
 
     def gather(self, group: list[Pending]) -> InFlightCommit:
         """Make a commit of some writes of one session."""
         first = group[0]
-        session, resend = first.session, first.resend
+        session, resend = first.session, first.resend_as
         if session.outbox_queue is not None and not first.expect and not any(pending.safe for pending in group):
             session = self.volatile  # nobody will ever look for it
         if first.attempt is not None:
@@ -283,12 +284,15 @@ class Committer:
         note(sending.attempt, journal.view)
         if sending.closes is None and sending.recorded != sending.attempt.update:
             try:
-                await sending.session.send(sending.group, sending.attempt, few(sending.attempt.witnesses or {}))
+                witnesses = few(sending.attempt.witnesses or {})
+                await sending.session.record_in_flight(stored_ids(sending.group), sending.attempt, witnesses)
             except MPS3Error as error:
                 raise _Unrecorded(f"a commit waits until it can be recorded that it leaves: {error}") from error
             sending.recorded = sending.attempt.update
         sending.attempt.now = self._context.time.now()
-        self._observer.sent(self._ref, journal, sending.attempt, sending.group)
+        session = sending.attempt.session or journal.session
+        commit = commit_id(session, sending.attempt.sequence)
+        self._observer.sent(self._ref, session, commit, sending.attempt, sending.group)
         await journal.append(sending.attempt)
         return True
 
@@ -307,7 +311,10 @@ class Committer:
         _log.warning("somebody else has made commits to %s in the name of this client", self._ref)
         attempt.sequence = view.sessions[name] + 1
         if attempt.sequence >= LAST:
-            session.rename(self._environment.name(), self._outbox.all())
+            session.rename(self._environment.name())
+            for pending in self._outbox.all():
+                if pending.session is session:
+                    pending.keep_under_new_name()
             attempt.session, attempt.sequence = session.name, 1
         session.sequence = attempt.sequence
 
@@ -323,7 +330,7 @@ class Committer:
             case CommitOutcome.NOT_YET:
                 # Its values may be so old that they were collected.
                 attempt = sending.attempt
-                again = Resend(sent.sequence, attempt.tries, attempt.witnesses, frozenset(attempt.named))
+                again = ResendIdentity(sent.sequence, attempt.tries, attempt.witnesses, frozenset(attempt.named))
                 self.sending = None
                 self._host.resolved(started)
                 self._outbox.again(sending.group, again)
@@ -463,13 +470,13 @@ class Committer:
     def _free(self, sending: InFlightCommit) -> None:
         """A session may be used again once no try of what was committed with it can hold any more."""
         if any(pending.expect and pending.policy is ConflictPolicy.ONCE for pending in sending.group):
-            self.session_pool.free(sending.session)
+            self.session_pool.release(sending.session)
 
     def _acknowledge(self, journal: Journal, sending: InFlightCommit) -> None:
-        sending.session.done(sending.attempt)
+        sending.session.record_committed(sending.attempt)
         if sending.failed is not None:
             for pending in sending.group:
-                sending.session.forget(pending)
+                pending.forget()
         self._free(sending)
         identity = commit_id(sending.attempt.session or journal.session, sending.attempt.sequence)
         versions_of = self._versions(journal, sending)
@@ -483,7 +490,7 @@ class Committer:
         for pending in self._outbox.waiting():
             if known := {name: versions_of[name] for name in pending.changes if name in versions_of}:
                 pending.bases.update(known)
-                pending.session.rebase(pending)
+                pending.keep_rebased()
 
     def _versions(self, journal: Journal, sending: InFlightCommit) -> dict[str, str | None]:
         """The versions that the values of a commit have; ``None`` for a deleted key."""

@@ -13,7 +13,7 @@ from ..offline.queue import OutboxQueue
 from ..storage.clock import StoreClock
 from ..support.environment import Environment
 from ..support.loop_affinity import LoopAffinity
-from .outbox import Pending
+from .pending import Pending
 from .reconnect import OnReconnect
 
 

@@ -11,10 +11,7 @@ from ..content.store import Content
 from ..errors import ConflictError, MPS3Error
 from ..journal.protocol import Attempt, OutdatedError
 from ..offline.protocol import Sent
-from ..offline.queue import OutboxQueue
-from ..support.environment import Environment
-from ..types import Ref
-from .outbox import Pending, final_changes
+from .pending import Pending, final_changes
 from .session import Session
 
 CLOSES: Final[Mapping[str, Any]] = {"closes": True}
@@ -83,34 +80,3 @@ def conflict_of(outdated: OutdatedError) -> ConflictError:
         operation=outdated.operation,
         version=outdated.version,
     )
-
-
-class SessionPool:
-    """Sessions for transactions: each is used by one at a time, and again when that is decided.
-
-    Args:
-        ref: Of which manifest.
-        environment: Names them.
-        outbox_queue: What keeps writes durably; ``None`` if nothing does.
-    """
-
-    def __init__(self, ref: Ref, environment: Environment, outbox_queue: OutboxQueue | None) -> None:
-        self._ref = ref
-        self._environment = environment
-        self._outbox_queue = outbox_queue
-        self._plain: list[Session] = []
-        self._kept: list[Session] = []
-
-    def take(self, *, kept: bool = False) -> Session:
-        """A free one.
-
-        Args:
-            kept: Whether what is committed with it is to be kept durably, if anything is.
-        """
-        outbox_queue = self._outbox_queue if kept else None
-        free = self._plain if outbox_queue is None else self._kept
-        return free.pop() if free else Session(self._ref, name=self._environment.name(), outbox_queue=outbox_queue)
-
-    def free(self, pooled: Session) -> None:
-        """Nothing that was committed with it is undecided any more."""
-        (self._plain if pooled.outbox_queue is None else self._kept).append(pooled)

@@ -29,7 +29,8 @@ from .committer import Committer
 from .context import ManifestContext
 from .in_flight import InFlightCommit
 from .listeners import Listeners
-from .outbox import SENT, Outbox, Pending
+from .outbox import Outbox
+from .pending import SENT, Pending, stored_ids
 from .reconnect import Review
 from .session import Session
 
@@ -208,7 +209,7 @@ class Manifest:
             if over and unit.left:
                 # What goes again is what is still of use; the rest is only looked after.
                 rest = Pending.of(only(row, over), session)
-                rest.row, rest.lapsed = None, over
+                rest.stored_id, rest.lapsed = None, over
                 gone.append(rest)
                 row, over = only(row, row.changes.keys() - over), frozenset()
                 if not row.changes:
@@ -217,11 +218,11 @@ class Manifest:
             pending.lapsed = over
             group.append(pending)
         if len(group) < len(unit.rows):
-            unit.outbox_queue.submit(unit.without([pending.row for pending in group if pending.row is not None]))
+            unit.outbox_queue.submit(unit.without(stored_ids(group)))
         for pending in (*group, *gone):
             if unit.left and pending in group:
                 pending.stage = SENT
-            self._observer.wrote(self.ref, pending, recovered=True)
+            self._observer.recovered(self.ref, pending.session.name, pending)
             self._outbox.add(pending)
         if group and unit.left and unit.line.sent is not None:
             self._committer.recover(unit.line, group, session, unit.line.sent)
@@ -414,7 +415,7 @@ class Manifest:
         if self._review is not None or pending.session.outbox_queue is not None:  # nobody else asks for them
             for name in pending.changes:
                 pending.bases[name] = version_of(self._view.look_up(name))
-        pending.session.keep(pending)
+        pending.keep()
         if pending.kept is not None:
             pending.kept.add_done_callback(partial(self._kept, pending))
         pending.collected = self.collected
@@ -522,7 +523,7 @@ class Manifest:
         """Take a write back, unless it is on its way already."""
         withdrawn = self._outbox.withdraw(pending)
         if withdrawn and pending.expect:
-            self.session_pool.free(pending.session)
+            self.session_pool.release(pending.session)
         return withdrawn
 
     async def drained(self) -> None:
@@ -669,7 +670,14 @@ class Manifest:
             runs = [(bucket, run.key) for run in saved.runs]
             await self._context.cache.keep_state(self.ref, saved.encode(bucket, self.ref.key), saved.stamp, runs)
         before, self._shown = self._shown or EMPTY, view
-        self._observer.shown(self.ref, journal, before, view)
+        self._observer.shown(
+            self.ref,
+            (
+                (commit.session, commit.id)
+                for commit in view.commits
+                if commit.session != journal.session and not before.has(commit.session, commit.sequence)
+            ),
+        )
         self.cover()
         self.expire()
         self.listeners.offer(view)

@@ -19,7 +19,8 @@ from ..format.values import load
 from ..types import DELETE, JSON, Delete, Ref
 
 if TYPE_CHECKING:
-    from .outbox import Outbox, Pending
+    from .outbox import Outbox
+    from .pending import Pending
 
 FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 60.0
@@ -233,7 +234,7 @@ def _apply(outbox: Outbox, pending: Pending, changes: dict[str, Content | None] 
         pending.bases[name] = version_of(now.look_up(name))
     if any(changes[name] is not pending.changes[name] for name in changes):
         outbox.replace(pending, changes)
-        pending.session.replace(pending)
+        pending.keep_replaced()
 
 
 def _changed(pending: Pending, now: View) -> bool:

@@ -28,7 +28,7 @@ from ..journal.protocol import OutdatedError
 from ..support.environment import Environment
 from ..types import DELETE, JSON, Commit, Delete
 from .manifest import Manifest
-from .outbox import ConflictPolicy, Pending
+from .pending import ConflictPolicy, Pending
 from .session import Session
 
 SHORTEST: Final = 0.005
@@ -259,7 +259,7 @@ class TransactionRunner:
                     key=manifest.ref.key,
                 )
             return None
-        pending = _pending(manifest, workspace, self._environment, manifest.session_pool.take(), ConflictPolicy.ONCE)
+        pending = _pending(manifest, workspace, self._environment, manifest.session_pool.acquire(), ConflictPolicy.ONCE)
         await _store(self._contents, pending)
         manifest.propose(pending)
         return await asyncio.shield(pending.outcome)
@@ -334,7 +334,7 @@ class _Batch:
                 self._reading = workspace, runs
                 return
             if self._lane is None:
-                self._lane = self._manifest.session_pool.take()
+                self._lane = self._manifest.session_pool.acquire()
             pending = _pending(self._manifest, workspace, self._environment, self._lane, ConflictPolicy.RERUN)
             pending.attempt = None if self._pending is None else self._pending.attempt
             before = 0 if pending.attempt is None else pending.attempt.tries
@@ -454,7 +454,7 @@ class _Batch:
 
     def _free(self) -> None:
         if self._lane is not None:
-            self._manifest.session_pool.free(self._lane)
+            self._manifest.session_pool.release(self._lane)
             self._lane = None
 
     async def _run(self) -> tuple[Workspace, list[_Run]]:

@@ -164,7 +164,7 @@ class Life:
     def recover(self, before: str) -> None:
         """Follow the writes that the life before this one left to it."""
         pendings = self.client._manifests[self.client._default]._outbox._pending
-        rows = {pending: self.environment.rows.get((pending.session.name, pending.row)) for pending in pendings}
+        rows = {pending: self.environment.rows.get((pending.session.name, pending.stored_id)) for pending in pendings}
         names = {name: pending for pending, name in rows.items() if name is not None}
         self.record(Recovered(self.now(), self.name, before, tuple(names)))
         for name, pending in names.items():
@@ -338,7 +338,7 @@ class Life:
         self.waiting.append(asyncio.create_task(self.outcome(name, pending)))
         if self.environment.options.durable:
             ((_, part),) = pending._parts
-            self.environment.rows[part.session.name, part.row] = name
+            self.environment.rows[part.session.name, part.stored_id] = name
             self.waiting.append(asyncio.create_task(self.kept(name, pending)))
         return name, pending
 
