@@ -87,7 +87,7 @@ class Outbox:
         """Give a write that has not left other values for its keys."""
         pending.changes = changes
         pending.stage = QUEUED
-        self._lay_over(changes)
+        self._update_overlay(changes)
         self._arrived.set()
 
     def leave_out(self, pending: Pending, names: AbstractSet[str]) -> None:
@@ -98,9 +98,9 @@ class Outbox:
             pending.fail(WithdrawnError("what it wrote had expired before it could be sent"))
             pending.forget()
             self.remove([pending])
-        self._lay_over(dict.fromkeys(names))
+        self._update_overlay(dict.fromkeys(names))
 
-    def again(self, group: list[Pending], resend_as: ResendIdentity) -> None:
+    def resend(self, group: list[Pending], resend_as: ResendIdentity) -> None:
         """Let a group leave as it did before, once its values are stored anew."""
         for pending in group:
             pending.stage = QUEUED
@@ -118,11 +118,11 @@ class Outbox:
                 del self._pending[pending]
                 names.update(pending.changes)
         if names:
-            self._lay_over(names)
+            self._update_overlay(names)
         if not self._pending:
             self._empty.set()
 
-    def cover(self, group: list[Pending], *, seen: bool) -> None:
+    def mark_seen(self, group: list[Pending], *, seen: bool) -> None:
         """Say whether writes that are under way are part of the resolved state, which then shows them itself."""
         stage = SEEN if seen else SENT
         names: dict[str, object] = {}
@@ -131,17 +131,17 @@ class Outbox:
                 pending.stage = stage
                 names.update(pending.changes)
         if names:
-            self._lay_over(names)
+            self._update_overlay(names)
 
-    def cover_some(self, pending: Pending, names: frozenset[str]) -> None:
+    def mark_overwritten(self, pending: Pending, names: frozenset[str]) -> None:
         """Say which keys of a transaction that has arrived others have changed after it."""
         if pending.overwritten != names:
             different = pending.overwritten ^ names
             pending.overwritten = names
             if pending in self._pending:
-                self._lay_over(dict.fromkeys(different))
+                self._update_overlay(dict.fromkeys(different))
 
-    def _lay_over(self, names: Mapping[str, object]) -> None:
+    def _update_overlay(self, names: Mapping[str, object]) -> None:
         self._overlay = {}
         for pending in self._pending:
             if pending.stage != SEEN:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from ..content.store import Content, Contents
 from ..errors import CorruptionError
@@ -17,10 +17,8 @@ from ..format.entries import FileEntry, version_of
 from ..format.state import View
 from ..format.values import load
 from ..types import DELETE, JSON, Delete, Ref
-
-if TYPE_CHECKING:
-    from .outbox import Outbox
-    from .pending import Pending
+from .outbox import Outbox
+from .pending import Pending
 
 FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 60.0

@@ -239,7 +239,7 @@ class TransactionRunner:
         """
         self._manifest.home.check()
         Nesting.refuse()
-        await self._manifest.look_for_transaction()
+        await self._manifest.refresh_for_transaction()
         return Workspace(self._manifest.tentative, self._contents)
 
     async def commit(self, workspace: Workspace) -> Commit | None:
@@ -278,7 +278,7 @@ class TransactionRunner:
         try:
             async with self._turn:
                 batch.jobs, self._waiting = self._waiting, []
-                await self._manifest.look_for_transaction()
+                await self._manifest.refresh_for_transaction()
                 await batch.attempt()
             while not await batch.decided():
                 async with self._turn:
@@ -328,7 +328,7 @@ class _Batch:
                 if failures == COMPLAINT:
                     _log.warning("a transaction of %s waits to read: %s", self._manifest.ref, workspace.failure)
                 await asyncio.sleep(self._environment.backoff(failures))
-                await self._manifest.look()
+                await self._manifest.refresh_from_store()
                 continue
             if not workspace.writes:
                 self._reading = workspace, runs
@@ -484,7 +484,7 @@ class _Batch:
         self._conflicts += 1
         took = max(SHORTEST, self._environment.monotonic() - self._began)
         await asyncio.sleep(self._environment.backoff(self._conflicts, first=2 * took, most=min(LONGEST, 32 * took)))
-        await self._manifest.look()
+        await self._manifest.refresh_from_store()
 
 
 def _pending(

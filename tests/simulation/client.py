@@ -152,7 +152,7 @@ class Life:
         self.client = client
         self.storage.before_each = self.look
         # Opened without the store it shows what its disk knows; nothing newer was promised.
-        online = client._manifests[client._default]._verified
+        online = client._manifests[client._default]._state.verified
         self.record(Opened(self.now(), self.name, since if online else 0))
         if self.before is not None:
             self.recover(self.before)
@@ -387,7 +387,7 @@ class Life:
 
     def look(self) -> None:
         """At its whole state, as resolved, whenever that is another than before."""
-        view = self.client._manifests[self.client._default]._view
+        view = self.client._manifests[self.client._default]._state.view
         if view is not self.seen:
             self.seen = view
             if self.environment.options.watchers:
