@@ -14,7 +14,9 @@ from ..errors import ClosedError
 from ..format.entries import FileEntry, expires_of
 from ..format.names import check_not_own, name_in
 from ..manifest.manifest import Manifest
-from ..manifest.transaction import Nesting, TransactionRunner, Workspace
+from ..manifest.nesting import Nesting
+from ..manifest.transaction import TransactionRunner
+from ..manifest.workspace import Workspace
 from ..support.environment import Environment
 from ..types import DELETE, JSON, KEPT, Commit, Delete, Kept, Ref
 from .lifetime import lifetime

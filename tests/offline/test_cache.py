@@ -47,7 +47,7 @@ async def test_a_restarted_client_never_shows_less_than_it_has_shown(lives):
 async def test_runs_are_there_offline(lives, monkeypatch):
     monkeypatch.setattr(levels, "SPILL", 200)
     monkeypatch.setattr("mps3.journal.conditional.KEPT", 1)
-    for journal in ("merge.Merge", "conditional.Conditional"):
+    for journal in ("merge.journal.Merge", "conditional.Conditional"):
         defaults = {"window": 0.05, **({"trusted": False} if "cond" in journal else {})}
         monkeypatch.setattr(f"mps3.journal.{journal}Journal.__init__.__kwdefaults__", defaults)
     client = await lives.begin()
