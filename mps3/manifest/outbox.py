@@ -1,4 +1,4 @@
-"""Pending writes of one manifest: their order, and which of them go out together (R12)."""
+"""The outbox of one manifest: its pending writes in order, and which of them form one commit (R12)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .pending import QUEUED, READY, SEEN, SENT, Pending, ResendIdentity, final_c
 
 
 class Outbox:
-    """The writes that are not yet durable, in the order they were made.
+    """The writes of one manifest that are not yet durable, in the order they were made.
 
-    They pass two stations: first the values are stored, while an earlier commit may still be under
-    way; then they wait to be taken, all that are ready at once, as one commit.
+    First their values are stored, while an earlier commit may still be in flight. Then they wait to be taken: all
+    that are ready form one commit.
 
     Args:
         contents: Stores the values.
-        ready: Called when there is something to take.
-        changed: Called with the names whose pending values are others now.
-        refused: Called with writes that were failed because their values can never be stored, and why.
+        ready: Called when writes are ready to be taken.
+        changed: Called with the names whose pending values have changed.
+        refused: Called with writes that have failed because their values can never be stored, and the error.
     """
 
     def __init__(
@@ -59,15 +59,15 @@ class Outbox:
         return next((pending.made for pending in self._pending), None)
 
     def all(self) -> list[Pending]:
-        """All that is pending, in the order it was made."""
+        """Return all pending writes, in the order they were made."""
         return list(self._pending)
 
     def waiting(self) -> list[Pending]:
-        """The writes that have never left."""
+        """Return the writes that have never been sent."""
         return [pending for pending in self._pending if not pending.sent and pending.resend_as is None]
 
     def add(self, pending: Pending) -> None:
-        """Append a write. It shows at once."""
+        """Append a write. The overlay shows it at once."""
         self._pending[pending] = None
         self._overlay.update(pending.changes)
         self._empty.clear()
@@ -75,7 +75,7 @@ class Outbox:
         self._changed(pending.changes)
 
     def withdraw(self, pending: Pending) -> bool:
-        """Take a write back, unless it is on its way already."""
+        """Withdraw a write, unless it may have been sent; return whether it is withdrawn."""
         if pending not in self._pending or pending.sent or pending.resend_as is not None:
             return False
         pending.fail(WithdrawnError("the write was withdrawn before it was sent"))
@@ -84,14 +84,14 @@ class Outbox:
         return True
 
     def replace(self, pending: Pending, changes: Mapping[str, Content | None]) -> None:
-        """Give a write that has not left other values for its keys."""
+        """Replace the values of a write that has not been sent."""
         pending.changes = changes
         pending.stage = QUEUED
         self._update_overlay(changes)
         self._arrived.set()
 
     def leave_out(self, pending: Pending, names: AbstractSet[str]) -> None:
-        """Take some keys out of a write that has not left; if it has no other, forget it."""
+        """Remove keys from a write that has not been sent; if it has no other, withdraw it."""
         pending.changes = {name: one for name, one in pending.changes.items() if name not in names}
         pending.labels = {name: label for name, label in pending.labels.items() if name not in names}
         if not pending.changes:
@@ -101,7 +101,7 @@ class Outbox:
         self._update_overlay(dict.fromkeys(names))
 
     def resend(self, group: list[Pending], resend_as: ResendIdentity) -> None:
-        """Let a group leave as it did before, once its values are stored anew."""
+        """Store the values of a group again, and then send it under the identity that it had before."""
         for pending in group:
             pending.stage = QUEUED
             pending.resend_as = resend_as
@@ -111,7 +111,7 @@ class Outbox:
         self._arrived.set()
 
     def remove(self, group: list[Pending]) -> None:
-        """Forget writes that are decided, one way or the other."""
+        """Remove writes that are durable or have failed."""
         names: dict[str, object] = {}
         for pending in group:
             if pending in self._pending:
@@ -123,7 +123,7 @@ class Outbox:
             self._empty.set()
 
     def mark_seen(self, group: list[Pending], *, seen: bool) -> None:
-        """Say whether writes that are under way are part of the resolved state, which then shows them itself."""
+        """Record whether writes in flight are part of the resolved state, which then shows them itself."""
         stage = SEEN if seen else SENT
         names: dict[str, object] = {}
         for pending in group:
@@ -134,7 +134,7 @@ class Outbox:
             self._update_overlay(names)
 
     def mark_overwritten(self, pending: Pending, names: frozenset[str]) -> None:
-        """Say which keys of a transaction that has arrived others have changed after it."""
+        """Record which keys of a transaction that has arrived others have changed after it."""
         if pending.overwritten != names:
             different = pending.overwritten ^ names
             pending.overwritten = names
@@ -152,20 +152,20 @@ class Outbox:
         self._changed(names)
 
     def fail(self, group: list[Pending], error: MPS3Error) -> None:
-        """Writes that can never happen."""
+        """Fail writes, and remove them."""
         for pending in group:
             pending.fail(error)
         self.remove(group)
 
     def fail_all(self, error: MPS3Error) -> None:
-        """Nothing that is pending can happen any more in this life of the client."""
+        """Fail all pending writes: this client sends nothing any more."""
         pendings = list(self._pending)
         for pending in pendings:
             pending.fail(doubted(error) if pending.maybe_written else error)
         self.remove(pendings)
 
     def take(self) -> list[Pending]:
-        """All writes of one session whose values are stored, to be committed together.
+        """Take the writes at the front that are ready and of one session, to be committed together.
 
         They cannot be withdrawn any more.
         """
@@ -189,7 +189,7 @@ class Outbox:
         return group
 
     async def run(self) -> None:
-        """Store the values of writes as they arrive. Ends by being cancelled."""
+        """Store the values of writes as they arrive, until cancelled."""
         while True:
             await self._arrived.wait()
             await self._contents.passable()
@@ -210,10 +210,10 @@ class Outbox:
                 self._ready()
 
     async def _store(self, batch: list[Pending]) -> tuple[list[Pending], MPS3Error] | None:
-        """Store the newest value of each key; the others of the batch will never be seen by anyone.
+        """Store the newest value of each key. Nobody will ever see the others of the batch.
 
         Returns:
-            The writes whose values can never be stored, and why; ``None`` when all is stored.
+            The writes whose values can never be stored, and the error; ``None`` when all is stored.
         """
         while True:
             batch = [pending for pending in batch if pending in self._pending]

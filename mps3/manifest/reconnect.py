@@ -109,14 +109,14 @@ OnReconnect: TypeAlias = Callable[[Reconnect], Awaitable[None] | None]
 
 
 class Review:
-    """Asks the application about pending writes, while they wait.
+    """Lets the application review pending writes before they are sent.
 
     Args:
         contents: Fetches and prepares values.
-        callback: The application.
+        callback: The callback of the application.
 
     Attributes:
-        due: Whether pending writes have to wait for it.
+        due: Whether pending writes must wait for the review.
     """
 
     def __init__(self, contents: Contents, callback: OnReconnect) -> None:
@@ -126,17 +126,17 @@ class Review:
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """From now on writes wait until they have been looked at."""
+        """Let pending writes wait until they have been reviewed."""
         self.due = True
 
     def start(self, manifest: Ref, outbox: Outbox, view: Callable[[], View], done: Callable[[], None]) -> None:
-        """Look at them, unless that is under way.
+        """Start the review, unless it is running.
 
         Args:
             manifest: Whose writes they are.
-            outbox: Where they are.
-            view: The newest state.
-            done: Called when they need wait no longer.
+            outbox: The outbox that holds them.
+            view: Returns the newest state.
+            done: Called when they may be sent.
         """
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(
@@ -216,7 +216,7 @@ class Review:
         return changes
 
     async def aclose(self) -> None:
-        """Stop looking."""
+        """Stop the review."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
