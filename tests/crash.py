@@ -134,12 +134,12 @@ async def watch(stranger: MPS3, seen: Seen) -> None:
     manifest = stranger._manifests[stranger._default]
     view = None
     while True:
-        if manifest._view is not view:
-            view = manifest._view
+        if manifest._state.view is not view:
+            view = manifest._state.view
             fresh = [commit for commit in view.commits if commit.id not in seen.ids]
             for commit in fresh:
                 seen.ids[commit.id] = None
-                if commit.session == manifest._journal.session:
+                if commit.session == manifest._state.journal.session:
                     continue
                 numbers = sorted(int(name[5:]) for name in commit.files if name.startswith("only/"))
                 seen.twice += [number for number in numbers if number in seen.marked]

@@ -134,7 +134,7 @@ def _queued() -> float:
 
 async def _merge_all(client: MPS3) -> dict[str, float]:
     """Merge all runs there are into one, which otherwise happens once in a manifest's life, or never."""
-    journal: Any = client._manifests[client._default]._journal  # noqa: SLF001 - what nobody could ask for
+    journal: Any = client._manifests[client._default]._state.journal  # noqa: SLF001 - what nobody could ask for
     runs = [layer for layer in journal.view.layers if isinstance(layer, Run)]
     began, before, most = time.process_time(), _resident(), 0
 

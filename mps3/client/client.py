@@ -52,8 +52,8 @@ class MPS3(Reads, Transactions, Lifecycle):
         collect_every: Seconds, or a timedelta: about how often the default manifest is collected in the
             background. ``None``, the default, for never. One client in a few is enough.
         collect_buckets: The ``buckets`` of these collections; see `collect`.
-        hooks: Callables that receive each `mps3.observability.events.Event`, at once: a hook should return soon. If one raises,
-            that is logged once.
+        hooks: Callables that receive each `mps3.observability.events.Event`, at once: a hook should return soon. If one
+            raises, that is logged once.
         environment: Where time, chance and names come from; for simulations.
 
     Raises:

@@ -19,7 +19,7 @@ from ..journal.choose import choose_journal, known_journal
 from ..journal.protocol import Journal
 from ..manifest.context import ManifestContext
 from ..manifest.manifest import Manifest
-from ..manifest.outbox import Pending
+from ..manifest.pending import Pending
 from ..manifest.reconnect import OnReconnect
 from ..manifest.transaction import TransactionRunner
 from ..observability.events import Hook

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from ..errors import MPS3Error
 from ..format.values import decode
-from ..manifest.outbox import Pending
+from ..manifest.pending import Pending
 from ..manifest.session import error_of, time_of
 from ..offline.protocol import Refusal
 from ..types import DELETE, JSON, Delete, Ref

@@ -11,7 +11,9 @@ from ..content.reader import map_concurrently
 from ..content.value import PendingValue
 from ..errors import ClosedError
 from ..format.entries import FileEntry, expires_of
-from ..manifest.transaction import Nesting, TransactionRunner, Workspace
+from ..manifest.nesting import Nesting
+from ..manifest.transaction import TransactionRunner
+from ..manifest.workspace import Workspace
 from ..types import DELETE, JSON, KEPT, Commit, Delete, Kept, Ref
 from .time_to_live import seconds_to_live
 

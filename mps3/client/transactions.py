@@ -9,7 +9,8 @@ from typing import Any, TypeVar, overload
 
 from ..content.value import PendingValue
 from ..format.names import check_not_own, name_in
-from ..manifest.transaction import TransactionRunner, Workspace
+from ..manifest.transaction import TransactionRunner
+from ..manifest.workspace import Workspace
 from ..types import JSON, KEPT, Kept, Ref
 from .core import ClientCore
 from .time_to_live import seconds_to_live

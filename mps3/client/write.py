@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ClosedError, MPS3Error, WithdrawnError, doubted
 from ..manifest.manifest import Manifest
-from ..manifest.outbox import Pending
+from ..manifest.pending import Pending
 from ..types import Commit
 
 _log = logging.getLogger("mps3")

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from ..content.value import PendingValue
 from ..format.names import check_not_own, name_in
 from ..format.shape import NOTHING
-from ..manifest.outbox import Pending
+from ..manifest.pending import Pending
 from ..offline.protocol import Refusal
 from ..types import DELETE, JSON, UNCHECKED, Delete, Ref, Unchecked
 from .core import ClientCore
@@ -159,7 +159,7 @@ class Writes(ClientCore):
                 dict(zip(names, labels, strict=True)),
                 {name: (place, key) for name, (place, key, _) in zip(names, contents, strict=True)},
                 self._environment.now(),
-                manifest.session_pool.take(kept=True) if expect else manifest.session,
+                manifest.session_pool.acquire(durable=True) if expect else manifest.session,
                 expect=expect,
                 fleeting=fleeting,
             )
@@ -191,7 +191,7 @@ class Writes(ClientCore):
             and PendingValue(content.bucket, content.key, content.body, (manifest.ref,), content.expires_in)
             for name, content in old.changes.items()
         }
-        session = manifest.session_pool.take(kept=True) if old.expect else manifest.session
+        session = manifest.session_pool.acquire(durable=True) if old.expect else manifest.session
         pending = Pending(contents, old.labels, old.places, self._environment.now(), session, expect=old.expect)
         write = Write([(manifest, pending)], f"retry of {_some(list(rejected.values))}")
         manifest.add(pending)
@@ -199,7 +199,7 @@ class Writes(ClientCore):
 
         def kept(_: object) -> None:
             if pending.safe:
-                old.session.forget(old)
+                old.forget()
 
         if pending.kept is not None:
             pending.kept.add_done_callback(kept)
@@ -208,7 +208,7 @@ class Writes(ClientCore):
     def _drop(self, rejected: Rejected, old: Pending) -> None:
         self._check_open()
         self._rejected.pop(rejected, None)
-        old.session.forget(old)
+        old.forget()
 
 
 def _check_version(if_version: object, manifests: Sequence[Ref]) -> None:

@@ -1,4 +1,4 @@
-"""What all manifests of a client share."""
+"""The context of a manifest: what all manifests of a client share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..offline.queue import OutboxQueue
 from ..storage.clock import StoreClock
 from ..support.environment import Environment
 from ..support.loop_affinity import LoopAffinity
-from .outbox import Pending
+from .pending import Pending
 from .reconnect import OnReconnect
 
 
@@ -23,17 +23,17 @@ class ManifestContext:
 
     Attributes:
         contents: Stores and fetches values.
-        environment: Time, chance and names.
+        environment: The clock, randomness and names.
         poll_interval: Seconds between polls when nothing happens.
-        contact: Told of each answer of the store (``None``) and each failure to get one.
-        shut: Whether nothing may be asked of the store.
-        changed: Called when there are more or fewer pending writes.
-        refused: Told of writes that failed for good and are kept, and why.
-        time: What time it is at the store.
+        contact: Called with ``None`` for each answer of the store, and with the error for each failure.
+        shut: Returns whether no request may be sent to the store.
+        changed: Called when the number of pending writes may have changed.
+        refused: Called with each kept write that has failed for good, and why.
+        time: The store's clock.
         outbox_queue: Keeps writes durably.
-        cache: Keeps what was seen.
-        on_reconnect: Asked before writes go out after a time without the store.
-        observer: Told of all that happens.
+        cache: Keeps the states that were shown, and values.
+        on_reconnect: Called before pending writes are sent after a time without the store.
+        observer: Counts what happens, and passes events to hooks.
         home: The event loop that the client belongs to.
     """
 

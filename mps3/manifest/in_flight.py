@@ -1,4 +1,4 @@
-"""A commit on its way: the writes in it, and what it says."""
+"""An in-flight commit: its writes, what the journal is told of it, and what has come of its tries."""
 
 from __future__ import annotations
 
@@ -8,36 +8,34 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ..content.value import PendingValue
-from ..errors import ConflictError, MPS3Error
+from ..errors import ConflictError, MPS3Error, UnknownOutcomeError
 from ..journal.attempt import Attempt, OutdatedError
+from ..journal.outcome import unknown
 from ..offline.protocol import Sent
-from ..offline.queue import OutboxQueue
-from ..support.environment import Environment
-from ..types import Ref
-from .outbox import Pending, final_changes
+from .pending import Pending, final_changes
 from .session import Session
 
 CLOSES: Final[Mapping[str, Any]] = {"closes": True}
-"""What a commit says that ends a transaction."""
+"""The update of a commit that ends a transaction."""
 
 
 @dataclass(slots=True, eq=False)
 class InFlightCommit:
-    """A commit on its way, and the writes in it.
+    """A commit that is being sent or decided.
 
     Attributes:
         attempt: What the journal is told.
-        group: The writes.
-        session: Under whose name they are committed.
-        sent: How they left in an earlier life of the client.
-        recorded: What was recorded of it before it left.
+        group: The writes in it.
+        session: The session under whose name they are committed.
+        sent: How they were sent in an earlier life of the client.
+        recorded: The update that was recorded before it was sent.
         failures: How often the store did not answer.
-        conflicts: How often somebody else was first.
+        conflicts: How often another client committed first.
         seen: Whether it is part of the state that is shown.
         retry_at: When to try again, by this client's clock.
         renewed: Values that were stored again, and the last collection that was known before.
-        failed: Of a transaction that does not hold: what to say of it once no try of it can arrive any more.
-        closes: Of a commit without content: the transaction that cannot hold any more when this one counts (R4).
+        failed: The error of a transaction that does not hold, to be told once no try of it can arrive any more.
+        closes: Of a commit without content: the transaction that cannot hold any more once this commit counts (R4).
     """
 
     attempt: Attempt
@@ -54,7 +52,7 @@ class InFlightCommit:
     closes: InFlightCommit | None = None
 
     def fill(self) -> None:
-        """Say in the attempt what is to be committed, as it is stored now."""
+        """Set the update of the attempt from the writes, as their values are stored now."""
         final = final_changes(self.group)
         changes = {name: None if content is None else content.patch for name, content in final.items()}
         stored = [content.stored for content in final.values() if content is not None and content.stored is not None]
@@ -62,8 +60,12 @@ class InFlightCommit:
         self.attempt.update = {"files": changes, **expect, **(CLOSES if self.closes is not None else {})}
         self.attempt.stored = min(stored, default=None)
 
-    def void(self) -> OutdatedError:
-        """Why a transaction that arrived does not hold."""
+    def retry_now(self) -> None:
+        """Let it be tried again at once."""
+        self.retry_at = -math.inf
+
+    def outdated(self) -> OutdatedError:
+        """Return the error of a transaction that has arrived and does not hold."""
         (pending,) = self.group
         keys = ", ".join(repr(pending.labels.get(name, name)) for name in self.attempt.expect)
         return OutdatedError(
@@ -73,9 +75,14 @@ class InFlightCommit:
             operation="PutObject",
         )
 
+    def unknown_outcome(self, why: str = "") -> UnknownOutcomeError:
+        """Return the error for a commit of which nobody can tell any more whether it counts."""
+        ref = self.session.manifest
+        return unknown(ref.bucket, ref.key, why)
+
 
 def conflict_of(outdated: OutdatedError) -> ConflictError:
-    """What users are told of it."""
+    """Return the error that users get for a transaction that does not hold."""
     return ConflictError(
         str(outdated),
         bucket=outdated.bucket,
@@ -83,34 +90,3 @@ def conflict_of(outdated: OutdatedError) -> ConflictError:
         operation=outdated.operation,
         version=outdated.version,
     )
-
-
-class SessionPool:
-    """Sessions for transactions: each is used by one at a time, and again when that is decided.
-
-    Args:
-        ref: Of which manifest.
-        environment: Names them.
-        outbox_queue: What keeps writes durably; ``None`` if nothing does.
-    """
-
-    def __init__(self, ref: Ref, environment: Environment, outbox_queue: OutboxQueue | None) -> None:
-        self._ref = ref
-        self._environment = environment
-        self._outbox_queue = outbox_queue
-        self._plain: list[Session] = []
-        self._kept: list[Session] = []
-
-    def take(self, *, kept: bool = False) -> Session:
-        """A free one.
-
-        Args:
-            kept: Whether what is committed with it is to be kept durably, if anything is.
-        """
-        outbox_queue = self._outbox_queue if kept else None
-        free = self._plain if outbox_queue is None else self._kept
-        return free.pop() if free else Session(self._ref, name=self._environment.name(), outbox_queue=outbox_queue)
-
-    def free(self, pooled: Session) -> None:
-        """Nothing that was committed with it is undecided any more."""
-        (self._plain if pooled.outbox_queue is None else self._kept).append(pooled)

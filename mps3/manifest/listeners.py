@@ -1,4 +1,4 @@
-"""Who wants to know of which key."""
+"""The listeners of one manifest: subscriptions to a key, and watchers of all changes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ..errors import MPS3Error
 from ..format.state import View
 
 VIEWS: Final = 64
-"""States that wait for a watcher. The commits between any two of them are listed by the newer, or else skipped."""
+"""The most states that are buffered for a watcher. The newer of two lists the commits between them, or skips them."""
 
 
 class Listener:
-    """Somebody who wants to know when a key may have another value.
+    """A listener to one key: it is notified when the value of the key may have changed.
 
     Attributes:
-        changed: Set when it may; the listener clears it.
-        error: Why there will be no more; the listener clears nothing.
+        changed: Set when it may have changed; the listener clears it.
+        error: Why nothing more will follow; ``None`` until then.
     """
 
     def __init__(self) -> None:
@@ -29,15 +29,15 @@ class Listener:
 
 
 class Watcher(Listener):
-    """Somebody who wants to know of every state, one after the other.
+    """A listener to all states, one after the other.
 
     Args:
-        matches: Which keys are watched.
+        matches: Returns whether a key is watched.
 
     Attributes:
-        views: The states that wait to be looked at.
-        touched: The keys whose pending value may be another.
-        expired: The keys whose time may be over.
+        views: The states that the watcher has not taken yet.
+        touched: The keys whose pending value may have changed.
+        expired: The keys that may have expired.
     """
 
     def __init__(self, matches: Callable[[str], bool]) -> None:
@@ -48,14 +48,14 @@ class Watcher(Listener):
         self.expired: dict[str, None] = {}
 
     def expire(self, names: Iterable[str]) -> None:
-        """The time of these keys may be over."""
+        """Notify it that these keys may have expired."""
         expired = {name: None for name in names if self._matches(name)}
         if expired:
             self.expired.update(expired)
             self.changed.set()
 
     def offer(self, view: View) -> None:
-        """There is a new state. If too many wait, only the newest is kept."""
+        """Buffer a new state. If too many are buffered, only the newest is kept."""
         if self.views and self.views[-1] is view:
             return
         if len(self.views) >= VIEWS:
@@ -64,7 +64,7 @@ class Watcher(Listener):
         self.changed.set()
 
     def touch(self, names: Iterable[str]) -> None:
-        """The pending values of these keys may be others."""
+        """Notify it that the pending values of these keys may have changed."""
         touched = {name: None for name in names if self._matches(name)}
         if touched:
             self.touched.update(touched)
@@ -72,10 +72,10 @@ class Watcher(Listener):
 
 
 class Listeners:
-    """The listeners of one manifest. They are held weakly: a dropped subscription is gone."""
+    """The listeners of one manifest, held by weak references: a dropped subscription is gone."""
 
     def __init__(self) -> None:
-        # Numbered, so that they are told in the order they came, and a simulation replays exactly.
+        # Numbered, so that they are notified in the order they came, and a simulation replays exactly.
         self._listeners: dict[str, WeakValueDictionary[int, Listener]] = {}
         self._watchers: WeakValueDictionary[int, Watcher] = WeakValueDictionary()
         self._number = 0
@@ -86,16 +86,16 @@ class Listeners:
 
     @property
     def buffered(self) -> int:
-        """How many states wait for watchers to look at them."""
+        """How many states are buffered for all watchers."""
         return sum(len(watcher.views) for watcher in list(self._watchers.values()))
 
     @property
     def names(self) -> Mapping[str, object]:
-        """The keys that are listened to; some may have lost their listeners."""
+        """The keys that have listeners; some may have lost them."""
         return self._listeners
 
     def add(self, name: str, listener: Listener) -> None:
-        """Tell ``listener`` of a key, for as long as it lives."""
+        """Notify ``listener`` of changes of a key, for as long as it lives."""
         if len(self._listeners) >= self._prune_at:
             self._listeners = {name: group for name, group in self._listeners.items() if group}
             self._prune_at = 64 + 2 * len(self._listeners)
@@ -103,7 +103,7 @@ class Listeners:
         self._listeners.setdefault(name, WeakValueDictionary())[self._number] = listener
 
     def remove(self, name: str, listener: Listener) -> None:
-        """Tell it no more."""
+        """Stop notifying a listener."""
         group = self._listeners.get(name)
         if group is None:
             return
@@ -113,40 +113,40 @@ class Listeners:
             del self._listeners[name]
 
     def add_watcher(self, watcher: Watcher) -> None:
-        """Tell ``watcher`` of everything, for as long as it lives."""
+        """Notify ``watcher`` of all changes, for as long as it lives."""
         self._number += 1
         self._watchers[self._number] = watcher
 
     def remove_watcher(self, watcher: Watcher) -> None:
-        """Tell it no more."""
+        """Stop notifying a watcher."""
         for number in [number for number, one in self._watchers.items() if one is watcher]:
             del self._watchers[number]
 
     def offer(self, view: View) -> None:
-        """There is a new state."""
+        """Pass a new state to all watchers."""
         for watcher in list(self._watchers.values()):
             watcher.offer(view)
 
     def touch(self, names: Mapping[str, object]) -> None:
-        """The pending values of these keys may be others."""
+        """Notify everybody that the pending values of these keys may have changed."""
         self.notify(names)
         for watcher in list(self._watchers.values()):
             watcher.touch(names)
 
     def expire(self, names: Sequence[str]) -> None:
-        """The time of these keys may be over."""
+        """Notify everybody that these keys may have expired."""
         self.notify(names)
         for watcher in list(self._watchers.values()):
             watcher.expire(names)
 
     def notify(self, names: Iterable[str]) -> None:
-        """These keys may have other values."""
+        """Notify the listeners of these keys."""
         for name in names:
             for listener in list(self._listeners.get(name, {}).values()):
                 listener.changed.set()
 
     def tell(self, error: MPS3Error) -> None:
-        """There will be no more values, for anyone."""
+        """Notify everybody that there will be no more values."""
         for group in list(self._listeners.values()):
             for listener in list(group.values()):
                 listener.error = error

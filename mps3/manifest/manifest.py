@@ -1,4 +1,4 @@
-"""One manifest: one task that polls, commits, and publishes."""
+"""One manifest in this client: what the rooms above call, and the loop that polls, commits and publishes."""
 
 from __future__ import annotations
 
@@ -6,48 +6,44 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
 from ..content.value import PendingValue
-from ..errors import ClosedError, CorruptionError, MPS3Error, UnavailableError
+from ..errors import ClosedError, MPS3Error, UnavailableError
 from ..format.document import Kind
 from ..format.entries import FileEntry, version_of
-from ..format.expiry import Expiries
-from ..format.state import EMPTY, View, alive, changed_names
+from ..format.state import View, alive
 from ..journal.past import Past
 from ..journal.protocol import Journal, Retained
-from ..journal.snapshot import JournalSnapshot
 from ..offline.protocol import StoredSession
 from ..offline.queue import OutboxQueue
-from ..offline.recovery import Unit, in_order, lapsed, only
 from ..support.environment import wait_for_event
-from ..types import UNCHECKED, Ref
+from ..types import Ref
 from .committer import Committer
+from .completion import CommitCompletion
+from .contact import Contact, answer
 from .context import ManifestContext
+from .decider import TransactionDecider
+from .expiry import ExpiryTimer
 from .in_flight import InFlightCommit
 from .listeners import Listeners
-from .outbox import SENT, Outbox, Pending
+from .opener import Opener
+from .outbox import Outbox
+from .pending import Pending
+from .pipeline import CommitPipeline
+from .poller import Poller
+from .publisher import Publisher
 from .reconnect import Review
-from .session import Session
+from .recovery import Recovery
+from .session import Session, SessionPool
+from .state import ManifestState
+from .tasks import BackgroundTasks
 
-FASTEST: Final = 0.1
-"""The first poll after activity, as a part of the poll interval."""
-SLOWING: Final = 1.5
-"""Each idle poll waits this much longer than the one before, up to the poll interval."""
-STALE: Final = 10.0
-"""Seconds without contact after which a commit is preceded by a look at what others did."""
-OPENING: Final = 5.0
-"""Seconds that opening waits for the store where it could go on from what was kept."""
-SILENCE: Final = 5.0
-"""Seconds without an answer, after which a client that can work offline does."""
-COMPLAINT: Final = 60.0
-"""Seconds between two errors in the log that something could not be kept: where one is, there may be thousands."""
-LONGEST_DOZE: Final = 3600.0
-"""Seconds at the most between two looks whether something has expired."""
-SHORTEST_DOZE: Final = 0.001
+LOG_INTERVAL: Final = 60.0
+"""The least seconds between two errors in the log that a write could not be kept: there may be thousands."""
 
 _log = logging.getLogger("mps3")
 
@@ -56,13 +52,16 @@ class Manifest:
     """A group of keys whose changes are ordered by one journal.
 
     Args:
-        ref: Which manifest, bucket included.
-        open_journal: Finds out which journal orders its commits; or makes the one that is known to.
+        ref: The manifest, bucket included.
+        open_journal: Finds out which journal orders its commits; or makes the one of a kind that is known.
         context: What all manifests of a client share.
 
     Attributes:
-        listeners: Who is told of changes.
+        ref: The manifest.
+        listeners: Told of changes.
         home: The event loop that the client belongs to.
+        session_pool: The sessions of transactions.
+        session: The session of other writes.
     """
 
     def __init__(
@@ -71,194 +70,68 @@ class Manifest:
         self.ref = ref
         self.listeners = Listeners()
         self.home = context.home
-        self._open_journal = open_journal
-        self._journal: Journal | None = None
-        self._verified = False
-        self._shown: View | None = None
+        self.session_pool = SessionPool(ref, context.environment, context.outbox_queue)
+        self._volatile = self.session = Session(ref)
+        if context.outbox_queue is not None:
+            self.session = Session(ref, name=context.environment.name(), outbox_queue=context.outbox_queue)
         self._context = context
         self._environment = context.environment
-        self._interval = context.poll_interval
-        self._contact = context.contact
-        self._contents = context.contents
         self._observer = context.observer
-        self._outbox = Outbox(self._contents, ready=self.wake, changed=self._changed, refused=self._refused)
-        self._committer = Committer(self, ref, self._outbox, context)
-        self.session_pool = self._committer.session_pool
-        self._session = self._committer.volatile
-        if context.outbox_queue is not None:
-            self._session = Session(ref, name=self._environment.name(), outbox_queue=context.outbox_queue)
-        self._review = Review(self._contents, context.on_reconnect) if context.on_reconnect is not None else None
-        self._poll_at = -math.inf
-        self._resolved_at = -math.inf
-        self._away_at = -math.inf
-        self._complain_at = -math.inf
-        self._pause = self._interval * FASTEST
-        self._failures = 0
-        self._unreadable = False
-        self._recovering = False
-        self._ended: MPS3Error | None = None
-        self._expiries = Expiries()
-        self._time_told = asyncio.Event()
-        self._dozing = False
-        self._awake = asyncio.Event()
-        self._asking: list[asyncio.Future[None]] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._review = Review(context.contents, context.on_reconnect) if context.on_reconnect is not None else None
+        self._log_at = -math.inf
+
+        self._state = state = ManifestState(ref, publishes_kept=context.cache is not None)
+        self._tasks = BackgroundTasks(ref, self._end)
+        self._outbox = outbox = Outbox(
+            context.contents, ready=state.wake, changed=self._overlay_changed, refused=self._refused
+        )
+        self._expiry = ExpiryTimer(state, self.listeners, context.time, self._tasks)
+        self._contact = Contact(state, context, self._expiry, self._review)
+        self._pipeline = CommitPipeline(state, outbox)
+        self._publisher = Publisher(state, self._pipeline, self.listeners, self._expiry, context)
+        self._poller = Poller(state, self._contact, self._pipeline, self.listeners, context)
+        self._opener = Opener(
+            open_journal, state, self._contact, self._poller, self._publisher, self.listeners, context
+        )
+        self._completion = CommitCompletion(ref, outbox, self._pipeline, self.session_pool, context)
+        self._decider = TransactionDecider(state, self._pipeline, self._completion, self._volatile, context)
+        self._committer = Committer(
+            state, self._contact, outbox, self._pipeline, self._completion, self._decider, self._volatile, context
+        )
+        self._recovery = Recovery(state, self._contact, outbox, self._committer, context)
+
+    # From open to close
 
     async def open(self) -> None:
-        """Resolve it for the first time, or go on from what was kept of it when the store cannot be reached.
+        """Read it for the first time, or start from the cache when the store cannot be reached.
 
         Raises:
             MPS3Error: It cannot be read.
         """
-        saved = await self._recall()
-        try:
-            async with asyncio.timeout(None if saved is None else OPENING):
-                journal, started = await self._look_first(saved)
-        except (TimeoutError, UnavailableError) as error:
-            if saved is not None and await self._go_on_from(saved):
-                self._failures = 1
-                self._contact(error if isinstance(error, UnavailableError) else _silent(self.ref, OPENING))
-                self.lost_contact()
-            elif isinstance(error, TimeoutError):
-                await self._begin(*await self._look_first(None))
-            elif self._context.cache is None:
-                raise
-            else:
-                raise UnavailableError(
-                    f"{error}. The manifest s3://{self.ref.bucket}/{self.ref.key} cannot be opened offline, because "
-                    "it has never been read with this directory: open it once while the store can be reached",
-                    bucket=self.ref.bucket,
-                    key=self.ref.key,
-                    operation=error.operation,
-                ) from error
-        else:
-            await self._begin(journal, started)
-        self.listeners.notify(list(self.listeners.names))
+        await self._opener.open()
 
-    async def _look_first(self, saved: JournalSnapshot | None) -> tuple[Journal, float]:
-        """Find the journal and resolve, going on from what was saved; and when that began."""
-        journal = await self._open_journal(None)
-        started = self._environment.monotonic()
-        if saved is not None and journal.kind == saved.kind:
-            with contextlib.suppress(CorruptionError):  # a cache that is not what it says
-                await journal.restore(saved)
-        await journal.resolve()
-        return journal, started
-
-    async def _begin(self, journal: Journal, started: float) -> None:
-        self._journal, self._verified = journal, True
-        self.resolved(started)
-        self._plan_poll()
-        await self.show(journal)
-
-    async def _recall(self) -> JournalSnapshot | None:
-        """What was kept of it."""
-        if self._context.cache is None:
-            return None
-        body = await self._context.cache.state(self.ref)
-        try:
-            return None if body is None else JournalSnapshot.decode(body, self.ref.bucket or "", self.ref.key)
-        except ValueError as error:
-            _log.warning("what was kept of %s cannot be used: %s", self.ref, error)
-            return None
-
-    async def _go_on_from(self, saved: JournalSnapshot) -> bool:
-        """Show what was kept until the store can be reached."""
-        journal = await self._open_journal(saved.kind)
-        try:
-            await journal.restore(saved)
-        except MPS3Error as error:
-            _log.warning("what was kept of %s cannot be used: %s", self.ref, error)
-            return False
-        self._journal, self._shown = journal, journal.view  # it is kept already
-        self._context.time.hear(saved.stamp)
-        self.cover()
-        self.expire()
-        self.listeners.offer(journal.view)
-        return True
-
-    def recover(self, lines: Sequence[tuple[StoredSession, OutboxQueue]]) -> None:
-        """Go on with sessions of clients that are no more. To be called before `start`.
+    def recover(self, stored: Sequence[tuple[StoredSession, OutboxQueue]]) -> None:
+        """Continue with sessions of clients that have ended. To be called before `start`.
 
         Args:
-            lines: The sessions with their writes, and where each is kept.
+            stored: The sessions with their writes, and where each is kept.
         """
-        sessions = {
-            line.session: Session(line.manifest, name=line.session, sequence=line.sequence, outbox_queue=outbox_queue)
-            for line, outbox_queue in lines
-        }
-        for line, _ in lines:
-            for row in line.rows:
-                if row.refusal is not None:
-                    self._context.refused(Pending.of(row, sessions[line.session]), row.refusal)
-        for unit in in_order(lines):
-            self._recover(unit, sessions[unit.line.session])
-        if lines:
-            self._recovering = True
-            self.lost_contact()
-
-    def _recover(self, unit: Unit, session: Session) -> None:
-        wall, now = self._environment.now().timestamp(), unit.outbox_queue.now()
-        group: list[Pending] = []
-        gone: list[Pending] = []
-        for kept in unit.rows:
-            row, over = lapsed(kept, wall, now)
-            if over and any(change.expect is not UNCHECKED for change in row.changes.values()):
-                continue  # a lease that nobody has given: nothing was replaced
-            if over and unit.left:
-                # What goes again is what is still of use; the rest is only looked after.
-                rest = Pending.of(only(row, over), session)
-                rest.row, rest.lapsed = None, over
-                gone.append(rest)
-                row, over = only(row, row.changes.keys() - over), frozenset()
-                if not row.changes:
-                    continue
-            pending = Pending.of(row, session)
-            pending.lapsed = over
-            group.append(pending)
-        if len(group) < len(unit.rows):
-            unit.outbox_queue.submit(unit.without([pending.row for pending in group if pending.row is not None]))
-        for pending in (*group, *gone):
-            if unit.left and pending in group:
-                pending.stage = SENT
-            self._observer.wrote(self.ref, pending, recovered=True)
-            self._outbox.add(pending)
-        if group and unit.left and unit.line.sent is not None:
-            self._committer.recover(unit.line, group, session, unit.line.sent)
-
-    def _lapse(self) -> None:
-        """What expired before it could be sent takes with it what it would have replaced, but nothing newer."""
-        view, earlier = self._view.at(self._context.time.now()), set[str]()
-        for pending in self._outbox.all():
-            if pending.lapsed and not pending.sent:
-                found = {name: version_of(view.look_up(name)) for name in pending.lapsed - earlier}
-                others = {name for name, now in found.items() if now is None or now != pending.bases.get(name)}
-                pending.lapsed = frozenset()
-                if others:
-                    self._outbox.leave_out(pending, others)
-            earlier.update(pending.changes)
+        self._recovery.recover(stored)
 
     def start(self) -> None:
         """Start its tasks, which open it if need be."""
-        self._start(self._run(), "manifest")
-        self._start(self._outbox.run(), "outbox")
+        self._tasks.start(self._run(), "manifest")
+        self._tasks.start(self._outbox.run(), "outbox")
         self.expire()
-
-    def _start(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine, name=f"mps3 {name} {self.ref}")
-        task.add_done_callback(self._died)
-        self._tasks.append(task)
 
     async def aclose(self) -> None:
         """Stop its tasks. Writes that are still pending fail, and subscriptions end."""
-        self._dozing = True  # whoever still looks does not start that any more
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.stop()
         if self._review is not None:
             await self._review.aclose()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._journal is not None:
-            await self._journal.aclose()
+        await self._tasks.wait()
+        if self._state.journal is not None:
+            await self._state.journal.aclose()
         self._end(
             ClosedError(
                 "the client was closed before the write was known to be durable"
@@ -271,13 +144,9 @@ class Manifest:
     @property
     def ended(self) -> bool:
         """Whether it has stopped for good."""
-        return self._ended is not None
+        return self._state.ended is not None
 
-    @property
-    def _view(self) -> View:
-        if self._journal is None:
-            return EMPTY
-        return self._journal.view if self._context.cache is None else self._shown or EMPTY
+    # Reading
 
     @property
     def tentative(self) -> View:
@@ -286,103 +155,66 @@ class Manifest:
         Raises:
             UnavailableError: The store could not be reached yet.
         """
-        if self._journal is None:
-            raise self._unreached()
-        return self._journal.tentative.at(self._context.time.now())
+        return self._state.require_journal().tentative.at(self.time())
 
     @property
     def past(self) -> Past:
-        """What came before the state that is shown.
+        """The states before the one that is shown.
 
         Raises:
             UnavailableError: The store could not be reached yet.
         """
-        if self._journal is None:
-            raise self._unreached()
-        return self._journal.past
+        return self._state.require_journal().past
 
-    def _unreached(self) -> UnavailableError:
-        return UnavailableError(f"the manifest {self.ref} could not be reached yet", key=self.ref.key)
+    @property
+    def collected(self) -> str | None:
+        """The last collection that is known."""
+        return self._state.collected
 
     def require_contact(self) -> None:
-        """Refuse to take what is known for the newest state.
+        """Check that what is known may be taken for the newest state.
 
         Raises:
-            UnavailableError: The store does not answer at the moment, or is not to be asked.
+            UnavailableError: The store does not answer at the moment, or must not be asked.
         """
-        if self._failures or self._context.shut():
-            raise UnavailableError(
-                f"the manifest {self.ref} cannot be reached at the moment", bucket=self.ref.bucket, key=self.ref.key
-            )
+        self._contact.require()
 
     def state(self) -> tuple[View, Mapping[str, PendingValue | None]]:
-        """The newest state, and the pending values of this client that lie over it, at one moment.
+        """Return the newest state, and the pending values of this client that lie over it, at one moment.
 
         Keys that have expired are in it; see `View.at`.
         """
-        self.cover()
-        return self._view, self._outbox.overlay
+        self._pipeline.update_overlay()
+        return self._state.view, self._outbox.overlay
 
     def present(self) -> tuple[View, Mapping[str, PendingValue | None]]:
-        """The same as it looks now, by the store's clock."""
+        """Return the same as it looks now, by the store's clock."""
         view, overlay = self.state()
-        return view.at(self._context.time.now()), overlay
+        return view.at(self.time()), overlay
 
     def time(self) -> float:
-        """What time it is at the store, in seconds since 1970, as far as it is known; ``-inf`` if it is not."""
+        """Return the time at the store, in seconds since 1970, as far as it is known; ``-inf`` if it is not."""
         return self._context.time.now()
 
     def expire(self) -> float:
         """Tell the listeners of what has expired.
 
         Returns:
-            Up to when that is told, by the store's clock, in seconds since 1970; ``-inf`` if nobody knows it.
+            Up to when that is told, by the store's clock, in seconds since 1970; ``-inf`` if the time is not known.
         """
-        if self._expiries.update(self._view):
-            self._time_told.set()
-        if self._expiries.next < math.inf and self._tasks and not self._dozing and self._ended is None:
-            self._dozing = True
-            self._start(self._doze(), "expiry")
-        if names := self._expiries.take(self._context.time.now()):
-            self.listeners.expire(names)
-        return self._expiries.until
-
-    async def _doze(self) -> None:
-        """Wake whoever listens to a key when it expires, though nothing else happens."""
-        while True:
-            self._time_told.clear()
-            until = self.expire()
-            doze = LONGEST_DOZE if until == -math.inf else min(self._expiries.next - until, LONGEST_DOZE)
-            await wait_for_event(self._time_told, max(SHORTEST_DOZE, doze))
-
-    @property
-    def pending(self) -> int:
-        """How many writes are not yet durable."""
-        return len(self._outbox)
-
-    @property
-    def oldest_pending(self) -> datetime | None:
-        """When the first of them was made."""
-        return self._outbox.oldest
+        return self._expiry.expire()
 
     def look_up(self, name: str) -> PendingValue | FileEntry | None:
-        """The newest value of a key: a pending one of this client, or what the manifest says."""
-        self.cover()
-        overlay = self._outbox.overlay
+        """Return the newest value of a key: a pending one of this client, or what the manifest says."""
+        view, overlay = self.state()
         if name in overlay:
             return overlay[name]
-        file = self._view.look_up(name)
-        return alive(file, self._context.time.now()) if file is not None and "expires" in file else file
+        file = view.look_up(name)
+        return alive(file, self.time()) if file is not None and "expires" in file else file
 
     def is_pending(self, name: str) -> bool:
-        """Whether the newest value of a key is a pending one of this client."""
-        self.cover()
-        return name in self._outbox.overlay
-
-    def cover(self) -> None:
-        """Let what is part of the state be shown by it, not by what is pending."""
-        if self._journal is not None:
-            self._committer.cover(self._journal, self._view)
+        """Return whether the newest value of a key is a pending one of this client."""
+        return name in self.state()[1]
 
     async def refresh(self) -> None:
         """Wait until what is known is at least as new as now.
@@ -396,53 +228,10 @@ class Manifest:
         await self.ask()
 
     def ask(self) -> asyncio.Future[None]:
-        """A future that is done once the state has been looked at anew. Whoever has it may end it."""
-        asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._ended is not None:
-            asked.set_exception(self._ended)
-        elif (self._failures or self._context.shut()) and not self._unreadable and self._journal is not None:
-            asked.set_result(None)
-        else:
-            self._asking.append(asked)
-            self.wake()
-        return asked
+        """Return a future that is done once the state has been read anew. Its owner may cancel it."""
+        return self._contact.ask()
 
-    def add(self, pending: Pending) -> None:
-        """Commit a write as soon as possible; it shows at once."""
-        if self._ended is not None:
-            raise self._ended
-        if self._review is not None or pending.session.outbox_queue is not None:  # nobody else asks for them
-            for name in pending.changes:
-                pending.bases[name] = version_of(self._view.look_up(name))
-        pending.session.keep(pending)
-        if pending.kept is not None:
-            pending.kept.add_done_callback(partial(self._kept, pending))
-        pending.collected = self.collected
-        self._observer.wrote(self.ref, pending)
-        self._outbox.add(pending)
-
-    def propose(self, pending: Pending) -> None:
-        """Try a transaction whose values are stored, as soon as possible. It does not show before it is decided."""
-        if self._ended is not None:
-            raise self._ended
-        self._observer.wrote(self.ref, pending)
-        self._committer.propose(pending)
-        self.wake()
-
-    def conclude(self, pending: Pending) -> None:
-        """Find out for certain what became of a transaction that was tried, and make no other try of it."""
-        if self._ended is not None:
-            raise self._ended
-        self._committer.conclude(pending)
-        self._poll_at = -math.inf
-        self.wake()
-
-    def counting(self, pending: Pending) -> Mapping[str, Any] | None:
-        """What a transaction says that holds, of all that its tries said; ``None`` if that is not known any more."""
-        entry = self._journal.counting(pending.attempt) if self._journal and pending.attempt else None
-        return None if entry is None else entry.update
-
-    async def look(self) -> None:
+    async def refresh_from_store(self) -> None:
         """Wait until what is known is at least as new as now, however long the store does not answer."""
         failures = 0
         while True:
@@ -453,49 +242,95 @@ class Manifest:
             failures += 1
             await asyncio.sleep(self._environment.backoff(failures))
 
-    async def look_for_transaction(self) -> None:
+    async def refresh_for_transaction(self) -> None:
         """Wait until `tentative` is at least as new as now, with the writes that this client has made before.
 
         As a write does, it waits for as long as the store does not answer.
         """
-        await self.look()
+        await self.refresh_from_store()
         made = [pending.outcome for pending in self._outbox.all()]
         if made:
             await asyncio.wait(made)
 
-    def _kept(self, pending: Pending, kept: asyncio.Future[None]) -> None:
-        self.wake()
-        if kept.cancelled() or (error := kept.exception()) is None or self._environment.monotonic() < self._complain_at:
-            return
-        self._complain_at = self._environment.monotonic() + COMPLAINT
-        keys = ", ".join(map(repr, pending.labels.values()))
-        _log.error("a write to %.80s could not be kept, and is lost if this process ends now: %s", keys, error)
+    # Writing
 
     @property
-    def session(self) -> Session:
-        """What new writes belong to."""
-        return self._session
+    def pending(self) -> int:
+        """How many writes are not yet durable."""
+        return len(self._outbox)
+
+    @property
+    def oldest_pending(self) -> datetime | None:
+        """When the first of them was made."""
+        return self._outbox.oldest
+
+    def add(self, pending: Pending) -> None:
+        """Commit a write as soon as possible; it shows at once."""
+        self._check_running()
+        if self._review is not None or pending.session.outbox_queue is not None:  # nobody else asks for them
+            for name in pending.changes:
+                pending.bases[name] = version_of(self._state.view.look_up(name))
+        pending.keep()
+        if pending.kept is not None:
+            pending.kept.add_done_callback(partial(self._kept, pending))
+        pending.collected = self.collected
+        self._observer.wrote(self.ref, pending)
+        self._outbox.add(pending)
+
+    def withdraw(self, pending: Pending) -> bool:
+        """Withdraw a write, unless it may have been sent already; return whether it is withdrawn."""
+        withdrawn = self._outbox.withdraw(pending)
+        if withdrawn and pending.expect:
+            self.session_pool.release(pending.session)
+        return withdrawn
+
+    async def drained(self) -> None:
+        """Wait until there is nothing pending."""
+        await self._outbox.drained()
+
+    def propose(self, pending: Pending) -> None:
+        """Send a transaction whose values are stored, as soon as possible. It shows only once it is decided."""
+        self._check_running()
+        self._observer.wrote(self.ref, pending)
+        self._committer.propose(pending)
+        self._state.wake()
+
+    def conclude(self, pending: Pending) -> None:
+        """Find out for certain what became of a transaction that was tried, and make no other try of it."""
+        self._check_running()
+        self._decider.conclude(pending)
+        self._poller.poll_soon()
+        self._state.wake()
+
+    def counting(self, pending: Pending) -> Mapping[str, Any] | None:
+        """Return the update of the try of a transaction that counts; ``None`` if it is not known any more."""
+        journal = self._state.journal
+        entry = journal.counting(pending.attempt) if journal and pending.attempt else None
+        return None if entry is None else entry.update
+
+    # Going offline and online
 
     def pause(self) -> None:
-        """The client was told to be offline: what is not known before the next contact is not known."""
-        self.lost_contact()
+        """Go offline: what is not known before the next contact is not known."""
+        self._contact.lost()
 
     def hurry(self) -> None:
         """Do at once what waits for another try."""
-        self.lost_contact()
-        self._contents.reached()
-        self._poll_at = -math.inf
-        if self._committer.sending is not None:
-            self._committer.sending.retry_at = -math.inf
-        self.wake()
+        self._contact.lost()
+        self._context.contents.reached()
+        self._poller.poll_soon()
+        self._pipeline.retry_now()
+        self._state.wake()
+
+    # Collecting garbage
 
     @property
     def needs_announcement(self) -> bool:
         """Whether a commit has to say so before anything is deleted that it may name (R17)."""
-        return self._journal is None or self._journal.kind == "conditional"
+        return self._state.journal is None or self._state.journal.kind == "conditional"
 
     async def retained(self, seconds: float, *, announce: bool) -> Retained | None:
-        """What collecting leaves alone.
+        """Return what a collection must not delete.
 
         Args:
             seconds: How far back all states are kept.
@@ -509,249 +344,105 @@ class Manifest:
             MPS3Error: It cannot be read, or not be written.
         """
         await self.refresh()
-        journal = self._journal
+        journal = self._state.journal
         if journal is None or journal.view.head is None:
             return None
         if announce and journal.kind == "conditional":
-            pending = Pending({}, {}, {}, self._environment.now(), self._committer.volatile, fence=True)
+            pending = Pending({}, {}, {}, self._environment.now(), self._volatile, fence=True)
             self.add(pending)
             await asyncio.shield(pending.outcome)
         return await journal.retained(seconds)
 
-    def withdraw(self, pending: Pending) -> bool:
-        """Take a write back, unless it is on its way already."""
-        withdrawn = self._outbox.withdraw(pending)
-        if withdrawn and pending.expect:
-            self.session_pool.free(pending.session)
-        return withdrawn
-
-    async def drained(self) -> None:
-        """Wait until there is nothing pending."""
-        await self._outbox.drained()
+    # The loop
 
     async def _run(self) -> None:
-        journal, committer = await self._opened(), self._committer
-        while journal is not None:
-            self._awake.clear()
+        try:
+            await self._opener.open_in_background()
+        except MPS3Error as error:
+            self._end(error)
+            return
+        journal, state, pipeline = self._state.require_journal(), self._state, self._pipeline
+        while True:
+            state.awake.clear()
             now = self._environment.monotonic()
-            if committer.sending is None and now >= committer.commit_at:
-                committer.sending = self._next() or committer.witness(journal, now)
-            if committer.sending is not None and now >= committer.sending.retry_at:
-                with self._listening():
+            if pipeline.sending is None and now >= self._committer.commit_at:
+                pipeline.sending = self._next_commit() or self._decider.no_op(journal, now)
+            if pipeline.sending is not None and now >= pipeline.sending.retry_at:
+                with self._contact.time_limit():
                     await self._commit(journal)
-            elif self._asking or now >= self._poll_at:
-                with self._listening():
+            elif self._contact.is_wanted or now >= self._poller.poll_at:
+                with self._contact.time_limit():
                     await self._poll(journal)
             else:
                 # What is past already waits for something else to happen.
-                retry_at = committer.sending.retry_at if committer.sending else committer.commit_at
-                times = (retry_at, committer.decides_at(journal))
-                await wait_for_event(self._awake, min([self._poll_at, *(one for one in times if one > now)]) - now)
+                retry_at = pipeline.sending.retry_at if pipeline.sending else self._committer.commit_at
+                times = (retry_at, self._decider.decides_at(journal))
+                within = min([self._poller.poll_at, *(one for one in times if one > now)]) - now
+                await wait_for_event(state.awake, within)
 
-    @contextlib.contextmanager
-    def _listening(self) -> Iterator[None]:
-        """Who can go on with what is kept need not wait until the silence of the store has become an error."""
-        if self._context.cache is None:
-            yield
-            return
-        timer = asyncio.get_running_loop().call_later(SILENCE, self._fall_silent)
-        try:
-            yield
-        finally:
-            timer.cancel()
+    async def _commit(self, journal: Journal) -> None:
+        waiting = self._contact.waiting()
+        result = await self._committer.send(journal)
+        await self._publish(journal)
+        if result.error is not None:
+            self._committer.failed(journal, result.commit, result.error)
+        elif result.arrived:
+            self._committer.plan_next(journal, result.started)
+            self._contact.resolved(result.started)
+            self._poller.plan_after_commit()
+            self._committer.arrived(journal, result.commit)
+            self._contact.answered(waiting)
+            answer(waiting)
 
-    def _fall_silent(self) -> None:
-        self._failures = max(1, self._failures)
-        self._contact(_silent(self.ref, SILENCE))
-        self.lost_contact()
-        if not self._unreadable and self._journal is not None:
-            _answer(self._asking)  # they stay there until what is under way has ended
+    async def _poll(self, journal: Journal) -> None:
+        waiting = await self._poller.poll(journal)
+        if waiting is not None:
+            await self._publish(journal)
+            answer(waiting)
 
-    async def _opened(self) -> Journal | None:
-        if self._journal is None:
-            saved = await self._recall()
-            if saved is not None and await self._go_on_from(saved):
-                self.listeners.notify(list(self.listeners.names))
-        while not self._verified:
-            known, now = self._journal, self._environment.monotonic()
-            self._awake.clear()
-            try:
-                with self._listening():
-                    found = await self._look_first(None if known is None else known.save())
-                await self._begin(*found)
-            except UnavailableError as error:
-                self._failures += 1
-                self._contact(error)
-                self._observer.polled(self.ref, now, error=error)
-                self.lost_contact()
-                asking, self._asking = self._asking, []
-                _answer(asking, error if known is None else None)
-                await wait_for_event(self._awake, self._environment.backoff(self._failures))
-            except MPS3Error as error:
-                self._contact(error)
-                self._end(error)
-                return None
-            else:
-                self.listeners.notify(list(self.listeners.names))
-        return self._journal
+    async def _publish(self, journal: Journal) -> None:
+        await self._publisher.publish(journal)
+        self._decider.decide(journal)
 
-    def _next(self) -> InFlightCommit | None:
-        """What is to be committed next, if there is anything that may be."""
-        if (prior := self._committer.prior()) is not None:
+    def _next_commit(self) -> InFlightCommit | None:
+        """Return what is to be committed next, if there is anything that may be."""
+        if (prior := self._pipeline.next()) is not None:
             return prior
-        if self._recovering:
-            self._recovering = False
-            self._lapse()
+        self._recovery.check_lapsed()
         if self._review is not None and self._review.due:
-            if self._resolved_at >= self._away_at:
-                self._review.start(self.ref, self._outbox, self._view_now, self.wake)
+            if self._contact.resolved_at >= self._contact.lost_at:
+                self._review.start(self.ref, self._outbox, lambda: self._state.view, self._state.wake)
             return None
         group = self._outbox.take()
         return self._committer.gather(group) if group else None
 
-    def _view_now(self) -> View:
-        return self._view
+    # What the parts report
 
-    def lost_contact(self) -> None:
-        """The store has not answered: what is pending is looked at once more before it goes out."""
-        if self._review is not None:
-            self._away_at = self._environment.monotonic()
-            self._review.begin()
-
-    def _changed(self, names: Mapping[str, object]) -> None:
+    def _overlay_changed(self, names: Mapping[str, object]) -> None:
         self.listeners.touch(names)
         self._context.changed()
 
-    def wake(self) -> None:
-        """There is something to do."""
-        self._awake.set()
-
-    def _plan_poll(self) -> None:
-        self._poll_at = self._environment.monotonic() + self._environment.random.uniform(0.8, 1.0) * self._pause
-
-    async def _poll(self, journal: Journal) -> None:
-        asking = list(self._asking)
-        started = self._environment.monotonic()
-        try:
-            news = await journal.resolve()
-        except MPS3Error as error:
-            self._asking = self._asking[len(asking) :]
-            self._failures += 1
-            self._unreadable = not isinstance(error, UnavailableError)
-            self._poll_at = self._environment.monotonic() + max(
-                self._interval * FASTEST, self._environment.backoff(self._failures)
-            )
-            self._contact(error)
-            self._observer.polled(self.ref, started, error=error)
-            self.lost_contact()
-            if self._unreadable:
-                self.listeners.tell(error)
-            _answer(asking, error if self._unreadable else None)
-            return
-        self._asking = self._asking[len(asking) :]
-        if self._committer.sending is not None and self._failures:
-            self._committer.sending.retry_at = -math.inf
-        self.resolved(started)
-        self._observer.polled(self.ref, started, news=news)
-        self._pause = self._interval * FASTEST if news else min(self._interval, self._pause * SLOWING)
-        self._plan_poll()
-        await self.show(journal)
-        _answer(asking)
-
-    async def show(self, journal: Journal) -> None:
-        """Let everybody see what was resolved: not before it is kept, so that no later life shows less (R13)."""
-        view = journal.view
-        if view is self._shown:
-            self._committer.decide(journal)
-            return
-        if self._context.cache is not None:
-            saved, bucket = journal.save(), self.ref.bucket or ""
-            runs = [(bucket, run.key) for run in saved.runs]
-            await self._context.cache.keep_state(self.ref, saved.encode(bucket, self.ref.key), saved.stamp, runs)
-        before, self._shown = self._shown or EMPTY, view
-        self._observer.shown(self.ref, journal, before, view)
-        self.cover()
-        self.expire()
-        self.listeners.offer(view)
-        # Some at a time: ten thousand woken at once would stop the event loop.
-        for step, names in enumerate(changed_names(before, view, self.listeners.names)):
-            if step:
-                await asyncio.sleep(0)
-            self.listeners.notify(names)
-        self._committer.decide(journal)
-
-    def resolved(self, started: float) -> None:
-        """The store has answered, with what is at least as new as then."""
-        if self._failures:
-            self._contents.reached()
-        self._resolved_at = started
-        if self._expiries.next < math.inf:
-            self._time_told.set()  # the store has said what time it is
-        self._failures = 0
-        self._unreadable = False
-        self._contact(None)
-
-    async def _commit(self, journal: Journal) -> None:
-        asking = list(self._asking)
-        if await self._committer.commit(journal):
-            self._asking = self._asking[len(asking) :]
-            _answer(asking)
-
-    def committed(self, started: float) -> None:
-        """A commit has arrived that was begun then."""
-        self.resolved(started)
-        self._pause = self._interval * FASTEST
-        self._plan_poll()
-
-    def is_stale(self, now: float) -> bool:
-        """Whether what is known cannot be committed upon: it could not be read, or has long been superseded."""
-        return self._unreadable or now - self._resolved_at > max(STALE, 2 * self._interval)
-
     def _refused(self, group: list[Pending], error: MPS3Error) -> None:
-        self._committer.refused(group, error)
+        self._completion.refuse(group, error)
 
-    @property
-    def collected(self) -> str | None:
-        """The last collection that is known of."""
-        document = self._view.document
-        return None if document is None else document.collected
-
-    def _died(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or task.exception() is None:
+    def _kept(self, pending: Pending, kept: asyncio.Future[None]) -> None:
+        self._state.wake()
+        if kept.cancelled() or (error := kept.exception()) is None or self._environment.monotonic() < self._log_at:
             return
-        cause = task.exception()
-        _log.critical("a defect in mps3 stopped %s", self.ref, exc_info=cause)
-        error = MPS3Error(f"a defect in mps3 stopped the manifest {self.ref}: {cause!r}; please report it")
-        error.__cause__ = cause
-        self._end(error)
+        self._log_at = self._environment.monotonic() + LOG_INTERVAL
+        keys = ", ".join(map(repr, pending.labels.values()))
+        _log.error("a write to %.80s could not be kept, and is lost if this process ends now: %s", keys, error)
+
+    def _check_running(self) -> None:
+        if self._state.ended is not None:
+            raise self._state.ended
 
     def _end(self, error: MPS3Error) -> None:
-        if self._ended is not None:
+        if self._state.ended is not None:
             return
-        self._ended = error
-        for task in self._tasks:
-            if task is not asyncio.current_task():
-                task.cancel()
-        self._committer.fail_all(error)
+        self._state.ended = error
+        self._tasks.stop()
+        self._pipeline.fail_all(error)
         self._outbox.fail_all(error)
         self.listeners.tell(error)
-        asking, self._asking = self._asking, []
-        _answer(asking, error)
-
-
-def _silent(ref: Ref, seconds: float) -> UnavailableError:
-    return UnavailableError(
-        f"the store has not answered within {seconds:.0f} seconds",
-        bucket=ref.bucket,
-        key=ref.key,
-        operation="GetObject",
-    )
-
-
-def _answer(asking: list[asyncio.Future[None]], error: MPS3Error | None = None) -> None:
-    for asked in asking:
-        if not asked.done():
-            if error is None:
-                asked.set_result(None)
-            else:
-                asked.set_exception(error)
+        self._contact.answer_all(error)

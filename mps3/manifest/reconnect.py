@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from ..content.store import ValueStore
 from ..content.value import PendingValue
@@ -18,9 +18,8 @@ from ..format.entries import FileEntry, version_of
 from ..format.state import View
 from ..format.values import load
 from ..types import DELETE, JSON, Delete, Ref
-
-if TYPE_CHECKING:
-    from .outbox import Outbox, Pending
+from .outbox import Outbox
+from .pending import Pending
 
 FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 60.0
@@ -111,14 +110,14 @@ OnReconnect: TypeAlias = Callable[[Reconnect], Awaitable[None] | None]
 
 
 class Review:
-    """Asks the application about pending writes, while they wait.
+    """Lets the application review pending writes before they are sent.
 
     Args:
         contents: Fetches and prepares values.
-        callback: The application.
+        callback: The callback of the application.
 
     Attributes:
-        due: Whether pending writes have to wait for it.
+        due: Whether pending writes must wait for the review.
     """
 
     def __init__(self, contents: ValueStore, callback: OnReconnect) -> None:
@@ -128,17 +127,17 @@ class Review:
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """From now on writes wait until they have been looked at."""
+        """Let pending writes wait until they have been reviewed."""
         self.due = True
 
     def start(self, manifest: Ref, outbox: Outbox, view: Callable[[], View], done: Callable[[], None]) -> None:
-        """Look at them, unless that is under way.
+        """Start the review, unless it is running.
 
         Args:
             manifest: Whose writes they are.
-            outbox: Where they are.
-            view: The newest state.
-            done: Called when they need wait no longer.
+            outbox: The outbox that holds them.
+            view: Returns the newest state.
+            done: Called when they may be sent.
         """
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(
@@ -218,7 +217,7 @@ class Review:
         return changes
 
     async def aclose(self) -> None:
-        """Stop looking."""
+        """Stop the review."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -234,7 +233,7 @@ def _apply(outbox: Outbox, pending: Pending, changes: dict[str, PendingValue | N
         pending.bases[name] = version_of(now.look_up(name))
     if any(changes[name] is not pending.changes[name] for name in changes):
         outbox.replace(pending, changes)
-        pending.session.replace(pending)
+        pending.keep_replaced()
 
 
 def _changed(pending: Pending, now: View) -> bool:

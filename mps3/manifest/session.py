@@ -1,31 +1,28 @@
-"""A session of one manifest: the name that commits are made under, how far it has come, where its writes are kept."""
+"""A session of one manifest: the name that commits are made under, the last sequence, and where writes are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 from .. import errors
-from ..content.value import PendingValue
 from ..errors import MPS3Error
 from ..journal.attempt import Attempt
 from ..offline.protocol import Done, Forget, Keep, Refusal, Replace, Send, Sent, SetAside, StoredChange, StoredWrite
 from ..offline.queue import OutboxQueue
-from ..types import UNCHECKED, Ref
-
-if TYPE_CHECKING:
-    from .outbox import Pending
+from ..support.environment import Environment
+from ..types import Ref
 
 
 class Session:
-    """A line of commits, each above the one before.
+    """A sequence of commits to one manifest, numbered in the order in which they are made.
 
     Args:
-        manifest: Of which manifest.
-        name: Its name; ``None`` for that of the manifest's journal.
-        sequence: The last one given away.
-        outbox_queue: What keeps its writes durably; ``None`` if nothing does.
+        manifest: The manifest.
+        name: The name of the session; ``None`` for that of the manifest's journal.
+        sequence: The last sequence number that was assigned.
+        outbox_queue: Keeps the writes of the session durably; ``None`` if nothing does.
     """
 
     def __init__(
@@ -36,74 +33,107 @@ class Session:
         self.sequence = sequence
         self.outbox_queue = outbox_queue
 
-    def keep(self, pending: Pending) -> None:
-        """Keep a write that has just been made, sooner or later."""
-        if self.outbox_queue is None or self.name is None or pending.fleeting:
-            return
-        pending.row = self.outbox_queue.next_id()
-        row = StoredWrite(pending.row, pending.made.timestamp(), _changes(pending), stamp=self.outbox_queue.now())
-        pending.kept = self.outbox_queue.submit(Keep(self.manifest, self.name, row))
-
-    def rename(self, name: str, pending: Iterable[Pending]) -> None:
-        """Begin anew under another name.
+    def keep(self, made: datetime, changes: Mapping[str, StoredChange]) -> tuple[int, asyncio.Future[None]] | None:
+        """Start to keep a new write durably.
 
         Args:
-            name: The name.
-            pending: What is pending; its own is kept under that name from now on.
+            made: When it was made, by this machine's clock.
+            changes: Its changes, by the manifest's names of keys.
+
+        Returns:
+            The id under which it is kept, and a future that is done once it is durable; ``None`` if nothing keeps
+            it.
         """
+        if self.outbox_queue is None or self.name is None:
+            return None
+        number = self.outbox_queue.next_id()
+        write = StoredWrite(number, made.timestamp(), changes, stamp=self.outbox_queue.now())
+        return number, self.outbox_queue.submit(Keep(self.manifest, self.name, write))
+
+    def rename(self, name: str) -> None:
+        """Begin anew under another name. Whoever calls this keeps the pending writes under the new name."""
         self.name, self.sequence = name, 0
-        for one in pending:
-            if one.session is self and self.outbox_queue is not None and (row := one.row) is not None:
-                self.keep(one)
-                self.outbox_queue.submit(Forget((row,)))
 
-    def replace(self, pending: Pending) -> None:
-        """A write has other changes now."""
-        if self.outbox_queue is not None and pending.row is not None:
-            pending.kept = self.outbox_queue.submit(Replace(pending.row, _changes(pending)))
+    def replace(self, stored_id: int, changes: Mapping[str, StoredChange]) -> asyncio.Future[None] | None:
+        """Replace the changes of a kept write.
 
-    def rebase(self, pending: Pending) -> None:
-        """What a write may replace is another version now. It matters in a later life if the write is to expire."""
-        expires = any(content is not None and content.expires_in is not None for content in pending.changes.values())
-        if expires and self.outbox_queue is not None and pending.row is not None:
-            self.outbox_queue.submit(Replace(pending.row, _changes(pending)))
+        Returns:
+            A future that is done once they are durable; ``None`` if nothing keeps them.
+        """
+        return None if self.outbox_queue is None else self.outbox_queue.submit(Replace(stored_id, changes))
 
-    def forget(self, pending: Pending) -> None:
-        """A write was withdrawn."""
-        if self.outbox_queue is not None and pending.row is not None:
-            self.outbox_queue.submit(Forget((pending.row,)))
+    def forget(self, stored_id: int) -> None:
+        """Stop keeping a write."""
+        if self.outbox_queue is not None:
+            self.outbox_queue.submit(Forget((stored_id,)))
 
-    async def send(self, group: Sequence[Pending], attempt: Attempt, witnesses: Mapping[str, int]) -> None:
-        """From now on the group may have reached the store.
+    async def record_in_flight(self, stored_ids: Iterable[int], attempt: Attempt, witnesses: Mapping[str, int]) -> None:
+        """Record that writes are about to be sent as one commit, and may have reached the store from now on.
+
+        Args:
+            stored_ids: The ids under which they are kept.
+            attempt: The commit.
+            witnesses: As in `Sent`.
 
         Raises:
-            MPS3Error: It could not be recorded, so it must not be sent.
+            MPS3Error: It could not be recorded, so the commit must not be sent.
         """
         if self.outbox_queue is not None and self.name is not None:
             sent = Sent(attempt.sequence, attempt.tries, attempt.update, witnesses)
-            await self.outbox_queue.submit(Send(self.name, _ids(group), sent))
+            await self.outbox_queue.submit(Send(self.name, tuple(stored_ids), sent))
 
-    def done(self, attempt: Attempt) -> None:
-        """The group is committed."""
+    def record_committed(self, attempt: Attempt) -> None:
+        """Record that a commit is durable: its writes need not be kept any more."""
         if self.outbox_queue is not None and self.name is not None:
             self.outbox_queue.submit(Done(self.name, attempt.sequence))
 
-    def set_aside(self, group: Sequence[Pending], refusal: Refusal, attempt: Attempt | None) -> None:
-        """Some writes failed for good, of a group on its way or before they left."""
+    def set_aside(self, stored_ids: Iterable[int], refusal: Refusal, attempt: Attempt | None) -> None:
+        """Set writes aside that have failed for good, in a commit in flight or before they were sent."""
         if self.outbox_queue is not None and self.name is not None:
             done = () if attempt is None else (Done(self.name, attempt.sequence),)
-            self.outbox_queue.submit(SetAside(_ids(group), refusal), *done)
+            self.outbox_queue.submit(SetAside(tuple(stored_ids), refusal), *done)
+
+
+class SessionPool:
+    """Sessions for transactions. A session serves one transaction at a time, and is reused once that is decided.
+
+    Args:
+        ref: The manifest.
+        environment: Names new sessions.
+        outbox_queue: Keeps writes durably; ``None`` if nothing does.
+    """
+
+    def __init__(self, ref: Ref, environment: Environment, outbox_queue: OutboxQueue | None) -> None:
+        self._ref = ref
+        self._environment = environment
+        self._outbox_queue = outbox_queue
+        self._volatile: list[Session] = []
+        self._durable: list[Session] = []
+
+    def acquire(self, *, durable: bool = False) -> Session:
+        """Return a session that nothing else uses.
+
+        Args:
+            durable: Whether the writes that are committed with it are kept durably, if anything does that.
+        """
+        outbox_queue = self._outbox_queue if durable else None
+        free = self._volatile if outbox_queue is None else self._durable
+        return free.pop() if free else Session(self._ref, name=self._environment.name(), outbox_queue=outbox_queue)
+
+    def release(self, session: Session) -> None:
+        """Return a session to the pool: everything that was committed with it is decided."""
+        (self._volatile if session.outbox_queue is None else self._durable).append(session)
 
 
 def refusal_of(error: MPS3Error, now: datetime) -> Refusal:
-    """What is kept of an error."""
+    """Return what is kept of an error."""
     message = "\n".join([str(error), *getattr(error, "__notes__", ())])
     about = (error.bucket, error.key, error.operation)
     return Refusal(type(error).__name__, message, about, now.timestamp(), error.maybe_written)
 
 
 def error_of(refusal: Refusal) -> MPS3Error:
-    """The error again."""
+    """Return the error that a refusal was made from."""
     kind = getattr(errors, refusal.kind, MPS3Error)
     bucket, key, operation = refusal.about
     error: MPS3Error = kind(
@@ -113,33 +143,5 @@ def error_of(refusal: Refusal) -> MPS3Error:
 
 
 def time_of(seconds: float) -> datetime:
-    """A time for people to read."""
+    """Return seconds since 1970 as a time in UTC."""
     return datetime.fromtimestamp(seconds, timezone.utc)
-
-
-def contents_of(row: StoredWrite, manifest: Ref) -> dict[str, PendingValue | None]:
-    """The values of a kept write, to be stored again."""
-    return {
-        name: None
-        if change.body is None
-        else PendingValue(change.bucket, change.key, change.body, (manifest,), change.expires_in)
-        for name, change in row.changes.items()
-    }
-
-
-def _changes(pending: Pending) -> dict[str, StoredChange]:
-    return {
-        name: StoredChange(
-            *pending.places[name],
-            pending.labels[name],
-            None if content is None else content.body,
-            pending.bases.get(name),
-            pending.expect.get(name, UNCHECKED),
-            None if content is None else content.expires_in,
-        )
-        for name, content in pending.changes.items()
-    }
-
-
-def _ids(group: Sequence[Pending]) -> tuple[int, ...]:
-    return tuple(pending.row for pending in group if pending.row is not None)

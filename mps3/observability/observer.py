@@ -1,4 +1,4 @@
-"""Who counts what a client does, and tells its hooks. All others only say that something happened."""
+"""The observer of a client: it counts what happens, and passes events to hooks. The rooms above only report to it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import asyncio
 import inspect
 import itertools
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from ..errors import ClosedError, ConflictError, MPS3Error
-from ..format.document import commit_id
 from ..types import Commit, Ref
 from .events import (
     Acknowledged,
@@ -33,21 +32,15 @@ from .events import (
 )
 from .statistics import Counters
 
-if TYPE_CHECKING:
-    from ..format.state import View
-    from ..journal.attempt import Attempt
-    from ..journal.protocol import Journal
-    from ..manifest.outbox import Pending
-
 _log = logging.getLogger("mps3")
 _numbers = itertools.count(1)
 
 
 def check_hooks(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
-    """Refuse what cannot be a hook.
+    """Return the hooks as a tuple.
 
     Raises:
-        TypeError: One is not callable, or would have to be awaited.
+        TypeError: A hook is not callable, or has to be awaited.
     """
     checked = tuple(hooks)
     for hook in checked:
@@ -58,11 +51,35 @@ def check_hooks(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
     return checked
 
 
+class ObservedWrite(Protocol):
+    """What an observer reads of a pending write. Writes are told apart by their identity."""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The keys as the user knows them, by what the manifest calls them."""
+        ...
+
+    @property
+    def outcome(self) -> asyncio.Future[Commit]:
+        """The commit that it became part of, or why it did not."""
+        ...
+
+    @property
+    def fence(self) -> bool:
+        """Whether it only announces a collection, and writes nothing."""
+        ...
+
+    @property
+    def reruns(self) -> bool:
+        """Whether its caller makes another try of it after a conflict, so that a conflict is no failure."""
+        ...
+
+
 @dataclass(slots=True)
-class _Underway:
+class _InFlight:
     """A commit that was sent."""
 
-    attempt: Attempt  # held, so that no other has its id
+    attempt: object  # held, so that no other has its id
     commit: str
     sent_at: float
     times: int = 0
@@ -76,18 +93,18 @@ class _Made:
     manifest: Ref
     number: int
     at: float
-    underway: _Underway | None = None
+    in_flight: _InFlight | None = None
 
 
 class Observer:
-    """Counts, and tells hooks.
+    """Counts what a client does, and passes events to its hooks.
 
     Args:
-        hooks: Those who want to know.
-        clock: Seconds on a clock that never goes back. Read only if there are hooks.
+        hooks: Called with each event.
+        clock: Returns seconds of a monotonic clock. It is read only if there are hooks.
 
     Attributes:
-        counters: What has happened so far.
+        counters: The counts so far.
     """
 
     def __init__(self, hooks: tuple[Hook, ...] = (), clock: Callable[[], float] = lambda: 0.0) -> None:
@@ -95,8 +112,8 @@ class Observer:
         self._hooks = hooks
         self._clock = clock
         self._failing: set[int] = set()
-        self._made: dict[Pending, _Made] = {}
-        self._underway: dict[int, _Underway] = {}
+        self._made: dict[ObservedWrite, _Made] = {}
+        self._in_flight: dict[int, _InFlight] = {}
         self._own: set[str] = set()
         self._seen: set[Ref] = set()
         self._online: bool | None = None
@@ -115,7 +132,7 @@ class Observer:
         received: int,
         error: BaseException | None,
     ) -> None:
-        """The store was asked for something."""
+        """Count a request to the store."""
         counters = self.counters
         counters.requests[operation] = counters.requests.get(operation, 0) + 1
         counters.bytes_sent += sent
@@ -129,13 +146,13 @@ class Observer:
     def repeated(
         self, operation: str, bucket: str, key: str | None, attempt: int, wait: float, error: MPS3Error
     ) -> None:
-        """A request is repeated by the storage."""
+        """Count a request that the storage repeats."""
         self.counters.request_retries += 1
         if self._hooks:
             self._tell(Retried("request", operation, bucket, key, attempt, wait, _problem(error)))
 
     def storing_again(self, bucket: str, key: str, attempt: int, wait: float, error: MPS3Error) -> None:
-        """A value could not be stored."""
+        """Count a value that could not be stored, and is tried again."""
         self.counters.retries += 1
         if self._hooks:
             self._tell(Retried("value", "PutObject", bucket, key, attempt, wait, _problem(error)))
@@ -143,7 +160,7 @@ class Observer:
     # What others do
 
     def polled(self, manifest: Ref, started: float, *, news: bool = False, error: MPS3Error | None = None) -> None:
-        """A manifest was looked at, beginning at ``started`` by the clock."""
+        """Count a poll of a manifest that began at ``started`` by the clock."""
         self.counters.polls += 1
         if error is not None:
             self.counters.failed_polls += 1
@@ -153,29 +170,31 @@ class Observer:
             seconds = self._clock() - started
             self._tell(Polled(manifest, news, seconds, None if error is None else _problem(error)))
 
-    def shown(self, manifest: Ref, journal: Journal, before: View, view: View) -> None:
-        """There is a new state of a manifest."""
+    def shown(self, manifest: Ref, commits: Iterable[tuple[str, str]]) -> None:
+        """Count the commits of other clients in a new state of a manifest.
+
+        Args:
+            manifest: The manifest.
+            commits: The session and the id of each commit that is new in it.
+        """
         if manifest not in self._seen:
             self._seen.add(manifest)
             return
-        own = self._own
-        fresh = tuple(
-            commit.id
-            for commit in view.commits
-            if commit.session != journal.session
-            and commit.session not in own
-            and not before.has(commit.session, commit.sequence)
-        )
+        fresh = tuple(commit for session, commit in commits if session not in self._own)
         self.counters.merged += len(fresh)
         if fresh and self._hooks:
             self._tell(Merged(manifest, fresh))
 
     # What this client does
 
-    def wrote(self, manifest: Ref, pending: Pending, *, recovered: bool = False) -> None:
-        """There is a new write, made here or in an earlier life."""
-        if recovered and pending.session.name is not None:
-            self._own.add(pending.session.name)
+    def recovered(self, manifest: Ref, session: str | None, pending: ObservedWrite) -> None:
+        """Count a write that was made in an earlier life of the client, in the session of that name."""
+        if session is not None:
+            self._own.add(session)
+        self.wrote(manifest, pending, recovered=True)
+
+    def wrote(self, manifest: Ref, pending: ObservedWrite, *, recovered: bool = False) -> None:
+        """Count a new write."""
         if pending.fence:
             return  # it writes nothing
         self.counters.writes += not recovered
@@ -184,44 +203,50 @@ class Observer:
             made = self._made[pending] = _Made(manifest, next(_numbers), self._clock())
             self._tell(WriteMade(manifest, made.number, tuple(pending.labels.values()), recovered))
 
-    def sent(self, manifest: Ref, journal: Journal, attempt: Attempt, group: list[Pending]) -> None:
-        """A commit is about to leave."""
+    def sent(self, manifest: Ref, session: str, commit: str, attempt: object, group: Sequence[ObservedWrite]) -> None:
+        """Count a commit that is about to be sent.
+
+        Args:
+            manifest: The manifest.
+            session: The session of the commit.
+            commit: The id of the commit.
+            attempt: Any object that is the same for each try of the commit.
+            group: The writes in it.
+        """
         self.counters.commits_sent += 1
-        session = attempt.session or journal.session
         self._own.add(session)
         if self._hooks and group:  # without one it only ends a transaction
-            commit = commit_id(session, attempt.sequence)
-            underway = self._underway.get(id(attempt))
-            if underway is None or underway.commit != commit:
-                underway = self._underway[id(attempt)] = _Underway(attempt, commit, self._clock())
-            underway.times += 1
+            in_flight = self._in_flight.get(id(attempt))
+            if in_flight is None or in_flight.commit != commit:
+                in_flight = self._in_flight[id(attempt)] = _InFlight(attempt, commit, self._clock())
+            in_flight.times += 1
             for pending in group:
                 if (made := self._made.get(pending)) is not None:
-                    made.underway = underway
-            self._tell(CommitSent(manifest, commit, self._writes(group), _keys(group), underway.times))
+                    made.in_flight = in_flight
+            self._tell(CommitSent(manifest, commit, self._writes(group), _keys(group), in_flight.times))
 
-    def conflicted(self, manifest: Ref, attempt: Attempt, wait: float | None = None) -> None:
-        """Somebody else committed first, or changed what a transaction was made from."""
+    def conflicted(self, manifest: Ref, attempt: object, wait: float | None = None) -> None:
+        """Count a conflict: another client committed first, or changed what a transaction has read."""
         self.counters.conflicts += 1
-        if self._hooks and (underway := self._underway.get(id(attempt))) is not None:
-            underway.conflicts += 1
-            self._tell(Conflicted(manifest, underway.commit, underway.conflicts, wait))
+        if self._hooks and (in_flight := self._in_flight.get(id(attempt))) is not None:
+            in_flight.conflicts += 1
+            self._tell(Conflicted(manifest, in_flight.commit, in_flight.conflicts, wait))
 
-    def committing_again(self, manifest: Ref, attempt: Attempt, failures: int, wait: float, error: MPS3Error) -> None:
-        """A commit is not known to have arrived."""
+    def committing_again(self, manifest: Ref, attempt: object, failures: int, wait: float, error: MPS3Error) -> None:
+        """Count a commit that is not known to have arrived, and is tried again."""
         self.counters.retries += 1
         if self._hooks:
             operation, bucket = error.operation or "PutObject", manifest.bucket or ""
-            underway = self._underway.get(id(attempt))
-            commit = None if underway is None else underway.commit
+            in_flight = self._in_flight.get(id(attempt))
+            commit = None if in_flight is None else in_flight.commit
             self._tell(Retried("commit", operation, bucket, manifest.key, failures, wait, _problem(error), commit))
 
-    def acknowledged(self, manifest: Ref, commit: str, attempt: Attempt, group: list[Pending]) -> None:
-        """A commit is durable."""
+    def acknowledged(self, manifest: Ref, commit: str, attempt: object, group: Sequence[ObservedWrite]) -> None:
+        """Count a commit that is durable."""
         self.counters.commits += 1
         if self._hooks:
             now = self._clock()
-            underway = self._underway.pop(id(attempt), None)
+            in_flight = self._in_flight.pop(id(attempt), None)
             made = [self._made.pop(pending) for pending in group if pending in self._made]
             self._tell(
                 Acknowledged(
@@ -229,58 +254,58 @@ class Observer:
                     commit,
                     tuple(one.number for one in made),
                     _keys(group),
-                    None if underway is None else now - underway.sent_at,
+                    None if in_flight is None else now - in_flight.sent_at,
                     tuple(now - one.at for one in made),
-                    0 if underway is None else underway.times,
+                    0 if in_flight is None else in_flight.times,
                 )
             )
 
-    def refused(self, manifest: Ref, attempt: Attempt, group: list[Pending], error: MPS3Error) -> None:
-        """A commit can never succeed."""
+    def refused(self, manifest: Ref, attempt: object, group: Sequence[ObservedWrite], error: MPS3Error) -> None:
+        """Report a commit that can never succeed."""
         if self._hooks and group:
-            underway = self._underway.pop(id(attempt), None)
+            in_flight = self._in_flight.pop(id(attempt), None)
             writes = self._writes(group)
             for pending in group:
                 self._made.pop(pending, None)
-            self._tell(WriteFailed(manifest, writes, _problem(error), None if underway is None else underway.commit))
+            self._tell(WriteFailed(manifest, writes, _problem(error), None if in_flight is None else in_flight.commit))
 
-    def _decided(self, pending: Pending, outcome: asyncio.Future[Commit]) -> None:
+    def _decided(self, pending: ObservedWrite, outcome: asyncio.Future[Commit]) -> None:
         error = None if outcome.cancelled() else outcome.exception()
         if error is not None:
-            again = pending.policy.name == "RERUN" and isinstance(error, ConflictError)
+            again = pending.reruns and isinstance(error, ConflictError)
             self.counters.failed_writes += not again
             self._failed(pending, error)
 
-    def _failed(self, pending: Pending, error: BaseException) -> None:
+    def _failed(self, pending: ObservedWrite, error: BaseException) -> None:
         made = self._made.pop(pending, None)
         if made is not None:
             commit = None
-            if made.underway is not None:
-                commit = made.underway.commit
-                self._underway.pop(id(made.underway.attempt), None)
+            if made.in_flight is not None:
+                commit = made.in_flight.commit
+                self._in_flight.pop(id(made.in_flight.attempt), None)
             self._tell(WriteFailed(made.manifest, (made.number,), _problem(error), commit))
 
     def closed(self) -> None:
-        """The client has closed: nothing more becomes of what is pending."""
+        """Report the writes that are pending when the client closes."""
         for pending in list(self._made):
             outcome = pending.outcome
             error = outcome.exception() if outcome.done() and not outcome.cancelled() else None
             self._failed(pending, error or ClosedError("the client was closed before it was known what became of it"))
 
-    def _writes(self, group: list[Pending]) -> tuple[int, ...]:
+    def _writes(self, group: Sequence[ObservedWrite]) -> tuple[int, ...]:
         return tuple(self._made[pending].number for pending in group if pending in self._made)
 
     # How it is doing
 
     def contact(self, error: MPS3Error | None, *, online: bool) -> None:
-        """Whether the store answers; told whenever that may be different."""
+        """Report whether the store answers. Called whenever that may have changed."""
         if online is self._online:
             return
         self._online = online
         if online:
             if self._hooks:
-                away = None if self._offline_at is None else self._clock() - self._offline_at
-                self._tell(CameOnline(away))
+                seconds = None if self._offline_at is None else self._clock() - self._offline_at
+                self._tell(CameOnline(seconds))
         else:
             self.counters.times_offline += 1
             if self._hooks:
@@ -298,7 +323,7 @@ class Observer:
                     _log.exception("the hook %s raised for %s; this is logged once", name, type(event).__qualname__)
 
 
-def _keys(group: list[Pending]) -> tuple[str, ...]:
+def _keys(group: Sequence[ObservedWrite]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(label for pending in group for label in pending.labels.values()))
 
 

@@ -293,7 +293,7 @@ async def test_going_on_after_what_was_settled_long_ago():
         clock.later(10)
         commits += [await ann.put(f"k/{number % 7}", number) for number in range(21, 30)]
         await bob.get("k/0")
-        assert len(bob._manifests[Ref(MANIFEST, BUCKET)]._view.commits) < 29
+        assert len(bob._manifests[Ref(MANIFEST, BUCKET)]._state.view.commits) < 29
         reader = Reader(bob.watch(since=commits[4].id), {f"k/{number}": number for number in range(5)})
         await reader.until(lambda reader: len(reader.batches) == 25)
         assert reader.ids == [commit.id for commit in commits[5:]]

@@ -396,7 +396,7 @@ async def test_a_collector_that_sleeps_while_others_collect(make, clock, monkeyp
         clock.ahead += 10 * DAY
         await other.put("k", 1)
         manifest, awake = sleeper._manifests[sleeper._default], asyncio.Event()
-        retained = manifest._journal.retained
+        retained = manifest._state.journal.retained
 
         async def slowly(seconds: float) -> Any:
             found = await retained(seconds)
@@ -410,8 +410,8 @@ async def test_a_collector_that_sleeps_while_others_collect(make, clock, monkeyp
         async def in_vain() -> None:
             """The store could not be reached just now: what is known has to do."""
 
-        manifest._journal.retained, manifest.refresh = slowly, in_vain
-        assert not manifest._journal.view.document.runs
+        manifest._state.journal.retained, manifest.refresh = slowly, in_vain
+        assert not manifest._state.journal.view.document.runs
         collecting = asyncio.create_task(sleeper.collect(**SOON))
         await settle()
         for number in range(3):
@@ -474,10 +474,10 @@ async def test_what_takes_the_place_of_a_late_commit_may_become_visible_behind_i
     """R6 and R16: it changes neither the newest version nor the head, and must be seen nevertheless."""
     storage = Turned(versioning=True, clock=clock)
     async with memory_client(storage) as sleeper:
-        sleeper._manifests[sleeper._default]._journal._window = 0.2
+        sleeper._manifests[sleeper._default]._state.journal._window = 0.2
         await sleeper.put("k", "before")
         async with memory_client(storage) as reader:
-            await eventually(lambda: reader._manifests[reader._default]._journal._audit_at == math.inf)
+            await eventually(lambda: reader._manifests[reader._default]._state.journal._audit_at == math.inf)
             write = sleeper.put("k", "while asleep")
             await eventually(lambda: storage.count("put", MANIFEST) == 2)
             clock.ahead += 3600

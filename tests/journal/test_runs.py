@@ -84,7 +84,7 @@ def storage(request):
 async def quick(storage):
     """The first client of a manifest whose commits settle as soon as the clock shows another second."""
     async with memory_client(storage) as one:
-        one._manifests[one._default]._journal._window = 0.05
+        one._manifests[one._default]._state.journal._window = 0.05
         yield one
 
 
@@ -271,7 +271,7 @@ async def test_who_seldom_commits_names_what_it_stored(storage):
         async with memory_client(storage) as one:
             for number in range(40):
                 await one.put(f"key {number}", number)
-                await eventually(lambda: one._manifests[one._default]._journal._compactor._task is None)
+                await eventually(lambda: one._manifests[one._default]._state.journal._compactor._task is None)
                 ahead += 1800
         # Three times what makes a run, each stored once and once more just before it is named.
         assert storage.asked["put"] <= 6
@@ -293,7 +293,7 @@ async def test_subscriptions_hear_of_what_was_spilled_before_they_looked(storage
                 await random_writes(one, random.Random(6), 20, state)
                 await two.get("key 1")  # which looks at the manifest
                 expected = await one.get("key 0")
-                await eventually(lambda: two._manifests[two._default]._view.look_up("key 0") is None or expected)
+                await eventually(lambda: two._manifests[two._default]._state.view.look_up("key 0") is None or expected)
                 assert await soon(anext(values)) == expected
 
 

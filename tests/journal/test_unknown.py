@@ -104,7 +104,7 @@ async def is_forgotten(store: Withholding, client: MPS3) -> bool:
     document = await stored_manifest(store)
     listed = {*document["sessions"], *(entry["session"] for entry in document["log"])}
     manifest = client._manifests[client._default]
-    return not any(session in listed for session in (manifest._journal.session, manifest.session.name))
+    return not any(session in listed for session in (manifest._state.journal.session, manifest.session.name))
 
 
 async def lose_the_answer_of(store: Withholding, write: Any) -> asyncio.Future[Any]:

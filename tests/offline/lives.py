@@ -32,7 +32,7 @@ class Lives:
     async def kill(self, client: MPS3) -> None:
         """What is left of a process that is killed: its files, unlocked."""
         self.open.remove(client)
-        tasks = [task for manifest in client._manifests.values() for task in manifest._tasks]
+        tasks = [task for manifest in client._manifests.values() for task in manifest._tasks._tasks]
         tasks += list(client._contents._tasks)
         for task in tasks:
             task.cancel()

@@ -184,13 +184,13 @@ async def test_what_nobody_can_know_is_set_aside(lives, monkeypatch):
     took_effect = lives.swallow_answer()
     client.put_all({"a": "before", "only": 1})
     await soon(took_effect.wait())
-    session = client._manifests[client._default]._session.name
+    session = client._manifests[client._default].session.name
     await lives.kill(client)
     forgotten, number = False, 0
     while not forgotten or number < 10:
         stranger = await lives.stranger()
         await stranger.put_all({"a": f"after {number}", "only": DELETE})
-        document = stranger._manifests[stranger._default]._view.document
+        document = stranger._manifests[stranger._default]._state.view.document
         forgotten = session not in (*document.sessions, *(entry.session for entry in document.log))
         await lives.end(stranger)
         number += 1

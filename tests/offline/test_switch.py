@@ -62,7 +62,7 @@ async def test_a_client_opens_by_itself_while_the_network_is_down(lives):
 
 
 async def test_a_store_that_hangs_is_not_waited_for_long(lives, monkeypatch):
-    monkeypatch.setattr("mps3.manifest.manifest.OPENING", 0.2)
+    monkeypatch.setattr("mps3.manifest.opener.OPENING", 0.2)
     first = await lives.begin()
     await first.put("a", 1)
     await lives.end(first)
@@ -74,7 +74,7 @@ async def test_a_store_that_hangs_is_not_waited_for_long(lives, monkeypatch):
 
 
 async def test_other_manifests_than_the_default_are_there_offline_too(lives, monkeypatch):
-    monkeypatch.setattr("mps3.manifest.manifest.SILENCE", 0.3)
+    monkeypatch.setattr("mps3.manifest.contact.SILENCE", 0.3)
     first = await lives.begin()
     await first.put("a", 1, manifests=["other.json"])
     await lives.end(first)
@@ -105,7 +105,7 @@ async def test_other_manifests_than_the_default_are_there_offline_too(lives, mon
 
 @pytest.mark.parametrize("under_way", ["a poll", "a commit"])
 async def test_a_store_that_falls_silent_is_as_good_as_gone(lives, monkeypatch, under_way):
-    monkeypatch.setattr("mps3.manifest.manifest.SILENCE", 0.3)
+    monkeypatch.setattr("mps3.manifest.contact.SILENCE", 0.3)
     client = await lives.begin()
     await client.put("a", 1)
     values = client.subscribe("a")

@@ -123,10 +123,10 @@ def _lists_only_the_head() -> Iterator[None]:
 def _forgets_what_it_sent() -> Iterator[None]:
     """After a crash what had left is sent as if it had not."""
 
-    async def send(self: Session, group: Any, attempt: Any, witnesses: Any) -> None:
+    async def record_in_flight(self: Session, stored_ids: Any, attempt: Any, witnesses: Any) -> None:
         pass
 
-    with patch.object(Session, "send", send):
+    with patch.object(Session, "record_in_flight", record_in_flight):
         yield
 
 

@@ -152,7 +152,7 @@ class Life:
         self.client = client
         self.storage.before_each = self.look
         # Opened without the store it shows what its disk knows; nothing newer was promised.
-        online = client._manifests[client._default]._verified
+        online = client._manifests[client._default]._state.verified
         self.record(Opened(self.now(), self.name, since if online else 0))
         if self.before is not None:
             self.recover(self.before)
@@ -164,7 +164,7 @@ class Life:
     def recover(self, before: str) -> None:
         """Follow the writes that the life before this one left to it."""
         pendings = self.client._manifests[self.client._default]._outbox._pending
-        rows = {pending: self.environment.rows.get((pending.session.name, pending.row)) for pending in pendings}
+        rows = {pending: self.environment.rows.get((pending.session.name, pending.stored_id)) for pending in pendings}
         names = {name: pending for pending, name in rows.items() if name is not None}
         self.record(Recovered(self.now(), self.name, before, tuple(names)))
         for name, pending in names.items():
@@ -338,7 +338,7 @@ class Life:
         self.waiting.append(asyncio.create_task(self.outcome(name, pending)))
         if self.environment.options.durable:
             ((_, part),) = pending._parts
-            self.environment.rows[part.session.name, part.row] = name
+            self.environment.rows[part.session.name, part.stored_id] = name
             self.waiting.append(asyncio.create_task(self.kept(name, pending)))
         return name, pending
 
@@ -387,7 +387,7 @@ class Life:
 
     def look(self) -> None:
         """At its whole state, as resolved, whenever that is another than before."""
-        view = self.client._manifests[self.client._default]._view
+        view = self.client._manifests[self.client._default]._state.view
         if view is not self.seen:
             self.seen = view
             if self.environment.options.watchers:

@@ -235,7 +235,7 @@ class Transacting:
         return await life.client.transact(act)
 
     async def cas(self, tx: str) -> Any:
-        file = self.life.client._manifests[self.life.client._default]._view.look_up(CAS)
+        file = self.life.client._manifests[self.life.client._default]._state.view.look_up(CAS)
         version = None if file is None else file["version"]
         value = {"write": tx, "reads": {}, "amount": 0, "if": version}
         await self.life.client.put(CAS, value, if_version=version)

@@ -1,0 +1,313 @@
+"""A batch of transactions: functions that are run one on top of the other, and committed together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from ..content.reader import map_concurrently
+from ..content.store import ValueStore
+from ..errors import (
+    ClosedError,
+    ConflictError,
+    CorruptionError,
+    MPS3Error,
+    UnknownOutcomeError,
+    doubted,
+)
+from ..format.entries import version_of
+from ..journal.attempt import OutdatedError
+from ..support.environment import Environment
+from .manifest import Manifest
+from .nesting import Nesting
+from .pending import ConflictPolicy, Pending
+from .session import Session
+from .workspace import Workspace
+
+SHORTEST: Final = 0.005
+"""The least seconds that a try counts as, for the waits between tries."""
+LONGEST: Final = 10.0
+"""The most seconds before another try after a conflict."""
+CERTAINTY_INTERVAL: Final = 0.25
+"""Seconds between two checks whether what was read is certain by now."""
+LOGGED_FAILURE: Final = 5
+"""How many reads of values from the same state must fail before the log says so."""
+
+_log = logging.getLogger("mps3")
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class TransactionJob(Generic[T]):
+    """A function to be run as part of a transaction.
+
+    Attributes:
+        function: What to do.
+        done: What it returned, or raised, in the run that was committed.
+    """
+
+    function: Callable[[Workspace], Awaitable[T]]
+    done: asyncio.Future[T]
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionRun:
+    """The result of one run of a function."""
+
+    job: TransactionJob[Any]
+    result: Any
+    error: Exception | None
+
+    def tell(self) -> None:
+        """Give the result to whoever waits for the function."""
+        if self.job.done.done():
+            return  # nobody waits for it any more
+        if self.error is not None:
+            self.job.done.set_exception(self.error)
+        else:
+            self.job.done.set_result(self.result)
+
+
+class TransactionBatch:
+    """Some functions that are committed together, and run again until they are.
+
+    Attributes:
+        jobs: The functions.
+    """
+
+    def __init__(self, manifest: Manifest, contents: ValueStore, environment: Environment) -> None:
+        self.jobs: list[TransactionJob[Any]] = []
+        self._manifest = manifest
+        self._contents = contents
+        self._environment = environment
+        self._session: Session | None = None
+        self._pending: Pending | None = None  # what was tried last
+        self._tries: list[tuple[Pending, list[FunctionRun]]] = []
+        self._reading: tuple[Workspace, list[FunctionRun]] | None = None
+        self._concluded = False
+        self._conflicts = 0
+        self._began = -math.inf
+
+    async def attempt(self) -> None:
+        """Run the functions, and send what they write to the store. Then call `decided`."""
+        failures = 0
+        while True:
+            self._reading = None
+            self._began = self._environment.monotonic()
+            workspace, runs = await self._run()
+            if workspace.failure is not None:
+                failures += 1
+                # What was superseded may have been collected. If it is still missing when that is ruled out, the
+                # transaction fails, unless an earlier try of it was committed.
+                if failures > 1 and isinstance(workspace.failure, CorruptionError):
+                    if await self._conclude():
+                        return
+                    raise workspace.failure
+                if failures == LOGGED_FAILURE:
+                    _log.warning("a transaction of %s waits to read: %s", self._manifest.ref, workspace.failure)
+                await asyncio.sleep(self._environment.backoff(failures))
+                await self._manifest.refresh_from_store()
+                continue
+            if not workspace.writes:
+                self._reading = workspace, runs
+                return
+            if self._session is None:
+                self._session = self._manifest.session_pool.acquire()
+            pending = make_pending(self._manifest, workspace, self._environment, self._session, ConflictPolicy.RERUN)
+            pending.attempt = None if self._pending is None else self._pending.attempt
+            before = 0 if pending.attempt is None else pending.attempt.tries
+            await store_values(self._contents, pending)
+            self._pending = pending
+            self._tries.append((pending, runs))
+            self._manifest.propose(pending)
+            first: list[asyncio.Future[Any]] = [pending.arrived, pending.outcome]
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            if not pending.outcome.done() or not isinstance(pending.outcome.exception(), OutdatedError):
+                return
+            if pending.attempt is not None and pending.attempt.tries == before:
+                self._tries.pop()  # it has never left
+            await self._pause()
+
+    async def decided(self) -> bool:
+        """Wait for the result; return false if another `attempt` has to be made."""
+        if self._reading is not None:
+            return await self._has_read(*self._reading)
+        if self._concluded:
+            return True
+        assert self._pending is not None  # noqa: S101 - it was tried
+        try:
+            await asyncio.shield(self._pending.outcome)
+        except OutdatedError:
+            await self._pause()
+            return False
+        self._tell(self._pending)
+        self._free()
+        return True
+
+    async def _has_read(self, workspace: Workspace, runs: list[FunctionRun]) -> bool:
+        """Complete a run that writes nothing, unless an earlier run was committed, or what it has read has changed."""
+        if await self._conclude():
+            return True
+        if not await is_certain(self._manifest, workspace):
+            return False
+        for run in runs:
+            run.tell()
+        self._free()
+        return True
+
+    async def _conclude(self) -> bool:
+        """Find out for certain whether an earlier run was committed, and make no other try of it."""
+        if self._pending is None:
+            return False
+        last = Pending(
+            {},
+            {},
+            {},
+            self._environment.now(),
+            self._pending.session,
+            expect=self._pending.expect,
+            policy=ConflictPolicy.CONCLUDE,
+        )
+        last.attempt = self._pending.attempt
+        if last.attempt is not None:
+            self._manifest.conclude(last)
+            try:
+                await asyncio.shield(last.outcome)
+            except ConflictError:
+                pass  # it was not
+            else:
+                self._tell(last)
+                self._free()
+                self._concluded = True
+                return True
+        self._pending, self._tries = None, []
+        return False
+
+    def _tell(self, pending: Pending) -> None:
+        for run in self._runs_that_count(pending):
+            run.tell()
+
+    def _runs_that_count(self, pending: Pending) -> list[FunctionRun]:
+        """Return the runs of the try that was committed.
+
+        Raises:
+            UnknownOutcomeError: It is committed so long ago that nobody can tell which try counts.
+        """
+        if len(self._tries) == 1:
+            return self._tries[0][1]
+        if (said := self._manifest.counting(pending)) is not None:
+            expect = said.get("expect", {})
+            found = next((runs for tried, runs in reversed(self._tries) if tried.expect == expect), None)
+            return self._tries[-1][1] if found is None else found
+        view = self._manifest.state()[0]
+        for tried, runs in reversed(self._tries):
+            for name, content in tried.changes.items():
+                if content is not None and content.version == version_of(view.look_up(name)):
+                    return runs
+        ref = self._manifest.ref
+        raise UnknownOutcomeError(
+            "the transaction is committed, but so long ago that nobody can tell which of its runs counts",
+            bucket=ref.bucket,
+            key=ref.key,
+            operation="PutObject",
+        )
+
+    def fail(self, error: Exception) -> None:
+        """Fail all functions."""
+        if isinstance(error, MPS3Error) and self._is_in_doubt():
+            error = doubted(error)
+        for job in self.jobs:
+            fail_job(job, error)
+
+    def _is_in_doubt(self) -> bool:
+        """Return whether a try was sent, and it is not known whether it is committed."""
+        pending = self._pending
+        if pending is None or pending.attempt is None or not pending.attempt.doubtful:
+            return False
+        outcome = pending.outcome
+        if not outcome.done() or outcome.cancelled():
+            return True
+        # What was told for good has said it itself. After an outdated try there may be others.
+        return isinstance(outcome.exception(), OutdatedError)
+
+    def _free(self) -> None:
+        if self._session is not None:
+            self._manifest.session_pool.release(self._session)
+            self._session = None
+
+    async def _run(self) -> tuple[Workspace, list[FunctionRun]]:
+        """Run all functions, each on top of the writes of the one before."""
+        whole = Workspace(self._manifest.tentative, self._contents)
+        runs = []
+        for job in self.jobs:
+            if job.done.done():
+                continue
+            part = Workspace(whole.view, self._contents, whole)
+            nesting = Nesting()
+            try:
+                runs.append(FunctionRun(job, await job.function(part), None))
+                whole.add(part)
+            except Exception as error:  # noqa: BLE001 - the user's own
+                # What it has read has to be true, too.
+                runs.append(FunctionRun(job, None, error))
+            finally:
+                nesting.end()
+            if part.failure is not None:
+                whole.failure = part.failure
+                break
+        return whole, runs
+
+    async def _pause(self) -> None:
+        """Wait, so that others can commit: longer with each conflict, in proportion to the time that a try takes."""
+        self._conflicts += 1
+        took = max(SHORTEST, self._environment.monotonic() - self._began)
+        await asyncio.sleep(self._environment.backoff(self._conflicts, first=2 * took, most=min(LONGEST, 32 * took)))
+        await self._manifest.refresh_from_store()
+
+
+def make_pending(
+    manifest: Manifest, workspace: Workspace, environment: Environment, session: Session, policy: ConflictPolicy
+) -> Pending:
+    """Return the write that commits a workspace."""
+    pending = Pending(
+        workspace.writes,
+        workspace.labels,
+        workspace.places,
+        environment.now(),
+        session,
+        expect=workspace.expect,
+        policy=policy,
+    )
+    pending.collected = manifest.collected
+    return pending
+
+
+async def store_values(contents: ValueStore, pending: Pending) -> None:
+    """Store the values of a transaction before it is sent."""
+    await map_concurrently(contents.store, [content for content in pending.changes.values() if content is not None])
+
+
+async def is_certain(manifest: Manifest, workspace: Workspace) -> bool:
+    """Return whether what was read is, or becomes, part of the state, and no failed transaction has written it."""
+    while not workspace.holds_in(manifest.present()[0]):
+        if not workspace.holds_in(manifest.tentative):
+            return False
+        await asyncio.sleep(CERTAINTY_INTERVAL)
+        await manifest.refresh()
+    return True
+
+
+def fail_job(job: TransactionJob[Any], error: Exception) -> None:
+    """Fail a function, unless nobody waits for it any more."""
+    if not job.done.done():
+        job.done.set_exception(error)
+
+
+def closed_error() -> ClosedError:
+    """Return the error for a transaction that was running when the client was closed."""
+    return ClosedError("the client was closed before it was known whether the transaction is committed")

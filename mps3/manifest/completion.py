@@ -1,0 +1,119 @@
+"""Completing commits: those who wait for them are told, and what was kept of them is forgotten or set aside."""
+
+from __future__ import annotations
+
+from ..errors import MPS3Error, UnknownOutcomeError
+from ..format.document import commit_id
+from ..format.state import look_up
+from ..journal.attempt import Attempt
+from ..journal.protocol import Journal
+from ..offline.protocol import Refusal
+from ..types import Commit, Ref
+from .context import ManifestContext
+from .in_flight import InFlightCommit
+from .outbox import Outbox
+from .pending import ConflictPolicy, Pending, final_changes, stored_ids
+from .pipeline import CommitPipeline
+from .session import SessionPool, refusal_of
+
+
+class CommitCompletion:
+    """Completes the commits of one manifest.
+
+    Args:
+        ref: The manifest.
+        outbox: The writes that are pending.
+        pipeline: The commits that are not decided yet.
+        session_pool: The sessions of transactions.
+        context: What all manifests of a client share.
+    """
+
+    def __init__(
+        self, ref: Ref, outbox: Outbox, pipeline: CommitPipeline, session_pool: SessionPool, context: ManifestContext
+    ) -> None:
+        self._ref = ref
+        self._outbox = outbox
+        self._pipeline = pipeline
+        self._session_pool = session_pool
+        self._context = context
+        self._observer = context.observer
+
+    def acknowledge(self, journal: Journal, commit: InFlightCommit) -> None:
+        """Complete a commit that is durable, and counts."""
+        attempt = commit.attempt
+        commit.session.record_committed(attempt)
+        if commit.failed is not None:
+            for pending in commit.group:
+                pending.forget()
+        self._release(commit)
+        identity = commit_id(attempt.session or journal.session, attempt.sequence)
+        versions_of = _versions(journal, commit)
+        for pending in commit.group:
+            # A value superseded within its own commit has the version of the one that took its place.
+            versions = {label: versions_of[name] for name, label in pending.labels.items()}
+            if not pending.outcome.done():
+                pending.outcome.set_result(Commit(identity, versions, self._ref))
+        self._observer.acknowledged(self._ref, identity, attempt, commit.group)
+        self._outbox.remove(commit.group)
+        for pending in self._outbox.waiting():
+            if known := {name: versions_of[name] for name in pending.changes if name in versions_of}:
+                pending.bases.update(known)
+                pending.keep_rebased()
+
+    def fail(self, commit: InFlightCommit, error: MPS3Error) -> None:
+        """Complete a commit that can never succeed, or of which nobody can tell whether it has."""
+        if self._pipeline.sending is commit:
+            self._pipeline.sending = None
+        self._observer.refused(self._ref, commit.attempt, commit.group, error)
+        self._outbox.fail(commit.group, error)
+        self.refuse(commit.group, error, commit.attempt)
+        if commit.closes is not None:
+            late = UnknownOutcomeError(
+                f"a transaction does not hold, but a try of it whose answer was lost may still arrive: {error}",
+                bucket=self._ref.bucket,
+                key=self._ref.key,
+                operation="PutObject",
+            )
+            late.__cause__ = error
+            self.fail(commit.closes, late)
+        if not error.maybe_written:
+            self._release(commit)
+
+    def refuse(self, group: list[Pending], error: MPS3Error, attempt: Attempt | None = None) -> None:
+        """Set failed writes aside, and show those that are kept to the user."""
+        refusal = self.set_aside(group, error, attempt)
+        for pending in group:
+            if pending.stored_id is not None:
+                self._context.refused(pending, refusal)
+
+    def set_aside(self, group: list[Pending], error: MPS3Error, attempt: Attempt | None) -> Refusal:
+        """Keep why writes have failed, instead of sending them in a later life of the client."""
+        refusal = refusal_of(error, self._context.environment.now())
+        for session in dict.fromkeys(pending.session for pending in group):
+            own = [pending for pending in group if pending.session is session]
+            session.set_aside(stored_ids(own), refusal, attempt)
+        return refusal
+
+    def _release(self, commit: InFlightCommit) -> None:
+        """Return a session to the pool, once no try of what was committed with it can hold any more."""
+        if any(pending.expect and pending.policy is ConflictPolicy.ONCE for pending in commit.group):
+            self._session_pool.release(commit.session)
+
+
+def _versions(journal: Journal, commit: InFlightCommit) -> dict[str, str | None]:
+    """Return the versions of the values in a commit; ``None`` for a deleted key."""
+    attempt, final = commit.attempt, final_changes(commit.group)
+    versions = {name: None if content is None else content.version for name, content in final.items()}
+    if attempt.tries == 1 and not commit.renewed:
+        return versions
+    # Of several tries with values stored again, an earlier one may be the one that counts.
+    own = (attempt.session or journal.session, attempt.sequence)
+    view = journal.view
+    counting = next((one for one in reversed(view.commits) if (one.session, one.sequence) == own), None)
+    said = () if counting is None else view.said_by(counting)
+    sent = {} if commit.sent is None else commit.sent.update.get("files", {})
+    for name, content in final.items():
+        if content is not None:
+            file = look_up(name, said) or sent.get(name) or {}
+            versions[name] = file.get("version", content.version)
+    return versions

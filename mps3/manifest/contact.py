@@ -1,0 +1,155 @@
+"""Contact with the store: when it has answered last, what failed since, and who waits for its next answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import Final
+
+from ..errors import MPS3Error, UnavailableError
+from ..types import Ref
+from .context import ManifestContext
+from .expiry import ExpiryTimer
+from .reconnect import Review
+from .state import ManifestState
+
+STALE: Final = 10.0
+"""Seconds without contact after which a commit is preceded by a read of what others have committed."""
+SILENCE: Final = 5.0
+"""Seconds without an answer after which a client that can work offline does so."""
+
+
+class Contact:
+    """What is known of the store's answers about one manifest.
+
+    Args:
+        state: What is known of the manifest.
+        context: What all manifests of a client share.
+        expiry: Told when the store may have said what time it is.
+        review: Pending writes wait for it after a time without the store; ``None`` if they need not.
+
+    Attributes:
+        resolved_at: When the read began that has last succeeded, by this client's clock.
+        lost_at: When the store last did not answer, by this client's clock.
+        failures: How many reads have failed since the last that has succeeded.
+        unreadable: Whether the last read failed although the store answered.
+    """
+
+    def __init__(
+        self, state: ManifestState, context: ManifestContext, expiry: ExpiryTimer, review: Review | None
+    ) -> None:
+        self._state = state
+        self._context = context
+        self._expiry = expiry
+        self._review = review
+        self._asking: list[asyncio.Future[None]] = []
+        self.resolved_at = -math.inf
+        self.lost_at = -math.inf
+        self.failures = 0
+        self.unreadable = False
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for the next answer."""
+        return bool(self._asking)
+
+    def is_stale(self, now: float) -> bool:
+        """Return whether a commit must not build on what is known: it was not readable, or is too old."""
+        return self.unreadable or now - self.resolved_at > max(STALE, 2 * self._context.poll_interval)
+
+    def require(self) -> None:
+        """Check that the store answers.
+
+        Raises:
+            UnavailableError: It does not, or must not be asked.
+        """
+        if self.failures or self._context.shut():
+            ref = self._state.ref
+            raise UnavailableError(
+                f"the manifest {ref} cannot be reached at the moment", bucket=ref.bucket, key=ref.key
+            )
+
+    def resolved(self, started: float) -> None:
+        """Record that the store has answered with what is at least as new as ``started``."""
+        if self.failures:
+            self._context.contents.reached()
+        self.resolved_at = started
+        self._expiry.clock_changed()
+        self.failures = 0
+        self.unreadable = False
+        self._context.contact(None)
+
+    def lost(self) -> None:
+        """Record that the store has not answered: pending writes are reviewed before they are sent."""
+        if self._review is not None:
+            self.lost_at = self._context.environment.monotonic()
+            self._review.begin()
+
+    def ask(self) -> asyncio.Future[None]:
+        """Return a future that is done once the state has been read anew. Its owner may cancel it."""
+        asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._state.ended is not None:
+            asked.set_exception(self._state.ended)
+        elif (self.failures or self._context.shut()) and not self.unreadable and self._state.journal is not None:
+            asked.set_result(None)
+        else:
+            self._asking.append(asked)
+            self._state.wake()
+        return asked
+
+    def waiting(self) -> list[asyncio.Future[None]]:
+        """Return the futures of those who ask now. They go on asking until `answered` is called."""
+        return list(self._asking)
+
+    def answered(self, waiting: list[asyncio.Future[None]]) -> None:
+        """Remove those who asked before a read began. They are told by `answer`, when it is published."""
+        self._asking = self._asking[len(waiting) :]
+
+    def answer_all(self, error: MPS3Error | None = None) -> None:
+        """Tell everybody who asks."""
+        asking, self._asking = self._asking, []
+        answer(asking, error)
+
+    @contextlib.contextmanager
+    def time_limit(self) -> Iterator[None]:
+        """Go offline after some seconds without an answer, before the silence of the store has become an error.
+
+        Without a cache nothing can be shown offline, so there is no limit.
+        """
+        if self._context.cache is None:
+            yield
+            return
+        timer = asyncio.get_running_loop().call_later(SILENCE, self._fall_silent)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _fall_silent(self) -> None:
+        self.failures = max(1, self.failures)
+        self._context.contact(silent(self._state.ref, SILENCE))
+        self.lost()
+        if not self.unreadable and self._state.journal is not None:
+            answer(self._asking)  # they stay there until what is under way has ended
+
+
+def silent(ref: Ref, seconds: float) -> UnavailableError:
+    """Return the error for a store that has not answered in time."""
+    return UnavailableError(
+        f"the store has not answered within {seconds:.0f} seconds",
+        bucket=ref.bucket,
+        key=ref.key,
+        operation="GetObject",
+    )
+
+
+def answer(asking: list[asyncio.Future[None]], error: MPS3Error | None = None) -> None:
+    """Complete the futures of those who asked."""
+    for asked in asking:
+        if not asked.done():
+            if error is None:
+                asked.set_result(None)
+            else:
+                asked.set_exception(error)

@@ -1,0 +1,134 @@
+"""Deciding transactions that have arrived (R20): whether they hold, and when that is certain."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from ..journal.attempt import Attempt, OutdatedError
+from ..journal.outcome import CommitOutcome, spans
+from ..journal.protocol import Journal, Verdict
+from .completion import CommitCompletion
+from .context import ManifestContext
+from .in_flight import CLOSES, InFlightCommit, conflict_of
+from .pending import ConflictPolicy, Pending
+from .pipeline import CommitPipeline
+from .session import Session
+from .state import ManifestState
+
+NO_OP_INTERVAL: Final = 0.5
+"""Seconds between two commits that only show that time has passed."""
+
+
+class TransactionDecider:
+    """Decides the transactions of this client in one manifest.
+
+    Args:
+        state: What is known of the manifest.
+        pipeline: The commits that are not decided yet.
+        completion: Completes those that are.
+        volatile: The session of commits that nothing keeps.
+        context: What all manifests of a client share.
+    """
+
+    def __init__(
+        self,
+        state: ManifestState,
+        pipeline: CommitPipeline,
+        completion: CommitCompletion,
+        volatile: Session,
+        context: ManifestContext,
+    ) -> None:
+        self._state = state
+        self._pipeline = pipeline
+        self._completion = completion
+        self._volatile = volatile
+        self._observer = context.observer
+        self._no_op_at = -math.inf
+
+    def conclude(self, pending: Pending) -> None:
+        """Find out for certain what became of a transaction that was tried, and make no other try of it."""
+        assert pending.attempt is not None  # noqa: S101 - it was tried
+        self._pipeline.undecided.append(InFlightCommit(pending.attempt, [pending], pending.session))
+
+    def decides_at(self, journal: Journal) -> float:
+        """Return when to make a commit that decides transactions of this client, if nobody else makes one."""
+        return max(journal.decides_at, self._no_op_at) if self._pipeline.undecided else math.inf
+
+    def no_op(self, journal: Journal, now: float) -> InFlightCommit | None:
+        """Return a commit without content, if one is due: it decides what came before it (R20)."""
+        if now < self.decides_at(journal):
+            return None
+        self._no_op_at = now + NO_OP_INTERVAL
+        session = self._volatile
+        session.sequence += 1
+        attempt = Attempt(session.sequence, {}, collected=self._state.collected, session=session.name)
+        return InFlightCommit(attempt, [], session)
+
+    def decide(self, journal: Journal) -> None:
+        """Complete the transactions that are decided in the newest state."""
+        for commit in list(self._pipeline.undecided):
+            verdict = journal.verdict(commit.attempt)
+            if commit.closes is not None:
+                self._decide_end(journal, commit, commit.closes, verdict)
+            else:
+                self._decide(journal, commit, verdict)
+
+    def _decide(self, journal: Journal, commit: InFlightCommit, verdict: Verdict) -> None:
+        (pending,) = commit.group
+        undecided = self._pipeline.undecided
+        if verdict is Verdict.COMMITTED:
+            undecided.remove(commit)
+            self._completion.acknowledge(journal, commit)
+        elif verdict is Verdict.OPEN:
+            if not pending.arrived.done():
+                pending.arrived.set_result(None)
+        elif pending.policy is ConflictPolicy.RERUN:
+            undecided.remove(commit)
+            self._observer.conflicted(self._state.ref, commit.attempt)
+            pending.fail(commit.outdated())
+        elif verdict is Verdict.UNKNOWN and pending.policy is ConflictPolicy.ONCE:
+            # It is sent again as it was; if things have changed, it is refused before it leaves.
+            undecided.remove(commit)
+            self._propose(commit)
+        elif verdict is not Verdict.FAILING:
+            undecided.remove(commit)
+            self._observer.conflicted(self._state.ref, commit.attempt)
+            self.fail(journal, commit, commit.outdated())
+
+    def _decide_end(self, journal: Journal, end: InFlightCommit, transaction: InFlightCommit, verdict: Verdict) -> None:
+        """Decide whether the end of a transaction counts, or a try of the transaction that arrived before it."""
+        session = transaction.attempt.session or journal.session
+        if verdict is Verdict.COMMITTED:
+            self._pipeline.undecided.remove(end)
+            known = spans(journal.view, transaction.attempt.witnesses or {})
+            error = (transaction.failed or transaction.outdated()) if known else transaction.unknown_outcome()
+            self._completion.fail(transaction, error)
+        elif journal.view.has(session, transaction.attempt.sequence):
+            self._pipeline.undecided.remove(end)
+            self._completion.acknowledge(journal, transaction)
+        elif verdict is Verdict.UNKNOWN:
+            self._pipeline.undecided.remove(end)
+            self._propose(end)
+
+    def fail(self, journal: Journal, commit: InFlightCommit, outdated: OutdatedError) -> None:
+        """Fail a transaction that does not hold, once no try of it may arrive later on and hold then."""
+        if journal.fate(commit.attempt) is CommitOutcome.UNKNOWN:
+            self._completion.fail(commit, commit.unknown_outcome())
+            return
+        error = conflict_of(outdated)
+        if not journal.may_arrive(commit.attempt):
+            self._completion.fail(commit, error)
+            return
+        # Before: if this client ends now, the next one is not to take what closes it for the transaction itself.
+        self._completion.set_aside(commit.group, error, commit.attempt)
+        commit.failed = error
+        session = commit.session
+        session.sequence = commit.attempt.sequence + 1
+        collected = self._state.collected
+        end = Attempt(session.sequence, CLOSES, collected=collected, session=session.name, closes=True)
+        self._propose(InFlightCommit(end, [], session, closes=commit))
+
+    def _propose(self, commit: InFlightCommit) -> None:
+        self._pipeline.proposed.append(commit)
+        self._state.wake()

@@ -1,0 +1,65 @@
+"""Expiry: the listeners of a key are told when it expires, although nothing else happens."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Final
+
+from ..format.expiry import Expiries
+from ..storage.clock import StoreClock
+from ..support.environment import wait_for_event
+from .listeners import Listeners
+from .state import ManifestState
+from .tasks import BackgroundTasks
+
+LONGEST_WAIT: Final = 3600.0
+"""The most seconds between two checks whether something has expired."""
+SHORTEST_WAIT: Final = 0.001
+
+
+class ExpiryTimer:
+    """Tells listeners of keys that expire.
+
+    Args:
+        state: What is known of the manifest.
+        listeners: Told of keys that have expired.
+        clock: The store's clock.
+        tasks: Where the timer runs once something is to expire.
+    """
+
+    def __init__(self, state: ManifestState, listeners: Listeners, clock: StoreClock, tasks: BackgroundTasks) -> None:
+        self._state = state
+        self._listeners = listeners
+        self._clock = clock
+        self._tasks = tasks
+        self._expiries = Expiries()
+        self._changed = asyncio.Event()
+        self._running = False
+
+    def expire(self) -> float:
+        """Tell the listeners of what has expired.
+
+        Returns:
+            Up to when that is told, by the store's clock, in seconds since 1970; ``-inf`` if the time is not known.
+        """
+        if self._expiries.update(self._state.view):
+            self._changed.set()
+        if self._expiries.next < math.inf and self._tasks.active and not self._running:
+            self._running = True
+            self._tasks.start(self._run(), "expiry")
+        if names := self._expiries.take(self._clock.now()):
+            self._listeners.expire(names)
+        return self._expiries.until
+
+    def clock_changed(self) -> None:
+        """Compute anew how long to wait: the store has said what time it is."""
+        if self._expiries.next < math.inf:
+            self._changed.set()
+
+    async def _run(self) -> None:
+        while True:
+            self._changed.clear()
+            until = self.expire()
+            wait = LONGEST_WAIT if until == -math.inf else min(self._expiries.next - until, LONGEST_WAIT)
+            await wait_for_event(self._changed, max(SHORTEST_WAIT, wait))

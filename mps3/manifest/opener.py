@@ -1,0 +1,164 @@
+"""Opening: the first read of a manifest, or a start from the cache while the store cannot be reached."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from ..errors import CorruptionError, MPS3Error, UnavailableError
+from ..format.document import Kind
+from ..journal.protocol import Journal
+from ..journal.snapshot import JournalSnapshot
+from ..support.environment import wait_for_event
+from .contact import Contact, silent
+from .context import ManifestContext
+from .listeners import Listeners
+from .poller import Poller
+from .publisher import Publisher
+from .state import ManifestState
+
+OPENING: Final = 5.0
+"""Seconds that opening waits for the store where it could start from the cache."""
+
+_log = logging.getLogger("mps3")
+
+
+class Opener:
+    """Opens one manifest.
+
+    Args:
+        open_journal: Finds out which journal orders the commits; or makes the one of a kind that is known.
+        state: What is known of the manifest.
+        contact: What is known of the store's answers.
+        poller: Plans the first poll.
+        publisher: Publishes the first state.
+        listeners: Told of the first state.
+        context: What all manifests of a client share.
+    """
+
+    def __init__(
+        self,
+        open_journal: Callable[[Kind | None], Awaitable[Journal]],
+        state: ManifestState,
+        contact: Contact,
+        poller: Poller,
+        publisher: Publisher,
+        listeners: Listeners,
+        context: ManifestContext,
+    ) -> None:
+        self._open_journal = open_journal
+        self._state = state
+        self._contact = contact
+        self._poller = poller
+        self._publisher = publisher
+        self._listeners = listeners
+        self._context = context
+        self._environment = context.environment
+
+    async def open(self) -> None:
+        """Read the manifest for the first time, or start from the cache when the store cannot be reached.
+
+        Raises:
+            MPS3Error: It cannot be read.
+        """
+        ref, saved = self._state.ref, await self._recall()
+        try:
+            async with asyncio.timeout(None if saved is None else OPENING):
+                journal, started = await self._first_read(saved)
+        except (TimeoutError, UnavailableError) as error:
+            if saved is not None and await self._restore(saved):
+                self._contact.failures = 1
+                self._context.contact(error if isinstance(error, UnavailableError) else silent(ref, OPENING))
+                self._contact.lost()
+            elif isinstance(error, TimeoutError):
+                await self._begin(*await self._first_read(None))
+            elif self._context.cache is None:
+                raise
+            else:
+                raise UnavailableError(
+                    f"{error}. The manifest s3://{ref.bucket}/{ref.key} cannot be opened offline, because "
+                    "it has never been read with this directory: open it once while the store can be reached",
+                    bucket=ref.bucket,
+                    key=ref.key,
+                    operation=error.operation,
+                ) from error
+        else:
+            await self._begin(journal, started)
+        self._notify_all()
+
+    async def open_in_background(self) -> None:
+        """Open the manifest if it is not open, and try until the store has been read once.
+
+        Raises:
+            MPS3Error: It cannot be read, although the store answers.
+        """
+        state, contact = self._state, self._contact
+        if state.journal is None:
+            saved = await self._recall()
+            if saved is not None and await self._restore(saved):
+                self._notify_all()
+        while not state.verified:
+            known, now = state.journal, self._environment.monotonic()
+            state.awake.clear()
+            try:
+                with contact.time_limit():
+                    found = await self._first_read(None if known is None else known.save())
+                await self._begin(*found)
+            except UnavailableError as error:
+                contact.failures += 1
+                self._context.contact(error)
+                self._context.observer.polled(state.ref, now, error=error)
+                contact.lost()
+                contact.answer_all(error if known is None else None)
+                await wait_for_event(state.awake, self._environment.backoff(contact.failures))
+            except MPS3Error as error:
+                self._context.contact(error)
+                raise
+            else:
+                self._notify_all()
+
+    def _notify_all(self) -> None:
+        self._listeners.notify(list(self._listeners.names))
+
+    async def _first_read(self, saved: JournalSnapshot | None) -> tuple[Journal, float]:
+        """Find the journal and resolve, starting from a snapshot if there is one; and when that began."""
+        journal = await self._open_journal(None)
+        started = self._environment.monotonic()
+        if saved is not None and journal.kind == saved.kind:
+            with contextlib.suppress(CorruptionError):  # the cache is damaged: read everything
+                await journal.restore(saved)
+        await journal.resolve()
+        return journal, started
+
+    async def _begin(self, journal: Journal, started: float) -> None:
+        self._state.journal, self._state.verified = journal, True
+        self._contact.resolved(started)
+        self._poller.plan()
+        await self._publisher.publish(journal)
+
+    async def _recall(self) -> JournalSnapshot | None:
+        """Return the snapshot in the cache."""
+        if self._context.cache is None:
+            return None
+        ref = self._state.ref
+        body = await self._context.cache.state(ref)
+        try:
+            return None if body is None else JournalSnapshot.decode(body, ref.bucket or "", ref.key)
+        except ValueError as error:
+            _log.warning("the cached state of %s cannot be used: %s", ref, error)
+            return None
+
+    async def _restore(self, saved: JournalSnapshot) -> bool:
+        """Show a snapshot until the store can be reached."""
+        journal = await self._open_journal(saved.kind)
+        try:
+            await journal.restore(saved)
+        except MPS3Error as error:
+            _log.warning("the cached state of %s cannot be used: %s", self._state.ref, error)
+            return False
+        self._context.time.hear(saved.stamp)
+        self._publisher.publish_restored(journal)
+        return True

@@ -1,0 +1,256 @@
+"""A pending write: one write to one manifest, until it is durable or has failed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Final, Self
+
+from ..content.value import PendingValue
+from ..errors import MPS3Error
+from ..format.shape import NOTHING
+from ..journal.attempt import Attempt
+from ..offline.protocol import StoredChange, StoredWrite
+from ..types import UNCHECKED, Commit, Ref
+from .session import Session, time_of
+
+QUEUED: Final = "queued"
+"""Its values are not stored yet."""
+READY: Final = "ready"
+"""Its values are stored."""
+SENT: Final = "sent"
+"""It is in a commit that may have left."""
+SEEN: Final = "seen"
+"""Sent, and part of the resolved state, although it is not acknowledged: what others built on it may show."""
+
+
+class ConflictPolicy(Enum):
+    """What happens when a transaction conflicts with another client's commit."""
+
+    RERUN = "rerun"
+    """Its caller is told at once, and makes another try."""
+    ONCE = "once"
+    """It fails as soon as the conflict is certain."""
+    CONCLUDE = "conclude"
+    """Nobody wants it any more, but its caller has to know for certain whether one of its tries was committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResendIdentity:
+    """The identity under which a group of writes may have been sent, and must be sent again.
+
+    Attributes:
+        sequence: Its sequence in its session.
+        tries: How often it may have been written.
+        witnesses: As in `Attempt`.
+        named: As in `Attempt`.
+    """
+
+    sequence: int
+    tries: int
+    witnesses: Mapping[str, int] | None = None
+    named: frozenset[tuple[str, str]] = frozenset()
+
+
+class Pending:
+    """One write to one manifest, until it is durable or has failed.
+
+    Args:
+        changes: The manifest's names of keys, and their new values; ``None`` deletes.
+        labels: The same names as the user knows them.
+        places: The buckets and keys that they stand for.
+        made: When it was made, by this machine's clock.
+        session: The session under whose name it is committed.
+        fence: Whether it only announces a collection.
+        expect: The versions that keys must have for it to be committed: then it is a transaction, with a session
+            that nothing else uses at the same time.
+        policy: What happens when it is a transaction and conflicts.
+        fleeting: Whether it is of no use any more once this client has ended: then it is not kept.
+
+    Attributes:
+        outcome: The commit it became part of, or why it did not.
+        stage: How far it has come: `QUEUED`, `READY`, `SENT` or `SEEN`.
+        bases: The versions of its keys that were known when it was made: what it may replace.
+        kept: Done once it is kept durably; ``None`` if it is not kept.
+        stored_id: The id under which it is kept.
+        resend_as: How it may have been sent in an earlier life of the client.
+        collected: The last collection that was known before its values were stored.
+        attempt: What was tried of a transaction so far.
+        arrived: Done when a transaction is in the store, and holds as far as can be seen.
+        overwritten: Keys of a transaction in the store that others have changed after it.
+        lapsed: Keys that it deletes because they expired before it could be sent; not if others have changed
+            them since it was made.
+    """
+
+    __slots__ = (
+        "arrived",
+        "attempt",
+        "bases",
+        "changes",
+        "collected",
+        "expect",
+        "fence",
+        "fleeting",
+        "kept",
+        "labels",
+        "lapsed",
+        "made",
+        "outcome",
+        "overwritten",
+        "places",
+        "policy",
+        "resend_as",
+        "session",
+        "stage",
+        "stored_id",
+    )
+
+    def __init__(
+        self,
+        changes: Mapping[str, PendingValue | None],
+        labels: Mapping[str, str],
+        places: Mapping[str, tuple[str, str]],
+        made: datetime,
+        session: Session,
+        *,
+        fence: bool = False,
+        expect: Mapping[str, str | None] = NOTHING,
+        policy: ConflictPolicy = ConflictPolicy.ONCE,
+        fleeting: bool = False,
+    ) -> None:
+        self.changes = changes
+        self.labels = labels
+        self.places = places
+        self.made = made
+        self.session = session
+        self.bases: dict[str, str | None] = {}
+        self.kept: asyncio.Future[None] | None = None
+        self.stored_id: int | None = None
+        self.resend_as: ResendIdentity | None = None
+        self.outcome: asyncio.Future[Commit] = asyncio.get_running_loop().create_future()
+        self.stage = QUEUED
+        self.fence = fence
+        self.collected: str | None = None
+        self.expect = expect
+        self.policy = policy
+        self.fleeting = fleeting
+        self.lapsed: frozenset[str] = frozenset()
+        self.attempt: Attempt | None = None
+        self.arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.overwritten: frozenset[str] = frozenset()
+        # Whether anybody hears of a failure is the business of `Write`.
+        self.outcome.add_done_callback(lambda outcome: outcome.cancelled() or outcome.exception())
+
+    @classmethod
+    def of(cls, stored: StoredWrite, session: Session) -> Self:
+        """Return a write that was kept in an earlier life of the client."""
+        pending = cls(
+            _contents_of(stored, session.manifest),
+            {name: change.label for name, change in stored.changes.items()},
+            {name: (change.bucket, change.key) for name, change in stored.changes.items()},
+            time_of(stored.made),
+            session,
+            expect={name: change.expect for name, change in stored.changes.items() if change.expect is not UNCHECKED},
+        )
+        pending.bases = {name: change.base for name, change in stored.changes.items()}
+        pending.stored_id = stored.id
+        pending.kept = asyncio.get_running_loop().create_future()
+        pending.kept.set_result(None)
+        return pending
+
+    @property
+    def reruns(self) -> bool:
+        """Whether its caller makes another try of it after a conflict."""
+        return self.policy is ConflictPolicy.RERUN
+
+    @property
+    def sent(self) -> bool:
+        """Whether it may have left this client."""
+        return self.stage in (SENT, SEEN)
+
+    @property
+    def ready(self) -> bool:
+        """Whether its values are stored, and it is known whether it is kept."""
+        return self.stage == READY and (self.kept is None or self.kept.done())
+
+    @property
+    def safe(self) -> bool:
+        """Whether it is kept durably."""
+        return self.kept is not None and self.kept.done() and not self.kept.cancelled() and not self.kept.exception()
+
+    @property
+    def maybe_written(self) -> bool:
+        """Whether it may have reached the store, or another client may still send it."""
+        tried = self.attempt is not None and self.attempt.doubtful
+        return self.sent or self.resend_as is not None or self.safe or tried
+
+    def keep(self) -> None:
+        """Start to keep it durably, if its session does that and it is not fleeting."""
+        if not self.fleeting and (kept := self.session.keep(self.made, self._stored())) is not None:
+            self.stored_id, self.kept = kept
+
+    def keep_under_new_name(self) -> None:
+        """Keep it under the name that its session has now, and no longer under the earlier one."""
+        if (earlier := self.stored_id) is not None:
+            self.keep()
+            self.session.forget(earlier)
+
+    def keep_replaced(self) -> None:
+        """Keep the changes that it has now in place of the earlier ones."""
+        if self.stored_id is not None and (kept := self.session.replace(self.stored_id, self._stored())) is not None:
+            self.kept = kept
+
+    def keep_rebased(self) -> None:
+        """Keep which versions it may replace now. It matters in a later life of the client if the write expires."""
+        expires = any(content is not None and content.expires_in is not None for content in self.changes.values())
+        if expires and self.stored_id is not None:
+            self.session.replace(self.stored_id, self._stored())
+
+    def forget(self) -> None:
+        """Stop keeping it."""
+        if self.stored_id is not None:
+            self.session.forget(self.stored_id)
+
+    def fail(self, error: MPS3Error) -> None:
+        """Fail it: it did not happen, and will not, unless the error says that it may have been written."""
+        if not self.outcome.done():
+            self.outcome.set_exception(error)
+
+    def _stored(self) -> dict[str, StoredChange]:
+        return {
+            name: StoredChange(
+                *self.places[name],
+                self.labels[name],
+                None if content is None else content.body,
+                self.bases.get(name),
+                self.expect.get(name, UNCHECKED),
+                None if content is None else content.expires_in,
+            )
+            for name, content in self.changes.items()
+        }
+
+
+def final_changes(group: Iterable[Pending]) -> dict[str, PendingValue | None]:
+    """Return the changes of several writes as one: the last change of a key wins."""
+    changes: dict[str, PendingValue | None] = {}
+    for pending in group:
+        changes.update(pending.changes)
+    return changes
+
+
+def stored_ids(group: Iterable[Pending]) -> tuple[int, ...]:
+    """Return the ids of the writes among these that are kept."""
+    return tuple(pending.stored_id for pending in group if pending.stored_id is not None)
+
+
+def _contents_of(stored: StoredWrite, manifest: Ref) -> dict[str, PendingValue | None]:
+    """Return the values of a kept write, to be stored again."""
+    return {
+        name: None
+        if change.body is None
+        else PendingValue(change.bucket, change.key, change.body, (manifest,), change.expires_in)
+        for name, change in stored.changes.items()
+    }

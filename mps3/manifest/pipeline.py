@@ -1,0 +1,84 @@
+"""The commits of one manifest, by how far they have come."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ..errors import MPS3Error, doubted
+from ..format.entries import version_of
+from ..format.state import View
+from .in_flight import InFlightCommit
+from .outbox import Outbox
+from .pending import Pending
+from .state import ManifestState
+
+
+class CommitPipeline:
+    """The commits that have been made from pending writes and are not decided yet.
+
+    A commit is first *recovered* or *proposed*, unless it is made from the outbox; then it is *sending*, one at a
+    time; a transaction is *undecided* once it has arrived.
+
+    Args:
+        state: What is known of the manifest.
+        outbox: The writes that are pending.
+
+    Attributes:
+        recovered: Commits that may have been sent in an earlier life of the client.
+        proposed: Transactions, and what ends them, that wait to be sent.
+        sending: The commit that is being sent.
+        undecided: Transactions that have arrived, and what ends them.
+    """
+
+    def __init__(self, state: ManifestState, outbox: Outbox) -> None:
+        self._state = state
+        self._outbox = outbox
+        self.recovered: deque[InFlightCommit] = deque()
+        self.proposed: deque[InFlightCommit] = deque()
+        self.sending: InFlightCommit | None = None
+        self.undecided: list[InFlightCommit] = []
+
+    def next(self) -> InFlightCommit | None:
+        """Take the commit that is sent before what is in the outbox, if there is one."""
+        if self.recovered:
+            return self.recovered.popleft()
+        return self.proposed.popleft() if self.proposed else None
+
+    def retry_now(self) -> None:
+        """Let the commit that is being sent be tried again at once."""
+        if self.sending is not None:
+            self.sending.retry_now()
+
+    def update_overlay(self) -> None:
+        """Take the writes that are part of the state out of the overlay: the state shows them, and what followed."""
+        journal, view = self._state.journal, self._state.view
+        if journal is None:
+            return
+        for commit in (self.sending, *self.recovered, *self.undecided):
+            if commit is not None:
+                seen = view.has(commit.attempt.session or journal.session, commit.attempt.sequence)
+                if seen != commit.seen:
+                    commit.seen = seen
+                    self._outbox.mark_seen(commit.group, seen=seen)
+        for commit in self.undecided:
+            for pending in commit.group:
+                self._outbox.mark_overwritten(pending, _changed_after(pending, journal.tentative))
+
+    def fail_all(self, error: MPS3Error) -> None:
+        """Fail all commits: the manifest has ended."""
+        for commit in (self.sending, *self.proposed, *self.undecided):
+            if commit is not None:
+                doubtful = commit.attempt.doubtful or any(pending.safe for pending in commit.group)
+                self._outbox.fail(commit.group, doubted(error) if doubtful else error)
+                if commit.closes is not None:
+                    self._outbox.fail(commit.closes.group, doubted(error))
+        self.sending = None
+
+
+def _changed_after(pending: Pending, tentative: View) -> frozenset[str]:
+    """Return the keys of a transaction that others have changed after it."""
+    return frozenset(
+        name
+        for name, content in pending.changes.items()
+        if version_of(tentative.look_up(name)) != (None if content is None else content.version)
+    )

@@ -1,0 +1,77 @@
+"""Publishing: a new state is kept in the cache, and then shown to the listeners."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..format.state import EMPTY, changed_names
+from ..journal.protocol import Journal
+from .context import ManifestContext
+from .expiry import ExpiryTimer
+from .listeners import Listeners
+from .pipeline import CommitPipeline
+from .state import ManifestState
+
+
+class Publisher:
+    """Shows the states of one manifest to its listeners.
+
+    Args:
+        state: What is known of the manifest.
+        pipeline: The commits of this client, which a new state may contain.
+        listeners: Told of new states.
+        expiry: Told of new states.
+        context: What all manifests of a client share.
+    """
+
+    def __init__(
+        self,
+        state: ManifestState,
+        pipeline: CommitPipeline,
+        listeners: Listeners,
+        expiry: ExpiryTimer,
+        context: ManifestContext,
+    ) -> None:
+        self._state = state
+        self._pipeline = pipeline
+        self._listeners = listeners
+        self._expiry = expiry
+        self._cache = context.cache
+        self._observer = context.observer
+
+    async def publish(self, journal: Journal) -> None:
+        """Publish what the journal has resolved.
+
+        With a cache, the state is first kept, so that no later life of the client shows less (R13).
+        """
+        state, view = self._state, journal.view
+        if view is state.shown:
+            return
+        if self._cache is not None:
+            saved, bucket = journal.save(), state.ref.bucket or ""
+            runs = [(bucket, run.key) for run in saved.runs]
+            await self._cache.keep_state(state.ref, saved.encode(bucket, state.ref.key), saved.stamp, runs)
+        before, state.shown = state.shown or EMPTY, view
+        self._observer.shown(
+            state.ref,
+            (
+                (commit.session, commit.id)
+                for commit in view.commits
+                if commit.session != journal.session and not before.has(commit.session, commit.sequence)
+            ),
+        )
+        self._pipeline.update_overlay()
+        self._expiry.expire()
+        self._listeners.offer(view)
+        # Some at a time: ten thousand woken at once would stop the event loop.
+        for step, names in enumerate(changed_names(before, view, self._listeners.names)):
+            if step:
+                await asyncio.sleep(0)
+            self._listeners.notify(names)
+
+    def publish_restored(self, journal: Journal) -> None:
+        """Publish a state that was read from the cache."""
+        self._state.journal, self._state.shown = journal, journal.view
+        self._pipeline.update_overlay()
+        self._expiry.expire()
+        self._listeners.offer(journal.view)

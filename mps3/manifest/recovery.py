@@ -1,0 +1,112 @@
+"""Recovery: the writes of clients that have ended are sent by this one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..format.entries import version_of
+from ..offline.protocol import StoredSession
+from ..offline.queue import OutboxQueue
+from ..offline.recovery import Unit, in_order, lapsed, only
+from ..types import UNCHECKED
+from .committer import Committer
+from .contact import Contact
+from .context import ManifestContext
+from .outbox import Outbox
+from .pending import SENT, Pending, stored_ids
+from .session import Session
+from .state import ManifestState
+
+
+class Recovery:
+    """Continues with the sessions of clients that have ended.
+
+    Args:
+        state: What is known of the manifest.
+        contact: What is known of the store's answers.
+        outbox: Where the writes wait.
+        committer: Continues with commits that may have been sent.
+        context: What all manifests of a client share.
+    """
+
+    def __init__(
+        self,
+        state: ManifestState,
+        contact: Contact,
+        outbox: Outbox,
+        committer: Committer,
+        context: ManifestContext,
+    ) -> None:
+        self._state = state
+        self._contact = contact
+        self._outbox = outbox
+        self._committer = committer
+        self._context = context
+        self._unchecked = False
+
+    def recover(self, stored: Sequence[tuple[StoredSession, OutboxQueue]]) -> None:
+        """Add the writes of clients that have ended to the outbox.
+
+        Args:
+            stored: The sessions with their writes, and where each is kept.
+        """
+        sessions = {
+            one.session: Session(one.manifest, name=one.session, sequence=one.sequence, outbox_queue=outbox_queue)
+            for one, outbox_queue in stored
+        }
+        for one, _ in stored:
+            for write in one.rows:
+                if write.refusal is not None:
+                    self._context.refused(Pending.of(write, sessions[one.session]), write.refusal)
+        for unit in in_order(stored):
+            self._recover(unit, sessions[unit.line.session])
+        if stored:
+            self._unchecked = True
+            self._contact.lost()
+
+    def _recover(self, unit: Unit, session: Session) -> None:
+        wall, now = self._context.environment.now().timestamp(), unit.outbox_queue.now()
+        group: list[Pending] = []
+        gone: list[Pending] = []
+        for kept in unit.rows:
+            write, over = lapsed(kept, wall, now)
+            if over and any(change.expect is not UNCHECKED for change in write.changes.values()):
+                continue  # a lease that nobody has given: nothing was replaced
+            if over and unit.left:
+                # What goes again is what is still of use; the rest is only looked after.
+                rest = Pending.of(only(write, over), session)
+                rest.stored_id, rest.lapsed = None, over
+                gone.append(rest)
+                write, over = only(write, write.changes.keys() - over), frozenset()
+                if not write.changes:
+                    continue
+            pending = Pending.of(write, session)
+            pending.lapsed = over
+            group.append(pending)
+        if len(group) < len(unit.rows):
+            unit.outbox_queue.submit(unit.without(stored_ids(group)))
+        for pending in (*group, *gone):
+            if unit.left and pending in group:
+                pending.stage = SENT
+            self._context.observer.recovered(self._state.ref, session.name, pending)
+            self._outbox.add(pending)
+        if group and unit.left and unit.line.sent is not None:
+            self._committer.recover(unit.line, group, session, unit.line.sent)
+
+    def check_lapsed(self) -> None:
+        """Adjust recovered writes that have expired, once, before any of them is sent.
+
+        What expired before it could be sent takes with it what it would have replaced, but nothing newer.
+        """
+        if not self._unchecked:
+            return
+        self._unchecked = False
+        view, earlier = self._state.view.at(self._context.time.now()), set[str]()
+        for pending in self._outbox.all():
+            if pending.lapsed and not pending.sent:
+                found = {name: version_of(view.look_up(name)) for name in pending.lapsed - earlier}
+                others = {name for name, now in found.items() if now is None or now != pending.bases.get(name)}
+                pending.lapsed = frozenset()
+                if others:
+                    self._outbox.leave_out(pending, others)
+            earlier.update(pending.changes)
