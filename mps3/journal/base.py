@@ -75,6 +75,10 @@ class BaseJournal(ABC):
         """The newest state that was resolved."""
         return self._view
 
+    def is_usurped(self, attempt: Attempt) -> bool:  # noqa: ARG002 - of a journal in which tries may arrive late
+        """Whether somebody else has used the identity of a doubtful commit, so that no try of it can count any more."""
+        return False
+
     @property
     def past(self) -> Past:
         """What came before."""

@@ -13,17 +13,19 @@ from ..errors import ConfigurationError, ConflictError, CorruptionError, MPS3Err
 from ..format.document import LIMIT, CommitEntry, Document, commit_id
 from ..format.entries import expires_of
 from ..format.freshness import Moment
+from ..format.shape import whole_milliseconds
 from ..format.state import View, build_view, needed_runs
 from ..storage.etags import bare, strong
 from ..storage.protocol import ABSENT, UNCHANGED, Absence, Object, Storage, Stored
 from ..storage.verification import read_verified
 from ..support.environment import Environment
+from . import standstill
 from .attempt import Attempt, OutdatedError, require
 from .base import MOST_READS, WINDOW, BaseJournal
 from .conditional_retention import retained
 from .document_io import read_document
 from .order import once
-from .outcome import CommitOutcome, not_yet, outcome_of, remembered, unknown
+from .outcome import CommitOutcome, not_yet, outcome_of, remembered, settled_sessions, shows, unknown
 from .probe import require_conditions
 from .protocol import Retained, Verdict
 from .runs import NAME, MissingRunError
@@ -64,6 +66,7 @@ class ConditionalJournal(BaseJournal):
     ) -> None:
         super().__init__(storage, bucket, key, environment, window=window, unique=environment.name)
         self._modified = -math.inf
+        self._behind_since = math.inf
         self._trusted = trusted
 
     @property
@@ -189,7 +192,7 @@ class ConditionalJournal(BaseJournal):
     async def _append(self, attempt: Attempt) -> None:
         if attempt.doubtful:
             await self.resolve()
-            if self._is_usurped(attempt):
+            if self.is_usurped(attempt):
                 raise self._conflict()
             if self._has_arrived(attempt):
                 return
@@ -206,7 +209,7 @@ class ConditionalJournal(BaseJournal):
             # Some stores answer whoever loses a race with a server error: then there is a winner to see.
             if not await self.resolve():
                 raise
-            if not self._is_usurped(attempt) and self._has_arrived(attempt):
+            if not self.is_usurped(attempt) and self._has_arrived(attempt):
                 return
             raise self._conflict() from None
         if stored.etag is None:
@@ -229,9 +232,20 @@ class ConditionalJournal(BaseJournal):
         except MissingRunError:
             await self.resolve()  # others have gone on meanwhile, and collected
 
-    def _is_usurped(self, attempt: Attempt) -> bool:
-        """Whether somebody else has committed under the identity of a commit."""
-        return self._view.is_usurped(self._author(attempt), attempt.sequence, attempt.is_forged)
+    def is_usurped(self, attempt: Attempt) -> bool:
+        """Whether somebody else has committed under the identity of a commit, or beyond it in its session."""
+        return self._view.is_usurped(self._author(attempt), attempt.sequence, attempt.is_forged) or (
+            not attempt.unanswered and self._is_overtaken(attempt)
+        )
+
+    def _is_overtaken(self, attempt: Attempt) -> bool:
+        """Whether its session was settled beyond a commit that is under way, and nothing shows the commit.
+
+        A session makes one commit at a time, and at most what ends a transaction after it. So somebody else has used
+        its name, and what is settled says nothing of the commit.
+        """
+        settled = settled_sessions(self._view).get(self._author(attempt), -1)
+        return not attempt.earlier and settled > attempt.sequence + 1 and not shows(self._view, attempt.named)
 
     def _has_arrived(self, attempt: Attempt) -> bool:
         """Whether a commit is part of the state.
@@ -240,6 +254,8 @@ class ConditionalJournal(BaseJournal):
             UnknownOutcomeError: Nobody can tell any more.
         """
         match self.fate(attempt):
+            case CommitOutcome.SETTLED if self._is_overtaken(attempt):
+                raise unknown(self._bucket, self._key)
             case CommitOutcome.SETTLED | CommitOutcome.LANDED:
                 return True
             case CommitOutcome.UNKNOWN:
@@ -300,7 +316,8 @@ class ConditionalJournal(BaseJournal):
         # The clock of a store that does not tell stands still until it does.
         stamp = max((modified or self._modified, *(entry.modified for entry in document.log)))
         head = bare(etag)
-        own = document.entry(head, stamp if math.isfinite(stamp) else 0.0)
+        # To the precision that documents keep, so that a stamp is the same wherever it comes from.
+        own = document.entry(head, whole_milliseconds(stamp) / 1000 if math.isfinite(stamp) else 0.0)
         # A transaction that was stored when what it had read had expired changes nothing (R19).
         said = (own,) if modified is None or document.counts(modified) else ()
         commits = tuple(once((*document.log, *said), document.sessions))
@@ -314,15 +331,31 @@ class ConditionalJournal(BaseJournal):
         if (modified is None or modified <= self._modified) and any(
             not view.has(commit.session, commit.sequence) for commit in last
         ):
-            raise UnavailableError(
+            raise self._went_back()
+        self._behind_since = math.inf
+        changed = head != self._view.head
+        self._view, self._etag, self._modified, self._window = view, etag, stamp, document.window
+        return changed
+
+    def _went_back(self) -> MPS3Error:
+        """Return what to say of a state that is older than the last one: it may pass, but not for ever."""
+        now = self._environment.monotonic()
+        self._behind_since = min(self._behind_since, now)
+        if now - self._behind_since < standstill.OLD:
+            return UnavailableError(
                 f"the store answered with an older state of s3://{self._bucket}/{self._key} than before",
                 bucket=self._bucket,
                 key=self._key,
                 operation="GetObject",
             )
-        changed = head != self._view.head
-        self._view, self._etag, self._modified, self._window = view, etag, stamp, document.window
-        return changed
+        return ConfigurationError(
+            f"s3://{self._bucket}/{self._key} has been an older state than this client has seen for "
+            f"{now - self._behind_since:.0f} s: somebody has put an old manifest in its place, or something between "
+            "this client and the store answers for it. Open a new client to go on from the older state",
+            bucket=self._bucket,
+            key=self._key,
+            operation="GetObject",
+        )
 
     async def _compose(self, attempt: Attempt) -> Document:
         view, base = self._view, self._view.document

@@ -161,12 +161,13 @@ def _fate(
         return CommitOutcome.SETTLED
     if view.has(session, sequence):
         return CommitOutcome.LANDED
-    if _shows(view, named):
+    if shows(view, named):
         return CommitOutcome.SETTLED  # and its session is forgotten
     return CommitOutcome.NOT_YET if session in view.sessions or spans(view, seen, most) else CommitOutcome.UNKNOWN
 
 
-def _shows(view: View, named: Iterable[tuple[str, str]]) -> bool:
+def shows(view: View, named: Iterable[tuple[str, str]]) -> bool:
+    """Whether a state has one of some keys at the version that a commit gave it."""
     for name, version in named:
         found = view.look_up(name)
         if found is not None and found["version"] == version:

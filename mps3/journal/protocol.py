@@ -94,6 +94,10 @@ class Journal(Protocol):
         """Whether a try of a commit that was never answered may still arrive, and count."""
         ...
 
+    def is_usurped(self, attempt: Attempt) -> bool:
+        """Whether somebody else has used the identity of a doubtful commit, so that no try of it can count any more."""
+        ...
+
     def counting(self, attempt: Attempt) -> CommitEntry | None:
         """What of several tries of a commit counts; ``None`` if that is not known (any more)."""
         ...

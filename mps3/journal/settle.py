@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from ..format import limits
 from ..format.document import CommitEntry, Document
 from ..format.entries import FileEntry, Files, expires_of
 from ..format.expiry import expired_for_all
@@ -17,6 +18,8 @@ from .runs import Runs
 
 SESSIONS: Final = 512
 """How many sessions a document remembers at least, the last settled ones: the memory that recognises repetitions."""
+MOST_SESSIONS: Final = limits.SESSIONS // 2
+"""How many it remembers at most, so that it can always be written again. What is forgotten then is unknown (R22)."""
 MARKS: Final = 4
 """How many moments are noted in the time for which every session is remembered."""
 
@@ -89,6 +92,8 @@ def _forget(
 ) -> tuple[tuple[float, int], ...]:
     """Forget sessions that came before the last `SESSIONS`, and of which no repetition can count any more.
 
+    There are never more than `MOST_SESSIONS`, whoever has named them.
+
     Args:
         sessions: In the order of settling; some are deleted.
         base: The document before.
@@ -118,6 +123,8 @@ def _forget(
                 break
             del sessions[name]
         marks = marks[len(over) - 1 :]
+    for name in list(sessions)[: max(0, len(sessions) - MOST_SESSIONS)]:
+        del sessions[name]
     if not marks or now - marks[-1][0] >= horizon / MARKS:
         marks.append((now, set()))
     return tuple((at, len(later & sessions.keys())) for at, later in marks)

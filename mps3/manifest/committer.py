@@ -214,11 +214,8 @@ class Committer:
         attempt, session = commit.attempt, commit.session
         name = attempt.session or journal.session
         view = journal.view
-        if attempt.doubtful:
-            # What may still arrive keeps its name; with the conditional journal nothing can: the head is another one.
-            used = journal.kind == "conditional" and view.is_usurped(name, attempt.sequence, attempt.is_forged)
-        else:
-            used = view.has(name, attempt.sequence)
+        # What may still arrive keeps its name.
+        used = journal.is_usurped(attempt) if attempt.doubtful else view.has(name, attempt.sequence)
         if not used or commit.closes is not None:
             return
         _log.warning("somebody else has made commits to %s in the name of this client", self._state.ref)

@@ -45,7 +45,9 @@ def public_url(url: str) -> str:
     """Where a URL points to, for a message: without user, password, query and fragment."""
     scheme, mark, rest = url.partition("://")
     if not mark:
-        return clean(url)
+        # Without a scheme nobody can tell where a password ends, but that it does before the last "@".
+        _, at, rest = url.rpartition("@")
+        return clean(f"…@{rest}" if at else url)
     return clean(f"{scheme}://{_host_and_path(rest)}")
 
 
