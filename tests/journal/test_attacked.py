@@ -15,7 +15,15 @@ from mps3.journal import settle, standstill
 from mps3.storage.s3.wording import public_url
 
 
-async def test_a_session_that_was_settled_far_beyond_its_commits_loses_none():
+@pytest.fixture
+def short_window(monkeypatch):
+    """What is older than a moment is settled at once."""
+    merge, conditional = "mps3.journal.merge.journal.MergeJournal", "mps3.journal.conditional.ConditionalJournal"
+    monkeypatch.setattr(f"{merge}.__init__.__kwdefaults__", {"window": 0.02})
+    monkeypatch.setattr(f"{conditional}.__init__.__kwdefaults__", {"trusted": False, "window": 0.02})
+
+
+async def test_a_session_that_was_settled_far_beyond_its_commits_loses_none(short_window):
     """Somebody repeats the head with a far sequence, honest commits settle it, and the owner has not looked since."""
     storage = MemoryStorage(versioning=False)
     async with memory_client(storage, poll_interval=3600) as owner:
@@ -34,7 +42,7 @@ async def test_a_session_that_was_settled_far_beyond_its_commits_loses_none():
             assert [revision.id for revision in await fresh.history("second")] == [commit.id]
 
 
-async def test_a_table_of_very_many_sessions_can_always_be_written_again():
+async def test_a_table_of_very_many_sessions_can_always_be_written_again(short_window):
     storage = MemoryStorage()
     async with memory_client(storage) as client:
         await client.put("k", 1)
@@ -45,6 +53,7 @@ async def test_a_table_of_very_many_sessions_can_always_be_written_again():
         async with memory_client(storage) as client:
             for number in range(4):
                 await soon(client.put("k", number))
+                await asyncio.sleep(0.05)
                 async with memory_client(storage) as other:
                     await soon(other.put(f"other/{number}", number))
             assert await client.get("k") == 3
