@@ -6,7 +6,6 @@ One document, one linear history. It needs a store that enforces conditions on a
 from __future__ import annotations
 
 import math
-from itertools import takewhile
 from typing import Final
 
 from ..errors import ConfigurationError, ConflictError, CorruptionError, MPS3Error, UnavailableError
@@ -22,7 +21,7 @@ from ..support.environment import Environment
 from . import standstill
 from .attempt import Attempt, OutdatedError, require
 from .base import MOST_READS, WINDOW, BaseJournal
-from .conditional_retention import retained
+from .conditional_retention import retained, settleable
 from .document_io import read_document
 from .order import once
 from .outcome import CommitOutcome, not_yet, outcome_of, remembered, settled_sessions, shows, unknown
@@ -363,7 +362,7 @@ class ConditionalJournal(BaseJournal):
             raise self._conflict()  # R17: its values may be gone
         if base is None:
             return self._first_document(attempt)
-        settled = self._settleable(view.commits)
+        settled = settleable(view.commits, self._window, KEPT, LARGE_KEPT)
         into = await settle(base, settled, view, self._runs, self._compactor)
         return self._next_document(
             attempt,
@@ -391,16 +390,6 @@ class ConditionalJournal(BaseJournal):
                 if not await self.resolve():
                     raise
         return await retained(self._view, self._runs, seconds)
-
-    def _settleable(self, commits: tuple[CommitEntry, ...]) -> tuple[CommitEntry, ...]:
-        """R10: what is beyond both the numbers and the age that the log keeps."""
-        large = [place for place, commit in enumerate(commits) if commit.runs]
-        beyond = max(len(commits) - KEPT, 1 + large[-LARGE_KEPT - 1] if len(large) > LARGE_KEPT else 0)
-        if beyond <= 0:
-            return ()
-        bound = commits[-1].modified - self._window
-        # Zero: the store tells no time, so the numbers have to do.
-        return tuple(takewhile(lambda commit: commit.modified < bound or not commit.modified, commits[:beyond]))
 
 
 def _answered(attempt: Attempt, base: str | None) -> None:

@@ -1,4 +1,4 @@
-"""One manifest in this client: what the rooms above call, and the loop that polls, commits and publishes."""
+"""One manifest in this client: what the rooms above call. `loop.py` has the loop that polls, commits and publishes."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ from ..journal.past import Past
 from ..journal.protocol import Journal, Retained
 from ..offline.protocol import StoredSession
 from ..offline.queue import OutboxQueue
-from ..support.environment import wait_for_event
 from ..types import Ref
 from .committer import Committer
 from .completion import CommitCompletion
-from .contact import Contact, answer
+from .contact import Contact
 from .context import ManifestContext
 from .decider import TransactionDecider
 from .expiry import ExpiryTimer
-from .in_flight import InFlightCommit
 from .listeners import Listeners
+from .loop import CommitLoop
 from .opener import Opener
 from .outbox import Outbox
 from .pending import Pending
@@ -99,6 +98,19 @@ class Manifest:
             state, self._contact, outbox, self._pipeline, self._completion, self._decider, self._volatile, context
         )
         self._recovery = Recovery(state, self._contact, outbox, self._committer, context)
+        self._loop = CommitLoop(
+            state,
+            self._contact,
+            self._poller,
+            self._publisher,
+            outbox,
+            self._pipeline,
+            self._committer,
+            self._decider,
+            self._recovery,
+            self._review,
+            context.environment,
+        )
 
     # From open to close
 
@@ -308,8 +320,6 @@ class Manifest:
         entry = journal.counting(pending.attempt) if journal and pending.attempt else None
         return None if entry is None else entry.update
 
-    # Going offline and online
-
     def pause(self) -> None:
         """Go offline: what is not known before the next contact is not known."""
         self._contact.lost()
@@ -321,8 +331,6 @@ class Manifest:
         self._poller.poll_soon()
         self._pipeline.retry_now()
         self._state.wake()
-
-    # Collecting garbage
 
     @property
     def needs_announcement(self) -> bool:
@@ -353,70 +361,13 @@ class Manifest:
             await asyncio.shield(pending.outcome)
         return await journal.retained(seconds)
 
-    # The loop
-
     async def _run(self) -> None:
         try:
             await self._opener.open_in_background()
         except MPS3Error as error:
             self._end(error)
-            return
-        journal, state, pipeline = self._state.require_journal(), self._state, self._pipeline
-        while True:
-            state.awake.clear()
-            now = self._environment.monotonic()
-            if pipeline.sending is None and now >= self._committer.commit_at:
-                pipeline.sending = self._next_commit() or self._decider.no_op(journal, now)
-            if pipeline.sending is not None and now >= pipeline.sending.retry_at:
-                with self._contact.time_limit():
-                    await self._commit(journal)
-            elif self._contact.is_wanted or now >= self._poller.poll_at:
-                with self._contact.time_limit():
-                    await self._poll(journal)
-            else:
-                # What is past already waits for something else to happen.
-                retry_at = pipeline.sending.retry_at if pipeline.sending else self._committer.commit_at
-                times = (retry_at, self._decider.decides_at(journal))
-                within = min([self._poller.poll_at, *(one for one in times if one > now)]) - now
-                await wait_for_event(state.awake, within)
-
-    async def _commit(self, journal: Journal) -> None:
-        waiting = self._contact.waiting()
-        result = await self._committer.send(journal)
-        await self._publish(journal)
-        if result.error is not None:
-            self._committer.failed(journal, result.commit, result.error)
-        elif result.arrived:
-            self._committer.plan_next(journal, result.started)
-            self._contact.resolved(result.started)
-            self._poller.plan_after_commit()
-            self._committer.arrived(journal, result.commit)
-            self._contact.answered(waiting)
-            answer(waiting)
-
-    async def _poll(self, journal: Journal) -> None:
-        waiting = await self._poller.poll(journal)
-        if waiting is not None:
-            await self._publish(journal)
-            answer(waiting)
-
-    async def _publish(self, journal: Journal) -> None:
-        await self._publisher.publish(journal)
-        self._decider.decide(journal)
-
-    def _next_commit(self) -> InFlightCommit | None:
-        """Return what is to be committed next, if there is anything that may be."""
-        if (prior := self._pipeline.next()) is not None:
-            return prior
-        self._recovery.check_lapsed()
-        if self._review is not None and self._review.due:
-            if self._contact.resolved_at >= self._contact.lost_at:
-                self._review.start(self.ref, self._outbox, lambda: self._state.view, self._state.wake)
-            return None
-        group = self._outbox.take()
-        return self._committer.gather(group) if group else None
-
-    # What the parts report
+        else:
+            await self._loop.run(self._state.require_journal())
 
     def _overlay_changed(self, names: Mapping[str, object]) -> None:
         self.listeners.touch(names)

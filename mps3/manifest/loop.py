@@ -1,0 +1,118 @@
+"""The loop of one manifest: it polls, commits and publishes, one thing at a time."""
+
+from __future__ import annotations
+
+from ..journal.protocol import Journal
+from ..support.environment import Environment, wait_for_event
+from .committer import Committer
+from .contact import Contact, answer
+from .decider import TransactionDecider
+from .in_flight import InFlightCommit
+from .outbox import Outbox
+from .pipeline import CommitPipeline
+from .poller import Poller
+from .publisher import Publisher
+from .reconnect import Review
+from .recovery import Recovery
+from .state import ManifestState
+
+
+class CommitLoop:
+    """Calls the parts of a manifest in turn. They do not call each other.
+
+    Args:
+        state: What the parts share.
+        contact: What is known of the store's answers.
+        poller: Looks for what others committed.
+        publisher: Shows what was resolved.
+        outbox: The writes that are pending.
+        pipeline: The commits that are under way.
+        committer: Sends commits, and concludes them.
+        decider: Decides on transactions.
+        recovery: Continues with what clients that have ended left behind.
+        review: Asks the application before writes leave after a time without the store; ``None`` if nobody is asked.
+        environment: The clock.
+    """
+
+    def __init__(
+        self,
+        state: ManifestState,
+        contact: Contact,
+        poller: Poller,
+        publisher: Publisher,
+        outbox: Outbox,
+        pipeline: CommitPipeline,
+        committer: Committer,
+        decider: TransactionDecider,
+        recovery: Recovery,
+        review: Review | None,
+        environment: Environment,
+    ) -> None:
+        self._state = state
+        self._contact = contact
+        self._poller = poller
+        self._publisher = publisher
+        self._outbox = outbox
+        self._pipeline = pipeline
+        self._committer = committer
+        self._decider = decider
+        self._recovery = recovery
+        self._review = review
+        self._environment = environment
+
+    async def run(self, journal: Journal) -> None:
+        """Run until it is cancelled."""
+        state, pipeline = self._state, self._pipeline
+        while True:
+            state.awake.clear()
+            now = self._environment.monotonic()
+            if pipeline.sending is None and now >= self._committer.commit_at:
+                pipeline.sending = self._next_commit() or self._decider.no_op(journal, now)
+            if pipeline.sending is not None and now >= pipeline.sending.retry_at:
+                with self._contact.time_limit():
+                    await self._commit(journal)
+            elif self._contact.is_wanted or now >= self._poller.poll_at:
+                with self._contact.time_limit():
+                    await self._poll(journal)
+            else:
+                # What is past already waits for something else to happen.
+                retry_at = pipeline.sending.retry_at if pipeline.sending else self._committer.commit_at
+                times = (retry_at, self._decider.decides_at(journal))
+                within = min([self._poller.poll_at, *(one for one in times if one > now)]) - now
+                await wait_for_event(state.awake, within)
+
+    async def _commit(self, journal: Journal) -> None:
+        waiting = self._contact.waiting()
+        result = await self._committer.send(journal)
+        await self._publish(journal)
+        if result.error is not None:
+            self._committer.failed(journal, result.commit, result.error)
+        elif result.arrived:
+            self._committer.plan_next(journal, result.started)
+            self._contact.resolved(result.started)
+            self._poller.plan_after_commit()
+            self._committer.arrived(journal, result.commit)
+            self._contact.answered(waiting)
+            answer(waiting)
+
+    async def _poll(self, journal: Journal) -> None:
+        waiting = await self._poller.poll(journal)
+        if waiting is not None:
+            await self._publish(journal)
+            answer(waiting)
+
+    async def _publish(self, journal: Journal) -> None:
+        await self._publisher.publish(journal)
+        self._decider.decide(journal)
+
+    def _next_commit(self) -> InFlightCommit | None:
+        """Return what is to be committed next, if there is anything that may be."""
+        if (prior := self._pipeline.next()) is not None:
+            return prior
+        self._recovery.check_lapsed()
+        if self._review is not None and self._review.due:
+            if self._contact.resolved_at >= self._contact.lost_at:
+                self._review.start(self._state.ref, self._outbox, lambda: self._state.view, self._state.wake)
+            return None
+        group = self._outbox.take()
+        return self._committer.gather(group) if group else None
