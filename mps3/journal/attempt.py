@@ -62,6 +62,11 @@ class Attempt:
         """Whether a commit with the same identity is certainly none of its tries: somebody else has made it."""
         return len(self.said) == self.tries and all(entry.update != update for update in self.said)
 
+    def answered(self, base: str | None) -> None:
+        """Note that the store has answered a try that was made upon an ETag, with the conditional journal."""
+        self.bases.remove(base)
+        self.unanswered -= 1
+
     @property
     def is_transaction(self) -> bool:
         """Whether it depends on its place in the order whether it counts."""

@@ -291,9 +291,9 @@ class ConditionalJournal(BaseJournal):
             if not error.maybe_written:
                 # A lost answer may look like a conflict (R9).
                 attempt.doubtful = before or isinstance(error, ConflictError)
-                _answered(attempt, base)
+                attempt.answered(base)
             raise
-        _answered(attempt, base)
+        attempt.answered(base)
         return stored
 
     def _conflict(self) -> ConflictError:
@@ -390,11 +390,6 @@ class ConditionalJournal(BaseJournal):
                 if not await self.resolve():
                     raise
         return await retained(self._view, self._runs, seconds)
-
-
-def _answered(attempt: Attempt, base: str | None) -> None:
-    attempt.bases.remove(base)
-    attempt.unanswered -= 1
 
 
 def _in_time(answered: float | None, until: float) -> bool:
