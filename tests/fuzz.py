@@ -17,7 +17,7 @@ from typing import Any
 from mps3.errors import CorruptionError, FormatError
 from mps3.format.document import CommitEntry
 from mps3.format.document_codec import decode, encode
-from mps3.format.entries import FileEntry
+from mps3.format.file_entry import FileEntry
 from mps3.format.run import Run, check_run, encode_runs, index_run
 from mps3.format.state import build_view
 from mps3.journal.order import causal_order, needed, once, store_order

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from kit import BUCKET, MANIFEST
+from helpers import BUCKET, MANIFEST
 
 from mps3 import LocalStorage, MemoryStorage
 from mps3.storage import Object

@@ -16,7 +16,7 @@ from typing import Any, Final
 import click
 
 from .. import FileInfo, Snapshot
-from ..format.shape import format_time
+from ..format.schema import format_time
 from .base.command import store_command
 from .base.context import CommandContext
 from .base.formatting import count, json_text, whole

@@ -13,7 +13,7 @@ import orjson
 
 from .. import MPS3, ConfigurationError, Ref
 from ..format.names import check_bucket, check_key, check_not_own
-from ..format.shape import as_time
+from ..format.schema import as_time
 from ..format.values import encode
 from ..storage.url import Location
 from .base.command import store_command

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 from ..content.reader import ValueReader
 from ..errors import ExpiredError
 from ..format.document import CommitEntry, read_commit_id
-from ..format.entries import FileEntry, expires_of, version_of
+from ..format.file_entry import FileEntry, expires_of, version_of
 from ..format.names import Naming, name_in
 from ..format.state import EMPTY, View, look_up, patched
 from ..journal.diff import Position

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..format.entries import FileEntry
+from ..format.file_entry import FileEntry
 from ..format.state import View
 
 

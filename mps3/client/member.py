@@ -6,7 +6,7 @@ from collections import deque
 from typing import Final
 
 from ..content.value import PendingValue
-from ..format.entries import FileEntry, expires_of
+from ..format.file_entry import FileEntry, expires_of
 from ..format.names import name_in
 from ..manifest.listeners import Listener
 from ..manifest.manifest import Manifest

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from ..content.reader import ValueReader
-from ..format.entries import FileEntry, expires_of
+from ..format.file_entry import FileEntry, expires_of
 from ..format.names import Naming, check_buckets, name_in
 from ..format.state import alive
 from ..manifest.manifest import Manifest

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 from ..content.reader import ValueReader
 from ..content.value import PendingValue
 from ..errors import CorruptionError
-from ..format.entries import FileEntry
+from ..format.file_entry import FileEntry
 from ..format.names import Naming, name_in
 from ..format.state import EMPTY, View, weight
 from ..format.values import load

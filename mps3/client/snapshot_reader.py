@@ -10,7 +10,7 @@ from ..content.reader import ValueReader
 from ..content.store import ValueStore
 from ..content.value import PendingValue
 from ..errors import ExpiredError
-from ..format.entries import FileEntry, expires_of
+from ..format.file_entry import FileEntry, expires_of
 from ..format.names import Naming
 from ..format.state import View, alive, differences, weight
 from ..manifest.manifest import Manifest

@@ -9,7 +9,7 @@ from typing import Generic, Self
 
 from ..content.value import PendingValue
 from ..errors import ClosedError, CorruptionError, UnavailableError, ValidationError
-from ..format.entries import FileEntry
+from ..format.file_entry import FileEntry
 from ..manifest.listeners import Listener
 from ..manifest.manifest import Manifest
 from ..support.environment import Environment, wait_for_event

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, overload
 from ..content.reader import map_concurrently
 from ..content.value import PendingValue
 from ..errors import ClosedError
-from ..format.entries import FileEntry, expires_of
+from ..format.file_entry import FileEntry, expires_of
 from ..manifest.nesting import Nesting
 from ..manifest.transaction import TransactionRunner
 from ..manifest.workspace import Workspace

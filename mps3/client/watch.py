@@ -12,8 +12,8 @@ from ..content.reader import ValueReader
 from ..content.store import ValueStore
 from ..content.value import PendingValue
 from ..errors import ClosedError, CorruptionError, UnavailableError
-from ..format.entries import FileEntry
 from ..format.expiry import missed
+from ..format.file_entry import FileEntry
 from ..format.names import Naming
 from ..format.state import View, alive, differences, weight
 from ..journal.diff import Position, Step, advance, cursor_of

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from ..content.value import PendingValue
 from ..format.names import check_not_own, name_in
-from ..format.shape import NOTHING
+from ..format.schema import NOTHING
 from ..manifest.pending import Pending
 from ..offline.protocol import Refusal
 from ..types import DELETE, JSON, UNCHECKED, Delete, Ref, Unchecked

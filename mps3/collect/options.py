@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, TypeAlias
 
-from ..format.freshness import latest
+from ..format.commit_age import max_commit_age
 from ..format.names import check_buckets
 
 Seconds: TypeAlias = float | timedelta
@@ -51,7 +51,7 @@ def options(
         ValueError: Something has an impossible value. ``grace`` is at least twice the time in which a commit
             has to land after its values were stored.
     """
-    least = 2 * latest()
+    least = 2 * max_commit_age()
     wait = seconds(grace, "grace")
     if wait < least:
         raise ValueError(f"grace is at least {least:g} s, not {wait:g}: commits may be on their way for that long")

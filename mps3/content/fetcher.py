@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ..errors import ClosedError, CorruptionError, MPS3Error
 from ..format import limits
-from ..format.entries import FileEntry
+from ..format.file_entry import FileEntry
 from ..format.values import decode
 from ..storage.cached import CachedObject, keep
 from ..storage.protocol import Absence, Object, Storage

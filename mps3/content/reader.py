@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 from typing import Final, TypeVar
 
-from ..format.entries import FileEntry
+from ..format.file_entry import FileEntry
 from ..format.values import load
 from ..types import DELETE, JSON, Delete
 from .store import ValueStore

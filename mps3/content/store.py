@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Final
 
 from ..errors import ConfigurationError, MPS3Error, UnavailableError
-from ..format.entries import FileEntry
-from ..format.freshness import fresh
+from ..format.commit_age import refresh_age
+from ..format.file_entry import FileEntry
 from ..format.names import LONGEST
-from ..format.shape import LATEST
+from ..format.schema import LATEST
 from ..format.values import encode
 from ..observability.observer import Observer
 from ..storage.protocol import Storage, Stored
@@ -155,7 +155,7 @@ class ValueStore:
         if content.until is None and content.expires is not None and content.expires <= self._now():
             return True  # its time counts from when others can read it
         by_store = 0.0 if clock is None or content.stored is None else clock - content.stored
-        return max(by_store, self._environment.monotonic() - content.stored_at) > fresh()
+        return max(by_store, self._environment.monotonic() - content.stored_at) > refresh_age()
 
     async def _store(self, content: PendingValue) -> None:
         attempt = 0

@@ -7,7 +7,7 @@ import hashlib
 import math
 from typing import Any, Final
 
-from ..format.shape import format_time
+from ..format.schema import format_time
 from ..types import Ref
 
 MINTED: Final = "mps3-"

@@ -13,7 +13,7 @@ import orjson
 
 from ..content.owner_metadata import MANIFESTS, owner_metadata
 from ..errors import AccessError, ConfigurationError, MPS3Error
-from ..format.freshness import fresh
+from ..format.commit_age import refresh_age
 from ..journal.trials import SUFFIX, remove
 from ..storage.etags import bare, is_weak
 from ..storage.protocol import UNCHANGED, Head, Object, Storage, Stored
@@ -204,7 +204,7 @@ class Checkup:
                     f"{len(set(listed) & set(expected))}"
                 )
             await asyncio.sleep(LOOK)  # it may take so long until they are visible
-        if abs(late) > fresh():
+        if abs(late) > refresh_age():
             return False, (
                 f"versions are stamped {abs(late):.0f} s {'later' if late > 0 else 'earlier'} than the store's own "
                 "clock says, so commits would not count"

@@ -10,9 +10,9 @@ from typing import Any, Final, Literal, TypeAlias, cast
 import orjson
 
 from . import limits
-from .entries import Files
+from .file_entry import Files
 from .run_reference import RunReference, update_runs
-from .shape import NOTHING, format_time
+from .schema import NOTHING, format_time
 
 FORMAT: Final = 1
 LIMIT: Final = limits.DOCUMENT

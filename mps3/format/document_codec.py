@@ -16,11 +16,11 @@ from ..errors import ConfigurationError, CorruptionError, FormatError, MPS3Error
 from ..types import Ref
 from . import limits
 from .document import FORMAT, LIMIT, CommitEntry, Document, Kind
-from .entries import check_files
+from .file_entry import check_files
+from .json_text import is_richer, parse
 from .names import Names
 from .run_reference import encode_reference, read_references
-from .scan import is_richer, parse
-from .shape import (
+from .schema import (
     NOTHING,
     MalformedError,
     as_list,

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 
 from .document import Document
-from .entries import expires_of
+from .file_entry import expires_of
 from .run import Run
 from .state import EMPTY, Layer, View, common_layers
 

@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 import orjson
 
 from . import limits
-from .entries import FileEntry, check_file, expires_of
+from .file_entry import FileEntry, check_file, expires_of
 from .names import Names
 from .run_reference import RunReference
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from . import limits
-from .shape import NOTHING, MalformedError, as_list, as_object, as_sha256, as_text, as_whole, unknown_members
+from .schema import NOTHING, MalformedError, as_list, as_object, as_sha256, as_text, as_whole, unknown_members
 
 _KNOWN: Final = frozenset(("key", "sha256", "entries", "bytes", "continues"))
 

@@ -14,10 +14,10 @@ from typing import Any, Final, TypeAlias, cast
 from json_merge_patch import merge
 
 from .document import CommitEntry, Document
-from .entries import FileEntry, Files, expires_of
+from .file_entry import FileEntry, Files, expires_of
 from .run import Run
 from .run_reference import RunReference
-from .shape import NOTHING
+from .schema import NOTHING
 
 Layer: TypeAlias = Files | Run
 """Part of a state; ``None`` hides a key in the layers under it."""

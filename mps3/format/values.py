@@ -12,7 +12,7 @@ import orjson
 from ..errors import CorruptionError
 from ..types import JSON
 from . import limits
-from .scan import is_richer, parse
+from .json_text import is_richer, parse
 
 PAGE: Final = 4096
 """Bytes of memory that a system hands out at once; values of no more are copied, to share them."""

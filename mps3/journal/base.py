@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final
 
+from ..format.commit_age import Moment
 from ..format.document import CommitEntry, Document, Kind
-from ..format.freshness import Moment
 from ..format.state import EMPTY, View
 from ..storage.protocol import Storage
 from ..support.environment import Environment
@@ -18,7 +18,7 @@ from .outcome import note
 from .past import Past
 from .runs import Runs
 from .settle import Settled
-from .standstill import Standstill
+from .stall_detector import StallDetector
 
 WINDOW: Final = 3.0
 """Seconds that new manifests allow for a version to become visible; recorded in the manifest."""
@@ -58,7 +58,7 @@ class BaseJournal(ABC):
         self._compactor = Compactor(self._runs, environment)
         self._view = EMPTY
         self._etag: str | None = None
-        self._standstill = Standstill(environment, f"s3://{bucket}/{key}")
+        self._stalls = StallDetector(environment, f"s3://{bucket}/{key}")
 
     @property
     @abstractmethod
@@ -108,7 +108,7 @@ class BaseJournal(ABC):
 
     def _acknowledged(self) -> None:
         """Go on after a commit was acknowledged."""
-        self._standstill.moved()
+        self._stalls.moved()
         self._runs.named()
         self._compactor.consider(self._view)
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Final, TypeAlias
 
 from ..errors import MPS3Error
-from ..format.entries import Files
 from ..format.expiry import expired_for_all
+from ..format.file_entry import Files
 from ..format.state import View
 from ..support.environment import Environment
 from . import levels

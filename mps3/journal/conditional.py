@@ -9,16 +9,16 @@ import math
 from typing import Final
 
 from ..errors import ConfigurationError, ConflictError, CorruptionError, MPS3Error, UnavailableError
+from ..format.commit_age import Moment
 from ..format.document import LIMIT, CommitEntry, Document, commit_id
-from ..format.entries import expires_of
-from ..format.freshness import Moment
-from ..format.shape import whole_milliseconds
+from ..format.file_entry import expires_of
+from ..format.schema import whole_milliseconds
 from ..format.state import View, build_view, needed_runs
 from ..storage.etags import bare, strong
 from ..storage.protocol import ABSENT, UNCHANGED, Absence, Object, Storage, Stored
 from ..storage.verification import read_verified
 from ..support.environment import Environment
-from . import standstill
+from . import stall_detector
 from .attempt import Attempt, OutdatedError, require
 from .base import MOST_READS, WINDOW, BaseJournal
 from .conditional_retention import retained, settleable
@@ -169,14 +169,14 @@ class ConditionalJournal(BaseJournal):
 
     async def _not_moved(self, attempt: Attempt, conflict: ConflictError) -> None:
         """A commit was refused: if that is not because others commit, find out why, and give up in the end."""
-        self._standstill.failed(self._etag, conflict)
+        self._stalls.failed(self._etag, conflict)
         try:
-            if self._standstill.suspicious:
+            if self._stalls.suspicious:
                 await require_conditions(self._storage, self._bucket, self._key, self._environment)
-            if self._standstill.is_hopeless():
+            if self._stalls.is_hopeless():
                 raise ConfigurationError(
-                    f"the store has refused {self._standstill.failures} commits to s3://{self._bucket}/{self._key} in "
-                    f"{self._standstill.lasted:.0f} s because the manifest had changed, but shows that it has not: "
+                    f"the store has refused {self._stalls.failures} commits to s3://{self._bucket}/{self._key} in "
+                    f"{self._stalls.lasted:.0f} s because the manifest had changed, but shows that it has not: "
                     "something between this client and the store changes ETags, or answers in place of the store with "
                     "what is old. Let it pass answers on as they are, or use a bucket with versioning enabled",
                     bucket=self._bucket,
@@ -184,7 +184,7 @@ class ConditionalJournal(BaseJournal):
                     operation="PutObject",
                 )
         except ConfigurationError as error:
-            self._standstill.moved()  # the next commit is tried anew
+            self._stalls.moved()  # the next commit is tried anew
             error.maybe_written = attempt.unanswered > 0
             raise error from conflict
 
@@ -340,7 +340,7 @@ class ConditionalJournal(BaseJournal):
         """Return what to say of a state that is older than the last one: it may pass, but not for ever."""
         now = self._environment.monotonic()
         self._behind_since = min(self._behind_since, now)
-        if now - self._behind_since < standstill.OLD:
+        if now - self._behind_since < stall_detector.OLD:
             return UnavailableError(
                 f"the store answered with an older state of s3://{self._bucket}/{self._key} than before",
                 bucket=self._bucket,

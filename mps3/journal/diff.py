@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from ..format.document import CommitEntry
-from ..format.entries import FileEntry
+from ..format.file_entry import FileEntry
 from ..format.run import Run
 from ..format.state import View, candidates, common_layers, look_up, patched
 from .settle import SESSIONS as REMEMBERED

@@ -9,7 +9,7 @@ from typing import Final
 from ..errors import ConfigurationError
 from ..format.document import CommitEntry, Document, Kind
 from ..format.document_codec import decode, encode
-from ..format.shape import NOTHING
+from ..format.schema import NOTHING
 from .runs import LONG, Runs
 
 HEAVY: Final = 300
@@ -44,7 +44,7 @@ async def read_document(
     """
     read = partial(decode, body, bucket=bucket, key=key, version=version, known=known)
     document = await runs.work(lambda pause: read(pause=pause), len(body))
-    runs.skipped.report(key, version, document.skipped)
+    runs.invalid_names.report(key, version, document.skipped)
     if document.journal != kind:
         raise wrong_journal(document.journal, bucket, key, version)
     return document

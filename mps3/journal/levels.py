@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 import orjson
 
 from ..format import limits
-from ..format.entries import FileEntry, Files
+from ..format.file_entry import FileEntry, Files
 from ..format.run_reference import RunReference
 
 SPILL = 8 * 2**10

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import dropwhile
 
 from ..format.document import CommitEntry
-from ..format.shape import NOTHING
+from ..format.schema import NOTHING
 
 
 def store_order(log: Sequence[CommitEntry], listed: Sequence[CommitEntry]) -> list[CommitEntry]:

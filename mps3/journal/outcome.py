@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any, Final
 
 from ..errors import UnknownOutcomeError
-from ..format.shape import NOTHING
+from ..format.schema import NOTHING
 from ..format.state import View
 from . import settle
 from .attempt import Attempt

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..format.state import View
 from .replay import Replay
-from .seek import SeekListing, seek_commit, seek_time
+from .version_search import PagedListing, search_by_commit, search_by_time
 from .versions import ManifestVersions
 
 
@@ -39,11 +39,11 @@ class Past(ManifestVersions):
         walk = await self._begin(view)
         if not walk.versioned or _recent(view, moment):
             return None
-        listing = SeekListing(self)
+        listing = PagedListing(self)
         found = (
-            await seek_commit(self, listing, *moment)
+            await search_by_commit(self, listing, *moment)
             if isinstance(moment, tuple)
-            else await seek_time(self, listing, moment)
+            else await search_by_time(self, listing, moment)
         )
         if found is None:
             return None

@@ -11,9 +11,9 @@ from ..format.document import CommitEntry, Document
 from ..format.state import EMPTY, View, build_view, needed_runs
 from ..storage.protocol import Version
 from .order import store_order
-from .seek import SeekListing
 from .settle import SESSIONS
 from .version_reader import VersionReader
+from .version_search import PagedListing
 from .versions import ManifestVersions
 
 
@@ -73,7 +73,7 @@ class Replay:
         await self._end()
         return True
 
-    def begin_at(self, place: int, document: Document, listing: SeekListing) -> None:
+    def begin_at(self, place: int, document: Document, listing: PagedListing) -> None:
         """Begin with a listed version instead of the newest. What is newer is not looked at.
 
         Args:

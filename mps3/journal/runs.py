@@ -14,9 +14,9 @@ from weakref import WeakValueDictionary
 
 from ..errors import CorruptionError, MPS3Error
 from ..format import limits
+from ..format.commit_age import Moment
 from ..format.document import CommitEntry
-from ..format.entries import Files
-from ..format.freshness import Moment
+from ..format.file_entry import Files
 from ..format.names import SUFFIX, Names
 from ..format.run import Run, check_run, encode_runs, index_run, merge_runs
 from ..format.run_reference import RunReference, encode_reference
@@ -26,7 +26,7 @@ from ..storage.protocol import Absence, Object, Storage
 from ..storage.verification import read_verified
 from ..types import Ref
 from . import levels
-from .skipped import Skipped
+from .invalid_names import InvalidNames
 
 CONCURRENCY: Final = 8
 """Runs that are sent or fetched at once."""
@@ -94,7 +94,7 @@ class Runs:
         self._storage = storage
         self._bucket = bucket
         self._prefix = manifest + SUFFIX
-        self.skipped = Skipped(bucket)
+        self.invalid_names = InvalidNames(bucket)
         self._names = Names(Ref(manifest, bucket))
         self._unique = unique
         self._now = now
@@ -252,7 +252,7 @@ class Runs:
         found, run = await read_verified(ask, check)
         keep(self._storage, self._bucket, reference.key, None, found)
         self._held[run.sha256] = run
-        self.skipped.report(reference.key, None, run.skipped)
+        self.invalid_names.report(reference.key, None, run.skipped)
         return run
 
     async def work(self, function: Callable[[Callable[[], object]], T], size: int) -> T:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..format import limits
+from ..format.commit_age import max_commit_age
 from ..format.document import CommitEntry, Document
-from ..format.entries import FileEntry, Files, expires_of
 from ..format.expiry import expired_for_all
-from ..format.freshness import latest
+from ..format.file_entry import FileEntry, Files, expires_of
 from ..format.run_reference import RunReference
 from ..format.state import FrozenLayers, View, apply_update
 from .compactor import Compactor
@@ -114,7 +114,7 @@ def _forget(
     before = list(base.sessions)
     marks = [(at, {*before[max(0, len(before) - number) :], *settled}) for at, number in base.recent[-4 * MARKS :]]
     # Of a commit that was not settled when a try of it was made, a try counts for no longer than that after (R16).
-    horizon = latest() + 3 * base.window
+    horizon = max_commit_age() + 3 * base.window
     over = [mark for mark in marks if mark[0] <= now - horizon]
     if over:
         _, later = over[-1]

@@ -11,7 +11,7 @@ from typing import Final
 from ..format.document import CommitEntry, Document
 from ..storage.protocol import Version
 from .order import once
-from .seek import SeekListing
+from .version_search import PagedListing
 from .versions import ManifestVersions
 
 FETCHES: Final = 16
@@ -39,7 +39,7 @@ class VersionReader:
 
     def __init__(self, source: ManifestVersions) -> None:
         self._source = source
-        self._listing = SeekListing(source)
+        self._listing = PagedListing(source)
         self._step = FIRST
         self._above: frozenset[str] = frozenset()
         self._checked: set[str] = set()
@@ -51,7 +51,7 @@ class VersionReader:
         self.repeated: set[str] = set()
         self.ended = False
 
-    def begin_at(self, place: int, document: Document, listing: SeekListing) -> None:
+    def begin_at(self, place: int, document: Document, listing: PagedListing) -> None:
         """Begin with a listed version instead of the newest.
 
         Args:

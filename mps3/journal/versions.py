@@ -8,7 +8,7 @@ from ..errors import CorruptionError, ExpiredError
 from ..format.document import LIMIT, CommitEntry, Document, Kind
 from ..format.run import Run
 from ..format.run_reference import RunReference
-from ..format.shape import NOTHING, whole_milliseconds
+from ..format.schema import NOTHING, whole_milliseconds
 from ..format.state import needed_runs
 from ..storage.etags import bare
 from ..storage.pagination import PageProgress
@@ -17,7 +17,7 @@ from ..storage.verification import read_verified
 from .document_io import read_document
 from .order import causal_order, once
 from .runs import Runs
-from .verdicts import any_transaction, evaluate, settled_file
+from .validation import any_transaction, evaluate, settled_file
 
 
 class ManifestVersions:

@@ -19,7 +19,7 @@ from ..errors import (
     UnknownOutcomeError,
     doubted,
 )
-from ..format.entries import version_of
+from ..format.file_entry import version_of
 from ..journal.attempt import OutdatedError
 from ..support.environment import Environment
 from .manifest import Manifest

@@ -14,7 +14,7 @@ from typing import Any, Final
 from ..content.value import PendingValue
 from ..errors import ClosedError, MPS3Error, UnavailableError
 from ..format.document import Kind
-from ..format.entries import FileEntry, version_of
+from ..format.file_entry import FileEntry, version_of
 from ..format.state import View, alive
 from ..journal.past import Past
 from ..journal.protocol import Journal, Retained

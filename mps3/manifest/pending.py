@@ -11,7 +11,7 @@ from typing import Final, Self
 
 from ..content.value import PendingValue
 from ..errors import MPS3Error
-from ..format.shape import NOTHING
+from ..format.schema import NOTHING
 from ..journal.attempt import Attempt
 from ..offline.protocol import StoredChange, StoredWrite
 from ..types import UNCHECKED, Commit, Ref

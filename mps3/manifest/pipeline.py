@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from ..errors import MPS3Error, doubted
-from ..format.entries import version_of
+from ..format.file_entry import version_of
 from ..format.state import View
 from .in_flight import InFlightCommit
 from .outbox import Outbox

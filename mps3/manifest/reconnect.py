@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from ..content.store import ValueStore
 from ..content.value import PendingValue
 from ..errors import CorruptionError
-from ..format.entries import FileEntry, version_of
+from ..format.file_entry import FileEntry, version_of
 from ..format.state import View
 from ..format.values import load
 from ..types import DELETE, JSON, Delete, Ref

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..format.entries import version_of
+from ..format.file_entry import version_of
 from ..offline.protocol import StoredSession
 from ..offline.queue import OutboxQueue
 from ..offline.recovery import Unit, in_order, lapsed, only

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..content.store import ValueStore
 from ..content.value import PendingValue
 from ..errors import CorruptionError, MPS3Error, UnavailableError
-from ..format.entries import FileEntry
+from ..format.file_entry import FileEntry
 from ..format.state import View
 from ..format.values import load
 from ..types import DELETE, JSON, Delete

@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 
 import pytest
 import pytest_asyncio
-from kit import PATIENCE
+from helpers import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kit import PATIENCE
+from helpers import PATIENCE
 
 import mps3 as package
 from mps3.cli import main

@@ -19,7 +19,7 @@ from mps3 import MPS3, AccessError, Collecting, Tally
 from mps3.cli import gc, main
 from mps3.cli.base import formatting, progress
 from mps3.cli.base.point_in_time import parse_duration
-from mps3.format import freshness
+from mps3.format import commit_age
 from mps3.storage import local
 
 
@@ -156,14 +156,14 @@ async def test_ctrl_c_is_quiet(tmp_path):
         await client.put_all({f"k{number}": number for number in range(50)})
         await client.put_all({f"k{number}": number for number in range(50)})
     code = (
-        "import sys; from mps3.format import freshness; freshness.LATENESS = 0.0; "
+        "import sys; from mps3.format import commit_age; commit_age.LATENESS = 0.0; "
         "from mps3.cli import main; print('started', flush=True); sys.exit(main(sys.argv[1:]))"
     )
     arguments = ["gc", f"file://{tmp_path}/store", "--retention", "0", "--grace", "0", "--rate", "1"]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(Path(freshness.__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(commit_age.__file__).parents[2])},
     )  # fmt: skip
     assert await process.stdout.readline() == b"started\n"
     await asyncio.sleep(1.5)

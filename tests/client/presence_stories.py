@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from kit import BUCKET, Unreliable
+from helpers import BUCKET, Unreliable
 from simulation.loop import run
 
 from mps3 import MPS3, Presence

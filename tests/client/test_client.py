@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from kit import memory_client, soon
+from helpers import memory_client, soon
 
 from mps3 import MPS3, ConfigurationError, LocalStorage, MemoryStorage, MPS3Error, Ref
 

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 from aiohttp import web
-from kit import client, no_task_left, soon
+from helpers import client, no_task_left, soon
 from proxy import FaultyProxy
 from servers import CountingProxy
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from kit import AWKWARD_KEYS, soon
+from helpers import AWKWARD_KEYS, soon
 
 from mps3 import MPS3, LocalStorage, MemoryStorage, Ref
 

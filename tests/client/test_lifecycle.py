@@ -12,7 +12,7 @@ import textwrap
 import time
 
 import pytest
-from kit import MANIFEST, Unreliable, client, eventually, memory_client, no_task_left, soon
+from helpers import MANIFEST, Unreliable, client, eventually, memory_client, no_task_left, soon
 from proxy import FaultyProxy
 
 from mps3 import MPS3, AccessError, ClosedError, LocalStorage, UnavailableError

@@ -6,7 +6,7 @@ import hashlib
 from datetime import timezone
 
 import pytest
-from kit import BUCKET, Clock, Unreliable, memory_client
+from helpers import BUCKET, Clock, Unreliable, memory_client
 from stores import place
 
 from mps3 import MPS3, ClosedError, FileInfo, MemoryStorage, Ref

@@ -7,7 +7,7 @@ import json
 import time
 
 import pytest
-from kit import client, eventually, soon
+from helpers import client, eventually, soon
 
 from mps3 import ConfigurationError, CorruptionError, FormatError
 

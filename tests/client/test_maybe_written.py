@@ -8,8 +8,8 @@ from copy import copy
 from typing import Any
 
 import pytest
-from kit import BUCKET, MANIFEST, Unreliable, client, eventually, memory_client, soon
-from small_s3 import SmallS3, error
+from helpers import BUCKET, MANIFEST, Unreliable, client, eventually, memory_client, soon
+from in_memory_s3 import InMemoryS3, error
 
 from mps3 import DELETE, AccessError, ConfigurationError, MPS3Error, UnavailableError, UnknownOutcomeError
 
@@ -30,7 +30,7 @@ async def swap(transaction: Any) -> None:
 @pytest.mark.parametrize("write", WRITES)
 async def test_versioning_that_is_suspended_under_a_running_client(write):
     """The commit that notices it was stored, and others see it."""
-    async with SmallS3() as server:
+    async with InMemoryS3() as server:
         async with client(BUCKET, server.s3_config) as one:
             await soon(one.put("key", 1))
             server.versioning = "Suspended"
@@ -50,7 +50,7 @@ async def test_versioning_that_is_suspended_under_a_running_client(write):
 async def test_while_versioning_is_suspended_nobody_makes_the_manifest_unreadable():
     """The first commit that notices is stored without a version; another one would take its place."""
     async with (
-        SmallS3() as server,
+        InMemoryS3() as server,
         client(BUCKET, server.s3_config) as one,
         client(BUCKET, server.s3_config) as two,
     ):
@@ -79,7 +79,7 @@ async def sees(one: Any, value: Any) -> bool:
 
 
 async def test_the_conditional_journal_does_not_depend_on_versioning():
-    async with SmallS3() as server, client(BUCKET, server.s3_config, journal="conditional") as one:
+    async with InMemoryS3() as server, client(BUCKET, server.s3_config, journal="conditional") as one:
         await soon(one.put("key", 1))
         server.versioning = "Suspended"
         for number in range(3):
@@ -103,7 +103,7 @@ async def test_a_value_that_is_refused_has_not_been_written():
 
 
 async def test_a_refused_commit_has_not_been_written():
-    async with SmallS3() as server, client(BUCKET, server.s3_config) as one:
+    async with InMemoryS3() as server, client(BUCKET, server.s3_config) as one:
         await soon(one.put("key", 1))
         server.answer = lambda server, request, key: (
             error(403, "AccessDenied") if request.method == "PUT" and key == MANIFEST else None

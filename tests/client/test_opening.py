@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kit import memory_client, no_task_left
+from helpers import memory_client, no_task_left
 
 from mps3 import MPS3, ClosedError, LocalStorage, MemoryStorage, Ref, UnavailableError
 from mps3.testing import FaultyStorage

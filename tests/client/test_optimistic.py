@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 import pytest
-from kit import BUCKET, MANIFEST, Unreliable, eventually, memory_client, settle, soon, stored_manifest
+from helpers import BUCKET, MANIFEST, Unreliable, eventually, memory_client, settle, soon, stored_manifest
 
 from mps3 import AccessError, ClosedError, Commit, ConfigurationError, Ref, UnavailableError, WithdrawnError
 from mps3.storage import ABSENT

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from kit import memory_client, soon
+from helpers import memory_client, soon
 
 from mps3 import MPS3, ClosedError, ConfigurationError, LocalStorage, MemoryStorage
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from client.presence_stories import Room, follow, told
-from kit import BUCKET, Unreliable, memory_client, soon
+from helpers import BUCKET, Unreliable, memory_client, soon
 
 from mps3 import DELETE, ClosedError
 

@@ -9,7 +9,7 @@ import os
 
 import pytest
 from aiobotocore.httpsession import AIOHTTPSession
-from kit import AWKWARD_KEYS, POLL, client, eventually, soon
+from helpers import AWKWARD_KEYS, POLL, client, eventually, soon
 
 from mps3 import DELETE, ConfigurationError, CorruptionError, Ref
 

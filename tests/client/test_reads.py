@@ -7,7 +7,7 @@ import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from kit import BUCKET, MANIFEST, Clock, Unreliable, eventually, memory_client, soon
+from helpers import BUCKET, MANIFEST, Clock, Unreliable, eventually, memory_client, soon
 from stores import keys_of, place
 
 from mps3 import (

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from kit import BUCKET, Clock, Unreliable, client, memory_client
+from helpers import BUCKET, Clock, Unreliable, client, memory_client
 
 from mps3 import DELETE, MPS3, CorruptionError, ExpiredError, MemoryStorage
 

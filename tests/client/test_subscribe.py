@@ -6,7 +6,7 @@ import asyncio
 import gc
 
 import pytest
-from kit import BUCKET, MANIFEST, Unreliable, eventually, memory_client, no_task_left, settle, soon
+from helpers import BUCKET, MANIFEST, Unreliable, eventually, memory_client, no_task_left, settle, soon
 
 from mps3 import AccessError, CorruptionError, Ref, Subscription, UnavailableError
 from mps3.storage.memory import MemoryStorage

@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 import pytest
-from kit import MANIFEST, Unreliable, eventually, memory_client, soon
+from helpers import MANIFEST, Unreliable, eventually, memory_client, soon
 
 from mps3 import ClosedError, WithdrawnError
 

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from unittest.mock import patch
 
 import pytest
-from kit import MANIFEST, Unreliable, client, eventually, memory_client, no_task_left, soon
+from helpers import MANIFEST, Unreliable, client, eventually, memory_client, no_task_left, soon
 from stores import place
 
 from mps3 import DELETE, ClosedError, ConflictError, MemoryStorage, Ref, UnavailableError, WithdrawnError

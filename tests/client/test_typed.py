@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 import pytest
-from kit import memory_client, soon
+from helpers import memory_client, soon
 from typing_extensions import TypedDict
 
 from mps3 import DELETE, ConfigurationError, MemoryStorage, MPS3Error, Ref, Typed, ValidationError

@@ -9,7 +9,7 @@ from typing import Any
 
 import pydantic
 import pytest
-from kit import Clock, Unreliable, memory_client, soon
+from helpers import Clock, Unreliable, memory_client, soon
 
 from mps3 import DELETE, KEPT, MPS3
 

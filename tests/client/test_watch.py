@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
-from kit import BUCKET, MANIFEST, Clock, Unreliable, eventually, memory_client, no_task_left, soon
+from helpers import BUCKET, MANIFEST, Clock, Unreliable, eventually, memory_client, no_task_left, soon
 from stores import place
 
 from mps3 import (

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from kit import (
+from helpers import (
     AWKWARD_KEYS,
     BUCKET,
     MANIFEST,
@@ -29,7 +29,7 @@ from stores import place
 from mps3 import DELETE, MPS3, AccessError, Collected, CorruptionError, MemoryStorage, Ref, Tally, UnavailableError
 from mps3.collect.options import options
 from mps3.content.owner_metadata import owner_metadata, owners_of
-from mps3.format import freshness
+from mps3.format import commit_age
 from mps3.journal import levels
 from mps3.storage import ABSENT, ListedVersion
 
@@ -507,7 +507,7 @@ async def versions_named(storage: Any, key: str) -> list[str]:
 @versioning
 async def test_values_that_waited_for_long_are_stored_again(make, clock, versioning, monkeypatch):
     """R1: what the client knows to be old it does not even try to commit."""
-    monkeypatch.setattr(freshness, "LATENESS", 0.2)
+    monkeypatch.setattr(commit_age, "LATENESS", 0.2)
     storage = make(versioning)
     async with memory_client(storage) as one:
         await one.put("k", 0)
@@ -721,7 +721,7 @@ def test_too_many_manifests_are_not_said():
 @versioning
 async def test_on_stores_of_all_kinds(place, versioning, monkeypatch):
     """In a few seconds, as their clocks cannot be set forward."""
-    monkeypatch.setattr(freshness, "LATENESS", 2.0)
+    monkeypatch.setattr(commit_age, "LATENESS", 2.0)
     bucket, given, storage = await place(versioning)
     short = {"retention": 0, "grace": 4}
     async with client(bucket, **given) as one:

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from pathlib import Path
 
-from kit import memory_client
+from helpers import memory_client
 
 from mps3 import MPS3, MemoryStorage, Ref
 

@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 import pytest
 from aiohttp import web
-from kit import BUCKET, MANIFEST, client, eventually, soon
-from small_s3 import SmallS3, error
+from helpers import BUCKET, MANIFEST, client, eventually, soon
+from in_memory_s3 import InMemoryS3, error
 
 from mps3 import MemoryStorage
 from mps3.cli import main
@@ -30,7 +30,7 @@ class Quick(Environment):
         return 0.0
 
 
-async def examine(server: SmallS3, **options: Any) -> Diagnosis:
+async def examine(server: InMemoryS3, **options: Any) -> Diagnosis:
     storage = S3Storage(server.s3_config, environment=Quick())
     await storage.open()
     try:
@@ -51,7 +51,7 @@ def said(found: Diagnosis, what: str) -> tuple[bool | None, str]:
 @pytest.mark.parametrize("versioning", ["Enabled", "Off", None])
 @pytest.mark.parametrize("swift", [True, False])
 async def test_a_good_store(versioning, swift):
-    async with SmallS3(versioning=versioning, swift=swift) as server:
+    async with InMemoryS3(versioning=versioning, swift=swift) as server:
         found = await examine(server)
         assert found.healthy and found.tidy, found
         assert failed(found) == {} and server.everything == []
@@ -59,17 +59,17 @@ async def test_a_good_store(versioning, swift):
             assert said(found, "listing in pages")[0] is True
 
 
-Answer = Callable[[SmallS3, web.BaseRequest, str], "web.Response | None"]
+Answer = Callable[[InMemoryS3, web.BaseRequest, str], "web.Response | None"]
 
 
-def gets(answer: Callable[[SmallS3, web.BaseRequest, str], web.Response | None]) -> Answer:
-    def only_gets(server: SmallS3, request: web.BaseRequest, key: str) -> web.Response | None:
+def gets(answer: Callable[[InMemoryS3, web.BaseRequest, str], web.Response | None]) -> Answer:
+    def only_gets(server: InMemoryS3, request: web.BaseRequest, key: str) -> web.Response | None:
         return answer(server, request, key) if request.method == "GET" and key.startswith(MANIFEST) else None
 
     return only_gets
 
 
-def old(server: SmallS3, request: web.BaseRequest, key: str) -> web.Response | None:
+def old(server: InMemoryS3, request: web.BaseRequest, key: str) -> web.Response | None:
     rows = server.rows.get(key, [])
     if "versionId" in request.query or len(rows) < 2:
         return None
@@ -86,7 +86,7 @@ def old(server: SmallS3, request: web.BaseRequest, key: str) -> web.Response | N
     ],
 )
 async def test_a_store_that_does_not_give_back_what_was_written(answer, words):
-    async with SmallS3() as server:
+    async with InMemoryS3() as server:
         server.answer = lambda server, request, key: answer(server, request, key) if ".probe/" in key else None
         found = await examine(server)
         assert not found.healthy
@@ -97,20 +97,20 @@ async def test_a_store_that_does_not_give_back_what_was_written(answer, words):
 
 
 async def test_a_store_whose_listing_is_cut():
-    def answer(server: SmallS3, request: web.BaseRequest, key: str) -> web.Response | None:
+    def answer(server: InMemoryS3, request: web.BaseRequest, key: str) -> web.Response | None:
         if key or "key-marker" not in request.query:
             return None
         text = "<ListVersionsResult><IsTruncated>false</IsTruncated></ListVersionsResult>"
         return web.Response(body=text.encode(), content_type="application/xml")
 
-    async with SmallS3(answer=answer) as server:
+    async with InMemoryS3(answer=answer) as server:
         found = await examine(server)
         assert not found.healthy
         assert "damaged" in failed(found)["listing in pages"]
 
 
 async def test_a_store_that_lists_only_some_versions():
-    def answer(server: SmallS3, request: web.BaseRequest, key: str) -> web.Response | None:
+    def answer(server: InMemoryS3, request: web.BaseRequest, key: str) -> web.Response | None:
         if key or "versions" not in request.query or ".probe/" not in request.query.get("prefix", ""):
             return None
         kept = dict(server.rows)
@@ -120,27 +120,27 @@ async def test_a_store_that_lists_only_some_versions():
         finally:
             server.rows = kept
 
-    async with SmallS3(answer=answer) as server:
+    async with InMemoryS3(answer=answer) as server:
         with patch.object(checkup, "VISIBLE", 0.2):
             found = await examine(server)
         assert failed(found)["listing in pages"] == "of 5 versions that were just written, pages of 2 list 2"
 
 
 async def test_a_version_may_take_a_moment_until_it_is_listed():
-    def answer(server: SmallS3, request: web.BaseRequest, key: str) -> web.Response | None:
+    def answer(server: InMemoryS3, request: web.BaseRequest, key: str) -> web.Response | None:
         if key or "versions" not in request.query or server.asked["versions"] > 7:
             return None
         text = "<ListVersionsResult><IsTruncated>false</IsTruncated></ListVersionsResult>"
         server.asked["versions"] += 1
         return web.Response(body=text.encode(), content_type="application/xml")
 
-    async with SmallS3(answer=answer) as server:
+    async with InMemoryS3(answer=answer) as server:
         found = await examine(server)
         assert failed(found) == {}
 
 
 async def test_weak_etags_are_told_and_do_no_harm():
-    async with SmallS3(versioning="Off", etag_of_get=lambda etag: f"W/{etag}") as server:
+    async with InMemoryS3(versioning="Off", etag_of_get=lambda etag: f"W/{etag}") as server:
         found = await examine(server)
         assert found.healthy and found.journal == "conditional"
         good, result = said(found, "ETags")
@@ -151,7 +151,7 @@ async def test_weak_etags_are_told_and_do_no_harm():
 
 @pytest.mark.parametrize("versioning", ["Enabled", "Off"])
 async def test_changed_etags_matter_where_conditions_are_made_of_them(versioning):
-    async with SmallS3(versioning=versioning, etag_of_get=lambda etag: etag[:-1] + '-gzip"') as server:
+    async with InMemoryS3(versioning=versioning, etag_of_get=lambda etag: etag[:-1] + '-gzip"') as server:
         found = await examine(server)
         assert found.healthy is (versioning == "Enabled")
         good, result = said(found, "ETags")
@@ -160,19 +160,19 @@ async def test_changed_etags_matter_where_conditions_are_made_of_them(versioning
 
 
 async def test_time_stamps_that_are_minutes_off():
-    async with SmallS3(stamp=900.0) as server:
+    async with InMemoryS3(stamp=900.0) as server:
         found = await examine(server)
         assert "s later than the store's own clock" in failed(found)["listing in pages"]
 
 
 async def test_a_conditional_manifest_in_a_versioned_bucket_needs_conditions():
-    def careless(server: SmallS3, request: web.BaseRequest, key: str) -> web.Response | None:
+    def careless(server: InMemoryS3, request: web.BaseRequest, key: str) -> web.Response | None:
         if request.method == "PUT" and {"If-Match", "If-None-Match"} & {*request.headers}:
             row = server.add(key, b"{}")
             return web.Response(headers={"ETag": row.etag, "x-amz-version-id": row.version})
         return None
 
-    async with SmallS3() as server:
+    async with InMemoryS3() as server:
         async with client(BUCKET, server.s3_config, journal="conditional") as one:
             await soon(one.put("key", 1))
         assert (await examine(server)).journal == "conditional"
@@ -185,10 +185,12 @@ async def test_a_conditional_manifest_in_a_versioned_bucket_needs_conditions():
 async def test_cancelled_at_any_moment_it_leaves_nothing(versioning):
     """Each time at another request, until it is no longer interrupted."""
     for moment in range(3, 200, 3):
-        async with SmallS3(versioning=versioning) as server:
+        async with InMemoryS3(versioning=versioning) as server:
             reached, count = asyncio.Event(), 0
 
-            def after(_: SmallS3, request: web.BaseRequest, key: str, reached: Any = reached, at: int = moment) -> None:
+            def after(
+                _: InMemoryS3, request: web.BaseRequest, key: str, reached: Any = reached, at: int = moment
+            ) -> None:
                 nonlocal count
                 count += 1
                 if count == at:
@@ -211,16 +213,16 @@ async def test_cancelled_at_any_moment_it_leaves_nothing(versioning):
     raise AssertionError("it has no end")
 
 
-def url_of(server: SmallS3, manifest: str = MANIFEST) -> str:
+def url_of(server: InMemoryS3, manifest: str = MANIFEST) -> str:
     return f"s3://{BUCKET}/{manifest}?" + urlencode(server.s3_config)
 
 
 async def test_what_the_exit_code_says(capsys):
-    async def doctor(server: SmallS3) -> tuple[int, Any]:
+    async def doctor(server: InMemoryS3) -> tuple[int, Any]:
         code = await asyncio.to_thread(main, ["doctor", "--json", url_of(server)])
         return code, json.loads(capsys.readouterr().out or "null")
 
-    async with SmallS3() as server:
+    async with InMemoryS3() as server:
         assert (await doctor(server))[0] == 0
         server.answer = gets(lambda server, request, key: error(404, "NoSuchKey"))
         code, found = await doctor(server)
@@ -233,7 +235,7 @@ async def test_what_the_exit_code_says(capsys):
 
 
 async def test_versioning_is_not_advised_where_it_is_impossible():
-    async with SmallS3(versioning=None) as server:
+    async with InMemoryS3(versioning=None) as server:
         found = await examine(server, journal="merge")
         assert "Enable it" not in failed(found)["journal"] and "cannot be enabled" in failed(found)["journal"]
         server.versioning = "Off"

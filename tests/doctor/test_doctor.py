@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from kit import BUCKET, MANIFEST, Unreliable
+from helpers import BUCKET, MANIFEST, Unreliable
 
 from mps3 import MPS3, AccessError, LocalStorage, MemoryStorage
 from mps3.cli import main

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kit import eventually
+from helpers import eventually
 from programs import EXAMPLES, PATIENCE, Program, Start, start
 
 from mps3 import MPS3

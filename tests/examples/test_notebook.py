@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kit import eventually
+from helpers import eventually
 from programs import EXAMPLES
 
 from mps3 import MPS3

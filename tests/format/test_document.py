@@ -16,7 +16,7 @@ from mps3.errors import ConfigurationError, CorruptionError, FormatError
 from mps3.format.document import LIMIT, CommitEntry, Document
 from mps3.format.document_codec import decode, encode
 from mps3.format.run_reference import RunReference
-from mps3.format.shape import DEEPEST, format_time, whole_milliseconds
+from mps3.format.schema import DEEPEST, format_time, whole_milliseconds
 
 PLACE = {"bucket": "bucket", "key": "manifest.json"}
 SHA256 = "0123456789abcdef" * 4

@@ -14,9 +14,9 @@ from unittest.mock import patch
 
 import orjson
 import pytest
+from helpers import BUCKET, MANIFEST, Clock, Unreliable, client, eventually, memory_client, soon, stored_manifest
 from hypothesis import given
 from hypothesis import strategies as st
-from kit import BUCKET, MANIFEST, Clock, Unreliable, client, eventually, memory_client, soon, stored_manifest
 from simulation.loop import run
 from storage.clockless import ClocklessStorage
 
@@ -24,13 +24,13 @@ from mps3 import DELETE, MPS3, ConfigurationError, ConflictError, CorruptionErro
 from mps3.client.time_to_live import seconds_to_live
 from mps3.collect.options import GRACE
 from mps3.format.document import CommitEntry, Document
-from mps3.format.entries import expires_of
 from mps3.format.expiry import Expiries, expired_for_all
+from mps3.format.file_entry import expires_of
 from mps3.format.run import encode_runs, index_run, merge_runs
-from mps3.format.shape import format_time
+from mps3.format.schema import format_time
 from mps3.format.state import EMPTY, FrozenLayers, alive, build_view, patched
 from mps3.journal import conditional, levels
-from mps3.journal.verdicts import evaluate
+from mps3.journal.validation import evaluate
 from mps3.storage import Object
 from mps3.support.environment import Environment
 

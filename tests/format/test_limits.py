@@ -11,14 +11,14 @@ from typing import Any
 import orjson
 import pytest
 from format.test_document import documents
+from helpers import BUCKET, MANIFEST, memory_client, soon, stored_manifest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kit import BUCKET, MANIFEST, memory_client, soon, stored_manifest
 
 from mps3 import DELETE, CorruptionError, MemoryStorage, MPS3Error
 from mps3.format import limits
 from mps3.format.document_codec import decode, encode
-from mps3.format.scan import PIECE, is_richer
+from mps3.format.json_text import PIECE, is_richer
 from mps3.format.values import decode as read
 from mps3.format.values import encode as write
 

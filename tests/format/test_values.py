@@ -15,8 +15,8 @@ from types import MappingProxyType
 
 import pytest
 from format.test_document import json_values
+from helpers import PATIENCE, Unreliable, memory_client
 from hypothesis import given
-from kit import PATIENCE, Unreliable, memory_client
 
 from mps3 import DELETE
 from mps3.format.values import decode, encode

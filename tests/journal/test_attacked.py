@@ -7,11 +7,11 @@ from unittest.mock import patch
 
 import orjson
 import pytest
-from kit import BUCKET, MANIFEST, memory_client, soon
+from helpers import BUCKET, MANIFEST, memory_client, soon
 
 from mps3 import ConfigurationError, MemoryStorage
 from mps3.format import limits
-from mps3.journal import settle, standstill
+from mps3.journal import settle, stall_detector
 from mps3.storage.s3.wording import public_url
 
 
@@ -49,7 +49,7 @@ async def test_a_table_of_very_many_sessions_can_always_be_written_again(short_w
     document = orjson.loads((await storage.get(BUCKET, MANIFEST)).body)
     document["sessions"] = {f"{number:032x}": 1 for number in range(limits.SESSIONS)}
     await storage.put(BUCKET, MANIFEST, orjson.dumps(document))
-    with patch.object(settle, "latest", lambda: 600.0):
+    with patch.object(settle, "max_commit_age", lambda: 600.0):
         async with memory_client(storage) as client:
             for number in range(4):
                 await soon(client.put("k", number))
@@ -60,7 +60,7 @@ async def test_a_table_of_very_many_sessions_can_always_be_written_again(short_w
 
 
 async def test_a_manifest_that_went_back_for_good_is_no_endless_retry(monkeypatch):
-    monkeypatch.setattr(standstill, "OLD", 0.2)
+    monkeypatch.setattr(stall_detector, "OLD", 0.2)
     storage = MemoryStorage(versioning=False)
     async with memory_client(storage) as client:
         await client.put("k", 1)

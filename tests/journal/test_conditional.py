@@ -10,7 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from kit import BUCKET, MANIFEST, client, eventually, memory_client, soon
+from helpers import BUCKET, MANIFEST, client, eventually, memory_client, soon
 from stores import keys_of, manifest_of, place
 
 from mps3 import MemoryStorage, UnavailableError

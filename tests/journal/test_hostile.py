@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
-from kit import AWKWARD_KEYS, BUCKET, MANIFEST, Clock, eventually, memory_client, soon, stored_manifest
+from helpers import AWKWARD_KEYS, BUCKET, MANIFEST, Clock, eventually, memory_client, soon, stored_manifest
 
 from mps3 import MPS3, AccessError, CorruptionError, MemoryStorage, Ref, UnavailableError
 from mps3.content.owner_metadata import owner_metadata

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from kit import BUCKET, MANIFEST, PATIENCE, client, eventually, memory_client, soon
+from helpers import BUCKET, MANIFEST, PATIENCE, client, eventually, memory_client, soon
 from stores import keys_of, manifest_of, place
 
 from mps3 import AccessError, ConfigurationError, MemoryStorage, UnavailableError

@@ -9,7 +9,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from kit import BUCKET, MANIFEST, Clock, eventually, memory_client, soon, stored_manifest
+from helpers import BUCKET, MANIFEST, Clock, eventually, memory_client, soon, stored_manifest
 
 from mps3 import MPS3, AccessError, ConflictError, MemoryStorage, UnavailableError, UnknownOutcomeError
 

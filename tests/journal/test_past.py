@@ -211,7 +211,7 @@ def test_a_walk_that_begins_near_a_commit_finds_what_the_whole_walk_finds(bucket
     async def go(moment: Any, found: Any) -> None:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr("mps3.journal.version_reader.FIRST", step)
-            patched.setattr("mps3.journal.seek.ROUNDING", 0.0)
+            patched.setattr("mps3.journal.version_search.ROUNDING", 0.0)
             walk = await past.walk_to(view, moment)
             if walk is None:
                 return

@@ -13,10 +13,10 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from kit import BUCKET, MANIFEST, PATIENCE, eventually, memory_client, soon
+from helpers import BUCKET, MANIFEST, PATIENCE, eventually, memory_client, soon
 
 from mps3 import DELETE, AccessError, CorruptionError, MemoryStorage, UnavailableError
-from mps3.format.freshness import Moment
+from mps3.format.commit_age import Moment
 from mps3.journal import conditional, levels
 from mps3.journal.compactor import Compactor
 from mps3.journal.runs import Runs

@@ -6,8 +6,8 @@ from unittest.mock import patch
 
 import pytest
 
+from mps3.format.commit_age import LATENESS
 from mps3.format.document import CommitEntry, Document
-from mps3.format.freshness import LATENESS
 from mps3.format.state import EMPTY
 from mps3.journal import settle
 

@@ -9,7 +9,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from kit import BUCKET, MANIFEST, Clock, eventually, memory_client, soon, stored_manifest
+from helpers import BUCKET, MANIFEST, Clock, eventually, memory_client, soon, stored_manifest
 
 from mps3 import MPS3, AccessError, ConflictError, MemoryStorage, UnavailableError, UnknownOutcomeError
 from mps3.errors import MPS3Error
@@ -74,7 +74,7 @@ def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
     """Documents that remember few sessions, and not for long."""
     monkeypatch.setattr(settle, "SESSIONS", REMEMBERED)
     monkeypatch.setattr("mps3.journal.conditional.KEPT", 4)
-    monkeypatch.setattr("mps3.format.freshness.LATENESS", 20.0)  # the merge journal forgets nothing before that
+    monkeypatch.setattr("mps3.format.commit_age.LATENESS", 20.0)  # the merge journal forgets nothing before that
 
 
 @pytest.fixture(params=[True, False], ids=["merge", "conditional"])

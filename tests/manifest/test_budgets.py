@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import parse_qs
 
 import pytest
-from kit import client, eventually, soon
+from helpers import client, eventually, soon
 from servers import Counted
 
 pytestmark = pytest.mark.server

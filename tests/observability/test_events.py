@@ -10,7 +10,7 @@ import logging
 import typing
 
 import pytest
-from kit import BUCKET, MANIFEST, POLL, Unreliable, eventually, memory_client, soon
+from helpers import BUCKET, MANIFEST, POLL, Unreliable, eventually, memory_client, soon
 from proxy import FaultyProxy
 
 from mps3 import MPS3, AccessError, ConflictError, Ref, Statistics, UnavailableError, WithdrawnError

@@ -12,7 +12,7 @@ import sys
 import typing
 
 import pytest
-from kit import BUCKET, MANIFEST, Unreliable, eventually, memory_client, soon
+from helpers import BUCKET, MANIFEST, Unreliable, eventually, memory_client, soon
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from .lives import Lives
+from .device import Device
 
 
 @pytest.fixture(params=["merge", "conditional"])
-async def lives(request, tmp_path):
+async def device(request, tmp_path):
     """Clients of one store and one directory, with each journal."""
-    lives = Lives(tmp_path / "offline", versioning=request.param == "merge")
-    await lives.storage.open()
-    yield lives
-    lives.up()
-    lives.storage.release()
-    for client in list(lives.open):
-        await lives.end(client)
-    await lives.storage.aclose()
+    device = Device(tmp_path / "offline", versioning=request.param == "merge")
+    await device.storage.open()
+    yield device
+    device.up()
+    device.storage.release()
+    for client in list(device.open):
+        await device.end(client)
+    await device.storage.aclose()

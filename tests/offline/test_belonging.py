@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from kit import BUCKET, MANIFEST, Unreliable, eventually
+from helpers import BUCKET, MANIFEST, Unreliable, eventually
 
 from mps3 import MPS3, ConfigurationError, CorruptionError, FormatError, LocalStorage, MemoryStorage, UnavailableError
 from mps3.storage.identity import identity_of

@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 
 import pytest
-from kit import BUCKET, MANIFEST, eventually
+from helpers import BUCKET, MANIFEST, eventually
 
 from mps3 import FormatError, UnavailableError
 from mps3.journal import levels
@@ -15,62 +15,62 @@ from mps3.storage import Object
 from mps3.types import Ref
 
 
-async def reopened_offline(lives, client, **options):
-    await lives.end(client)
-    return await lives.begin(online=False, **options)
+async def reopened_offline(device, client, **options):
+    await device.end(client)
+    return await device.begin(online=False, **options)
 
 
-async def test_values_that_were_read_or_written_are_there_offline(lives):
-    stranger = await lives.stranger()
+async def test_values_that_were_read_or_written_are_there_offline(device):
+    stranger = await device.stranger()
     await stranger.put_all({"read": 1, "unread": 2})
-    client = await lives.begin()
+    client = await device.begin()
     await client.get("read")
     await client.put("written", 3)
-    client = await reopened_offline(lives, client)
+    client = await reopened_offline(device, client)
     assert (await client.get("read"), await client.get("written")) == (1, 3)
     with pytest.raises(UnavailableError):
         await client.get("unread")
 
 
-async def test_a_restarted_client_never_shows_less_than_it_has_shown(lives):
-    client = await lives.begin()
-    stranger = await lives.stranger()
+async def test_a_restarted_client_never_shows_less_than_it_has_shown(device):
+    client = await device.begin()
+    stranger = await device.stranger()
     for number in range(20):
         await stranger.put("n", number)
         seen = await client.get("n")
         assert seen == number
-    await lives.kill(client)
-    client = await lives.begin(online=False)
+    await device.kill(client)
+    client = await device.begin(online=False)
     assert await client.get("n") == 19
 
 
-async def test_runs_are_there_offline(lives, monkeypatch):
+async def test_runs_are_there_offline(device, monkeypatch):
     monkeypatch.setattr(levels, "SPILL", 200)
     monkeypatch.setattr("mps3.journal.conditional.KEPT", 1)
     for journal in ("merge.journal.Merge", "conditional.Conditional"):
         defaults = {"window": 0.05, **({"trusted": False} if "cond" in journal else {})}
         monkeypatch.setattr(f"mps3.journal.{journal}Journal.__init__.__kwdefaults__", defaults)
-    client = await lives.begin()
+    client = await device.begin()
 
     async def spilled():
         await client.put_all({f"k/{number}": number for number in range(10)})
-        keys = [entry.key for entry in (await lives.storage.list(BUCKET, f"{MANIFEST}.runs/")).entries]
+        keys = [entry.key for entry in (await device.storage.list(BUCKET, f"{MANIFEST}.runs/")).entries]
         return len(keys) >= 2
 
     await eventually(spilled)
-    client = await reopened_offline(lives, client)
+    client = await reopened_offline(device, client)
     assert [await client.get(f"k/{number}") for number in range(10)] == list(range(10))
 
 
-async def test_the_least_recently_used_values_go_first(lives):
-    client = await lives.begin(cache_bytes=40_000)
+async def test_the_least_recently_used_values_go_first(device):
+    client = await device.begin(cache_bytes=40_000)
     await client.put("kept", "k" * 8_000)
     for number in range(12):
         await client.put(f"v/{number}", "x" * 8_000)
         client._contents._cache._bodies.clear()
         client._contents._cache._size = 0
         assert await client.get("kept") == "k" * 8_000
-    client = await reopened_offline(lives, client)
+    client = await reopened_offline(device, client)
     assert await client.get("kept") == "k" * 8_000
     assert await client.get("v/11") == "x" * 8_000
     with pytest.raises(UnavailableError):
@@ -80,13 +80,13 @@ async def test_the_least_recently_used_values_go_first(lives):
 
 
 @pytest.mark.parametrize("damage", ["garbage", "cut", "other tables", "flipped"])
-async def test_a_damaged_cache_is_put_aside_and_made_anew(lives, damage, caplog):
-    client = await lives.begin()
+async def test_a_damaged_cache_is_put_aside_and_made_anew(device, damage, caplog):
+    client = await device.begin()
     await client.put_all({f"k/{number}": "x" * 100 for number in range(100)})
     client.go_offline()
     await client.put("pending", 1).kept()
-    await lives.kill(client)
-    file = lives.directory / "cache.sqlite3"
+    await device.kill(client)
+    file = device.directory / "cache.sqlite3"
     whole = file.read_bytes()
     match damage:
         case "garbage":
@@ -101,40 +101,40 @@ async def test_a_damaged_cache_is_put_aside_and_made_anew(lives, damage, caplog)
             connection.close()
         case "flipped":
             file.write_bytes(whole[:4096] + bytes(byte ^ 0x55 for byte in whole[4096:]))
-    client = await lives.begin()
+    client = await device.begin()
     assert await client.get("k/7") == "x" * 100
     assert await client.get("pending") == 1
     await eventually(lambda: client.status().pending == 0)
     if damage != "cut":
         assert "cache" in caplog.text
-    await lives.end(client)
-    client = await lives.begin(online=False)
+    await device.end(client)
+    client = await device.begin(online=False)
     assert await client.get("k/7") == "x" * 100
 
 
-async def test_a_damaged_value_in_the_cache_is_fetched_again(lives):
-    client = await lives.begin()
+async def test_a_damaged_value_in_the_cache_is_fetched_again(device):
+    client = await device.begin()
     await client.put("a", "sound")
-    await lives.end(client)
-    with sqlite3.connect(lives.directory / "cache.sqlite3") as connection:
+    await device.end(client)
+    with sqlite3.connect(device.directory / "cache.sqlite3") as connection:
         connection.execute("UPDATE objects SET body = ?", [b'"damaged"'])
     connection.close()
-    client = await lives.begin()
+    client = await device.begin()
     assert await client.get("a") == "sound"
 
 
-async def test_a_cache_of_a_newer_version_is_left_as_it_is(lives):
-    client = await lives.begin()
-    await lives.end(client)
-    with sqlite3.connect(lives.directory / "cache.sqlite3") as connection:
+async def test_a_cache_of_a_newer_version_is_left_as_it_is(device):
+    client = await device.begin()
+    await device.end(client)
+    with sqlite3.connect(device.directory / "cache.sqlite3") as connection:
         connection.execute("PRAGMA user_version = 2")
     connection.close()
     with pytest.raises(FormatError, match="upgrade, or remove it"):
-        await lives.begin()
+        await device.begin()
 
 
-async def test_while_the_disk_is_full_the_cache_is_read_and_afterwards_it_is_written_again(lives, caplog):
-    client = await lives.begin()
+async def test_while_the_disk_is_full_the_cache_is_read_and_afterwards_it_is_written_again(device, caplog):
+    client = await device.begin()
     await client.put("before", 1)
     connection = client._directory.cache._connection
     await connection.execute("PRAGMA max_page_count = 1")
@@ -148,7 +148,7 @@ async def test_while_the_disk_is_full_the_cache_is_read_and_afterwards_it_is_wri
     client.go_online()
     await connection.execute("PRAGMA max_page_count = 100000")
     await client.put("after", 3)
-    client = await reopened_offline(lives, client)
+    client = await reopened_offline(device, client)
     assert (await client.get("before"), await client.get("after")) == (1, 3)
 
 
@@ -168,19 +168,19 @@ async def test_an_older_state_does_not_replace_a_newer_one(tmp_path):
     await two.aclose()
 
 
-async def test_a_manifest_that_is_empty_is_known_to_be(lives):
-    client = await reopened_offline(lives, await lives.begin())
+async def test_a_manifest_that_is_empty_is_known_to_be(device):
+    client = await reopened_offline(device, await device.begin())
     assert await client.get("a", "absent") == "absent"
 
 
-async def test_the_store_is_not_asked_for_what_the_cache_has(lives):
-    client = await lives.begin()
+async def test_the_store_is_not_asked_for_what_the_cache_has(device):
+    client = await device.begin()
     commit = await client.put("a", [1, 2, 3])
-    await lives.end(client)
-    client = await lives.begin()
-    lives.storage.calls.clear()
+    await device.end(client)
+    client = await device.begin()
+    device.storage.calls.clear()
     assert await client.get("a") == [1, 2, 3]
-    assert {key for operation, key in lives.storage.calls if operation == "get"} <= {MANIFEST}
-    found = await lives.storage.get(BUCKET, "a", version=commit.versions["a"])
+    assert {key for operation, key in device.storage.calls if operation == "get"} <= {MANIFEST}
+    found = await device.storage.get(BUCKET, "a", version=commit.versions["a"])
     if isinstance(found, Object):
         assert hashlib.sha256(found.body).hexdigest()

@@ -7,7 +7,7 @@ import sqlite3
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from kit import Clock, eventually
+from helpers import Clock, eventually
 
 from mps3.support.environment import Environment
 
@@ -16,10 +16,10 @@ async def drained(client):
     await eventually(lambda: client.status().pending == 0)
 
 
-def kept(lives):
+def kept(device):
     """How many writes are in the outboxes."""
     count = 0
-    for file in (lives.directory / "outbox").glob("*.sqlite3"):
+    for file in (device.directory / "outbox").glob("*.sqlite3"):
         with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as connection:
             count += connection.execute("SELECT count(*) FROM writes").fetchone()[0]
         connection.close()
@@ -37,8 +37,8 @@ class LaterWorld(Environment):
         return datetime.now(timezone.utc) + self.ahead
 
 
-async def test_a_presence_is_not_kept_and_no_ghost_comes_back(lives):
-    client = await lives.begin()
+async def test_a_presence_is_not_kept_and_no_ghost_comes_back(device):
+    client = await device.begin()
     client.go_offline()
     here = client.presence("room", "ann", {"color": "red"}, expires_in=1000)
     await here.__aenter__()
@@ -46,39 +46,39 @@ async def test_a_presence_is_not_kept_and_no_ghost_comes_back(lives):
     await client.put("stays", 1).kept()
     assert await client.get("room/ann") == {"color": "blue"}
     here._beating.cancel()
-    await lives.kill(client)
-    assert kept(lives) == 1
-    again = await lives.begin()
+    await device.kill(client)
+    assert kept(device) == 1
+    again = await device.begin()
     await drained(again)
-    stranger = await lives.stranger()
+    stranger = await device.stranger()
     assert await stranger.get_all() == {"stays": 1}
 
 
-async def test_who_left_offline_does_not_take_the_member_from_a_later_client(lives):
-    client = await lives.begin()
+async def test_who_left_offline_does_not_take_the_member_from_a_later_client(device):
+    client = await device.begin()
     async with client.presence("room", "ann", expires_in=1000):
         await eventually(lambda: not client.status().pending)
         client.go_offline()
-    await lives.kill(client)
-    again = await lives.begin()
+    await device.kill(client)
+    again = await device.begin()
     async with again.presence("room", "ann", expires_in=1000):
         await drained(again)
-        stranger = await lives.stranger()
+        stranger = await device.stranger()
         assert await stranger.keys("room/") == ["room/ann"]
 
 
-async def test_leaving_and_closing_offline_is_no_error(lives, caplog):
-    client = await lives.begin()
+async def test_leaving_and_closing_offline_is_no_error(device, caplog):
+    client = await device.begin()
     async with client.presence("room", "ann"):
         await drained(client)
         client.go_offline()
-    await lives.end(client)
+    await device.end(client)
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 @pytest.mark.parametrize("how", ["kill", "end"])
-async def test_what_was_to_expire_is_not_sent_once_its_time_is_over(lives, how):
-    client = await lives.begin()
+async def test_what_was_to_expire_is_not_sent_once_its_time_is_over(device, how):
+    client = await device.begin()
     await client.put_all({"lease": "before", "taken": "before"})
     client.go_offline()
     await client.put("ghost", 1, expires_in=30).kept()
@@ -88,11 +88,11 @@ async def test_what_was_to_expire_is_not_sent_once_its_time_is_over(lives, how):
     await client.put("twice", "later", expires_in=30).kept()
     await client.put("lasting", 1, expires_in=1000).kept()
     await client.put("stays", 1).kept()
-    await getattr(lives, how)(client)
-    stranger = await lives.stranger()
+    await getattr(device, how)(client)
+    stranger = await device.stranger()
     await stranger.put_all({"taken": "by another", "ghost/3": "of another"})
 
-    again = await lives.begin(online=False, environment=LaterWorld(31))
+    again = await device.begin(online=False, environment=LaterWorld(31))
     for key in ("ghost", "lease", "twice"):  # it would be gone if it had been sent
         assert await again.get(key, "absent") == "absent"
     again.go_online()
@@ -100,58 +100,58 @@ async def test_what_was_to_expire_is_not_sent_once_its_time_is_over(lives, how):
     left = {"lasting": 1, "taken": "by another", "ghost/3": "of another", "stays": 1}
     assert await stranger.get_all() == left
     assert await again.get_all() == left
-    await lives.end(again)
-    assert kept(lives) == 0
+    await device.end(again)
+    assert kept(device) == 0
 
 
-async def test_what_was_to_expire_has_the_time_that_is_left(lives):
-    lives.storage._clock = clock = Clock()
-    client = await lives.begin()
+async def test_what_was_to_expire_has_the_time_that_is_left(device):
+    device.storage._clock = clock = Clock()
+    client = await device.begin()
     client.go_offline()
     await client.put("k", 1, expires_in=100).kept()
-    await lives.kill(client)
-    again = await lives.begin(environment=LaterWorld(60))
+    await device.kill(client)
+    again = await device.begin(environment=LaterWorld(60))
     await drained(again)
-    stranger = await lives.stranger()
+    stranger = await device.stranger()
     clock.later(35)
     assert await stranger.get("k") == 1
     clock.later(10)
     assert await stranger.get("k", "absent") == "absent"
 
 
-async def test_what_had_left_and_was_to_expire_is_not_sent_again_once_its_time_is_over(lives):
-    client = await lives.begin()
-    lives.storage.hold("put", "manifest.json")
-    lives.storage.calls.clear()
+async def test_what_had_left_and_was_to_expire_is_not_sent_again_once_its_time_is_over(device):
+    client = await device.begin()
+    device.storage.hold("put", "manifest.json")
+    device.storage.calls.clear()
     client.put("ghost", 1, expires_in=30)
     client.put("stays", 1)
-    await eventually(lambda: lives.storage.count("put", "manifest.json"))
-    await lives.kill(client)
-    lives.storage.release()
-    again = await lives.begin(environment=LaterWorld(31))
+    await eventually(lambda: device.storage.count("put", "manifest.json"))
+    await device.kill(client)
+    device.storage.release()
+    again = await device.begin(environment=LaterWorld(31))
     await drained(again)
     assert await again.get_all() == {"stays": 1}
-    lives.storage.hold("put", "manifest.json")
-    lives.storage.calls.clear()
+    device.storage.hold("put", "manifest.json")
+    device.storage.calls.clear()
     again.put("ghost", 1, expires_in=30)
-    await eventually(lambda: lives.storage.count("put", "manifest.json"))
-    await lives.kill(again)
-    lives.storage.release()
-    last = await lives.begin(environment=LaterWorld(62))
+    await eventually(lambda: device.storage.count("put", "manifest.json"))
+    await device.kill(again)
+    device.storage.release()
+    last = await device.begin(environment=LaterWorld(62))
     await drained(last)
     assert await last.get_all() == {"stays": 1}
     await last.put("more", 1)
-    await lives.end(last)
-    assert kept(lives) == 0
+    await device.end(last)
+    assert kept(device) == 0
 
 
-async def test_a_clock_that_was_set_back_makes_nothing_last_longer(lives):
-    client = await lives.begin()
+async def test_a_clock_that_was_set_back_makes_nothing_last_longer(device):
+    client = await device.begin()
     client.go_offline()
     await client.put("k", 1, expires_in=0.2).kept()
-    await lives.kill(client)
+    await device.kill(client)
     await asyncio.sleep(0.25)
-    again = await lives.begin(environment=LaterWorld(-3600))
+    again = await device.begin(environment=LaterWorld(-3600))
     await drained(again)
     assert await again.get("k", "absent") == "absent"
     assert await again.keys() == []

@@ -6,7 +6,7 @@ import itertools
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from kit import eventually, soon
+from helpers import eventually, soon
 
 from mps3.support.environment import Environment
 
@@ -25,47 +25,47 @@ class SetWorld(Environment):
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3)))[1:])
-async def test_the_newest_edit_of_processes_that_died_stays_the_newest(lives, order):
-    clients = [await lives.begin() for _ in range(3)]
+async def test_the_newest_edit_of_processes_that_died_stays_the_newest(device, order):
+    clients = [await device.begin() for _ in range(3)]
     for client in clients:
         client.go_offline()
     for turn in range(2):
         for number in order:
             await clients[number].put_all({"k": f"{turn} {number}", f"of/{number}": turn}).kept()
     for client in clients:
-        await lives.kill(client)
-    again = await lives.begin()
+        await device.kill(client)
+    again = await device.begin()
     await drained(again)
-    stranger = await lives.stranger()
+    stranger = await device.stranger()
     assert await stranger.get("k") == f"1 {order[-1]}"
     assert [await stranger.get(f"of/{number}") for number in range(3)] == [1, 1, 1]
 
 
-async def test_the_order_is_not_that_of_clocks_that_are_set(lives, monkeypatch):
+async def test_the_order_is_not_that_of_clocks_that_are_set(device, monkeypatch):
     monkeypatch.setattr(SetWorld, "ahead", timedelta())
-    one = await lives.begin(environment=SetWorld())
+    one = await device.begin(environment=SetWorld())
     one.go_offline()
     await one.put("k", 1).kept()
     SetWorld.ahead = timedelta(hours=-1)
-    two = await lives.begin(environment=SetWorld())
+    two = await device.begin(environment=SetWorld())
     two.go_offline()
     await two.put("k", 2).kept()
     SetWorld.ahead = timedelta(hours=-2)
     await one.put("k", 3).kept()
     await two.put("k", 4).kept()
-    await lives.kill(two)
-    await lives.kill(one)
+    await device.kill(two)
+    await device.kill(one)
     SetWorld.ahead = timedelta(hours=-3)
-    again = await lives.begin(environment=SetWorld(), online=False)
+    again = await device.begin(environment=SetWorld(), online=False)
     assert await again.get("k") == 4
     await again.put("k", 5).kept()
-    await lives.kill(again)
-    last = await lives.begin(environment=SetWorld())
+    await device.kill(again)
+    last = await device.begin(environment=SetWorld())
     await drained(last)
     assert await last.get("k") == 5
 
 
-async def test_the_order_goes_on_after_the_machine_was_started_anew(lives, monkeypatch):
+async def test_the_order_goes_on_after_the_machine_was_started_anew(device, monkeypatch):
     starts = iter(("first", "second", "second", "third"))
     current = ""
     monkeypatch.setattr("mps3.offline.identity.boot", lambda: current)
@@ -74,49 +74,49 @@ async def test_the_order_goes_on_after_the_machine_was_started_anew(lives, monke
     values = []
     for number, current in enumerate(starts):  # noqa: B007 - boot() tells it
         offset += 1000.0  # the monotonic clock begins anew
-        client = await lives.begin(online=False) if number else await lives.begin()
+        client = await device.begin(online=False) if number else await device.begin()
         client.go_offline()
         await client.put("k", number).kept()
         values.append(number)
-        await lives.kill(client)
+        await device.kill(client)
     offset = 0.0
-    again = await lives.begin(online=False)
+    again = await device.begin(online=False)
     assert await again.get("k") == values[-1]
 
 
-async def test_what_had_left_is_sent_as_one_among_the_writes_of_others(lives):
+async def test_what_had_left_is_sent_as_one_among_the_writes_of_others(device):
     """One commit is on its way, never answered and never there, when both die; the other has an older and a newer."""
-    one, two = await lives.begin(), await lives.begin()
+    one, two = await device.begin(), await device.begin()
     two.go_offline()
     await two.put_all({"a": "older", "only/two": 1}).kept()
-    lives.storage.hold("put", "manifest.json")
-    lives.storage.calls.clear()
+    device.storage.hold("put", "manifest.json")
+    device.storage.calls.clear()
     one.put("a", "sent")
     one.put("b", "sent")
-    await eventually(lambda: lives.storage.count("put", "manifest.json"))
+    await eventually(lambda: device.storage.count("put", "manifest.json"))
     await one.put("c", "later").kept()
     await two.put("b", "newer").kept()
     await two.put("c", "newest").kept()
-    await lives.kill(one)
-    await lives.kill(two)
-    lives.storage.release()
-    again = await lives.begin()
+    await device.kill(one)
+    await device.kill(two)
+    device.storage.release()
+    again = await device.begin()
     await drained(again)
-    stranger = await lives.stranger()
+    stranger = await device.stranger()
     found = await stranger.get_all(["a", "b", "c", "only/two"])
     assert found == {"a": "sent", "b": "newer", "c": "newest", "only/two": 1}
 
 
-async def test_writes_of_an_older_version_go_by_when_they_say_that_they_were_made(lives):
-    clients = [await lives.begin(), await lives.begin()]
+async def test_writes_of_an_older_version_go_by_when_they_say_that_they_were_made(device):
+    clients = [await device.begin(), await device.begin()]
     for client in clients:
         client.go_offline()
     await clients[1].put("k", "older").kept()
     await clients[0].put("k", "newer").kept()
     for client in clients:
         await client._keepers[0]._durable_outbox._connection.execute("UPDATE writes SET stamp = NULL")
-        await lives.kill(client)
-    again = await lives.begin()
+        await device.kill(client)
+    again = await device.begin()
     await drained(again)
     assert await again.get("k") == "newer"
     await soon(again.put("k", "newest"))

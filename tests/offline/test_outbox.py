@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from kit import BUCKET, MANIFEST, eventually, soon, stored_manifest
+from helpers import BUCKET, MANIFEST, eventually, soon, stored_manifest
 
 from mps3 import DELETE, AccessError, ClosedError, CorruptionError, FormatError, UnavailableError, UnknownOutcomeError
 from mps3.journal import settle
@@ -19,13 +19,13 @@ from mps3.storage.memory import MemoryStorage
 from mps3.support.environment import Environment
 
 
-def outboxes(lives):
-    return sorted((lives.directory / "outbox").glob("*.sqlite3"))
+def outboxes(device):
+    return sorted((device.directory / "outbox").glob("*.sqlite3"))
 
 
-async def commits(lives):
+async def commits(device):
     """All commits of the manifest, in order, as (session, sequence, keys)."""
-    document = await stored_manifest(lives.storage)
+    document = await stored_manifest(device.storage)
     own = {name: document[name] for name in ("session", "sequence", "update")}
     return [(one["session"], one["sequence"], sorted(one["update"]["files"])) for one in (*document["log"], own)]
 
@@ -34,170 +34,170 @@ async def drained(client):
     await eventually(lambda: client.status().pending == 0)
 
 
-async def test_what_is_kept_offline_is_sent_by_the_next_life(lives):
-    client = await lives.begin()
+async def test_what_is_kept_offline_is_sent_by_the_next_life(device):
+    client = await device.begin()
     await client.put("old", 0)
     client.go_offline()
     writes = [client.put("n", number) for number in range(5)] + [client.put_all({"a": [1], "b": DELETE})]
     for write in writes:
         await soon(write.kept())
     assert all(write.pending for write in writes)
-    await lives.kill(client)
+    await device.kill(client)
 
-    again = await lives.begin(online=False)
+    again = await device.begin(online=False)
     assert again.status().pending == 6
     assert (await again.get("n"), await again.get("a"), await again.get("old")) == (4, [1], 0)
     again.put("n", 5)
     again.go_online()
     await drained(again)
-    stranger = await lives.stranger()
+    stranger = await device.stranger()
     assert (await stranger.get("n"), await stranger.get("a"), await stranger.get("b", "absent")) == (5, [1], "absent")
-    await lives.end(again)
-    assert outboxes(lives) == []
+    await device.end(again)
+    assert outboxes(device) == []
 
 
-async def test_a_client_that_closes_offline_leaves_its_writes_to_the_next(lives, caplog):
-    client = await lives.begin()
+async def test_a_client_that_closes_offline_leaves_its_writes_to_the_next(device, caplog):
+    client = await device.begin()
     await client.put("a", 1)
-    lives.down()
+    device.down()
     write = client.put("a", 2)
     await write.kept()
     await eventually(lambda: not client.status().online)
     started = asyncio.get_running_loop().time()
     with caplog.at_level(logging.ERROR):
-        await lives.end(client)
+        await device.end(client)
     assert asyncio.get_running_loop().time() - started < 1
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
     with pytest.raises(ClosedError, match="the next client"):
         await write
-    lives.up()
-    again = await lives.begin()
+    device.up()
+    again = await device.begin()
     await drained(again)
     assert await again.get("a") == 2
 
 
-async def test_without_a_directory_kept_means_committed(lives):
-    client = await lives.stranger()
-    lives.storage.hold("put", MANIFEST)
+async def test_without_a_directory_kept_means_committed(device):
+    client = await device.stranger()
+    device.storage.hold("put", MANIFEST)
     write = client.put("a", 1)
     kept = asyncio.create_task(write.kept())
     await asyncio.sleep(0.1)
     assert not kept.done()
-    lives.storage.release()
+    device.storage.release()
     await soon(kept)
     assert not write.pending
 
 
-async def test_a_commit_that_landed_before_the_crash_is_not_applied_again(lives):
-    client = await lives.begin()
-    took_effect = lives.swallow_answer()
+async def test_a_commit_that_landed_before_the_crash_is_not_applied_again(device):
+    client = await device.begin()
+    took_effect = device.swallow_answer()
     client.put("a", "before")
     await soon(took_effect.wait())
-    await lives.kill(client)
-    stranger = await lives.stranger()
+    await device.kill(client)
+    stranger = await device.stranger()
     await stranger.put("a", "after")
 
-    again = await lives.begin()
+    again = await device.begin()
     await drained(again)
     assert await again.get("a") == "after"
     assert await stranger.get("a") == "after"
-    assert [keys for _, _, keys in await commits(lives)].count(["a"]) == 2 + (await repeats(lives))
+    assert [keys for _, _, keys in await commits(device)].count(["a"]) == 2 + (await repeats(device))
 
 
-async def repeats(lives):
+async def repeats(device):
     """Commits that are in the log twice, because R8 asked for it: R4 lets them count once."""
-    listed = [(session, sequence) for session, sequence, _ in await commits(lives)]
+    listed = [(session, sequence) for session, sequence, _ in await commits(device)]
     return len(listed) - len(set(listed))
 
 
-async def test_a_commit_that_did_not_land_is_sent_with_the_same_sequence_and_fresh_values(lives):
-    client = await lives.begin()
+async def test_a_commit_that_did_not_land_is_sent_with_the_same_sequence_and_fresh_values(device):
+    client = await device.begin()
     await client.put("first", 1)
-    session, sequence, _ = (await commits(lives))[-1]
-    lives.storage.hold("put", MANIFEST)
-    lives.storage.calls.clear()
+    session, sequence, _ = (await commits(device))[-1]
+    device.storage.hold("put", MANIFEST)
+    device.storage.calls.clear()
     client.put("a", 1)
-    await eventually(lambda: lives.storage.count("put", MANIFEST))
+    await eventually(lambda: device.storage.count("put", MANIFEST))
     client.put("b", 2)
     await client.put("c", 3).kept()
-    await lives.kill(client)
-    lives.storage.release()
-    lives.storage.calls.clear()
+    await device.kill(client)
+    device.storage.release()
+    device.storage.calls.clear()
 
-    again = await lives.begin()
+    again = await device.begin()
     await drained(again)
-    assert sum(key.split("@")[0] == "a" for operation, key in lives.storage.calls if operation == "put") == 1
-    found = await commits(lives)
+    assert sum(key.split("@")[0] == "a" for operation, key in device.storage.calls if operation == "put") == 1
+    found = await commits(device)
     assert (session, sequence + 1, ["a"]) in found
     assert found.index((session, sequence + 1, ["a"])) < found.index((session, sequence + 2, ["b", "c"]))
 
 
-async def test_of_many_values_to_be_stored_again_only_those_that_failed_are(lives):
-    client = await lives.begin()
+async def test_of_many_values_to_be_stored_again_only_those_that_failed_are(device):
+    client = await device.begin()
     await client.put("a", 0)
-    lives.storage.hold("put", MANIFEST)
-    lives.storage.calls.clear()
+    device.storage.hold("put", MANIFEST)
+    device.storage.calls.clear()
     first = client.put("first", 1)
-    await eventually(lambda: lives.storage.count("put", MANIFEST))
+    await eventually(lambda: device.storage.count("put", MANIFEST))
     writes = [client.put(f"k/{number}", number) for number in range(40)]
-    stored = lambda: sum(key.startswith("k/") for operation, key in lives.storage.calls if operation == "put")
+    stored = lambda: sum(key.startswith("k/") for operation, key in device.storage.calls if operation == "put")
     await eventually(lambda: stored() == 40)
     await asyncio.gather(*(write.kept() for write in writes))
     for pending in client._manifests[client._default]._outbox._pending:
         pending.collected = "a collection before the last one"
-    lives.storage.fail = lambda operation, key: (
+    device.storage.fail = lambda operation, key: (
         UnavailableError("one in three") if operation == "put" and key.startswith("k/") and stored() % 3 == 0 else None
     )
-    lives.storage.release()
+    device.storage.release()
     await soon(asyncio.gather(first, *writes))
     assert stored() < 3 * 40
 
 
-async def test_a_life_may_die_again_and_again(lives):
+async def test_a_life_may_die_again_and_again(device):
     for number in range(6):
-        client = await lives.begin(online=number % 2 == 0) if number else await lives.begin()
-        took_effect = lives.swallow_answer() if number % 2 == 0 else None
+        client = await device.begin(online=number % 2 == 0) if number else await device.begin()
+        took_effect = device.swallow_answer() if number % 2 == 0 else None
         await client.put(f"only/{number}", number).kept()
         await client.put("latest", number).kept()
         if took_effect is not None:
             await soon(took_effect.wait())
-        await lives.kill(client)
-        lives.storage.__dict__.pop("put", None)
-    last = await lives.begin()
+        await device.kill(client)
+        device.storage.__dict__.pop("put", None)
+    last = await device.begin()
     await drained(last)
     assert [await last.get(f"only/{number}") for number in range(6)] == list(range(6))
     assert await last.get("latest") == 5
-    await lives.end(last)
-    assert outboxes(lives) == []
+    await device.end(last)
+    assert outboxes(device) == []
 
 
-async def test_what_nobody_can_know_is_set_aside(lives, monkeypatch):
+async def test_what_nobody_can_know_is_set_aside(device, monkeypatch):
     monkeypatch.setattr(settle, "SESSIONS", 3)
-    monkeypatch.setattr("mps3.format.freshness.LATENESS", 2.0)  # the merge journal forgets nothing before that
-    window = {"merge": 0.05, "conditional": 0.05}[await kind(lives)]
+    monkeypatch.setattr("mps3.format.commit_age.LATENESS", 2.0)  # the merge journal forgets nothing before that
+    window = {"merge": 0.05, "conditional": 0.05}[await kind(device)]
     monkeypatch.setattr("mps3.journal.merge.journal.MergeJournal.__init__.__kwdefaults__", {"window": window})
     monkeypatch.setattr("mps3.journal.conditional.KEPT", 1)
     monkeypatch.setattr(
         "mps3.journal.conditional.ConditionalJournal.__init__.__kwdefaults__", {"trusted": False, "window": window}
     )
-    client = await lives.begin()
-    took_effect = lives.swallow_answer()
+    client = await device.begin()
+    took_effect = device.swallow_answer()
     client.put_all({"a": "before", "only": 1})
     await soon(took_effect.wait())
     session = client._manifests[client._default].session.name
-    await lives.kill(client)
+    await device.kill(client)
     forgotten, number = False, 0
     while not forgotten or number < 10:
-        stranger = await lives.stranger()
+        stranger = await device.stranger()
         await stranger.put_all({"a": f"after {number}", "only": DELETE})
         document = stranger._manifests[stranger._default]._state.view.document
         forgotten = session not in (*document.sessions, *(entry.session for entry in document.log))
-        await lives.end(stranger)
+        await device.end(stranger)
         number += 1
         assert number < 60
         await asyncio.sleep(0.3)
     await asyncio.sleep(1.1)
-    again = await lives.begin()
+    again = await device.begin()
     await drained(again)
     (rejected,) = again.rejected()
     assert isinstance(rejected.error, UnknownOutcomeError)
@@ -209,53 +209,53 @@ async def test_what_nobody_can_know_is_set_aside(lives, monkeypatch):
     assert await again.get("a") == "before"
 
 
-async def kind(lives):
-    return "merge" if (await lives.storage.capabilities(BUCKET)).versioning == "enabled" else "conditional"
+async def kind(device):
+    return "merge" if (await device.storage.capabilities(BUCKET)).versioning == "enabled" else "conditional"
 
 
-async def test_two_clients_share_a_directory(lives):
-    one, two = await lives.begin(), await lives.begin()
-    assert len(outboxes(lives)) == 2
+async def test_two_clients_share_a_directory(device):
+    one, two = await device.begin(), await device.begin()
+    assert len(outboxes(device)) == 2
     one.go_offline()
     await one.put("a", 1).kept()
-    three = await lives.begin()
+    three = await device.begin()
     assert three.status().pending == 0  # its owner lives
-    await lives.kill(one)
-    four = await lives.begin()
+    await device.kill(one)
+    four = await device.begin()
     assert four.status().pending in (0, 1)
     await eventually(lambda: four.status().pending == 0)
     assert await two.get("a") == 1
     assert await three.get("a") == 1
 
 
-async def test_clients_that_are_always_killed_leave_no_files_behind_for_ever(lives):
+async def test_clients_that_are_always_killed_leave_no_files_behind_for_ever(device):
     for number in range(5):
-        client = await lives.begin()
+        client = await device.begin()
         await client.put("a", number)
         await eventually(lambda client=client: client._keepers[0]._task is None)  # that it left is written down
-        await lives.kill(client)
-    assert len(outboxes(lives)) == 1
-    again = await lives.begin()
-    assert len(outboxes(lives)) == 1
+        await device.kill(client)
+    assert len(outboxes(device)) == 1
+    again = await device.begin()
+    assert len(outboxes(device)) == 1
     assert await again.get("a") == 4
 
 
-async def test_a_withdrawn_write_is_forgotten(lives):
-    client = await lives.begin()
+async def test_a_withdrawn_write_is_forgotten(device):
+    client = await device.begin()
     client.go_offline()
     write = client.put("a", 1)
     await write.kept()
     assert write.withdraw()
     await client.put("b", 1).kept()  # and so is all before it
-    await lives.kill(client)
-    again = await lives.begin()
+    await device.kill(client)
+    again = await device.begin()
     await drained(again)
     assert await again.get("a", "absent") == "absent"
     assert await again.get("b") == 1
 
 
-async def test_a_full_disk_keeps_nothing_and_loses_nothing(lives, caplog):
-    client = await lives.begin()
+async def test_a_full_disk_keeps_nothing_and_loses_nothing(device, caplog):
+    client = await device.begin()
     await client.put("a", 0).kept()
     connection = client._keepers[0]._durable_outbox._connection
     await drained(client)
@@ -278,8 +278,8 @@ async def test_a_full_disk_keeps_nothing_and_loses_nothing(lives, caplog):
     assert (await client.get("b"), await client.get("large")) == (1, "x" * 500_000)
 
 
-async def test_a_commit_waits_while_it_cannot_be_recorded_that_it_leaves(lives):
-    client = await lives.begin()
+async def test_a_commit_waits_while_it_cannot_be_recorded_that_it_leaves(device):
+    client = await device.begin()
     client.go_offline()
     await client.put("a", 1).kept()
     durable_outbox = client._keepers[0]._durable_outbox
@@ -289,61 +289,61 @@ async def test_a_commit_waits_while_it_cannot_be_recorded_that_it_leaves(lives):
         raise UnavailableError("the disk is full")
 
     durable_outbox.write = full
-    lives.storage.calls.clear()
+    device.storage.calls.clear()
     client.go_online()
-    await eventually(lambda: lives.storage.count("get", MANIFEST) >= 3)
+    await eventually(lambda: device.storage.count("get", MANIFEST) >= 3)
     assert client.status().pending == 1
-    assert lives.storage.count("put", MANIFEST) == 0
+    assert device.storage.count("put", MANIFEST) == 0
     durable_outbox.write = write
     await eventually(lambda: client.status().pending == 0)
 
 
-async def test_a_damaged_outbox_is_left_as_it_is_and_said(lives):
-    client = await lives.begin()
+async def test_a_damaged_outbox_is_left_as_it_is_and_said(device):
+    client = await device.begin()
     client.go_offline()
     await client.put("a", "x" * 10_000).kept()
-    await lives.kill(client)
-    (file,) = outboxes(lives)
+    await device.kill(client)
+    (file,) = outboxes(device)
     sound = file.read_bytes()
     file.write_bytes(b"not a database at all" * 1000)
     with pytest.raises(CorruptionError, match=r"the outbox .* is damaged.*move it away"):
-        await lives.begin()
+        await device.begin()
     assert file.read_bytes() == b"not a database at all" * 1000
     file.write_bytes(sound)
-    again = await lives.begin()
+    again = await device.begin()
     await drained(again)
     assert await again.get("a") == "x" * 10_000
 
 
-async def test_an_outbox_of_a_newer_version_is_left_as_it_is(lives):
-    client = await lives.begin()
+async def test_an_outbox_of_a_newer_version_is_left_as_it_is(device):
+    client = await device.begin()
     client.go_offline()
     await client.put("a", 1).kept()
-    await lives.kill(client)
-    (file,) = outboxes(lives)
+    await device.kill(client)
+    (file,) = outboxes(device)
     with sqlite3.connect(file) as connection:
         connection.execute(f"PRAGMA user_version = {len(SCHEMAS) + 1}")
     connection.close()
     with pytest.raises(FormatError, match="newer mps3"):
-        await lives.begin()
+        await device.begin()
     with sqlite3.connect(file) as connection:
         connection.execute(f"PRAGMA user_version = {len(SCHEMAS)}")
     connection.close()
-    again = await lives.begin()
+    again = await device.begin()
     await drained(again)
 
 
-async def test_a_directory_that_is_none(lives, tmp_path):
+async def test_a_directory_that_is_none(device, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(Exception, match="cannot be a directory") as caught:
-        await lives.begin(offline=tmp_path / "file")
+        await device.begin(offline=tmp_path / "file")
     assert type(caught.value).__name__ == "ConfigurationError"
 
 
 @pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="there is no file system that nobody may write to")
-async def test_a_directory_that_cannot_be_written(lives):
+async def test_a_directory_that_cannot_be_written(device):
     with pytest.raises(AccessError, match="let this user write to it"):
-        await lives.begin(offline="/sys/kernel/mps3")
+        await device.begin(offline="/sys/kernel/mps3")
 
 
 class Backwards(Environment):
@@ -358,34 +358,34 @@ class Backwards(Environment):
         return datetime(2030, 1, 1, tzinfo=timezone.utc) - timedelta(days=self.days)
 
 
-async def test_a_clock_that_is_set_back_changes_nothing(lives):
+async def test_a_clock_that_is_set_back_changes_nothing(device):
     environment = Backwards()
-    client = await lives.begin(environment=environment)
+    client = await device.begin(environment=environment)
     await client.put("n", -1)
     client.go_offline()
     for number in range(3):
         await client.put("n", number).kept()
     assert (await client.get("n"), client.status().pending) == (2, 3)
-    await lives.kill(client)
-    again = await lives.begin(environment=environment, online=False)
+    await device.kill(client)
+    again = await device.begin(environment=environment, online=False)
     await again.put("n", 3).kept()
     assert (await again.get("n"), again.status().pending) == (3, 4)
     again.go_online()
     await drained(again)
     assert await again.get("n") == 3
-    assert await (await lives.stranger()).get("n") == 3
-    await lives.end(again)
-    assert await (await lives.begin(environment=environment, online=False)).get("n") == 3
+    assert await (await device.stranger()).get("n") == 3
+    await device.end(again)
+    assert await (await device.begin(environment=environment, online=False)).get("n") == 3
 
 
-async def test_what_is_refused_is_set_aside_and_the_others_go_on(lives):
-    client = await lives.begin()
+async def test_what_is_refused_is_set_aside_and_the_others_go_on(device):
+    client = await device.begin()
     client.go_offline()
     writes = [client.put(key, {"at": key}) for key in ("a", "bad", "b")]
     writes.append(client.put("a", 2))
     for write in writes:
         await write.kept()
-    lives.storage.fail = lambda operation, key: (
+    device.storage.fail = lambda operation, key: (
         AccessError("refused", bucket=BUCKET, key=key, operation="PutObject")
         if operation == "put" and key.startswith("bad")
         else None
@@ -398,53 +398,53 @@ async def test_what_is_refused_is_set_aside_and_the_others_go_on(lives):
     assert (dict(rejected.values), rejected.manifest.key) == ({"bad": {"at": "bad"}}, MANIFEST)
     assert "bad" in repr(rejected)
     await client.put("c", 3)
-    await lives.kill(client)
+    await device.kill(client)
 
-    again = await lives.begin()
+    again = await device.begin()
     (rejected,) = again.rejected()
     assert isinstance(rejected.error, AccessError)
     assert rejected.error.operation == "PutObject"
     assert rejected.made <= rejected.time
     assert (await again.get("a"), await again.get("b")) == (2, {"at": "b"})
-    lives.up()
+    device.up()
     await rejected.retry()
     assert await again.get("bad") == {"at": "bad"}
-    await lives.end(again)
-    assert (await lives.begin()).rejected() == ()
+    await device.end(again)
+    assert (await device.begin()).rejected() == ()
 
 
-async def test_a_dropped_refusal_is_forgotten(lives):
-    client = await lives.begin()
-    lives.storage.refuse(AccessError("refused", bucket=BUCKET, key=MANIFEST, operation="PutObject"), key=MANIFEST)
+async def test_a_dropped_refusal_is_forgotten(device):
+    client = await device.begin()
+    device.storage.refuse(AccessError("refused", bucket=BUCKET, key=MANIFEST, operation="PutObject"), key=MANIFEST)
     with pytest.raises(AccessError):
         await client.put("a", 1)
-    lives.up()
+    device.up()
     await client.put("b", 1)
-    await lives.kill(client)
-    again = await lives.begin()
+    await device.kill(client)
+    again = await device.begin()
     (rejected,) = again.rejected()
     rejected.drop()
     assert again.rejected() == ()
-    await lives.end(again)
-    assert outboxes(lives) == []
-    assert await (await lives.stranger()).get("a", "absent") == "absent"
+    await device.end(again)
+    assert outboxes(device) == []
+    assert await (await device.stranger()).get("a", "absent") == "absent"
 
 
-async def test_writes_to_another_manifest_go_out_although_nobody_opens_it(lives):
-    client = await lives.begin()
+async def test_writes_to_another_manifest_go_out_although_nobody_opens_it(device):
+    client = await device.begin()
     await client.put("a", 0, manifests=["other.json"])
     client.go_offline()
     await client.put("a", 1, manifests=["other.json", MANIFEST]).kept()
-    await lives.kill(client)
-    again = await lives.begin()
+    await device.kill(client)
+    again = await device.begin()
     await drained(again)
-    found = json.loads((await MemoryStorage.get(lives.storage, BUCKET, "other.json")).body)
+    found = json.loads((await MemoryStorage.get(device.storage, BUCKET, "other.json")).body)
     assert list(found["update"]["files"]) == ["a"]
     assert await again.get("a", manifest="other.json") == 1
 
 
-async def test_ten_thousand_writes_wait_without_a_task_each(lives):
-    client = await lives.begin()
+async def test_ten_thousand_writes_wait_without_a_task_each(device):
+    client = await device.begin()
     client.go_offline()
     before = len(asyncio.all_tasks())
     writes = [client.put(f"k/{number}", number) for number in range(10_000)]

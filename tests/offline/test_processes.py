@@ -6,7 +6,7 @@ import asyncio
 import sys
 
 import pytest
-from kit import eventually
+from helpers import eventually
 
 from mps3 import MPS3, LocalStorage
 

@@ -5,25 +5,25 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from kit import eventually, soon
+from helpers import eventually, soon
 
 from mps3 import DELETE, Reconnect, WithdrawnError
 
 
-async def apart(lives, offers, decide=lambda offer: None, **options):
+async def apart(device, offers, decide=lambda offer: None, **options):
     """A client that wrote a, b and c offline, while a stranger changed a and deleted b."""
-    client = await lives.begin(on_reconnect=lambda offer: (offers.append(offer), decide(offer))[1], **options)
+    client = await device.begin(on_reconnect=lambda offer: (offers.append(offer), decide(offer))[1], **options)
     await client.put_all({"a": "old", "b": "old", "c": "old"})
     client.go_offline()
     writes = {key: client.put(key, f"mine {key}") for key in "abc"}
-    stranger = await lives.stranger()
+    stranger = await device.stranger()
     await stranger.put_all({"a": "theirs", "b": DELETE})
     return client, stranger, writes
 
 
-async def test_it_is_shown_what_changed_meanwhile(lives):
+async def test_it_is_shown_what_changed_meanwhile(device):
     offers: list[Reconnect] = []
-    client, stranger, writes = await apart(lives, offers)
+    client, stranger, writes = await apart(device, offers)
     client.go_online()
     await soon(asyncio.gather(*writes.values()))
     (offer,) = offers
@@ -40,7 +40,7 @@ async def test_it_is_shown_what_changed_meanwhile(lives):
     assert [await stranger.get(key) for key in "abc"] == ["mine a", "mine b", "mine c"]
 
 
-async def test_it_can_withdraw_and_replace(lives):
+async def test_it_can_withdraw_and_replace(device):
     def decide(offer):
         for write in offer.conflicts:
             if "a" in write.changes:
@@ -51,7 +51,7 @@ async def test_it_can_withdraw_and_replace(lives):
         with pytest.raises(ValueError, match="does not change"):
             offer.writes[0].replace({"other": 1})
 
-    client, stranger, writes = await apart(lives, [], decide)
+    client, stranger, writes = await apart(device, [], decide)
     client.go_online()
     await soon(writes["a"])
     with pytest.raises(WithdrawnError):
@@ -63,7 +63,7 @@ async def test_it_can_withdraw_and_replace(lives):
         assert await one.get("c") == "mine c"
 
 
-async def test_what_was_replaced_is_kept_so(lives):
+async def test_what_was_replaced_is_kept_so(device):
     decided = asyncio.Event()
 
     async def decide(offer):
@@ -71,27 +71,27 @@ async def test_what_was_replaced_is_kept_so(lives):
             write.replace(dict.fromkeys(write.changes, "merged"))
         decided.set()
 
-    client, _, writes = await apart(lives, [], decide)
-    lives.storage.hold("put")
+    client, _, writes = await apart(device, [], decide)
+    device.storage.hold("put")
     client.go_online()
     await soon(decided.wait())
     await eventually(lambda: client._manifests[client._default]._review.due is False)
     await writes["a"].kept()
     await client.put("later", 1).kept()
-    await lives.kill(client)
-    lives.storage.release()
-    client = await lives.begin()
+    await device.kill(client)
+    device.storage.release()
+    client = await device.begin()
     await eventually(lambda: client.status().pending == 0)
     assert [await client.get(key) for key in "abc"] == ["merged", "merged", "mine c"]
 
 
-async def test_while_it_thinks_nothing_goes_out_and_subscriptions_go_on(lives):
+async def test_while_it_thinks_nothing_goes_out_and_subscriptions_go_on(device):
     think = asyncio.Event()
 
     async def decide(offer):
         await think.wait()
 
-    client, stranger, writes = await apart(lives, [], decide)
+    client, stranger, writes = await apart(device, [], decide)
     values = client.subscribe("other", "none")
     assert await soon(anext(values)) == "none"
     client.go_online()
@@ -105,7 +105,7 @@ async def test_while_it_thinks_nothing_goes_out_and_subscriptions_go_on(lives):
     assert await stranger.get("c") == "old"
 
 
-async def test_an_exception_holds_the_writes_and_it_is_asked_again(lives, monkeypatch, caplog):
+async def test_an_exception_holds_the_writes_and_it_is_asked_again(device, monkeypatch, caplog):
     monkeypatch.setattr("mps3.manifest.reconnect.FIRST_WAIT", 0.1)
     calls = []
 
@@ -116,7 +116,7 @@ async def test_an_exception_holds_the_writes_and_it_is_asked_again(lives, monkey
             raise RuntimeError("not today")
         offer.writes[0].keep()
 
-    client, stranger, writes = await apart(lives, [], decide)
+    client, stranger, writes = await apart(device, [], decide)
     client.go_online()
     await soon(writes["a"])
     assert len(calls) == 3
@@ -124,29 +124,29 @@ async def test_an_exception_holds_the_writes_and_it_is_asked_again(lives, monkey
     assert await stranger.get("a") == "mine a"
 
 
-async def test_it_is_not_asked_when_nobody_else_wrote_these_keys(lives):
+async def test_it_is_not_asked_when_nobody_else_wrote_these_keys(device):
     offers: list[Reconnect] = []
-    client = await lives.begin(on_reconnect=offers.append)
+    client = await device.begin(on_reconnect=offers.append)
     await client.put("a", 0)
     client.go_offline()
     first = client.put("a", 1)
     second = client.put("a", 2)
-    await (await lives.stranger()).put("other", 1)
+    await (await device.stranger()).put("other", 1)
     client.go_online()
     await soon(asyncio.gather(first, second))
-    lives.down()
+    device.down()
     third = client.put("a", 3)
     await eventually(lambda: not client.status().online)
-    lives.up()
+    device.up()
     await soon(third)
     assert offers == []
 
 
-async def test_after_a_restart_it_is_asked_too(lives):
-    client, stranger, _ = await apart(lives, [])
+async def test_after_a_restart_it_is_asked_too(device):
+    client, stranger, _ = await apart(device, [])
     for write in (client.put("d", 1), client.put("d", 2)):
         await write.kept()
-    await lives.kill(client)
+    await device.kill(client)
     offers: list[Reconnect] = []
 
     def decide(offer):
@@ -154,15 +154,15 @@ async def test_after_a_restart_it_is_asked_too(lives):
         for write in offer.conflicts:
             write.withdraw()
 
-    client = await lives.begin(on_reconnect=decide)
+    client = await device.begin(on_reconnect=decide)
     await eventually(lambda: client.status().pending == 0)
     assert [list(write.changes) for write in offers[0].conflicts] == [["a"], ["b"]]
     assert [await stranger.get(key, "absent") for key in "abcd"] == ["theirs", "absent", "mine c", 2]
 
 
-async def test_a_second_change_during_the_decision_is_shown_too(lives):
+async def test_a_second_change_during_the_decision_is_shown_too(device):
     offers: list[Reconnect] = []
-    stranger = await lives.stranger()
+    stranger = await device.stranger()
 
     async def decide(offer):
         offers.append(offer)
@@ -170,7 +170,7 @@ async def test_a_second_change_during_the_decision_is_shown_too(lives):
             await stranger.put("a", "even newer")
             await asyncio.sleep(0.5)
 
-    client, _, writes = await apart(lives, [], decide)
+    client, _, writes = await apart(device, [], decide)
     client.go_online()
     await soon(writes["a"])
     assert [offer.writes[0].changes["a"].current for offer in offers] == ["theirs", "even newer"]

@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from kit import BUCKET, MANIFEST, eventually
+from helpers import BUCKET, MANIFEST, eventually
 
 from mps3 import FormatError
 from mps3.offline import cache
@@ -68,44 +68,44 @@ def version(file):
         return connection.execute("PRAGMA user_version").fetchone()[0]
 
 
-def first_outbox(lives):
-    file = lives.directory / "outbox" / "000001-old.sqlite3"
+def first_outbox(device):
+    file = device.directory / "outbox" / "000001-old.sqlite3"
     write(file, [*((sql,) for sql in FIRST_OUTBOX), *ROWS, ("PRAGMA user_version = 1",)])
     return file
 
 
-async def test_the_outbox_of_the_first_release_is_sent(lives):
-    first_outbox(lives)
-    client = await lives.begin()
+async def test_the_outbox_of_the_first_release_is_sent(device):
+    first_outbox(device)
+    client = await device.begin()
     await eventually(lambda: client.status().pending == 0)
     assert (await client.get("a"), await client.get("b", "absent"), await client.get("c")) == ([1], "absent", "two")
     (rejected,) = client.rejected()
     assert (dict(rejected.values), str(rejected.error)) == ({"d": True}, "no")
 
 
-async def test_an_outbox_of_an_older_version_is_brought_to_the_newest_shape(lives, monkeypatch):
-    file = first_outbox(lives)
+async def test_an_outbox_of_an_older_version_is_brought_to_the_newest_shape(device, monkeypatch):
+    file = first_outbox(device)
     step = ("ALTER TABLE writes ADD COLUMN more TEXT", "UPDATE writes SET more = 'none'")
     monkeypatch.setattr(files, "SCHEMAS", (*files.SCHEMAS, step))
-    client = await lives.begin()
+    client = await device.begin()
     await eventually(lambda: client.status().pending == 0)
     assert await client.get("c") == "two"
-    await lives.end(client)
+    await device.end(client)
     assert version(file) == len(files.SCHEMAS)  # it is still there for what was set aside
     monkeypatch.undo()
     with pytest.raises(FormatError, match="newer mps3"):
-        await lives.begin()
+        await device.begin()
 
 
-async def test_the_cache_of_an_older_version_is_brought_to_the_newest_shape(lives, monkeypatch):
-    client = await lives.begin()
+async def test_the_cache_of_an_older_version_is_brought_to_the_newest_shape(device, monkeypatch):
+    client = await device.begin()
     await client.put("a", 1)
-    await lives.end(client)
+    await device.end(client)
     monkeypatch.setattr(cache, "SCHEMAS", (*cache.SCHEMAS, ("ALTER TABLE objects ADD COLUMN more TEXT",)))
-    client = await lives.begin(online=False)
+    client = await device.begin(online=False)
     assert await client.get("a") == 1
-    await lives.end(client)
-    assert version(lives.directory / "cache.sqlite3") == len(cache.SCHEMAS)
+    await device.end(client)
+    assert version(device.directory / "cache.sqlite3") == len(cache.SCHEMAS)
 
 
 def test_a_step_that_fails_changes_nothing(tmp_path):

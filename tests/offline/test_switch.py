@@ -5,132 +5,132 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from kit import BUCKET, MANIFEST, eventually, no_task_left, settle, soon
+from helpers import BUCKET, MANIFEST, eventually, no_task_left, settle, soon
 
 from mps3 import MPS3, AccessError, ClosedError, ConfigurationError, MemoryStorage, UnavailableError
 
 
-async def test_offline_on_purpose_nothing_is_asked(lives):
-    client = await lives.begin()
+async def test_offline_on_purpose_nothing_is_asked(device):
+    client = await device.begin()
     await client.put("a", 1)
     values = client.subscribe("a")
     assert await soon(anext(values)) == 1
     client.go_offline()
     await asyncio.sleep(0.1)
-    lives.storage.calls.clear()
+    device.storage.calls.clear()
     write = client.put("a", 2)
     assert await soon(anext(values)) == 2
     assert await soon(client.get("a"), 1) == 2
     await write.kept()
     await asyncio.sleep(0.5)
     assert write.pending
-    assert lives.storage.calls == []
+    assert device.storage.calls == []
     client.go_online()
     await soon(write)
     await eventually(lambda: client.status().online)
 
 
-async def test_a_client_may_start_offline_without_a_single_request(lives):
-    first = await lives.begin()
+async def test_a_client_may_start_offline_without_a_single_request(device):
+    first = await device.begin()
     await first.put_all({"a": 1, "b": [2]})
     await first.get("a")
-    await lives.end(first)
-    lives.storage.calls.clear()
-    client = await lives.begin(online=False)
+    await device.end(first)
+    device.storage.calls.clear()
+    client = await device.begin(online=False)
     assert (await client.get("a"), await client.get("b"), await client.get("c", "absent")) == (1, [2], "absent")
     assert not client.status().online
     assert client.status().last_contact is None
-    assert lives.storage.calls == []
+    assert device.storage.calls == []
     client.go_online()
     await client.put("a", 3)
     assert client.status().online
 
 
-async def test_a_client_opens_by_itself_while_the_network_is_down(lives):
-    first = await lives.begin()
+async def test_a_client_opens_by_itself_while_the_network_is_down(device):
+    first = await device.begin()
     await first.put("a", 1)
-    await lives.end(first)
-    lives.down()
-    client = await lives.begin()
+    await device.end(first)
+    device.down()
+    client = await device.begin()
     values = client.subscribe("a")
     assert await soon(anext(values)) == 1
     assert isinstance(client.status().last_error, UnavailableError)
-    lives.up()
-    stranger = await lives.stranger()
+    device.up()
+    stranger = await device.stranger()
     await stranger.put("a", 2)
     assert await soon(anext(values)) == 2
 
 
-async def test_a_store_that_hangs_is_not_waited_for_long(lives, monkeypatch):
+async def test_a_store_that_hangs_is_not_waited_for_long(device, monkeypatch):
     monkeypatch.setattr("mps3.manifest.opener.OPENING", 0.2)
-    first = await lives.begin()
+    first = await device.begin()
     await first.put("a", 1)
-    await lives.end(first)
-    lives.storage.hold_all()
-    client = await soon(lives.begin(), 2)
+    await device.end(first)
+    device.storage.hold_all()
+    client = await soon(device.begin(), 2)
     assert await soon(client.get("a"), 2) == 1
-    lives.storage.release()
+    device.storage.release()
     await eventually(lambda: client.status().online)
 
 
-async def test_other_manifests_than_the_default_are_there_offline_too(lives, monkeypatch):
+async def test_other_manifests_than_the_default_are_there_offline_too(device, monkeypatch):
     monkeypatch.setattr("mps3.manifest.contact.SILENCE", 0.3)
-    first = await lives.begin()
+    first = await device.begin()
     await first.put("a", 1, manifests=["other.json"])
-    await lives.end(first)
-    lives.storage.calls.clear()
-    client = await lives.begin(online=False)
+    await device.end(first)
+    device.storage.calls.clear()
+    client = await device.begin(online=False)
     values = client.subscribe("a", manifest="other.json")
     assert await soon(anext(values)) == 1
     assert await soon(client.get("a", manifest="other.json"), 1) == 1
     with pytest.raises(UnavailableError):
         await client.get("a", manifest="unheard of.json")
-    assert lives.storage.calls == []
-    stranger = await lives.stranger()
+    assert device.storage.calls == []
+    stranger = await device.stranger()
     await stranger.put("a", 2, manifests=["other.json"])
     client.go_online()
     assert await soon(anext(values)) == 2
-    await lives.end(client)
+    await device.end(client)
 
-    lives.down()
-    client = await lives.begin()
+    device.down()
+    client = await device.begin()
     assert await soon(client.get("a", manifest="other.json")) == 2
-    await lives.end(client)
-    lives.up()
-    client = await lives.begin()
-    lives.storage.hold("get", "other.json")
+    await device.end(client)
+    device.up()
+    client = await device.begin()
+    device.storage.hold("get", "other.json")
     assert await soon(client.get("a", manifest="other.json"), 2) == 2
-    lives.storage.release()
+    device.storage.release()
 
 
 @pytest.mark.parametrize("under_way", ["a poll", "a commit"])
-async def test_a_store_that_falls_silent_is_as_good_as_gone(lives, monkeypatch, under_way):
+async def test_a_store_that_falls_silent_is_as_good_as_gone(device, monkeypatch, under_way):
     monkeypatch.setattr("mps3.manifest.contact.SILENCE", 0.3)
-    client = await lives.begin()
+    client = await device.begin()
     await client.put("a", 1)
     values = client.subscribe("a")
     assert await soon(anext(values)) == 1
     changes = client.status_changes()
     assert (await soon(anext(changes))).online
-    lives.storage.hold("get" if under_way == "a poll" else "put", MANIFEST)
+    device.storage.hold("get" if under_way == "a poll" else "put", MANIFEST)
     write = client.put("b", 2) if under_way == "a commit" else None
     await eventually(lambda: not client.status().online)
     assert "not answered" in str(client.status().last_error)
     assert await soon(client.get("a"), 0.2) == 1  # it does not wait for an error that takes half a minute
     client.put("a", 3)
     assert await soon(anext(values)) == 3
-    lives.storage.release()
+    device.storage.release()
     await eventually(lambda: client.status().online and not client.status().pending)
     assert write is None or not write.pending
 
 
-async def test_what_was_never_read_cannot_be_opened_offline(lives):
-    lives.down()
+async def test_what_was_never_read_cannot_be_opened_offline(device):
+    device.down()
     with pytest.raises(UnavailableError, match="cannot be opened offline, because it has never been read"):
-        await lives.begin()
-    lives.up()
+        await device.begin()
+    device.up()
     with pytest.raises(UnavailableError, match=r"go_online.* cannot be opened offline"):
-        await lives.begin(online=False)
+        await device.begin(online=False)
 
 
 def test_starting_offline_needs_a_directory():
@@ -140,17 +140,17 @@ def test_starting_offline_needs_a_directory():
         MPS3(BUCKET, storage=MemoryStorage(), offline="x", cache_bytes=-1)
 
 
-async def test_with_a_warm_cache_a_refusal_is_still_an_error_at_opening(lives):
-    first = await lives.begin()
+async def test_with_a_warm_cache_a_refusal_is_still_an_error_at_opening(device):
+    first = await device.begin()
     await first.put("a", 1)
-    await lives.end(first)
-    lives.storage.refuse(AccessError("no", bucket=BUCKET, key=MANIFEST, operation="GetObject"), operation="get")
+    await device.end(first)
+    device.storage.refuse(AccessError("no", bucket=BUCKET, key=MANIFEST, operation="GetObject"), operation="get")
     with pytest.raises(AccessError):
-        await lives.begin()
+        await device.begin()
 
 
-async def test_the_status_says_what_waits_since_when(lives):
-    client = await lives.begin()
+async def test_the_status_says_what_waits_since_when(device):
+    client = await device.begin()
     assert client.status().oldest_pending is None
     client.go_offline()
     before = client.status()
@@ -162,8 +162,8 @@ async def test_the_status_says_what_waits_since_when(lives):
     assert status.oldest_pending >= before.last_contact
 
 
-async def test_status_changes_begin_with_the_present_and_skip_to_the_newest(lives):
-    client = await lives.begin()
+async def test_status_changes_begin_with_the_present_and_skip_to_the_newest(device):
+    client = await device.begin()
     changes = client.status_changes()
     assert (await soon(anext(changes))).pending == 0
     client.go_offline()
@@ -180,21 +180,21 @@ async def test_status_changes_begin_with_the_present_and_skip_to_the_newest(live
         found = await soon(anext(changes))
     rest = asyncio.create_task(anext(changes, None))
     await settle()
-    await lives.end(client)
+    await device.end(client)
     assert await soon(rest) is None
     with pytest.raises(ClosedError):
         client.status_changes()
 
 
-async def test_a_loss_of_the_network_is_a_change(lives):
-    client = await lives.begin()
+async def test_a_loss_of_the_network_is_a_change(device):
+    client = await device.begin()
     changes = client.status_changes()
     assert (await soon(anext(changes))).online
-    lives.down()
+    device.down()
     found = await soon(anext(changes))
     assert not found.online
     assert found.last_error is not None
-    lives.up()
+    device.up()
     found = await soon(anext(changes))
     assert found.online
     await changes.aclose()
@@ -202,16 +202,16 @@ async def test_a_loss_of_the_network_is_a_change(lives):
         await anext(changes)
 
 
-async def test_who_is_dropped_is_not_told(lives):
-    client = await lives.begin()
+async def test_who_is_dropped_is_not_told(device):
+    client = await device.begin()
     async with no_task_left():
         for _ in range(100):
             await anext(client.status_changes())
     assert len(client._connection.watchers._watchers) == 0
 
 
-async def test_only_an_open_client_goes_offline(lives):
-    client = MPS3(BUCKET, storage=lives.storage)
+async def test_only_an_open_client_goes_offline(device):
+    client = MPS3(BUCKET, storage=device.storage)
     for call in (client.go_offline, client.go_online):
         with pytest.raises(ClosedError):
             call()

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from kit import eventually, soon
+from helpers import eventually, soon
 
 from mps3 import UnavailableError
 
 
 @pytest.mark.parametrize("directory", [True, False])
-async def test_offline_an_unknown_key_is_absent_and_an_unknown_value_is_an_error(lives, directory):
-    stranger = await lives.stranger()
+async def test_offline_an_unknown_key_is_absent_and_an_unknown_value_is_an_error(device, directory):
+    stranger = await device.stranger()
     await stranger.put("unread", 1)
-    client = await lives.begin(**({} if directory else {"offline": None}))
+    client = await device.begin(**({} if directory else {"offline": None}))
     assert await client.keys() == ["unread"]
-    lives.down()
+    device.down()
     await eventually(lambda: not client.status().online)
     assert await client.get("no such key", "default") == "default"
     assert await client.get_all(["no such key"]) == {}

@@ -16,7 +16,7 @@ from mps3.collect.live import LiveVersions
 from mps3.collect.sweep import Sweep
 from mps3.format import state
 from mps3.format.document import Document
-from mps3.format.shape import LATEST
+from mps3.format.schema import LATEST
 from mps3.journal import compactor, conditional, settle
 from mps3.journal import diff as steps
 from mps3.journal import outcome as doubt

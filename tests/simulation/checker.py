@@ -39,7 +39,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from mps3.format.shape import NOTHING
+from mps3.format.schema import NOTHING
 
 from .history import (
     Acknowledged,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from mps3.format import freshness
-from mps3.format.entries import expires_of
+from mps3.format import commit_age
+from mps3.format.file_entry import expires_of
 from mps3.journal import conditional, levels, settle
 from mps3.journal import diff as steps
 from mps3.journal import replay as walk
@@ -276,7 +276,7 @@ def run_history(seed: int, options: Options | None = None) -> Result:
     with (
         remembering,
         tiny() if options.tiny else nullcontext(),
-        patch.object(freshness, "LATENESS", options.lateness),
+        patch.object(commit_age, "LATENESS", options.lateness),
     ):
         outcome = run(main, most_time=40_000)
     environment = worlds[0]

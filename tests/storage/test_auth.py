@@ -20,8 +20,8 @@ from aiobotocore.config import AioConfig
 from aiohttp import web
 from botocore import UNSIGNED
 from gateway import Gateway
+from helpers import AWKWARD_KEYS, client, eventually, soon
 from httpx_aws_auth import AwsCredentials, AwsSigV4Auth
-from kit import AWKWARD_KEYS, client, eventually, soon
 
 from mps3 import AccessError, ConfigurationError, UnavailableError
 from mps3.storage import Object

@@ -6,9 +6,9 @@ import asyncio
 import math
 
 import pytest
+from helpers import BUCKET, Unreliable
 from hypothesis import given
 from hypothesis import strategies as st
-from kit import BUCKET, Unreliable
 from storage.clockless import ClocklessStorage
 
 from mps3 import MemoryStorage

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import time_machine
-from kit import POLL, eventually, soon
+from helpers import POLL, eventually, soon
 
 from mps3 import MPS3, ConflictError, LocalStorage, MemoryStorage
 from mps3.storage import local_clock

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from kit import BUCKET, MANIFEST, Unreliable, client, eventually, memory_client, soon
+from helpers import BUCKET, MANIFEST, Unreliable, client, eventually, memory_client, soon
 from proxy import FaultyProxy, Request, Response, _header, _with, _without
 
 from mps3 import CorruptionError, UnavailableError

@@ -8,7 +8,7 @@ import random
 from typing import Any
 
 import pytest
-from kit import MANIFEST
+from helpers import MANIFEST
 from proxy import Faults, FaultyProxy
 
 from mps3 import MPS3, MPS3Error

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from kit import BUCKET, MANIFEST, client, soon
-from small_s3 import SmallS3, xml
+from helpers import BUCKET, MANIFEST, client, soon
+from in_memory_s3 import InMemoryS3, xml
 
 from mps3 import CorruptionError, MemoryStorage, UnavailableError
 from mps3.collect.bucket import Buckets
@@ -28,7 +28,7 @@ class Quick(Environment):
 
 
 @contextlib.asynccontextmanager
-async def storage_of(server: SmallS3) -> AsyncIterator[S3Storage]:
+async def storage_of(server: InMemoryS3) -> AsyncIterator[S3Storage]:
     storage = S3Storage(server.s3_config, environment=Quick())
     await storage.open()
     try:
@@ -61,7 +61,7 @@ AWKWARD = ["a", "a%2Fb", "a b+c", "a/é", "z"]
 @pytest.mark.parametrize("page", [1, 2, 3, 7])
 async def test_all_versions_are_listed_though_every_version_marker_is_null(page):
     """Swift's S3 API sends NextVersionIdMarker null with every page, and takes null for the end of the key."""
-    async with SmallS3(swift=True, page=page) as server, storage_of(server) as storage:
+    async with InMemoryS3(swift=True, page=page) as server, storage_of(server) as storage:
         for number in range(5):
             for key in AWKWARD:
                 server.add(key, b"%d" % number)
@@ -75,7 +75,7 @@ async def test_all_versions_are_listed_though_every_version_marker_is_null(page)
 @pytest.mark.parametrize("marker", ["null", "", "first", "nonsense"])
 @pytest.mark.parametrize("key_marker", ["right", "none", "first"])
 async def test_wrong_markers_do_not_cut_a_listing(marker, key_marker):
-    def answer(server: SmallS3, request: web.BaseRequest, key: str) -> web.Response | None:
+    def answer(server: InMemoryS3, request: web.BaseRequest, key: str) -> web.Response | None:
         if key or "versions" not in request.query:
             return None
         text = server._versions(request).body.decode()
@@ -89,7 +89,7 @@ async def test_wrong_markers_do_not_cut_a_listing(marker, key_marker):
             text = before + (f"{tag}{name}<" if key_marker == "first" else "<NextKeyMarker><") + rest.partition("<")[2]
         return xml(text)
 
-    async with SmallS3(page=2, answer=answer) as server, storage_of(server) as storage:
+    async with InMemoryS3(page=2, answer=answer) as server, storage_of(server) as storage:
         for number in range(5):
             for key in ("a", "b"):
                 server.add(key, b"%d" % number)
@@ -100,7 +100,7 @@ async def test_wrong_markers_do_not_cut_a_listing(marker, key_marker):
 def cut(kind: str) -> Any:
     """An empty last page after one that said that more follow."""
 
-    def answer(server: SmallS3, request: web.BaseRequest, key: str) -> web.Response | None:
+    def answer(server: InMemoryS3, request: web.BaseRequest, key: str) -> web.Response | None:
         query = request.query
         if key or not ({"key-marker", "continuation-token", "start-after"} & {*query}):
             return None
@@ -111,14 +111,14 @@ def cut(kind: str) -> Any:
 
 
 async def test_an_empty_page_after_a_truncated_one_is_damage_and_not_the_end():
-    async with SmallS3(page=2, answer=cut("Versions")) as server, storage_of(server) as storage:
+    async with InMemoryS3(page=2, answer=cut("Versions")) as server, storage_of(server) as storage:
         for number in range(5):
             server.add("a", b"%d" % number)
         with pytest.raises(UnavailableError, match="damaged"):
             await versions_of(storage, "a")
         with pytest.raises(UnavailableError, match="damaged"):
             await scanned(storage)
-    async with SmallS3(page=2, answer=cut("ListBucket"), versioning="Off") as server, storage_of(server) as storage:
+    async with InMemoryS3(page=2, answer=cut("ListBucket"), versioning="Off") as server, storage_of(server) as storage:
         for number in range(5):
             server.add(f"a{number}", b"")
         first = await storage.list(BUCKET)
@@ -127,7 +127,7 @@ async def test_an_empty_page_after_a_truncated_one_is_damage_and_not_the_end():
 
 
 async def test_empty_pages_that_say_that_more_follow_end_with_an_error():
-    def answer(server: SmallS3, request: web.BaseRequest, key: str) -> web.Response | None:
+    def answer(server: InMemoryS3, request: web.BaseRequest, key: str) -> web.Response | None:
         if key or not {"versions", "list-type"} & {*request.query}:
             return None
         root = "ListVersionsResult" if "versions" in request.query else "ListBucketResult"
@@ -138,7 +138,7 @@ async def test_empty_pages_that_say_that_more_follow_end_with_an_error():
             f"<NextContinuationToken>{number}</NextContinuationToken></{root}>"
         )
 
-    async with SmallS3(answer=answer) as server, storage_of(server) as storage:
+    async with InMemoryS3(answer=answer) as server, storage_of(server) as storage:
         with pytest.raises(UnavailableError, match="damaged"):
             await soon(versions_of(storage, "a"))
         with pytest.raises(UnavailableError, match="damaged"):
@@ -152,7 +152,7 @@ async def test_empty_pages_that_say_that_more_follow_end_with_an_error():
 
 async def test_history_is_whole_on_a_store_that_pages_as_swift_does():
     async with (
-        SmallS3(swift=True, page=9) as server,
+        InMemoryS3(swift=True, page=9) as server,
         client(BUCKET, server.s3_config) as one,
     ):
         for number in range(40):
@@ -161,7 +161,7 @@ async def test_history_is_whole_on_a_store_that_pages_as_swift_does():
 
 
 async def test_nothing_is_collected_by_a_listing_that_is_cut():
-    async with SmallS3(page=4) as server, client(BUCKET, server.s3_config, journal="merge") as one:
+    async with InMemoryS3(page=4) as server, client(BUCKET, server.s3_config, journal="merge") as one:
         for number in range(6):
             await soon(one.put("key", number))
         server.answer = cut("Versions")

@@ -17,8 +17,8 @@ import pytest
 from aiobotocore.config import AioConfig
 from aiohttp.abc import AbstractResolver
 from blockbuster import blockbuster_ctx
-from fake_s3 import HANG, HELLO, SLOW_DOWN, Answer, Fake, answer, error
-from kit import eventually
+from helpers import eventually
+from scripted_s3 import HANG, HELLO, SLOW_DOWN, Answer, ScriptedS3, answer, error
 
 from mps3.errors import (
     AccessError,
@@ -58,8 +58,8 @@ async def opened(s3_config: dict[str, Any], **options: Any) -> AsyncIterator[S3S
 
 
 @pytest.fixture
-async def fake() -> AsyncIterator[Fake]:
-    async with Fake() as fake:
+async def fake() -> AsyncIterator[ScriptedS3]:
+    async with ScriptedS3() as fake:
         yield fake
 
 
@@ -77,7 +77,7 @@ class Impatient(Environment):
 
 
 @asynccontextmanager
-async def talking_to(fake: Fake, *answers: Answer, **options: Any) -> AsyncIterator[S3Storage]:
+async def talking_to(fake: ScriptedS3, *answers: Answer, **options: Any) -> AsyncIterator[S3Storage]:
     if answers:
         fake.answers = [*answers]
     async with opened(fake.s3_config, **({"environment": Impatient()} | options)) as storage:

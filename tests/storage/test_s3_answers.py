@@ -14,8 +14,8 @@ import httpx
 import httpx2
 import pytest
 from aiohttp import web
-from fake_s3 import HELLO, SLOW_DOWN, Fake, Received, answer, error
-from kit import client, soon
+from helpers import client, soon
+from scripted_s3 import HELLO, SLOW_DOWN, Received, ScriptedS3, answer, error
 from servers import Counted, CountingProxy
 
 from mps3 import AccessError, ConfigurationError, CorruptionError, MPS3Error, UnavailableError
@@ -66,8 +66,8 @@ async def talking(s3_config: dict[str, Any], **options: Any) -> AsyncIterator[S3
 
 
 @pytest.fixture
-async def fake() -> AsyncIterator[Fake]:
-    async with Fake() as fake:
+async def fake() -> AsyncIterator[ScriptedS3]:
+    async with ScriptedS3() as fake:
         yield fake
 
 
@@ -215,7 +215,7 @@ REDIRECTS = [300, 301, 302, 303, 307, 308]
 @pytest.mark.parametrize("auth", AUTHS)
 async def test_a_redirect_is_never_followed_and_names_region_and_endpoint(fake, auth):
     config = fake.s3_config | {"aws_session_token": "TOKEN"}
-    async with Fake() as elsewhere, talking(config, auth=AUTHS[auth]) as storage:
+    async with ScriptedS3() as elsewhere, talking(config, auth=AUTHS[auth]) as storage:
         location = f"http://u:pw@127.0.0.1:{elsewhere.port}/x?sig=secret"
         for status, call in itertools.product(REDIRECTS, CALLS.values()):
             fake.answers = [answer(status, PAGE, location=location)]
@@ -255,7 +255,7 @@ async def test_a_write_that_is_redirected_after_the_store_has_answered_is_tried_
 ):
     bucket = make_bucket("Enabled" if journal == "merge" else None)
     async with (
-        Fake() as elsewhere,
+        ScriptedS3() as elsewhere,
         Redirecting(server.url) as proxy,
         client(bucket, s3_config | {"endpoint_url": proxy.url}, journal=journal, poll_interval=60) as one,
     ):
@@ -287,7 +287,7 @@ async def test_a_client_whose_first_request_is_redirected_fails(make_bucket, s3_
 
 @pytest.mark.parametrize("auth", AUTHS)
 async def test_a_redirect_after_the_bucket_has_answered_is_an_outage(fake, auth):
-    async with Fake() as elsewhere, talking(fake.s3_config, auth=AUTHS[auth]) as storage:
+    async with ScriptedS3() as elsewhere, talking(fake.s3_config, auth=AUTHS[auth]) as storage:
         fake.answers = [HELLO]
         await storage.get("bucket", "key")
         for status, call in itertools.product(REDIRECTS, CALLS.values()):
@@ -357,7 +357,7 @@ async def test_an_auth_is_not_sent_elsewhere_for_its_token(fake):
             response.raise_for_status()
             yield request
 
-    async with Fake() as elsewhere, talking(fake.s3_config, auth=Auth()) as storage:
+    async with ScriptedS3() as elsewhere, talking(fake.s3_config, auth=Auth()) as storage:
         fake.answers = [answer(307, location=f"http://127.0.0.1:{elsewhere.port}/")]
         with pytest.raises(AccessError):
             await storage.get("bucket", "key")
@@ -476,7 +476,7 @@ async def test_a_small_answer_does_not_become_a_large_one(fake, auth):
     assert fake.received[0].headers["accept-encoding"] == "identity"
 
 
-class Listing(Fake):
+class Listing(ScriptedS3):
     """Has a next page after every page."""
 
     circle = False

@@ -18,8 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from fake_s3 import Fake, answer, error
-from kit import soon
+from helpers import soon
+from scripted_s3 import ScriptedS3, answer, error
 
 from mps3 import MPS3, AccessError, ConfigurationError, MPS3Error, UnavailableError
 from mps3.storage.s3.storage import S3Storage
@@ -49,8 +49,8 @@ async def talking(s3_config: dict[str, Any], **options: Any) -> AsyncIterator[S3
 
 
 @pytest.fixture
-async def fake() -> AsyncIterator[Fake]:
-    async with Fake() as fake:
+async def fake() -> AsyncIterator[ScriptedS3]:
+    async with ScriptedS3() as fake:
         yield fake
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
-from fake_s3 import HELLO, Fake, Received, answer, error
-from kit import client, soon
+from helpers import client, soon
+from scripted_s3 import HELLO, Received, ScriptedS3, answer, error
 from servers import CountingProxy
 
 from mps3 import ConfigurationError
@@ -25,7 +25,7 @@ LOCKED = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object 
 OLD_LOCKED = "Content-MD5 HTTP header is required for Put Object requests with Object Lock parameters"
 
 
-class Choosy(Fake):
+class Choosy(ScriptedS3):
     """A store that wants certain checksums, and verifies those that it understands."""
 
     def __init__(self, *, wants: set[str], takes: set[str], says: str = LOCKED, refusal: bytes | None = None) -> None:
@@ -49,7 +49,7 @@ class Choosy(Fake):
 
 
 @contextlib.asynccontextmanager
-async def talking(fake: Fake, **options: Any) -> AsyncIterator[S3Storage]:
+async def talking(fake: ScriptedS3, **options: Any) -> AsyncIterator[S3Storage]:
     storage = S3Storage(fake.s3_config, **options)
     await storage.open()
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from kit import no_task_left
+from helpers import no_task_left
 
 from mps3.support.gather import gather_bounded
 

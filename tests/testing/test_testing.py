@@ -12,7 +12,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from kit import eventually
+from helpers import eventually
 
 from mps3 import MPS3, AccessError, CorruptionError, LocalStorage, MemoryStorage, Reconnect, UnavailableError
 from mps3.storage import ABSENT

@@ -10,8 +10,8 @@ import math
 from itertools import takewhile
 
 from ...errors import ConfigurationError, ConflictError, MPS3Error, UnavailableError
+from ...format.commit_age import max_commit_age, refresh_age
 from ...format.document import CommitEntry, Document
-from ...format.freshness import fresh, latest
 from ...storage.protocol import Stored
 from ..attempt import Attempt, OutdatedError, require
 from ..order import needed
@@ -42,8 +42,8 @@ class MergeJournal(MergeResolver):
         late = isinstance(failure, ConflictError)
         if failure.version is None or (not late and any(one.version == failure.version for one in self._ordered)):
             return  # it may not have been stored, or it is there
-        self._standstill.failed((attempt.session, attempt.sequence, late), failure)
-        if not self._standstill.is_hopeless(may_be_old=not late):
+        self._stalls.failed((attempt.session, attempt.sequence, late), failure)
+        if not self._stalls.is_hopeless(may_be_old=not late):
             return
         if late:
             why = (
@@ -55,8 +55,8 @@ class MergeJournal(MergeResolver):
                 "but its listing of versions shows none of them: something between this client and the store answers "
                 "in place of the store with what is old, or the listing does not work"
             )
-        failures = self._standstill.failures
-        self._standstill.moved()  # the next commit is tried anew
+        failures = self._stalls.failures
+        self._stalls.moved()  # the next commit is tried anew
         raise ConfigurationError(
             f"the store took a commit to s3://{self._bucket}/{self._key} {failures} times, {why}",
             bucket=self._bucket,
@@ -80,7 +80,7 @@ class MergeJournal(MergeResolver):
                 return
             if verdict is not Verdict.OPEN:
                 require(attempt, self._tentative, self._bucket, self._key)
-        if self._environment.monotonic() - self._looked_at > fresh():
+        if self._environment.monotonic() - self._looked_at > refresh_age():
             await self._look()
         elif self._view.head is None:
             await self.resolve()  # not over one that somebody created meanwhile, with the other journal perhaps
@@ -249,4 +249,4 @@ class MergeJournal(MergeResolver):
         """R16: until when what the commit is made of cannot have been collected, by the store's clock."""
         if self._clock is None:
             return None
-        return min(self._clock, math.inf if attempt.stored is None else attempt.stored) + latest()
+        return min(self._clock, math.inf if attempt.stored is None else attempt.stored) + max_commit_age()

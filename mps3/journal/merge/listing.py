@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from ...format.shape import whole_milliseconds
+from ...format.schema import whole_milliseconds
 from ...storage.pagination import PageProgress
 from ...storage.protocol import Storage, Version
 

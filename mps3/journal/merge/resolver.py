@@ -8,15 +8,15 @@ from itertools import takewhile
 from typing import Final
 
 from ...errors import CorruptionError, FormatError, UnavailableError
+from ...format.commit_age import Moment
 from ...format.document import LIMIT, CommitEntry, Document
-from ...format.freshness import Moment
 from ...format.state import EMPTY, View, build_view
 from ...storage.protocol import ABSENT, Object, Storage, Stored
 from ...support.environment import Environment
 from ..base import MOST_READS, WINDOW, BaseJournal
 from ..runs import NAME, MissingRunError
 from ..snapshot import JournalSnapshot
-from ..verdicts import Evaluation
+from ..validation import Evaluation
 from .listing import VersionListing
 from .unsettled import OvertakenError, Unsettled
 

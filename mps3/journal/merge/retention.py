@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from ...format.freshness import latest
+from ...format.commit_age import max_commit_age
 from ...format.state import View, build_view
 from ...storage.protocol import Version
 from ..base import MOST_READS
@@ -63,7 +63,7 @@ async def _retained(unsettled: Unsettled, listing: VersionListing, view: View, s
         bound = unsettled.bound(document, newest.version)
         slack = 2 * document.window
         # Whoever is late builds on what was the head before that.
-        former = await unsettled.former(listing, newest.modified - latest() - slack)
+        former = await unsettled.former(listing, newest.modified - max_commit_age() - slack)
         await listing.back_to(min(bound, former) - slack)
         needed = [one for one in listing.versions if one.modified >= former - slack and not one.deleted]
         oldest = min(bound, former) - slack

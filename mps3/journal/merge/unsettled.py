@@ -17,7 +17,7 @@ from ...storage.verification import read_verified
 from ..document_io import read_document
 from ..order import causal_order, once, store_order
 from ..runs import Runs
-from ..verdicts import Evaluation, any_transaction, evaluate, settled_file, undecided
+from ..validation import Evaluation, any_transaction, evaluate, settled_file, undecided
 from .listing import VersionListing
 
 FETCHES: Final = 16

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from kit import BUCKET, MANIFEST, POLL, Unreliable
+from helpers import BUCKET, MANIFEST, POLL, Unreliable
 
 from mps3 import MPS3, UnavailableError
 from mps3.support.sqlite import close
 
 
-class Lives:
+class Device:
     """Opens clients of one store and one directory, one after the other or together."""
 
     def __init__(self, directory: Any, *, versioning: bool = True) -> None:

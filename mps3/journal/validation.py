@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..format.document import CommitEntry, Document
-from ..format.entries import FileEntry, version_of
+from ..format.file_entry import FileEntry, version_of
 from ..format.run import Run
 from ..format.state import FrozenLayers, alive, look_up
 

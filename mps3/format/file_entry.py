@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from .shape import MalformedError, as_object, as_sha256, as_text, as_time, as_whole, check_number, check_unknown
+from .schema import MalformedError, as_object, as_sha256, as_text, as_time, as_whole, check_number, check_unknown
 
 FileEntry: TypeAlias = Mapping[str, Any]
 """What a manifest says of one key: ``version``, and ``sha256``, ``size`` and ``expires`` where they are known."""

@@ -20,7 +20,7 @@ OLD: Final = 60.0
 _log = logging.getLogger("mps3")
 
 
-class Standstill:
+class StallDetector:
     """Counts failures upon the same state.
 
     A commit that fails because somebody else was first is no standstill: the others make progress, and the next try is

@@ -14,12 +14,12 @@ LATENESS: Final = 600.0
 that it builds upon was looked at, does not count, and is made again (R16)."""
 
 
-def latest() -> float:
+def max_commit_age() -> float:
     """Seconds that may pass, by the store's clock, until a commit no longer counts."""
     return LATENESS
 
 
-def fresh() -> float:
+def refresh_age() -> float:
     """Seconds after which values are stored again, or the state looked at again, before a commit is tried."""
     return LATENESS / 2
 
@@ -41,4 +41,4 @@ class Moment:
     def is_fresh(self, now: Moment) -> bool:
         """Whether what was stored then cannot have been collected before a commit of ``now`` lands."""
         by_store = 0.0 if self.store is None or now.store is None else now.store - self.store
-        return self.collected == now.collected and max(by_store, now.here - self.here) <= fresh()
+        return self.collected == now.collected and max(by_store, now.here - self.here) <= refresh_age()

@@ -9,11 +9,11 @@ from unittest.mock import patch
 
 import pytest
 from aiohttp import web
-from kit import BUCKET, MANIFEST, client, eventually, memory_client, soon
-from small_s3 import SmallS3, error
+from helpers import BUCKET, MANIFEST, client, eventually, memory_client, soon
+from in_memory_s3 import InMemoryS3, error
 
 from mps3 import ConfigurationError, ConflictError, CorruptionError, MemoryStorage
-from mps3.journal import standstill
+from mps3.journal import stall_detector
 from mps3.manifest import committer as committing
 from mps3.storage import Object, Stored, VersionPage
 
@@ -22,9 +22,9 @@ from mps3.storage import Object, Stored, VersionPage
 def hasty() -> Iterator[None]:
     """Give up after some tries, however quickly they were made."""
     with (
-        patch.object(standstill, "SECONDS", 0.0),
-        patch.object(standstill, "OLD", 0.0),
-        patch.object(standstill, "TRIES", 6),
+        patch.object(stall_detector, "SECONDS", 0.0),
+        patch.object(stall_detector, "OLD", 0.0),
+        patch.object(stall_detector, "TRIES", 6),
         patch.object(committing, "LONGEST_CONFLICT", 0.1),
     ):
         yield
@@ -40,7 +40,7 @@ def suffixed(etag: str) -> str:
 
 async def test_a_proxy_that_makes_etags_weak_on_get_changes_nothing():
     async with (
-        SmallS3(versioning="Off", etag_of_get=weak) as server,
+        InMemoryS3(versioning="Off", etag_of_get=weak) as server,
         client(BUCKET, server.s3_config) as one,
         client(BUCKET, server.s3_config) as two,
     ):
@@ -71,14 +71,14 @@ async def test_weak_etags_of_any_storage():
 
 
 async def test_a_proxy_that_changes_etags_is_found_out_when_a_client_opens():
-    async with SmallS3(versioning="Off", etag_of_get=suffixed) as server:
+    async with InMemoryS3(versioning="Off", etag_of_get=suffixed) as server:
         with pytest.raises(ConfigurationError, match="changes ETags"):
             await soon(client(BUCKET, server.s3_config).__aenter__())
         assert server.everything == []
 
 
 async def test_a_proxy_that_changes_etags_later_is_found_out_by_a_put(hasty):
-    async with SmallS3(versioning="Off") as server, client(BUCKET, server.s3_config) as one:
+    async with InMemoryS3(versioning="Off") as server, client(BUCKET, server.s3_config) as one:
         await soon(one.put("key", 1))
         async with client(BUCKET, server.s3_config) as other:
             await soon(other.put("key", 2))
@@ -90,7 +90,7 @@ async def test_a_proxy_that_changes_etags_later_is_found_out_by_a_put(hasty):
         assert await one.get("key") == 4
 
 
-def refuse_the_manifest(server: SmallS3, request: web.BaseRequest, key: str) -> web.Response | None:
+def refuse_the_manifest(server: InMemoryS3, request: web.BaseRequest, key: str) -> web.Response | None:
     if key == MANIFEST and request.method == "PUT":
         server.asked["refused"] += 1
         return error(412, "PreconditionFailed")
@@ -105,7 +105,7 @@ async def test_a_commit_that_is_refused_though_nobody_else_commits_is_no_endless
         "if_version": lambda one: one.put("new", 1, if_version=None),
     }
     caplog.set_level(logging.WARNING, "mps3")
-    async with SmallS3(versioning="Off") as server, client(BUCKET, server.s3_config) as one:
+    async with InMemoryS3(versioning="Off") as server, client(BUCKET, server.s3_config) as one:
         await soon(one.put("key", 1))
         server.answer = refuse_the_manifest
         with pytest.raises(ConfigurationError, match="has refused"):
@@ -144,7 +144,7 @@ async def test_that_others_commit_is_no_standstill(hasty):
 
 async def test_time_stamps_that_are_minutes_late_are_no_endless_retry(hasty):
     """What is stamped later than its deadline does not count (R16), and neither would any other try."""
-    async with SmallS3(stamp=1200.0) as server, client(BUCKET, server.s3_config) as one:
+    async with InMemoryS3(stamp=1200.0) as server, client(BUCKET, server.s3_config) as one:
         with pytest.raises(ConfigurationError, match="clocks"):
             await soon(one.put("key", 1))
 

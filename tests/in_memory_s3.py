@@ -39,7 +39,7 @@ class Row:
 
 
 @dataclass
-class SmallS3:
+class InMemoryS3:
     """The server.
 
     Attributes:
@@ -58,8 +58,8 @@ class SmallS3:
     swift: bool = False
     page: int = 1000
     etag_of_get: Callable[[str], str] = lambda etag: etag
-    answer: Callable[[SmallS3, web.BaseRequest, str], web.Response | None] = lambda server, request, key: None
-    after: Callable[[SmallS3, web.BaseRequest, str], None] = lambda server, request, key: None
+    answer: Callable[[InMemoryS3, web.BaseRequest, str], web.Response | None] = lambda server, request, key: None
+    after: Callable[[InMemoryS3, web.BaseRequest, str], None] = lambda server, request, key: None
     stamp: float = 0.0
     rows: dict[str, list[Row]] = field(default_factory=dict)  # the newest first
     asked: Counter[str] = field(default_factory=Counter)

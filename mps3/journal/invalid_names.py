@@ -13,7 +13,7 @@ REMEMBERED: Final = 1000
 _log = logging.getLogger("mps3")
 
 
-class Skipped:
+class InvalidNames:
     """Logs the names that were left out of versions of a manifest, or of its runs, once for each of these.
 
     Args:

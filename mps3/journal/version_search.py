@@ -23,7 +23,7 @@ ROUNDING: Final = 2.0
 """Seconds on top, since stamps may be whole seconds."""
 
 
-class SeekListing:
+class PagedListing:
     """The versions of a manifest, newest first, page by page.
 
     Attributes:
@@ -50,7 +50,7 @@ class SeekListing:
         self.complete = self._next is None
 
 
-async def seek_time(source: ManifestVersions, listing: SeekListing, moment: float) -> tuple[int, Document] | None:
+async def search_by_time(source: ManifestVersions, listing: PagedListing, moment: float) -> tuple[int, Document] | None:
     """Find the version that a walk back to a moment may begin with.
 
     Args:
@@ -68,8 +68,8 @@ async def seek_time(source: ManifestVersions, listing: SeekListing, moment: floa
     return await _begin(source, listing, after[-1], moment) if after else None
 
 
-async def seek_commit(
-    source: ManifestVersions, listing: SeekListing, session: str, sequence: int
+async def search_by_commit(
+    source: ManifestVersions, listing: PagedListing, session: str, sequence: int
 ) -> tuple[int, Document] | None:
     """The same for a commit: halve what is listed, by who knew of it.
 
@@ -99,7 +99,7 @@ async def seek_commit(
 
 
 async def _begin(
-    source: ManifestVersions, listing: SeekListing, place: int, moment: float
+    source: ManifestVersions, listing: PagedListing, place: int, moment: float
 ) -> tuple[int, Document] | None:
     """The first version from a place on, towards newer ones, which was written when all up to a moment was settled."""
     step = 1

@@ -37,7 +37,7 @@ HANG = b"hang"
 
 
 @dataclass
-class Fake:
+class ScriptedS3:
     """Answers requests from a list; the last answer is for all that follow."""
 
     answers: list[Answer] = field(default_factory=lambda: [HELLO])
