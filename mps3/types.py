@@ -160,4 +160,4 @@ class Auth(Protocol):
         ...
 
 
-JournalKind: TypeAlias = Literal["auto", "merge", "conditional"]
+JournalKind: TypeAlias = Literal["auto", "merge", "conditional", "log"]

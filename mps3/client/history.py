@@ -14,8 +14,7 @@ from ..format.file_entry import FileEntry, expires_of, version_of
 from ..format.names import Naming, name_in
 from ..format.state import EMPTY, View, look_up, patched
 from ..journal.diff import Position
-from ..journal.past import Past
-from ..journal.replay import Replay
+from ..journal.past import Past, Walk
 from ..text import printable
 from ..types import DELETE, JSON, Delete, Ref
 
@@ -198,7 +197,7 @@ async def _view_at_commit(past: Past, newest: View, identity: str, unknown: str)
     return (await walk.state_at(place)).at(moment)
 
 
-def _reach(walk: Replay) -> str:
+def _reach(walk: Walk) -> str:
     oldest = walk.commits[0] if walk.commits else None
     since = "there is no commit" if oldest is None else f"the oldest commit that is kept is {oldest.id}"
     if oldest is not None and oldest.modified:
@@ -256,7 +255,7 @@ async def _said(past: Past, commit: CommitEntry, name: str) -> tuple[bool, FileE
     return said, file
 
 
-async def _settled(past: Past, walk: Replay, name: str) -> FileEntry | None:
+async def _settled(past: Past, walk: Walk, name: str) -> FileEntry | None:
     """Return the file of a key before the oldest commit that is kept, if it is known."""
     document = walk.oldest
     if document is None:

@@ -9,7 +9,7 @@ from ..errors import UnavailableError
 from ..format.document import CommitEntry
 from ..format.state import EMPTY, View, weight
 from ..journal.diff import Position, Step, replay
-from ..journal.replay import Replay
+from ..journal.past import Walk
 from ..manifest.manifest import Manifest
 from .threads import in_thread_if_large
 
@@ -98,7 +98,7 @@ class Resumption:
         return await walk.state_at(place)
 
 
-def joined_commits(walk: Replay, view: View) -> list[CommitEntry] | None:
+def joined_commits(walk: Walk, view: View) -> list[CommitEntry] | None:
     """Return the commits before a state, as far back as the replay has read, and the commits of the state itself.
 
     ``None`` if the replay has not reached that state.

@@ -55,6 +55,8 @@ _KNOWN: Final = frozenset(
         "recent",
     )
 )
+_OMITTED: Final = frozenset(("previous", "log", "files", "sessions", "runs"))
+"""Members that a log journal leaves out where they are empty."""
 _KNOWN_ENTRY: Final = frozenset(("session", "sequence", "version", "modified", "previous", "update"))
 
 
@@ -70,28 +72,28 @@ def encode(document: Document, *, bucket: str, key: str, trusted: bool = False) 
     Raises:
         ConfigurationError: It has grown beyond what any client would read, or no client could read it.
     """
-    body = orjson.dumps(
-        {
-            "mps3": FORMAT,
-            "journal": document.journal,
-            "window": document.window,
-            "session": document.session,
-            "sequence": document.sequence,
-            "previous": document.previous,
-            "update": document.update,
-            "log": [entry.encoded() for entry in document.log],
-            "files": document.files,
-            "sessions": document.sessions,
-            "runs": [encode_reference(run) for run in document.runs],
-            **({"attempt": document.attempt} if document.attempt > 1 else {}),
-            **({"until": format_time(document.until)} if document.until is not None else {}),
-            **({"collected": document.collected} if document.collected is not None else {}),
-            **({"expired": format_time(document.expired)} if document.expired is not None else {}),
-            **({"recent": [[format_time(at), number] for at, number in document.recent]} if document.recent else {}),
-            **document.extra,
-        },
-        default=dict,
-    )
+    members = {
+        "mps3": FORMAT,
+        "journal": document.journal,
+        "window": document.window,
+        "session": document.session,
+        "sequence": document.sequence,
+        "previous": document.previous,
+        "update": document.update,
+        "log": [entry.encoded() for entry in document.log],
+        "files": document.files,
+        "sessions": document.sessions,
+        "runs": [encode_reference(run) for run in document.runs],
+        **({"attempt": document.attempt} if document.attempt > 1 else {}),
+        **({"until": format_time(document.until)} if document.until is not None else {}),
+        **({"collected": document.collected} if document.collected is not None else {}),
+        **({"expired": format_time(document.expired)} if document.expired is not None else {}),
+        **({"recent": [[format_time(at), number] for at, number in document.recent]} if document.recent else {}),
+        **document.extra,
+    }
+    if document.journal == "log":  # a slot is nearly all that a commit sends
+        members = {member: value for member, value in members.items() if value or member not in _OMITTED}
+    body = orjson.dumps(members, default=dict)
     if len(body) > LIMIT:
         raise _unwritable(
             f"the manifest s3://{bucket}/{key} would grow to {len(body)} bytes, more than the {LIMIT} that clients "
@@ -213,8 +215,8 @@ class _Reading:
         if number > FORMAT:
             raise _Newer(number)
         journal = raw.get("journal")
-        if journal not in ("merge", "conditional"):
-            raise MalformedError("`journal` is neither merge nor conditional")
+        if journal not in ("merge", "conditional", "log"):
+            raise MalformedError("`journal` is neither merge, conditional nor log")
         window = raw.get("window")
         if isinstance(window, bool) or not isinstance(window, int | float) or not 0 < window <= 86_400:
             raise MalformedError("`window` is not a number of seconds up to a day")

@@ -11,6 +11,8 @@ from . import limits
 
 SUFFIX: Final = ".runs/"
 """What the names of a manifest's runs have after its own."""
+LOG_SUFFIX: Final = ".log/"
+"""What the names of its slots and checkpoints have after its own."""
 LONGEST: Final = limits.KEY
 LONGEST_MANIFEST: Final = LONGEST - len(SUFFIX) - 64 - 33
 """What leaves room for the names of its runs."""
@@ -81,7 +83,9 @@ def name_in(manifest: Ref, bucket: str, key: str) -> str:
 
 def is_own(manifest: Ref, bucket: str, key: str) -> bool:
     """Whether the manifest itself is kept at a place, or one of its runs."""
-    return bucket == manifest.bucket and (key == manifest.key or key.startswith(manifest.key + SUFFIX))
+    return bucket == manifest.bucket and (
+        key == manifest.key or key.startswith((manifest.key + SUFFIX, manifest.key + LOG_SUFFIX))
+    )
 
 
 class Names:
@@ -93,7 +97,7 @@ class Names:
 
     def __init__(self, manifest: Ref) -> None:
         self._manifest = manifest
-        self._prefixes = (_SCHEME, manifest.key + SUFFIX)
+        self._prefixes = (_SCHEME, manifest.key + SUFFIX, manifest.key + LOG_SUFFIX)
 
     def unusual(self) -> tuple[str, ...]:
         """What all names begin with that are none, but for the manifest's own key and those that are too long."""

@@ -228,6 +228,33 @@ def build_view(
     return View(head, document, commits, tuple(layers), sessions, lowest, pace, undecided)
 
 
+def extend_view(
+    view: View, commit: CommitEntry, head: str, document: Document, held: Mapping[str, Run] = NOTHING
+) -> View:
+    """Return a state with one more commit, without building the rest again.
+
+    Args:
+        view: The state before it.
+        commit: The commit.
+        head: As in `View`.
+        document: As in `View`.
+        held: The runs of the commit, by their SHA-256.
+    """
+    layers = view.layers
+    if commit.runs:
+        layers = (*layers, *(held[reference.sha256] for reference in commit.runs))
+    if commit.files:
+        files: dict[str, FileEntry | None] = {}
+        if layers and not isinstance(layers[-1], Run):
+            files, layers = dict(layers[-1]), layers[:-1]
+        apply_update(commit.update, files, view.under if view.under.layers == layers else FrozenLayers(layers))
+        layers = (*layers, files)
+    sessions = {**view.sessions, commit.session: commit.sequence}
+    return replace(
+        view, head=head, document=document, commits=(*view.commits, commit), layers=layers, sessions=sessions
+    )
+
+
 def common_layers(old: View, new: View) -> int:
     """How many of their lowest layers two views have in common."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], zip(old.layers, new.layers, strict=False)))

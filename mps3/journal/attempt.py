@@ -38,6 +38,7 @@ class Attempt:
             that were sent, and not answered; ``None`` for one that was to create it.
         earlier: Whether there were tries in an earlier life of the client.
         said: What its tries said, one after the other, but for those of an earlier life of the client.
+        slot: With the log journal, the slot that it was last sent to.
     """
 
     sequence: int
@@ -57,6 +58,7 @@ class Attempt:
     bases: list[str | None] = field(default_factory=list)
     earlier: bool = False
     said: list[Mapping[str, Any]] = field(default_factory=list)
+    slot: int | None = None
 
     def is_forged(self, entry: CommitEntry) -> bool:
         """Whether a commit with the same identity is certainly none of its tries: somebody else has made it."""

@@ -19,6 +19,7 @@ from .past import Past
 from .runs import Runs
 from .settle import Settled
 from .stall_detector import StallDetector
+from .versioned_past import VersionedPast
 
 WINDOW: Final = 3.0
 """Seconds that new manifests allow for a version to become visible; recorded in the manifest."""
@@ -82,7 +83,7 @@ class BaseJournal(ABC):
     @property
     def past(self) -> Past:
         """What came before."""
-        return Past(self._storage, self._bucket, self._key, self.kind, self._runs)
+        return VersionedPast(self._storage, self._bucket, self._key, self.kind, self._runs)
 
     async def aclose(self) -> None:
         """Stop what is done in the background."""

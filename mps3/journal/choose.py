@@ -14,8 +14,9 @@ from ..support.environment import Environment
 from ..types import JournalKind
 from .conditional import ConditionalJournal
 from .document_io import wrong_journal
+from .log.journal import LogJournal
 from .merge.journal import MergeJournal
-from .probe import lacking_conditions
+from .probe import lacking_conditions, lacking_creation
 from .protocol import Journal
 from .runs import LONG
 
@@ -38,6 +39,7 @@ async def choose_journal(
     """
     trusted = False
     chosen = await _follow(storage, bucket, key)
+    exists = chosen is not None
     if chosen is None:
         chosen, trusted = await _by_bucket(storage, bucket, key, kind, environment)
     if kind not in ("auto", chosen):
@@ -45,12 +47,16 @@ async def choose_journal(
     if chosen == "merge":
         await _require_versioning(storage, bucket)
         return MergeJournal(storage, bucket, key, environment)
+    if chosen == "log":
+        return LogJournal(storage, bucket, key, environment, exists=exists, trusted=trusted)
     return ConditionalJournal(storage, bucket, key, environment, trusted=trusted)
 
 
 def known_journal(storage: Storage, bucket: str, key: str, kind: Kind, environment: Environment) -> Journal:
     """The journal of a manifest that is known to be written with it, made without asking the store."""
-    return (MergeJournal if kind == "merge" else ConditionalJournal)(storage, bucket, key, environment)
+    journals: dict[Kind, type[MergeJournal | ConditionalJournal | LogJournal]]
+    journals = {"merge": MergeJournal, "conditional": ConditionalJournal, "log": LogJournal}
+    return journals[kind](storage, bucket, key, environment)
 
 
 async def _follow(storage: Storage, bucket: str, key: str) -> Kind | None:
@@ -76,14 +82,18 @@ async def _by_bucket(
     if kind == "auto" and versioning == "suspended":
         raise _unversioned(bucket, capabilities)
     try:
-        lacking = await lacking_conditions(storage, bucket, key, environment)
+        look = lacking_creation if kind == "log" else lacking_conditions
+        lacking = await look(storage, bucket, key, environment)
     except AccessError:
-        return "conditional", False  # who may only read finds out nothing, and need not: the first commit asks again
+        return (
+            "log" if kind == "log" else "conditional",
+            False,
+        )  # who may only read finds out nothing, and need not: the first commit asks again
     if lacking is None:
-        return "conditional", True
-    if kind == "conditional":
+        return "log" if kind == "log" else "conditional", True
+    if kind in ("conditional", "log"):
         raise ConfigurationError(
-            f"the conditional journal needs conditional writes, and the store of bucket {bucket} does not enforce "
+            f"the {kind} journal needs conditional writes, and the store of bucket {bucket} does not enforce "
             f"them: {lacking}. Use "
             + (
                 "a bucket with versioning enabled, or another store"

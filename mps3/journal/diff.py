@@ -230,7 +230,7 @@ class Cursors:
 
     def __init__(self, view: View, commits: Sequence[CommitEntry]) -> None:
         document = view.document
-        self._linear = document is None or document.journal == "conditional"
+        self._linear = document is None or document.journal != "merge"
         self._commits = commits
         self._start = max(0, len(commits) - len(view.commits))
         # A transaction that is not decided yet will be news, whenever it was made.

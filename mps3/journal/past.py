@@ -1,66 +1,92 @@
-"""What a manifest was before: its commits and its states, as far back as its versions are kept.
-
-Every commit is a version of the manifest that holds a log of the ones before it, so that not every version has to
-be read to know every commit. Without versions there is only the log of the newest document.
-"""
+"""What a manifest was before: the interface of the two journals."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from ..errors import ExpiredError
+from ..format.document import CommitEntry, Document
+from ..format.run import Run
+from ..format.run_reference import RunReference
 from ..format.state import View
-from .replay import Replay
-from .version_search import PagedListing, search_by_commit, search_by_time
-from .versions import ManifestVersions
 
 
-class Past(ManifestVersions):
+class Walk(Protocol):
+    """Commits of a manifest, from the newest back.
+
+    Attributes:
+        versioned: Whether there may be more than the newest state says.
+        commits: In order, the oldest first, each once.
+        finished: Whether nothing older is kept.
+        complete: Whether nothing older ever was.
+        oldest: The oldest document that is kept, once it is reached.
+        reach: All commits with later time stamps (in seconds since 1970) are known.
+    """
+
+    versioned: bool
+    commits: list[CommitEntry]
+    finished: bool
+    complete: bool
+    oldest: Document | None
+    reach: float
+
+    async def further(self) -> bool:
+        """Go further back; return whether anything was left."""
+        ...
+
+    async def find(self, wanted: Callable[[CommitEntry], bool]) -> int | None:
+        """Go back until there is such a commit; return the place of the last one among `commits`."""
+        ...
+
+    async def state_at(self, place: int) -> View:
+        """Return the state that the commit at this place of `commits` made, with all before it.
+
+        Raises:
+            ExpiredError: Parts of it are not kept any more.
+        """
+        ...
+
+
+class Past(Protocol):
     """Finds what a manifest was before."""
 
-    async def walk(self, view: View) -> Replay:
-        """The newest commits, and step by step the older ones.
+    async def walk(self, view: View) -> Walk:
+        """Return a walk that begins with the newest commits.
 
         Args:
-            view: The newest state: all that is known of a manifest without versions.
+            view: The newest state.
         """
-        walk = await self._begin(view)
-        await walk.further()
-        return walk
+        ...
 
-    async def walk_to(self, view: View, moment: float | tuple[str, int]) -> Replay | None:
-        """The same, but beginning as shortly after a moment as is certain, without reading all that came later.
+    async def walk_to(self, view: View, moment: float | tuple[str, int]) -> Walk | None:
+        """Return a walk that begins shortly after a moment, without reading all that came later.
 
         Args:
             view: The newest state.
             moment: A time by the store's clock, in seconds since 1970, or the session and the sequence of a commit.
 
         Returns:
-            ``None`` if that is not possible, or not worth it: the moment is a short while ago, or there are no
-            versions, or no version knows of the commit.
+            ``None`` if that is not possible, or not worth it.
         """
-        walk = await self._begin(view)
-        if not walk.versioned or _recent(view, moment):
-            return None
-        listing = PagedListing(self)
-        found = (
-            await search_by_commit(self, listing, *moment)
-            if isinstance(moment, tuple)
-            else await search_by_time(self, listing, moment)
-        )
-        if found is None:
-            return None
-        walk.begin_at(*found, listing)
-        await walk.further()
-        return walk
+        ...
 
-    async def _begin(self, view: View) -> Replay:
-        walk = Replay(self, view)
-        if self._kind == "merge" or (await self._storage.capabilities(self._bucket)).versioning != "off":
-            walk.versioned = True
-        return walk
+    async def runs_of(self, commits: Iterable[CommitEntry]) -> Mapping[str, Run]:
+        """Return the runs that commits name, by their SHA-256.
 
+        Raises:
+            ExpiredError: One is not kept any more.
+        """
+        ...
 
-def _recent(view: View, moment: float | tuple[str, int]) -> bool:
-    """Whether the newest state tells of a moment, or nothing does."""
-    if isinstance(moment, tuple):
-        session, sequence = moment
-        return any((one.session, one.sequence) == moment for one in view.commits) or not view.has(session, sequence)
-    return not view.commits or view.commits[0].modified <= moment
+    async def load(self, references: Sequence[RunReference]) -> Mapping[str, Run]:
+        """Return runs of the past, by their SHA-256.
+
+        Raises:
+            ExpiredError: One is not kept any more.
+        """
+        ...
+
+    def expired(self, why: str) -> ExpiredError:
+        """Return the error for a past that does not reach so far."""
+        ...

@@ -39,10 +39,16 @@ async def lacking_conditions(storage: Storage, bucket: str, manifest: str, envir
     return await to_the_end(_try(storage, bucket, f"{manifest}{SUFFIX}{environment.name()}"))
 
 
-async def _try(storage: Storage, bucket: str, key: str) -> str | None:
+async def lacking_creation(storage: Storage, bucket: str, manifest: str, environment: Environment) -> str | None:
+    """The same, but only of create-if-absent, which is all that the log journal needs."""
+    key = f"{manifest}{SUFFIX}{environment.name()}"
+    return await to_the_end(_try(storage, bucket, key, only_creation=True))
+
+
+async def _try(storage: Storage, bucket: str, key: str, *, only_creation: bool = False) -> str | None:
     made: list[Stored] = []
     try:
-        lacking = await _lacking(storage, bucket, key, made)
+        lacking = await _lacking(storage, bucket, key, made, only_creation=only_creation)
     except BaseException as error:
         if made or not isinstance(error, MPS3Error) or error.maybe_written:
             await remove(storage, bucket, key)  # a PUT that was not answered may have made another version
@@ -51,7 +57,7 @@ async def _try(storage: Storage, bucket: str, key: str) -> str | None:
     return lacking
 
 
-async def _lacking(storage: Storage, bucket: str, key: str, made: list[Stored]) -> str | None:
+async def _lacking(storage: Storage, bucket: str, key: str, made: list[Stored], *, only_creation: bool) -> str | None:
     try:
         first = await storage.put(bucket, key, _BODIES[0], if_none_match=True)
     except (ConfigurationError, ConflictError) as error:
@@ -59,6 +65,8 @@ async def _lacking(storage: Storage, bucket: str, key: str, made: list[Stored]) 
     made.append(first)
     if await _accepted(storage, bucket, key, made, if_none_match=True):
         return "it ignores If-None-Match: a second create of the same object was not refused"
+    if only_creation:
+        return None
     if await _accepted(storage, bucket, key, made, if_match=_NOBODYS):
         return "it ignores If-Match: an object that had changed was overwritten"
     # As a client does it, which commits upon what it has read.
@@ -111,7 +119,19 @@ async def require_conditions(storage: Storage, bucket: str, manifest: str, envir
     Raises:
         ConfigurationError: It does not.
     """
-    lacking = await lacking_conditions(storage, bucket, manifest, environment)
+    _require(await lacking_conditions(storage, bucket, manifest, environment), bucket, manifest)
+
+
+async def require_creation(storage: Storage, bucket: str, manifest: str, environment: Environment) -> None:
+    """Refuse a store that does not enforce create-if-absent.
+
+    Raises:
+        ConfigurationError: It does not.
+    """
+    _require(await lacking_creation(storage, bucket, manifest, environment), bucket, manifest)
+
+
+def _require(lacking: str | None, bucket: str, manifest: str) -> None:
     if lacking is not None:
         raise ConfigurationError(
             f"commits to s3://{bucket}/{manifest} need conditional writes, and the store does not enforce them: "

@@ -41,6 +41,7 @@ class Retained:
         versions_before: Older versions of the manifest than this are not needed any more, but for the head.
         runs: Finds out the keys of the runs that are still needed; ``None`` if that cannot be told any more.
         head: The version, or the ETag, of the newest version of the manifest.
+        slots_before: With the log journal, the slot of the oldest checkpoint that is needed; zero for all.
     """
 
     moment: float
@@ -49,6 +50,7 @@ class Retained:
     versions_before: float
     runs: Callable[[], Awaitable[frozenset[str] | None]]
     head: str | None
+    slots_before: int = 0
 
 
 class Journal(Protocol):

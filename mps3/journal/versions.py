@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import CorruptionError, ExpiredError
 from ..format.document import LIMIT, CommitEntry, Document, Kind
@@ -52,7 +52,7 @@ class ManifestVersions:
         held = await self.load(needed_runs(base, ordered))
         return evaluate(ordered, base.sessions, settled_file(base, held), held)
 
-    async def runs_of(self, commits: Sequence[CommitEntry]) -> Mapping[str, Run]:
+    async def runs_of(self, commits: Iterable[CommitEntry]) -> Mapping[str, Run]:
         """The runs that commits name, by their SHA-256.
 
         Raises:

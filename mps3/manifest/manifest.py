@@ -335,7 +335,7 @@ class Manifest:
     @property
     def needs_announcement(self) -> bool:
         """Whether a commit has to say so before anything is deleted that it may name (R17)."""
-        return self._state.journal is None or self._state.journal.kind == "conditional"
+        return self._state.journal is None or self._state.journal.kind != "merge"
 
     async def retained(self, seconds: float, *, announce: bool) -> Retained | None:
         """Return what a collection must not delete.
@@ -355,7 +355,7 @@ class Manifest:
         journal = self._state.journal
         if journal is None or journal.view.head is None:
             return None
-        if announce and journal.kind == "conditional":
+        if announce and journal.kind != "merge":
             pending = Pending({}, {}, {}, self._environment.now(), self._volatile, fence=True)
             self.add(pending)
             await asyncio.shield(pending.outcome)

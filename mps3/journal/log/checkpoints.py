@@ -1,0 +1,150 @@
+"""Writing checkpoints (L6), and building the state upon newer ones."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from typing import Final
+
+from ...errors import ConflictError, MPS3Error
+from ...format.document import Document
+from ...format.slot import NOBODY, checkpoint_key
+from ...storage.protocol import Storage
+from ...support.environment import Environment
+from ..compactor import Compactor
+from ..document_io import encode_document
+from ..runs import Runs
+from ..settle import settle
+from .tail import LogTail
+
+QUIET: Final = 5.0
+"""Seconds without another commit after which a checkpoint of some slots is written, so that opening is cheap."""
+SOME: Final = 8
+"""Slots that are worth a checkpoint when things go quiet."""
+KEPT: Final = 64
+"""Commits that the state holds at least above its checkpoint, so that a lost answer is recognised and watches go on."""
+MOST: Final = 512
+"""Commits after which the state is built upon a checkpoint of this client's own making, which is not written."""
+
+_log = logging.getLogger("mps3")
+
+
+class Checkpoints:
+    """Writes the checkpoints of one client in the background. Nobody waits for them.
+
+    Args:
+        storage: Where the manifest is kept.
+        bucket: Its bucket.
+        key: Its key.
+        tail: The state.
+        runs: Stores runs.
+        compactor: Keeps files and runs few.
+        environment: The clock.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        bucket: str,
+        key: str,
+        tail: LogTail,
+        runs: Runs,
+        compactor: Compactor,
+        environment: Environment,
+    ) -> None:
+        self._storage = storage
+        self._bucket = bucket
+        self._key = key
+        self._tail = tail
+        self._runs = runs
+        self._compactor = compactor
+        self._environment = environment
+        self._task: asyncio.Task[None] | None = None
+        self._quiet: asyncio.TimerHandle | None = None
+        self._newest: tuple[Document, int] | None = None
+        self._written = 0
+
+    def consider(self, slot: int | None) -> None:
+        """After a commit of this client: write a checkpoint if one is due at its slot, or later when things go quiet.
+
+        Each slot has one writer, so each checkpoint has one.
+        """
+        if self._quiet is not None:
+            self._quiet.cancel()
+        if slot is not None and self._tail.due == slot:
+            self._write()
+        else:
+            self._quiet = asyncio.get_running_loop().call_later(QUIET, self._if_quiet, self._tail.number)
+
+    def _if_quiet(self, number: int) -> None:
+        if self._tail.number == number and number - max(self._written, self._tail.due) >= SOME:
+            self._write()
+
+    def _write(self) -> None:
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._checkpoint(), name="mps3 checkpoint")
+
+    async def shorten(self) -> None:
+        """Build the state upon a newer checkpoint where it holds many commits."""
+        tail = self._tail
+        if self._newest is not None and self._newest[1] <= tail.base_number:
+            self._newest = None
+        if self._newest is not None and tail.number - self._newest[1] >= KEPT:
+            document, number = self._newest
+            self._newest = None
+            await tail.rebase(document, number)
+        elif self._newest is None and len(tail.view.commits) >= MOST:
+            made = await self._make()
+            if made is not None:
+                self._newest = made, tail.number
+
+    async def _make(self) -> Document | None:
+        """Return the checkpoint of the newest state; ``None`` before the first commit."""
+        tail = self._tail
+        stamp, number, view = tail.stamp(), tail.number, tail.view
+        if stamp is None or view.document is None:
+            return None
+        into = await settle(tail.base, view.commits, view, self._runs, self._compactor)
+        return replace(
+            tail.base,
+            session=NOBODY,
+            sequence=number,
+            previous=stamp.version,
+            update={},
+            log=(stamp,),
+            files=into.files,
+            sessions=into.sessions,
+            recent=into.recent,
+            runs=into.runs,
+            collected=view.document.collected,
+            expired=into.expired,
+        )
+
+    async def _checkpoint(self) -> None:
+        try:
+            document = await self._make()
+            if document is None:
+                return
+            number = document.sequence
+            body = await encode_document(document, self._runs, bucket=self._bucket, key=self._key)
+            try:
+                await self._storage.put(self._bucket, checkpoint_key(self._key, number), body, if_none_match=True)
+            except ConflictError:
+                return  # somebody else has written it
+            self._written = number
+            self._newest = document, number
+            self._runs.named()
+        except MPS3Error as error:
+            # The log goes on without it, and another one is written later.
+            _log.debug("could not write a checkpoint of s3://%s/%s: %s", self._bucket, self._key, error)
+        finally:
+            self._task = None
+
+    async def aclose(self) -> None:
+        """Stop. A checkpoint that is being written is not waited for."""
+        if self._quiet is not None:
+            self._quiet.cancel()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)

@@ -1,0 +1,180 @@
+"""The past of a log: its slots, and before them its checkpoints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from ...errors import CorruptionError, ExpiredError
+from ...format.document import CommitEntry, Document
+from ...format.run import Run
+from ...format.run_reference import RunReference
+from ...format.state import EMPTY, View, build_view, needed_runs
+from ..runs import Runs
+from .reader import Listing, LogReader
+from .tail import LogTail
+
+
+class LogPast:
+    """Finds what a manifest was before.
+
+    Args:
+        bucket: Its bucket.
+        key: Its key.
+        reader: Reads its log.
+        runs: Its runs.
+        window: As in `Document`.
+    """
+
+    def __init__(self, bucket: str, key: str, reader: LogReader, runs: Runs, window: float) -> None:
+        self._bucket = bucket
+        self._key = key
+        self._reader = reader
+        self._runs = runs
+        self._window = window
+
+    async def walk(self, view: View) -> LogWalk:
+        """Return the newest commits; the walk goes back step by step."""
+        return LogWalk(self, self._reader, view, self._window)
+
+    async def walk_to(self, view: View, moment: float | tuple[str, int]) -> LogWalk | None:
+        """Return a walk that begins near a moment of the past; ``None`` where a walk from the newest state is as good.
+
+        Args:
+            view: The newest state.
+            moment: A time by the store's clock, in seconds since 1970, or the session and the sequence of a commit.
+        """
+        if isinstance(moment, tuple) or not view.commits or view.commits[0].modified <= moment:
+            return None
+        listing = await self._reader.list_all()
+        later = [number for number in listing.checkpoints if listing.stamps[number] > moment + 2 * self._window]
+        if not later or later[-1] >= int(view.commits[0].version):
+            return None
+        walk = LogWalk(self, self._reader, EMPTY, self._window, listing)
+        return walk if await walk.begin_at(later[-1]) else None
+
+    async def runs_of(self, commits: Iterable[CommitEntry]) -> Mapping[str, Run]:
+        """Return the runs that commits name, by their SHA-256.
+
+        Raises:
+            ExpiredError: One is not kept any more.
+        """
+        return await self.load(tuple(reference for commit in commits for reference in commit.runs))
+
+    async def load(self, references: Sequence[RunReference]) -> Mapping[str, Run]:
+        """Return runs of the past, by their SHA-256.
+
+        Raises:
+            ExpiredError: One is not kept any more.
+        """
+        try:
+            return await self._runs.load(references)
+        except CorruptionError as error:
+            raise self.expired("a part of that state is not kept any more") from error
+
+    def expired(self, why: str) -> ExpiredError:
+        """Return the error for a state that is not kept."""
+        return ExpiredError(f"{why} (s3://{self._bucket}/{self._key})", bucket=self._bucket, key=self._key)
+
+    def tail(self) -> LogTail:
+        """Return an empty state."""
+        return LogTail(self._runs, self._window)
+
+
+class LogWalk:
+    """Commits of a log, from the newest back.
+
+    Attributes:
+        versioned: Whether there may be more than the newest state says: always.
+        commits: In order, the oldest first.
+        finished: Whether nothing older is kept.
+        complete: Whether nothing older ever was.
+        oldest: The checkpoint before the first of the commits.
+        reach: All commits with later time stamps, in seconds since 1970, are known.
+    """
+
+    versioned = True
+
+    def __init__(
+        self, past: LogPast, reader: LogReader, view: View, window: float, listing: Listing | None = None
+    ) -> None:
+        self._past = past
+        self._reader = reader
+        self._listing = listing
+        self._bases: dict[int, Document] = {}
+        self.commits: list[CommitEntry] = list(view.commits)
+        self.oldest: Document | None = view.document
+        self.finished = self.complete = False
+        self.reach = math.inf
+        self._start = 0 if view.document is None else view.document.sequence
+        if view.document is not None:
+            self._bases[self._start] = view.document
+        self._note_end()
+
+    async def begin_at(self, number: int) -> bool:
+        """Begin with a checkpoint. Return whether it is there."""
+        found = await self._reader.checkpoint(number)
+        if found is None:
+            return False
+        self._start, self.oldest = number, found.document
+        self._bases[number] = found.document
+        self.complete = self.finished = False
+        await self.further()
+        return True
+
+    def _note_end(self) -> None:
+        if self._start == 0:
+            self.finished = self.complete = True
+            self.reach = -math.inf
+
+    async def further(self) -> bool:
+        """Go back to the checkpoint before. Return whether anything was left."""
+        if self.finished:
+            return False
+        if self._listing is None:
+            self._listing = await self._reader.list_all()
+        before = next((number for number in self._listing.checkpoints if number < self._start), 0)
+        tail = self._past.tail()
+        found = await self._reader.checkpoint(before) if before else None
+        slots = await self._reader.slots(range(before + 1, self._start + 1))
+        if (before and found is None) or len(slots) < self._start - before:
+            self.finished = True  # it was collected
+            return True
+        try:
+            await tail.begin(found, before)
+            for number in range(before + 1, self._start + 1):
+                await tail.extend(number, slots[number])
+        except CorruptionError:
+            self.finished = True
+            return True
+        self.commits = [*tail.view.commits, *self.commits]
+        self.oldest = tail.base
+        self._start = before
+        self._bases[before] = tail.base
+        self._note_end()
+        return True
+
+    async def find(self, wanted: Callable[[CommitEntry], bool]) -> int | None:
+        """Go back until there is such a commit; return the place of the last one among `commits`."""
+        while True:
+            for place in reversed(range(len(self.commits))):
+                if wanted(self.commits[place]):
+                    return place
+            if not await self.further():
+                return None
+
+    async def state_at(self, place: int) -> View:
+        """Return the state that the commit at this place of `commits` made.
+
+        Raises:
+            ExpiredError: A part of it is not kept any more.
+        """
+        commit = self.commits[place]
+        slot = int(commit.version)
+        number = max((base for base in self._bases if base < slot), default=None)
+        if number is None:
+            raise self._past.expired(f"the state at the commit {commit.id} is not kept any more")
+        base = self._bases[number]
+        commits = tuple(one for one in self.commits[: place + 1] if int(one.version) > number)
+        held = await self._past.load(needed_runs(base, commits))
+        return build_view(base, commit.version, commits, held, 0.0, EMPTY)

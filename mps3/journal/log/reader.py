@@ -1,0 +1,175 @@
+"""Reading slots and checkpoints, and listing them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from ...errors import CorruptionError
+from ...format.document import LIMIT, Document
+from ...format.names import LOG_SUFFIX
+from ...format.slot import LAST, NOBODY, SlotName, checkpoint_key, slot_key
+from ...storage.pagination import PageProgress
+from ...storage.protocol import Absence, Object, Storage
+from ...storage.verification import read_verified
+from ..document_io import read_document
+from ..runs import Runs
+
+CONCURRENCY: Final = 32
+"""Slots that are read at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSlot:
+    """A slot as it was read.
+
+    Attributes:
+        document: What it holds.
+        modified: The store's time stamp, in seconds since 1970; zero if the store tells none.
+        size: In bytes.
+    """
+
+    document: Document
+    modified: float
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The newest part of a log, as it was listed.
+
+    Attributes:
+        checkpoints: The numbers of its checkpoints, the newest first.
+        slots: The numbers of its slots.
+        stamps: When each checkpoint was written, in seconds since 1970.
+    """
+
+    checkpoints: tuple[int, ...]
+    slots: frozenset[int]
+    stamps: dict[int, float]
+
+
+class LogReader:
+    """Reads the log of one manifest.
+
+    Args:
+        storage: Where it is kept.
+        bucket: Its bucket.
+        key: The key of the manifest.
+        runs: Its runs.
+    """
+
+    def __init__(self, storage: Storage, bucket: str, key: str, runs: Runs) -> None:
+        self._storage = storage
+        self._bucket = bucket
+        self._key = key
+        self._runs = runs
+        self._gets = asyncio.Semaphore(CONCURRENCY)
+
+    async def slot(self, number: int) -> ReadSlot | None:
+        """Read a slot; ``None`` if it does not exist.
+
+        Raises:
+            CorruptionError: It is not a slot.
+        """
+        return await self._read(slot_key(self._key, number))
+
+    async def slots(self, numbers: Iterable[int]) -> dict[int, ReadSlot]:
+        """Read several slots at once. Those that do not exist are not in the result.
+
+        Raises:
+            MPS3Error: One could not be read.
+        """
+        wanted = list(numbers)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self.slot(number)) for number in wanted]
+        return {
+            number: found for number, task in zip(wanted, tasks, strict=True) if (found := task.result()) is not None
+        }
+
+    async def checkpoint(self, number: int) -> ReadSlot | None:
+        """Read a checkpoint; ``None`` if it does not exist.
+
+        Raises:
+            CorruptionError: It is not the checkpoint of this slot.
+        """
+        key = checkpoint_key(self._key, number)
+        found = await self._read(key)
+        if found is None:
+            return None
+        document = found.document
+        if document.session != NOBODY or document.sequence != number or not _is_slot(document, number):
+            raise CorruptionError(
+                f"s3://{self._bucket}/{key} is not the checkpoint of slot {number}",
+                bucket=self._bucket,
+                key=key,
+                operation="GetObject",
+            )
+        return found
+
+    async def _read(self, key: str) -> ReadSlot | None:
+        async def ask() -> Object | Absence:
+            return await self._storage.get(self._bucket, key, limit=LIMIT)
+
+        async def check(found: Object | Absence) -> ReadSlot | None:
+            if not isinstance(found, Object):
+                return None
+            document = await read_document(
+                "log", self._runs, found.body, bucket=self._bucket, key=self._key, version=key, known={}
+            )
+            return ReadSlot(document, found.modified or 0.0, len(found.body))
+
+        async with self._gets:
+            return await read_verified(ask, check)
+
+    async def list_newest(self) -> Listing:
+        """List the slots since the newest checkpoint.
+
+        A store that lists in order shows the newest first, so one page is enough. Of any other, all pages are read.
+        """
+        found: list[SlotName] = []
+        stamps: dict[int, float] = {}
+        async for page, ordered in self._pages():
+            for name, modified in page:
+                found.append(name)
+                if name.is_checkpoint:
+                    stamps[name.number] = modified
+            if stamps and ordered:
+                break
+        return _listing(found, stamps)
+
+    async def list_all(self) -> Listing:
+        """List all slots and checkpoints."""
+        found: list[SlotName] = []
+        stamps: dict[int, float] = {}
+        async for page, _ in self._pages():
+            found.extend(name for name, _ in page)
+            stamps.update((name.number, modified) for name, modified in page if name.is_checkpoint)
+        return _listing(found, stamps)
+
+    async def _pages(self) -> AsyncIterator[tuple[list[tuple[SlotName, float]], bool]]:
+        """List page by page, and whether everything was in order so far."""
+        prefix, start, last, ordered = self._key + LOG_SUFFIX, None, "", True
+        pages = PageProgress(self._bucket, prefix, "ListObjectsV2")
+        while True:
+            page = await self._storage.list(self._bucket, prefix, start=start)
+            for entry in page.entries:
+                ordered, last = ordered and entry.key > last, entry.key
+            names = ((SlotName.parse(self._key, entry.key), entry.modified) for entry in page.entries)
+            yield [(name, modified) for name, modified in names if name is not None], ordered
+            start = pages.forward(page.next)
+            if start is None:
+                return
+
+
+def _is_slot(document: Document, most: int) -> bool:
+    """Return whether a checkpoint says which slot its last commit has."""
+    version = document.log[-1].version if len(document.log) == 1 else ""
+    return version.isascii() and version.isdigit() and len(version) <= len(str(LAST)) and 0 < int(version) <= most
+
+
+def _listing(found: list[SlotName], stamps: dict[int, float]) -> Listing:
+    slots = frozenset(name.number for name in found if not name.is_checkpoint)
+    return Listing(tuple(sorted(stamps, reverse=True)), slots, stamps)

@@ -1,0 +1,58 @@
+"""What collecting leaves alone of a log: the states within the retention, and what they are made of (L9)."""
+
+from __future__ import annotations
+
+import math
+
+from ...format.document import Document
+from ...format.state import View, build_view
+from ..protocol import Retained
+from ..runs import Runs
+from .past import LogPast
+
+
+async def retained(past: LogPast, view: View, runs: Runs, seconds: float) -> Retained | None:
+    """Return what collecting leaves alone.
+
+    Args:
+        past: The past of the manifest.
+        view: The newest state, in which the collection was announced (R17).
+        runs: Its runs.
+        seconds: How far back all states are kept.
+
+    Returns:
+        ``None`` if there is no manifest.
+    """
+    document = view.document
+    if document is None:
+        return None
+    walk = await past.walk(view)
+    last = view.commits[-1] if view.commits else document.log[-1]
+    moment = last.modified - seconds
+    documents: list[Document] = [document]
+    while not walk.finished and _made(walk.oldest) > moment:
+        if await walk.further() and walk.oldest is not None:
+            documents.append(walk.oldest)
+    oldest = documents[-1]
+    kept = tuple(commit for commit in walk.commits)
+    references = [run for one in documents for run in one.runs] + [run for commit in kept for run in commit.runs]
+    held = await runs.load([*oldest.runs, *(run for commit in kept for run in commit.runs)])
+    named = frozenset(
+        (name, file["version"])
+        for commit in kept
+        for files in (commit.files.items(), *(held[run.sha256].items() for run in commit.runs))
+        for name, file in files
+        if file is not None
+    )
+
+    async def keys() -> frozenset[str]:
+        return frozenset(reference.key for reference in references)
+
+    settled = build_view(oldest, str(oldest.sequence), (), held, 0.0)
+    before = oldest.sequence if _made(oldest) <= moment else 0
+    return Retained(moment, (settled, view), named, -math.inf, keys, view.head, before)
+
+
+def _made(document: Document | None) -> float:
+    """Return when the last commit of a checkpoint was made."""
+    return document.log[-1].modified if document is not None and document.log else -math.inf

@@ -1,0 +1,136 @@
+"""What is known of a log: a checkpoint, the slots after it, and the state that they make."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from ...format.document import CommitEntry, Document
+from ...format.slot import checkpoint_stamp, is_filler, root_document, slot_entry
+from ...format.state import EMPTY, View, build_view, needed_runs
+from ..runs import Runs
+from .fold import Judgement, apply, judge
+from .reader import ReadSlot
+
+EVERY: Final = 64
+"""Slots after which a checkpoint is due."""
+BYTES: Final = 64 * 2**10
+"""Bytes of slots after which a checkpoint is due."""
+
+
+class LogTail:
+    """The dense part of a log (L2), from a checkpoint on.
+
+    Args:
+        runs: Fetches the runs that slots name.
+        window: Seconds; as in `Document`.
+
+    Attributes:
+        number: The last slot of which all below are known; zero before the first.
+        view: The state after it.
+        base: The checkpoint that the state is built upon.
+        base_number: Its slot.
+        due: The last slot at which a checkpoint was due.
+        modified: The newest time stamp of the store, in seconds since 1970.
+    """
+
+    def __init__(self, runs: Runs, window: float) -> None:
+        self._runs = runs
+        self._window = window
+        self._bytes = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.number = self.base_number = self.due = 0
+        self.base = root_document(self._window)
+        self.view: View = EMPTY
+        self.modified = 0.0
+        self._bytes = 0
+
+    async def begin(self, checkpoint: ReadSlot | None, number: int) -> None:
+        """Begin with a checkpoint, or before the first slot.
+
+        Raises:
+            MissingRunError: A run that it names is missing.
+        """
+        self.reset()
+        if checkpoint is None:
+            return
+        document = checkpoint.document
+        held = await self._runs.load(document.runs)
+        self.view = build_view(document, str(number), (), held, 0.0)
+        self.base, self.base_number, self.number, self.due = document, number, number, number
+        self.modified = document.log[-1].modified
+
+    async def extend(self, number: int, read: ReadSlot) -> Judgement | None:
+        """Add the next slot.
+
+        Returns:
+            What became of its commit; ``None`` for a filler.
+
+        Raises:
+            MissingRunError: A run that it names is missing.
+        """
+        assert number == self.number + 1  # noqa: S101 - the log is dense
+        judgement: Judgement | None = None
+        view = self.view if self.view.document is not None else build_view(self.base, None, (), {}, 0.0)
+        if is_filler(read.document):
+            view = _at(view, number)
+        else:
+            entry = slot_entry(read.document, number, read.modified)
+            judgement = judge(view, entry)
+            if judgement is Judgement.COUNTS:
+                held = await self._runs.load(entry.runs) if entry.runs else {}
+                view = apply(view, entry, held)
+            else:
+                view = _at(view, number)
+        self.view, self.number = view, number
+        self.modified = max(self.modified, read.modified)
+        self._bytes += read.size
+        if number - self.due >= EVERY or self._bytes >= BYTES:
+            self.due, self._bytes = number, 0
+        return judgement
+
+    async def rebase(self, document: Document, number: int) -> None:
+        """Build the same state upon a newer checkpoint, so that fewer commits are held."""
+        commits = tuple(commit for commit in self.view.commits if int(commit.version) > number)
+        held = await self._runs.load(needed_runs(document, commits))
+        collected = None if self.view.document is None else self.view.document.collected
+        view = build_view(document, self.view.head, commits, held, 0.0, self.view)
+        if view.document is not None and view.document.collected != collected:
+            view = _replace(view, collected)
+        self.base, self.base_number, self.view = document, number, view
+
+    def become(self, other: LogTail) -> None:
+        """Take over the state of another one, which began with a newer checkpoint."""
+        self.number, self.view, self.modified = other.number, other.view, other.modified
+        self.base, self.base_number, self.due, self._bytes = other.base, other.base_number, other.due, other._bytes
+
+    def restore(self, view: View, base_number: int, number: int) -> None:
+        """Go on from a saved state.
+
+        Raises:
+            ValueError: It is not that of a log.
+        """
+        if view.document is None or not 0 <= base_number <= number:
+            raise ValueError("its slots are not in order")
+        if any(not base_number < int(commit.version) <= number for commit in view.commits):
+            raise ValueError("a commit is not among its slots")
+        self.view, self.base, self.base_number, self.number = view, view.document, base_number, number
+        self.due = number - number % EVERY
+
+    def stamp(self) -> CommitEntry | None:
+        """Return what a checkpoint keeps of the last commit; ``None`` before the first."""
+        if self.view.commits:
+            return checkpoint_stamp(self.view.commits[-1])
+        return self.base.log[-1] if self.base.log else None
+
+
+def _at(view: View, number: int) -> View:
+    return replace(view, head=str(number))
+
+
+def _replace(view: View, collected: str | None) -> View:
+    assert view.document is not None  # noqa: S101 - it was just built upon one
+    return replace(view, document=replace(view.document, collected=collected))
