@@ -10,7 +10,9 @@ from typing import Final
 
 from ..content.owner_metadata import owners_of
 from ..errors import MPS3Error
+from ..format.names import LOG_SUFFIX
 from ..format.names import SUFFIX as RUNS
+from ..format.slot import SlotName
 from ..journal.probe import SUFFIX as PROBE
 from ..storage.protocol import Head, ListedVersion
 from ..support.environment import Environment
@@ -86,6 +88,9 @@ class Sweep:
         if await self._buckets.versioned(own):
             versions = self._buckets.older_versions(own, self._key, self._live.retained.head)
             await self._sweep("manifest", self.manifest, own, versions, self._is_old_version)
+        if self._live.retained.slots_before:
+            log = self._buckets.everything(own, self._key + LOG_SUFFIX)
+            await self._sweep("manifest", self.manifest, own, log, self._is_old_slot)
         runs = self._buckets.everything(own, self._runs_prefix)
         await self._sweep("runs", self.runs, own, runs, self._is_old_run)
         self.skipped = await self._other_buckets() - set(self._also)
@@ -143,6 +148,13 @@ class Sweep:
     async def _is_old_version(self, found: ListedVersion) -> bool:
         return found.modified < self._live.retained.versions_before
 
+    async def _is_old_slot(self, found: ListedVersion) -> bool | None:
+        name = SlotName.parse(self._key, found.key)
+        if name is None:
+            return None  # whatever it is doing there
+        oldest = self._live.retained.slots_before
+        return found.modified < self._live.before and name.number < oldest + (not name.is_checkpoint)
+
     async def _is_old_run(self, found: ListedVersion) -> bool | None:
         if not _RUN.match(found.key[len(self._runs_prefix) :]):
             return None  # whatever it is doing there
@@ -156,7 +168,8 @@ class Sweep:
 
     async def _is_garbage(self, bucket: str, found: ListedVersion) -> bool | None:
         if bucket == self._bucket and (
-            found.key == self._key or found.key.startswith((self._runs_prefix, self._key + PROBE))
+            found.key == self._key
+            or found.key.startswith((self._runs_prefix, self._key + LOG_SUFFIX, self._key + PROBE))
         ):
             return None
         key, version = value_of(found.key, found.version)

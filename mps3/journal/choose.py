@@ -85,10 +85,11 @@ async def _by_bucket(
         look = lacking_creation if kind == "log" else lacking_conditions
         lacking = await look(storage, bucket, key, environment)
     except AccessError:
+        # Who may only read finds out nothing, and need not: the first commit asks again.
         return (
             "log" if kind == "log" else "conditional",
             False,
-        )  # who may only read finds out nothing, and need not: the first commit asks again
+        )
     if lacking is None:
         return "log" if kind == "log" else "conditional", True
     if kind in ("conditional", "log"):

@@ -62,7 +62,7 @@ class Checkpoints:
         self._environment = environment
         self._task: asyncio.Task[None] | None = None
         self._quiet: asyncio.TimerHandle | None = None
-        self._newest: tuple[Document, int] | None = None
+        self._newest: Document | None = None
         self._written = 0
 
     def consider(self, slot: int | None) -> None:
@@ -88,26 +88,23 @@ class Checkpoints:
     async def shorten(self) -> None:
         """Build the state upon a newer checkpoint where it holds many commits."""
         tail = self._tail
-        if self._newest is not None and self._newest[1] <= tail.base_number:
+        if self._newest is not None and self._newest.sequence <= tail.base.sequence:
             self._newest = None
-        if self._newest is not None and tail.number - self._newest[1] >= KEPT:
-            document, number = self._newest
-            self._newest = None
-            await tail.rebase(document, number)
+        if self._newest is not None and tail.number - self._newest.sequence >= KEPT:
+            document, self._newest = self._newest, None
+            await tail.rebase(document)
         elif self._newest is None and len(tail.view.commits) >= MOST:
-            made = await self._make()
-            if made is not None:
-                self._newest = made, tail.number
+            self._newest = await self._make()
 
     async def _make(self) -> Document | None:
         """Return the checkpoint of the newest state; ``None`` before the first commit."""
         tail = self._tail
-        stamp, number, view = tail.stamp(), tail.number, tail.view
+        stamp, number, view, base = tail.stamp(), tail.number, tail.view, tail.base
         if stamp is None or view.document is None:
             return None
-        into = await settle(tail.base, view.commits, view, self._runs, self._compactor)
+        into = await settle(base, view.commits, view, self._runs, self._compactor)
         return replace(
-            tail.base,
+            base,
             session=NOBODY,
             sequence=number,
             previous=stamp.version,
@@ -133,7 +130,7 @@ class Checkpoints:
             except ConflictError:
                 return  # somebody else has written it
             self._written = number
-            self._newest = document, number
+            self._newest = document
             self._runs.named()
         except MPS3Error as error:
             # The log goes on without it, and another one is written later.

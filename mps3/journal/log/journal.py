@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from ...errors import ConfigurationError, ConflictError, CorruptionError, MPS3Error, UnavailableError
 from ...format.commit_age import Moment
@@ -171,7 +172,11 @@ class LogJournal:
         return await self._open() or True
 
     async def _poll(self, count: int) -> bool | None:
-        """Read the next slots, as many as have come lately. Return whether there were any; ``None`` if the log has to be opened anew (L9)."""
+        """Read the next slots, as many as have come lately (L8).
+
+        Returns:
+            Whether all of them are there; ``None`` if the log has to be opened anew (L9).
+        """
         first, asked = self._tail.number + 1, self._contact.ask()
         found = await self._reader.slots(range(first, first + count))
         if self._contact.is_long_ago():
@@ -250,7 +255,7 @@ class LogJournal:
         if slot is not None:
             if attempt.closes and self.view.has(self._author(attempt), attempt.sequence - 1):
                 return  # the transaction that it should end has arrived
-            if not attempt.doubtful:
+            if slot != attempt.slot:
                 self._require(attempt)
             await self._require_root()
             await self._write(attempt, slot)
@@ -261,7 +266,7 @@ class LogJournal:
 
     def _require(self, attempt: Attempt) -> None:
         require(attempt, self.view, self._bucket, self._key)
-        if attempt.collected != collection(self.view):
+        if _names_objects(attempt.update) and attempt.collected != collection(self.view):
             raise self._outlived()
 
     def _outlived(self) -> ConflictError:
@@ -307,10 +312,7 @@ class LogJournal:
         attempt.update = update
         attempt.said.append(update)
         members = dict(update)
-        if (
-            any(file is not None and "value" not in file for file in update.get("files", {}).values())
-            or "runs" in update
-        ):
+        if _names_objects(update):
             members[COLLECTED] = attempt.collected
         if attempt.fence:
             members[COLLECTS] = True
@@ -408,7 +410,7 @@ class LogJournal:
             update = attempt.update if counting is None else counting.update
             session, sequence = self._author(attempt), attempt.sequence
             return ReadSlot(Document("log", self._window, session, sequence, None, update), modified, 0)
-        if slot <= self._tail.base_number:
+        if slot <= self._tail.base.sequence:
             raise unknown(self._bucket, self._key)
         attempt.doubtful, attempt.unanswered = False, 0
         return None
@@ -514,7 +516,7 @@ class LogJournal:
 
     def save(self) -> JournalSnapshot:
         """What another journal of this manifest can go on from."""
-        return JournalSnapshot.of(self.kind, self.view, str(self._tail.base_number), self._contact.store_time)
+        return JournalSnapshot.of(self.kind, self.view, None, self._contact.store_time)
 
     async def restore(self, saved: JournalSnapshot) -> None:
         """Go on from what a journal of this manifest had read or written."""
@@ -522,7 +524,7 @@ class LogJournal:
         if view is EMPTY or view.document is None:
             return
         try:
-            self._tail.restore(view, int(saved.etag or ""), int(saved.head or ""))
+            self._tail.restore(view, int(saved.head or ""))
         except ValueError as error:
             raise CorruptionError(f"the saved state is not that of a log: {error}") from error
         self._contact.restore(saved.stamp)
@@ -536,6 +538,12 @@ class LogJournal:
         """Stop what is done in the background."""
         await self._checkpoints.aclose()
         await self._compactor.aclose()
+
+
+def _names_objects(update: Mapping[str, Any]) -> bool:
+    """Return whether a commit names objects that a collection may delete: values or runs."""
+    files: Mapping[str, Any] = update.get("files", {})
+    return "runs" in update or any(file is not None and "value" not in file for file in files.values())
 
 
 def _plain(update: object) -> dict[str, object]:

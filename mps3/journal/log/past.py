@@ -35,7 +35,7 @@ class LogPast:
 
     async def walk(self, view: View) -> LogWalk:
         """Return the newest commits; the walk goes back step by step."""
-        return LogWalk(self, self._reader, view, self._window)
+        return LogWalk(self, self._reader, view)
 
     async def walk_to(self, view: View, moment: float | tuple[str, int]) -> LogWalk | None:
         """Return a walk that begins near a moment of the past; ``None`` where a walk from the newest state is as good.
@@ -50,7 +50,7 @@ class LogPast:
         later = [number for number in listing.checkpoints if listing.stamps[number] > moment + 2 * self._window]
         if not later or later[-1] >= int(view.commits[0].version):
             return None
-        walk = LogWalk(self, self._reader, EMPTY, self._window, listing)
+        walk = LogWalk(self, self._reader, EMPTY, listing)
         return walk if await walk.begin_at(later[-1]) else None
 
     async def runs_of(self, commits: Iterable[CommitEntry]) -> Mapping[str, Run]:
@@ -95,9 +95,7 @@ class LogWalk:
 
     versioned = True
 
-    def __init__(
-        self, past: LogPast, reader: LogReader, view: View, window: float, listing: Listing | None = None
-    ) -> None:
+    def __init__(self, past: LogPast, reader: LogReader, view: View, listing: Listing | None = None) -> None:
         self._past = past
         self._reader = reader
         self._listing = listing

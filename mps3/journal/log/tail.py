@@ -29,7 +29,6 @@ class LogTail:
         number: The last slot of which all below are known; zero before the first.
         view: The state after it.
         base: The checkpoint that the state is built upon.
-        base_number: Its slot.
         due: The last slot at which a checkpoint was due.
         modified: The newest time stamp of the store, in seconds since 1970.
     """
@@ -42,7 +41,7 @@ class LogTail:
 
     def reset(self) -> None:
         """Forget everything."""
-        self.number = self.base_number = self.due = 0
+        self.number = self.due = 0
         self.base = root_document(self._window)
         self.view: View = EMPTY
         self.modified = 0.0
@@ -60,7 +59,7 @@ class LogTail:
         document = checkpoint.document
         held = await self._runs.load(document.runs)
         self.view = build_view(document, str(number), (), held, 0.0)
-        self.base, self.base_number, self.number, self.due = document, number, number, number
+        self.base, self.number, self.due = document, number, number
         self.modified = document.log[-1].modified
 
     async def extend(self, number: int, read: ReadSlot) -> Judgement | None:
@@ -92,32 +91,33 @@ class LogTail:
             self.due, self._bytes = number, 0
         return judgement
 
-    async def rebase(self, document: Document, number: int) -> None:
+    async def rebase(self, document: Document) -> None:
         """Build the same state upon a newer checkpoint, so that fewer commits are held."""
+        number = document.sequence
         commits = tuple(commit for commit in self.view.commits if int(commit.version) > number)
         held = await self._runs.load(needed_runs(document, commits))
         collected = None if self.view.document is None else self.view.document.collected
         view = build_view(document, self.view.head, commits, held, 0.0, self.view)
         if view.document is not None and view.document.collected != collected:
             view = _replace(view, collected)
-        self.base, self.base_number, self.view = document, number, view
+        self.base, self.view = document, view
 
     def become(self, other: LogTail) -> None:
         """Take over the state of another one, which began with a newer checkpoint."""
         self.number, self.view, self.modified = other.number, other.view, other.modified
-        self.base, self.base_number, self.due, self._bytes = other.base, other.base_number, other.due, other._bytes
+        self.base, self.due, self._bytes = other.base, other.due, other._bytes
 
-    def restore(self, view: View, base_number: int, number: int) -> None:
+    def restore(self, view: View, number: int) -> None:
         """Go on from a saved state.
 
         Raises:
             ValueError: It is not that of a log.
         """
-        if view.document is None or not 0 <= base_number <= number:
+        if view.document is None or view.document.sequence > number:
             raise ValueError("its slots are not in order")
-        if any(not base_number < int(commit.version) <= number for commit in view.commits):
+        if any(not view.document.sequence < int(commit.version) <= number for commit in view.commits):
             raise ValueError("a commit is not among its slots")
-        self.view, self.base, self.base_number, self.number = view, view.document, base_number, number
+        self.view, self.base, self.number = view, view.document, number
         self.due = number - number % EVERY
 
     def stamp(self) -> CommitEntry | None:
