@@ -10,7 +10,7 @@ from typing import Final
 from dataset import entry_bytes, names
 from results import Results, Row, named
 
-JOURNALS: Final = ("merge", "conditional")
+JOURNALS: Final = ("merge", "log")
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ async def _work(client: MPS3, worker: int) -> None:
 SCENARIOS: Final[tuple[Scenario, ...]] = (idle, patient, settings, presence, chat, jobs)
 
 
-async def measure(scenario: Scenario, journal: Literal["merge", "conditional"]) -> dict[str, int]:
+async def measure(scenario: Scenario, journal: Literal["merge", "log"]) -> dict[str, int]:
     """The requests of an hour.
 
     Args:
@@ -177,7 +177,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=[scenario.__name__ for scenario in SCENARIOS])
     only = parser.parse_args().only
-    for journal in ("merge", "conditional"):
+    for journal in ("merge", "log"):
         print(f"| {'with' if journal == 'merge' else 'without'} versioning | requests an hour | an hour | 720 hours |")
         print("|---|---|---|---|")
         for scenario in SCENARIOS:

@@ -78,10 +78,10 @@ def cost(results: Results) -> str:
         "change": "a change, to another client",
         "idle minute": "a minute of nothing",
     }
-    rows = [row for name in order for journal in ("merge", "conditional") for row in results.all(name, journal=journal)]
+    rows = [row for name in order for journal in ("merge", "log") for row in results.all(name, journal=journal)]
     table = [
         [
-            titles.get(row.scenario, row.scenario) + (" (conditional)" if row.journal == "conditional" else ""),
+            titles.get(row.scenario, row.scenario) + (" (conditional)" if row.journal == "log" else ""),
             f"{row.keys:,}",
             _requests(row),
             _bytes(row.tally.select().up / row.operations),

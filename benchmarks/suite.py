@@ -17,7 +17,7 @@ from scenarios import collection, contention, resources, sizes, subscriptions, w
 from virtual import Place
 from wire import Server, Wire
 
-GROUPS: Final = ("wire", "sizes", "conditional", "contention", "subscriptions", "resources", "collection")
+GROUPS: Final = ("wire", "sizes", "log", "contention", "subscriptions", "resources", "collection")
 AGREEMENT: Final = (1_000, 10_000)
 SUBSCRIPTIONS: Final = 10_000
 WRITERS: Final = 32
@@ -98,10 +98,10 @@ class Suite:
             self._wire()
         if self._only & {"sizes", "subscriptions", "resources", "collection", "wire"}:
             self._sizes()
-        if "conditional" in self._only:
+        if "log" in self._only:
             self._conditional()
         if "contention" in self._only:
-            for journal in ("merge", "conditional"):
+            for journal in ("merge", "log"):
                 place = Place(journal, latency=self._latency)
                 self._try("contention", None, contention.at_the_seam, place, WRITERS, self._plan.commits)
         return self.results
@@ -129,7 +129,7 @@ class Suite:
                 self._ask("agreement", len(keys), wires.agreement, server, wire, keys)
             self._ask("one put", len(some), wires.one_put, server, wire, some, plan.pairs)
             self._ask("many puts", None, wires.many_puts, server, wire, plan.many, plan.rounds)
-            for journal in ("merge", "conditional"):
+            for journal in ("merge", "log"):
                 self._ask(
                     "contention",
                     None,
@@ -227,7 +227,7 @@ class Suite:
         self._try(named("change", place.journal), size, sizes.change, place, keys)
 
     def _conditional(self) -> None:
-        place = Place("conditional", latency=self._latency)
+        place = Place("log", latency=self._latency)
         for keys in self._loaded(place):
             self._with_either(place, keys)
             self._resources(place, keys)

@@ -56,7 +56,7 @@ def primes(first: int, end: int) -> int:
 def client_of(url: str) -> MPS3:
     """A client of the board."""
     # A directory enforces conditions, and so do some buckets; but only who knows that of a bucket should say so.
-    journal = "conditional" if url.startswith("file:") else "auto"
+    journal = "log" if url.startswith("file:") else "auto"
     return MPS3.from_url(url, journal=journal, poll_interval=0.2)
 
 

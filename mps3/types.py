@@ -160,4 +160,4 @@ class Auth(Protocol):
         ...
 
 
-JournalKind: TypeAlias = Literal["auto", "merge", "conditional", "log"]
+JournalKind: TypeAlias = Literal["auto", "log", "merge"]

@@ -37,7 +37,7 @@ from proxy import Faults, FaultyProxy
 from mps3 import MPS3, MPS3Error
 from mps3.storage.s3.client import connect
 
-JOURNALS = ("merge", "conditional")
+JOURNALS = ("merge", "log")
 FAULTS = Faults(
     reset_before=0.01, reset_after=0.03, internal_error_after=0.01, slow_down=0.02, black_hole=0.002, silence=0.3
 )

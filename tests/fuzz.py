@@ -77,7 +77,7 @@ def valid(dice: random.Random) -> dict[str, Any]:
     ]
     return {
         "mps3": 1,
-        "journal": dice.choice(["merge", "conditional"]),
+        "journal": dice.choice(["merge", "log"]),
         "window": dice.choice([3, 0.5]),
         **commit(),
         "log": log,

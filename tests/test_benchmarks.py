@@ -98,7 +98,7 @@ def test_a_put_costs_three_requests_of_the_latency_each():
     assert dollars(row) == pytest.approx(15)
 
 
-@pytest.mark.parametrize("journal", ["merge", "conditional"])
+@pytest.mark.parametrize("journal", ["merge", "log"])
 def test_scenarios_run_and_are_judged(journal):
     place, keys = Place(journal), names(10)
     results = Results()

@@ -23,7 +23,7 @@ _MARKS: Final = {True: ("ok  ", "green"), False: ("FAIL", "red bold"), None: ("-
 
 
 @store_command()
-@click.option("--journal", type=click.Choice(["auto", "merge", "conditional"]), default="auto", help="Which is wanted.")
+@click.option("--journal", type=click.Choice(["auto", "log", "merge"]), default="auto", help="Which is wanted.")
 @click.option(
     "--poll-interval",
     type=Seconds(),

@@ -80,8 +80,8 @@ class ClientCore(ABC):
             raise ConfigurationError("s3_config and auth are for S3, but storage is given instead of it")
         if not 0 < poll_interval < math.inf:
             raise ValueError(f"poll_interval is a positive number of seconds, not {poll_interval!r}")
-        if journal not in ("auto", "merge", "conditional", "log"):
-            raise ValueError(f'journal is "auto", "log", "merge" or "conditional", not {journal!r}')
+        if journal not in ("auto", "log", "merge"):
+            raise ValueError(f'journal is "auto", "log" or "merge", not {journal!r}')
         if not online and offline is None:
             raise ConfigurationError("online=False needs a directory to start from: offline=DIRECTORY")
         if cache_bytes < 0:

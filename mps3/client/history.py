@@ -202,8 +202,6 @@ def _reach(walk: Walk) -> str:
     since = "there is no commit" if oldest is None else f"the oldest commit that is kept is {oldest.id}"
     if oldest is not None and oldest.modified:
         since += f" of {_time(oldest)}"
-    if not walk.versioned:
-        since += "; without versioning, only the last commits are kept, those that the manifest lists"
     return since
 
 

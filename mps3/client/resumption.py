@@ -90,7 +90,7 @@ class Resumption:
         place = await walk.find(lambda commit: commit.id == position.id)
         if place is not None and knows(walk.commits[place]):
             return None
-        if place is None or not walk.versioned:
+        if place is None:
             raise self._manifest.past.expired(
                 f"nobody knows what has expired since the commit {position.id}: start again, with a watch without "
                 "`since`"

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from ..errors import AccessError, MPS3Error
 from ..format.document import LIMIT
 from ..journal.choose import choose_journal
-from ..journal.probe import lacking_conditions
+from ..journal.probe import lacking_creation
 from ..journal.trials import to_the_end
 from ..storage.protocol import Storage
 from ..support.environment import Environment
@@ -90,14 +90,14 @@ async def diagnose(
         return True, chosen.kind
 
     await _try(found, "journal", choose())
-    if found.journal == "conditional":
+    if found.journal == "log":
         for finding in found.findings:
             if finding.what == "conditions" and finding.good is None:
                 finding.good = False  # though there are versions, this manifest does not use them
     if priced:
         found.policy = policy(bucket, manifest, found.journal or "merge", versioned=versioning == "enabled")
         found.monthly_cost = MONTH / (PAUSE * poll_interval + ANSWER) * GET_PRICE
-        found.cost_of_change = {"merge": 2 * GET_PRICE + PUT_PRICE, "conditional": 2 * GET_PRICE}
+        found.cost_of_change = {"merge": 2 * GET_PRICE + PUT_PRICE, "log": 2 * GET_PRICE}
     return found
 
 
@@ -124,11 +124,11 @@ def _tell(found: Diagnosis, what: str, good: bool | None, result: str) -> Findin
 async def _versioning(storage: Storage, bucket: str, journal: JournalKind) -> tuple[bool, str]:
     versioning = (await storage.capabilities(bucket)).versioning
     # Who wants the conditional journal does not need versions, and gets it.
-    return versioning != "suspended" or journal == "conditional", versioning
+    return versioning != "suspended" or journal == "log", versioning
 
 
 async def _conditions(storage: Storage, bucket: str, manifest: str, environment: Environment) -> tuple[bool, str]:
-    lacking = await lacking_conditions(storage, bucket, manifest, environment)
+    lacking = await lacking_creation(storage, bucket, manifest, environment)
     return lacking is None, lacking or "the store enforces them"
 
 

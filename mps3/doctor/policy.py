@@ -29,7 +29,7 @@ def policy(bucket: str, manifest: str, journal: str, *, versioned: bool = False)
         {"Effect": "Allow", "Action": of_bucket, "Resource": [arn]},
         {"Effect": "Allow", "Action": objects, "Resource": [f"{arn}/*"]},
     ]
-    if journal == "conditional":
+    if journal == "log":
         probes = [f"{arn}/{manifest}{SUFFIX}*"]
         removing = "s3:DeleteObjectVersion" if versioned else "s3:DeleteObject"
         statements.append({"Effect": "Allow", "Action": [removing], "Resource": probes})

@@ -17,7 +17,7 @@ from .schema import NOTHING, format_time
 FORMAT: Final = 1
 LIMIT: Final = limits.DOCUMENT
 """The largest manifest, in bytes, that is written or read."""
-Kind: TypeAlias = Literal["merge", "conditional", "log"]
+Kind: TypeAlias = Literal["log", "merge"]
 
 
 def _nothing() -> Mapping[str, Any]:

@@ -215,8 +215,8 @@ class _Reading:
         if number > FORMAT:
             raise _Newer(number)
         journal = raw.get("journal")
-        if journal not in ("merge", "conditional", "log"):
-            raise MalformedError("`journal` is neither merge, conditional nor log")
+        if journal not in ("log", "merge"):
+            raise MalformedError("`journal` is neither log nor merge")
         window = raw.get("window")
         if isinstance(window, bool) or not isinstance(window, int | float) or not 0 < window <= 86_400:
             raise MalformedError("`window` is not a number of seconds up to a day")

@@ -34,8 +34,6 @@ class Attempt:
         witnesses: The sessions that the state remembered when it was first sent, and how far they had come; ``None``
             until then.
         named: The keys and versions that its tries have named.
-        bases: With the conditional journal, the ETags that the manifest had to have for those of its tries to count
-            that were sent, and not answered; ``None`` for one that was to create it.
         earlier: Whether there were tries in an earlier life of the client.
         said: What its tries said, one after the other, but for those of an earlier life of the client.
         slot: With the log journal, the slot that it was last sent to.
@@ -55,7 +53,6 @@ class Attempt:
     now: float = -math.inf
     witnesses: Mapping[str, int] | None = None
     named: set[tuple[str, str]] = field(default_factory=set)
-    bases: list[str | None] = field(default_factory=list)
     earlier: bool = False
     said: list[Mapping[str, Any]] = field(default_factory=list)
     slot: int | None = None
@@ -63,11 +60,6 @@ class Attempt:
     def is_forged(self, entry: CommitEntry) -> bool:
         """Whether a commit with the same identity is certainly none of its tries: somebody else has made it."""
         return len(self.said) == self.tries and all(entry.update != update for update in self.said)
-
-    def answered(self, base: str | None) -> None:
-        """Note that the store has answered a try that was made upon an ETag, with the conditional journal."""
-        self.bases.remove(base)
-        self.unanswered -= 1
 
     @property
     def is_transaction(self) -> bool:

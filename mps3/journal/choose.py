@@ -12,11 +12,10 @@ from ..storage.protocol import Absence, Capabilities, Object, Storage
 from ..storage.verification import read_verified
 from ..support.environment import Environment
 from ..types import JournalKind
-from .conditional import ConditionalJournal
 from .document_io import wrong_journal
 from .log.journal import LogJournal
 from .merge.journal import MergeJournal
-from .probe import lacking_conditions, lacking_creation
+from .probe import lacking_creation
 from .protocol import Journal
 from .runs import LONG
 
@@ -47,16 +46,12 @@ async def choose_journal(
     if chosen == "merge":
         await _require_versioning(storage, bucket)
         return MergeJournal(storage, bucket, key, environment)
-    if chosen == "log":
-        return LogJournal(storage, bucket, key, environment, exists=exists, trusted=trusted)
-    return ConditionalJournal(storage, bucket, key, environment, trusted=trusted)
+    return LogJournal(storage, bucket, key, environment, exists=exists, trusted=trusted)
 
 
 def known_journal(storage: Storage, bucket: str, key: str, kind: Kind, environment: Environment) -> Journal:
     """The journal of a manifest that is known to be written with it, made without asking the store."""
-    journals: dict[Kind, type[MergeJournal | ConditionalJournal | LogJournal]]
-    journals = {"merge": MergeJournal, "conditional": ConditionalJournal, "log": LogJournal}
-    return journals[kind](storage, bucket, key, environment)
+    return (MergeJournal if kind == "merge" else LogJournal)(storage, bucket, key, environment)
 
 
 async def _follow(storage: Storage, bucket: str, key: str) -> Kind | None:
@@ -82,20 +77,16 @@ async def _by_bucket(
     if kind == "auto" and versioning == "suspended":
         raise _unversioned(bucket, capabilities)
     try:
-        look = lacking_creation if kind == "log" else lacking_conditions
-        lacking = await look(storage, bucket, key, environment)
+        lacking = await lacking_creation(storage, bucket, key, environment)
     except AccessError:
         # Who may only read finds out nothing, and need not: the first commit asks again.
-        return (
-            "log" if kind == "log" else "conditional",
-            False,
-        )
+        return "log", False
     if lacking is None:
-        return "log" if kind == "log" else "conditional", True
-    if kind in ("conditional", "log"):
+        return "log", True
+    if kind == "log":
         raise ConfigurationError(
-            f"the {kind} journal needs conditional writes, and the store of bucket {bucket} does not enforce "
-            f"them: {lacking}. Use "
+            f"the log journal needs create-if-absent, and the store of bucket {bucket} does not enforce "
+            f"it: {lacking}. Use "
             + (
                 "a bucket with versioning enabled, or another store"
                 if capabilities.versionable
@@ -115,7 +106,7 @@ async def _require_versioning(storage: Storage, bucket: str) -> None:
 
 def _unversioned(bucket: str, capabilities: Capabilities, lacking: str | None = None) -> ConfigurationError:
     state = "has versioning suspended" if capabilities.versioning == "suspended" else "does not have versioning enabled"
-    also = f", and its store does not enforce conditional writes either ({lacking})" if lacking else ""
+    also = f", and its store does not enforce create-if-absent either ({lacking})" if lacking else ""
     if capabilities.versionable:
         remedy = (
             "Enable it, if the store can, for example with "
@@ -123,7 +114,7 @@ def _unversioned(bucket: str, capabilities: Capabilities, lacking: str | None = 
             "or use another bucket"
         )
     else:
-        other = "" if lacking else ", or the conditional journal, if the store enforces conditional writes"
+        other = "" if lacking else ", or the log journal, if the store enforces create-if-absent"
         remedy = f"It cannot be enabled here: use a store with versioning enabled{other}"
     return ConfigurationError(
         f"bucket {bucket} {state}{also}; clients would overwrite each other's commits. {remedy}",

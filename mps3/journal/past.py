@@ -16,7 +16,6 @@ class Walk(Protocol):
     """Commits of a manifest, from the newest back.
 
     Attributes:
-        versioned: Whether there may be more than the newest state says.
         commits: In order, the oldest first, each once.
         finished: Whether nothing older is kept.
         complete: Whether nothing older ever was.
@@ -24,7 +23,6 @@ class Walk(Protocol):
         reach: All commits with later time stamps (in seconds since 1970) are known.
     """
 
-    versioned: bool
     commits: list[CommitEntry]
     finished: bool
     complete: bool

@@ -21,7 +21,6 @@ class Replay:
     """Commits of a manifest, from the newest back.
 
     Attributes:
-        versioned: Whether there are versions to be read.
         commits: In order, the oldest first, each once.
         finished: Whether nothing older is kept.
         complete: Whether nothing older ever was.
@@ -32,7 +31,6 @@ class Replay:
     def __init__(self, source: ManifestVersions, view: View) -> None:
         self._source = source
         self._view = view
-        self.versioned = False
         self.commits: list[CommitEntry] = []
         self.finished = False
         self.complete = False
@@ -55,20 +53,9 @@ class Replay:
         """
         if self.finished:
             return False
-        if not self.versioned:
-            document = self._view.document
-            self.commits = list(self._view.commits)
-            self.oldest = document
-            self.finished = True
-            self.complete = document is None or not (document.files or document.runs or document.sessions)
-            return True
         if not self._reader.ended:
             await self._reader.take()
-            if self._source.linear:
-                self.commits = self._reader.line()
-                if not self._reader.ended:
-                    return True
-            elif await self._resolve() or not self._reader.ended:
+            if await self._resolve() or not self._reader.ended:
                 return True
         await self._end()
         return True
@@ -169,11 +156,6 @@ class Replay:
         """Reach the oldest that is kept."""
         self.finished = True
         await self._reach_the_end()
-        if self._source.linear:
-            self.reach = -math.inf
-            if self.oldest is not None and self.commits and self.commits[0].previous is not None:
-                self.complete = False
-            return
         self.commits, self.reach = [], math.inf
         while self.oldest is not None:
             unlisted = self._reader.unlisted(self.oldest)
@@ -268,11 +250,7 @@ class Replay:
         if base is None or version is None:
             oldest = self.oldest
             logged = oldest is not None and any(entry.id == commit.id for entry in oldest.log)
-            if not self.versioned:
-                return oldest, list(self._view.commits)
             return (oldest, list(oldest.log)) if oldest is not None and logged else (None, [])
-        if self._source.linear:
-            return base, [*base.log, base.entry(commit.version, commit.modified)]
         bound = base.bound()
         # Also which of them count has to be known that far.
         while not self.finished and (self.reach >= bound or self._reader.versions[-1].modified >= bound):

@@ -94,7 +94,7 @@ class JournalSnapshot:
         try:
             raw: dict[str, Any] = orjson.loads(body)
             kind, body, stamp = raw["kind"], raw["document"], raw["stamp"]
-            if kind not in ("merge", "conditional", "log"):
+            if kind not in ("log", "merge"):
                 raise ValueError(f"{kind!r} is no journal")
             return cls(
                 kind,

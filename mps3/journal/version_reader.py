@@ -77,15 +77,6 @@ class VersionReader:
         await self._read()
         await self._drop_late()
 
-    def line(self) -> list[CommitEntry]:
-        """Each commit, and the one that it was made upon, as far as that is known."""
-        line: dict[str, CommitEntry] = {}
-        name = self._source.name(self.versions[0]) if self.versions else None
-        while name is not None and name not in line and name in self.entries:
-            line[name] = self.entries[name]
-            name = line[name].previous
-        return [entry for name, entry in reversed(line.items()) if name not in self.late]
-
     def unlisted(self, base: Document) -> list[CommitEntry]:
         """What others say of versions that are not listed, and ``base`` does not."""
         listed = map(self._source.name, self.versions)
@@ -163,10 +154,6 @@ class VersionReader:
         self.entries.setdefault(name, document.entry(name, version.modified))
         for entry in document.log:
             self.entries.setdefault(entry.version, entry)
-        if self._source.linear:
-            if not document.counts(version.modified):
-                self.late.add(name)  # R19
-            return
         self.documents[name] = document
         # Of a transaction another try may count (R20): only the order says which.
         counting = {entry.version for entry in once(document.log, document.sessions)}

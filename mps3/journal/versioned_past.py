@@ -21,7 +21,7 @@ class VersionedPast(ManifestVersions):
         Args:
             view: The newest state: all that is known of a manifest without versions.
         """
-        walk = await self._begin(view)
+        walk = Replay(self, view)
         await walk.further()
         return walk
 
@@ -36,8 +36,8 @@ class VersionedPast(ManifestVersions):
             ``None`` if that is not possible, or not worth it: the moment is a short while ago, or there are no
             versions, or no version knows of the commit.
         """
-        walk = await self._begin(view)
-        if not walk.versioned or _recent(view, moment):
+        walk = Replay(self, view)
+        if _recent(view, moment):
             return None
         listing = PagedListing(self)
         found = (
@@ -49,12 +49,6 @@ class VersionedPast(ManifestVersions):
             return None
         walk.begin_at(*found, listing)
         await walk.further()
-        return walk
-
-    async def _begin(self, view: View) -> Replay:
-        walk = Replay(self, view)
-        if self._kind == "merge" or (await self._storage.capabilities(self._bucket)).versioning != "off":
-            walk.versioned = True
         return walk
 
 

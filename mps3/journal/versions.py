@@ -10,7 +10,6 @@ from ..format.run import Run
 from ..format.run_reference import RunReference
 from ..format.schema import NOTHING, whole_milliseconds
 from ..format.state import needed_runs
-from ..storage.etags import bare
 from ..storage.pagination import PageProgress
 from ..storage.protocol import Absence, Object, Storage, Version
 from ..storage.verification import read_verified
@@ -46,7 +45,7 @@ class ManifestVersions:
         Raises:
             ExpiredError: A part of that state is not kept any more, without which it cannot be told.
         """
-        if self.linear or not any_transaction(ordered):
+        if not any_transaction(ordered):
             commits = once(ordered, base.sessions)
             return commits, commits
         held = await self.load(needed_runs(base, ordered))
@@ -109,12 +108,7 @@ class ManifestVersions:
 
     def name(self, version: Version) -> str:
         """What logs call a version."""
-        return version.version if self._kind == "merge" else bare(version.etag)
-
-    @property
-    def linear(self) -> bool:
-        """Whether each document holds all that came before it."""
-        return self._kind == "conditional"
+        return version.version
 
     def ordered(
         self, entries: Sequence[CommitEntry], sessions: Mapping[str, int] = NOTHING, log: Sequence[CommitEntry] = ()
@@ -126,4 +120,4 @@ class ManifestVersions:
             sessions: The last sequence of each session that is settled.
             log: That of the document which says so.
         """
-        return list(entries) if self.linear else causal_order(entries, sessions, log)
+        return causal_order(entries, sessions, log)

@@ -47,7 +47,7 @@ async def test_a_memory_store_is_gone_with_its_last_client():
         async with MPS3.from_url("memory:gone") as two:
             await two.put("k", 1)
         assert await one.get("k") == 1
-    async with MPS3.from_url("memory:gone", journal="conditional") as three:
+    async with MPS3.from_url("memory:gone", journal="log") as three:
         assert await three.get("k", "absent") == "absent"
 
 

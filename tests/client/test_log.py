@@ -14,7 +14,7 @@ from mps3 import MPS3, ClosedError, FileInfo, MemoryStorage, Ref
 __all__ = ["place"]  # a fixture
 
 
-@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
+@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "log"])
 async def test_commits_the_newest_first(place, versioning):
     bucket, options, _ = await place(versioning)
     async with MPS3(bucket, **options) as ann, MPS3(bucket, **options) as bob:
@@ -31,7 +31,7 @@ async def test_commits_the_newest_first(place, versioning):
         assert (await bob.get("a", at=found[2].id), await bob.get("a", at=found[1].id)) == (2, None)
 
 
-@pytest.fixture(params=[True, False], ids=["merge", "conditional"])
+@pytest.fixture(params=[True, False], ids=["merge", "log"])
 def storage(request):
     return Unreliable(versioning=request.param)
 

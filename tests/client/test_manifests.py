@@ -153,7 +153,7 @@ async def test_a_deleted_manifest_is_refused_until_it_is_restored(connect, s3, b
 
 
 async def test_a_manifest_of_the_other_journal_is_not_written_to(connect, put_raw, newest):
-    version = await put_raw(json.dumps(GOOD | {"journal": "conditional"}).encode())
+    version = await put_raw(json.dumps(GOOD | {"journal": "log"}).encode())
     with pytest.raises(ConfigurationError, match="journal"):
         async with connect(journal="merge"):
             pass

@@ -11,7 +11,7 @@ from client.presence_stories import Room, follow, told
 
 from mps3 import AccessError
 
-both = pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
+both = pytest.mark.parametrize("versioning", [True, False], ids=["merge", "log"])
 
 
 @both

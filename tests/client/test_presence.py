@@ -13,7 +13,7 @@ from helpers import BUCKET, Unreliable, memory_client, soon
 from mps3 import DELETE, ClosedError
 
 
-@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
+@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "log"])
 def test_who_comes_stays_and_goes(versioning):
     async def story(room: Room) -> None:
         seen: list[dict[str, Any]] = []

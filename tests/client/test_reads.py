@@ -25,7 +25,7 @@ from mps3 import (
 __all__ = ["place"]  # a fixture
 
 
-@pytest.fixture(params=[True, False], ids=["merge", "conditional"])
+@pytest.fixture(params=[True, False], ids=["merge", "log"])
 def storage(request):
     return Unreliable(versioning=request.param)
 
@@ -33,7 +33,7 @@ def storage(request):
 # Many keys
 
 
-@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
+@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "log"])
 async def test_keys_and_their_values(place, versioning):
     bucket, options, storage = await place(versioning)
     async with MPS3(bucket, **options) as ann, MPS3(bucket, **options) as bob:
@@ -312,7 +312,7 @@ async def test_without_versions_only_the_last_commits_are_known():
 async def test_the_conditional_journal_has_a_past_in_a_bucket_with_versions():
     clock = Clock()
     storage = MemoryStorage(clock=clock)
-    async with memory_client(storage, journal="conditional") as client:
+    async with memory_client(storage, journal="log") as client:
         commits = []
         for number in range(140):
             commits.append(await client.put("k", number))

@@ -26,7 +26,7 @@ class Store(Unreliable):
         self.ahead.later(seconds)
 
 
-@pytest.fixture(params=["merge", "conditional"])
+@pytest.fixture(params=["merge", "log"])
 def storage(request):
     return Store(versioning=request.param == "merge")
 

@@ -45,7 +45,7 @@ class Deaf(Unreliable):
         return stored
 
 
-@pytest.fixture(params=[True, False], ids=["merge", "conditional"])
+@pytest.fixture(params=[True, False], ids=["merge", "log"])
 def storage(request):
     return Deaf(versioning=request.param)
 
@@ -54,7 +54,7 @@ def one_more(value):
     return value + 1
 
 
-@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
+@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "log"])
 async def test_no_increment_is_lost(place, versioning):
     bucket, options, _ = await place(versioning)
     clients = [client(bucket, **options) for _ in range(CLIENTS)]
@@ -71,7 +71,7 @@ async def test_no_increment_is_lost(place, versioning):
         assert {await one.get("count") for one in clients} == {INCREMENTS}
 
 
-@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
+@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "log"])
 async def test_if_version(place, versioning):
     bucket, options, _ = await place(versioning)
     async with client(bucket, **options) as ann, client(bucket, **options) as bob:

@@ -33,7 +33,7 @@ def storage():
     return Store(versioning=False)
 
 
-@pytest.fixture(params=["merge", "conditional"])
+@pytest.fixture(params=["merge", "log"])
 def any_storage(request):
     return Store(versioning=request.param == "merge")
 

@@ -71,7 +71,7 @@ class Reader:
         return [batch.id for batch in self.batches if batch.id is not None and not batch.initial]
 
 
-@pytest.fixture(params=[True, False], ids=["merge", "conditional"])
+@pytest.fixture(params=[True, False], ids=["merge", "log"])
 def storage(request):
     return Unreliable(versioning=request.param)
 
@@ -197,7 +197,7 @@ async def test_what_others_commit_does_not_hide_what_is_pending(storage):
         assert reader.committed == reader.shown == {"k": "bob's"}
 
 
-@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
+@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "log"])
 async def test_a_reader_that_falls_behind_is_told_so(versioning):
     clock = Clock()
     storage = MemoryStorage(versioning=versioning, clock=clock)
@@ -419,7 +419,7 @@ async def test_a_cursor_that_is_newer_than_what_is_known_waits_for_the_store(mon
         assert (await soon(anext(bob.watch(since=first.id)))).id == second.id
 
 
-@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
+@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "log"])
 async def test_killed_and_resumed_many_times(place, versioning):
     """Among writers, it sees each commit exactly once, and ends up with what there is."""
     bucket, options, _ = await place(versioning)

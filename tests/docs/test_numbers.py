@@ -33,10 +33,10 @@ pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the docume
 class Place:
     """A store in memory whose requests take as long as those of the page on costs, and its clients."""
 
-    def __init__(self, journal: Literal["merge", "conditional"] = "merge", *, whole_seconds: bool = False) -> None:
+    def __init__(self, journal: Literal["merge", "log"] = "merge", *, whole_seconds: bool = False) -> None:
         now = VirtualClock().time
         clock = (lambda: float(int(now()))) if whole_seconds else now
-        self.journal: Literal["merge", "conditional"] = journal
+        self.journal: Literal["merge", "log"] = journal
         self.store = FaultyStorage(MemoryStorage(versioning=journal == "merge", clock=clock))
         self.store.delay(LATENCY)
         self._seeds = iter(range(1000))
@@ -177,7 +177,7 @@ OPERATIONS: dict[str, Callable[[], Awaitable[dict[str, int]]]] = {
     "`put_all` of 100 keys": lambda: a_put_all(Place()),
     "1,000 `put` at once": lambda: a_thousand_puts(Place()),
     "`update`, with versioning": lambda: an_update(Place()),
-    "`update`, without": lambda: an_update(Place("conditional")),
+    "`update`, without": lambda: an_update(Place("log")),
     "`get` of a known value": lambda: a_get(Place()),
     "a change, for each client that subscribes to it": lambda: a_change(Place()),
     "`history(key, limit=5)`": lambda: in_the_past(Place(), 1000, lambda client, _: client.history("k", limit=5)),
@@ -318,7 +318,7 @@ def test_many_puts_of_a_fresh_client_ask_once_for_versioning():
 # What the page on costs says of an hour ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("journal", ["merge", "conditional"])
+@pytest.mark.parametrize("journal", ["merge", "log"])
 @pytest.mark.parametrize("scenario", [costs.idle, costs.patient, costs.presence, costs.chat, costs.jobs])
 def test_an_hour_costs_what_the_page_says(scenario, journal, monkeypatch):
     """An hour, or five minutes of what is more work to count."""
@@ -326,7 +326,7 @@ def test_an_hour_costs_what_the_page_says(scenario, journal, monkeypatch):
     if short:
         monkeypatch.setattr(costs, "HOUR", 300)
     counted = run(lambda: costs.measure(scenario, journal))
-    said = requests(row("docs/costs.md", scenario.__doc__, journal == "conditional")[1])
+    said = requests(row("docs/costs.md", scenario.__doc__, journal == "log")[1])
     for kind in KINDS:
         made = counted["listings" if kind == "listing" else kind] * (12 if short else 1)
         assert made == pytest.approx(said.get(kind, 0), rel=0.25 if short else 0, abs=30 if short else 0), kind
@@ -370,7 +370,7 @@ def test_pages_do_not_contradict_each_other_about_opening():
     assert f"{requests(conditional[2])['GET']} now" in prose("docs/protocol.md")
 
 
-@pytest.mark.parametrize(("journal", "label"), [("merge", "open"), ("conditional", "open (conditional)")])
+@pytest.mark.parametrize(("journal", "label"), [("merge", "open"), ("log", "open (conditional)")])
 def test_opening_takes_the_requests_that_the_page_on_performance_has(journal, label):
     async def opened() -> dict[str, int]:
         place = Place(journal)
@@ -397,7 +397,7 @@ def test_the_pages_on_performance_and_costs_agree_about_a_put():
     )
 
 
-@pytest.mark.parametrize("journal", ["merge", "conditional"])
+@pytest.mark.parametrize("journal", ["merge", "log"])
 def test_a_moment_in_the_past_costs_little_and_is_that_moment(journal):
     """In a bucket that keeps versions, whose stamps are whole seconds, with commits of three clients in turn."""
 

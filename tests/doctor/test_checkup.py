@@ -142,7 +142,7 @@ async def test_a_version_may_take_a_moment_until_it_is_listed():
 async def test_weak_etags_are_told_and_do_no_harm():
     async with InMemoryS3(versioning="Off", etag_of_get=lambda etag: f"W/{etag}") as server:
         found = await examine(server)
-        assert found.healthy and found.journal == "conditional"
+        assert found.healthy and found.journal == "log"
         good, result = said(found, "ETags")
         assert good is None and "weak" in result
         async with client(BUCKET, server.s3_config) as one:
@@ -173,9 +173,9 @@ async def test_a_conditional_manifest_in_a_versioned_bucket_needs_conditions():
         return None
 
     async with InMemoryS3() as server:
-        async with client(BUCKET, server.s3_config, journal="conditional") as one:
+        async with client(BUCKET, server.s3_config, journal="log") as one:
             await soon(one.put("key", 1))
-        assert (await examine(server)).journal == "conditional"
+        assert (await examine(server)).journal == "log"
         server.answer = careless
         found = await examine(server)
         assert not found.healthy and "ignores" in failed(found)["conditions"]

@@ -100,7 +100,7 @@ async def test_a_good_bucket(kind, versioning, tmp_path):
     storage = Store(versioning=versioning) if kind == "memory" else LocalStorage(tmp_path, versioning=versioning)
     found = await examine(storage)
     assert found.healthy and found.tidy
-    assert found.journal == ("merge" if versioning else "conditional")
+    assert found.journal == ("merge" if versioning else "log")
     said = results(found)
     assert said["versioning"] == (True, "enabled" if versioning else "off")
     assert said["conditions"][1] == "the store enforces them"
@@ -115,11 +115,11 @@ async def test_a_good_bucket(kind, versioning, tmp_path):
 async def test_the_poll_interval_is_what_polling_costs():
     cheap, dear = [await examine(Store(), poll_interval=seconds) for seconds in (10.0, 1.0)]
     assert round(dear.monthly_cost, 2) == 1.11 and round(cheap.monthly_cost, 3) == 0.115
-    assert dear.cost_of_change["merge"] > dear.cost_of_change["conditional"] > 0
+    assert dear.cost_of_change["merge"] > dear.cost_of_change["log"] > 0
 
 
 async def test_the_journal_that_is_wanted():
-    assert (await examine(Store(versioning=True), journal="conditional")).journal == "conditional"
+    assert (await examine(Store(versioning=True), journal="log")).journal == "log"
     found = await examine(Store(versioning=False), journal="merge")
     assert not found.healthy and found.journal is None
     assert "versioning" in results(found)["journal"][1]
@@ -127,9 +127,9 @@ async def test_the_journal_that_is_wanted():
 
 async def test_the_journal_that_a_manifest_has():
     storage = Store(versioning=True)
-    async with MPS3(BUCKET, storage=storage, journal="conditional") as client:
+    async with MPS3(BUCKET, storage=storage, journal="log") as client:
         await client.put("key", 1)
-    assert (await examine(storage)).journal == "conditional"
+    assert (await examine(storage)).journal == "log"
     assert not (await examine(storage, journal="merge")).healthy
 
 
@@ -214,11 +214,11 @@ def test_policies():
         "s3:ListBucketVersions",
         "s3:GetBucketVersioning",
     }
-    conditional = json.loads(policy("b", "m.json", "conditional"))
+    conditional = json.loads(policy("b", "m.json", "log"))
     assert {"Effect": "Allow", "Action": ["s3:DeleteObject"], "Resource": ["arn:aws:s3:::b/m.json.probe/*"]} in (
         conditional["Statement"]
     )
-    versioned = json.loads(policy("b", "m.json", "conditional", versioned=True))
+    versioned = json.loads(policy("b", "m.json", "log", versioned=True))
     assert versioned["Statement"][:2] == merge["Statement"]  # values are read by version, and so is the past
     assert versioned["Statement"][2]["Action"] == ["s3:DeleteObjectVersion"]
 
@@ -299,7 +299,7 @@ def test_over_a_server(versioning, server, make_bucket, s3, capsys):
     assert main(["doctor", "--json", url_of(server, bucket)]) == 0
     said = capsys.readouterr().out
     found = json.loads(said)
-    assert found["healthy"] and found["journal"] == ("merge" if versioning else "conditional")
+    assert found["healthy"] and found["journal"] == ("merge" if versioning else "log")
     assert found["vendor"] == "unknown"
     assert found["policy"]["Version"] == "2012-10-17" and round(found["monthly_cost"], 2) == 1.11
     assert objects(s3, bucket) == []

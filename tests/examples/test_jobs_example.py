@@ -38,7 +38,7 @@ async def test_each_job_is_done_by_one_worker(start: Start, tmp_path: Path) -> N
     assert await fleet.ends() == 0
     assert fleet.printed[-1] == "2,262 primes"  # of the numbers below 20,000
     assert fleet.printed[-2].startswith("20 jobs: ")
-    async with MPS3.from_url(url, journal="conditional") as client:
+    async with MPS3.from_url(url, journal="log") as client:
         done = await check_results(client, 20, 2262)
     told = Counter(line.split(":")[0] for line in fleet.printed if " has done " in line)
     assert told == {
@@ -58,7 +58,7 @@ async def test_a_job_of_a_lost_worker_is_taken_over(start: Start, tmp_path: Path
     options = ("--url", url, "--lease", "1")
     board = await start("jobs.py", "--workers", "0", "--jobs", "8", "--size", "8000", *options)
     await board.prints_start("to help: ")
-    async with MPS3.from_url(url, journal="conditional", poll_interval=0.1) as client:
+    async with MPS3.from_url(url, journal="log", poll_interval=0.1) as client:
         ann = await start("jobs.py", "--work", "ann", *options)
         job = await caught(client, ann)
         if fate == "killed":

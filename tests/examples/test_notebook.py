@@ -90,7 +90,7 @@ async def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 def store(tmp_path: Path) -> MPS3:
     """Where the notebook keeps the votes."""
-    return MPS3.from_url((tmp_path / "mps3-notebook").as_uri(), journal="conditional", poll_interval=0.1)
+    return MPS3.from_url((tmp_path / "mps3-notebook").as_uri(), journal="log", poll_interval=0.1)
 
 
 def test_it_is_kept_without_outputs() -> None:

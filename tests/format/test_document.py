@@ -89,7 +89,7 @@ DOCUMENT = (
 )
 documents = st.builds(
     Document,
-    journal=st.sampled_from(["merge", "conditional"]),
+    journal=st.sampled_from(["merge", "log"]),
     window=st.integers(1, 86_400) | st.floats(0.001, 86_400),
     session=words,
     sequence=whole,

@@ -48,7 +48,7 @@ class Store(Unreliable):
         self.ahead.later(seconds)
 
 
-@pytest.fixture(params=["merge", "conditional"])
+@pytest.fixture(params=["merge", "log"])
 def storage(request):
     return Store(versioning=request.param == "merge")
 
@@ -499,7 +499,7 @@ async def test_other_manifests_and_buckets(storage):
             assert await one.get("k", "absent", bucket="media", manifest=manifest) == "absent"
 
 
-@pytest.mark.parametrize("versioning", ["Enabled", None], ids=["merge", "conditional"])
+@pytest.mark.parametrize("versioning", ["Enabled", None], ids=["merge", "log"])
 @pytest.mark.server
 async def test_on_a_server(s3_config, make_bucket, versioning):
     bucket = make_bucket(versioning)
@@ -520,7 +520,7 @@ async def test_on_a_server(s3_config, make_bucket, versioning):
         await eventually(gone)  # two clients know the server's clock to a second, not better
 
 
-@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
+@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "log"])
 def test_a_lease_passes_on_when_it_has_expired(versioning):
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -557,7 +557,7 @@ def test_a_lease_passes_on_when_it_has_expired(versioning):
     assert not outcome.complaints
 
 
-@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
+@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "log"])
 def test_who_listens_is_woken_at_that_time_and_not_at_the_next_poll(versioning):
     async def main() -> None:
         loop = asyncio.get_running_loop()

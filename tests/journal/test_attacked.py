@@ -18,7 +18,7 @@ from mps3.storage.s3.wording import public_url
 @pytest.fixture
 def short_window(monkeypatch):
     """What is older than a moment is settled at once."""
-    merge, conditional = "mps3.journal.merge.journal.MergeJournal", "mps3.journal.conditional.ConditionalJournal"
+    merge, conditional = "mps3.journal.merge.journal.MergeJournal", "mps3.journal.log.journal.LogJournal"
     monkeypatch.setattr(f"{merge}.__init__.__kwdefaults__", {"window": 0.02})
     monkeypatch.setattr(f"{conditional}.__init__.__kwdefaults__", {"trusted": False, "window": 0.02})
 

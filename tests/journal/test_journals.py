@@ -13,7 +13,7 @@ from stores import keys_of, manifest_of, place
 
 from mps3 import AccessError, ConfigurationError, MemoryStorage, UnavailableError
 from mps3.errors import MPS3Error
-from mps3.journal.probe import lacking_conditions
+from mps3.journal.probe import lacking_creation
 from mps3.storage import Capabilities, VersionPage
 from mps3.support.environment import Environment
 
@@ -26,7 +26,7 @@ __all__ = ["place"]  # a fixture
 # The choice -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("versioning", "kind"), [(True, "merge"), (False, "conditional")])
+@pytest.mark.parametrize(("versioning", "kind"), [(True, "merge"), (False, "log")])
 async def test_the_bucket_decides(place, versioning, kind):
     bucket, options, storage = await place(versioning)
     async with client(bucket, **options) as one:
@@ -45,29 +45,29 @@ async def test_a_manifest_decides_whatever_the_bucket(place):
     bucket, options, _ = await place(False)
     async with client(bucket, **options) as one:
         await soon(one.put("key", 1))
-    for kind in ("auto", "conditional"):
+    for kind in ("auto", "log"):
         async with client(bucket, journal=kind, **options) as two:
             assert await two.get("key") == 1
-    with pytest.raises(ConfigurationError, match='journal="conditional"'):
+    with pytest.raises(ConfigurationError, match='journal="log"'):
         await client(bucket, journal="merge", **options).__aenter__()
 
 
 async def test_conditional_by_choice_on_a_versioned_bucket():
     storage = MemoryStorage(versioning=True)
-    async with memory_client(storage, journal="conditional") as one:
+    async with memory_client(storage, journal="log") as one:
         await one.put("key", 1)
         async with memory_client(storage) as two:
             await two.put("other", 2)
             assert await one.get("other") == 2
-    assert (await manifest_of(storage, BUCKET))["journal"] == "conditional"
-    with pytest.raises(ConfigurationError, match='journal="conditional"'):
+    assert (await manifest_of(storage, BUCKET))["journal"] == "log"
+    with pytest.raises(ConfigurationError, match='journal="log"'):
         await memory_client(storage, journal="merge").__aenter__()
 
 
 async def test_two_who_chose_differently_before_there_was_a_manifest():
     storage = MemoryStorage(versioning=True)
     slow = {"poll_interval": 60}
-    async with memory_client(storage, journal="conditional", **slow) as one, memory_client(storage, **slow) as two:
+    async with memory_client(storage, journal="log", **slow) as one, memory_client(storage, **slow) as two:
         await one.put("key", 1)
         with pytest.raises(ConfigurationError, match="conditional journal"):
             await soon(two.put("other", 2))
@@ -138,7 +138,7 @@ class Odd(MemoryStorage):
 BOTH = ("if_match", "if_none_match")
 
 
-@pytest.mark.parametrize("journal", ["auto", "conditional"])
+@pytest.mark.parametrize("journal", ["auto", "log"])
 @pytest.mark.parametrize(
     ("ignored", "refused", "words"),
     [
@@ -234,7 +234,7 @@ async def wait(write: Any) -> Any:
 @pytest.mark.parametrize("versioning", [True, False])
 async def test_the_probe_leaves_nothing(place, versioning):
     bucket, _, storage = await place(versioning)
-    await lacking_conditions(storage, bucket, MANIFEST, Environment())
+    await lacking_creation(storage, bucket, MANIFEST, Environment())
     assert await keys_of(storage, bucket) == []
 
 
@@ -262,7 +262,7 @@ class Late(MemoryStorage):
 @pytest.mark.parametrize("versioning", [True, False])
 async def test_the_probe_leaves_nothing_when_it_is_interrupted(slow, versioning):
     storage = Late(slow, versioning=versioning)
-    task = asyncio.ensure_future(lacking_conditions(storage, BUCKET, MANIFEST, Environment()))
+    task = asyncio.ensure_future(lacking_creation(storage, BUCKET, MANIFEST, Environment()))
     await soon(storage.reached.wait())
     task.cancel()
     await asyncio.sleep(0)

@@ -72,7 +72,7 @@ def store() -> Slow:
 
 @pytest.fixture
 async def ann(store: Slow):
-    async with memory_client(store, poll_interval=60, journal="conditional") as one:
+    async with memory_client(store, poll_interval=60, journal="log") as one:
         yield one
 
 
@@ -108,7 +108,7 @@ async def nobody_sees(store: Slow, *clients: MPS3) -> None:
 
 
 @pytest.mark.parametrize("way", [act, act_in_a_block], ids=["transact", "block"])
-@pytest.mark.parametrize("journal", ["conditional", "merge"])
+@pytest.mark.parametrize("journal", ["log", "merge"])
 async def test_a_transaction_that_has_raised_takes_no_effect_when_its_put_arrives_later(journal, way):
     store = Slow(versioning=journal == "merge")
     async with memory_client(store, poll_interval=60) as ann:
@@ -170,7 +170,7 @@ async def test_a_transaction_that_is_stamped_before_the_end_of_the_lease_counts_
 
 async def test_a_late_transaction_that_does_not_count_is_not_part_of_the_history():
     store = Slow(versioning=True)
-    async with memory_client(store, poll_interval=60, journal="conditional") as ann:
+    async with memory_client(store, poll_interval=60, journal="log") as ann:
         await soon(ann.put("done", "before"))
         await soon(ann.put("lease", "ann", expires_in=LEASE))
         store.hanging = 1

@@ -75,7 +75,7 @@ def tiny(**sizes: int):
         yield
 
 
-@pytest.fixture(params=[True, False], ids=["merge", "conditional"])
+@pytest.fixture(params=[True, False], ids=["merge", "log"])
 def storage(request):
     return Watched(versioning=request.param)
 

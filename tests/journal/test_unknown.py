@@ -77,7 +77,7 @@ def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mps3.format.commit_age.LATENESS", 20.0)  # the merge journal forgets nothing before that
 
 
-@pytest.fixture(params=[True, False], ids=["merge", "conditional"])
+@pytest.fixture(params=[True, False], ids=["merge", "log"])
 def store(request: pytest.FixtureRequest) -> Withholding:
     return Withholding(versioning=request.param)
 

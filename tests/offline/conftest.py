@@ -7,7 +7,7 @@ import pytest
 from .device import Device
 
 
-@pytest.fixture(params=["merge", "conditional"])
+@pytest.fixture(params=["merge", "log"])
 async def device(request, tmp_path):
     """Clients of one store and one directory, with each journal."""
     device = Device(tmp_path / "offline", versioning=request.param == "merge")

@@ -174,7 +174,7 @@ async def test_a_life_may_die_again_and_again(device):
 async def test_what_nobody_can_know_is_set_aside(device, monkeypatch):
     monkeypatch.setattr(settle, "SESSIONS", 3)
     monkeypatch.setattr("mps3.format.commit_age.LATENESS", 2.0)  # the merge journal forgets nothing before that
-    window = {"merge": 0.05, "conditional": 0.05}[await kind(device)]
+    window = {"merge": 0.05, "log": 0.05}[await kind(device)]
     monkeypatch.setattr("mps3.journal.merge.journal.MergeJournal.__init__.__kwdefaults__", {"window": window})
     monkeypatch.setattr("mps3.journal.conditional.KEPT", 1)
     monkeypatch.setattr(
@@ -210,7 +210,7 @@ async def test_what_nobody_can_know_is_set_aside(device, monkeypatch):
 
 
 async def kind(device):
-    return "merge" if (await device.storage.capabilities(BUCKET)).versioning == "enabled" else "conditional"
+    return "merge" if (await device.storage.capabilities(BUCKET)).versioning == "enabled" else "log"
 
 
 async def test_two_clients_share_a_directory(device):

@@ -14,9 +14,10 @@ from unittest.mock import patch
 
 from mps3.format import commit_age
 from mps3.format.file_entry import expires_of
-from mps3.journal import conditional, levels, settle
 from mps3.journal import diff as steps
+from mps3.journal import levels, settle
 from mps3.journal import replay as walk
+from mps3.journal.log import checkpoints, tail
 
 from .checker import Ends, check
 from .client import Book, Life
@@ -246,7 +247,8 @@ def tiny() -> Iterator[None]:
     """Sizes at which every history spills, merges, splits runs, and stores changes as runs."""
     with (
         patch.multiple(levels, SPILL=100, FANOUT=2, PART=250, LARGE=400),
-        patch.multiple(conditional, KEPT=3, LARGE_KEPT=1),
+        patch.object(tail, "EVERY", 4),
+        patch.multiple(checkpoints, KEPT=3, MOST=12, SOME=1),
     ):
         yield
 
@@ -258,7 +260,8 @@ def few_sessions(number: int) -> Iterator[None]:
         patch.object(settle, "SESSIONS", number),
         patch.object(walk, "SESSIONS", number),
         patch.object(steps, "REMEMBERED", number),
-        patch.object(conditional, "KEPT", 3),
+        patch.object(tail, "EVERY", 4),
+        patch.multiple(checkpoints, KEPT=3, MOST=12, SOME=1),
     ):
         yield
 

@@ -18,7 +18,7 @@ from .runner import many, one, report
 ROOT = Path(__file__).parents[2]
 
 
-MERGE, CONDITIONAL = Kind(), Kind(versioning=False)
+MERGE, LOG = Kind(), Kind(versioning=False)
 
 
 @pytest.fixture
@@ -46,31 +46,31 @@ def test_no_promise_is_broken(run, histories):
 
 
 @pytest.mark.parametrize("collect", [False, True], ids=["", "sleepers and collectors"])
-@pytest.mark.parametrize("journal", [MERGE, CONDITIONAL], ids=["merge", "conditional"])
+@pytest.mark.parametrize("journal", [MERGE, LOG], ids=["merge", "log"])
 def test_no_promise_is_broken_for_devices_with_a_disk(run, histories, journal, collect):
     totals = run(histories // 6, replace(journal, durable=True, collect=collect))
     assert totals.kept > 5 * totals.histories
     assert totals.killed > totals.histories
 
 
-@pytest.mark.parametrize("journal", [MERGE, CONDITIONAL], ids=["merge", "conditional"])
+@pytest.mark.parametrize("journal", [MERGE, LOG], ids=["merge", "log"])
 def test_transactions_are_serialisable(run, histories, journal):
     run(histories // 3, replace(journal, transact=True))
 
 
-@pytest.mark.parametrize("journal", [MERGE, CONDITIONAL], ids=["merge", "conditional"])
+@pytest.mark.parametrize("journal", [MERGE, LOG], ids=["merge", "log"])
 @pytest.mark.parametrize("transact", [False, True], ids=["", "transactions"])
 def test_what_was_forgotten_is_not_taken_for_what_did_not_happen(run, histories, journal, transact):
     run(histories // 20, replace(journal, forgetful=True, transact=transact))
 
 
-@pytest.mark.parametrize("journal", [MERGE, CONDITIONAL], ids=["merge", "conditional"])
+@pytest.mark.parametrize("journal", [MERGE, LOG], ids=["merge", "log"])
 def test_no_transaction_counts_after_it_has_failed_or_when_its_lease_is_over(run, histories, journal):
     totals = run(histories // 6, replace(journal, leases=True))
     assert totals.expiring > totals.histories
 
 
-@pytest.mark.parametrize("journal", [MERGE, CONDITIONAL], ids=["merge", "conditional"])
+@pytest.mark.parametrize("journal", [MERGE, LOG], ids=["merge", "log"])
 def test_what_expires_does_so_in_time_and_nothing_else_does(run, histories, journal):
     totals = run(histories // 5, replace(journal, watch=True, expiring=True))
     assert totals.expiring > 5 * totals.histories
@@ -78,7 +78,7 @@ def test_what_expires_does_so_in_time_and_nothing_else_does(run, histories, jour
 
 
 @pytest.mark.parametrize("tiny", [False, True], ids=["", "tiny runs"])
-@pytest.mark.parametrize("journal", [MERGE, CONDITIONAL], ids=["merge", "conditional"])
+@pytest.mark.parametrize("journal", [MERGE, LOG], ids=["merge", "log"])
 def test_nothing_live_is_collected(run, histories, journal, tiny):
     totals = run(histories // 5, replace(journal, collect=True, tiny=tiny))
     assert totals.collected > 10 * totals.histories

@@ -29,7 +29,7 @@ def kind(request) -> str:
     return request.param
 
 
-@pytest.fixture(params=["merge", "conditional"])
+@pytest.fixture(params=["merge", "log"])
 def journal(request) -> str:
     return request.param
 

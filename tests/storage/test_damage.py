@@ -111,7 +111,7 @@ async def way(server):
         yield way
 
 
-@pytest.fixture(params=["Enabled", None], ids=["merge", "conditional"])
+@pytest.fixture(params=["Enabled", None], ids=["merge", "log"])
 def bucket(request, make_bucket):
     return make_bucket(request.param)
 
@@ -261,7 +261,7 @@ class Damaging(Unreliable):
         return found
 
 
-@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
+@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "log"])
 async def test_what_arrived_damaged_is_not_kept_for_later_lives(tmp_path, versioning, monkeypatch):
     monkeypatch.setattr(levels, "LARGE", 100)
     storage = Damaging(versioning=versioning)

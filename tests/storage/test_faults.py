@@ -64,7 +64,7 @@ class Writer:
             self.acknowledged[f"mine/{self.name}"] = max(value, last, key=lambda one: one["n"])
 
 
-@pytest.mark.parametrize("journal", ["merge", "conditional"])
+@pytest.mark.parametrize("journal", ["merge", "log"])
 @pytest.mark.parametrize(
     ("faults", "large"),
     [(EVERYTHING, False), (EVERYTHING, True), (FLAPPING, False), (STALE, False)],

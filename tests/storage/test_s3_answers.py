@@ -189,7 +189,7 @@ class Portal(CountingProxy):
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("journal", ["merge", "conditional"])
+@pytest.mark.parametrize("journal", ["merge", "log"])
 @pytest.mark.parametrize("contains", ["/color", "/manifest.json"])
 async def test_what_is_acknowledged_is_there_though_a_portal_answered_first(
     make_bucket, s3_config, server, journal, contains
@@ -249,7 +249,7 @@ class Redirecting(CountingProxy):
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("journal", ["merge", "conditional"])
+@pytest.mark.parametrize("journal", ["merge", "log"])
 async def test_a_write_that_is_redirected_after_the_store_has_answered_is_tried_again(
     make_bucket, s3_config, server, journal
 ):

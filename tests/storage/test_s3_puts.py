@@ -129,7 +129,7 @@ class Locked(CountingProxy):
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("journal", ["merge", "conditional"])
+@pytest.mark.parametrize("journal", ["merge", "log"])
 async def test_a_bucket_with_object_lock_can_be_used(make_bucket, s3_config, server, journal):
     bucket = make_bucket("Enabled" if journal == "merge" else None)
     async with (

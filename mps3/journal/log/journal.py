@@ -5,7 +5,6 @@ One request acknowledges a commit, and its place is final. It needs a store that
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Mapping
 from typing import Any, Final
@@ -18,6 +17,7 @@ from ...format.slot import filler, root_document, slot_key
 from ...format.state import EMPTY, View
 from ...storage.protocol import ABSENT, Storage
 from ...support.environment import Environment
+from ...support.gather import gather_bounded
 from ..attempt import Attempt, require
 from ..compactor import Compactor
 from ..document_io import encode_document, wrong_journal
@@ -442,7 +442,9 @@ class LogJournal:
         self._ahead[slot] = read
         while missing := [n for n in range(self._tail.number + 1, slot) if n not in self._ahead]:
             self._ahead.update(await self._reader.slots(missing))
-            await asyncio.gather(*(self._fill(n) for n in missing if n not in self._ahead))
+            for result in await gather_bounded(self._fill, [n for n in missing if n not in self._ahead], AHEAD):
+                if isinstance(result, BaseException):
+                    raise result
         judgement: Judgement | None = None
         while self._tail.number < slot:
             number = self._tail.number + 1

@@ -85,15 +85,12 @@ class LogWalk:
     """Commits of a log, from the newest back.
 
     Attributes:
-        versioned: Whether there may be more than the newest state says: always.
         commits: In order, the oldest first.
         finished: Whether nothing older is kept.
         complete: Whether nothing older ever was.
         oldest: The checkpoint before the first of the commits.
         reach: All commits with later time stamps, in seconds since 1970, are known.
     """
-
-    versioned = True
 
     def __init__(self, past: LogPast, reader: LogReader, view: View, listing: Listing | None = None) -> None:
         self._past = past

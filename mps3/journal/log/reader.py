@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +13,7 @@ from ...format.slot import LAST, NOBODY, SlotName, checkpoint_key, slot_key
 from ...storage.pagination import PageProgress
 from ...storage.protocol import Absence, Object, Storage
 from ...storage.verification import read_verified
+from ...support.gather import gather_bounded
 from ..document_io import read_document
 from ..runs import Runs
 
@@ -66,7 +66,6 @@ class LogReader:
         self._bucket = bucket
         self._key = key
         self._runs = runs
-        self._gets = asyncio.Semaphore(CONCURRENCY)
 
     async def slot(self, number: int) -> ReadSlot | None:
         """Read a slot; ``None`` if it does not exist.
@@ -83,11 +82,11 @@ class LogReader:
             MPS3Error: One could not be read.
         """
         wanted = list(numbers)
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self.slot(number)) for number in wanted]
-        return {
-            number: found for number, task in zip(wanted, tasks, strict=True) if (found := task.result()) is not None
-        }
+        results = await gather_bounded(self.slot, wanted, CONCURRENCY)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return {number: result for number, result in zip(wanted, results, strict=True) if isinstance(result, ReadSlot)}
 
     async def checkpoint(self, number: int) -> ReadSlot | None:
         """Read a checkpoint; ``None`` if it does not exist.
@@ -121,8 +120,7 @@ class LogReader:
             )
             return ReadSlot(document, found.modified or 0.0, len(found.body))
 
-        async with self._gets:
-            return await read_verified(ask, check)
+        return await read_verified(ask, check)
 
     async def list_newest(self) -> Listing:
         """List the slots since the newest checkpoint.
