@@ -90,13 +90,16 @@ class Compactor:
         """Store again what was stored long ago and still fits: who seldom commits would never get to name it."""
         self._applied(files, runs)
         for result in [result for result in self._results if not self._runs.is_fresh(result[1])]:
+            again: StoredRun | None = None
             try:
                 again = await self._runs.renew(result[1])
             except MPS3Error as error:
                 _log.debug("could not store a run again: %s", error)
-                self._results.remove(result)
-            else:
-                self._results[self._results.index(result)] = replace(result[0], runs=again.references), again
+            if result not in self._results:
+                continue  # a commit has dropped it meanwhile
+            place = self._results.index(result)
+            renewed = [] if again is None else [(replace(result[0], runs=again.references), again)]
+            self._results[place : place + 1] = renewed
 
     def _add(self, result: _Result, files: Files, runs: Stack) -> tuple[Files, Stack]:
         """Keep one more result, and apply it to what it was made of; the others have been."""

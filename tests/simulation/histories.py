@@ -14,6 +14,7 @@ from unittest.mock import patch
 
 from mps3.format import commit_age
 from mps3.format.file_entry import expires_of
+from mps3.format.slot import NOBODY
 from mps3.journal import diff as steps
 from mps3.journal import levels, settle
 from mps3.journal import replay as walk
@@ -25,7 +26,7 @@ from .disk import Disk
 from .history import Event, Killed, Violation
 from .loop import Process, run
 from .options import WINDOW, Options, draw
-from .store import EPOCH, SimStorage, SimStore
+from .store import EPOCH, Kept, SimStorage, SimStore
 from .transacting import check_transactions
 
 BUCKET = "bucket"
@@ -306,16 +307,31 @@ def run_history(seed: int, options: Options | None = None) -> Result:
         expiring=len(_ends(environment).of),
         left_out=sum(
             '"expired":' in (kept.body or b"").decode()
-            for kept in environment.store.ever.get((BUCKET, "manifest.json"), ())
+            for (_, key), versions in environment.store.ever.items()
+            if key == "manifest.json" or key.endswith(".checkpoint")
+            for kept in versions
         ),
     )
+
+
+def commits(store: SimStore) -> list[Kept]:
+    """The commits in the store: the versions of the manifest, or the slots of its log, in the store's order."""
+    slots = [
+        kept
+        for (_, key), versions in store.ever.items()
+        if key.startswith("manifest.json.log/") and not key.endswith(".checkpoint")
+        for kept in versions
+        if kept.body is not None
+    ]
+    found = [*store.ever.get((BUCKET, "manifest.json"), ()), *slots]
+    return [kept for kept in found if json.loads(kept.body or b"{}")["session"] != NOBODY]
 
 
 def _written(environment: World) -> tuple[dict[str, set[str]], set[str]]:
     """The writes of each commit in the store, and the commits that were visible too late."""
     writes: dict[str, set[str]] = {}
     overdue: set[str] = set()
-    for kept in environment.store.ever.get((BUCKET, "manifest.json"), ()):
+    for kept in commits(environment.store):
         document = json.loads(kept.body or b"{}")
         files = changes(environment.store, document["update"])
         names = {environment.write_of(key, file["version"]) for key, file in files.items() if file}
@@ -329,7 +345,7 @@ def _written(environment: World) -> tuple[dict[str, set[str]], set[str]]:
 def _overdue(environment: World) -> set[str]:
     """The runs of transactions that were stored only when a lease that they had read was over, by the stamp shown."""
     store = environment.store
-    kept = store.ever.get((BUCKET, "manifest.json"), ())
+    kept = commits(store)
     documents = [(one, json.loads(one.body or b"{}")["update"]) for one in kept]
     ends = {
         (key, file["version"]): end
@@ -357,7 +373,7 @@ def _lateness(options: Options) -> float:
 def _ends(environment: World) -> Ends:
     """When writes expire, in virtual time, as the manifests say."""
     found: dict[str, tuple[float, float]] = {}
-    for kept in environment.store.ever.get((BUCKET, "manifest.json"), ()):
+    for kept in commits(environment.store):
         for key, file in changes(environment.store, json.loads(kept.body or b"{}")["update"]).items():
             if (moment := expires_of(file)) is not None:
                 end, write = moment - EPOCH - environment.store.offset, environment.write_of(key, file["version"])
@@ -381,7 +397,7 @@ def changes(store: SimStore, update: dict[str, Any]) -> dict[str, Any]:
 def _manifests(store: SimStore) -> list[str]:
     """Every version of the manifest, in the store's order, in a line each."""
     lines = []
-    for kept in store.ever.get((BUCKET, "manifest.json"), ()):
+    for kept in commits(store):
         document = json.loads(kept.body or b"{}")
         log = [f"{entry['session'][:4]}/{entry['sequence']}@{entry['version']}" for entry in document.get("log", ())]
         lines.append(

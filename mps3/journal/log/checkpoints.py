@@ -64,6 +64,7 @@ class Checkpoints:
         self._quiet: asyncio.TimerHandle | None = None
         self._newest: Document | None = None
         self._written = 0
+        self._making = asyncio.Lock()
 
     def consider(self, slot: int | None) -> None:
         """After a commit of this client: write a checkpoint if one is due at its slot, or later when things go quiet.
@@ -102,7 +103,8 @@ class Checkpoints:
         stamp, number, view, base = tail.stamp(), tail.number, tail.view, tail.base
         if stamp is None or view.document is None:
             return None
-        into = await settle(base, view.commits, view, self._runs, self._compactor)
+        async with self._making:
+            into = await settle(base, view.commits, view, self._runs, self._compactor)
         return replace(
             base,
             session=NOBODY,

@@ -24,7 +24,7 @@ from ..document_io import encode_document, wrong_journal
 from ..outcome import CommitOutcome, not_yet, note, outcome_of, remembered, unknown
 from ..probe import require_creation
 from ..protocol import Retained, Verdict
-from ..runs import Runs
+from ..runs import MissingRunError, Runs
 from ..snapshot import JournalSnapshot
 from ..stall_detector import StallDetector
 from .checkpoints import Checkpoints
@@ -163,13 +163,16 @@ class LogJournal:
         if not self._opened:
             return await self._open()
         before = self._tail.number
-        while self._tail.number - before < FAR:
-            news = await self._poll(min(AHEAD, max(1, self._tail.number - before)))
-            if news is None:
-                return await self._open() or self._tail.number > before
-            if not news:
-                return self._tail.number > before
-        return await self._open() or True
+        try:
+            while self._tail.number - before < FAR:
+                news = await self._poll(min(AHEAD, max(1, self._tail.number - before)))
+                if news is None:
+                    break
+                if not news:
+                    return self._tail.number > before
+        except MissingRunError:
+            pass  # it was collected: newer states do not need it
+        return await self._open() or self._tail.number > before
 
     async def _poll(self, count: int) -> bool | None:
         """Read the next slots, as many as have come lately (L8).
@@ -310,12 +313,12 @@ class LogJournal:
         attempt.tries += 1
         update = await self._runs.by_reference(attempt.update, self.view.commits)
         attempt.update = update
-        attempt.said.append(update)
         members = dict(update)
         if _names_objects(update):
             members[COLLECTED] = attempt.collected
         if attempt.fence:
             members[COLLECTS] = True
+        attempt.said.append(members)
         document = Document("log", self._window, self._author(attempt), attempt.sequence, None, members)
         return document, await encode_document(document, self._runs, bucket=self._bucket, key=self._key)
 
@@ -416,7 +419,7 @@ class LogJournal:
         return None
 
     def _is_foreign(self, attempt: Attempt, document: Document) -> bool:
-        entry = CommitEntry(document.session, document.sequence, "", 0.0, None, _plain(document.update))
+        entry = CommitEntry(document.session, document.sequence, "", 0.0, None, document.update)
         return attempt.is_forged(entry)
 
     async def _whose(self, attempt: Attempt, slot: int) -> ReadSlot | None:
@@ -546,9 +549,3 @@ def _names_objects(update: Mapping[str, Any]) -> bool:
     """Return whether a commit names objects that a collection may delete: values or runs."""
     files: Mapping[str, Any] = update.get("files", {})
     return "runs" in update or any(file is not None and "value" not in file for file in files.values())
-
-
-def _plain(update: object) -> dict[str, object]:
-    """Return an update as the client made it, without what the journal has added."""
-    assert isinstance(update, dict)  # noqa: S101 - it was decoded
-    return {member: value for member, value in update.items() if member not in (COLLECTED, COLLECTS)}

@@ -23,10 +23,16 @@ async def open_log(reader: LogReader, tail: LogTail) -> None:
         UnavailableError: Objects that were listed were gone when they were read, several times.
         MissingRunError: A run is missing that the only checkpoint names.
     """
+    missing: MissingRunError | None = None
     for _ in range(TRIES):
         listing = await reader.list_newest()
-        if await _read(reader, tail, listing):
-            return
+        try:
+            if await _read(reader, tail, listing):
+                return
+        except MissingRunError as error:
+            missing = error
+    if missing is not None:
+        raise missing
     raise UnavailableError("the log was collected again and again while it was read", operation="GetObject")
 
 

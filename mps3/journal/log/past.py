@@ -10,8 +10,9 @@ from ...format.document import CommitEntry, Document
 from ...format.run import Run
 from ...format.run_reference import RunReference
 from ...format.state import EMPTY, View, build_view, needed_runs
+from ...support.gather import gather_bounded
 from ..runs import Runs
-from .reader import Listing, LogReader
+from .reader import CONCURRENCY, Listing, LogReader, ReadSlot
 from .tail import LogTail
 
 
@@ -52,6 +53,16 @@ class LogPast:
             return None
         walk = LogWalk(self, self._reader, EMPTY, listing)
         return walk if await walk.begin_at(later[-1]) else None
+
+    async def checkpoints(self, after: int) -> list[Document]:
+        """Return all checkpoints behind a slot."""
+        listing = await self._reader.list_all()
+        numbers = [number for number in listing.checkpoints if number > after]
+        results = await gather_bounded(self._reader.checkpoint, numbers, CONCURRENCY)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return [result.document for result in results if isinstance(result, ReadSlot)]
 
     async def runs_of(self, commits: Iterable[CommitEntry]) -> Mapping[str, Run]:
         """Return the runs that commits name, by their SHA-256.

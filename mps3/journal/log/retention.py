@@ -34,6 +34,8 @@ async def retained(past: LogPast, view: View, runs: Runs, seconds: float) -> Ret
         if await walk.further() and walk.oldest is not None:
             documents.append(walk.oldest)
     oldest = documents[-1]
+    # The checkpoints of others between, which may name runs that nothing else does.
+    documents += await past.checkpoints(oldest.sequence)
     kept = tuple(commit for commit in walk.commits)
     references = [run for one in documents for run in one.runs] + [run for commit in kept for run in commit.runs]
     held = await runs.load([*oldest.runs, *(run for commit in kept for run in commit.runs)])
