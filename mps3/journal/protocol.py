@@ -157,11 +157,12 @@ class Journal(Protocol):
         """Stop what is done in the background."""
         ...
 
-    async def retained(self, seconds: float) -> Retained | None:
+    async def retained(self, seconds: float, *, announced: bool = False) -> Retained | None:
         """What collecting leaves alone. It may be called while other calls are under way.
 
         Args:
             seconds: How far back all states are kept.
+            announced: Whether a commit of this client has announced the collection (R17).
 
         Returns:
             ``None`` if there is no manifest.

@@ -355,11 +355,12 @@ class Manifest:
         journal = self._state.journal
         if journal is None or journal.view.head is None:
             return None
-        if announce and journal.kind != "merge":
+        announced = announce and journal.kind != "merge"
+        if announced:
             pending = Pending({}, {}, {}, self._environment.now(), self._volatile, fence=True)
             self.add(pending)
             await asyncio.shield(pending.outcome)
-        return await journal.retained(seconds)
+        return await journal.retained(seconds, announced=announced)
 
     async def _run(self) -> None:
         try:

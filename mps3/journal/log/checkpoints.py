@@ -16,6 +16,8 @@ from ..compactor import Compactor
 from ..document_io import encode_document
 from ..runs import Runs
 from ..settle import settle
+from .fold import collection
+from .reader import LogReader
 from .tail import LogTail
 
 QUIET: Final = 5.0
@@ -38,6 +40,7 @@ class Checkpoints:
         bucket: Its bucket.
         key: Its key.
         tail: The state.
+        reader: Finds the newest checkpoint.
         runs: Stores runs.
         compactor: Keeps files and runs few.
         environment: The clock.
@@ -49,6 +52,7 @@ class Checkpoints:
         bucket: str,
         key: str,
         tail: LogTail,
+        reader: LogReader,
         runs: Runs,
         compactor: Compactor,
         environment: Environment,
@@ -57,6 +61,7 @@ class Checkpoints:
         self._bucket = bucket
         self._key = key
         self._tail = tail
+        self._reader = reader
         self._runs = runs
         self._compactor = compactor
         self._environment = environment
@@ -99,12 +104,27 @@ class Checkpoints:
 
     async def _make(self) -> Document | None:
         """Return the checkpoint of the newest state; ``None`` before the first commit."""
+        async with self._making:
+            await self._follow_collection()
+            return await self._settle()
+
+    async def _follow_collection(self) -> None:
+        """After a collection, build upon the newest checkpoint: runs that only an older one names may be deleted."""
+        tail = self._tail
+        if tail.base.collected == collection(tail.view):
+            return
+        listing = await self._reader.list_newest()
+        for number in listing.checkpoints:
+            if tail.base.sequence < number <= tail.number and (found := await self._reader.checkpoint(number)):
+                await tail.rebase(found.document)
+                return
+
+    async def _settle(self) -> Document | None:
         tail = self._tail
         stamp, number, view, base = tail.stamp(), tail.number, tail.view, tail.base
         if stamp is None or view.document is None:
             return None
-        async with self._making:
-            into = await settle(base, view.commits, view, self._runs, self._compactor)
+        into = await settle(base, view.commits, view, self._runs, self._compactor)
         return replace(
             base,
             session=NOBODY,
@@ -120,20 +140,28 @@ class Checkpoints:
             expired=into.expired,
         )
 
+    async def write(self) -> None:
+        """Write a checkpoint of the newest state.
+
+        Raises:
+            MPS3Error: It could not be written.
+        """
+        document = await self._make()
+        if document is None:
+            return
+        number = document.sequence
+        body = await encode_document(document, self._runs, bucket=self._bucket, key=self._key)
+        try:
+            await self._storage.put(self._bucket, checkpoint_key(self._key, number), body, if_none_match=True)
+        except ConflictError:
+            return  # somebody else has written it
+        self._written = number
+        self._newest = document
+        self._runs.named()
+
     async def _checkpoint(self) -> None:
         try:
-            document = await self._make()
-            if document is None:
-                return
-            number = document.sequence
-            body = await encode_document(document, self._runs, bucket=self._bucket, key=self._key)
-            try:
-                await self._storage.put(self._bucket, checkpoint_key(self._key, number), body, if_none_match=True)
-            except ConflictError:
-                return  # somebody else has written it
-            self._written = number
-            self._newest = document
-            self._runs.named()
+            await self.write()
         except MPS3Error as error:
             # The log goes on without it, and another one is written later.
             _log.debug("could not write a checkpoint of s3://%s/%s: %s", self._bucket, self._key, error)

@@ -82,7 +82,9 @@ class LogJournal:
         self._tail = LogTail(self._runs, window)
         self._contact = LastContact(storage, environment)
         self._crowd = Crowd()
-        self._checkpoints = Checkpoints(storage, bucket, key, self._tail, self._runs, self._compactor, environment)
+        self._checkpoints = Checkpoints(
+            storage, bucket, key, self._tail, self._reader, self._runs, self._compactor, environment
+        )
         self._stalls = StallDetector(environment, f"s3://{bucket}/{key}")
         self._ahead: dict[int, ReadSlot] = {}
         self._opened = False
@@ -210,7 +212,7 @@ class LogJournal:
             raise self._went_back(fresh.number)
         self._contact.heard(asked)
         self._ahead.clear()
-        self._tail.become(fresh)
+        await self._tail.become(fresh)
         self._opened = True
         self._exists = self._exists or fresh.number > 0
         return head != self.view.head
@@ -410,7 +412,7 @@ class LogJournal:
         if self._has_arrived(attempt):
             counting = self.counting(attempt)
             modified = self._tail.modified if counting is None else counting.modified
-            update = attempt.update if counting is None else counting.update
+            update = attempt.said[-1] if counting is None else counting.update
             session, sequence = self._author(attempt), attempt.sequence
             return ReadSlot(Document("log", self._window, session, sequence, None, update), modified, 0)
         if slot <= self._tail.base.sequence:
@@ -535,8 +537,11 @@ class LogJournal:
         self._contact.restore(saved.stamp)
         self._opened = self._exists = True
 
-    async def retained(self, seconds: float) -> Retained | None:
+    async def retained(self, seconds: float, *, announced: bool = False) -> Retained | None:
         """What collecting leaves alone."""
+        if announced:
+            # So that no checkpoint that was made before the announcement, and arrives later, is the newest.
+            await self._checkpoints.write()
         return await retained(self.past, self.view, self._runs, seconds)
 
     async def aclose(self) -> None:

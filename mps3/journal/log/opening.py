@@ -25,7 +25,8 @@ async def open_log(reader: LogReader, tail: LogTail) -> None:
     """
     missing: MissingRunError | None = None
     for _ in range(TRIES):
-        listing = await reader.list_newest()
+        # After the newest checkpoint was found to be damaged by a collection, the one before it is needed.
+        listing = await (reader.list_newest() if missing is None else reader.list_all())
         try:
             if await _read(reader, tail, listing):
                 return

@@ -139,19 +139,12 @@ class LogWalk:
             return False
         if self._listing is None:
             self._listing = await self._reader.list_all()
-        before = next((number for number in self._listing.checkpoints if number < self._start), 0)
-        tail = self._past.tail()
-        found = await self._reader.checkpoint(before) if before else None
-        slots = await self._reader.slots(range(before + 1, self._start + 1))
-        if (before and found is None) or len(slots) < self._start - before:
+        for before in (*(number for number in self._listing.checkpoints if number < self._start), 0):
+            tail = await self._read(before)
+            if tail is not None:
+                break
+        else:
             self.finished = True  # it was collected
-            return True
-        try:
-            await tail.begin(found, before)
-            for number in range(before + 1, self._start + 1):
-                await tail.extend(number, slots[number])
-        except CorruptionError:
-            self.finished = True
             return True
         self.commits = [*tail.view.commits, *self.commits]
         self.oldest = tail.base
@@ -159,6 +152,23 @@ class LogWalk:
         self._bases[before] = tail.base
         self._note_end()
         return True
+
+    async def _read(self, number: int) -> LogTail | None:
+        """Return the state at the slot where this walk begins, from a checkpoint on; ``None`` if it is not kept."""
+        found = await self._reader.checkpoint(number) if number else None
+        if number and found is None:
+            return None
+        slots = await self._reader.slots(range(number + 1, self._start + 1))
+        if len(slots) < self._start - number:
+            return None
+        tail = self._past.tail()
+        try:
+            await tail.begin(found, number)
+            for slot in range(number + 1, self._start + 1):
+                await tail.extend(slot, slots[slot])
+        except CorruptionError:
+            return None
+        return tail
 
     async def find(self, wanted: Callable[[CommitEntry], bool]) -> int | None:
         """Go back until there is such a commit; return the place of the last one among `commits`."""

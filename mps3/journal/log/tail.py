@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Final
 
@@ -37,6 +38,7 @@ class LogTail:
         self._runs = runs
         self._window = window
         self._bytes = 0
+        self._changing = asyncio.Lock()
         self.reset()
 
     def reset(self) -> None:
@@ -71,6 +73,10 @@ class LogTail:
         Raises:
             MissingRunError: A run that it names is missing.
         """
+        async with self._changing:
+            return await self._extend(number, read)
+
+    async def _extend(self, number: int, read: ReadSlot) -> Judgement | None:
         assert number == self.number + 1  # noqa: S101 - the log is dense
         judgement: Judgement | None = None
         view = self.view if self.view.document is not None else build_view(self.base, None, (), {}, 0.0)
@@ -93,19 +99,23 @@ class LogTail:
 
     async def rebase(self, document: Document) -> None:
         """Build the same state upon a newer checkpoint, so that fewer commits are held."""
-        number = document.sequence
-        commits = tuple(commit for commit in self.view.commits if int(commit.version) > number)
-        held = await self._runs.load(needed_runs(document, commits))
-        collected = None if self.view.document is None else self.view.document.collected
-        view = build_view(document, self.view.head, commits, held, 0.0, self.view)
-        if view.document is not None and view.document.collected != collected:
-            view = _replace(view, collected)
-        self.base, self.view = document, view
+        async with self._changing:
+            number = document.sequence
+            if number <= self.base.sequence:
+                return
+            commits = tuple(commit for commit in self.view.commits if int(commit.version) > number)
+            held = await self._runs.load(needed_runs(document, commits))
+            collected = None if self.view.document is None else self.view.document.collected
+            view = build_view(document, self.view.head, commits, held, 0.0, self.view)
+            if view.document is not None and view.document.collected != collected:
+                view = _replace(view, collected)
+            self.base, self.view = document, view
 
-    def become(self, other: LogTail) -> None:
+    async def become(self, other: LogTail) -> None:
         """Take over the state of another one, which began with a newer checkpoint."""
-        self.number, self.view, self.modified = other.number, other.view, other.modified
-        self.base, self.due, self._bytes = other.base, other.due, other._bytes
+        async with self._changing:
+            self.number, self.view, self.modified = other.number, other.view, other.modified
+            self.base, self.due, self._bytes = other.base, other.due, other._bytes
 
     def restore(self, view: View, number: int) -> None:
         """Go on from a saved state.

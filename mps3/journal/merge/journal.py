@@ -233,7 +233,7 @@ class MergeJournal(MergeResolver):
             maybe_written=stored,
         )
 
-    async def retained(self, seconds: float) -> Retained | None:
+    async def retained(self, seconds: float, *, announced: bool = False) -> Retained | None:  # noqa: ARG002 - it needs no announcement
         """What collecting leaves alone."""
         try:
             return await retained(self._unsettled, self._listing, self._view, seconds)
