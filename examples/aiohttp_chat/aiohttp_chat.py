@@ -134,7 +134,7 @@ async def listen(socket: web.WebSocketResponse, client: MPS3, guest: Presence, n
 
 
 async def say(client: MPS3, identity: str, message: dict[str, JSON]) -> None:
-    """Add a message once, and delete the oldest one in the same commit. The write needs no await."""
+    """Add a message once, and delete the oldest ones in the same commit. The write needs no await."""
     known = [key for key in await client.keys("message/") if KEY.fullmatch(key)]
     if not any(key.endswith(f"-{identity}") for key in known):
         number = int(known[-1].split("/")[1].split("-")[0]) + 1 if known else 1
@@ -190,7 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Serve a chat room; the store is MPS3_URL, or a directory.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
-    parser.add_argument("--origin", action="append", default=[], help="another origin whose pages may connect: https://…")
+    parser.add_argument("--origin", action="append", default=[], help="another allowed origin of pages: https://…")
     given = parser.parse_args()
     url = os.environ.get("MPS3_URL") or (Path(tempfile.gettempdir()) / "mps3-room").as_uri()
     web.run_app(make_app(url, given.origin), host=given.host, port=given.port)
