@@ -10,13 +10,13 @@ from ..journal.trials import SUFFIX
 
 
 def policy(bucket: str, manifest: str, journal: str, *, versioned: bool = False) -> str:
-    """The least that an IAM policy has to allow for reading and writing with one manifest.
+    """Return the least that an IAM policy has to allow for reading and writing with one manifest.
 
     Args:
         bucket: The bucket of the manifest and the values.
         manifest: The manifest's key.
         journal: ``merge`` or ``conditional``.
-        versioned: Whether the bucket keeps versions; it does with ``merge``.
+        versioned: Whether the bucket keeps versions; with ``merge`` it does.
     """
     versioned = versioned or journal == "merge"
     objects = ["s3:GetObject", "s3:PutObject"]
@@ -30,7 +30,7 @@ def policy(bucket: str, manifest: str, journal: str, *, versioned: bool = False)
         {"Effect": "Allow", "Action": objects, "Resource": [f"{arn}/*"]},
     ]
     if journal == "conditional":
-        probes = [f"{arn}/{manifest}{SUFFIX}*"]
         removing = "s3:DeleteObjectVersion" if versioned else "s3:DeleteObject"
+        probes = [f"{arn}/{manifest}{SUFFIX}*"]
         statements.append({"Effect": "Allow", "Action": [removing], "Resource": probes})
     return orjson.dumps({"Version": "2012-10-17", "Statement": statements}, option=orjson.OPT_INDENT_2).decode()
