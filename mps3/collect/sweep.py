@@ -113,7 +113,7 @@ class Sweep:
         pages: AsyncIterator[list[ListedVersion]],
         judge: Callable[[ListedVersion], Awaitable[bool | None]],
     ) -> None:
-        """Delete versions for which ``judge`` returns true, keep those with false, and do not count those with ``None``."""
+        """Delete versions for which ``judge`` returns true, keep those with false, and ignore those with ``None``."""
 
         async def decide(found: ListedVersion) -> None:
             garbage = await judge(found)

@@ -30,13 +30,13 @@ class Opener:
     """Opens one manifest.
 
     Args:
-        open_journal: Finds out which journal orders the commits; or makes the one of a kind that is known.
-        state: What is known of the manifest.
-        contact: What is known of the store's answers.
+        open_journal: Creates the journal that orders the commits, or one of a given kind.
+        state: The state of the manifest.
+        contact: The contact with the store.
         poller: Plans the first poll.
         publisher: Publishes the first state.
-        listeners: Told of the first state.
-        context: What all manifests of a client share.
+        listeners: Notified of the first state.
+        context: The context of all manifests of a client.
     """
 
     def __init__(
