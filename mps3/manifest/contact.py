@@ -24,11 +24,7 @@ SILENCE: Final = 5.0
 class Contact:
     """The contact with the store about one manifest.
 
-    Args:
-        state: The state of the manifest.
-        context: The context of all manifests of a client.
-        expiry: Notified when the time of the store may be known anew.
-        review: Pending writes wait for it after a time without the store; ``None`` if they need not.
+    After a time without the store, pending writes wait for the ``review``, if there is one.
 
     Attributes:
         resolved_at: When the read began that has last succeeded, by this client's clock.

@@ -23,12 +23,7 @@ NO_OP_INTERVAL: Final = 0.5
 class TransactionDecider:
     """Decides the transactions of this client in one manifest.
 
-    Args:
-        state: The state of the manifest.
-        pipeline: The commits that are not decided yet.
-        completion: Completes those that are.
-        volatile: The session of commits that nothing keeps.
-        context: The context of all manifests of a client.
+    ``volatile`` is the session of commits that nothing keeps durably.
     """
 
     def __init__(

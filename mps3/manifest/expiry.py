@@ -19,14 +19,7 @@ SHORTEST_WAIT: Final = 0.001
 
 
 class ExpiryTimer:
-    """Notifies listeners of keys that expire.
-
-    Args:
-        state: The state of the manifest.
-        listeners: Notified of keys that have expired.
-        clock: The store's clock.
-        tasks: Run the timer once a key expires at some time.
-    """
+    """Notifies listeners of keys that expire. Its task starts once a key is to expire."""
 
     def __init__(self, state: ManifestState, listeners: Listeners, clock: StoreClock, tasks: BackgroundTasks) -> None:
         self._state = state

@@ -18,21 +18,7 @@ from .state import ManifestState
 
 
 class CommitLoop:
-    """Calls the parts of a manifest in turn. They do not call each other.
-
-    Args:
-        state: The state that the parts share.
-        contact: The contact with the store.
-        poller: Reads what other clients committed.
-        publisher: Shows what was resolved.
-        outbox: The writes that are pending.
-        pipeline: The commits that are not decided yet.
-        committer: Sends commits, and concludes them.
-        decider: Decides on transactions.
-        recovery: Continues with what clients that have ended left behind.
-        review: Lets the application review writes after a time without the store; ``None`` if it does not.
-        environment: The clock.
-    """
+    """Calls the parts of a manifest in turn. They do not call each other."""
 
     def __init__(
         self,

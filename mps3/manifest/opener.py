@@ -29,14 +29,7 @@ _log = logging.getLogger("mps3")
 class Opener:
     """Opens one manifest.
 
-    Args:
-        open_journal: Creates the journal that orders the commits, or one of a given kind.
-        state: The state of the manifest.
-        contact: The contact with the store.
-        poller: Plans the first poll.
-        publisher: Publishes the first state.
-        listeners: Notified of the first state.
-        context: The context of all manifests of a client.
+    ``open_journal`` creates the journal that orders its commits, or one of a given kind.
     """
 
     def __init__(

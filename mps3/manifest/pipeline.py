@@ -19,10 +19,6 @@ class CommitPipeline:
     A commit is first *recovered* or *proposed*, unless it is made from the outbox; then it is *sending*, one at a
     time; a transaction is *undecided* once it has arrived.
 
-    Args:
-        state: The state of the manifest.
-        outbox: The writes that are pending.
-
     Attributes:
         recovered: Commits that an earlier client may have sent.
         proposed: Transactions, and what ends them, that wait to be sent.

@@ -23,13 +23,6 @@ BACKOFF: Final = 1.5
 class Poller:
     """Polls one manifest.
 
-    Args:
-        state: The state of the manifest.
-        contact: The contact with the store.
-        pipeline: The commits of this client: they are retried at once when the store answers again.
-        listeners: Notified when the manifest is not readable.
-        context: The context of all manifests of a client.
-
     Attributes:
         poll_at: When to poll next, by this client's clock.
     """

@@ -14,15 +14,7 @@ from .state import ManifestState
 
 
 class Publisher:
-    """Shows the states of one manifest to its listeners.
-
-    Args:
-        state: The state of the manifest.
-        pipeline: The commits of this client, which a new state may contain.
-        listeners: Notified of new states.
-        expiry: Notified of new states.
-        context: The context of all manifests of a client.
-    """
+    """Shows the states of one manifest to its listeners."""
 
     def __init__(
         self,

@@ -19,15 +19,7 @@ from .state import ManifestState
 
 
 class Recovery:
-    """Continues with the sessions of clients that have ended.
-
-    Args:
-        state: The state of the manifest.
-        contact: The contact with the store.
-        outbox: Where the writes wait.
-        committer: Continues with commits that may have been sent.
-        context: The context of all manifests of a client.
-    """
+    """Continues with the sessions of clients that have ended."""
 
     def __init__(
         self,
