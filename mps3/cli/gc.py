@@ -42,10 +42,7 @@ async def command(
 
     Ends with 1 if there is no such manifest.
     """
-    try:
-        check(retention=retention, grace=grace, rate=rate, buckets=buckets)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+    check(retention=retention, grace=grace, rate=rate, buckets=buckets)  # before anything is sent
     async with context.client() as client:
         with progress() as report:
             found = await client.collect(

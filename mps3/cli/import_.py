@@ -48,18 +48,6 @@ class Line(NamedTuple):
     length: int
 
 
-class Group(dict[str | Ref, tuple[Any, int]]):
-    """What is committed together: by key the value, and how many lines set the key.
-
-    Attributes:
-        expires: By key when it expires, as in `Line`.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.expires: dict[str | Ref, float] = {}
-
-
 @store_command("[FILE]")
 @click.option(
     "--chunk", type=click.IntRange(1), default=MAX_KEYS, metavar="N", help=f"Keys of one commit ({MAX_KEYS:,})."
@@ -103,7 +91,7 @@ def _open(file: str | None) -> AbstractContextManager[BinaryIO]:
     return Path(file).open("rb")
 
 
-async def _write(context: CommandContext, groups: Iterator[Group], total: int | None) -> tuple[int, int, int]:
+async def _write(context: CommandContext, groups: Iterator[list[Line]], total: int | None) -> tuple[int, int, int]:
     """Commit groups of lines; return how many lines, commits and expired keys there were."""
     done = commits = expired = 0
     following = partial(next, groups, None)
@@ -111,12 +99,13 @@ async def _write(context: CommandContext, groups: Iterator[Group], total: int | 
         try:
             with progress(total) as report:
                 while group := await run_blocking(following):
-                    values, spans = _unexpired(client, group)
+                    last = {line.key: line for line in group}
+                    values, spans = _unexpired(client, last)
                     if values:
                         await wait_committed(client.put_all(values, expires_in=spans))
                         commits += 1
-                    expired += len(group) - len(values)
-                    done += sum(times for _, times in group.values())
+                    expired += len(last) - len(values)
+                    done += len(group)
                     report(done, f"{count(done, 'line')} in {count(commits, 'commit')}")
         except BaseException:
             if done:
@@ -125,14 +114,15 @@ async def _write(context: CommandContext, groups: Iterator[Group], total: int | 
     return done, commits, expired
 
 
-def _unexpired(client: MPS3, group: Group) -> tuple[dict[str | Ref, Any], dict[str | Ref, float]]:
+def _unexpired(client: MPS3, lines: dict[str | Ref, Line]) -> tuple[dict[str | Ref, Any], dict[str | Ref, float]]:
     """Return the values that have not expired, and the seconds until those expire that do."""
-    now = client.store_time() if group.expires else None
-    if group.expires and now is None:
+    ends = {key: line.expires for key, line in lines.items() if line.expires is not None}
+    now = client.store_time() if ends else None
+    if ends and now is None:
         raise ConfigurationError('the store does not tell the time, so no key can expire: leave "expires" out')
     passed = 0.0 if now is None else now.timestamp()
-    spans = {key: left for key, expires in group.expires.items() if (left := expires - passed) > 0}
-    return {key: value for key, (value, _) in group.items() if key in spans or key not in group.expires}, spans
+    spans = {key: left for key, end in ends.items() if (left := end - passed) > 0}
+    return {key: line.value for key, line in lines.items() if key in spans or key not in ends}, spans
 
 
 def entries(lines: Iterable[bytes], name: str, location: Location | None = None) -> Iterator[Line]:
@@ -173,17 +163,15 @@ def _entry(line: bytes, own: Ref | None) -> Line:
     return Line(key if bucket is None else Ref(key, bucket), value, expires, len(line))
 
 
-def chunks(found: Iterable[Line], most: int) -> Iterator[Group]:
+def chunks(lines: Iterable[Line], most: int) -> Iterator[list[Line]]:
     """Return groups of lines that are committed together, of ``most`` keys each."""
-    group, size = Group(), 0
-    for key, value, expires, length in found:
-        group[key] = value, group.get(key, (None, 0))[1] + 1
-        group.expires.pop(key, None)
-        if expires is not None:
-            group.expires[key] = expires
-        size += length
-        if len(group) >= most or size >= MAX_BYTES:
+    group, keys, size = list[Line](), set[str | Ref](), 0
+    for line in lines:
+        group.append(line)
+        keys.add(line.key)
+        size += line.length
+        if len(keys) >= most or size >= MAX_BYTES:
             yield group
-            group, size = Group(), 0
+            group, keys, size = [], set(), 0
     if group:
         yield group

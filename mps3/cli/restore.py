@@ -49,10 +49,7 @@ async def command(
     """
     if (key is not None) + everything + (prefix is not None) != 1:
         raise click.UsageError("say what to bring back: a KEY, --prefix PREFIX, or --all")
-    try:
-        allowed = check_buckets(buckets)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+    allowed = check_buckets(buckets)
     async with context.client() as client:
         at = await resolve_point(client, to)
         if key is not None:

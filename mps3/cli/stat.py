@@ -29,10 +29,7 @@ async def command(context: CommandContext, *, quick: bool, retention: timedelta,
     It changes nothing. Without --quick it sends one listing for each thousand objects in the bucket. Ends with 1 if
     there is no such manifest, as mps3 gc does.
     """
-    try:
-        check(retention=retention, grace=grace)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+    check(retention=retention, grace=grace)  # before anything is sent
     async with context.client() as client:
         found = await _present(client)
         if not quick and found["newest"] is not None:
