@@ -33,7 +33,7 @@ async def command(context: CommandContext, prefix: str | None, *, limit: int | N
 
 def _changes(entry: LogEntry) -> str:
     if not entry.versions:
-        return "(somebody collects)"
+        return "(no keys)"
     put = [key for key, version in entry.versions.items() if version is not None]
     deleted = [key for key, version in entry.versions.items() if version is None]
     return "; ".join(f"{verb} {some(keys)}" for verb, keys in (("put", put), ("deleted", deleted)) if keys)

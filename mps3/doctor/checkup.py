@@ -132,11 +132,11 @@ class Checkup:
         if not found.body:
             return False, "an object that was just written came back empty"
         if found.body != expected:
-            return False, f"other bytes came back than were written: {len(found.body)} of them, not {len(expected)}"
+            return False, f"other bytes came back than were written: {len(found.body)}, not {len(expected)}"
         if self._versioned and found.version != self._stored[-1].version:
             return False, f"the PUT made version {self._stored[-1].version}, but a GET says {found.version}"
         self._etag = found.etag
-        return True, "what was written came back"
+        return True, "the bytes that were written"
 
     async def _compare_etags(self) -> CheckResult:
         put, got = self._stored[-1].etag, self._etag
@@ -146,26 +146,26 @@ class Checkup:
         if put is not None and bare(put) != bare(got):
             return bad, (
                 f"the answer to a GET has another one ({got}) than the answer to the PUT ({put}): something between "
-                "this client and the store changes ETags, as some proxies do that compress"
+                "this client and the store changes ETags, as some compressing proxies do"
             )
         if is_weak(got):
             return None, (
-                f"the answer to a GET has a weak one ({got}), as a proxy that compresses makes them; they are compared "
+                f"the answer to a GET has a weak one ({got}), as from a proxy that compresses; clients compare it "
                 "without the mark"
             )
-        return True, "a GET tells the same as the PUT"
+        return True, "the answers to a GET and a PUT have the same"
 
     async def _poll(self) -> CheckResult:
         if self._etag is None:
-            return None, "there is no ETag to ask with"
+            return None, "there is no ETag for If-None-Match"
         if await self._storage.get(self._bucket, self._key, if_none_match=self._etag) is UNCHANGED:
-            return True, "what has not changed is not sent again"
-        return None, "what has not changed is sent again each time, so polling costs the bytes of the manifest"
+            return True, "an unchanged object is not sent again"
+        return None, "an unchanged object is sent again each time, so each poll transfers the whole manifest"
 
     async def _describe(self) -> CheckResult:
         head = await self._storage.head(self._bucket, self._key)
         if not isinstance(head, Head):
-            return None, "a HEAD does not find what was just written: garbage cannot be collected"
+            return None, "a HEAD does not find an object that was just written: garbage cannot be collected"
         if head.metadata.get(MANIFESTS) is None:
             return None, "the store does not keep metadata: values are never collected as garbage"
         return True, "metadata is kept"
@@ -224,8 +224,8 @@ class Checkup:
             else:
                 keys = [one.key for one in (await self._storage.list(self._bucket, self._key)).entries]
         except AccessError as error:
-            return None, f"only collecting garbage needs it: {error}"
-        return (True, "by prefix") if self._key in keys else (None, "what was just written is not listed yet")
+            return None, f"only garbage collection needs it: {error}"
+        return (True, "by prefix") if self._key in keys else (None, "an object that was just written is not listed yet")
 
     async def _put_with_wrong_checksum(self) -> CheckResult:
         try:
@@ -233,8 +233,8 @@ class Checkup:
         except AccessError:
             raise
         except MPS3Error:
-            return True, "the store refuses what is not what its SHA-256 says"
-        return None, "the store does not verify the SHA-256 of what it is sent; each client verifies what it reads"
+            return True, "the store refuses a body that does not have its SHA-256"
+        return None, "the store does not verify SHA-256; each client verifies what it reads"
 
     async def _use_awkward_key(self, key: str) -> CheckResult:
         await self._put(key, _body(0))

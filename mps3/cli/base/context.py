@@ -64,9 +64,9 @@ class CommandContext:
         path = self.location.path
         if self.location.scheme == "file" and not os.path.isdir(path):  # noqa: PTH112 - it is a text
             if not create:
-                raise ConfigurationError(f"there is no directory {path!r}; writing to it makes one")
+                raise ConfigurationError(f"there is no directory {path!r}; a write creates it")
             if announce:
-                say(f"there was no directory {path!r}: it is made")
+                say(f"there was no directory {path!r}: it is created")
         return locate(self.location, Environment())
 
 

@@ -53,7 +53,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     listings.listing,
     listings.described,
     listings.scanned,
-    listings.told_the_time,
+    listings.store_time,
     races.concurrent_puts,
     races.whole_puts,
     races.cancelled_puts,

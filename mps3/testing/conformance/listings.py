@@ -212,7 +212,7 @@ async def scanned(storage: Storage, bucket: str) -> None:
     require(markers == [f"{prefix}/00"], f"scan: lists delete markers as such; got {markers!r}")
 
 
-async def told_the_time(storage: Storage, bucket: str) -> None:
+async def store_time(storage: Storage, bucket: str) -> None:
     """The store tells the time of the clock that stamps versions."""
     await needs_versions(storage, bucket)
     key = key_for("told the time")
@@ -222,10 +222,10 @@ async def told_the_time(storage: Storage, bucket: str) -> None:
         stored.modified is not None and page.answered is not None,
         "Stored.modified and VersionPage.answered say when the store answered; writers that slept are noticed by that",
     )
-    for told in (stored.modified, page.answered):
+    for time in (stored.modified, page.answered):
         require(
-            told is not None and abs(told - page.versions[0].modified) < 5,
-            f"Stored.modified and VersionPage.answered are of the clock that stamps the versions; got {told} "
+            time is not None and abs(time - page.versions[0].modified) < 5,
+            f"Stored.modified and VersionPage.answered are of the clock that stamps the versions; got {time} "
             f"where the version is of {page.versions[0].modified}",
         )
     if isinstance(storage, TellsTime):
