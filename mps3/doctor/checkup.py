@@ -36,13 +36,7 @@ AWKWARD: Final = "a b+c%2F&=?#é"
 class Checkup:
     """The checks of one temporary object beside a manifest.
 
-    Args:
-        storage: The store, opened.
-        bucket: The bucket.
-        manifest: The manifest's key.
-        versioned: Whether the bucket claims to keep versions.
-        environment: Names the object, and tells this machine's time.
-        found: Gets the findings.
+    ``versioned`` is whether the bucket claims to keep versions; ``found`` gets the findings.
     """
 
     def __init__(
