@@ -30,7 +30,7 @@ def policy(bucket: str, manifest: str, journal: str, *, versioned: bool = False)
         {"Effect": "Allow", "Action": objects, "Resource": [f"{arn}/*"]},
     ]
     if journal == "conditional":
-        removing = "s3:DeleteObjectVersion" if versioned else "s3:DeleteObject"
         probes = [f"{arn}/{manifest}{SUFFIX}*"]
+        removing = "s3:DeleteObjectVersion" if versioned else "s3:DeleteObject"
         statements.append({"Effect": "Allow", "Action": [removing], "Resource": probes})
     return orjson.dumps({"Version": "2012-10-17", "Statement": statements}, option=orjson.OPT_INDENT_2).decode()
