@@ -28,7 +28,7 @@ class ManifestContext:
         contact: Called with ``None`` for each answer of the store, and with the error for each failure.
         shut: Returns whether no request may be sent to the store.
         changed: Called when the number of pending writes may have changed.
-        refused: Called with each kept write that has failed for good, and why.
+        refused: Called with each kept write that has failed permanently, and why.
         time: The store's clock.
         outbox_queue: Keeps writes durably.
         cache: Keeps the states that were shown, and values.

@@ -19,15 +19,7 @@ from .state import ManifestState
 
 
 class Recovery:
-    """Continues with the sessions of clients that have ended.
-
-    Args:
-        state: What is known of the manifest.
-        contact: What is known of the store's answers.
-        outbox: Where the writes wait.
-        committer: Continues with commits that may have been sent.
-        context: What all manifests of a client share.
-    """
+    """Continues with the sessions of clients that have ended."""
 
     def __init__(
         self,
@@ -71,9 +63,9 @@ class Recovery:
         for kept in unit.rows:
             write, over = lapsed(kept, wall, now)
             if over and any(change.expect is not UNCHECKED for change in write.changes.values()):
-                continue  # a lease that nobody has given: nothing was replaced
+                continue  # a conditional write that has expired: it has replaced nothing
             if over and unit.left:
-                # What goes again is what is still of use; the rest is only looked after.
+                # Only what has not expired is sent again. `check_lapsed` handles the rest.
                 rest = Pending.of(only(write, over), session)
                 rest.stored_id, rest.lapsed = None, over
                 gone.append(rest)
@@ -96,7 +88,7 @@ class Recovery:
     def check_lapsed(self) -> None:
         """Adjust recovered writes that have expired, once, before any of them is sent.
 
-        What expired before it could be sent takes with it what it would have replaced, but nothing newer.
+        A write that expired before it could be sent deletes what it would have replaced, but nothing newer.
         """
         if not self._unchecked:
             return

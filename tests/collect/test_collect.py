@@ -374,7 +374,7 @@ async def test_a_value_that_was_stored_again_for_nothing(monkeypatch):
             return stored
 
     storage = Deaf()
-    monkeypatch.setattr("mps3.content.store.fresh", lambda: -1 if storage.arrived else 300)
+    monkeypatch.setattr("mps3.content.store.refresh_age", lambda: -1 if storage.arrived else 300)
     async with memory_client(storage) as one:
         commit = await soon(one.put_all({"k": 1, "gone": DELETE}))
         assert values_of(storage, "k") == 2

@@ -121,7 +121,7 @@ async def test_a_store_that_lists_only_some_versions():
             server.rows = kept
 
     async with InMemoryS3(answer=answer) as server:
-        with patch.object(checkup, "VISIBLE", 0.2):
+        with patch.object(checkup, "VISIBILITY_TIMEOUT", 0.2):
             found = await examine(server)
         assert failed(found)["listing in pages"] == "of 5 versions that were just written, pages of 2 list 2"
 
