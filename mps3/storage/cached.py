@@ -41,22 +41,22 @@ class ObjectCache(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CachedObject(Object):
-    """An object from the cache: that it is here says nothing of the store."""
+    """An object from the cache. The store may no longer have it."""
 
 
 def keep(storage: Storage, bucket: str, key: str, version: str | None, found: Object) -> None:
-    """Keep an object that a storage has returned and that has been verified since, if the storage has a cache."""
+    """Add an object to the cache of a storage, if it has one. The caller has verified the object."""
     if isinstance(storage, CachedStorage):
         storage.keep(bucket, key, version, found)
 
 
 class CachedStorage(StorageWrapper):
-    """A storage with a cache before it.
+    """A storage with a cache in front of it.
 
     Args:
         storage: The store.
         cache: The cache.
-        passing: Whether an object is not worth to be kept: a manifest, whose versions are read once.
+        passing: Whether an object is not cached: a manifest, because each of its versions is read once.
     """
 
     def __init__(self, storage: Storage, cache: ObjectCache, passing: Callable[[str, str], bool]) -> None:
@@ -86,13 +86,13 @@ class CachedStorage(StorageWrapper):
         return await super().get(bucket, key, version=version, if_none_match=if_none_match, limit=limit)
 
     def keep(self, bucket: str, key: str, version: str | None, found: Object) -> None:
-        """Keep what `get` returned. To be called once that has been verified: it is believed in all later lives.
+        """Add what `get` returned to the cache. The caller has verified it, because later processes trust the cache.
 
         Args:
-            bucket: As it was asked for.
-            key: As it was asked for.
-            version: As it was asked for.
-            found: What was returned.
+            bucket: As given to `get`.
+            key: As given to `get`.
+            version: As given to `get`.
+            found: The object that `get` returned.
         """
         if not isinstance(found, CachedObject) and self._kept(bucket, key, version):
             self._cache.add(bucket, key, version or "", found.body)

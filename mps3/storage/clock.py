@@ -1,4 +1,4 @@
-"""What time it is at the store, as far as its answers tell. No clock of this machine says so, but how long ago."""
+"""An estimate of the store's clock from its answers, independent of this machine's wall clock."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Callable
 from typing import Final
 
 SPAN: Final = 60.0
-"""Seconds that an answer counts at least, while others arrive: long enough to see the store's second change, and too
-short for two clocks to drift apart."""
+"""Seconds that an answer counts at least while others arrive: long enough to see the store's second change, and too
+short for clock drift to matter."""
 
 
 class StoreClock:
-    """The store's clock: never ahead of it, and late by no more than an answer took, and was rounded.
+    """A lower bound of the store's clock. It lags by no more than the latency of an answer and the rounding of its time.
 
-    Whatever the store has said is a time that has passed there. The latest of these, each put forward by what this
-    machine's monotonic clock has advanced since, is what time it is at least. It never goes back.
+    Each time that the store sends has passed there. The bound is the latest of these times, each advanced by what this
+    machine's monotonic clock has counted since. It never goes back.
 
     Args:
         monotonic: This machine's monotonic clock, in seconds.
-        told: What the store can be asked for without a request, if it can.
+        told: Returns the store's time without a request, where the storage can tell.
     """
 
     def __init__(self, monotonic: Callable[[], float], told: Callable[[], float | None] = lambda: None) -> None:
@@ -31,7 +31,7 @@ class StoreClock:
         self._last = -math.inf
 
     def hear(self, time: float | None) -> None:
-        """The store's clock has shown this time, in seconds since 1970."""
+        """Record a time that the store's clock has shown, in seconds since 1970."""
         if time is None:
             return
         here = self._monotonic()
@@ -40,7 +40,7 @@ class StoreClock:
         self._ahead = max(self._ahead, time - here)
 
     def now(self) -> float:
-        """What time it is there at least, in seconds since 1970; ``-inf`` if nobody knows."""
+        """Return the lower bound, in seconds since 1970; ``-inf`` before the first answer."""
         self.hear(self._told())
         ahead = max(self._ahead, self._before)
         if ahead > -math.inf:

@@ -1,4 +1,4 @@
-"""A storage that listens to what time it is at the store."""
+"""A storage wrapper that tracks the store's clock."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .wrapper import StorageWrapper
 
 
 class ClockedStorage(StorageWrapper):
-    """A storage from whose answers the time can be told.
+    """A storage that estimates the store's clock from its answers.
 
     Args:
         storage: The store.
         monotonic: This machine's monotonic clock, in seconds.
 
     Attributes:
-        time: What time it is there.
+        time: The estimate.
     """
 
     def __init__(self, storage: Storage, monotonic: Callable[[], float]) -> None:

@@ -1,4 +1,4 @@
-"""ETags that a proxy has made weak.
+"""Weak ETags, which a proxy makes of strong ones.
 
 A proxy that changes how bytes are encoded (compression, for the most) marks the ETags of what it passes on as weak,
 with ``W/``. The object in the store is the same, and the store knows its ETag without the mark only.

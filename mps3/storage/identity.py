@@ -1,4 +1,4 @@
-"""Which store a storage is, in words that are the same in every process, and hold no secrets."""
+"""The identity of a store: a text that is the same in every process, and that holds no secrets."""
 
 from __future__ import annotations
 

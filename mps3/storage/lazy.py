@@ -1,7 +1,7 @@
-"""A store whose code is loaded when it is opened.
+"""A storage wrapper that creates its storage when it is opened.
 
-Loading the SDK takes longer than loading all else together. Who uses a directory never pays for it, and who uses S3
-does so in a thread, beside the event loop.
+Importing the SDK takes longer than importing everything else. A client of a directory never imports it, and a client
+of S3 imports it in a thread.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 
 class LazyStorage(StorageWrapper):
-    """Passes everything on to a storage that is made when this is opened.
+    """A storage that forwards every call to another storage, which it creates when it is opened.
 
     Args:
-        make: Makes it, in a thread; may import what it needs.
+        make: Creates the other storage. Runs in a thread, and may import modules.
         identity: Which store it is, as `mps3.storage.identity.Identified.identity`; ``None`` if only the other
             storage can say it.
     """
@@ -47,10 +47,10 @@ class LazyStorage(StorageWrapper):
         return identity_of(self._make()) if self._identity is None else self._identity()
 
     async def open(self) -> None:
-        """Make the other storage, unless it is there already, and open it."""
+        """Create the other storage if needed, and open it."""
         if not self._made:
             storage = await asyncio.to_thread(self._make)
-            if not self._made:  # somebody else may have been faster
+            if not self._made:  # another task may have been faster
                 super().__init__(storage)
                 self._made = True
         await self._storage.open()

@@ -19,6 +19,7 @@ from .local_clock import SharedClock, uptime
 from .local_database import LocalDatabase
 from .local_schema import DELETE, GET_NEWEST, GET_VERSION, HEAD, LIST, PUT, PUT_DELETE_MARKER, SCAN, VERSIONS
 from .memory import NULL_VERSION, PAGE_SIZE, check_names, checked_etag, conflict, page_size, too_large
+from .monotonic_clock import MonotonicWallClock
 from .protocol import (
     ABSENT,
     UNCHANGED,
@@ -34,7 +35,6 @@ from .protocol import (
     Version,
     VersionPage,
 )
-from .rising_clock import RisingClock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +67,7 @@ class LocalStorage:
         self._versioning = versioning
         clock = SharedClock(_wall)
         # The loop's clock counts too: a test may make it jump.
-        self._rising = RisingClock(clock)
+        self._monotonic_clock = MonotonicWallClock(clock)
         self._database = LocalDatabase(self._file, versioning=versioning, clock=clock)
 
     def __repr__(self) -> str:
@@ -102,7 +102,7 @@ class LocalStorage:
         It is what this machine's clock shows. Where that is set back or stands still, the time goes on all the same,
         alike for all processes that share the directory.
         """
-        return self._rising()
+        return self._monotonic_clock()
 
     def _now(self) -> dict[str, float]:
         return {"now": self.clock(), "uptime": uptime()}

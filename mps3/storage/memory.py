@@ -16,6 +16,7 @@ from urllib.parse import quote
 from weakref import WeakValueDictionary
 
 from ..errors import ConfigurationError, ConflictError, CorruptionError
+from .monotonic_clock import MonotonicWallClock
 from .protocol import (
     ABSENT,
     UNCHANGED,
@@ -31,7 +32,6 @@ from .protocol import (
     Version,
     VersionPage,
 )
-from .rising_clock import RisingClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -146,7 +146,7 @@ class MemoryStorage:
         self.opened = 0
         self.url = "memory:"
         self._versioning = versioning
-        self._clock = RisingClock(clock)
+        self._clock = MonotonicWallClock(clock)
         self._identity = f"memory: {secrets.token_hex(8)}"
         self._number = 0
         self._buckets: dict[str, dict[str, dict[str, _Row]]] = {}

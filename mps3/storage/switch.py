@@ -1,4 +1,4 @@
-"""The way to the store, which can be closed: what is asked while it is makes no request."""
+"""A storage wrapper that can be switched off: while it is, no request reaches the store."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ WHY: Final = "the client is offline on purpose: call go_online()"
 
 
 class OfflineError(UnavailableError):
-    """Nothing was asked, because the client was told to be offline."""
+    """No request was made, because the client is offline on purpose."""
 
 
 class OfflineSwitch(StorageWrapper):
-    """A storage that passes everything on to another one, while it is open.
+    """A storage that forwards every call to another storage, unless it is shut.
 
-    The other one is opened by the first request that passes, so that a client which starts offline asks nobody for
-    anything.
+    The first request that passes opens the other storage, so that a client that starts offline makes no request.
 
     Args:
         storage: The store.
-        shut: Whether to start closed.
+        shut: Whether to start shut.
 
     Attributes:
-        shut: Whether requests are refused. Those under way are finished.
+        shut: Whether new requests are refused. Requests under way finish.
     """
 
     def __init__(self, storage: Storage, *, shut: bool = False) -> None:
@@ -41,7 +40,7 @@ class OfflineSwitch(StorageWrapper):
         self._opened = False
 
     async def open(self) -> None:
-        """Open the store, unless the gate is closed."""
+        """Open the store, unless the switch is shut."""
         if not self.shut:
             await self._open()
 

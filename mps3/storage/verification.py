@@ -1,4 +1,4 @@
-"""Telling damage on the way here from damage in the store: who finds some asks again before saying so."""
+"""Verified reads, which tell damage in transit from damage in the store by reading again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .protocol import Absence, Object
 PAUSES: Final = (0.05, 0.2, 0.5, 1.0)
 """Seconds before each further try."""
 LARGE: Final = 2**20
-"""Hashing more bytes than this would hold up the event loop; a thread does it."""
+"""Bytes above which a thread hashes, because the event loop would stall."""
 
 T = TypeVar("T")
 Damage: Final = (CorruptionError, FormatError)
@@ -24,11 +24,11 @@ Damage: Final = (CorruptionError, FormatError)
 async def read_verified(
     ask: Callable[[], Awaitable[Object | Absence]], check: Callable[[Object | Absence], Awaitable[T]]
 ) -> T:
-    """Read an object that has to be what was written. Each further try uses a new connection, where possible.
+    """Read an object and verify it. Each further attempt uses a new connection, where possible.
 
-    That the store holds something else is certain when the same bytes arrive again, and their MD5 is the ETag that the
-    store gives them. Where ETags are something else, all tries have to bring the same bytes, which must not look like a
-    web page.
+    The object in the store is damaged for certain when the same bytes arrive again, and their MD5 is the ETag that the
+    store reports. Where ETags are not MD5, all attempts must return the same bytes, which must not look like a web
+    page.
 
     Args:
         ask: Asks the store.

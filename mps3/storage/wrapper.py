@@ -1,4 +1,4 @@
-"""A storage before another storage, which takes all that is asked to it."""
+"""The base class of the storages that wrap another storage and add to it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class StorageWrapper:
-    """Passes everything on.
+    """A storage that forwards every call to another storage.
 
     Args:
-        storage: The other one.
+        storage: The other storage.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -24,21 +24,21 @@ class StorageWrapper:
 
     async def _ask(
         self,
-        operation: str,  # noqa: ARG002 - for those who care, as are all but the request
+        operation: str,  # noqa: ARG002 - only subclasses need it
         bucket: str,  # noqa: ARG002
         key: str | None,  # noqa: ARG002
         request: Callable[[], Awaitable[T]],
         *,
         sent: int = 0,  # noqa: ARG002
     ) -> T:
-        """Make a request. Whoever stands in between does it here.
+        """Forward a request. A subclass overrides this to act before and after each request.
 
         Args:
-            operation: What is asked, as S3 calls it.
-            bucket: Of which bucket.
-            key: Of which key; what keys begin with, for listings; ``None`` for the bucket itself.
-            request: Asks the other storage.
-            sent: The bytes of an object that is sent.
+            operation: The operation of S3.
+            bucket: The bucket.
+            key: The key; the prefix, for a listing; ``None`` for the bucket itself.
+            request: Sends the request to the other storage.
+            sent: The number of bytes of the object that is sent.
         """
         return await request()
 

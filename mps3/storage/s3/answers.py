@@ -11,12 +11,12 @@ from typing import Any, Final
 from botocore.exceptions import IncompleteReadError
 
 from ...errors import CorruptionError, MPS3Error
-from .listing import GarbledError
+from .listing import MalformedResponseError
 from .request import S3Request
 from .transport import CHUNK
 
 _PLAIN: Final = {"", "identity", "aws-chunked"}
-_MEMBER: Final = "mps3.Strange"
+_MEMBER: Final = "mps3.NotS3"
 _LOOKED_AT: Final = 1024
 _ROOT: Final = re.compile(
     rb"\s{0,99}(?:<\?[^>]{0,200}\?>\s{0,99})?(?:<!--[^>]{0,500}-->\s{0,99})?<(?:[\w.-]{1,50}:)?(\w{1,50})"
@@ -38,12 +38,12 @@ def _look(
     operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
 ) -> None:
     if isinstance(response_dict["body"], bytes):  # what else there is is the stream of an object
-        why = _strange(operation_model.name, response_dict["status_code"], response_dict["body"])
+        why = _why_not_s3(operation_model.name, response_dict["status_code"], response_dict["body"])
         if why is not None:
             customized_response_dict[_MEMBER] = why
 
 
-def _strange(operation: str, status: int, body: bytes) -> str | None:
+def _why_not_s3(operation: str, status: int, body: bytes) -> str | None:
     if status >= 300:
         return _not(body, "Error") if body.strip() else None
     if operation == "GetBucketVersioning":
@@ -67,7 +67,7 @@ def _not(body: bytes, expected: str) -> str | None:
     return "something else came instead of an answer of S3"
 
 
-def strange(response: Mapping[str, Any]) -> str | None:
+def why_not_s3(response: Mapping[str, Any]) -> str | None:
     """Why an answer, or an error, is none of S3; ``None`` if it may be one."""
     why = response.get(_MEMBER)
     return None if why is None else str(why)
@@ -77,30 +77,30 @@ def require(response: Mapping[str, Any]) -> None:
     """Refuse an answer with a body that is none of S3.
 
     Raises:
-        GarbledError: It is such a one.
+        MalformedResponseError: It is such a one.
     """
-    why = strange(response)
+    why = why_not_s3(response)
     if why is not None:
-        raise GarbledError(why)
+        raise MalformedResponseError(why)
 
 
 def require_object(response: Mapping[str, Any]) -> None:
     """Refuse an answer that is about an object, and does not say which: S3 names its ETag, or its version.
 
     Raises:
-        GarbledError: It names neither, or is not an answer of S3 at all.
+        MalformedResponseError: It names neither, or is not an answer of S3 at all.
     """
     require(response)
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 200)
     if status not in {200, 201, 204}:
-        raise GarbledError(f"status {status} says neither that it was done nor that it was not")
+        raise MalformedResponseError(f"status {status} says neither that it was done nor that it was not")
     encoding = str(response.get("ContentEncoding") or "").strip().lower()
     if encoding not in _PLAIN:
-        raise GarbledError(
+        raise MalformedResponseError(
             f"something on the way here encodes what was stored as it is (Content-Encoding: {encoding:.20})"
         )
     if etag_of(response) is None and version_of(response) is None:
-        raise GarbledError("it has neither an ETag nor a version, so it is not the store that answered")
+        raise MalformedResponseError("it has neither an ETag nor a version, so it is not the store that answered")
 
 
 def version_of(response: Mapping[str, Any]) -> str | None:
@@ -120,7 +120,7 @@ def stamp(moment: datetime | None) -> float | None:
     return None if moment is None else moment.timestamp()
 
 
-def answered(response: Mapping[str, Any]) -> float | None:
+def server_time(response: Mapping[str, Any]) -> float | None:
     """The store's clock when it answered."""
     date = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     try:

@@ -108,10 +108,10 @@ async def _create(session: Any, options: dict[str, Any], vendor: Vendor) -> S3Co
     client = await context.__aenter__()
     s3_listing.register(client.meta.events)
     s3_answers.register(client.meta.events)
-    client.meta.events.register_last("before-call.s3.PutObject", _at_once)
+    client.meta.events.register_last("before-call.s3.PutObject", _disable_expect_continue)
     client.meta.events.register("before-call.s3", lambda params, **_: params["headers"].update(vendor.headers))
-    client.meta.events.register("before-call.s3", _stay)
-    await _rehearse(client)
+    client.meta.events.register("before-call.s3", _disable_redirects)
+    await _warm_up(client)
     return S3Connection(client, context, vendor)
 
 
@@ -173,7 +173,7 @@ def _endpoint_url(session: Any, options: Mapping[str, Any]) -> str | None:
     )
 
 
-def _stay(params: dict[str, Any], **_: Any) -> None:
+def _disable_redirects(params: dict[str, Any], **_: Any) -> None:
     """Tell the SDK that it has followed a redirect already.
 
     It would send the request to another region, with all that is in it, and looks for that region with requests
@@ -182,7 +182,7 @@ def _stay(params: dict[str, Any], **_: Any) -> None:
     params["context"].setdefault("s3_redirect", {})["redirected"] = True
 
 
-def _at_once(params: dict[str, Any], **_: Any) -> None:
+def _disable_expect_continue(params: dict[str, Any], **_: Any) -> None:
     """Send a body with its head.
 
     The SDK would wait for the store's "100 Continue" first, one more journey for every object.
@@ -249,7 +249,7 @@ class _NoStream:
         return self._body
 
 
-async def _rehearse(client: Any) -> None:
+async def _warm_up(client: Any) -> None:
     """Make each kind of request once, and answer it before it is sent."""
     operations = client.meta.method_to_api_mapping
     answers = {operations[method]: (status, body) for method, (_, status, body) in _REHEARSED.items()}
@@ -261,12 +261,12 @@ async def _rehearse(client: Any) -> None:
     client.meta.events.register("before-send.s3", answer)
     try:
         for method, (params, *_) in _REHEARSED.items():
-            await _rehearse_one(getattr(client, method), params)
+            await _warm_up_one(getattr(client, method), params)
     finally:
         client.meta.events.unregister("before-send.s3", answer)
 
 
-async def _rehearse_one(call: Callable[..., Any], params: dict[str, Any]) -> None:
+async def _warm_up_one(call: Callable[..., Any], params: dict[str, Any]) -> None:
     try:
         await call(Bucket="rehearsal", **params)
     except (NoCredentialsError, PartialCredentialsError):

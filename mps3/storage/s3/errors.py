@@ -11,9 +11,9 @@ from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 
 from ...errors import AccessError, ConfigurationError, ConflictError, MPS3Error, UnavailableError
-from .answers import strange
-from .listing import GarbledError
-from .refusals import ACCOUNT, EXPIRED, UNKNOWN, elsewhere, insecure, over_quota, remedy, too_large
+from .answers import why_not_s3
+from .listing import MalformedResponseError
+from .refusals import ACCOUNT, EXPIRED, UNKNOWN, insecure, over_quota, redirect_advice, remedy, too_large
 from .request import Failure, S3Request
 from .wording import clean, words
 
@@ -55,16 +55,16 @@ _CREDENTIALS: Final = (
     sdk.SSOError,
 )
 _NETWORK: Final = (sdk.HTTPClientError, sdk.MetadataRetrievalError, aiohttp.ClientError, OSError, TimeoutError)
-_GARBLED: Final = (
+_MALFORMED_RESPONSE: Final = (
     sdk.IncompleteReadError,
     sdk.ChecksumError,
     sdk.FlexibleChecksumError,
     ResponseParserError,
-    GarbledError,
+    MalformedResponseError,
 )
 
 
-def failure_of(error: Exception, request: S3Request) -> Failure:
+def classify_error(error: Exception, request: S3Request) -> Failure:
     """Say what an error of the SDK means.
 
     Args:
@@ -73,23 +73,23 @@ def failure_of(error: Exception, request: S3Request) -> Failure:
     """
     if isinstance(error, sdk.ClientError):
         if error.operation_name != request.operation:
-            return _judge_credentials(error, request)
-        return _judge_answer(error, request)
+            return _classify_credentials(error, request)
+        return _classify_answer(error, request)
     if isinstance(error, _CREDENTIALS):
         why = f"no usable credentials ({words(error)}). Check the credentials"
-        return Failure(request.error(AccessError, why), harmless=True)
-    if isinstance(error, _GARBLED):
+        return Failure(request.error(AccessError, why), no_effect=True)
+    if isinstance(error, _MALFORMED_RESPONSE):
         return _damaged(error, request)
     if isinstance(error, (sdk.ConnectionError, *_NETWORK)):
-        return _judge_network(error, request)
+        return _classify_network(error, request)
     if isinstance(error, (sdk.BotoCoreError, ValueError, TypeError)):
-        return Failure(request.error(ConfigurationError, words(error)), harmless=True)
+        return Failure(request.error(ConfigurationError, words(error)), no_effect=True)
     return Failure(request.error(UnavailableError, f"{type(error).__name__} in the SDK"))
 
 
-def is_garbled(error: Exception) -> bool:
+def is_malformed(error: Exception) -> bool:
     """Whether an answer arrived that is not what the store has sent."""
-    return isinstance(error, _GARBLED)
+    return isinstance(error, _MALFORMED_RESPONSE)
 
 
 def code_of(error: sdk.ClientError) -> str:
@@ -104,7 +104,7 @@ def status_of(error: sdk.ClientError) -> int:
 
 def is_absent(error: sdk.ClientError, request: S3Request) -> bool:
     """Whether an answer says that there is no such object or version, rather than no such bucket."""
-    if strange(error.response) is not None:
+    if why_not_s3(error.response) is not None:
         return False  # whoever says so is not the store
     code, status = code_of(error), status_of(error)
     if code in {"NoSuchKey", "NoSuchVersion"} or (status == 404 and code != "NoSuchBucket"):
@@ -140,19 +140,19 @@ def demands_checksum(error: sdk.ClientError) -> bool:
     return named and any(word in message for word in ("required", "missing", "must", "need"))
 
 
-def _judge_answer(error: sdk.ClientError, request: S3Request) -> Failure:
+def _classify_answer(error: sdk.ClientError, request: S3Request) -> Failure:
     status = status_of(error)
-    failure = _of_status(error, request)
+    failure = _classify_status(error, request)
     if 300 <= status < 500 and status != 408 and code_of(error) != "RequestTimeout":
-        return replace(failure, harmless=True)  # whoever refuses has written nothing
+        return replace(failure, no_effect=True)  # whoever refuses has written nothing
     return failure
 
 
-def _of_status(error: sdk.ClientError, request: S3Request) -> Failure:
+def _classify_status(error: sdk.ClientError, request: S3Request) -> Failure:
     code, status = code_of(error), status_of(error)
     said, message = _said(error), _message(error)
-    if strange(error.response) is not None:
-        return _of_a_stranger(error, request)
+    if why_not_s3(error.response) is not None:
+        return _classify_intermediary(error, request)
     if code == "NoSuchBucket":
         return Failure(request.error(ConfigurationError, f'there is no bucket "{request.bucket}". Create it first'))
     if code in _SKEWED:
@@ -163,11 +163,11 @@ def _of_status(error: sdk.ClientError, request: S3Request) -> Failure:
         return Failure(request.error(ConflictError, f"the condition did not hold ({said})"))
     if status == 429 or (code in _THROTTLED and status in {400, 503}):
         slower = request.error(UnavailableError, f"the store asks to slow down ({said})")
-        return Failure(slower, passing=True, harmless=True)
+        return Failure(slower, transient=True, no_effect=True)
     if code in _IN_PROGRESS:
-        return Failure(request.error(UnavailableError, said), passing=True, harmless=True)
+        return Failure(request.error(UnavailableError, said), transient=True, no_effect=True)
     if code in _DAMAGED:
-        return Failure(request.error(UnavailableError, f"damaged on its way ({said})"), passing=True, harmless=True)
+        return Failure(request.error(UnavailableError, f"damaged on its way ({said})"), transient=True, no_effect=True)
     if code == "InvalidObjectState":
         return Failure(request.error(ConfigurationError, f"{said}. The object is archived: restore it first"))
     if status == 413 or code in _TOO_LARGE:
@@ -179,17 +179,19 @@ def _of_status(error: sdk.ClientError, request: S3Request) -> Failure:
         return Failure(request.error(AccessError, f"{said}. {remedy(code, status, message, request)}"))
     if over_quota(code, message):
         kind = UnavailableError if status >= 500 else ConfigurationError
-        return Failure(request.error(kind, f"{said}. {remedy(code, status, message, request)}"), passing=status >= 500)
+        return Failure(
+            request.error(kind, f"{said}. {remedy(code, status, message, request)}"), transient=status >= 500
+        )
     if status == 501 or code == "NotImplemented":
-        return Failure(request.error(ConfigurationError, f"the store cannot do this ({said})"), harmless=True)
+        return Failure(request.error(ConfigurationError, f"the store cannot do this ({said})"), no_effect=True)
     if status >= 500 or status == 408 or code == "RequestTimeout" or status < 300:
-        return Failure(request.error(UnavailableError, said), passing=True)
+        return Failure(request.error(UnavailableError, said), transient=True)
     return Failure(request.error(ConfigurationError, said))
 
 
-def _of_a_stranger(error: sdk.ClientError, request: S3Request) -> Failure:
+def _classify_intermediary(error: sdk.ClientError, request: S3Request) -> Failure:
     """An error that does not come from the store, but from something that stands before it."""
-    status, why = status_of(error), strange(error.response)
+    status, why = status_of(error), why_not_s3(error.response)
     if 300 <= status < 400:
         return _redirected(f"status {status}", error, request)
     if status in {401, 403, 407, 451}:
@@ -200,7 +202,7 @@ def _of_a_stranger(error: sdk.ClientError, request: S3Request) -> Failure:
     said = f"{status}: {why}. Check endpoint_url"
     if status in _MALFORMED:
         return Failure(request.error(ConfigurationError, said))
-    return Failure(request.error(UnavailableError, said + (_doubt(request) if status >= 500 else "")), passing=True)
+    return Failure(request.error(UnavailableError, said + (_doubt(request) if status >= 500 else "")), transient=True)
 
 
 def _redirected(said: str, error: sdk.ClientError, request: S3Request) -> Failure:
@@ -209,42 +211,42 @@ def _redirected(said: str, error: sdk.ClientError, request: S3Request) -> Failur
     On first contact the settings are wrong. Once the store has answered for the bucket, the settings are right, and
     the redirect most likely comes from a captive portal, which goes away.
     """
-    why = elsewhere(said, _headers(error), _error(error), request)
+    why = redirect_advice(said, _headers(error), _error(error), request)
     if request.reached and 300 <= status_of(error) < 400:
-        return Failure(request.error(UnavailableError, why), passing=True)
+        return Failure(request.error(UnavailableError, why), transient=True)
     return Failure(request.error(ConfigurationError, why))
 
 
-def _judge_credentials(error: sdk.ClientError, request: S3Request) -> Failure:
+def _classify_credentials(error: sdk.ClientError, request: S3Request) -> Failure:
     """The store was not asked yet: whoever gives out credentials refused, or did not answer."""
     said = f"{clean(error.operation_name)}: {_said(error)}"
     if status_of(error) >= 500 or status_of(error) == 429 or code_of(error) in _THROTTLED:
         why = f"no credentials at the moment ({said})"
-        return Failure(request.error(UnavailableError, why), passing=True, harmless=True)
-    return Failure(request.error(AccessError, f"no usable credentials ({said}). Check the credentials"), harmless=True)
+        return Failure(request.error(UnavailableError, why), transient=True, no_effect=True)
+    return Failure(request.error(AccessError, f"no usable credentials ({said}). Check the credentials"), no_effect=True)
 
 
 def _damaged(error: Exception, request: S3Request) -> Failure:
     """An answer that is not whole, or none of S3, though its status says that all is well."""
     # What the SDK says of what it cannot parse is all of it.
     why = "it is no XML that S3 would send" if isinstance(error, ResponseParserError) else words(error)
-    return Failure(request.error(UnavailableError, f"the answer was damaged: {why}{_doubt(request)}"), passing=True)
+    return Failure(request.error(UnavailableError, f"the answer was damaged: {why}{_doubt(request)}"), transient=True)
 
 
 def _doubt(request: S3Request) -> str:
     return ". Whether it took effect is not known" if request.writes else ""
 
 
-def _judge_network(error: Exception, request: S3Request) -> Failure:
+def _classify_network(error: Exception, request: S3Request) -> Failure:
     inner = getattr(error, "kwargs", {}).get("error", error)
-    if isinstance(inner, GarbledError):
+    if isinstance(inner, MalformedResponseError):
         return _damaged(inner, request)
     if isinstance(error, sdk.SSLError):
-        return Failure(request.error(UnavailableError, insecure(words(inner))), harmless=True)
+        return Failure(request.error(UnavailableError, insecure(words(inner))), no_effect=True)
     if isinstance(inner, ValueError):
-        return Failure(request.error(ConfigurationError, words(inner)), harmless=True)
+        return Failure(request.error(ConfigurationError, words(inner)), no_effect=True)
     why = f"{type(error).__name__} ({words(inner)})" if inner is not error else words(error)
-    return Failure(request.error(UnavailableError, why), passing=True, harmless=_never_sent(error, inner))
+    return Failure(request.error(UnavailableError, why), transient=True, no_effect=_never_sent(error, inner))
 
 
 def _never_sent(error: Exception, inner: object) -> bool:

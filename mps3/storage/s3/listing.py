@@ -66,7 +66,7 @@ class Listing:
     token: str | None
 
 
-class GarbledError(Exception):
+class MalformedResponseError(Exception):
     """An answer is not what was asked for, whatever its status says."""
 
 
@@ -84,11 +84,11 @@ def listing(response: dict[str, Any]) -> Listing:
     """The listing in a response of the SDK.
 
     Raises:
-        GarbledError: There is none, whatever the status said.
+        MalformedResponseError: There is none, whatever the status said.
     """
     found = response.get(_MEMBER)
     if not isinstance(found, Listing):
-        raise GarbledError("the answer is not a listing")
+        raise MalformedResponseError("the answer is not a listing")
     return found
 
 
@@ -183,7 +183,7 @@ def next_versions(key: str, page: Listing, start: str | None) -> str | None:
     """Where the next page of a key's versions starts; ``None`` if there is none.
 
     Raises:
-        GarbledError: More versions follow or should have followed, but nothing tells where.
+        MalformedResponseError: More versions follow or should have followed, but nothing tells where.
     """
     _check_end(page, start)
     # Whatever else starts with our key comes after it, so with that all of its versions have been listed.
@@ -193,7 +193,7 @@ def next_versions(key: str, page: Listing, start: str | None) -> str | None:
     if own:
         return _forward(start, [key, _last_version(own, page.version_marker)])
     if page.key_marker is None:
-        raise GarbledError("more versions follow, but not where")
+        raise MalformedResponseError("more versions follow, but not where")
     marker = key if key in _spellings(page.key_marker) else page.key_marker
     return _forward(start, [marker, page.version_marker], empty=True)
 
@@ -202,7 +202,7 @@ def next_scan(page: Listing, start: str | None) -> str | None:
     """Where the next page of all versions starts; ``None`` if there is none.
 
     Raises:
-        GarbledError: More versions follow or should have followed, but nothing tells where.
+        MalformedResponseError: More versions follow or should have followed, but nothing tells where.
     """
     _check_end(page, start)
     if not page.truncated:
@@ -213,7 +213,7 @@ def next_scan(page: Listing, start: str | None) -> str | None:
         own = [item for item in page.items if item.key == last]
         return _forward(start, [last, _last_version(own, page.version_marker)])
     if not page.key_marker:
-        raise GarbledError("more versions follow, but not where")
+        raise MalformedResponseError("more versions follow, but not where")
     return _forward(start, [unquote_plus(page.key_marker), page.version_marker], empty=True)
 
 
@@ -221,7 +221,7 @@ def next_objects(page: Listing, start: str | None) -> str | None:
     """Where the next page of objects starts; ``None`` if there is none.
 
     Raises:
-        GarbledError: More objects follow or should have followed, but nothing tells where.
+        MalformedResponseError: More objects follow or should have followed, but nothing tells where.
     """
     _check_end(page, start)
     if not page.truncated:
@@ -229,7 +229,7 @@ def next_objects(page: Listing, start: str | None) -> str | None:
     if page.token:
         return _forward(start, [page.token, None], empty=not page.items)
     if not page.items:
-        raise GarbledError("more objects follow, but not where")
+        raise MalformedResponseError("more objects follow, but not where")
     return _forward(start, [None, page.items[-1].key])
 
 
@@ -274,16 +274,16 @@ def _in_order(key: str) -> bytes:
 def _check_end(page: Listing, start: str | None) -> None:
     """Refuse an empty end after a page that said that more follows: something is missing."""
     if start is not None and not page.items and not page.truncated:
-        raise GarbledError("the page before said that more follows, and nothing does")
+        raise MalformedResponseError("the page before said that more follows, and nothing does")
 
 
 def _forward(start: str | None, marker: list[str | None], *, empty: bool = False) -> str:
     following = [*marker]
     before = json.loads(start) if start else []
     if following == before[:2]:
-        raise GarbledError("the listing does not move forward")
+        raise MalformedResponseError("the listing does not move forward")
     # How many pages in a row were empty. There are some where a store skips what it may not show.
     pages = 1 + (before[2] if len(before) > 2 else 0) if empty else 0
     if pages > MOST_EMPTY:
-        raise GarbledError(f"{pages} pages in a row are empty, and each says that more follows")
+        raise MalformedResponseError(f"{pages} pages in a row are empty, and each says that more follows")
     return json.dumps([*following, pages] if empty else following)

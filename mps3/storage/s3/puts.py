@@ -16,7 +16,7 @@ _SHA256: Final = "ChecksumSHA256"
 _MD5: Final = "ContentMD5"
 
 
-class Dialect:
+class PutDialect:
     """What one store takes: which checksum a PUT has, and how an ETag is written in a condition.
 
     A bucket with object lock takes no PUT without a checksum, so every PUT has one: SHA-256, or MD5 where the

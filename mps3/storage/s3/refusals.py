@@ -99,7 +99,7 @@ def _named(message: str, request: S3Request) -> tuple[str, str]:
     return found[1], clean(found[2]) if found[2] else "it"
 
 
-def elsewhere(said: str, headers: Mapping[str, Any], error: Mapping[str, Any], request: S3Request) -> str:
+def redirect_advice(said: str, headers: Mapping[str, Any], error: Mapping[str, Any], request: S3Request) -> str:
     """What to say of an answer that sends the client somewhere else, where it does not go.
 
     Args:

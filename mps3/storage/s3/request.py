@@ -75,10 +75,10 @@ class Failure:
 
     Attributes:
         error: What the caller is told.
-        passing: Whether another attempt may succeed soon.
-        harmless: Whether the request has certainly had no effect.
+        transient: Whether another attempt may succeed soon.
+        no_effect: Whether the request has certainly had no effect.
     """
 
     error: MPS3Error
-    passing: bool = False
-    harmless: bool = False
+    transient: bool = False
+    no_effect: bool = False

@@ -12,11 +12,11 @@ from ...errors import MPS3Error
 from ...support.environment import Environment
 from ...types import Auth
 from ..clock import StoreClock
-from .answers import answered
-from .attempts import attempts
+from .answers import server_time
 from .client import S3Connection, connect
 from .errors import setup_error
 from .request import S3Request
+from .retrying import call_with_retries
 
 T = TypeVar("T")
 
@@ -88,19 +88,19 @@ class S3Session:
 
     def hear(self, response: Mapping[str, Any]) -> float | None:
         """Return the store's clock when it sent this answer, and remember it for `clock`."""
-        moment = answered(response)
+        moment = server_time(response)
         self._clock.hear(moment)
         return moment
 
     async def call(self, request: S3Request, send: Callable[[Any], Awaitable[T]]) -> T:
-        """Make a request, as `mps3.storage.s3.attempts.attempts`.
+        """Make a request, as `mps3.storage.s3.retrying.call_with_retries`.
 
         Args:
             request: The request.
             send: Sends it through the SDK's client.
         """
         request = replace(request, reached=request.bucket in self._reached)
-        result = await attempts(
+        result = await call_with_retries(
             request, send, lambda: self.connection, environment=self._environment, timeout=self._timeout
         )
         self._reached.add(request.bucket)

@@ -31,8 +31,8 @@ from ..protocol import (
 from .answers import etag_of, read, require, require_object, stamp, version_of
 from .errors import is_absent, is_unsigned, status_of
 from .identity import s3_identity
-from .listing import GarbledError, listing, newest_first, next_objects, next_scan, next_versions, start_of
-from .puts import Dialect
+from .listing import MalformedResponseError, listing, newest_first, next_objects, next_scan, next_versions, start_of
+from .puts import PutDialect
 from .request import S3Request
 from .session import S3Session
 from .vendors import Vendor
@@ -69,7 +69,7 @@ class S3Storage(Storage):
     ) -> None:
         self._s3_config = dict(s3_config or {})
         self._session = S3Session(self._s3_config, environment or Environment(), auth, timeout)
-        self._dialect = Dialect(checksums=checksums)
+        self._dialect = PutDialect(checksums=checksums)
 
     def __repr__(self) -> str:
         # Without s3_config, which may hold credentials.
@@ -163,7 +163,7 @@ class S3Storage(Storage):
                     return UNCHANGED
                 if is_absent(error, request):
                     if not BYPASS.get() and is_unsigned(error):
-                        raise GarbledError("nobody says that the store has answered") from error
+                        raise MalformedResponseError("nobody says that the store has answered") from error
                     self._session.hear(error.response)
                     return ABSENT
                 raise

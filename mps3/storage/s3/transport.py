@@ -8,7 +8,7 @@ import aiohttp
 from aiobotocore.httpsession import AIOHTTPSession
 
 from ..bypass import BYPASS
-from .listing import GarbledError
+from .listing import MalformedResponseError
 
 CHUNK: Final = 1 << 16
 ANSWER: Final = 1 << 23
@@ -114,7 +114,7 @@ class Budget:
         """Whether some more bytes are within it. An error that is longer counts as one without words.
 
         Raises:
-            GarbledError: They are not, and the answer is no error.
+            MalformedResponseError: They are not, and the answer is no error.
         """
         self._bytes -= len(chunk)
         self._tags -= chunk.count(b"<")
@@ -123,6 +123,6 @@ class Budget:
             return True
         if self._error:
             return False
-        raise GarbledError(
+        raise MalformedResponseError(
             f"it has more than {ANSWER} bytes" if self._bytes < 0 else "it has more tags and entities than any listing"
         )

@@ -12,7 +12,7 @@ from ...support.environment import Environment
 from ..bypass import BYPASS
 from ..retries import repeating
 from .client import S3Connection
-from .errors import failure_of, is_garbled
+from .errors import classify_error, is_malformed
 from .request import S3Request
 
 T = TypeVar("T")
@@ -20,7 +20,7 @@ T = TypeVar("T")
 ATTEMPTS: Final = 4
 
 
-async def attempts(
+async def call_with_retries(
     request: S3Request,
     send: Callable[[Any], Awaitable[T]],
     connection: Callable[[], S3Connection | None],
@@ -44,10 +44,10 @@ async def attempts(
         MPS3Error: What became of it. `MPS3Error.maybe_written` counts all the attempts.
     """
     last: Exception | None = None
-    doubtful = asking = False  # may an attempt that failed, or the one under way, have written something?
+    outcome_unknown = asking = False  # may an attempt that failed, or the one under way, have written something?
 
     def told(error: MPS3Error) -> MPS3Error:
-        error.maybe_written = request.writes and (doubtful or asking)
+        error.maybe_written = request.writes and (outcome_unknown or asking)
         return error
 
     try:
@@ -58,7 +58,7 @@ async def attempts(
                     raise told(_closed(request))
                 request = replace(request, endpoint=open_.endpoint, region=open_.region)
                 asking = True
-                anew = BYPASS.set(True) if last is not None and is_garbled(last) else None
+                anew = BYPASS.set(True) if last is not None and is_malformed(last) else None
                 try:
                     return await send(open_.client)
                 except MPS3Error as error:
@@ -67,9 +67,9 @@ async def attempts(
                 except Exception as error:
                     if connection() is None:
                         raise told(_closed(request)) from error
-                    failure = failure_of(error, request)
-                    asking, doubtful = False, doubtful or not failure.harmless
-                    again = failure.passing and (request.repeatable or failure.harmless)
+                    failure = classify_error(error, request)
+                    asking, outcome_unknown = False, outcome_unknown or not failure.no_effect
+                    again = failure.transient and (request.repeatable or failure.no_effect)
                     if not again or attempt == ATTEMPTS:
                         raise told(failure.error) from error
                     last = error
