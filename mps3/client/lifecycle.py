@@ -15,7 +15,7 @@ from ..format.document import FORMAT
 from ..offline.protocol import Store, StoredSession
 from ..offline.queue import OutboxQueue
 from ..storage.identity import identity_of
-from ..storage.locate import described, locate
+from ..storage.locate import locate, manifest_label
 from ..storage.url import parse
 from ..support.environment import Environment
 from ..text import printable
@@ -202,4 +202,4 @@ class Lifecycle(Collection):
             )
 
     def __repr__(self) -> str:
-        return printable(f"<MPS3 {described(self._source, self._default)}, {self._state}>")
+        return printable(f"<MPS3 {manifest_label(self._source, self._default)}, {self._state}>")

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from .protocol import Object, Storage, Stored, VersionPage
+from .wrapper import StorageWrapper
+
+T = TypeVar("T")
 
 SPAN: Final = 60.0
 """Seconds that an answer counts at least while others arrive: long enough to see the store's second change, and too
@@ -12,25 +17,25 @@ short for clock drift to matter."""
 
 
 class StoreClock:
-    """A lower bound of the store's clock. It lags by no more than the latency of an answer and the rounding of its time.
+    """A lower bound of the store's clock. It lags by at most the latency and the rounding of an answer.
 
     Each time that the store sends has passed there. The bound is the latest of these times, each advanced by what this
     machine's monotonic clock has counted since. It never goes back.
 
     Args:
         monotonic: This machine's monotonic clock, in seconds.
-        told: Returns the store's time without a request, where the storage can tell.
+        read: Returns the store's time without a request, where the storage can tell.
     """
 
-    def __init__(self, monotonic: Callable[[], float], told: Callable[[], float | None] = lambda: None) -> None:
+    def __init__(self, monotonic: Callable[[], float], read: Callable[[], float | None] = lambda: None) -> None:
         self._monotonic = monotonic
-        self._told = told
-        # How far ahead of the monotonic clock it is: in this span of time, and in the one before.
+        self._read = read
+        # How far the store's clock is ahead of the monotonic clock: in this span of time, and in the one before.
         self._since = -math.inf
         self._ahead = self._before = -math.inf
         self._last = -math.inf
 
-    def hear(self, time: float | None) -> None:
+    def observe(self, time: float | None) -> None:
         """Record a time that the store's clock has shown, in seconds since 1970."""
         if time is None:
             return
@@ -41,8 +46,35 @@ class StoreClock:
 
     def now(self) -> float:
         """Return the lower bound, in seconds since 1970; ``-inf`` before the first answer."""
-        self.hear(self._told())
+        self.observe(self._read())
         ahead = max(self._ahead, self._before)
         if ahead > -math.inf:
             self._last = max(self._last, self._monotonic() + ahead)
         return self._last
+
+
+class ClockedStorage(StorageWrapper):
+    """A storage that estimates the store's clock from its answers.
+
+    Args:
+        storage: The store.
+        monotonic: This machine's monotonic clock, in seconds.
+
+    Attributes:
+        time: The estimate.
+    """
+
+    def __init__(self, storage: Storage, monotonic: Callable[[], float]) -> None:
+        super().__init__(storage)
+        self.time = StoreClock(monotonic, self.clock)
+
+    async def _ask(
+        self, operation: str, bucket: str, key: str | None, request: Callable[[], Awaitable[T]], *, sent: int = 0
+    ) -> T:
+        answer = await super()._ask(operation, bucket, key, request, sent=sent)
+        if isinstance(answer, Object | Stored):
+            self.time.observe(answer.modified)
+        elif isinstance(answer, VersionPage):
+            self.time.observe(answer.answered)
+            self.time.observe(max((version.modified for version in answer.versions), default=None))
+        return answer

@@ -23,23 +23,22 @@ class LazyStorage(StorageWrapper):
 
     Args:
         make: Creates the other storage. Runs in a thread, and may import modules.
-        identity: Which store it is, as `mps3.storage.identity.Identified.identity`; ``None`` if only the other
-            storage can say it.
+        identity: As `mps3.storage.identity.Identified.identity`; ``None`` if only the other storage can tell.
     """
 
-    # the other storage is not there yet
     def __init__(self, make: Callable[[], Storage], identity: Callable[[], str] | None = None) -> None:
+        # The other storage does not exist yet, so the wrapper is initialised in open().
         self._make = make
         self._identity = identity
         self._made = False
 
     @property
     def vendor(self) -> Any:
-        """What the other storage says of its vendor, if anything."""
+        """The vendor of the other storage, if it has one."""
         return getattr(self._storage, "vendor", None) if self._made else None
 
     def clock(self) -> float | None:
-        """As `StorageWrapper.clock`; nobody knows before it is open."""
+        """As `StorageWrapper.clock`; ``None`` before it is open."""
         return super().clock() if self._made else None
 
     def identity(self) -> str:

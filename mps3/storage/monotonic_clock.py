@@ -25,7 +25,7 @@ class MonotonicWallClock:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._last = -math.inf
-        # How far ahead of each loop's clock the time is: the clocks of two loops have nothing in common.
+        # How far the time is ahead of each loop's clock: the clocks of two loops are unrelated.
         self._ahead: WeakKeyDictionary[asyncio.AbstractEventLoop, float] = WeakKeyDictionary()
 
     def __call__(self) -> float:

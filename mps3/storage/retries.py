@@ -8,10 +8,10 @@ from typing import Final, TypeAlias
 
 from ..errors import MPS3Error
 
-Repeating: TypeAlias = Callable[[int, float, MPS3Error], None]
+RetryListener: TypeAlias = Callable[[int, float, MPS3Error], None]
 """Receives the number of failed attempts, the seconds until the next attempt, and the error of the last one."""
 
-LISTENER: Final[ContextVar[Repeating | None]] = ContextVar("mps3_repeating", default=None)
+LISTENER: Final[ContextVar[RetryListener | None]] = ContextVar("mps3_repeating", default=None)
 """The listener of the current request. It is a context variable because a storage may have many users."""
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from ..errors import UnavailableError
 from .protocol import Storage
 from .wrapper import StorageWrapper
 
 T = TypeVar("T")
-
-WHY: Final = "the client is offline on purpose: call go_online()"
 
 
 class OfflineError(UnavailableError):
@@ -36,7 +34,7 @@ class OfflineSwitch(StorageWrapper):
         super().__init__(storage)
         self.shut = shut
         self._opening = asyncio.Lock()
-        self._tried = False
+        self._open_attempted = False
         self._opened = False
 
     async def open(self) -> None:
@@ -45,15 +43,15 @@ class OfflineSwitch(StorageWrapper):
             await self._open()
 
     async def aclose(self) -> None:
-        """Close the store, if it was opened: others may be using it."""
-        if self._tried:
-            self._tried = self._opened = False
+        """Close the store, if this switch has opened it: other clients may use it."""
+        if self._open_attempted:
+            self._open_attempted = self._opened = False
             await self._storage.aclose()
 
     async def _open(self) -> None:
         async with self._opening:
             if not self._opened:
-                self._tried = True
+                self._open_attempted = True
                 await self._storage.open()
                 self._opened = True
 
@@ -61,7 +59,9 @@ class OfflineSwitch(StorageWrapper):
         self, operation: str, bucket: str, key: str | None, request: Callable[[], Awaitable[T]], *, sent: int = 0
     ) -> T:
         if self.shut:
-            raise OfflineError(WHY, bucket=bucket, key=key, operation=operation)
+            raise OfflineError(
+                "the client is offline on purpose: call go_online()", bucket=bucket, key=key, operation=operation
+            )
         if not self._opened:
             await self._open()
         return await super()._ask(operation, bucket, key, request, sent=sent)

@@ -20,7 +20,7 @@ class StorageWrapper:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._source = storage if isinstance(storage, TellsTime) else None
+        self._time_source = storage if isinstance(storage, TellsTime) else None
 
     async def _ask(
         self,
@@ -33,18 +33,14 @@ class StorageWrapper:
     ) -> T:
         """Forward a request. A subclass overrides this to act before and after each request.
 
-        Args:
-            operation: The operation of S3.
-            bucket: The bucket.
-            key: The key; the prefix, for a listing; ``None`` for the bucket itself.
-            request: Sends the request to the other storage.
-            sent: The number of bytes of the object that is sent.
+        The operation is named as on S3. The key is the prefix for a listing, and ``None`` for the bucket itself.
+        ``sent`` is the number of bytes of the object that is sent.
         """
         return await request()
 
     def clock(self) -> float | None:
         """As `mps3.storage.TellsTime.clock`."""
-        return None if self._source is None else self._source.clock()
+        return None if self._time_source is None else self._time_source.clock()
 
     def identity(self) -> str:
         """As `mps3.storage.identity.Identified.identity`."""

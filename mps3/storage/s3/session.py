@@ -89,7 +89,7 @@ class S3Session:
     def hear(self, response: Mapping[str, Any]) -> float | None:
         """Return the store's clock when it sent this answer, and remember it for `clock`."""
         moment = server_time(response)
-        self._clock.hear(moment)
+        self._clock.observe(moment)
         return moment
 
     async def call(self, request: S3Request, send: Callable[[Any], Awaitable[T]]) -> T:
