@@ -72,9 +72,9 @@ class LocalDatabase:
         try:
             async with self._opening:
                 if self._writer is None:
-                    self._writer = await self._with_patience("open", None, None, self._connect)
+                    self._writer = await self._retry_while_locked("open", None, None, self._connect)
                 if self._reader is None:
-                    self._reader = await self._with_patience("open", None, None, self._connect)
+                    self._reader = await self._retry_while_locked("open", None, None, self._connect)
         except BaseException:
             await self.aclose()
             raise
@@ -96,7 +96,7 @@ class LocalDatabase:
         async def fetch() -> Rows:
             return list(await self._require_open(self._reader).execute_fetchall(sql, names | arguments))
 
-        return await self._with_patience(operation, bucket, key, fetch)
+        return await self._retry_while_locked(operation, bucket, key, fetch)
 
     async def write(self, operation: str, sql: str, bucket: str, key: str, **arguments: Any) -> Rows:
         """Run a statement that writes. The arguments are those of `read`."""
@@ -109,7 +109,7 @@ class LocalDatabase:
 
         # One at a time, so that a cancelled write, or one after aclose(), never reaches the thread.
         async with self._write_lock:
-            return await self._with_patience(operation, bucket, key, execute)
+            return await self._retry_while_locked(operation, bucket, key, execute)
 
     def _abandon_inherited(self) -> None:
         # The child of a fork has connections without threads. Closing them would disturb the parent.
@@ -123,7 +123,7 @@ class LocalDatabase:
         self._affinity.check()
         return connection
 
-    async def _with_patience(
+    async def _retry_while_locked(
         self, operation: str, bucket: str | None, key: str | None, call: Callable[[], Awaitable[T]]
     ) -> T:
         loop = asyncio.get_running_loop()

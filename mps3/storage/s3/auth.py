@@ -14,7 +14,7 @@ from botocore.exceptions import HTTPClientError, TokenRetrievalError
 
 from ...errors import ConfigurationError
 from ...types import Auth
-from .transport import HEAD, Budget
+from .transport import ERROR_HEAD_BYTES, ResponseLimit
 
 _LIBRARIES: Final = ("httpx2", "httpx")
 _TARGETS: Final = ("target", "aiobotocore_raw_proxy_target")
@@ -24,7 +24,7 @@ _DOTS: Final = {".": "%2E", "..": "%2E%2E"}
 _NO_DOTS: Final = {escaped: dots for dots, escaped in _DOTS.items()}
 
 
-def authorised_session(auth: Auth) -> type:
+def auth_session_class(auth: Auth) -> type:
     """A session class for the SDK that sends through httpx, and lets ``auth`` see and change each request.
 
     Raises:
@@ -43,7 +43,7 @@ def authorised_session(auth: Auth) -> type:
     streamed: ContextVar[bool] = ContextVar("mps3_streamed")
     bound = _bound(native, streamed)
 
-    class Session(httpxsession.HttpxSession):  # type: ignore[misc, unused-ignore]
+    class AuthHTTPSession(httpxsession.HttpxSession):  # type: ignore[misc, unused-ignore]
         async def _get_session(self, *args: Any) -> Any:
             client = await super()._get_session(*args)
             if client.auth is not flow:
@@ -63,7 +63,7 @@ def authorised_session(auth: Auth) -> type:
                     raise failure.verdict() from failure.__cause__
                 raise
 
-    return Session
+    return AuthHTTPSession
 
 
 # Paths: libraries tidy them, but `a/../b` is a key like any other -----------------------------------------------------
@@ -126,11 +126,11 @@ def _bound(native: Any, streamed: ContextVar[bool]) -> Callable[[Any], Awaitable
             self._status = status
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            budget, empty = Budget(self._status), True
+            budget, empty = ResponseLimit(self._status), True
             async for chunk in self._stream:
-                if not budget.pays(chunk):
+                if not budget.accepts(chunk):
                     if empty:
-                        yield chunk[:HEAD]
+                        yield chunk[:ERROR_HEAD_BYTES]
                     return
                 yield chunk
                 empty = False

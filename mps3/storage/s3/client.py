@@ -21,13 +21,13 @@ from botocore.loaders import JSONFileLoader
 
 from ...errors import ConfigurationError
 from ...types import Auth
-from . import answers as s3_answers
 from . import listing as s3_listing
-from .auth import authorised_session
+from . import responses as s3_responses
+from .auth import auth_session_class
 from .certificates import check_certificates
-from .transport import Session
+from .redaction import has_credentials, public_url
+from .transport import HTTPSession
 from .vendors import Vendor, vendor_of
-from .wording import has_credentials, public_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,7 +97,7 @@ def _connect(options: dict[str, Any], auth: Auth | None) -> S3Connection:
         options["region_name"] = vendor.region_of(endpoint_url)
     options["config"] = _config(session, options, vendor)
     if auth is not None:
-        unsigned = AioConfig(signature_version=UNSIGNED, http_session_cls=authorised_session(auth))
+        unsigned = AioConfig(signature_version=UNSIGNED, http_session_cls=auth_session_class(auth))
         options["config"] = options["config"].merge(unsigned)
     # Nothing in a client belongs to a loop before its first request, so this thread may have one of its own.
     return asyncio.run(_create(session, options, vendor))
@@ -107,7 +107,7 @@ async def _create(session: Any, options: dict[str, Any], vendor: Vendor) -> S3Co
     context = session.create_client("s3", **options)
     client = await context.__aenter__()
     s3_listing.register(client.meta.events)
-    s3_answers.register(client.meta.events)
+    s3_responses.register(client.meta.events)
     client.meta.events.register_last("before-call.s3.PutObject", _disable_expect_continue)
     client.meta.events.register("before-call.s3", lambda params, **_: params["headers"].update(vendor.headers))
     client.meta.events.register("before-call.s3", _disable_redirects)
@@ -132,7 +132,7 @@ def _config(session: Any, options: Mapping[str, Any], vendor: Vendor) -> AioConf
         "read_timeout": READ_TIMEOUT,
         # Only the storage knows which failures it may repeat.
         "retries": {"mode": "standard", "total_max_attempts": 1},
-        "http_session_cls": Session,
+        "http_session_cls": HTTPSession,
     }
     settings |= _for_vendor(session, vendor)
     config = AioConfig(**settings)

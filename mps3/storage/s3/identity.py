@@ -31,10 +31,10 @@ def s3_identity(s3_config: Mapping[str, Any]) -> str:
             endpoint, region = configured(s3_config)
         except Exception as error:
             raise setup_error(error) from error
-    return f"s3 {normal_endpoint(str(endpoint)) if endpoint else _aws(str(region or ''))}"
+    return f"s3 {normalize_endpoint(str(endpoint)) if endpoint else _aws(str(region or ''))}"
 
 
-def normal_endpoint(endpoint: str) -> str:
+def normalize_endpoint(endpoint: str) -> str:
     """An endpoint in one spelling: ``host``, ``host:port`` or ``host/path``.
 
     The scheme does not count, nor does the port that goes with it: a server is the same with and without encryption.

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 
+from .request import MalformedResponseError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -64,10 +66,6 @@ class Listing:
     key_marker: str | None
     version_marker: str | None
     token: str | None
-
-
-class MalformedResponseError(Exception):
-    """An answer is not what was asked for, whatever its status says."""
 
 
 def register(events: Any) -> None:

@@ -28,12 +28,12 @@ from ..protocol import (
     Version,
     VersionPage,
 )
-from .answers import etag_of, read, require, require_object, stamp, version_of
 from .errors import is_absent, is_unsigned, status_of
 from .identity import s3_identity
-from .listing import MalformedResponseError, listing, newest_first, next_objects, next_scan, next_versions, start_of
+from .listing import listing, newest_first, next_objects, next_scan, next_versions, start_of
 from .puts import PutDialect
-from .request import S3Request
+from .request import MalformedResponseError, S3Request
+from .responses import etag_of, read, require, require_object, stamp, version_of
 from .session import S3Session
 from .vendors import Vendor
 
@@ -159,19 +159,19 @@ class S3Storage(Storage):
                 response = await client.get_object(**params)
             except ClientError as error:
                 if status_of(error) == 304 and if_none_match is not None:
-                    self._session.hear(error.response)
+                    self._session.observe_time(error.response)
                     return UNCHANGED
                 if is_absent(error, request):
                     if not BYPASS.get() and is_unsigned(error):
                         raise MalformedResponseError("nobody says that the store has answered") from error
-                    self._session.hear(error.response)
+                    self._session.observe_time(error.response)
                     return ABSENT
                 raise
             # Whatever happens in here, and be it a cancellation, the connection is given back or closed.
             body = response["Body"]
             async with body:  # older SDKs do not return it here
                 require_object(response)
-                self._session.hear(response)
+                self._session.observe_time(response)
                 seen = replace(request, version=version_of(response) or version)
                 content = await read(body, response.get("ContentLength"), limit, seen)
             return Object(content, version_of(response), etag_of(response), stamp(response.get("LastModified")))
@@ -218,7 +218,7 @@ class S3Storage(Storage):
         async def send(client: Any) -> Stored:
             response = await self._dialect.put(client, params, sha256)
             require_object(response)
-            return Stored(version_of(response), etag_of(response), self._session.hear(response))
+            return Stored(version_of(response), etag_of(response), self._session.observe_time(response))
 
         return await self._session.call(request, send)
 
@@ -295,7 +295,7 @@ class S3Storage(Storage):
                 Version(item.version, item.modified, item.etag, item.size, item.deleted)
                 for item in newest_first(item for item in page.items if item.key == key)
             )
-            return VersionPage(versions, next_versions(key, page, start), self._session.hear(response))
+            return VersionPage(versions, next_versions(key, page, start), self._session.observe_time(response))
 
         return await self._session.call(request, send)
 

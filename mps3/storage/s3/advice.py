@@ -1,4 +1,4 @@
-"""What can be done about an answer that refuses: which of credentials, policies, quotas and addresses is to change."""
+"""Advice for the messages of errors: which credentials, policies, quotas or addresses to change."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from .redaction import MAX_INPUT, public_url, redact
 from .request import S3Request
-from .wording import READ, clean, printable, public_url
 
-EXPIRED: Final = {
+EXPIRED_CODES: Final = {
     "ExpiredToken",
     "ExpiredTokenException",
     "ExpiredTokenId",
@@ -17,7 +17,7 @@ EXPIRED: Final = {
     "TokenExpired",
     "TokenRefreshRequired",
 }
-UNKNOWN: Final = {
+UNKNOWN_CODES: Final = {
     "AuthFailure",
     "CredentialsNotSupported",
     "IncompleteSignature",
@@ -35,7 +35,7 @@ UNKNOWN: Final = {
     "Unauthorized",
     "UnrecognizedClientException",
 }
-ACCOUNT: Final = {"AccountProblem", "AllAccessDisabled", "InvalidPayer", "NotSignedUp", "UserSuspended"}
+ACCOUNT_CODES: Final = {"AccountProblem", "AllAccessDisabled", "InvalidPayer", "NotSignedUp", "UserSuspended"}
 
 _ACTION: Final = re.compile(
     r"not authorized to perform: ([\w-]{1,40}:[\w*]{1,80})(?: on resource: \"?([^\s\"]{1,1100}))?"
@@ -43,42 +43,37 @@ _ACTION: Final = re.compile(
 _POLICY: Final = re.compile(r"explicit deny in an? ([a-z][a-z -]{1,60}? policy|[a-z][a-z -]{1,60})")
 
 
-def remedy(code: str, status: int, message: str, request: S3Request) -> str:
-    """What to do about an answer that says no.
-
-    Args:
-        code: Its code, such as ``AccessDenied``.
-        status: Its HTTP status.
-        message: What else it says.
-        request: What was asked.
-    """
-    message = message[:READ]
+def refusal_advice(code: str, status: int, message: str, request: S3Request) -> str:
+    """Return what to do about a response that refuses a request."""
+    message = message[:MAX_INPUT]
     lower = message.lower()
-    if code in EXPIRED or ("expired" in lower and ("token" in lower or "credential" in lower or "session" in lower)):
+    if code in EXPIRED_CODES or (
+        "expired" in lower and ("token" in lower or "credential" in lower or "session" in lower)
+    ):
         return "The credentials have expired: renew them"
-    if over_quota(code, message):
-        return "The quota is used up: have it raised, or delete what nobody needs"
-    if code in ACCOUNT:
-        return "The account itself is refused: ask whoever runs the store"
+    if is_over_quota(code, message):
+        return "The quota is used up: raise it, or delete what is not needed"
+    if code in ACCOUNT_CODES:
+        return "The account itself is refused: ask the operator of the store"
     if code == "ObjectLocked" or "object lock" in lower or "worm protected" in lower:
-        return "Object lock keeps it until its retention is over"
-    denied, resource = _named(message, request)
+        return "Object lock protects it until its retention period ends"
+    denied, resource = _denied_action(message, request)
     if "explicit deny" in lower:
         policy = _POLICY.search(message)
-        by = f" ({clean(policy[1])})" if policy else ""
-        return f"A policy denies {denied} on {resource} explicitly{by}: change that policy, for no other can allow it"
-    if code in UNKNOWN or _of_token(lower):
+        by = f" ({redact(policy[1])})" if policy else ""
+        return f"A policy denies {denied} on {resource} explicitly{by}: change that policy, no other can allow it"
+    if code in UNKNOWN_CODES or _is_about_token(lower):
         return "The store does not know these credentials. Check the credentials"
     if status == 401:
-        return "Whoever answers does not know who asks. Check the credentials"
+        return "The server does not know these credentials. Check the credentials"
     hint = ""
     if request.operation == "GetObject" and denied == request.action:
         hint = f"; and s3:ListBucket on arn:aws:s3:::{request.bucket}, without which S3 says this of absent objects too"
     return f"Allow {denied} on {resource}{hint}"
 
 
-def over_quota(code: str, message: str) -> bool:
-    """Whether an answer says that there is no room."""
+def is_over_quota(code: str, message: str) -> bool:
+    """Whether a response says that a quota is used up."""
     return (
         "quota" in code.lower()
         or code in {"InsufficientStorage", "StorageFull", "XMinioStorageFull", "storage_cap_exceeded"}
@@ -87,28 +82,21 @@ def over_quota(code: str, message: str) -> bool:
     )
 
 
-def _of_token(message: str) -> bool:
+def _is_about_token(message: str) -> bool:
     return "token" in message and any(word in message for word in ("invalid", "not valid", "malformed", "unknown"))
 
 
-def _named(message: str, request: S3Request) -> tuple[str, str]:
-    """The action and the resource that an answer names, which may be those of a key that encrypts."""
+def _denied_action(message: str, request: S3Request) -> tuple[str, str]:
+    """Return the action and the resource that a response names, which may be those of an encryption key."""
     found = _ACTION.search(message)
     if found is None or found[1] == request.action:
         return request.action, request.resource
-    return found[1], clean(found[2]) if found[2] else "it"
+    return found[1], redact(found[2]) if found[2] else "it"
 
 
 def redirect_advice(said: str, headers: Mapping[str, Any], error: Mapping[str, Any], request: S3Request) -> str:
-    """What to say of an answer that sends the client somewhere else, where it does not go.
-
-    Args:
-        said: What the answer says.
-        headers: Its headers.
-        error: What the SDK made of its body.
-        request: What was asked.
-    """
-    region = printable(str(headers.get("x-amz-bucket-region") or error.get("Region") or ""))[:64]
+    """Return the message about a redirect, which the client does not follow."""
+    region = redact(str(headers.get("x-amz-bucket-region") or error.get("Region") or ""))[:64]
     target = str(headers.get("location") or error.get("Endpoint") or "")
     to = f" to {public_url(target).partition('?')[0]}" if target else ""
     where = f'. The bucket is in region "{region}"' if region else ""
@@ -118,31 +106,25 @@ def redirect_advice(said: str, headers: Mapping[str, Any], error: Mapping[str, A
     )
 
 
-def too_large(said: str, request: S3Request) -> str:
-    """What to say of an answer that something is too large."""
+def too_large_advice(said: str, request: S3Request) -> str:
+    """Return the message about a request that is too large."""
     if request.size is None:
-        return f"{said}. The request is larger than the store, or what stands before it, takes"
-    return (
-        f"{said}. The object has {request.size:,} bytes, which is more than the store, or what stands before it, takes"
-    )
+        return f"{said}. The request is larger than the store, or a proxy before it, accepts"
+    return f"{said}. The object has {request.size:,} bytes, which is more than the store, or a proxy before it, accepts"
 
 
-def insecure(words: str) -> str:
-    """What to say of a TLS connection that failed.
-
-    Args:
-        words: Why.
-    """
-    lower = words.lower()
+def tls_advice(reason: str) -> str:
+    """Return the message about a TLS connection that failed."""
+    lower = reason.lower()
     if any(word in lower for word in ("self-signed", "self signed", "issuer certificate", "first certificate")):
         return (
-            f"no secure connection ({words}). If that certificate is to be trusted, name a file with it or with that "
+            f"no secure connection ({reason}). To trust that certificate, name a file with it or with the certificate "
             "of its authority: AWS_CA_BUNDLE in the environment, or verify in s3_config"
         )
     if "mismatch" in lower or "not valid for" in lower:
-        return f"no secure connection ({words}). Check the host in endpoint_url"
+        return f"no secure connection ({reason}). Check the host in endpoint_url"
     if "expired" in lower or "not yet valid" in lower:
-        return f"no secure connection ({words}). Check the store's certificate, and this machine's clock"
+        return f"no secure connection ({reason}). Check the store's certificate, and this machine's clock"
     if "wrong version number" in lower or "record layer" in lower or "http request" in lower:
-        return f"no secure connection ({words}). Check whether endpoint_url is to begin with http:// instead"
-    return f"no secure connection ({words})"
+        return f"no secure connection ({reason}). Check whether endpoint_url must begin with http:// instead"
+    return f"no secure connection ({reason})"
