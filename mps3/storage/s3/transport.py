@@ -1,4 +1,4 @@
-"""How requests get to the store and answers back: each is sent once, to nobody else, and no answer fills the memory."""
+"""The HTTP transport: a request is sent once, redirects are not followed, and the size of a response is bounded."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from .request import MalformedResponseError
 
 CHUNK: Final = 1 << 16
 MAX_RESPONSE_BYTES: Final = 1 << 23
-"""Bytes of an answer that is no object. The longest are pages of a listing: 1,000 keys of 1,024 bytes, encoded."""
+"""The most bytes of a response that is not an object. The longest is a listing: 1,000 encoded keys of 1,024 bytes."""
 MAX_ERROR_BYTES: Final = 1 << 18
-"""Bytes of an answer that is an error. Of a longer one only the status and the headers count."""
+"""The most bytes of an error. Of a longer one, only the status and the headers are used."""
 ERROR_HEAD_BYTES: Final = 1 << 10
-"""Bytes of such an error that are kept: they tell whether it comes from S3."""
+"""Bytes of such an error that are kept. They show whether it comes from S3."""
 MAX_TAGS: Final = 1 << 17
-"""Tags of an answer. To parse millions takes many seconds, and a page of a listing has some 40,000."""
+"""The most tags of a response. Parsing millions takes many seconds; a page of a listing has about 40,000."""
 MAX_ENTITIES: Final = 1 << 19
-"""Entities of an answer: keys may be full of them, where a store does not encode keys."""
+"""The most entities of a response. Keys may have many where a store does not encode keys."""
 MAX_ERROR_TAGS: Final = 1 << 12
-"""Tags of an error, and its entities."""
+"""The most tags, and the most entities, of an error."""
 
 
 class _SingleSendSession(AIOHTTPSession):  # type: ignore[misc, unused-ignore]
-    """Sends each request once, and only where it is meant to go."""
+    """A session that sends each request once, and follows no redirect."""
 
     async def _get_session(self, proxy_url: str | None) -> Any:
         session = await super()._get_session(proxy_url)
@@ -38,7 +38,7 @@ class _SingleSendSession(AIOHTTPSession):  # type: ignore[misc, unused-ignore]
 
 
 class HTTPSession(_SingleSendSession):
-    """The same, over a connection that nothing else uses if the answer has to be certain."""
+    """A session that uses a new connection for each request while `BYPASS` is set."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -57,14 +57,14 @@ class HTTPSession(_SingleSendSession):
             await super().__aexit__(*error)
 
     async def send(self, request: Any) -> Any:
-        """Send a request."""
+        """Send a request, as the base class."""
         if BYPASS.get():
             return await self._anew.send(request)
         return await super().send(request)
 
 
 class _NoRedirectSession:
-    """An HTTP session that follows no redirect: whoever answers with one would get the request's body and token."""
+    """A session without redirects, because their target would receive the body and the token of the request."""
 
     def __init__(self, session: Any) -> None:
         self._session = session
@@ -74,7 +74,7 @@ class _NoRedirectSession:
 
 
 class _BoundedResponse(aiohttp.ClientResponse):
-    """An answer whose body is read whole only while it is no longer than answers are."""
+    """A response whose body is read only up to a `ResponseLimit`."""
 
     async def read(self) -> bytes:
         if self._body is None:
@@ -98,11 +98,7 @@ class _BoundedResponse(aiohttp.ClientResponse):
 
 
 class ResponseLimit:
-    """How long an answer may be that is read whole, and parsed.
-
-    Args:
-        status: Of the answer.
-    """
+    """The remaining bytes, tags and entities of a response with this status that may be read and parsed."""
 
     def __init__(self, status: int) -> None:
         self._error = status >= 300
@@ -111,11 +107,7 @@ class ResponseLimit:
         self._entities = MAX_ERROR_TAGS if self._error else MAX_ENTITIES
 
     def accepts(self, chunk: bytes) -> bool:
-        """Whether some more bytes are within it. An error that is longer counts as one without words.
-
-        Raises:
-            MalformedResponseError: They are not, and the answer is no error.
-        """
+        """Whether another chunk is within the limit. It raises `MalformedResponseError` if not, except for an error."""
         self._bytes -= len(chunk)
         self._tags -= chunk.count(b"<")
         self._entities -= chunk.count(b"&")
