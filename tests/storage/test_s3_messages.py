@@ -22,8 +22,8 @@ from helpers import soon
 from scripted_s3 import ScriptedS3, answer, error
 
 from mps3 import MPS3, AccessError, ConfigurationError, MPS3Error, UnavailableError
-from mps3.storage.s3.storage import S3Storage
 from mps3.storage.s3.redaction import MAX_INPUT, public_url, redact
+from mps3.storage.s3.storage import S3Storage
 from mps3.support.environment import Environment
 
 if TYPE_CHECKING:
