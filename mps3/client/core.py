@@ -25,7 +25,7 @@ from ..manifest.transaction import TransactionRunner
 from ..observability.events import Hook
 from ..observability.observer import Observer, check_hooks
 from ..observability.requests import ObservedStorage
-from ..offline.cache import CACHE
+from ..offline.cache import CACHE_BYTES
 from ..offline.directory import FileDirectory
 from ..offline.protocol import OfflineDirectory, Refusal
 from ..offline.queue import OutboxQueue
@@ -59,7 +59,7 @@ class ClientCore(ABC):
         poll_interval: float = 1.0,
         checksums: bool = True,
         offline: str | os.PathLike[str] | OfflineDirectory | None = None,
-        cache_bytes: int = CACHE,
+        cache_bytes: int = CACHE_BYTES,
         online: bool = True,
         on_reconnect: OnReconnect | None = None,
         retention: float | timedelta = RETENTION,

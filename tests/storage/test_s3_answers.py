@@ -93,7 +93,7 @@ async def test_a_put_that_the_store_does_not_confirm_in_full_is_unknown(fake, au
             fake.answers = [reply]
             for name in WRITES.keys() - {"delete"}:
                 fake.received.clear()
-                with pytest.raises(UnavailableError, match="not known") as caught:
+                with pytest.raises(UnavailableError, match="unknown") as caught:
                     await WRITES[name](storage)
                 assert caught.value.maybe_written, (what, name)
                 assert len(fake.received) == 1, (what, name)

@@ -56,7 +56,7 @@ def refusal_advice(code: str, status: int, message: str, request: S3Request) -> 
     if code in ACCOUNT_CODES:
         return "The account itself is refused: ask the operator of the store"
     if code == "ObjectLocked" or "object lock" in lower or "worm protected" in lower:
-        return "Object lock protects it until its retention period ends"
+        return "Object lock protects it until its retention is over"
     denied, resource = _denied_action(message, request)
     if "explicit deny" in lower:
         policy = _POLICY.search(message)
