@@ -69,12 +69,7 @@ _log = logging.getLogger("mps3")
 
 
 class FileCache:
-    """The cache of a directory.
-
-    Args:
-        file: The file of the cache.
-        most: The most bytes of objects.
-    """
+    """The cache of a directory, with at most ``most`` bytes of objects."""
 
     def __init__(self, file: Path, most: int = CACHE_BYTES) -> None:
         self._file = file

@@ -123,7 +123,7 @@ class FileDirectory:
                 await self.cache.open()
                 clock = await self._claim(owner, outboxes, used=used)
                 own = FileOutbox(folder / f"{number:06}-{self._environment.name()}{SUFFIX}")
-                own.set_clock(clock)
+                own.now = clock
                 outboxes.append(own)
                 await own.open()
             finally:
@@ -157,7 +157,7 @@ class FileDirectory:
             return now() + offset
 
         for outbox in outboxes:
-            outbox.set_clock(clock)
+            outbox.now = clock
         return clock
 
     async def _lock(self, file: Path) -> aiosqlite.Connection:
@@ -184,11 +184,12 @@ class FileOutbox:
 
     Attributes:
         last_id: The largest id of a write when the outbox was opened; 0 if there was none.
+        now: The clock of the directory.
     """
 
     def __init__(self, file: Path) -> None:
         self.last_id = 0
-        self._now: Callable[[], float] = lambda: -math.inf
+        self.now: Callable[[], float] = lambda: -math.inf
         self._file = file
         self._connection: aiosqlite.Connection | None = None
         self._sessions: set[str] = set()
@@ -208,14 +209,6 @@ class FileOutbox:
                 return False
             raise _damaged(error, self._file) from error
         return True
-
-    def set_clock(self, clock: Callable[[], float]) -> None:
-        """Set the clock of the directory."""
-        self._now = clock
-
-    def now(self) -> float:
-        """Return the time of the clock of the directory."""
-        return self._now()
 
     async def newest_stamp(self) -> float:
         """Return the stamp of its newest write, or its time if an older mps3 wrote it; ``-inf`` if it is empty."""

@@ -122,14 +122,9 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class StoredSession:
-    """A session of one manifest.
+    """A session of one manifest, with its writes in the order in which they were made.
 
-    Attributes:
-        manifest: The manifest.
-        name: The name of the session.
-        sequence: The last sequence that was used.
-        sent: The group that may have been sent; ``None`` if there is none.
-        writes: Its writes in the order in which they were made.
+    ``sequence`` is the last one that was used; ``sent`` is the group that may have been sent, if there is one.
     """
 
     manifest: Ref
@@ -230,11 +225,8 @@ class OfflineCache(ObjectCache, Protocol):
     async def keep_state(self, manifest: Ref, state: bytes, stamp: float, runs: Sequence[tuple[str, str]]) -> None:
         """Store a state, unless a newer one is stored.
 
-        Args:
-            manifest: The manifest.
-            state: The bytes of the state.
-            stamp: The newest time stamp of the store in the state.
-            runs: The buckets and keys of the objects that the state needs. The cache does not evict them.
+        ``stamp`` is the newest time stamp of the store in the state. ``runs`` are the buckets and keys of the objects
+        that the state needs; the cache does not evict them.
         """
         ...
 

@@ -12,12 +12,9 @@ from .queue import OutboxQueue
 
 @dataclass(frozen=True, slots=True)
 class RecoveryUnit:
-    """Writes that have to be sent together.
+    """Writes of a session that have to be sent together.
 
-    Attributes:
-        session: Their session.
-        outbox_queue: The queue of the outbox of the session.
-        writes: One write that was not sent, or the writes that may have been sent as one commit.
+    They are one write that was not sent, or all writes that may have been sent as one commit.
     """
 
     session: StoredSession
@@ -59,13 +56,8 @@ def in_order(sessions: Sequence[tuple[StoredSession, OutboxQueue]]) -> list[Reco
 def apply_expiry(write: StoredWrite, wall: float, now: float) -> tuple[StoredWrite, frozenset[str]]:
     """Subtract the time since a write was made from the ``expires_in`` of its changes.
 
-    Args:
-        write: The write.
-        wall: This machine's clock, in seconds since 1970.
-        now: The clock of the directory.
-
-    Returns:
-        The write, and the keys that have expired. It deletes these, because they would have expired by now.
+    ``wall`` is this machine's clock, in seconds since 1970; ``now`` is the clock of the directory. The result is the
+    write, and its keys that have expired. The write deletes these keys.
     """
     if all(change.expires_in is None for change in write.changes.values()):
         return write, frozenset()

@@ -11,7 +11,6 @@ import json
 import os
 import secrets
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -67,7 +66,7 @@ class LocalStorage:
         self._file = Path(path) / FILE_NAME
         self.url = Path(path).absolute().as_uri()
         self._versioning = versioning
-        clock = SharedClock(_wall)
+        clock = SharedClock()
         # The loop's clock counts too: a test may move it.
         self._monotonic_clock = MonotonicWallClock(clock)
         self._database = LocalDatabase(self._file, versioning=versioning, clock=clock)
@@ -262,10 +261,6 @@ class LocalStorage:
         )
         entries = tuple(ListedObject(key.decode(), modified, size) for key, modified, size in rows[:PAGE_SIZE])
         return Page(entries=entries, next=entries[-1].key if len(rows) > PAGE_SIZE else None)
-
-
-def _wall() -> float:  # late binding: a test may replace time.time
-    return time.time()
 
 
 def _end(first: bytes) -> bytes:

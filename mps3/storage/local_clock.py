@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -52,20 +52,16 @@ class SharedClock:
 
     Two boots of the machine cannot be told apart. If the uptime has decreased, the time goes on from the stored
     reference point.
-
-    Args:
-        wall: The wall clock, in seconds since 1970.
     """
 
-    def __init__(self, wall: Callable[[], float]) -> None:
-        self._wall = wall
+    def __init__(self) -> None:
         self._reference: tuple[float, float] | None = None
         self._next_attempt = 0.0
 
     def __call__(self) -> float:
         """Return the time, in seconds since 1970. Only the uptime advances it from the reference point."""
         if self._reference is None:
-            return self._wall()
+            return time.time()
         since, then = self._reference
         return then + max(0.0, uptime() - since)
 
@@ -75,11 +71,11 @@ class SharedClock:
         if self._reference is None:
             return False
         now = uptime()
-        return now >= self._next_attempt and (now < self._reference[0] or self._wall() > self() + JUMP)
+        return now >= self._next_attempt and (now < self._reference[0] or time.time() > self() + JUMP)
 
     def parameters(self) -> Mapping[str, float]:
         """Return the parameters of `TIME` and `UPDATE_REFERENCE`."""
-        return {"uptime": uptime(), "wall": self._wall()}
+        return {"uptime": uptime(), "wall": time.time()}
 
     def set_reference(self, rows: list[Any]) -> None:
         """Go on from the reference point that `UPDATE_REFERENCE` returned."""

@@ -36,11 +36,6 @@ class LocalDatabase:
     """The database of a directory, open for several users in one event loop.
 
     Each of the two connections has a thread, which runs one statement at a time.
-
-    Args:
-        file: The database.
-        versioning: Whether buckets keep every version of an object.
-        clock: The clock of the directory.
     """
 
     def __init__(self, file: Path, *, versioning: bool, clock: SharedClock) -> None:
@@ -56,11 +51,7 @@ class LocalDatabase:
         self._affinity = LoopAffinity("store")
 
     async def open(self) -> None:
-        """Connect, unless another user has. Each user that it succeeds for calls `aclose` once.
-
-        Raises:
-            MPS3Error: As `mps3.storage.local.LocalStorage.open`.
-        """
+        """Connect, unless another user has. Each user for which it succeeds calls `aclose` once."""
         if self._process != os.getpid():
             self._abandon_inherited()
         if self._users == 0 or self._affinity.is_gone:

@@ -275,13 +275,7 @@ class Storage(Protocol):
         ...
 
     async def head(self, bucket: str, key: str, *, version: str | None = None) -> Head | Absence:
-        """Return the metadata of an object, without its body.
-
-        Args:
-            bucket: The bucket.
-            key: The key, taken literally.
-            version: Which version; the newest if ``None``.
-        """
+        """Return the metadata of an object, without its body; of its newest version if ``version`` is ``None``."""
         ...
 
     async def delete(self, bucket: str, key: str, *, version: str | None = None) -> None:
@@ -304,23 +298,13 @@ class Storage(Protocol):
         ...
 
     async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
-        """List current objects whose keys start with ``prefix``.
-
-        Args:
-            bucket: The bucket.
-            prefix: The prefix of the keys.
-            start: ``next`` of the previous page.
-        """
+        """List current objects whose keys start with ``prefix``. ``start`` is ``next`` of the previous page."""
         ...
 
     async def scan(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Scan:
         """List all versions of all objects whose keys start with ``prefix``, delete markers included.
 
-        A caller may delete listed versions between pages, except for the last version of the previous page.
-
-        Args:
-            bucket: The bucket.
-            prefix: The prefix of the keys.
-            start: ``next`` of the previous page.
+        ``start`` is ``next`` of the previous page. A caller may delete listed versions between pages, except for the
+        last version of the previous page.
         """
         ...

@@ -39,7 +39,7 @@ class Location:
     Attributes:
         scheme: ``s3``, ``file`` or ``memory``.
         bucket: The default bucket.
-        manifest: The default manifest's key.
+        manifest: The key of the default manifest.
         path: The directory of a ``file`` URL, the name of a ``memory`` one.
         s3_config: Arguments for the S3 client. They may hold secrets, so the ``repr`` omits them.
     """

@@ -62,10 +62,8 @@ def refusal_advice(code: str, status: int, message: str, request: S3Request) -> 
         policy = _POLICY.search(message)
         by = f" ({redact(policy[1])})" if policy else ""
         return f"A policy denies {denied} on {resource} explicitly{by}: change that policy, no other can allow it"
-    if code in UNKNOWN_CODES or _is_about_token(lower):
+    if status == 401 or code in UNKNOWN_CODES or _is_about_token(lower):
         return "The store does not know these credentials. Check the credentials"
-    if status == 401:
-        return "The server does not know these credentials. Check the credentials"
     hint = ""
     if request.operation == "GetObject" and denied == request.action:
         hint = f"; and s3:ListBucket on arn:aws:s3:::{request.bucket}, without which S3 says this of absent objects too"
@@ -116,15 +114,16 @@ def too_large_advice(said: str, request: S3Request) -> str:
 def tls_advice(reason: str) -> str:
     """Return the message about a TLS connection that failed."""
     lower = reason.lower()
+    advice = ""
     if any(word in lower for word in ("self-signed", "self signed", "issuer certificate", "first certificate")):
-        return (
-            f"no secure connection ({reason}). To trust that certificate, name a file with it or with the certificate "
-            "of its authority: AWS_CA_BUNDLE in the environment, or verify in s3_config"
+        advice = (
+            ". To trust that certificate, name a file with it or with the certificate of its authority: AWS_CA_BUNDLE "
+            "in the environment, or verify in s3_config"
         )
-    if "mismatch" in lower or "not valid for" in lower:
-        return f"no secure connection ({reason}). Check the host in endpoint_url"
-    if "expired" in lower or "not yet valid" in lower:
-        return f"no secure connection ({reason}). Check the store's certificate, and this machine's clock"
-    if "wrong version number" in lower or "record layer" in lower or "http request" in lower:
-        return f"no secure connection ({reason}). Check whether endpoint_url must begin with http:// instead"
-    return f"no secure connection ({reason})"
+    elif "mismatch" in lower or "not valid for" in lower:
+        advice = ". Check the host in endpoint_url"
+    elif "expired" in lower or "not yet valid" in lower:
+        advice = ". Check the store's certificate, and this machine's clock"
+    elif "wrong version number" in lower or "record layer" in lower or "http request" in lower:
+        advice = ". Check whether endpoint_url must begin with http:// instead"
+    return f"no secure connection ({reason}){advice}"

@@ -156,12 +156,12 @@ class _AuthError(Exception):
     def as_sdk_error(self) -> Exception:
         """Return the error that the SDK would raise. It names only the type, because the message may hold secrets."""
         cause = self.__cause__
-        words = f"it raised {type(cause).__name__}"
+        reason = f"it raised {type(cause).__name__}"
         status = getattr(getattr(cause, "response", None), "status_code", 0)
         network = [library.TransportError for library in _loaded()]
         if status >= 500 or status == 429 or isinstance(cause, (OSError, aiohttp.ClientError, *network)):
-            return ConnectionError(f"`auth` could not connect: {words}")
-        refused: Exception = TokenRetrievalError(provider="`auth`", error_msg=words)
+            return ConnectionError(f"`auth` could not connect: {reason}")
+        refused: Exception = TokenRetrievalError(provider="`auth`", error_msg=reason)
         return refused
 
 

@@ -44,14 +44,7 @@ _MODELS: Final = ("service-2", "endpoint-rule-set-1")
 
 
 class S3Connection:
-    """A client of the SDK.
-
-    Attributes:
-        client: The client.
-        vendor: The vendor of its endpoint.
-        endpoint: Its endpoint, without secrets.
-        region: The region that its requests are signed for.
-    """
+    """A client of the SDK, with the vendor, the endpoint (without secrets) and the region of its requests."""
 
     def __init__(self, client: Any, context: AbstractAsyncContextManager[Any], vendor: Vendor) -> None:
         self.client = client
@@ -247,15 +240,11 @@ async def _warm_up(client: Any) -> None:
     client.meta.events.register("before-send.s3", answer)
     try:
         for method, (params, *_) in _WARM_UP_CALLS.items():
-            await _warm_up_one(getattr(client, method), params)
+            try:
+                await getattr(client, method)(Bucket="warm-up", **params)
+            except (NoCredentialsError, PartialCredentialsError):
+                raise
+            except (BotoCoreError, ClientError):
+                continue  # if it is not harmless, the first real request fails too
     finally:
         client.meta.events.unregister("before-send.s3", answer)
-
-
-async def _warm_up_one(call: Callable[..., Any], params: dict[str, Any]) -> None:
-    try:
-        await call(Bucket="warm-up", **params)
-    except (NoCredentialsError, PartialCredentialsError):
-        raise
-    except (BotoCoreError, ClientError):
-        return  # if it is not harmless, the first real request fails too

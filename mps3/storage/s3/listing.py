@@ -50,15 +50,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A page of a listing.
+    """A page of a listing, with its items in the order of the document.
 
-    Attributes:
-        items: In the order of the document.
-        truncated: Whether more follow.
-        key_marker: The key marker of the next page of versions, as the store sent it. Ceph encodes the keys of the
-            items, but not this one.
-        version_marker: The version marker of the next page.
-        token: The continuation token of the next page of objects.
+    The next page starts after the markers (of versions) or at the token (of objects). The key marker is as the store
+    sent it: Ceph encodes the keys of the items, but not the marker.
     """
 
     items: tuple[Item, ...]
@@ -247,7 +242,7 @@ def _sort_key(key: str) -> bytes:
 def _check_end(page: Listing, start: str | None) -> None:
     """Raise `MalformedResponseError` for an empty last page after a page that said that more follow."""
     if start is not None and not page.items and not page.truncated:
-        raise MalformedResponseError("the page before said that more follows, and nothing does")
+        raise MalformedResponseError("the previous page said that more follows, and nothing does")
 
 
 def _forward(start: str | None, marker: list[str | None], *, empty: bool = False) -> str:

@@ -245,15 +245,7 @@ class S3Storage(Storage):
     ) -> VersionPage:
         """As `mps3.storage.Storage.versions`."""
         request = S3Request("ListObjectVersions", "s3:ListBucketVersions", bucket, key)
-        key_marker, version_marker = start_of(start)
-        params = _given(
-            Bucket=bucket,
-            Prefix=key,
-            KeyMarker=key_marker,
-            VersionIdMarker=version_marker,
-            MaxKeys=min(limit or PAGE, PAGE),
-            EncodingType="url",
-        )
+        params = _version_params(bucket, key, start, limit)
 
         async def send(client: Any) -> VersionPage:
             response = await client.list_object_versions(**params)
@@ -286,15 +278,7 @@ class S3Storage(Storage):
     async def scan(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Scan:
         """As `mps3.storage.Storage.scan`."""
         request = S3Request("ListObjectVersions", "s3:ListBucketVersions", bucket)
-        key_marker, version_marker = start_of(start)
-        params = _given(
-            Bucket=bucket,
-            Prefix=prefix,
-            KeyMarker=key_marker,
-            VersionIdMarker=version_marker,
-            MaxKeys=PAGE,
-            EncodingType="url",
-        )
+        params = _version_params(bucket, prefix, start)
 
         async def send(client: Any) -> Scan:
             page = listing(await client.list_object_versions(**params))
@@ -306,6 +290,18 @@ class S3Storage(Storage):
             return Scan(found, next_scan(page, start))
 
         return await self._session.call(request, send)
+
+
+def _version_params(bucket: str, prefix: str, start: str | None, limit: int | None = None) -> dict[str, Any]:
+    key_marker, version_marker = start_of(start)
+    return _given(
+        Bucket=bucket,
+        Prefix=prefix,
+        KeyMarker=key_marker,
+        VersionIdMarker=version_marker,
+        MaxKeys=min(limit or PAGE, PAGE),
+        EncodingType="url",
+    )
 
 
 def _given(**params: Any) -> dict[str, Any]:

@@ -40,14 +40,11 @@ class Vendor:
 
     def region_of(self, endpoint_url: str) -> str | None:
         """Return the region to sign for, if the vendor requires one."""
-        match = self._match(endpoint_url)
+        match = self.match(endpoint_url)
         return self.region if match is None else match.groupdict().get("region") or self.region
 
-    def serves(self, endpoint_url: str) -> bool:
-        """Whether an endpoint belongs to this vendor."""
-        return self._match(endpoint_url) is not None
-
-    def _match(self, endpoint_url: str) -> re.Match[str] | None:
+    def match(self, endpoint_url: str) -> re.Match[str] | None:
+        """Match the host of an endpoint."""
         try:
             host = urlsplit(endpoint_url).hostname or ""
         except ValueError:
@@ -126,4 +123,4 @@ def vendor_of(endpoint_url: str | None) -> Vendor:
     """Return the vendor of an endpoint. ``None`` is the SDK's default, AWS."""
     if endpoint_url is None:
         return AWS
-    return next((vendor for vendor in _KNOWN if vendor.serves(endpoint_url)), GENERIC)
+    return next((vendor for vendor in _KNOWN if vendor.match(endpoint_url)), GENERIC)
