@@ -285,7 +285,7 @@ def _prepare(connection: sqlite3.Connection, file: Path) -> None:
     connection.execute(f"PRAGMA mmap_size = {MMAP_BYTES}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
-    upgrade(connection, file, SCHEMAS, what="cache", advice="upgrade, or delete it: the store has all of its data")
+    upgrade(connection, file, SCHEMAS, what="cache", advice="upgrade, or remove it: the store has all of its data")
 
 
 def _put_aside(file: Path) -> None:
