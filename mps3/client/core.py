@@ -25,13 +25,13 @@ from ..manifest.transaction import TransactionRunner
 from ..observability.events import Hook
 from ..observability.observer import Observer, check_hooks
 from ..observability.requests import ObservedStorage
-from ..offline.cache import CACHE
+from ..offline.cache import CACHE_BYTES
 from ..offline.directory import FileDirectory
 from ..offline.protocol import OfflineDirectory, Refusal
 from ..offline.queue import OutboxQueue
 from ..storage.cached import CachedStorage
-from ..storage.clocked import ClockedStorage
-from ..storage.locate import s3
+from ..storage.clock import ClockedStorage
+from ..storage.locate import s3_storage
 from ..storage.protocol import Storage
 from ..storage.switch import OfflineSwitch
 from ..support.environment import Environment
@@ -59,7 +59,7 @@ class ClientCore(ABC):
         poll_interval: float = 1.0,
         checksums: bool = True,
         offline: str | os.PathLike[str] | OfflineDirectory | None = None,
-        cache_bytes: int = CACHE,
+        cache_bytes: int = CACHE_BYTES,
         online: bool = True,
         on_reconnect: OnReconnect | None = None,
         retention: float | timedelta = RETENTION,
@@ -88,7 +88,7 @@ class ClientCore(ABC):
             raise ValueError(f"cache_bytes is a number of bytes, not {cache_bytes!r}")
         self._journal: JournalKind = journal
         self._environment = Environment() if environment is None else environment
-        store = storage if storage is not None else s3(s3_config, self._environment, auth, checksums=checksums)
+        store = storage if storage is not None else s3_storage(s3_config, self._environment, auth, checksums=checksums)
         self._source: Storage | None = storage
         self._store = store
         self._observer = Observer(check_hooks(hooks), self._environment.monotonic)

@@ -12,10 +12,10 @@ from typing import Any, Final, Self
 from ..collect.background import collect_in_background
 from ..errors import ClosedError, UnavailableError
 from ..format.document import FORMAT
-from ..offline.protocol import Store, StoredSession
+from ..offline.protocol import DirectoryOwner, StoredSession
 from ..offline.queue import OutboxQueue
 from ..storage.identity import identity_of
-from ..storage.locate import described, locate
+from ..storage.locate import locate, manifest_label
 from ..storage.url import parse
 from ..support.environment import Environment
 from ..text import printable
@@ -77,10 +77,10 @@ class Lifecycle(Collection):
             self._connection.switched()
         try:
             await self._open_storage()
-            lines = await self._open_directory()
-            manifests = {ref: self._make_manifest(ref) for ref in dict.fromkeys((self._default, *lines))}
+            sessions = await self._open_directory()
+            manifests = {ref: self._make_manifest(ref) for ref in dict.fromkeys((self._default, *sessions))}
             for ref, manifest in manifests.items():
-                manifest.recover(lines.get(ref, ()))
+                manifest.recover(sessions.get(ref, ()))
             await manifests[self._default].open()
             for manifest in manifests.values():
                 self._start(manifest)
@@ -116,13 +116,13 @@ class Lifecycle(Collection):
         if self._directory is None:
             return {}
         place = await asyncio.to_thread(identity_of, self._store)
-        own, others = await self._directory.open(Store(place, self._bucket, self._default, FORMAT))
+        own, others = await self._directory.open(DirectoryOwner(place, self._bucket, self._default, FORMAT))
         self._keepers = [OutboxQueue(durable_outbox) for durable_outbox in (own, *others)]
-        lines: dict[Ref, list[tuple[StoredSession, OutboxQueue]]] = {}
+        sessions: dict[Ref, list[tuple[StoredSession, OutboxQueue]]] = {}
         for outbox_queue, durable_outbox in zip(self._keepers[1:], others, strict=True):
-            for line in await durable_outbox.lines():
-                lines.setdefault(line.manifest, []).append((line, outbox_queue))
-        return lines
+            for session in await durable_outbox.sessions():
+                sessions.setdefault(session.manifest, []).append((session, outbox_queue))
+        return sessions
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -202,4 +202,4 @@ class Lifecycle(Collection):
             )
 
     def __repr__(self) -> str:
-        return printable(f"<MPS3 {described(self._source, self._default)}, {self._state}>")
+        return printable(f"<MPS3 {manifest_label(self._source, self._default)}, {self._state}>")

@@ -102,7 +102,7 @@ class Committer:
             sent.update,
             doubtful=True,
             tries=sent.tries + EARLIER_TRIES,
-            session=stored.session,
+            session=stored.name,
             expect=group[0].expect,
             unanswered=1,
             witnesses=sent.witnesses,

@@ -152,6 +152,6 @@ class Opener:
         except MPS3Error as error:
             _log.warning("the cached state of %s cannot be used: %s", self._state.ref, error)
             return False
-        self._context.time.hear(saved.stamp)
+        self._context.time.observe(saved.stamp)
         self._publisher.publish_restored(journal)
         return True

@@ -68,11 +68,11 @@ async def test_the_order_is_not_that_of_clocks_that_are_set(device, monkeypatch)
 async def test_the_order_goes_on_after_the_machine_was_started_anew(device, monkeypatch):
     starts = iter(("first", "second", "second", "third"))
     current = ""
-    monkeypatch.setattr("mps3.offline.identity.boot", lambda: current)
+    monkeypatch.setattr("mps3.offline.store_file.boot_id", lambda: current)
     offset = 0.0
     monkeypatch.setattr(Environment, "monotonic", lambda self: __import__("time").monotonic() - offset)
     values = []
-    for number, current in enumerate(starts):  # noqa: B007 - boot() tells it
+    for number, current in enumerate(starts):  # noqa: B007 - boot_id() returns it
         offset += 1000.0  # the monotonic clock begins anew
         client = await device.begin(online=False) if number else await device.begin()
         client.go_offline()

@@ -20,7 +20,7 @@ from servers import Counted, CountingProxy
 
 from mps3 import AccessError, ConfigurationError, CorruptionError, MPS3Error, UnavailableError
 from mps3.storage import ABSENT, pagination
-from mps3.storage.s3 import answers as answers_module
+from mps3.storage.s3 import responses as responses_module
 from mps3.storage.s3.storage import S3Storage
 from mps3.support.environment import Environment
 
@@ -93,7 +93,7 @@ async def test_a_put_that_the_store_does_not_confirm_in_full_is_unknown(fake, au
             fake.answers = [reply]
             for name in WRITES.keys() - {"delete"}:
                 fake.received.clear()
-                with pytest.raises(UnavailableError, match="not known") as caught:
+                with pytest.raises(UnavailableError, match="unknown") as caught:
                     await WRITES[name](storage)
                 assert caught.value.maybe_written, (what, name)
                 assert len(fake.received) == 1, (what, name)
@@ -442,7 +442,7 @@ async def test_millions_of_tags_are_not_parsed(fake, auth):
 
 @pytest.mark.parametrize("auth", AUTHS)
 async def test_an_object_of_which_nobody_says_how_long_it_is_has_a_bound(auth, monkeypatch):
-    monkeypatch.setattr(answers_module, "LARGEST", 1 << 20)
+    monkeypatch.setattr(responses_module, "MAX_OBJECT_BYTES", 1 << 20)
     async with (
         Endless(b'HTTP/1.1 200 OK\r\nETag: "1"' + CHUNKED) as endless,
         talking(endless.s3_config, auth=AUTHS[auth]) as storage,

@@ -22,8 +22,8 @@ from helpers import soon
 from scripted_s3 import ScriptedS3, answer, error
 
 from mps3 import MPS3, AccessError, ConfigurationError, MPS3Error, UnavailableError
+from mps3.storage.s3.redaction import MAX_INPUT, public_url, redact
 from mps3.storage.s3.storage import S3Storage
-from mps3.storage.s3.wording import READ, clean, public_url
 from mps3.support.environment import Environment
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ ADVICE = [
     (error(401, "Unauthorized"), "Check the credentials"),
     (answer(401), "Check the credentials"),
     (answer(401, b"<html>log in</html>"), "Check the credentials"),
-    (answer(403, b"<html>blocked by the company</html>"), "stands before the store"),
+    (answer(403, b"<html>blocked by the company</html>"), "An intermediary before the store"),
     (error(403, "QuotaExceeded"), "quota"),
     (error(403, "AccessDenied", "Transaction cap exceeded, see the Caps page"), "quota"),
     (error(400, "XMinioAdminBucketQuotaExceeded", "Bucket quota exceeded"), "quota"),
@@ -342,7 +342,7 @@ async def test_a_password_in_the_endpoint_of_a_url_is_in_no_message(endpoint):
 )
 def test_urls_in_messages(url, public):
     assert public_url(url) == public
-    assert "PASSWORD" not in clean(f'cannot connect to "{url}" now')
+    assert "PASSWORD" not in redact(f'cannot connect to "{url}" now')
 
 
 @pytest.mark.parametrize(
@@ -356,11 +356,11 @@ def test_urls_in_messages(url, public):
         "password: PASSWORD",
         "Credential=PASSWORD/2026/us-east-1, Signature=PASSWORD",
         "see ftp://u:PASSWORD@h and http://x:PASSWORD@y",
-        "x" * (READ - 20) + " http://user:PASSWORD" + "y" * 50 + "@host",
+        "x" * (MAX_INPUT - 20) + " http://user:PASSWORD" + "y" * 50 + "@host",
     ],
 )
 def test_secrets_in_the_words_of_servers(text):
-    assert "PASSWORD" not in clean(text)
+    assert "PASSWORD" not in redact(text)
 
 
 @pytest.mark.parametrize(
@@ -385,7 +385,7 @@ def test_secrets_in_the_words_of_servers(text):
 )
 async def test_a_long_message_takes_no_time(fake, text):
     started = time.perf_counter()
-    assert len(clean(text)) <= 300
+    assert len(redact(text)) <= 300
     assert time.perf_counter() - started < 2
     body = f"<Error><Code>AccessDenied</Code><Message>{text}</Message></Error>".replace("\x00", "-").encode()
     fake.answers = [answer(403, body)]
