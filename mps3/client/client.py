@@ -12,7 +12,6 @@ from ..observability.statistics import Statistics
 from ..types import JSON, Ref, Status
 from .lifecycle import Lifecycle
 from .presence import BEATS, EXPIRES_IN, Presence
-from .reads import Reads
 from .status_changes import StatusChanges
 from .time_to_live import seconds_to_live
 from .transactions import Transactions
@@ -21,7 +20,7 @@ from .typed import Typed
 T = TypeVar("T")
 
 
-class MPS3(Reads, Transactions, Lifecycle):
+class MPS3(Transactions, Lifecycle):
     """A shared, live, durable key-value store in a bucket.
 
     Use it as an async context manager, one for the whole process.
@@ -112,7 +111,15 @@ class MPS3(Reads, Transactions, Lifecycle):
         if not 0 < beat < span:
             raise ValueError(f"every is a positive number of seconds, less than expires_in ({span:g}), not {beat:g}")
         return Presence(
-            self, self._environment, self._home, prefix, member, info, expires_in=span, every=beat, manifest=manifest
+            self,
+            self._environment,
+            self._affinity,
+            prefix,
+            member,
+            info,
+            expires_in=span,
+            every=beat,
+            manifest=manifest,
         )
 
     def status(self) -> Status:
@@ -121,7 +128,7 @@ class MPS3(Reads, Transactions, Lifecycle):
         Raises:
             ConfigurationError: It is open in another event loop, or in another thread.
         """
-        self._home.check_glance()
+        self._affinity.check_synchronous()
         oldest = [made for manifest in self._manifests.values() if (made := manifest.oldest_pending) is not None]
         return Status(
             online=self._connection.is_online,
@@ -152,7 +159,7 @@ class MPS3(Reads, Transactions, Lifecycle):
         Raises:
             ConfigurationError: It is open in another event loop, or in another thread.
         """
-        self._home.check_glance()
+        self._affinity.check_synchronous()
         manifests = self._manifests.values()
         return self._observer.counters.statistics(
             pending=sum(manifest.pending for manifest in manifests),
@@ -170,7 +177,7 @@ class MPS3(Reads, Transactions, Lifecycle):
             ClosedError: The client is not open.
         """
         self._check_open()
-        return self._connection.watchers.add(self.status, self._home)
+        return self._connection.watchers.add(self.status, self._affinity)
 
     # Offline and online
 

@@ -120,7 +120,7 @@ class ClientCore(ABC):
         self._manifests: dict[Ref, Manifest] = {}
         self._runners: dict[Manifest, TransactionRunner] = {}
         self._state = "new"
-        self._home = LoopAffinity()
+        self._affinity = LoopAffinity()
         self._holds_storage = False
 
     # Names, and what they stand for
@@ -132,7 +132,7 @@ class ClientCore(ABC):
             )
         if self._state != "open":
             raise ClosedError("the client is closed")
-        self._home.check()
+        self._affinity.check()
 
     def _place(self, key: str | Ref, bucket: str | None) -> tuple[str, str]:
         if isinstance(key, Ref):
@@ -188,7 +188,7 @@ class ClientCore(ABC):
                 None if self._directory is None else self._directory.cache,
                 self._on_reconnect,
                 observer=self._observer,
-                home=self._home,
+                affinity=self._affinity,
             ),
         )
 

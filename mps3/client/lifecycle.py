@@ -72,7 +72,7 @@ class Lifecycle(Collection):
         if self._state != "new":
             raise ClosedError("this client was opened before: make a new one")
         self._state = "open"
-        self._home.settle()
+        self._affinity.bind()
         if self._switch.shut:
             self._connection.switched()
         try:
@@ -141,7 +141,7 @@ class Lifecycle(Collection):
         """
         if self._state != "open":
             return
-        self._home.check()
+        self._affinity.check()
         self._state = "closing"
         if self._collector is not None:
             self._collector.cancel()
@@ -166,7 +166,7 @@ class Lifecycle(Collection):
 
     async def _stop(self) -> None:
         self._state = "closed"
-        self._home.leave()
+        self._affinity.unbind()
         try:
             if self._collector is not None:
                 self._collector.cancel()

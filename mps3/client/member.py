@@ -12,8 +12,8 @@ from ..manifest.listeners import Listener
 from ..manifest.manifest import Manifest
 from ..support.environment import Environment, wait_for_event
 from ..types import DELETE, JSON, Ref
-from .interface import PresenceClient
 from .write import Write
+from .writes import Writes
 
 OWN: Final = 8
 """Values of its own that a member remembers: more than can be in the store and not replaced yet."""
@@ -40,7 +40,7 @@ class Member:
 
     def __init__(
         self,
-        client: PresenceClient,
+        client: Writes,
         environment: Environment,
         key: str,
         manifest: str | Ref | None,

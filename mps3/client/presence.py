@@ -15,8 +15,8 @@ from ..errors import ClosedError, MPS3Error
 from ..support.environment import Environment
 from ..support.loop_affinity import LoopAffinity
 from ..types import DELETE, JSON, Batch, Ref
-from .interface import PresenceClient
 from .member import Member
+from .reads import Reads
 from .subscription import Subscription
 from .write import Write
 
@@ -44,9 +44,9 @@ class Presence(AsyncIterator[Mapping[str, JSON]]):
 
     def __init__(
         self,
-        client: PresenceClient,
+        client: Reads,
         environment: Environment,
-        home: LoopAffinity,
+        affinity: LoopAffinity,
         prefix: str,
         member: str | None,
         info: JSON,
@@ -58,7 +58,7 @@ class Presence(AsyncIterator[Mapping[str, JSON]]):
         self.members: Mapping[str, JSON] = MappingProxyType({})
         self._client = client
         self._environment = environment
-        self._home = home
+        self._affinity = affinity
         self._prefix = prefix
         self._member = member
         self._info = info
@@ -105,7 +105,7 @@ class Presence(AsyncIterator[Mapping[str, JSON]]):
         """Be here no more, and end the iteration. It does not wait until the others know."""
         if self._ended:
             return
-        self._home.check()
+        self._affinity.check()
         self._ended = True
         try:
             if self._beating is not None:
@@ -168,7 +168,7 @@ class Presence(AsyncIterator[Mapping[str, JSON]]):
         """
         if self._ended:
             raise StopAsyncIteration
-        self._home.check()
+        self._affinity.check()
         if self._watch is None:
             self._watch = self._client.watch(self._prefix, manifest=self._manifest)
         while True:

@@ -40,7 +40,7 @@ class SnapshotReader(ValueReader):
             UnavailableError: The store does not answer.
             ConfigurationError: The client is in another event loop.
         """
-        self._manifest.home.check()
+        self._manifest.affinity.check()
         try:
             return await super().read(wanted)
         except MissingError as error:

@@ -15,9 +15,9 @@ from ..types import Status
 class StatusChanges(AsyncIterator[Status]):
     """An iterator over the status of a client: the status now, and the newest one after each change."""
 
-    def __init__(self, status: Callable[[], Status], home: LoopAffinity) -> None:
+    def __init__(self, status: Callable[[], Status], affinity: LoopAffinity) -> None:
         self._status = status
-        self._home = home
+        self._affinity = affinity
         self._last: Status | None = None
         self._awake = asyncio.Event()
         self._awake.set()
@@ -32,7 +32,7 @@ class StatusChanges(AsyncIterator[Status]):
         Raises:
             ConfigurationError: The client is in another event loop.
         """
-        self._home.check()
+        self._affinity.check()
         while not self._ended:
             await self._awake.wait()
             self._awake.clear()
@@ -49,7 +49,7 @@ class StatusChanges(AsyncIterator[Status]):
 
     async def aclose(self) -> None:
         """End the iteration. A pending wait for the next status ends."""
-        self._home.check()
+        self._affinity.check()
         self.tell(ended=True)
 
 
@@ -59,9 +59,9 @@ class Watchers:
     def __init__(self) -> None:
         self._watchers: WeakSet[StatusChanges] = WeakSet()
 
-    def add(self, status: Callable[[], Status], home: LoopAffinity) -> StatusChanges:
+    def add(self, status: Callable[[], Status], affinity: LoopAffinity) -> StatusChanges:
         """Return a new iterator."""
-        changes = StatusChanges(status, home)
+        changes = StatusChanges(status, affinity)
         self._watchers.add(changes)
         return changes
 

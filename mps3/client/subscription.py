@@ -84,7 +84,7 @@ class Subscription(AsyncIterator[T_co], Generic[T_co]):
 
     async def aclose(self) -> None:
         """End the iteration. A pending wait for the next item ends."""
-        self._manifest.home.check()
+        self._manifest.affinity.check()
         self._detach()
 
     async def __aenter__(self) -> Self:
@@ -121,7 +121,7 @@ class ValueSubscription(Subscription[T_co]):
         if self._closed:
             raise StopAsyncIteration
         manifest = self._manifest
-        manifest.home.check()
+        manifest.affinity.check()
         if not self._started and not manifest.is_pending(self._name):
             await self._refresh()
         failures = 0

@@ -7,13 +7,13 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
-from ..content.reader import map_concurrently
 from ..content.value import PendingValue
 from ..errors import ClosedError
 from ..format.file_entry import FileEntry, expires_of
 from ..manifest.nesting import Nesting
 from ..manifest.transaction import TransactionRunner
 from ..manifest.workspace import Workspace
+from ..support.gather import map_concurrently
 from ..types import DELETE, JSON, KEPT, Commit, Delete, Kept, Ref
 from .time_to_live import seconds_to_live
 

@@ -12,7 +12,7 @@ from ..format.names import check_not_own, name_in
 from ..manifest.transaction import TransactionRunner
 from ..manifest.workspace import Workspace
 from ..types import JSON, KEPT, Kept, Ref
-from .core import ClientCore
+from .reads import Reads
 from .time_to_live import seconds_to_live
 from .transaction import Transaction, TransactionBlock
 
@@ -21,7 +21,7 @@ K = TypeVar("K", bound=str | Ref)
 T = TypeVar("T")
 
 
-class Transactions(ClientCore):
+class Transactions(Reads):
     """The calls that read and write in one transaction."""
 
     @overload

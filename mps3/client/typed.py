@@ -11,9 +11,8 @@ from typing import Any, Generic, TypeVar, cast, overload
 from ..errors import ValidationError
 from ..types import DELETE, JSON, KEPT, UNCHECKED, Batch, Change, Delete, Kept, Ref, Unchecked
 from .conversion import Conversion, type_name
-from .interface import TypedClient
 from .subscription import Subscription
-from .transactions import call_update
+from .transactions import Transactions, call_update
 from .write import Write
 
 T = TypeVar("T")
@@ -27,7 +26,7 @@ class Typed(Generic[T]):
     A value that does not fit is a `ValidationError`, which names its key; what is stored stays as it is.
     """
 
-    def __init__(self, client: TypedClient, model: Any) -> None:
+    def __init__(self, client: Transactions, model: Any) -> None:
         self._client = client
         self._model = model
         self._conversion = Conversion(model)

@@ -77,7 +77,7 @@ class Watch(Subscription[Batch[JSON]]):
 
     async def __anext__(self) -> Batch[JSON]:
         """Wait for the next batch."""
-        self._manifest.home.check()
+        self._manifest.affinity.check()
         failures = 0
         while not self._closed:
             if self._ready:

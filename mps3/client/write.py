@@ -99,7 +99,7 @@ class Write(Awaitable[Commit]):
     def _check(self) -> None:
         if self.pending:  # the outcome may be read in any event loop
             for manifest, _ in self._parts:
-                manifest.home.check()
+                manifest.affinity.check()
 
     def _report(self, part: Pending, outcome: asyncio.Future[Commit]) -> None:
         if outcome.cancelled():

@@ -177,7 +177,7 @@ class Writes(ClientCore):
         Raises:
             ConfigurationError: The client is open in another event loop, or in another thread.
         """
-        self._home.check_glance()
+        self._affinity.check_synchronous()
         return tuple(self._rejected)
 
     def _refuse(self, pending: Pending, refusal: Refusal) -> None:

@@ -58,7 +58,7 @@ class Manifest:
     Attributes:
         ref: The manifest.
         listeners: Told of changes.
-        home: The event loop that the client belongs to.
+        affinity: The event loop that the client is bound to.
         session_pool: The sessions of transactions.
         session: The session of other writes.
     """
@@ -68,7 +68,7 @@ class Manifest:
     ) -> None:
         self.ref = ref
         self.listeners = Listeners()
-        self.home = context.home
+        self.affinity = context.affinity
         self.session_pool = SessionPool(ref, context.environment, context.outbox_queue)
         self._volatile = self.session = Session(ref)
         if context.outbox_queue is not None:

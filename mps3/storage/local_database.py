@@ -12,7 +12,7 @@ import aiosqlite
 
 from ..errors import ClosedError
 from ..support.loop_affinity import LoopAffinity
-from ..support.sqlite import PATIENCE, close, connect, error_of, is_locked
+from ..support.sqlite import LOCK_TIMEOUT, close, connect, error_of, is_locked
 from .local_clock import ADOPT, SharedClock
 from .local_schema import prepare
 
@@ -53,7 +53,7 @@ class LocalDatabase:
         self._turn = asyncio.Lock()
         self._users = 0
         self._process = os.getpid()
-        self._home = LoopAffinity("store")
+        self._affinity = LoopAffinity("store")
 
     async def open(self) -> None:
         """Connect, unless another user has. Each user that it succeeds for calls `aclose` once.
@@ -63,11 +63,11 @@ class LocalDatabase:
         """
         if self._process != os.getpid():
             self._leave_to_the_parent()
-        if self._users == 0 or self._home.is_gone:
+        if self._users == 0 or not self._affinity.is_bound:
             # A lock belongs to the event loop in which a task first waited for it.
             self._opening, self._turn = asyncio.Lock(), asyncio.Lock()
-            self._home.settle()
-        self._home.check()
+            self._affinity.bind()
+        self._affinity.check()
         self._users += 1
         try:
             async with self._opening:
@@ -128,14 +128,14 @@ class LocalDatabase:
     def _open_one(self, connection: aiosqlite.Connection | None) -> aiosqlite.Connection:
         if connection is None or self._process != os.getpid():
             raise ClosedError(f"{self._file} is not open in this process: call open() first")
-        self._home.check()
+        self._affinity.check()
         return connection
 
     async def _patiently(
         self, operation: str, bucket: str | None, key: str | None, call: Callable[[], Awaitable[T]]
     ) -> T:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + PATIENCE
+        deadline = loop.time() + LOCK_TIMEOUT
         while True:
             try:
                 return await call()
