@@ -286,7 +286,7 @@ class Manifest:
         if pending.kept is not None:
             pending.kept.add_done_callback(partial(self._kept, pending))
         pending.collected = self.collected
-        self._observer.wrote(self.ref, pending)
+        self._observer.write_made(self.ref, pending)
         self._outbox.add(pending)
 
     def withdraw(self, pending: Pending) -> bool:
@@ -303,7 +303,7 @@ class Manifest:
     def propose(self, pending: Pending) -> None:
         """Send a transaction whose values are stored, as soon as possible. It shows only once it is decided."""
         self._check_running()
-        self._observer.wrote(self.ref, pending)
+        self._observer.write_made(self.ref, pending)
         self._committer.propose(pending)
         self._state.wake()
 
