@@ -1,4 +1,4 @@
-"""The progress of a watch through the keys that exist when it starts."""
+"""The initial listing of a watch."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from ..format.state import View
 class InitialListing:
     """The progress of a watch through the keys of one state.
 
-    Args:
+    Attributes:
         view: The state.
         items: The files that have not been listed yet.
         name: The last name that has been delivered.
-
-    Attributes:
         chunk: The files whose values are being read.
         last: Whether it is the last chunk.
     """

@@ -37,20 +37,20 @@ class StatusChanges(AsyncIterator[Status]):
             await self._awake.wait()
             self._awake.clear()
             status = self._status()
-            if not self._ended and (self._last is None or _essence(status) != _essence(self._last)):
+            if not self._ended and (self._last is None or _without_contact(status) != _without_contact(self._last)):
                 self._last = status
                 return status
         raise StopAsyncIteration
 
-    def tell(self, *, ended: bool = False) -> None:
-        """Note that the status may have changed, or that the client has closed."""
+    def notify(self, *, ended: bool = False) -> None:
+        """Wake the iterator up, because the status may have changed or the client has closed."""
         self._ended = self._ended or ended
         self._awake.set()
 
     async def aclose(self) -> None:
         """End the iteration. A pending wait for the next status ends."""
         self._affinity.check()
-        self.tell(ended=True)
+        self.notify(ended=True)
 
 
 class Watchers:
@@ -65,11 +65,11 @@ class Watchers:
         self._watchers.add(changes)
         return changes
 
-    def tell(self, *, ended: bool = False) -> None:
-        """Note that the status may have changed, or that the client has closed."""
+    def notify(self, *, ended: bool = False) -> None:
+        """Wake the iterators up."""
         for watcher in list(self._watchers):
-            watcher.tell(ended=ended)
+            watcher.notify(ended=ended)
 
 
-def _essence(status: Status) -> Status:
+def _without_contact(status: Status) -> Status:
     return replace(status, last_contact=None)

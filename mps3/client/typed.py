@@ -224,5 +224,5 @@ class TypedWatch(Subscription[Batch[T]]):
             raise failed[0]
         return converted
 
-    def _leave(self) -> None:
+    def _remove_listener(self) -> None:
         self._watch._detach()  # noqa: SLF001 - one family

@@ -23,7 +23,7 @@ from ..support.environment import Environment, wait_for_event
 from ..types import DELETE, JSON, Batch, Change
 from .initial_listing import InitialListing
 from .resumption import Resumption
-from .subscription import Subscription
+from .subscription import Subscription, version_of
 from .threads import in_thread_if_large
 
 BATCH_SIZE: Final = 1000
@@ -97,7 +97,7 @@ class Watch(Subscription[Batch[JSON]]):
                 await self._watcher.changed.wait()
         return self._end()
 
-    def _leave(self) -> None:
+    def _remove_listener(self) -> None:
         self._manifest.listeners.remove_watcher(self._watcher)
 
     async def _work(self) -> None:
@@ -346,13 +346,6 @@ class Watch(Subscription[Batch[JSON]]):
     ) -> tuple[Change[JSON], ...]:
         values = await self._reader.read(wanted)
         return tuple(
-            Change(self._naming.label(name), value, _version(found), pending=pending)
+            Change(self._naming.label(name), value, version_of(found), pending=pending)
             for (name, found), value in zip(wanted, values, strict=True)
         )
-
-
-def _version(found: PendingValue | FileEntry | None) -> str | None:
-    if isinstance(found, PendingValue):
-        return found.version
-    version: str | None = None if found is None else found["version"]
-    return version
