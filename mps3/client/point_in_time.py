@@ -91,7 +91,7 @@ class PointInTime(Writes):
             manifest: The manifest; the default manifest if ``None``.
 
         Raises:
-            ExpiredError: That state is not kept. Reading a value of the snapshot that has been collected raises it, too.
+            ExpiredError: That state is not kept. A value that has been collected raises it when it is read.
             UnavailableError: The store does not answer.
             ClosedError: The client is not open.
         """

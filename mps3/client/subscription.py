@@ -44,7 +44,7 @@ class Subscription(AsyncIterator[T_co], Generic[T_co]):
             CorruptionError: The manifest or the value is damaged.
             FormatError: A newer version of this library wrote the manifest.
             ExpiredError: The commit to resume a watch after is not kept any more.
-            ValidationError: The value does not match the type. The iteration can be continued.
+            ValidationError: The value does not fit the type. The iteration can be continued.
             ConfigurationError: The client is in another event loop.
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""The calls that read and write in one transaction."""
+"""The calls that read and write in transactions."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class Transactions(Reads):
             RuntimeError: A transaction is open in this task.
             MPS3Error: The commit failed.
         """
-        runner, make = self._transacting(manifest)
+        runner, make = self._begin(manifest)
 
         async def run(workspace: Workspace) -> T:
             made = function(make(workspace))
@@ -150,11 +150,11 @@ class Transactions(Reads):
         Raises:
             ClosedError: The client is not open.
         """
-        return TransactionBlock(*self._transacting(manifest))
+        return TransactionBlock(*self._begin(manifest))
 
-    def _transacting(self, manifest: str | Ref | None) -> tuple[TransactionRunner, Callable[[Workspace], Transaction]]:
+    def _begin(self, manifest: str | Ref | None) -> tuple[TransactionRunner, Callable[[Workspace], Transaction]]:
         self._check_open()
-        ref = self._default if manifest is None else self._manifest_ref(manifest)
+        ref = self._manifest_ref(manifest)
         opened = self._manifest(ref)
         runner = self._runners.get(opened)
         if runner is None:
