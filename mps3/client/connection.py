@@ -25,9 +25,6 @@ class Connection:
 
     Args:
         ref: The client's default manifest, for the log.
-        switch: Blocks requests while the client is switched offline.
-        environment: The clock.
-        observer: Counts the losses of the connection.
         wait_forever: Whether writes wait for the store without a time limit.
 
     Attributes:

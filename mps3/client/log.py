@@ -33,15 +33,7 @@ class LogEntry:
 
 
 async def read_log(past: Past, newest: View, naming: Naming, prefix: str, limit: int | None) -> list[LogEntry]:
-    """Return the commits that are kept, newest first.
-
-    Args:
-        past: The past of the manifest.
-        newest: Its newest state.
-        naming: The names of its keys.
-        prefix: Only commits to keys with this prefix are returned, and only these keys of them.
-        limit: The most commits to return.
-    """
+    """Return the commits to keys with a prefix, and only those of their keys, newest first."""
     known: dict[str, LogEntry] = {}
 
     async def read(commit: CommitEntry) -> LogEntry | None:

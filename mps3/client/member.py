@@ -28,10 +28,6 @@ class Member:
     """A member that one client announces. Other clients may announce it, too: a phone, or another tab.
 
     Args:
-        client: The client.
-        environment: The clock and random numbers.
-        key: The key of the member.
-        manifest: The manifest that names it; the default manifest if ``None``.
         expires_in: Seconds after which the key expires unless it is renewed.
         every: Seconds between renewals at most.
         poll_interval: Seconds between polls of the other clients, which are assumed to be like this one.

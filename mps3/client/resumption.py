@@ -15,14 +15,7 @@ from .threads import in_thread_if_large
 
 
 class Resumption:
-    """Finds the changes since the cursor of a watch.
-
-    Args:
-        manifest: The watched manifest.
-        position: The cursor.
-        matches: Returns whether a name is watched.
-        prefixes: The prefixes of the watched names.
-    """
+    """Finds the changes since a cursor, of the names that ``matches`` accepts."""
 
     def __init__(
         self, manifest: Manifest, position: Position, matches: Callable[[str], bool], prefixes: Sequence[str]

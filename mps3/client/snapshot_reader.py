@@ -64,13 +64,7 @@ async def changes_to_restore(
     """Return the keys to write in order to restore a state, and their files in that state.
 
     A key that has expired by now counts as absent in both states. A new key that will expire is not deleted.
-
-    Args:
-        newest: The newest state.
-        then: The state to restore.
-        naming: The names of the keys.
-        prefix: The prefix of the keys to restore.
-        pending: Names with pending writes, which are always written because the outcome of those is not known.
+    Keys with pending writes are always included, because the outcome of the writes is not known.
     """
     matches = naming.matches(prefix)
 

@@ -42,7 +42,7 @@ class StatusChanges(AsyncIterator[Status]):
                 return status
         raise StopAsyncIteration
 
-    def notify(self, *, ended: bool = False) -> None:
+    def _notify(self, *, ended: bool = False) -> None:
         """Wake the iterator up, because the status may have changed or the client has closed."""
         self._ended = self._ended or ended
         self._awake.set()
@@ -50,7 +50,7 @@ class StatusChanges(AsyncIterator[Status]):
     async def aclose(self) -> None:
         """End the iteration. A pending wait for the next status ends."""
         self._affinity.check()
-        self.notify(ended=True)
+        self._notify(ended=True)
 
 
 class Watchers:
@@ -68,7 +68,7 @@ class Watchers:
     def notify(self, *, ended: bool = False) -> None:
         """Wake the iterators up."""
         for watcher in list(self._watchers):
-            watcher.notify(ended=ended)
+            watcher._notify(ended=ended)  # noqa: SLF001 - part of the client
 
 
 def _without_contact(status: Status) -> Status:

@@ -38,12 +38,8 @@ class Watch(Subscription[Batch[JSON]]):
     """An iterator over the present state of the watched keys, and then over every commit that changes them.
 
     Args:
-        manifest: The manifest to watch.
-        naming: The names of its keys.
-        contents: The values of the client.
-        environment: The clock and random numbers.
         prefix: The prefix of the watched keys.
-        since: The cursor or the id of a commit to resume after; ``None`` to start with the present.
+        since: The cursor or the id of a commit to resume after; ``None`` to start with the present state.
     """
 
     def __init__(
