@@ -114,7 +114,7 @@ class AccessError(MPS3Error):
 class UnavailableError(MPS3Error):
     """The store could not be reached or could not answer. The same call may succeed later.
 
-    After a write, `maybe_written` tells whether the store may have executed it.
+    After a write, `maybe_written` states whether the store may have executed it.
     """
 
 

@@ -183,8 +183,8 @@ async def _view_at_commit(past: Past, newest: View, identity: str, unknown: str)
     def wanted(commit: CommitEntry) -> bool:
         return commit.id == identity
 
-    made = read_commit_id(identity)
-    walk = None if made is None else await past.walk_to(newest, made)
+    created = read_commit_id(identity)
+    walk = None if created is None else await past.walk_to(newest, created)
     place = None if walk is None else await walk.find(wanted)
     if walk is None or place is None:
         walk = await past.walk(newest)

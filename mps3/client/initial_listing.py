@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from ..format.file_entry import FileEntry
 from ..format.state import View
 
 
+@dataclass(slots=True)
 class InitialListing:
     """The progress of a watch through the keys of one state.
 
@@ -19,9 +21,8 @@ class InitialListing:
         last: Whether it is the last chunk.
     """
 
-    def __init__(self, view: View, items: Iterator[tuple[str, FileEntry]], name: str | None = None) -> None:
-        self.view = view
-        self.items = items
-        self.chunk: list[tuple[str, FileEntry | None]] | None = None
-        self.last = False
-        self.name = name
+    view: View
+    items: Iterator[tuple[str, FileEntry]]
+    name: str | None = None
+    chunk: list[tuple[str, FileEntry | None]] | None = None
+    last: bool = False

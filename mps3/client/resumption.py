@@ -61,7 +61,7 @@ class Resumption:
         return await in_thread_if_large(size, replay, view, commits, wanted, self._matches, self._prefixes, runs)
 
     async def last_seen(self, view: View) -> View | None:
-        """Return the state at the cursor, if the commits may not tell which keys have expired since.
+        """Return the state at the cursor, if the commits do not show which keys have expired since.
 
         Raises:
             ExpiredError: That state is not kept.

@@ -127,13 +127,13 @@ class Transactions(Reads):
         runner, make = self._begin(manifest)
 
         async def run(workspace: Workspace) -> T:
-            made = function(make(workspace))
-            if not inspect.isawaitable(made):
+            result = function(make(workspace))
+            if not inspect.isawaitable(result):
                 raise TypeError(
                     f"the function of a transaction has to be a coroutine function (async def), but {function!r} "
-                    f"returned {type(made).__qualname__}: nothing is written"
+                    f"returned {type(result).__qualname__}: nothing is written"
                 )
-            return await made
+            return await result
 
         return await runner.run(run)
 
@@ -177,13 +177,13 @@ async def call_update(function: Callable[[Any], Any], value: Any, key: str | Ref
     Raises:
         TypeError: It returned ``None`` for a value that was not ``None``: most likely it changed the value in place.
     """
-    made = function(value)
-    if inspect.isawaitable(made):
-        made = await made
-    if made is None and value is not None:
+    result = function(value)
+    if inspect.isawaitable(result):
+        result = await result
+    if result is None and value is not None:
         raise TypeError(
             f"the function that updates {str(key)!r} returned None for a value that was not None: nothing is written. "
             "Return the new value, also where it was changed in place. To delete the key return mps3.DELETE; to set "
             "it to null, use transact(), and put(key, None) there"
         )
-    return made
+    return result

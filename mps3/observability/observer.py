@@ -175,8 +175,8 @@ class Observer:
         self.counters.writes += not recovered
         pending.outcome.add_done_callback(partial(self._completed, pending))
         if self._hooks:
-            made = self._pending_writes[pending] = _PendingWrite(manifest, next(_numbers), self._clock())
-            self._emit(events.WriteMade(manifest, made.number, tuple(pending.labels.values()), recovered))
+            write = self._pending_writes[pending] = _PendingWrite(manifest, next(_numbers), self._clock())
+            self._emit(events.WriteMade(manifest, write.number, tuple(pending.labels.values()), recovered))
 
     def sent(self, manifest: Ref, session: str, commit: str, attempt: object, group: Sequence[ObservedWrite]) -> None:
         """Count a commit that is about to be sent. ``attempt`` is the same object each time it is sent."""
@@ -188,8 +188,8 @@ class Observer:
                 sent = self._sent_commits[id(attempt)] = _SentCommit(attempt, commit, self._clock())
             sent.attempts += 1
             for pending in group:
-                if (made := self._pending_writes.get(pending)) is not None:
-                    made.sent = sent
+                if (write := self._pending_writes.get(pending)) is not None:
+                    write.sent = sent
             self._emit(events.CommitSent(manifest, commit, self._writes(group), _keys(group), sent.attempts))
 
     def conflicted(self, manifest: Ref, attempt: object, wait: float | None = None) -> None:
@@ -216,15 +216,15 @@ class Observer:
         if self._hooks:
             now = self._clock()
             sent = self._sent_commits.pop(id(attempt), None)
-            made = [self._pending_writes.pop(pending) for pending in group if pending in self._pending_writes]
+            writes = [self._pending_writes.pop(pending) for pending in group if pending in self._pending_writes]
             self._emit(
                 events.Acknowledged(
                     manifest,
                     commit,
-                    tuple(one.number for one in made),
+                    tuple(one.number for one in writes),
                     _keys(group),
                     None if sent is None else now - sent.sent_at,
-                    tuple(now - one.at for one in made),
+                    tuple(now - one.at for one in writes),
                     0 if sent is None else sent.attempts,
                 )
             )
@@ -246,13 +246,13 @@ class Observer:
             self._failed(pending, error)
 
     def _failed(self, pending: ObservedWrite, error: BaseException) -> None:
-        made = self._pending_writes.pop(pending, None)
-        if made is not None:
+        write = self._pending_writes.pop(pending, None)
+        if write is not None:
             commit = None
-            if made.sent is not None:
-                commit = made.sent.commit
-                self._sent_commits.pop(id(made.sent.attempt), None)
-            self._emit(events.WriteFailed(made.manifest, (made.number,), _problem(error), commit))
+            if write.sent is not None:
+                commit = write.sent.commit
+                self._sent_commits.pop(id(write.sent.attempt), None)
+            self._emit(events.WriteFailed(write.manifest, (write.number,), _problem(error), commit))
 
     def closed(self) -> None:
         """Report the writes that are pending when the client closes."""

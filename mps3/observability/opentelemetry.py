@@ -166,8 +166,8 @@ class OpenTelemetryHook:
 
     def _sent(self, event: events.CommitSent) -> None:
         self._end(event.commit, None)  # a transaction that is sent again although it had arrived
-        made = [self._writes[write].context for write in event.writes if write in self._writes]
-        spans = [span for span in map(trace.get_current_span, made) if span.get_span_context().is_valid]
+        origins = [self._writes[write].context for write in event.writes if write in self._writes]
+        spans = [span for span in map(trace.get_current_span, origins) if span.get_span_context().is_valid]
         parent = trace.set_span_in_context(spans[0]) if spans else Context()
         span = self._tracer.start_span(
             "commit",
@@ -205,8 +205,8 @@ class OpenTelemetryHook:
             self._end(event.commit, event.error)
 
     def _forget(self, write: int) -> None:
-        made = self._writes.pop(write, None)
-        for key in made.keys if made is not None else ():
+        forgotten = self._writes.pop(write, None)
+        for key in forgotten.keys if forgotten is not None else ():
             if self._by_key.get(key) == write:
                 del self._by_key[key]
 
