@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from ..content.reader import map_concurrently
 from ..content.store import ValueStore
 from ..errors import (
     ClosedError,
@@ -22,6 +21,7 @@ from ..errors import (
 from ..format.file_entry import version_of
 from ..journal.attempt import OutdatedError
 from ..support.environment import Environment
+from ..support.gather import map_concurrently
 from .manifest import Manifest
 from .nesting import Nesting
 from .pending import ConflictPolicy, Pending

@@ -302,7 +302,7 @@ class Committer:
         commit.failures += 1
         wait = self._environment.backoff(commit.failures)
         commit.retry_at = self._environment.monotonic() + wait
-        self._observer.committing_again(self._state.ref, commit.attempt, commit.failures, wait, error)
+        self._observer.commit_retried(self._state.ref, commit.attempt, commit.failures, wait, error)
         if isinstance(error, _UnrecordedError):
             _log.warning("%s: %s", self._state.ref, error)
         else:

@@ -34,7 +34,7 @@ class ManifestContext:
         cache: Keeps the states that were shown, and values.
         on_reconnect: Called before pending writes are sent after a time without the store.
         observer: Counts what happens, and passes events to hooks.
-        home: The event loop that the client belongs to.
+        affinity: The event loop that the client is bound to.
     """
 
     contents: ValueStore
@@ -49,4 +49,4 @@ class ManifestContext:
     cache: OfflineCache | None = None
     on_reconnect: OnReconnect | None = None
     observer: Observer = field(default_factory=Observer)
-    home: LoopAffinity = field(default_factory=LoopAffinity)
+    affinity: LoopAffinity = field(default_factory=LoopAffinity)

@@ -58,7 +58,7 @@ class Manifest:
     Attributes:
         ref: The manifest.
         listeners: Notified of changes.
-        home: The event loop that the client belongs to.
+        affinity: The event loop that the client is bound to.
         session_pool: The sessions of transactions.
         session: The session of other writes.
     """
@@ -68,7 +68,7 @@ class Manifest:
     ) -> None:
         self.ref = ref
         self.listeners = Listeners()
-        self.home = context.home
+        self.affinity = context.affinity
         self.session_pool = SessionPool(ref, context.environment, context.outbox_queue)
         self._volatile = self.session = Session(ref)
         if context.outbox_queue is not None:
@@ -286,7 +286,7 @@ class Manifest:
         if pending.kept is not None:
             pending.kept.add_done_callback(partial(self._kept, pending))
         pending.collected = self.collected
-        self._observer.wrote(self.ref, pending)
+        self._observer.write_made(self.ref, pending)
         self._outbox.add(pending)
 
     def withdraw(self, pending: Pending) -> bool:
@@ -303,7 +303,7 @@ class Manifest:
     def propose(self, pending: Pending) -> None:
         """Send a transaction whose values are stored, as soon as possible. It shows only once it is decided."""
         self._check_running()
-        self._observer.wrote(self.ref, pending)
+        self._observer.write_made(self.ref, pending)
         self._committer.propose(pending)
         self._state.wake()
 

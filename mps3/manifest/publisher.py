@@ -44,7 +44,7 @@ class Publisher:
             runs = [(bucket, run.key) for run in saved.runs]
             await self._cache.keep_state(state.ref, saved.encode(bucket, state.ref.key), saved.stamp, runs)
         before, state.shown = state.shown or EMPTY, view
-        self._observer.shown(
+        self._observer.merged(
             state.ref,
             (
                 (commit.session, commit.id)

@@ -52,7 +52,7 @@ class TransactionRunner:
             RuntimeError: It is called from such a function.
             MPS3Error: It cannot be committed.
         """
-        self._manifest.home.check()
+        self._manifest.affinity.check()
         Nesting.refuse()
         job: TransactionJob[T] = TransactionJob(function, asyncio.get_running_loop().create_future())
         self._waiting.append(job)
@@ -69,7 +69,7 @@ class TransactionRunner:
         Raises:
             RuntimeError: It is called from within another transaction.
         """
-        self._manifest.home.check()
+        self._manifest.affinity.check()
         Nesting.refuse()
         await self._manifest.refresh_for_transaction()
         return Workspace(self._manifest.tentative, self._contents)
@@ -82,7 +82,7 @@ class TransactionRunner:
             MPS3Error: It cannot be committed.
         """
         manifest = self._manifest
-        manifest.home.check()
+        manifest.affinity.check()
         if not workspace.writes:
             if not await is_certain(manifest, workspace):
                 raise ConflictError(

@@ -22,7 +22,7 @@ import orjson
 
 from ..errors import ClosedError, CorruptionError, MPS3Error
 from ..support.environment import Environment
-from ..support.sqlite import PATIENCE, close, connect, error_of, is_locked, make_directory
+from ..support.sqlite import LOCK_TIMEOUT, close, connect, error_of, is_locked, make_directory
 from ..types import UNCHECKED, Ref
 from . import store_file
 from .cache import CACHE_BYTES, FileCache
@@ -162,7 +162,7 @@ class FileDirectory:
 
     async def _lock(self, file: Path) -> aiosqlite.Connection:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + PATIENCE
+        deadline = loop.time() + LOCK_TIMEOUT
         while True:
             try:
                 return await connect(file, _lock, timeout=0.1)

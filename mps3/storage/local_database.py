@@ -12,7 +12,7 @@ import aiosqlite
 
 from ..errors import ClosedError
 from ..support.loop_affinity import LoopAffinity
-from ..support.sqlite import PATIENCE, close, connect, error_of, is_locked
+from ..support.sqlite import LOCK_TIMEOUT, close, connect, error_of, is_locked
 from .local_clock import UPDATE_REFERENCE, SharedClock
 from .local_schema import prepare
 
@@ -54,10 +54,10 @@ class LocalDatabase:
         """Connect, unless another user has. Each user for which it succeeds calls `aclose` once."""
         if self._process != os.getpid():
             self._abandon_inherited()
-        if self._users == 0 or self._affinity.is_gone:
+        if self._users == 0 or not self._affinity.is_bound:
             # A lock belongs to the event loop in which a task first waited for it.
             self._opening, self._write_lock = asyncio.Lock(), asyncio.Lock()
-            self._affinity.settle()
+            self._affinity.bind()
         self._affinity.check()
         self._users += 1
         try:
@@ -118,7 +118,7 @@ class LocalDatabase:
         self, operation: str, bucket: str | None, key: str | None, call: Callable[[], Awaitable[T]]
     ) -> T:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + PATIENCE
+        deadline = loop.time() + LOCK_TIMEOUT
         while True:
             try:
                 return await call()

@@ -37,7 +37,7 @@ class Device:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for outbox_queue in client._keepers:
+        for outbox_queue in client._outbox_queues:
             while outbox_queue._task is not None:
                 outbox_queue._task.cancel()
                 await asyncio.gather(outbox_queue._task, return_exceptions=True)

@@ -114,7 +114,7 @@ async def test_writes_of_an_older_version_go_by_when_they_say_that_they_were_mad
     await clients[1].put("k", "older").kept()
     await clients[0].put("k", "newer").kept()
     for client in clients:
-        await client._keepers[0]._durable_outbox._connection.execute("UPDATE writes SET stamp = NULL")
+        await client._outbox_queues[0]._durable_outbox._connection.execute("UPDATE writes SET stamp = NULL")
         await device.kill(client)
     again = await device.begin()
     await drained(again)

@@ -287,7 +287,7 @@ async def test_a_full_disk_loses_nothing(storage, tmp_path):
 
 
 async def test_a_lock_held_too_long(storage, tmp_path, monkeypatch):
-    monkeypatch.setattr(local_database, "PATIENCE", 0.1)
+    monkeypatch.setattr(local_database, "LOCK_TIMEOUT", 0.1)
     with another_connection(tmp_path) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(UnavailableError, match="locked"):
