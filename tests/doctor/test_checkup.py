@@ -221,6 +221,9 @@ async def test_what_the_exit_code_says(capsys):
         assert (await doctor(server))[0] == 3
 
 
+# What is advised ------------------------------------------------------------------------------------------------------
+
+
 async def test_versioning_is_not_advised_where_it_is_impossible():
     async with InMemoryS3(versioning=None) as server:
         found = await examine(server, journal="merge")
