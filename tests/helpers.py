@@ -196,6 +196,17 @@ class Unreliable(MemoryStorage):
         return await super().versions(bucket, key, **options)
 
 
+class StoreWithClock(Unreliable):
+    """An unreliable store whose clock can be put forward."""
+
+    def __init__(self, **options: Any) -> None:
+        self.ahead = Clock()
+        super().__init__(clock=self.ahead, **options)
+
+    def later(self, seconds: float) -> None:
+        self.ahead.later(seconds)
+
+
 async def stored_manifest(storage: MemoryStorage, key: str = MANIFEST) -> dict[str, Any]:
     found = await MemoryStorage.get(storage, BUCKET, key)
     return json.loads(found.body)
