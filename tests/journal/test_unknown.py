@@ -9,7 +9,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from helpers import BUCKET, MANIFEST, Clock, eventually, memory_client, soon, stored_manifest
+from helpers import BUCKET, MANIFEST, Clock, NoBackoff, eventually, memory_client, soon, stored_manifest
 
 from mps3 import MPS3, AccessError, ConflictError, MemoryStorage, UnavailableError, UnknownOutcomeError
 from mps3.errors import MPS3Error
@@ -189,7 +189,7 @@ async def test_a_client_in_contact_always_knows(store, monkeypatch):
     """Every look at the store moves on what is known not to have arrived."""
     await short_sessions(store, FORGETTING)
     way = Ann(store)
-    async with memory_client(way, poll_interval=60) as one:
+    async with memory_client(way, poll_interval=60, environment=NoBackoff()) as one:
         store.before = True
         slow = await lose_the_answer_of(store, one.put("key", "ann's"))
         for _ in range(4):
