@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 import pytest
-from helpers import BUCKET, Clock, Unreliable, client, memory_client
+from helpers import BUCKET, StoreWithClock, client, memory_client
 
 from mps3 import DELETE, MPS3, CorruptionError, ExpiredError, MemoryStorage
 
@@ -15,25 +14,14 @@ HOUR = 3600.0
 DAY = 24 * HOUR
 
 
-class Store(Unreliable):
-    """A store whose clock can be put forward."""
-
-    def __init__(self, **options: Any) -> None:
-        self.ahead = Clock()
-        super().__init__(clock=self.ahead, **options)
-
-    def later(self, seconds: float) -> None:
-        self.ahead.later(seconds)
-
-
 @pytest.fixture(params=["merge", "conditional"])
 def storage(request):
-    return Store(versioning=request.param == "merge")
+    return StoreWithClock(versioning=request.param == "merge")
 
 
 @pytest.fixture
 def versioned():
-    return Store()
+    return StoreWithClock()
 
 
 async def expiry(client: MPS3, key: str) -> datetime | None:
@@ -43,7 +31,7 @@ async def expiry(client: MPS3, key: str) -> datetime | None:
 # What was collected ---------------------------------------------------------------------------------------------------
 
 
-async def collected(storage: Store) -> tuple[list[str], datetime]:
+async def collected(storage: StoreWithClock) -> tuple[list[str], datetime]:
     """Four commits of one key and one of another, of which the older ones were collected; and a time between."""
     async with memory_client(storage) as one:
         commits = []

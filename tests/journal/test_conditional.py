@@ -20,10 +20,6 @@ from mps3.journal import levels
 __all__ = ["place"]  # a fixture
 
 
-async def wait(write: Any) -> Any:
-    return await write
-
-
 async def everything(one: Any, keys: list[str]) -> dict[str, Any]:
     return {key: await one.get(key) for key in keys}
 
@@ -114,7 +110,7 @@ async def test_a_thousand_puts_are_not_a_thousand_commits():
     async with memory_client(storage) as one:
         await one.put("key", 0)
         storage.asked.clear()
-        await soon(asyncio.gather(*(wait(one.put(f"key {number}", number)) for number in range(1000))), 60)
+        await soon(asyncio.gather(*(one.put(f"key {number}", number) for number in range(1000))), 60)
         assert storage.asked["put value"] == 1000 and storage.asked["put manifest"] < 50
         assert storage.asked["put run"] <= storage.asked["put manifest"]
 
@@ -129,7 +125,7 @@ async def test_a_lost_answer_is_recognised(lost):
         await soon(one.put("key", 1))
         assert storage.asked["put manifest"] - puts <= 2  # its own commit is no conflict
         storage.lost = lost
-        await asyncio.gather(wait(one.put("a", 1)), wait(two.put("b", 2)))
+        await asyncio.gather(one.put("a", 1), two.put("b", 2))
         assert await everything(one, ["key", "a", "b"]) == await everything(two, ["key", "a", "b"])
         assert await one.get("a") == 1 and await one.get("b") == 2
     document = await manifest_of(storage, BUCKET)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from helpers import BUCKET, MANIFEST, POLL, Unreliable
+from helpers import BUCKET, MANIFEST, POLL, Unreliable, eventually
 
 from mps3 import MPS3, UnavailableError
 from mps3.support.sqlite import close
@@ -77,3 +77,8 @@ class Device:
 
 def refuse(storage: Unreliable, error: UnavailableError) -> None:
     storage.fail = lambda operation, key: error
+
+
+async def drained(client: MPS3) -> None:
+    """Wait until nothing is on its way any more."""
+    await eventually(lambda: client.status().pending == 0)

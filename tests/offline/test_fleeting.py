@@ -10,10 +10,7 @@ import pytest
 from helpers import Clock, eventually
 
 from mps3.support.environment import Environment
-
-
-async def drained(client):
-    await eventually(lambda: client.status().pending == 0)
+from offline.device import drained
 
 
 def kept(device):

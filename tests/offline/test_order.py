@@ -9,10 +9,7 @@ import pytest
 from helpers import eventually, soon
 
 from mps3.support.environment import Environment
-
-
-async def drained(client):
-    await eventually(lambda: client.status().pending == 0)
+from offline.device import drained
 
 
 class SetWorld(Environment):

@@ -17,6 +17,7 @@ from mps3.journal import settle
 from mps3.offline.directory import SCHEMAS
 from mps3.storage.memory import MemoryStorage
 from mps3.support.environment import Environment
+from offline.device import drained
 
 
 def outboxes(device):
@@ -28,10 +29,6 @@ async def commits(device):
     document = await stored_manifest(device.storage)
     own = {name: document[name] for name in ("session", "sequence", "update")}
     return [(one["session"], one["sequence"], sorted(one["update"]["files"])) for one in (*document["log"], own)]
-
-
-async def drained(client):
-    await eventually(lambda: client.status().pending == 0)
 
 
 async def test_what_is_kept_offline_is_sent_by_the_next_life(device):
