@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from typing import Any
 
 from mps3 import MPS3, MemoryStorage, UnavailableError
 from mps3.errors import MPS3Error
+from mps3.support.environment import Environment
 
 POLL = 0.05
 WINDOW = 3.0
@@ -72,6 +74,19 @@ class Clock:
 
     def later(self, seconds: float) -> None:
         self.offset += seconds
+
+
+class NoBackoff(Environment):
+    """Does not wait between attempts, but counts how often anyone else would."""
+
+    def __init__(self) -> None:
+        super().__init__(random.Random(0))
+        self.waits = 0
+
+    def backoff(self, attempt: int, *, first: float = 1.0, most: float = 1.0) -> float:
+        assert most >= first > 0
+        self.waits += 1
+        return 0.0
 
 
 def client(bucket: str, s3_config: Mapping[str, Any] | None, manifest: Any = MANIFEST, **options: Any) -> MPS3:
@@ -179,6 +194,17 @@ class Unreliable(MemoryStorage):
     async def versions(self, bucket: str, key: str, **options: Any) -> Any:
         await self._pass("versions", key)
         return await super().versions(bucket, key, **options)
+
+
+class StoreWithClock(Unreliable):
+    """An unreliable store whose clock can be put forward."""
+
+    def __init__(self, **options: Any) -> None:
+        self.ahead = Clock()
+        super().__init__(clock=self.ahead, **options)
+
+    def later(self, seconds: float) -> None:
+        self.ahead.later(seconds)
 
 
 async def stored_manifest(storage: MemoryStorage, key: str = MANIFEST) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from ..errors import ClosedError, CorruptionError, MPS3Error
 from ..format import limits
 from ..format.file_entry import FileEntry
 from ..format.values import decode
-from ..storage.cached import CachedObject, keep
+from ..storage.cached import CachedObject, add_to_cache
 from ..storage.protocol import Absence, Object, Storage
 from ..storage.verification import read_verified
 from .cache import ValueCache
@@ -105,7 +105,7 @@ class ValueFetcher:
             return found
 
         found = await read_verified(ask, check)
-        keep(self._storage, bucket, where[0], where[1], found)
+        add_to_cache(self._storage, bucket, where[0], where[1], found)
         self._cache.add((bucket, key, version), found.body)
         return found.body
 

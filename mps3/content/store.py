@@ -168,7 +168,7 @@ class ValueStore:
                     attempt += 1
                     self._contact(error)
                     wait = self._environment.backoff(attempt)
-                    self._observer.storing_again(content.bucket, content.key, attempt, wait, error)
+                    self._observer.value_retried(content.bucket, content.key, attempt, wait, error)
                     await wait_for_event(self._reached, wait)
                 else:
                     self._contact(None)

@@ -121,15 +121,15 @@ EVENT = Collecting("values", 12345, 678, 9_000_000)
 def test_a_bar_in_the_terminal():
     terminal = Terminal()
     with progress.progress(stream=terminal) as tell:
-        tell(EVENT.looked_at, gc.line(EVENT))
+        tell(EVENT.looked_at, gc.progress_line(EVENT))
     assert "12,345 values; garbage so far: 678, 9.0 MB" in terminal.getvalue()
 
 
 def test_lines_without_one(monkeypatch):
-    monkeypatch.setattr(progress, "EVERY", 0.0)
+    monkeypatch.setattr(progress, "LINE_INTERVAL", 0.0)
     told = io.StringIO()
     with progress.progress(stream=told) as tell:
-        tell(EVENT.looked_at, gc.line(EVENT))
+        tell(EVENT.looked_at, gc.progress_line(EVENT))
     assert told.getvalue() == "12,345 values; garbage so far: 678, 9.0 MB\n"
 
 

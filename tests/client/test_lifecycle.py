@@ -98,7 +98,7 @@ async def test_closing_with_a_dead_store_ends_and_fails_what_is_pending(caplog):
         await one.__aenter__()
         storage.down()
         awaited, other = one.put("a", 1), one.put("b", 1)
-        waiting = asyncio.create_task(wait_for(awaited))
+        waiting = asyncio.ensure_future(awaited)
         await eventually(lambda: not one.status().online)
         started = time.monotonic()
         await one.aclose()
@@ -110,10 +110,6 @@ async def test_closing_with_a_dead_store_ends_and_fails_what_is_pending(caplog):
             await other
     assert "'b'" in caplog.text
     assert "'a'" not in caplog.text
-
-
-async def wait_for(write):
-    return await write
 
 
 @pytest.mark.server
@@ -189,10 +185,10 @@ async def test_cancelling_anything_leaves_nothing(what, hanging):
         coroutine = {
             "get": lambda: one.get("absent"),
             "get of a value": lambda: one.get("k"),
-            "put": lambda: wait_for(one.put("k", 2)),
+            "put": lambda: one.put("k", 2),
             "anext": lambda: anext(one.subscribe("k")),
         }[what]()
-        task = asyncio.create_task(coroutine)
+        task = asyncio.ensure_future(coroutine)
         await asyncio.sleep(0.05)
         task.cancel()
         await asyncio.wait([task])
@@ -303,7 +299,7 @@ async def test_a_client_of_a_server_leaves_nothing(bucket, s3_config):
             reading = asyncio.create_task(anext(one.subscribe("k")))
             assert await soon(reading) == 1
             for number in range(20):
-                task = asyncio.create_task(wait_for(one.put("k", number)))
+                task = asyncio.ensure_future(one.put("k", number))
                 await asyncio.sleep(0.002 * number)
                 task.cancel()
                 await asyncio.wait([task])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 
 import pytest
 from aiobotocore.httpsession import AIOHTTPSession
 from helpers import AWKWARD_KEYS, POLL, client, eventually, soon
+from servers import MOTO
 
 from mps3 import DELETE, ConfigurationError, CorruptionError, Ref
 
@@ -17,9 +17,7 @@ pytestmark = pytest.mark.server
 
 
 # Moto knows no line feeds in keys; every store of test_keys does.
-KEYS = {
-    name: key if os.environ.get("MPS3_TEST_ENDPOINT") else key.replace("\n", "") for name, key in AWKWARD_KEYS.items()
-}
+KEYS = {name: key.replace("\n", "") if MOTO else key for name, key in AWKWARD_KEYS.items()}
 
 
 @pytest.fixture

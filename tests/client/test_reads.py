@@ -205,7 +205,7 @@ async def test_how_it_was_at_a_commit_and_at_a_time():
     storage = MemoryStorage(clock=clock)
     async with memory_client(storage) as ann, memory_client(storage) as bob:
         started = clock()
-        commits, states = [], []
+        commits, states, moments = [], [], []
         state: dict[str, object] = {}
         for number in range(40):
             change = {f"k/{number % 5}": number, "gone": number if number % 2 else DELETE}
@@ -214,6 +214,8 @@ async def test_how_it_was_at_a_commit_and_at_a_time():
             commits.append(await (ann, bob)[number % 2].put_all(change))
             state = {key: value for key, value in {**state, **change}.items() if value is not DELETE}
             states.append(state)
+            # Between this commit and the next, however long they take.
+            moments.append(datetime.fromtimestamp(clock() + 1, timezone.utc))
             clock.later(2)
         for number, commit in enumerate(commits):
             snapshot = await bob.snapshot(commit.id)
@@ -223,8 +225,7 @@ async def test_how_it_was_at_a_commit_and_at_a_time():
                 assert await snapshot.get_all("k/") == {
                     key: value for key, value in states[number].items() if key.startswith("k/")
                 }
-            moment = datetime.fromtimestamp(started + 2 * number + 1, timezone.utc)
-            assert await bob.get("k/3", "absent", at=moment) == states[number].get("k/3", "absent")
+            assert await bob.get("k/3", "absent", at=moments[number]) == states[number].get("k/3", "absent")
         assert await bob.get("gone", "absent", at=commits[7].id) == 7
         assert await bob.get("gone", "absent", at=commits[8].id) == "absent"
         before = datetime.fromtimestamp(started, timezone.utc) - timedelta(seconds=1)

@@ -12,7 +12,7 @@ from helpers import BUCKET, MANIFEST, memory_client, soon
 from mps3 import ConfigurationError, MemoryStorage
 from mps3.format import limits
 from mps3.journal import settle, stall_detector
-from mps3.storage.s3.wording import public_url
+from mps3.storage.s3.redaction import public_url
 
 
 @pytest.fixture

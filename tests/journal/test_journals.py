@@ -210,7 +210,7 @@ async def test_versions_out_of_order_lose_nothing():
         writes = {
             f"{name} {n}": each.put(f"{name} {n}", n) for n in range(3) for name, each in (("a", one), ("b", two))
         }
-        done, _ = await asyncio.wait([asyncio.ensure_future(wait(write)) for write in writes.values()], timeout=10)
+        done, _ = await asyncio.wait([asyncio.ensure_future(write) for write in writes.values()], timeout=10)
         acknowledged = [key for key, write in writes.items() if not write.pending]
         refused = [task for task in done if task.exception()]
         for key in acknowledged:
@@ -222,10 +222,6 @@ async def sees(one: Any, two: Any, key: str) -> bool:
     with contextlib.suppress(UnavailableError):
         return await one.get(key) is not None and await two.get(key) is not None
     return False
-
-
-async def wait(write: Any) -> Any:
-    return await write
 
 
 # The probe ------------------------------------------------------------------------------------------------------------

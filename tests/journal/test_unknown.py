@@ -9,7 +9,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from helpers import BUCKET, MANIFEST, Clock, eventually, memory_client, soon, stored_manifest
+from helpers import BUCKET, MANIFEST, Clock, NoBackoff, eventually, memory_client, soon, stored_manifest
 
 from mps3 import MPS3, AccessError, ConflictError, MemoryStorage, UnavailableError, UnknownOutcomeError
 from mps3.errors import MPS3Error
@@ -189,7 +189,7 @@ async def test_a_client_in_contact_always_knows(store, monkeypatch):
     """Every look at the store moves on what is known not to have arrived."""
     await short_sessions(store, FORGETTING)
     way = Ann(store)
-    async with memory_client(way, poll_interval=60) as one:
+    async with memory_client(way, poll_interval=60, environment=NoBackoff()) as one:
         store.before = True
         slow = await lose_the_answer_of(store, one.put("key", "ann's"))
         for _ in range(4):
@@ -251,21 +251,17 @@ async def test_all_writes_of_a_group_are_unknown_together(store, ann):
     store.holding = False
     store.lose.set()
     await soon(blocking)
-    await soon(asyncio.gather(*(wait(write) for write in group)))
+    await soon(asyncio.gather(*(write for write in group)))
     store.lose.clear()
     store.held = 0
     writes = [ann.put("key", f"late {number}") for number in range(3)]
-    slow = [await lose_the_answer_of(store, writes[0]), *(asyncio.ensure_future(wait(one)) for one in writes[1:])]
+    slow = [await lose_the_answer_of(store, writes[0]), *(asyncio.ensure_future(one) for one in writes[1:])]
     await short_sessions(store, FORGETTING, "key")
     store.lose.set()
     outcomes = await soon(asyncio.gather(*slow, return_exceptions=True))
     assert any(isinstance(outcome, UnknownOutcomeError) for outcome in outcomes)
     for outcome in outcomes:
         assert not isinstance(outcome, BaseException) or isinstance(outcome, UnknownOutcomeError)
-
-
-async def wait(write: Any) -> Any:
-    return await write
 
 
 # Whether it may have been written -------------------------------------------------------------------------------------
@@ -309,7 +305,7 @@ async def test_what_was_on_its_way_when_the_client_closed_may_have_been_written(
         await soon(slow)
     assert caught.value.maybe_written
     with pytest.raises(MPS3Error) as caught:
-        await soon(wait(queued))
+        await soon(queued)
     assert not caught.value.maybe_written
     await closing
     await one.aclose()

@@ -252,7 +252,7 @@ async def test_a_write_that_is_pending_when_the_client_closes(storage, seen):
         assert not write.pending
         await asyncio.sleep(0)
     assert [event.error.kind for event in seen.of(WriteFailed)] == ["ClosedError"]
-    assert one._observer._made == {}
+    assert one._observer._pending_writes == {}
 
 
 async def test_writes_of_an_earlier_life(storage, seen, tmp_path):
@@ -288,7 +288,7 @@ async def test_transactions_that_have_to_run_again(seen):
         counted = one.statistics()
         assert (counted.writes, counted.failed_writes, counted.commits) == (3, 0, 2)
         assert counted.conflicts == len(seen.of(Conflicted))
-        assert one._observer._made == one._observer._in_flight == {}
+        assert one._observer._pending_writes == one._observer._sent_commits == {}
 
 
 async def test_a_condition_that_does_not_hold(storage, seen):
@@ -301,7 +301,7 @@ async def test_a_condition_that_does_not_hold(storage, seen):
         assert failed.writes == (seen.of(WriteMade)[-1].write,)
         assert len(seen.of(Conflicted)) == one.statistics().conflicts == one.statistics().failed_writes == 1
         await one.put("l", 1, if_version=None)
-        assert one._observer._made == one._observer._in_flight == {}
+        assert one._observer._pending_writes == one._observer._sent_commits == {}
 
 
 async def test_a_transaction_that_is_undecided_when_the_client_closes(seen):
@@ -316,7 +316,7 @@ async def test_a_transaction_that_is_undecided_when_the_client_closes(seen):
         closing.cancel()
         await asyncio.wait([closing, task])
     assert [event.error.kind for event in seen.of(WriteFailed)] == ["ClosedError"]
-    assert one._observer._made == one._observer._in_flight == {}
+    assert one._observer._pending_writes == one._observer._sent_commits == {}
 
 
 async def test_what_is_held_is_counted(storage):
@@ -385,14 +385,14 @@ def test_what_cannot_be_a_hook_is_refused(hook):
 async def test_without_hooks_no_event_is_made(storage, monkeypatch):
     """Nor is the clock read for one."""
     for kind in typing.get_args(Event):
-        monkeypatch.setattr(f"mps3.observability.observer.{kind.__name__}", None)
+        monkeypatch.setattr(f"mps3.observability.events.{kind.__name__}", None)
     async with memory_client(storage) as one:
         await one.put("k", 1)
         one.put("l", 1).withdraw()
         one.go_offline()
         one.go_online()
         assert await one.get("k") == 1
-        assert one._observer._made == one._observer._in_flight == {}
+        assert one._observer._pending_writes == one._observer._sent_commits == {}
 
 
 async def test_nothing_is_left_of_what_is_done(storage, seen):
@@ -401,7 +401,7 @@ async def test_nothing_is_left_of_what_is_done(storage, seen):
             await one.put("k", number)
         one.put("l", 1).withdraw()
         await asyncio.sleep(0)
-        assert one._observer._made == one._observer._in_flight == {}
+        assert one._observer._pending_writes == one._observer._sent_commits == {}
 
 
 def test_events_are_frozen_and_documented():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from helpers import BUCKET, MANIFEST, POLL, Unreliable
+from helpers import BUCKET, MANIFEST, POLL, Unreliable, eventually
 
 from mps3 import MPS3, UnavailableError
 from mps3.support.sqlite import close
@@ -37,7 +37,7 @@ class Device:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for outbox_queue in client._keepers:
+        for outbox_queue in client._outbox_queues:
             while outbox_queue._task is not None:
                 outbox_queue._task.cancel()
                 await asyncio.gather(outbox_queue._task, return_exceptions=True)
@@ -77,3 +77,8 @@ class Device:
 
 def refuse(storage: Unreliable, error: UnavailableError) -> None:
     storage.fail = lambda operation, key: error
+
+
+async def drained(client: MPS3) -> None:
+    """Wait until nothing is on its way any more."""
+    await eventually(lambda: client.status().pending == 0)

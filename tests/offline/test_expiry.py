@@ -8,12 +8,9 @@ import orjson
 from helpers import Clock, eventually
 
 from mps3 import AccessError
+from offline.device import drained
 
 HOUR = 3600.0
-
-
-async def drained(client):
-    await eventually(lambda: client.status().pending == 0)
 
 
 async def test_the_time_counts_from_when_a_kept_write_reached_the_store(device):

@@ -17,6 +17,7 @@ from mps3.journal import settle
 from mps3.offline.directory import SCHEMAS
 from mps3.storage.memory import MemoryStorage
 from mps3.support.environment import Environment
+from offline.device import drained
 
 
 def outboxes(device):
@@ -28,10 +29,6 @@ async def commits(device):
     document = await stored_manifest(device.storage)
     own = {name: document[name] for name in ("session", "sequence", "update")}
     return [(one["session"], one["sequence"], sorted(one["update"]["files"])) for one in (*document["log"], own)]
-
-
-async def drained(client):
-    await eventually(lambda: client.status().pending == 0)
 
 
 async def test_what_is_kept_offline_is_sent_by_the_next_life(device):
@@ -232,7 +229,7 @@ async def test_clients_that_are_always_killed_leave_no_files_behind_for_ever(dev
     for number in range(5):
         client = await device.begin()
         await client.put("a", number)
-        await eventually(lambda client=client: client._keepers[0]._task is None)  # that it left is written down
+        await eventually(lambda client=client: client._outbox_queues[0]._task is None)  # that it left is written down
         await device.kill(client)
     assert len(outboxes(device)) == 1
     again = await device.begin()
@@ -257,7 +254,7 @@ async def test_a_withdrawn_write_is_forgotten(device):
 async def test_a_full_disk_keeps_nothing_and_loses_nothing(device, caplog):
     client = await device.begin()
     await client.put("a", 0).kept()
-    connection = client._keepers[0]._durable_outbox._connection
+    connection = client._outbox_queues[0]._durable_outbox._connection
     await drained(client)
     await connection.execute("PRAGMA max_page_count = 1")
     write = client.put("large", "x" * 500_000)
@@ -282,7 +279,7 @@ async def test_a_commit_waits_while_it_cannot_be_recorded_that_it_leaves(device)
     client = await device.begin()
     client.go_offline()
     await client.put("a", 1).kept()
-    durable_outbox = client._keepers[0]._durable_outbox
+    durable_outbox = client._outbox_queues[0]._durable_outbox
     write = durable_outbox.write
 
     async def full(operations):

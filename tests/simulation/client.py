@@ -380,7 +380,7 @@ class Life:
             self.withdrawn.add(name)
             if self.environment.options.durable:
                 self.record(Withdrawing(self.now(), self.name, name))
-                await self.client._keepers[0].submit()  # after all that was submitted before
+                await self.client._outbox_queues[0].submit()  # after all that was submitted before
             self.record(Withdrawn(self.now(), self.name, name))
 
     # What it sees.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import subprocess
 import sys
 import time
@@ -22,6 +20,8 @@ from botocore import UNSIGNED
 from gateway import Gateway
 from helpers import AWKWARD_KEYS, client, eventually, soon
 from httpx_aws_auth import AwsCredentials, AwsSigV4Auth
+from servers import MOTO
+from storage.s3_storage import opened
 
 from mps3 import AccessError, ConfigurationError, UnavailableError
 from mps3.storage import Object
@@ -29,22 +29,11 @@ from mps3.storage.s3.storage import S3Storage
 
 LIBRARIES = [httpx, httpx2]
 both = pytest.mark.parametrize("library", LIBRARIES, ids=["httpx", "httpx2"])
-on_ceph = "MPS3_TEST_ENDPOINT" in os.environ
 pytestmark = pytest.mark.server
 
 
 def wants(header: str, value: Any) -> Any:
     return lambda request: None if request.headers.get(header) == (value() if callable(value) else value) else 401
-
-
-@contextlib.asynccontextmanager
-async def opened(s3_config: dict[str, Any], **options: Any) -> Any:
-    storage = S3Storage(s3_config, **options)
-    try:
-        await storage.open()
-        yield storage
-    finally:
-        await storage.aclose()
 
 
 async def exercise(storage: S3Storage, bucket: str, key: str = "key") -> None:
@@ -124,7 +113,7 @@ async def test_a_signer_off_the_shelf(server, bucket, s3_config):
         assert await other.get("key") == {"a": 1}
 
 
-@pytest.mark.skipif(not on_ceph, reason="moto does not verify signatures")
+@pytest.mark.skipif(MOTO, reason="moto does not verify signatures")
 async def test_a_wrong_signature_is_refused(server, bucket):
     config = {"endpoint_url": server.url, "region_name": server.region}
     async with opened(config, auth=sigv4(server, "another secret")) as storage:
@@ -139,7 +128,7 @@ async def test_any_key_can_be_signed(key, server, bucket, s3):
     async with opened(config, auth=sigv4(server)) as storage:
         await storage.put(bucket, key, b"hello")
         assert (await storage.get(bucket, key)).body == b"hello"
-        if on_ceph or key.isprintable():  # moto lists nothing for what XML cannot carry, whoever signs
+        if not MOTO or key.isprintable():  # moto lists nothing for what XML cannot carry, whoever signs
             assert [version.deleted for version in (await storage.versions(bucket, key)).versions] == [False]
 
 
@@ -341,7 +330,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.skipif(on_ceph, reason="Ceph does not take Basic")
+@pytest.mark.skipif(not MOTO, reason="Ceph does not take Basic")
 @pytest.mark.parametrize(("installed", "missing"), [("httpx", "httpx2"), ("httpx2", "httpx")])
 async def test_only_one_of_them_installed(installed, missing, server, bucket):
     program = ALONE.format(installed=installed, missing=missing, url=server.url, bucket=bucket)
