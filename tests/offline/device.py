@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from helpers import BUCKET, MANIFEST, POLL, Unreliable, eventually
+from helpers import BUCKET, MANIFEST, POLL, StoreWithClock, Unreliable, eventually
 
 from mps3 import MPS3, UnavailableError
 from mps3.support.sqlite import close
@@ -16,7 +16,7 @@ class Device:
 
     def __init__(self, directory: Any, *, versioning: bool = True) -> None:
         self.directory = directory
-        self.storage = Unreliable(versioning=versioning)
+        self.storage = StoreWithClock(versioning=versioning)
         self.open: list[MPS3] = []
 
     async def begin(self, **options: Any) -> MPS3:

@@ -192,8 +192,8 @@ async def test_what_nobody_can_know_is_set_aside(device, monkeypatch):
         await device.end(stranger)
         number += 1
         assert number < 60
-        await asyncio.sleep(0.3)
-    await asyncio.sleep(1.1)
+        device.storage.later(0.3)
+    device.storage.later(1.1)
     again = await device.begin()
     await drained(again)
     (rejected,) = again.rejected()
