@@ -49,7 +49,7 @@ def test_what_cannot_be_a_hook_is_refused(hook):
 async def test_without_hooks_no_event_is_made(storage, monkeypatch):
     """Nor is the clock read for one."""
     for kind in typing.get_args(Event):
-        monkeypatch.setattr(f"mps3.observability.observer.{kind.__name__}", None)
+        monkeypatch.setattr(f"mps3.observability.events.{kind.__name__}", None)
     async with memory_client(storage) as one:
         await one.put("k", 1)
         one.put("l", 1).withdraw()
