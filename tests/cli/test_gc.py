@@ -20,7 +20,8 @@ from mps3.cli import gc, main
 from mps3.cli.base import formatting, progress
 from mps3.cli.base.point_in_time import parse_duration
 from mps3.format import commit_age
-from mps3.storage import local
+from mps3.storage import local_clock
+from mps3.storage.local import LocalStorage
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def filled(tmp_path, monkeypatch):
         def time() -> float:
             return time() + ahead
 
-    monkeypatch.setattr(local, "time", Time)
+    monkeypatch.setattr(local_clock, "time", Time)
 
     async def fill() -> None:
         nonlocal ahead
@@ -104,7 +105,7 @@ def test_what_is_refused_is_said(filled, capsys, monkeypatch):
     async def refuse(self: Any, *arguments: Any, **options: Any) -> None:
         raise AccessError("DeleteObject failed: 403 AccessDenied", operation="DeleteObject")
 
-    monkeypatch.setattr(local.LocalStorage, "delete", refuse)
+    monkeypatch.setattr(LocalStorage, "delete", refuse)
     assert main(["gc", filled]) == 4
     said = capsys.readouterr().err
     assert said.startswith("mps3: DeleteObject failed: 403 AccessDenied (mps3 doctor") and said.count("\n") == 1

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
-from helpers import BUCKET, MANIFEST, POLL, Unreliable, eventually
+from helpers import BUCKET, MANIFEST, POLL, StoreWithClock, Unreliable, eventually, stored_manifest
 
 from mps3 import MPS3, UnavailableError
 from mps3.support.sqlite import close
@@ -16,7 +17,7 @@ class Device:
 
     def __init__(self, directory: Any, *, versioning: bool = True) -> None:
         self.directory = directory
-        self.storage = Unreliable(versioning=versioning)
+        self.storage = StoreWithClock(versioning=versioning)
         self.open: list[MPS3] = []
 
     async def begin(self, **options: Any) -> MPS3:
@@ -82,3 +83,14 @@ def refuse(storage: Unreliable, error: UnavailableError) -> None:
 async def drained(client: MPS3) -> None:
     """Wait until nothing is on its way any more."""
     await eventually(lambda: client.status().pending == 0)
+
+
+def outboxes(device: Device) -> list[Path]:
+    return sorted((device.directory / "outbox").glob("*.sqlite3"))
+
+
+async def commits(device: Device) -> list[tuple[str, int, list[str]]]:
+    """All commits of the manifest, in order, as (session, sequence, keys)."""
+    document = await stored_manifest(device.storage)
+    own = {name: document[name] for name in ("session", "sequence", "update")}
+    return [(one["session"], one["sequence"], sorted(one["update"]["files"])) for one in (*document["log"], own)]

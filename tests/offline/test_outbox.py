@@ -1,34 +1,20 @@
-"""Writes that are kept reach the store once, and in order, whatever becomes of the client."""
+"""The outbox: what is kept offline is sent exactly once, whatever becomes of the process."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-import sqlite3
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
-from helpers import BUCKET, MANIFEST, eventually, soon, stored_manifest
+from helpers import BUCKET, MANIFEST, eventually, soon
 
-from mps3 import DELETE, AccessError, ClosedError, CorruptionError, FormatError, UnavailableError, UnknownOutcomeError
+from mps3 import DELETE, AccessError, ClosedError, UnavailableError, UnknownOutcomeError
 from mps3.journal import settle
-from mps3.offline.directory import SCHEMAS
 from mps3.storage.memory import MemoryStorage
 from mps3.support.environment import Environment
-from offline.device import drained
-
-
-def outboxes(device):
-    return sorted((device.directory / "outbox").glob("*.sqlite3"))
-
-
-async def commits(device):
-    """All commits of the manifest, in order, as (session, sequence, keys)."""
-    document = await stored_manifest(device.storage)
-    own = {name: document[name] for name in ("session", "sequence", "update")}
-    return [(one["session"], one["sequence"], sorted(one["update"]["files"])) for one in (*document["log"], own)]
+from offline.device import commits, drained, outboxes
 
 
 async def test_what_is_kept_offline_is_sent_by_the_next_life(device):
@@ -192,8 +178,8 @@ async def test_what_nobody_can_know_is_set_aside(device, monkeypatch):
         await device.end(stranger)
         number += 1
         assert number < 60
-        await asyncio.sleep(0.3)
-    await asyncio.sleep(1.1)
+        device.storage.later(0.3)
+    device.storage.later(1.1)
     again = await device.begin()
     await drained(again)
     (rejected,) = again.rejected()
@@ -249,98 +235,6 @@ async def test_a_withdrawn_write_is_forgotten(device):
     await drained(again)
     assert await again.get("a", "absent") == "absent"
     assert await again.get("b") == 1
-
-
-async def test_a_full_disk_keeps_nothing_and_loses_nothing(device, caplog):
-    client = await device.begin()
-    await client.put("a", 0).kept()
-    connection = client._outbox_queues[0]._durable_outbox._connection
-    await drained(client)
-    await connection.execute("PRAGMA max_page_count = 1")
-    write = client.put("large", "x" * 500_000)
-    with pytest.raises(UnavailableError, match="full"):
-        await write.kept()
-    client.put("larger", "z" * 500_000)
-    await eventually(lambda: caplog.text.count("could not be kept") == 1)  # once, though there are two
-    await soon(write)  # it is sent all the same
-    client.go_offline()
-    lost = client.put("larger", "y" * 500_000)
-    with pytest.raises(UnavailableError, match="full"):
-        await lost.kept()
-    await connection.execute("PRAGMA max_page_count = 100000")
-    await client.put("b", 1).kept()
-    client.go_online()
-    await soon(lost)
-    await drained(client)
-    assert (await client.get("b"), await client.get("large")) == (1, "x" * 500_000)
-
-
-async def test_a_commit_waits_while_it_cannot_be_recorded_that_it_leaves(device):
-    client = await device.begin()
-    client.go_offline()
-    await client.put("a", 1).kept()
-    durable_outbox = client._outbox_queues[0]._durable_outbox
-    write = durable_outbox.write
-
-    async def full(operations):
-        raise UnavailableError("the disk is full")
-
-    durable_outbox.write = full
-    device.storage.calls.clear()
-    client.go_online()
-    await eventually(lambda: device.storage.count("get", MANIFEST) >= 3)
-    assert client.status().pending == 1
-    assert device.storage.count("put", MANIFEST) == 0
-    durable_outbox.write = write
-    await eventually(lambda: client.status().pending == 0)
-
-
-async def test_a_damaged_outbox_is_left_as_it_is_and_said(device):
-    client = await device.begin()
-    client.go_offline()
-    await client.put("a", "x" * 10_000).kept()
-    await device.kill(client)
-    (file,) = outboxes(device)
-    sound = file.read_bytes()
-    file.write_bytes(b"not a database at all" * 1000)
-    with pytest.raises(CorruptionError, match=r"the outbox .* is damaged.*move it away"):
-        await device.begin()
-    assert file.read_bytes() == b"not a database at all" * 1000
-    file.write_bytes(sound)
-    again = await device.begin()
-    await drained(again)
-    assert await again.get("a") == "x" * 10_000
-
-
-async def test_an_outbox_of_a_newer_version_is_left_as_it_is(device):
-    client = await device.begin()
-    client.go_offline()
-    await client.put("a", 1).kept()
-    await device.kill(client)
-    (file,) = outboxes(device)
-    with sqlite3.connect(file) as connection:
-        connection.execute(f"PRAGMA user_version = {len(SCHEMAS) + 1}")
-    connection.close()
-    with pytest.raises(FormatError, match="newer mps3"):
-        await device.begin()
-    with sqlite3.connect(file) as connection:
-        connection.execute(f"PRAGMA user_version = {len(SCHEMAS)}")
-    connection.close()
-    again = await device.begin()
-    await drained(again)
-
-
-async def test_a_directory_that_is_none(device, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(Exception, match="cannot be a directory") as caught:
-        await device.begin(offline=tmp_path / "file")
-    assert type(caught.value).__name__ == "ConfigurationError"
-
-
-@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="there is no file system that nobody may write to")
-async def test_a_directory_that_cannot_be_written(device):
-    with pytest.raises(AccessError, match="let this user write to it"):
-        await device.begin(offline="/sys/kernel/mps3")
 
 
 class Backwards(Environment):
