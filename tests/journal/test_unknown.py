@@ -9,11 +9,13 @@ import asyncio
 from typing import Any
 
 import pytest
+from commits import is_commit, newest_state
 from helpers import BUCKET, MANIFEST, Clock, NoBackoff, eventually, memory_client, soon, stored_manifest
 
 from mps3 import MPS3, AccessError, ConflictError, MemoryStorage, UnavailableError, UnknownOutcomeError
 from mps3.errors import MPS3Error
 from mps3.journal import settle
+from mps3.journal.log import checkpoints, tail
 
 REMEMBERED = 8
 FORGETTING = 24
@@ -21,7 +23,7 @@ FORGETTING = 24
 
 
 class Withholding(MemoryStorage):
-    """Withholds the answers to PUTs of the manifest by one client, until they are to be lost.
+    """Withholds the answers to PUTs of commits by one client, until they are to be lost.
 
     Attributes:
         hold: Whether to withhold.
@@ -56,7 +58,7 @@ class Ann(MemoryStorage):
 
     async def put(self, bucket: str, key: str, body: bytes, **options: Any) -> Any:
         store = self.store
-        holding = store.holding and key == MANIFEST
+        holding = store.holding and is_commit(key)
         if holding and store.before:
             store.held += 1
             await store.lose.wait()
@@ -73,7 +75,9 @@ class Ann(MemoryStorage):
 def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
     """Documents that remember few sessions, and not for long."""
     monkeypatch.setattr(settle, "SESSIONS", REMEMBERED)
-    monkeypatch.setattr("mps3.journal.conditional.KEPT", 4)
+    monkeypatch.setattr(tail, "EVERY", 4)
+    monkeypatch.setattr(checkpoints, "KEPT", 4)
+    monkeypatch.setattr(checkpoints, "MOST", 8)
     monkeypatch.setattr("mps3.format.commit_age.LATENESS", 20.0)  # the merge journal forgets nothing before that
 
 
@@ -101,8 +105,7 @@ async def short_sessions(store: Withholding, count: int, key: str = "other") -> 
 
 
 async def is_forgotten(store: Withholding, client: MPS3) -> bool:
-    document = await stored_manifest(store)
-    listed = {*document["sessions"], *(entry["session"] for entry in document["log"])}
+    listed = await newest_sessions(store)
     manifest = client._manifests[client._default]
     return not any(session in listed for session in (manifest._state.journal.session, manifest.session.name))
 

@@ -13,6 +13,7 @@ from ...errors import ConfigurationError, ConflictError, CorruptionError, MPS3Er
 from ...format.commit_age import Moment
 from ...format.document import LIMIT, CommitEntry, Document
 from ...format.document_codec import decode
+from ...format.file_entry import expires_of
 from ...format.slot import filler, root_document, slot_key
 from ...format.state import EMPTY, View
 from ...storage.protocol import ABSENT, Storage
@@ -33,7 +34,7 @@ from .contention import Crowd
 from .fold import COLLECTED, COLLECTS, Judgement, collection
 from .opening import open_log
 from .past import LogPast
-from .reader import LogReader, ReadSlot
+from .reader import LogReader, ReadSlot, stamp_of
 from .retention import retained
 from .tail import LogTail
 
@@ -399,9 +400,18 @@ class LogJournal:
             return found if found is not None and self._is_own(found.document, attempt) else None
         if slot == self._tail.number + 1:
             self._contact.heard(asked)
-        if stored.modified is None or attempt.expect:
-            return await self._reader.slot(slot) or ReadSlot(document, stored.modified or 0.0, len(body))
-        return ReadSlot(document, stored.modified, len(body))
+        if stored.modified is None or self._is_near_an_end(attempt, stored.modified):
+            return await self._reader.slot(slot) or ReadSlot(document, stamp_of(stored.modified), len(body))
+        return ReadSlot(document, stamp_of(stored.modified), len(body))
+
+    def _is_near_an_end(self, attempt: Attempt, modified: float) -> bool:
+        """Return whether it depends on the stamp that others see whether a transaction counts.
+
+        The time of the answer is not that stamp, though near it.
+        """
+        state = self.view.at(-math.inf)
+        ends = (expires_of(state.look_up(name)) for name in attempt.expect)
+        return any(end is not None and end <= modified + 2 * self._window for end in ends)
 
     def _found_again(self, attempt: Attempt, slot: int) -> ReadSlot | None:
         """Return the commit as the state has it, after its slot may have been collected.
@@ -415,8 +425,6 @@ class LogJournal:
             update = attempt.said[-1] if counting is None else counting.update
             session, sequence = self._author(attempt), attempt.sequence
             return ReadSlot(Document("log", self._window, session, sequence, None, update), modified, 0)
-        if slot <= self._tail.base.sequence:
-            raise unknown(self._bucket, self._key)
         attempt.doubtful, attempt.unanswered = False, 0
         return None
 
@@ -468,7 +476,7 @@ class LogJournal:
         except MPS3Error as error:
             error.maybe_written = True  # the commit above it is there
             raise
-        self._ahead[number] = ReadSlot(document, stored.modified or 0.0, len(body))
+        self._ahead[number] = ReadSlot(document, stamp_of(stored.modified), len(body))
 
     async def _settle(self, attempt: Attempt) -> int | None:
         """Find out what became of a commit whose answer was lost (L3).
