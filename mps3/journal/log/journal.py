@@ -333,16 +333,16 @@ class LogJournal:
             if read is not None:
                 break
             slot = await self._next_slot(slot)
+            note(attempt, self.view)
             if attempt.expect or self._tail.number + 1 == slot:
-                attempt.doubtful = False
                 self._require(attempt)
         self._crowd.won()
         judgement = await self._confirm(slot, read)
         self._conclude(attempt, judgement)
 
     def _conclude(self, attempt: Attempt, judgement: Judgement | None) -> None:
-        """Act upon what became of a commit at its place."""
-        attempt.doubtful, attempt.unanswered = False, 0
+        """Act upon what became of a commit at its place; ``None`` if that was found by `fate`, which goes on telling."""
+        attempt.doubtful, attempt.unanswered = judgement is None, 0
         if judgement is Judgement.OUTLIVED:
             raise self._outlived()
         counting = self.counting(attempt)
@@ -384,7 +384,7 @@ class LogJournal:
             self._ahead[slot] = found
             if self._is_own(found.document, attempt) and not self._is_foreign(attempt, found.document):
                 return found
-            attempt.doubtful, attempt.unanswered = False, 0
+            _lost(attempt)
             self._crowd.lost()
             return None
         except MPS3Error as error:
@@ -425,7 +425,7 @@ class LogJournal:
             update = attempt.said[-1] if counting is None else counting.update
             session, sequence = self._author(attempt), attempt.sequence
             return ReadSlot(Document("log", self._window, session, sequence, None, update), modified, 0)
-        attempt.doubtful, attempt.unanswered = False, 0
+        _lost(attempt)
         return None
 
     def _is_foreign(self, attempt: Attempt, document: Document) -> bool:
@@ -494,7 +494,7 @@ class LogJournal:
                 if self._is_own(found.document, attempt) and not self._is_foreign(attempt, found.document):
                     self._conclude(attempt, await self._confirm(slot, found))
                     return None
-                attempt.doubtful, attempt.unanswered = False, 0
+                _lost(attempt)
                 return await self._next_slot(slot)
         elif slot is None:
             await self.resolve()
@@ -509,7 +509,7 @@ class LogJournal:
         if self._has_arrived(attempt):
             return None
         if slot is not None:
-            attempt.doubtful, attempt.unanswered = False, 0  # its slot has something else
+            _lost(attempt)  # its slot has something else
         return self._tail.number + 1
 
     def _has_arrived(self, attempt: Attempt) -> bool:
@@ -556,6 +556,11 @@ class LogJournal:
         """Stop what is done in the background."""
         await self._checkpoints.aclose()
         await self._compactor.aclose()
+
+
+def _lost(attempt: Attempt) -> None:
+    """Record that no try of a commit has a slot, so that what is remembered from now on tells whether one has."""
+    attempt.doubtful, attempt.unanswered, attempt.witnesses = False, 0, None
 
 
 def _names_objects(update: Mapping[str, Any]) -> bool:
