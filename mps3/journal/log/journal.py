@@ -341,7 +341,7 @@ class LogJournal:
         self._conclude(attempt, judgement)
 
     def _conclude(self, attempt: Attempt, judgement: Judgement | None) -> None:
-        """Act upon what became of a commit at its place; ``None`` if that was found by `fate`, which goes on telling."""
+        """Act upon what became of a commit at its place; ``None`` if `fate` has found that, and goes on telling."""
         attempt.doubtful, attempt.unanswered = judgement is None, 0
         if judgement is Judgement.OUTLIVED:
             raise self._outlived()
@@ -372,14 +372,7 @@ class LogJournal:
             found = await self._whose(attempt, slot)
             if found is None:
                 if isinstance(error, ConflictError):
-                    raise UnavailableError(
-                        f"the store refuses to create s3://{self._bucket}/{slot_key(self._key, slot)}, and does not "
-                        "show it",
-                        bucket=self._bucket,
-                        key=self._key,
-                        operation="PutObject",
-                        maybe_written=True,
-                    ) from error
+                    raise self._refused(slot, error) from error
                 raise
             self._ahead[slot] = found
             if self._is_own(found.document, attempt) and not self._is_foreign(attempt, found.document):
@@ -395,14 +388,48 @@ class LogJournal:
             # The slot may have been collected before this PUT arrived (L9).
             await self._open()
             if self._tail.number >= slot:
-                return self._found_again(attempt, slot)
+                return self._found_again(attempt)
             found = await self._reader.slot(slot)
-            return found if found is not None and self._is_own(found.document, attempt) else None
+            if found is None:
+                raise UnavailableError(
+                    f"the store does not show s3://{self._bucket}/{slot_key(self._key, slot)}, which it has created",
+                    bucket=self._bucket,
+                    key=self._key,
+                    operation="PutObject",
+                    maybe_written=True,
+                )
+            if self._is_own(found.document, attempt):
+                return found
+            _lost(attempt)
+            return None
         if slot == self._tail.number + 1:
             self._contact.heard(asked)
         if stored.modified is None or self._is_near_an_end(attempt, stored.modified):
             return await self._reader.slot(slot) or ReadSlot(document, stamp_of(stored.modified), len(body))
         return ReadSlot(document, stamp_of(stored.modified), len(body))
+
+    def _refused(self, slot: int, error: ConflictError) -> MPS3Error:
+        """Return the error for a slot that the store refuses to create, and does not show."""
+        self._stalls.failed(slot, error)
+        if not self._stalls.is_hopeless():
+            return UnavailableError(
+                f"the store refuses to create s3://{self._bucket}/{slot_key(self._key, slot)}, and does not show it",
+                bucket=self._bucket,
+                key=self._key,
+                operation="PutObject",
+                maybe_written=True,
+            )
+        failures, lasted = self._stalls.failures, self._stalls.lasted
+        self._stalls.moved()  # the next commit is tried anew
+        return ConfigurationError(
+            f"the store has refused {failures} times in {lasted:.0f} s to create "
+            f"s3://{self._bucket}/{slot_key(self._key, slot)} because it exists, but shows that it does not: something "
+            "between this client and the store answers in its place",
+            bucket=self._bucket,
+            key=self._key,
+            operation="PutObject",
+            maybe_written=True,
+        )
 
     def _is_near_an_end(self, attempt: Attempt, modified: float) -> bool:
         """Return whether it depends on the stamp that others see whether a transaction counts.
@@ -413,7 +440,7 @@ class LogJournal:
         ends = (expires_of(state.look_up(name)) for name in attempt.expect)
         return any(end is not None and end <= modified + 2 * self._window for end in ends)
 
-    def _found_again(self, attempt: Attempt, slot: int) -> ReadSlot | None:
+    def _found_again(self, attempt: Attempt) -> ReadSlot | None:
         """Return the commit as the state has it, after its slot may have been collected.
 
         Raises:
@@ -437,7 +464,7 @@ class LogJournal:
         if self._contact.is_long_ago():
             await self._open()
             if slot <= self._tail.number:
-                return self._found_again(attempt, slot) or ReadSlot(filler(self._window), 0.0, 0)
+                return self._found_again(attempt) or ReadSlot(filler(self._window), 0.0, 0)
         return found
 
     async def _next_slot(self, lost: int) -> int:
