@@ -16,6 +16,7 @@ from mps3.collect.live import LiveVersions
 from mps3.collect.sweep import Sweep
 from mps3.format import state
 from mps3.format.document import Document
+from mps3.format.names import LOG_SUFFIX
 from mps3.format.schema import LATEST
 from mps3.journal import compactor, settle
 from mps3.journal import diff as steps
@@ -37,6 +38,7 @@ from mps3.manifest.session import Session
 from mps3.offline.queue import OutboxQueue
 
 from .faults import Faults
+from .store import SimStorage
 
 
 @dataclass(frozen=True)
@@ -366,7 +368,21 @@ def _tries_another_slot_in_doubt() -> Iterator[None]:
         slot = await settle_doubt(self, attempt)
         return slot if slot is None or slot != attempt.slot else slot + 1
 
-    with patch.object(LogJournal, "_settle", hasty):
+    with patch.object(LogJournal, "_settle", hasty), patch.object(tail, "judge", _counts_twice):
+        yield
+
+
+@contextmanager
+def _replaces_slots() -> Iterator[None]:
+    """L1: a slot is written whether or not there is one."""
+    put = SimStorage.put
+
+    async def replacing(self: SimStorage, bucket: str, key: str, body: bytes, **options: Any) -> Any:
+        if LOG_SUFFIX in key:
+            options["if_none_match"] = False
+        return await put(self, bucket, key, body, **options)
+
+    with patch.object(SimStorage, "put", replacing):
         yield
 
 
@@ -504,7 +520,14 @@ _DOUBTFUL = {"clients": 4, "operations": 10, "pause": 0.5, "faults": Faults(lost
 _LATE = {**_COLLECTED, "faults": Faults(slow=0.1, slowness=120.0)}
 
 # The same where sessions are forgotten, too.
-_COLLECTED_DOUBT = {**_COLLECTED, "sessions": 2, "visitors": 15, "faults": Faults(withheld=0.2, withholding=120.0)}
+_COLLECTED_DOUBT = {
+    **_FORGOTTEN,
+    "lateness": 14.0,
+    "grace": 28.0,
+    "collectors": 1,
+    "rest": 10.0,
+    "faults": Faults(withheld=0.3, withholding=90.0),
+}
 
 BREAKS: dict[str, Break] = {
     "R3 no siblings": Break(_lists_only_the_head),
@@ -534,6 +557,7 @@ BREAKS: dict[str, Break] = {
         _takes_forgotten_for_no, _FORGOTTEN, versioning=False, forgetful=True, overdue=False, first=15
     ),
     "R23 forgets at once": Break(_forgets_at_once, _REPEATED, forgetful=True, overdue=False),
+    "L1 slots are replaced": Break(_replaces_slots, _CROWDED, versioning=False),
     "L2 holes are never filled": Break(_counts_beyond_holes, _CROWDED, versioning=False),
     "L3 another slot in doubt": Break(_tries_another_slot_in_doubt, _DOUBTFUL, versioning=False),
     "L3 a refused slot is not looked at": Break(_takes_what_was_refused_for_lost, _DOUBTFUL, versioning=False),
@@ -541,6 +565,7 @@ BREAKS: dict[str, Break] = {
     "L9 a reader opens anew": Break(_never_opens_anew, _COLLECTED, versioning=False, collect=True),
     "L9 a late answer": Break(_takes_a_late_answer_for_an_acknowledgement, _LATE, versioning=False, collect=True),
     "L9 grace": Break(_collects_slots_without_grace, versioning=False, collect=True),
+    "L10 outbox forgets what it sent": Break(_forgets_what_it_sent, versioning=False, durable=True),
     "L11 unknown is not no": Break(_takes_collected_for_no, _COLLECTED_DOUBT, versioning=False, collect=True),
     "watch without late commits": Break(_watch_without_late_commits, {"watchers": True}),
     "watch goes on by the order": Break(_watch_goes_on_by_the_order, {"watchers": True}),
