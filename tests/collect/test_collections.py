@@ -8,6 +8,7 @@ import time
 
 import pytest
 from collect.garbage import DAY, SOON, everything, values, values_of, versioning
+from commits import refuse_commits
 from helpers import BUCKET, MANIFEST, PATIENCE, Clock, eventually, memory_client, no_task_left, soon
 
 from mps3 import MPS3, AccessError, UnavailableError
@@ -109,7 +110,7 @@ async def test_in_the_background(make, clock, versioning):
     storage = make(versioning)
     async with no_task_left(), memory_client(storage, collect_every=0.02, retention=0) as one:
         await one.put("k", 1)
-        storage.refuse(AccessError("no"), key=MANIFEST)
+        refuse_commits(storage, AccessError("no"))
         with pytest.raises(AccessError):
             await one.put("k", 2)
         storage.up()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from collect.garbage import DAY, SOON, uncached, values_of, versioning, versions_named
+from commits import hold_commits, refuse_commits
 from helpers import BUCKET, MANIFEST, Unreliable, eventually, memory_client, settle, soon
 
 from mps3 import DELETE, CorruptionError, MemoryStorage, UnavailableError
@@ -23,7 +24,7 @@ async def test_a_writer_that_sleeps_between_values_and_commit(make, clock, versi
     storage = make(versioning)
     async with memory_client(storage) as sleeper, memory_client(storage) as other:
         await sleeper.put("k", "before")
-        storage.hold("put", MANIFEST)
+        hold_commits(storage)
         write = sleeper.put("k", "while asleep")
         await eventually(lambda: values_of(storage, "k") == 2)
         await asyncio.sleep(0.05)
@@ -79,8 +80,8 @@ async def test_a_collector_that_sleeps_while_others_collect(make, clock, monkeyp
         manifest, awake = sleeper._manifests[sleeper._default], asyncio.Event()
         retained = manifest._state.journal.retained
 
-        async def slowly(seconds: float) -> Any:
-            found = await retained(seconds)
+        async def slowly(seconds: float, *, announced: bool = False) -> Any:
+            found = await retained(seconds, announced=announced)
 
             async def runs() -> Any:
                 await awake.wait()
@@ -179,7 +180,7 @@ async def test_values_that_waited_for_long_are_stored_again(make, clock, version
     storage = make(versioning)
     async with memory_client(storage) as one:
         await one.put("k", 0)
-        storage.refuse(UnavailableError("no network"), key=MANIFEST)
+        refuse_commits(storage, UnavailableError("no network"))
         write = one.put("k", 1)
         await asyncio.sleep(0.5)
         storage.up()
