@@ -10,7 +10,7 @@ One kind per reaction of the caller::
      ├─ ExpiredError          start again from the present: the past that was asked for is not kept (any more)
      ├─ ValidationError       look at the value: it does not fit the type that was asked for; also a ValueError
      ├─ CorruptionError       what is in the bucket is not what was written; names the object version
-     ├─ FormatError           written by a newer mps3: upgrade this client
+     ├─ FormatError           written by an mps3 of another format, nearly always a newer one: upgrade this client
      ├─ WithdrawnError        the write was withdrawn before it was sent
      ├─ UnknownOutcomeError   look at what is there, then decide: nobody can tell any more whether the write counts
      └─ ClosedError           the client is closed (or was never opened)
@@ -136,7 +136,7 @@ class CorruptionError(MPS3Error):
 
 
 class FormatError(MPS3Error):
-    """Written by a newer version of this library, which this one cannot read."""
+    """Written by another version of this library, nearly always a newer one, which this one cannot read."""
 
 
 class WithdrawnError(MPS3Error):

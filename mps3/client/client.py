@@ -40,6 +40,8 @@ class MPS3(Reads, Transactions, Lifecycle):
             store that enforces conditional writes. ``"auto"`` follows the manifest, or else the bucket.
         poll_interval: Seconds between two looks for changes, while nothing happens. Each comes up to a fifth sooner,
             so that not all clients look at the same moment.
+        inline: Bytes of the largest value, as JSON, that becomes part of its commit, in the manifest, instead of an
+            object of its own: at most 65,536; 0 for none. A value for which a bucket was named is always an object.
         checksums: Whether SHA-256 checksums are sent, recorded and verified.
         offline: A directory of this machine for what is to outlive the process: pending writes, and a cache of
             what was read. Any number of clients may share it. It must not be on a network file system.

@@ -136,7 +136,10 @@ class Writes(ClientCore):
         refs = [self._default] if manifests is None else [self._manifest_ref(manifest) for manifest in manifests]
         if not refs:
             raise ValueError("a write needs a manifest to be committed to; for the default one leave `manifests` out")
-        targets = [(*self._place(key, bucket), value, ends.get(key)) for key, value in values.items()]
+        targets = [
+            (*self._place(key, bucket), value, ends.get(key), not self._names_bucket(key, bucket))
+            for key, value in values.items()
+        ]
         owners = tuple(dict.fromkeys(refs))
         known = dict.fromkeys((*owners, *self._manifests))
         for place, key, *_ in targets:
@@ -145,8 +148,14 @@ class Writes(ClientCore):
         _check_version(if_version, owners)
         # Everything is checked and encoded before anything shows anywhere.
         contents = [
-            (place, key, None if value is DELETE else self._contents.prepare(place, key, value, owners, span, end))
-            for (place, key, value, end), span in zip(targets, spans, strict=True)
+            (
+                place,
+                key,
+                None
+                if value is DELETE
+                else self._contents.prepare(place, key, value, owners, span, end, may_be_inline=may_be_inline),
+            )
+            for (place, key, value, end, may_be_inline), span in zip(targets, spans, strict=True)
         ]
         labels = [self._label(place, key) for place, key, _ in contents]
         opened = [(ref, self._manifest(ref)) for ref in owners]
@@ -188,7 +197,9 @@ class Writes(ClientCore):
         manifest = self._manifest(rejected.manifest)
         contents = {
             name: content
-            and PendingValue(content.bucket, content.key, content.body, (manifest.ref,), content.expires_in)
+            and PendingValue(
+                content.bucket, content.key, content.body, (manifest.ref,), content.expires_in, inline=content.inline
+            )
             for name, content in old.changes.items()
         }
         session = manifest.session_pool.acquire(durable=True) if old.expect else manifest.session

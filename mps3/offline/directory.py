@@ -342,7 +342,9 @@ def _unpack(listed: bytes, bodies: bytes) -> dict[str, StoredChange]:
 def _more(change: StoredChange) -> dict[str, Any]:
     """What few changes have."""
     more: dict[str, Any] = {} if change.expect is UNCHECKED else {"expect": change.expect}
-    return more if change.expires_in is None else {**more, "expires_in": change.expires_in}
+    if change.expires_in is not None:
+        more["expires_in"] = change.expires_in
+    return {**more, "inline": True} if change.inline else more
 
 
 def _refusal(body: bytes | None) -> Refusal | None:

@@ -52,6 +52,7 @@ class StoredChange:
         base: The version that the client knew of the key when it made the change; ``None``: of none.
         expect: The version that the key must have for the change to be committed; ``None``: there must be none.
         expires_in: Seconds that it is to be there after it was stored; ``None`` for ever.
+        inline: Whether the value becomes part of the commit.
     """
 
     bucket: str
@@ -61,6 +62,7 @@ class StoredChange:
     base: str | None = None
     expect: str | Unchecked | None = UNCHECKED
     expires_in: float | None = None
+    inline: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from mps3 import ConfigurationError, CorruptionError, FormatError
 pytestmark = pytest.mark.server
 
 GOOD = {
-    "mps3": 1,
+    "mps3": 2,
     "journal": "merge",
     "window": 3,
     "session": "s",

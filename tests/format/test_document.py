@@ -107,7 +107,7 @@ documents = st.builds(
 def raw() -> dict:
     """A document as it stands in the bucket, with something at every level."""
     return {
-        "mps3": 1,
+        "mps3": 2,
         "journal": "merge",
         "window": 3,
         "session": "s",
@@ -359,7 +359,7 @@ def test_any_time_is_refused_or_can_be_written_again(moment):
         pytest.param(b"[" * 25_000_000 + b"]" * 25_000_000, id="closed"),
         pytest.param(b'{"a":' * 10_000_000, id="objects"),
         pytest.param(b"[" * (LIMIT // 2) + b"]" * (LIMIT // 2), id="within the limit"),
-        pytest.param(b'{"mps3":1,"x":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}", id="in a member"),
+        pytest.param(b'{"mps3":2,"x":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}", id="in a member"),
     ],
 )
 def test_nested_brackets_are_refused_quickly(body):

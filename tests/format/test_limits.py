@@ -95,7 +95,7 @@ def test_what_a_writer_makes_of_any_document_can_be_read(document):
     asyncio.run(check())
 
 
-HEAD = b'{"mps3":1,"journal":"merge","window":3.0,"session":"s","sequence":1,"previous":null,"update":{}'
+HEAD = b'{"mps3":2,"journal":"merge","window":3.0,"session":"s","sequence":1,"previous":null,"update":{}'
 ENTRY = b'{"session":"s","sequence":1,"version":"v","modified":"2026-01-01T00:00:00Z","update":{}}'
 EXPIRING = b'"%d":{"version":"1","expires":"2999-01-01T00:00:00Z"}'
 HOSTILE: dict[str, Callable[[], bytes]] = {

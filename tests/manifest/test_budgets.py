@@ -69,7 +69,7 @@ class Spent:
 def warmed(bucket, s3, s3_config, counting_proxy):
     """A client whose requests are counted, warm, right after a poll, so that the next is a while away."""
 
-    document = {"mps3": 1, "journal": "merge", "window": WINDOW, "session": "s", "sequence": 0, "update": {}}
+    document = {"mps3": 2, "journal": "merge", "window": WINDOW, "session": "s", "sequence": 0, "update": {}}
     s3.put_object(Bucket=bucket, Key="manifest.json", Body=json.dumps(document).encode())
 
     @asynccontextmanager
