@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeAlias, cast
@@ -37,11 +38,6 @@ def version_of(file: FileEntry | None) -> str | None:
     return None if file is None else file["version"]
 
 
-def is_inline(file: FileEntry) -> bool:
-    """Whether the value of a key is in the manifest itself."""
-    return "value" in file
-
-
 def inline_body(file: FileEntry) -> bytes | None:
     """The bytes of an inline value; ``None`` if the value is stored."""
     return orjson.dumps(file["value"]) if "value" in file else None
@@ -51,6 +47,12 @@ def size_of_value(file: FileEntry) -> int | None:
     """The bytes of a value as JSON; ``None`` if they are not known. Of an inline value nobody has to be believed."""
     body = inline_body(file)
     return cast("int | None", file.get("size")) if body is None else len(body)
+
+
+def sha256_of_value(file: FileEntry) -> str | None:
+    """The SHA-256 of a value as JSON, in hexadecimal; ``None`` if it is not known."""
+    body = inline_body(file)
+    return cast("str | None", file.get("sha256")) if body is None else hashlib.sha256(body).hexdigest()
 
 
 def nests_deep(body: bytes) -> bool:

@@ -309,7 +309,7 @@ def test_what_is_no_json_object_is_refused(body):
         read(body)
 
 
-@pytest.mark.parametrize("number", [2, 3, 2**60])
+@pytest.mark.parametrize("number", [3, 4, 2**60])
 def test_a_newer_format_is_refused_whatever_its_shape(number):
     for document in ({"mps3": number}, raw() | {"mps3": number, "log": "elsewhere now"}):
         with pytest.raises(FormatError, match=r"VERSION.*newer mps3") as caught:
