@@ -112,9 +112,7 @@ class Transaction:
         span = None if expires_in is KEPT else seconds_to_live(expires_in)
         name, in_bucket, literal, label = self._place(key, bucket)
         named = bucket is not None or (isinstance(key, Ref) and key.bucket is not None)
-        content = (
-            None if value is DELETE else self._prepare(in_bucket, literal, value, span, may_be_inline=not named)
-        )
+        content = None if value is DELETE else self._prepare(in_bucket, literal, value, span, may_be_inline=not named)
         if content is not None and expires_in is KEPT:
             _keep_expiry(content, self._workspace.look_up(name))
         self._workspace.write(name, (in_bucket, literal), label, content)

@@ -91,7 +91,7 @@ class ValueStore:
         expires_in: float | None = None,
         until: float | None = None,
         *,
-        may_be_inline: bool,
+        may_be_inline: bool = False,
     ) -> PendingValue:
         """Encode a value to be stored later.
 

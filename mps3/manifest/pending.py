@@ -252,8 +252,6 @@ def _contents_of(stored: StoredWrite, manifest: Ref) -> dict[str, PendingValue |
     return {
         name: None
         if change.body is None
-        else PendingValue(
-            change.bucket, change.key, change.body, (manifest,), change.expires_in, inline=change.inline
-        )
+        else PendingValue(change.bucket, change.key, change.body, (manifest,), change.expires_in, inline=change.inline)
         for name, change in stored.changes.items()
     }

@@ -21,7 +21,7 @@ async def storage():
 
 @pytest.fixture
 async def client(storage):
-    async with memory_client(storage) as client:
+    async with memory_client(storage, inline=0) as client:
         yield client
 
 

@@ -8,8 +8,10 @@ import math
 import time
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
+import helpers
 import pytest
 from helpers import (
     AWKWARD_KEYS,
@@ -19,7 +21,6 @@ from helpers import (
     Unreliable,
     client,
     eventually,
-    memory_client,
     no_task_left,
     settle,
     soon,
@@ -32,6 +33,8 @@ from mps3.content.owner_metadata import owner_metadata, owners_of
 from mps3.format import commit_age
 from mps3.journal import levels
 from mps3.storage import ABSENT, ListedVersion
+
+memory_client = partial(helpers.memory_client, inline=0)
 
 __all__ = ["place"]  # a fixture
 

@@ -152,7 +152,7 @@ async def test_a_reader_fetches_each_run_once(storage):
 
 async def test_clients_that_all_compact_at_once_agree(storage):
     with tiny():
-        async with quick(storage, inline=0) as first:
+        async with quick(storage) as first:
             await first.put("key 0", 0)
             clients = [memory_client(storage, inline=0) for _ in range(4)]
             await asyncio.gather(*(client.__aenter__() for client in clients))
