@@ -377,7 +377,7 @@ async def test_a_value_that_was_stored_again_for_nothing(monkeypatch):
             return stored
 
     storage = Deaf()
-    monkeypatch.setattr("mps3.content.store.fresh", lambda: -1 if storage.arrived else 300)
+    monkeypatch.setattr("mps3.content.store.refresh_age", lambda: -1 if storage.arrived else 300)
     async with memory_client(storage) as one:
         commit = await soon(one.put_all({"k": 1, "gone": DELETE}))
         assert values_of(storage, "k") == 2
@@ -727,7 +727,7 @@ async def test_on_stores_of_all_kinds(place, versioning, monkeypatch):
     monkeypatch.setattr(commit_age, "LATENESS", 2.0)
     bucket, given, storage = await place(versioning)
     short = {"retention": 0, "grace": 4}
-    async with client(bucket, **given) as one:
+    async with client(bucket, **given, inline=0) as one:
         await one.put_all({"k": 1, "awkward \u00e9 key?&": 1})
         await one.put_all({"k": 2, "gone": 1})
         await one.put_all({"gone": DELETE})
@@ -744,6 +744,6 @@ async def test_on_stores_of_all_kinds(place, versioning, monkeypatch):
         assert done.runs.deleted == 1 and done.values.deleted == (3 if versioning else 1)
         if versioning:
             assert (tried.runs, tried.values, tried.manifest) == (done.runs, done.values, done.manifest)
-    async with client(bucket, **given) as two:
+    async with client(bucket, **given, inline=0) as two:
         assert [await two.get(key) for key in ("k", "awkward \u00e9 key?&", "gone", "lost")] == [3, 1, None, None]
         assert not isinstance(await storage.head(bucket, "stranger"), type(await storage.head(bucket, orphan)))
