@@ -89,7 +89,7 @@ class MPS3(Reads, Transactions, Lifecycle):
     ) -> Presence:
         """Be among those who are here, and see who is: see `Presence`.
 
-        Being here costs a `put` (two PUT and a listing) for each renewal, and everyone who looks at the same
+        Being here costs a `put` (a PUT and a listing) for each renewal, and everyone who looks at the same
         manifest sees each as a change. Renewals go out in one commit with what else is written at that moment.
 
         Args:
