@@ -51,7 +51,7 @@ CROWDED: Final = 20_000
 """Keys that the commits of a log change. Beyond that each further change is stored as a run."""
 SESSIONS: Final = 100_000
 """Sessions that a manifest remembers."""
-CROWDED_BYTES: Final = 256 * 2**10
+CROWDED_BYTES: Final = 128 * 2**10
 """Bytes of the commits of a log. Beyond that each further change is stored as a run."""
 RUNS: Final = 10_000
 """Runs that a manifest, or a commit, names."""
