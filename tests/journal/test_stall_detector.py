@@ -78,7 +78,7 @@ async def test_a_proxy_that_changes_etags_is_found_out_when_a_client_opens():
 
 
 async def test_a_proxy_that_changes_etags_later_is_found_out_by_a_put(hasty):
-    async with InMemoryS3(versioning="Off") as server, client(BUCKET, server.s3_config) as one:
+    async with InMemoryS3(versioning="Off") as server, client(BUCKET, server.s3_config, poll_interval=30) as one:
         await soon(one.put("key", 1))
         async with client(BUCKET, server.s3_config) as other:
             await soon(other.put("key", 2))
