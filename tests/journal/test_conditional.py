@@ -89,13 +89,13 @@ class Counting(MemoryStorage):
 
 async def test_uncontended_it_is_one_put_for_a_commit_and_one_get_for_a_change():
     storage = Counting()
-    async with memory_client(storage, poll_interval=30) as one:
+    async with memory_client(storage, poll_interval=30, inline=0) as one:
         await one.put("key", 0)
         storage.asked.clear()
         for number in range(5):
             await one.put("key", number)
         assert storage.asked == {"put manifest": 5, "put value": 5}
-        async with memory_client(storage, poll_interval=0.05) as two, two.subscribe("key") as values:
+        async with memory_client(storage, poll_interval=0.05, inline=0) as two, two.subscribe("key") as values:
             assert await soon(anext(values)) == 4
             await asyncio.sleep(0.3)
             storage.asked.clear()
@@ -107,7 +107,7 @@ async def test_uncontended_it_is_one_put_for_a_commit_and_one_get_for_a_change()
 
 async def test_a_thousand_puts_are_not_a_thousand_commits():
     storage = Counting()
-    async with memory_client(storage) as one:
+    async with memory_client(storage, inline=0) as one:
         await one.put("key", 0)
         storage.asked.clear()
         await soon(asyncio.gather(*(one.put(f"key {number}", number) for number in range(1000))), 60)
@@ -211,7 +211,7 @@ async def test_deleting_and_null(place):
 async def test_a_key_that_leaves_no_room_for_a_version(place):
     """Whatever is said, it is said of this write alone, and clearly."""
     bucket, options, _ = await place(False)
-    async with client(bucket, **options) as one:
+    async with client(bucket, **options, inline=0) as one:
         await soon(one.put("k" * 986, 1))
         with pytest.raises((ValueError, ConfigurationError)) as caught:
             await soon(one.put("k" * 1024, 1))

@@ -78,7 +78,7 @@ async def test_a_proxy_that_changes_etags_is_found_out_when_a_client_opens():
 
 
 async def test_a_proxy_that_changes_etags_later_is_found_out_by_a_put(hasty):
-    async with InMemoryS3(versioning="Off") as server, client(BUCKET, server.s3_config) as one:
+    async with InMemoryS3(versioning="Off") as server, client(BUCKET, server.s3_config, poll_interval=30) as one:
         await soon(one.put("key", 1))
         async with client(BUCKET, server.s3_config) as other:
             await soon(other.put("key", 2))
@@ -144,7 +144,7 @@ async def test_that_others_commit_is_no_standstill(hasty):
 
 async def test_time_stamps_that_are_minutes_late_are_no_endless_retry(hasty):
     """What is stamped later than its deadline does not count (R16), and neither would any other try."""
-    async with InMemoryS3(stamp=1200.0) as server, client(BUCKET, server.s3_config) as one:
+    async with InMemoryS3(stamp=1200.0) as server, client(BUCKET, server.s3_config, inline=0) as one:
         with pytest.raises(ConfigurationError, match="clocks"):
             await soon(one.put("key", 1))
 
@@ -172,7 +172,7 @@ async def test_a_listing_without_what_was_stored_is_no_endless_retry(hasty):
 async def test_a_transaction_whose_value_is_gone_is_no_endless_retry(versioning):
     """Though an earlier try of it was made: it is certain first that that one does not count."""
     storage = MemoryStorage(versioning=versioning)
-    async with memory_client(storage) as one, memory_client(storage) as two:
+    async with memory_client(storage, inline=0) as one, memory_client(storage, inline=0) as two:
         await one.put("key", 1)
         runs = 0
 
