@@ -135,7 +135,10 @@ class Writes(ClientCore):
         refs = [self._default] if manifests is None else [self._manifest_ref(manifest) for manifest in manifests]
         if not refs:
             raise ValueError("manifests is empty; leave it out for the default manifest")
-        targets = [(*self._place(key, bucket), value, ends.get(key)) for key, value in values.items()]
+        targets = [
+            (*self._place(key, bucket), value, ends.get(key), not self._names_bucket(key, bucket))
+            for key, value in values.items()
+        ]
         owners = tuple(dict.fromkeys(refs))
         known = dict.fromkeys((*owners, *self._manifests))
         for place, key, *_ in targets:
@@ -144,8 +147,14 @@ class Writes(ClientCore):
         _check_version(if_version, owners)
         # Everything is checked and encoded before any part of the write is visible.
         contents = [
-            (place, key, None if value is DELETE else self._contents.prepare(place, key, value, owners, lifetime, end))
-            for (place, key, value, end), lifetime in zip(targets, lifetimes, strict=True)
+            (
+                place,
+                key,
+                None
+                if value is DELETE
+                else self._contents.prepare(place, key, value, owners, lifetime, end, may_be_inline=may_be_inline),
+            )
+            for (place, key, value, end, may_be_inline), lifetime in zip(targets, lifetimes, strict=True)
         ]
         labels = [self._label(place, key) for place, key, _ in contents]
         opened = [(ref, self._manifest(ref)) for ref in owners]
@@ -187,7 +196,9 @@ class Writes(ClientCore):
         manifest = self._manifest(rejected.manifest)
         contents = {
             name: content
-            and PendingValue(content.bucket, content.key, content.body, (manifest.ref,), content.expires_in)
+            and PendingValue(
+                content.bucket, content.key, content.body, (manifest.ref,), content.expires_in, inline=content.inline
+            )
             for name, content in old.changes.items()
         }
         session = manifest.session_pool.acquire(durable=True) if old.expect else manifest.session

@@ -147,9 +147,16 @@ class Committer:
         return commit
 
     async def _store_again(self, journal: Journal, commit: InFlightCommit) -> None:
-        """Store values again that may be collected before they are committed (R1)."""
+        """Store values again that may be collected before they are committed (R1).
+
+        Nothing collects inline values, but it is now that they are stored, and that their time begins (R19).
+        """
         collected = self._state.collected
         contents = [content for content in final_changes(commit.group).values() if content is not None]
+        for content in contents:
+            if content.inline:
+                self._contents.set_expiry(content)
+        contents = [content for content in contents if not content.inline]
         known = commit.attempt.collected == collected
         contents = [
             content

@@ -228,6 +228,7 @@ class Pending:
                 self.bases.get(name),
                 self.expect.get(name, UNCHECKED),
                 None if content is None else content.expires_in,
+                content is not None and content.inline,
             )
             for name, content in self.changes.items()
         }
@@ -251,6 +252,6 @@ def _contents_of(stored: StoredWrite, manifest: Ref) -> dict[str, PendingValue |
     return {
         name: None
         if change.body is None
-        else PendingValue(change.bucket, change.key, change.body, (manifest,), change.expires_in)
+        else PendingValue(change.bucket, change.key, change.body, (manifest,), change.expires_in, inline=change.inline)
         for name, change in stored.changes.items()
     }

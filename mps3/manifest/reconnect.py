@@ -212,6 +212,7 @@ class Review:
                         value,
                         (pending.session.manifest,),
                         None if old is None else old.expires_in,
+                        may_be_inline=old is not None and old.inline,
                     )
                 )
         return changes

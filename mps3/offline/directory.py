@@ -336,7 +336,9 @@ def _unpack(listed: bytes, bodies: bytes) -> dict[str, StoredChange]:
 def _optional_fields(change: StoredChange) -> dict[str, Any]:
     """Return the optional fields of a change."""
     more: dict[str, Any] = {} if change.expect is UNCHECKED else {"expect": change.expect}
-    return more if change.expires_in is None else {**more, "expires_in": change.expires_in}
+    if change.expires_in is not None:
+        more["expires_in"] = change.expires_in
+    return {**more, "inline": True} if change.inline else more
 
 
 def _refusal(body: bytes | None) -> Refusal | None:
