@@ -22,6 +22,9 @@ from mps3.journal import diff as steps
 from mps3.journal import outcome as doubt
 from mps3.journal.log import fold, tail
 from mps3.journal.log import journal as log
+from mps3.journal.log.checkpoints import Checkpoints
+from mps3.journal.log.contact import LastContact
+from mps3.journal.log.contention import Crowd
 from mps3.journal.log.journal import LogJournal
 from mps3.journal.merge import journal as merge
 from mps3.journal.merge import unsettled
@@ -216,6 +219,10 @@ def _all_old_manifests() -> Iterator[None]:
         yield
 
 
+async def _any_slot(self: Sweep, found: Any) -> bool:
+    return True
+
+
 async def _any_version(self: Sweep, found: Any) -> bool:
     return True
 
@@ -336,9 +343,98 @@ def _forgets_at_once() -> Iterator[None]:
 
 
 @contextmanager
-def _ends_no_late_try() -> Iterator[None]:
-    """A transaction fails though a try of it may still arrive."""
-    with patch.object(LogJournal, "may_arrive", lambda self, attempt: False):
+def _counts_beyond_holes() -> Iterator[None]:
+    """L2: a commit is acknowledged though a slot below it is empty, and nobody fills that."""
+    confirm = LogJournal._confirm
+
+    async def at_once(self: LogJournal, slot: int, read: Any) -> Any:
+        if slot == self._tail.number + 1:
+            return await confirm(self, slot, read)
+        self._ahead[slot] = read
+        return fold.Judgement.COUNTS
+
+    with patch.object(LogJournal, "_confirm", at_once), patch.object(Crowd, "jump", lambda self, chance: 1):
+        yield
+
+
+@contextmanager
+def _tries_another_slot_in_doubt() -> Iterator[None]:
+    """L3: a commit whose answer was lost is made again at the next slot, whosever the first one is."""
+    settle_doubt = LogJournal._settle
+
+    async def hasty(self: LogJournal, attempt: Any) -> int | None:
+        slot = await settle_doubt(self, attempt)
+        return slot if slot is None or slot != attempt.slot else slot + 1
+
+    with patch.object(LogJournal, "_settle", hasty):
+        yield
+
+
+@contextmanager
+def _takes_what_was_refused_for_lost() -> Iterator[None]:
+    """L3: a slot that is told to exist is somebody else's, without looking."""
+    whose = LogJournal._whose
+
+    async def unseen(self: LogJournal, attempt: Any, slot: int) -> Any:
+        found = await whose(self, attempt, slot)
+        if found is None or not self._is_own(found.document, attempt):
+            return found
+        return replace(found, document=replace(found.document, session="somebody", sequence=1))
+
+    with patch.object(LogJournal, "_whose", unseen), patch.object(tail, "judge", _counts_twice):
+        yield
+
+
+def _counts_twice(view: Any, entry: Any) -> Any:
+    """R4 stays out of it: the second line."""
+    found = _judge(view, entry)
+    return fold.Judgement.COUNTS if found is fold.Judgement.REPEATED else found
+
+
+@contextmanager
+def _never_opens_anew() -> Iterator[None]:
+    """L9: who has heard nothing for long polls on, and takes what was collected for what never was."""
+    with patch.object(LastContact, "is_long_ago", lambda self: False):
+        yield
+
+
+@contextmanager
+def _takes_a_late_answer_for_an_acknowledgement() -> Iterator[None]:
+    """L9: a slot that was created counts, however long ago it was known to be free."""
+    put = LogJournal._put
+
+    async def trusting(self: LogJournal, *arguments: Any) -> Any:
+        with patch.object(LastContact, "is_long_ago", lambda self: False):
+            return await put(self, *arguments)
+
+    with patch.object(LogJournal, "_put", trusting):
+        yield
+
+
+@contextmanager
+def _collects_slots_without_grace() -> Iterator[None]:
+    """L9: slots and checkpoints below the newest checkpoint are garbage, however young."""
+    with patch.object(Sweep, "_is_old_slot", _any_slot):
+        yield
+
+
+@contextmanager
+def _takes_collected_for_no() -> Iterator[None]:
+    """L11: what neither a slot nor the sessions tell of has not been committed."""
+    with patch.object(doubt, "spans", lambda *arguments: True):
+        yield
+
+
+@contextmanager
+def _checkpoints_too_much() -> Iterator[None]:
+    """L6: a checkpoint is named by a slot, and does not have what that slot says."""
+    make = Checkpoints._settle
+
+    async def without_the_last(self: Checkpoints) -> Any:
+        document = await make(self)
+        return document if document is None else replace(document, sequence=document.sequence + 1)
+
+    with patch.object(Checkpoints, "_settle", without_the_last):
         yield
 
 
@@ -398,17 +494,17 @@ _FORGOTTEN = {
 # The same where what was sent arrives late.
 _REPEATED = {**_FORGOTTEN, "faults": Faults(ghost=0.4, ghost_delay=25.0, withholding=30.0)}
 
-# Transactions that need a lease, which is often over when they arrive.
-_LEASES = {
-    "transactions": True,
-    "leases": True,
-    "operations": 12,
-    "stall": 0.0,
-    "faults": Faults(ghost=0.3, ghost_delay=25.0, slow=0.2, slowness=8.0),
-}
+# Many who commit at once, so that slots are left free for others.
+_CROWDED = {"clients": 5, "operations": 12, "pause": 0.1}
 
-# The same where a late try may be stamped by a node that is behind the one which said that the lease is over.
-_SKEWED_LEASES = {**_LEASES, "resolution": 1.0, "faults": Faults(ghost=0.4, ghost_delay=6.0, skew=1.4)}
+# Answers that are lost, of PUTs that arrive, and of PUTs that arrive later.
+_DOUBTFUL = {"clients": 4, "operations": 10, "pause": 0.5, "faults": Faults(lost=0.2, ghost=0.2, ghost_delay=8.0)}
+
+# Commits that arrive so late that their slots have been collected.
+_LATE = {**_COLLECTED, "faults": Faults(slow=0.1, slowness=120.0)}
+
+# The same where sessions are forgotten, too.
+_COLLECTED_DOUBT = {**_COLLECTED, "sessions": 2, "visitors": 15, "faults": Faults(withheld=0.2, withholding=120.0)}
 
 BREAKS: dict[str, Break] = {
     "R3 no siblings": Break(_lists_only_the_head),
@@ -438,7 +534,14 @@ BREAKS: dict[str, Break] = {
         _takes_forgotten_for_no, _FORGOTTEN, versioning=False, forgetful=True, overdue=False, first=15
     ),
     "R23 forgets at once": Break(_forgets_at_once, _REPEATED, forgetful=True, overdue=False),
-    "R21 late tries": Break(_ends_no_late_try, _SKEWED_LEASES, versioning=False, first=40),
+    "L2 holes are never filled": Break(_counts_beyond_holes, _CROWDED, versioning=False),
+    "L3 another slot in doubt": Break(_tries_another_slot_in_doubt, _DOUBTFUL, versioning=False),
+    "L3 a refused slot is not looked at": Break(_takes_what_was_refused_for_lost, _DOUBTFUL, versioning=False),
+    "L6 a checkpoint of what it does not have": Break(_checkpoints_too_much, {"tiny": True}, versioning=False),
+    "L9 a reader opens anew": Break(_never_opens_anew, _COLLECTED, versioning=False, collect=True),
+    "L9 a late answer": Break(_takes_a_late_answer_for_an_acknowledgement, _LATE, versioning=False, collect=True),
+    "L9 grace": Break(_collects_slots_without_grace, versioning=False, collect=True),
+    "L11 unknown is not no": Break(_takes_collected_for_no, _COLLECTED_DOUBT, versioning=False, collect=True),
     "watch without late commits": Break(_watch_without_late_commits, {"watchers": True}),
     "watch goes on by the order": Break(_watch_goes_on_by_the_order, {"watchers": True}),
 }

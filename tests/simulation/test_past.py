@@ -8,20 +8,28 @@ from typing import Any
 import pytest
 
 from mps3 import MPS3, MPS3Error
+from mps3.journal.log.past import LogPast
 from mps3.journal.past import Past
+from mps3.journal.versioned_past import VersionedPast
 
 from . import client as simulated
 from .kinds import Kind
 from .runner import one
 
-WALK, WALK_TO = Past.walk, Past.walk_to
+PASTS: tuple[Any, ...] = (VersionedPast, LogPast)
+WALKS = {past: (past.walk, past.walk_to) for past in PASTS}
 ASKED = 16
 """Commits of each history whose states are compared."""
 
 
+async def newest(past: Past, view: Any) -> Any:
+    """Begin with the newest."""
+    return await WALKS[type(past)][0](past, view)
+
+
 async def whole_walk(past: Past, view: Any) -> Any:
     """All that there is, before anything is looked for."""
-    walk = await WALK(past, view)
+    walk = await newest(past, view)
     while await walk.further():
         pass
     return walk
@@ -47,15 +55,18 @@ async def said(client: MPS3, at: Any) -> Any:
         (Kind(expiring=True), (44, 51)),
         (Kind(transact=True), (39, 102, 129)),
         (Kind(collect=True), range(1, 2)),
+        (Kind(versioning=False, tiny=True), range(20, 26)),
+        (Kind(versioning=False, tiny=True, expiring=True), range(4)),
+        (Kind(versioning=False, tiny=True, collect=True), range(1, 3)),
     ],
-    ids=["merge", "expiring", "transactions", "collecting"],
+    ids=["merge", "expiring", "transactions", "collecting", "log", "log, expiring", "log, collecting"],
 )
 def test_the_state_at_a_commit_is_the_same_however_far_one_has_read(kind, seeds, monkeypatch):
     read_all = simulated.Life.read_all
     begun, different = [], []
 
     async def noting(past: Past, view: Any, moment: Any) -> Any:
-        walk = await WALK_TO(past, view, moment)
+        walk = await WALKS[type(past)][1](past, view, moment)
         begun.append(walk is not None)
         return walk
 
@@ -68,13 +79,15 @@ def test_the_state_at_a_commit_is_the_same_however_far_one_has_read(kind, seeds,
         for entry in random.Random(life.name).sample(log, min(ASKED, len(log))):
             for at in (entry.id, entry.time):
                 found = []
-                for walk, walk_to in ((WALK, noting), (WALK, nowhere), (whole_walk, nowhere)):
-                    monkeypatch.setattr(Past, "walk", walk)
-                    monkeypatch.setattr(Past, "walk_to", walk_to)
+                for walk, walk_to in ((newest, noting), (newest, nowhere), (whole_walk, nowhere)):
+                    for past in PASTS:
+                        monkeypatch.setattr(past, "walk", walk)
+                        monkeypatch.setattr(past, "walk_to", walk_to)
                     found.append(await said(client, at))
                 if found[0] != found[2] or found[1] != found[2]:
                     different.append((at, found))
-        monkeypatch.setattr(Past, "walk", WALK)
+        for past, (walk, _) in WALKS.items():
+            monkeypatch.setattr(past, "walk", walk)
 
     monkeypatch.setattr(simulated.Life, "read_all", compare)
     for seed in seeds:
