@@ -41,12 +41,12 @@ VALUES: list[Any] = [
 DEEP: Any = json.loads("[" * 65 + "]" * 65)
 
 
-@pytest.fixture(params=["merge", "conditional"])
+@pytest.fixture(params=["merge", "log"])
 def storage(request):
     return Unreliable(versioning=request.param == "merge")
 
 
-@pytest.fixture(params=["merge", "conditional"])
+@pytest.fixture(params=["merge", "log"])
 def place(request, make_bucket):
     return make_bucket("Enabled" if request.param == "merge" else None)
 
