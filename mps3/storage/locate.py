@@ -31,7 +31,7 @@ def locate(location: Location, environment: Environment) -> Storage:
         case "memory":
             return memory_storage(location.path)
         case scheme:
-            raise ConfigurationError(f"there is no storage for the scheme {scheme!r}: locate() does not name one")
+            raise ConfigurationError(f"there is no storage for the scheme {scheme!r} of a URL")
 
 
 def manifest_label(storage: Storage | None, manifest: Ref) -> str:
