@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..format.file_entry import version_of
 from ..offline.protocol import StoredSession
 from ..offline.queue import OutboxQueue
-from ..offline.recovery import RecoveryUnit, apply_expiry, in_order, select_changes
+from ..offline.unsent_writes import RecoveryUnit, apply_expiry, in_order, select_changes
 from ..types import UNCHECKED
 from .committer import Committer
 from .contact import Contact
