@@ -170,7 +170,7 @@ class Watch(Subscription[Batch[JSON]]):
         chunk = initial.chunk or []
         if all(view.look_up(name) == file for name, file in chunk):
             # The value was not superseded, so it is damaged: reading it again raises that.
-            self._manifest.require_contact()
+            self._manifest.require_reachable()
             await self._changes(chunk)
             return
         earlier: dict[str, FileEntry | None] = {}
@@ -266,7 +266,7 @@ class Watch(Subscription[Batch[JSON]]):
         left = [item for step in self._steps for item in step.files.items()]
         superseded = any(file is not None and new.look_up(name) != file for name, file in left)
         if self._view is None or not superseded:
-            self._manifest.require_contact()
+            self._manifest.require_reachable()
             await self._changes(left)  # raises the error again
             return
         files = {name: new.look_up(name) for name, _ in left}

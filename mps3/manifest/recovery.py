@@ -10,10 +10,10 @@ from ..offline.queue import OutboxQueue
 from ..offline.unsent_writes import RecoveryUnit, apply_expiry, in_order, select_changes
 from ..types import UNCHECKED
 from .committer import Committer
-from .contact import Contact
 from .context import ManifestContext
 from .outbox import Outbox
 from .pending import SENT, Pending, stored_ids
+from .reachability import StoreReachability
 from .session import Session
 from .state import ManifestState
 
@@ -24,13 +24,13 @@ class Recovery:
     def __init__(
         self,
         state: ManifestState,
-        contact: Contact,
+        reachability: StoreReachability,
         outbox: Outbox,
         committer: Committer,
         context: ManifestContext,
     ) -> None:
         self._state = state
-        self._contact = contact
+        self._reachability = reachability
         self._outbox = outbox
         self._committer = committer
         self._context = context
@@ -54,7 +54,7 @@ class Recovery:
             self._recover(unit, sessions[unit.session.name])
         if stored:
             self._unchecked = True
-            self._contact.lost()
+            self._reachability.lost()
 
     def _recover(self, unit: RecoveryUnit, session: Session) -> None:
         wall, now = self._context.environment.now().timestamp(), unit.outbox_queue.now()

@@ -268,7 +268,7 @@ class Observer:
 
     # The connection
 
-    def contact(self, error: MPS3Error | None, *, online: bool) -> None:
+    def connection_changed(self, error: MPS3Error | None, *, online: bool) -> None:
         """Report whether the store answers. Called whenever that may have changed."""
         if online is self._online:
             return
