@@ -124,15 +124,19 @@ class Committer:
         if first.attempt is not None:
             # Another try of a transaction, made from a newer state.
             commit = InFlightCommit(first.attempt, group, session)
-            first.attempt.expect, first.attempt.collected = first.expect, first.collected
+            first.attempt.expect, first.attempt.collected = first.expect, first.last_collection
             commit.fill()
             return commit
-        marks = {pending.collected for pending in group if any(pending.changes.values())}
+        marks = {pending.last_collection for pending in group if any(pending.changes.values())}
         attempt = Attempt(
-            0, {}, fence=any(pending.fence for pending in group), session=session.name, expect=first.expect
+            0,
+            {},
+            fence=any(pending.announces_collection for pending in group),
+            session=session.name,
+            expect=first.expect,
         )
         # An empty name is that of no collection: values that were stored before different collections are stored again.
-        attempt.collected = marks.pop() if len(marks) == 1 else "" if marks else self._state.collected
+        attempt.collected = marks.pop() if len(marks) == 1 else "" if marks else self._state.last_collection
         if resend is not None:
             attempt.sequence, attempt.tries, attempt.doubtful = resend.sequence, resend.tries, True
             attempt.witnesses, attempt.named, attempt.earlier = resend.witnesses, set(resend.named), True
@@ -148,7 +152,7 @@ class Committer:
 
     async def _store_again(self, journal: Journal, commit: InFlightCommit) -> None:
         """Store values again that may be collected before they are committed (R1)."""
-        collected = self._state.collected
+        collected = self._state.last_collection
         contents = [content for content in final_changes(commit.group).values() if content is not None]
         known = commit.attempt.collected == collected
         contents = [

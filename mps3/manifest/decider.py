@@ -57,7 +57,7 @@ class TransactionDecider:
         self._no_op_at = now + NO_OP_INTERVAL
         session = self._volatile
         session.sequence += 1
-        attempt = Attempt(session.sequence, {}, collected=self._state.collected, session=session.name)
+        attempt = Attempt(session.sequence, {}, collected=self._state.last_collection, session=session.name)
         return InFlightCommit(attempt, [], session)
 
     def decide(self, journal: Journal) -> None:
@@ -120,7 +120,7 @@ class TransactionDecider:
         commit.failed = error
         session = commit.session
         session.sequence = commit.attempt.sequence + 1
-        collected = self._state.collected
+        collected = self._state.last_collection
         end = Attempt(session.sequence, CLOSES, collected=collected, session=session.name, closes=True)
         self._propose(InFlightCommit(end, [], session, closes=commit))
 

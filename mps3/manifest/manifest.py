@@ -179,9 +179,9 @@ class Manifest:
         return self._state.require_journal().past
 
     @property
-    def collected(self) -> str | None:
+    def last_collection(self) -> str | None:
         """The last collection that is known."""
-        return self._state.collected
+        return self._state.last_collection
 
     def require_reachable(self) -> None:
         """Check that the known state may be taken for the newest one.
@@ -281,11 +281,11 @@ class Manifest:
         self._check_running()
         if self._review is not None or pending.session.outbox_queue is not None:  # only these use them
             for name in pending.changes:
-                pending.bases[name] = version_of(self._state.view.look_up(name))
+                pending.base_versions[name] = version_of(self._state.view.look_up(name))
         pending.keep()
         if pending.kept is not None:
             pending.kept.add_done_callback(partial(self._kept, pending))
-        pending.collected = self.collected
+        pending.last_collection = self.last_collection
         self._observer.write_made(self.ref, pending)
         self._outbox.add(pending)
 
@@ -356,7 +356,7 @@ class Manifest:
         if journal is None or journal.view.head is None:
             return None
         if announce and journal.kind == "conditional":
-            pending = Pending({}, {}, {}, self._environment.now(), self._volatile, fence=True)
+            pending = Pending({}, {}, {}, self._environment.now(), self._volatile, announces_collection=True)
             self.add(pending)
             await asyncio.shield(pending.outcome)
         return await journal.retained(seconds)

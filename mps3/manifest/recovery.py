@@ -97,7 +97,7 @@ class Recovery:
         for pending in self._outbox.all():
             if pending.lapsed and not pending.sent:
                 found = {name: version_of(view.look_up(name)) for name in pending.lapsed - earlier}
-                others = {name for name, now in found.items() if now is None or now != pending.bases.get(name)}
+                others = {name for name, now in found.items() if now is None or now != pending.base_versions.get(name)}
                 pending.lapsed = frozenset()
                 if others:
                     self._outbox.leave_out(pending, others)
