@@ -63,7 +63,7 @@ class Recovery:
         for kept in unit.writes:
             write, over = apply_expiry(kept, wall, now)
             if over and any(change.expect is not UNCHECKED for change in write.changes.values()):
-                continue  # a conditional write that has expired: it has replaced nothing
+                continue  # a conditional write that has expired is dropped: it has replaced nothing
             if over and unit.in_flight:
                 # Only what has not expired is sent again. `check_lapsed` handles the rest.
                 rest = Pending.of(select_changes(write, over), session)
@@ -86,9 +86,10 @@ class Recovery:
             self._committer.recover(unit.session, group, session, unit.session.sent)
 
     def check_lapsed(self) -> None:
-        """Adjust recovered writes that have expired, once, before any of them is sent.
+        """Replace recovered writes that have expired, once, before any of them is sent.
 
-        A write that expired before it could be sent deletes what it would have replaced, but nothing newer.
+        Such a write becomes a delete of the value that it would have replaced. If another client has changed the key
+        since, the write does nothing to it.
         """
         if not self._unchecked:
             return
