@@ -21,7 +21,7 @@ from .context import ManifestContext
 from .decider import TransactionDecider
 from .in_flight import InFlightCommit
 from .outbox import Outbox
-from .pending import ConflictPolicy, Pending, ResendIdentity, final_changes, stored_ids
+from .pending import Pending, ResendIdentity, final_changes, stored_ids
 from .pipeline import CommitPipeline
 from .reachability import StoreReachability
 from .session import Session
@@ -288,7 +288,7 @@ class Committer:
         self._context.on_response(None)
         self._observer.conflicted(self._state.ref, commit.attempt)
         (pending,) = commit.group
-        if pending.policy is ConflictPolicy.RERUN:
+        if pending.reruns:
             pending.fail(error)
         elif journal.verdict(commit.attempt) is Verdict.FAILING:
             self._pipeline.undecided.append(commit)

@@ -78,7 +78,7 @@ class TransactionDecider:
         elif verdict is Verdict.OPEN:
             if not pending.arrived.done():
                 pending.arrived.set_result(None)
-        elif pending.policy is ConflictPolicy.RERUN:
+        elif pending.reruns:
             undecided.remove(commit)
             self._observer.conflicted(self._state.ref, commit.attempt)
             pending.fail(commit.outdated())

@@ -355,7 +355,7 @@ class Manifest:
         journal = self._state.journal
         if journal is None or journal.view.head is None:
             return None
-        if announce and journal.kind == "conditional":
+        if announce and self.needs_announcement:
             pending = Pending({}, {}, {}, self._environment.now(), self._volatile, announces_collection=True)
             self.add(pending)
             await asyncio.shield(pending.outcome)
