@@ -11,6 +11,7 @@ from ..format.names import check_not_own, name_in
 from ..format.schema import NOTHING
 from ..manifest.pending import Pending
 from ..offline.protocol import Refusal
+from ..text import first_few
 from ..types import DELETE, JSON, UNCHECKED, Delete, Ref, Unchecked
 from .core import ClientCore
 from .rejected import Rejected
@@ -172,7 +173,7 @@ class Writes(ClientCore):
                 fleeting=fleeting,
             )
             parts.append((manifest, pending))
-        write = Write(parts, f"{verb} {_some(labels)}")
+        write = Write(parts, f"{verb} {first_few(labels)}")
         for manifest, pending in parts:
             manifest.add(pending)
         return write
@@ -203,7 +204,7 @@ class Writes(ClientCore):
         }
         session = manifest.session_pool.acquire(durable=True) if old.expect else manifest.session
         pending = Pending(contents, old.labels, old.places, self._environment.now(), session, expect=old.expect)
-        write = Write([(manifest, pending)], f"retry of {_some(list(rejected.values))}")
+        write = Write([(manifest, pending)], f"retry of {first_few(list(rejected.values))}")
         manifest.add(pending)
         self._rejected.pop(rejected, None)
 
@@ -230,8 +231,3 @@ def _check_version(if_version: object, manifests: Sequence[Ref]) -> None:
         raise ValueError("if_version is the version of a key, or None if the key must not exist")
     if len(manifests) > 1:
         raise ValueError("if_version can be checked by one manifest only, but the write has several")
-
-
-def _some(keys: list[str]) -> str:
-    shown = ", ".join(map(repr, keys[:3]))
-    return shown if len(keys) <= 3 else f"{shown} and {len(keys) - 3} more"

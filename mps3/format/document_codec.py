@@ -297,7 +297,7 @@ class _Reading:
 
     def _files(self, raw: object, where: str, most: int, *, patch: bool) -> dict[str, Any]:
         found = check_files(raw, where, most, patch=patch)
-        if self._names is None or not (skipped := self._names.none(found)):
+        if self._names is None or not (skipped := self._names.invalid(found)):
             return found
         self._skipped.update(dict.fromkeys(skipped))
         return {name: file for name, file in found.items() if name in self._names}

@@ -127,7 +127,7 @@ async def test_of_many_values_to_be_stored_again_only_those_that_failed_are(devi
     await eventually(lambda: stored() == 40)
     await asyncio.gather(*(write.kept() for write in writes))
     for pending in client._manifests[client._default]._outbox._pending:
-        pending.collected = "a collection before the last one"
+        pending.last_collection = "a collection before the last one"
     device.storage.fail = lambda operation, key: (
         UnavailableError("one in three") if operation == "put" and key.startswith("k/") and stored() % 3 == 0 else None
     )
