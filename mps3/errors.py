@@ -21,11 +21,9 @@ A value that is not JSON raises a ``TypeError`` or ``ValueError`` at the call.
 from __future__ import annotations
 
 from copy import copy
-from typing import Any, Final
+from typing import Any
 
 from .text import one_line
-
-_MAYBE: Final = "may have taken effect"
 
 
 class MPS3Error(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from typing import Final
 
 HIDDEN: Final = (
@@ -22,6 +23,12 @@ def printable(text: str) -> str:
 def one_line(message: str) -> str:
     """Return a message on one line: line breaks become spaces, and the rest is escaped as by `printable`."""
     return printable(" ".join(message.split("\n")))
+
+
+def first_few(keys: Sequence[str]) -> str:
+    """Return the first three of some keys, and the number of the others, for a message."""
+    shown = ", ".join(map(repr, keys[:3]))
+    return shown if len(keys) <= 3 else f"{shown} and {len(keys) - 3} more"
 
 
 class OneLine(logging.Filter):

@@ -35,10 +35,12 @@ class MPS3(Transactions, Lifecycle):
         storage: A store to use instead of S3, such as ``LocalStorage(path)``.
         auth: An ``httpx.Auth`` that authorises the requests, which the SDK then does not sign. Needs the extra
             ``mps3[auth]``.
-        journal: How commits are ordered. ``"merge"`` needs a bucket with versioning, ``"conditional"`` a store that
-            enforces conditional writes. ``"auto"`` follows the manifest, or the bucket if there is no manifest yet.
+        journal: How commits are ordered. ``"merge"`` needs a bucket with versioning, ``"log"`` a store that enforces
+            create-if-absent. ``"auto"`` follows the manifest, or the bucket if there is no manifest yet.
         poll_interval: Seconds between polls for changes. Each interval is shortened at random by up to a fifth, so
             that clients do not poll at the same time.
+        inline: Bytes of the largest value, as JSON, that becomes part of its commit, in the manifest, instead of an
+            object of its own: at most 65,536; 0 for none. A value for which a bucket was named is always an object.
         checksums: Whether SHA-256 checksums are sent, recorded and verified.
         offline: A local directory that keeps pending writes and a cache of values when the process ends. Any number
             of clients can share it. It must not be on a network file system.
@@ -86,7 +88,7 @@ class MPS3(Transactions, Lifecycle):
     ) -> Presence:
         """Announce that a member is present, and list the members that are; see `Presence`.
 
-        Each renewal costs a `put` (two PUT requests and a listing), and is a change for every watch of the manifest. It
+        Each renewal costs a `put` (a PUT and a listing), and is a change for every watch of the manifest. It
         shares a commit with other writes of that moment.
 
         Args:

@@ -59,10 +59,10 @@ class Connection:
 
     def switched(self) -> None:
         """Handle that the switch has blocked or allowed requests."""
-        self._observer.contact(None, online=self.is_online)
+        self._observer.connection_changed(None, online=self.is_online)
         self.watchers.notify()
 
-    def contact(self, error: MPS3Error | None) -> None:
+    def record_response(self, error: MPS3Error | None) -> None:
         """Record the outcome of a request: ``None`` if it succeeded, or its error."""
         before = self._answers, self.last_error
         if isinstance(error, OfflineError):
@@ -70,7 +70,7 @@ class Connection:
         else:
             self._record(error)
         if before != (self._answers, self.last_error):
-            self._observer.contact(error, online=self.is_online)
+            self._observer.connection_changed(error, online=self.is_online)
             self.watchers.notify()
 
     def _record(self, error: MPS3Error | None) -> None:

@@ -11,8 +11,9 @@ from datetime import timedelta
 from typing import Any
 
 from ..collect.options import RETENTION, seconds
-from ..content.store import ValueStore
+from ..content.store import INLINE, ValueStore
 from ..errors import ClosedError, ConfigurationError
+from ..format import limits
 from ..format.document import Kind
 from ..format.names import LONGEST_MANIFEST, check_bucket, check_buckets, check_key
 from ..journal.choose import choose_journal, known_journal
@@ -54,6 +55,7 @@ class ClientCore(ABC):
         auth: Auth | None = None,
         journal: JournalKind = "auto",
         poll_interval: float = 1.0,
+        inline: int = INLINE,
         checksums: bool = True,
         offline: str | os.PathLike[str] | OfflineDirectory | None = None,
         cache_bytes: int = CACHE_BYTES,
@@ -81,6 +83,10 @@ class ClientCore(ABC):
             raise ValueError(f'journal is "auto", "log" or "merge", not {journal!r}')
         if not online and offline is None:
             raise ConfigurationError("online=False needs a directory with known states: offline=DIRECTORY")
+        if isinstance(inline, bool) or not isinstance(inline, int):
+            raise TypeError(f"inline is a number of bytes, not {type(inline).__qualname__}")
+        if not 0 <= inline <= limits.INLINE:
+            raise ValueError(f"inline is a number of bytes up to {limits.INLINE}, not {inline!r}")
         if cache_bytes < 0:
             raise ValueError(f"cache_bytes is a number from 0, not {cache_bytes!r}")
         self._journal: JournalKind = journal
@@ -109,7 +115,8 @@ class ClientCore(ABC):
             self._storage,
             self._environment,
             checksums=checksums,
-            contact=self._connection.contact,
+            inline=inline,
+            contact=self._connection.record_response,
             is_offline=self._connection.should_defer,
             now=self._clocked.time.now,
             observer=self._observer,
@@ -135,6 +142,11 @@ class ClientCore(ABC):
                 return check_bucket(key.bucket), check_key(key.key)
             key = key.key
         return self._bucket if bucket is None else check_bucket(bucket), check_key(key)
+
+    @staticmethod
+    def _names_bucket(key: str | Ref, bucket: str | None) -> bool:
+        """Whether a caller has named the bucket of a key."""
+        return bucket is not None or (isinstance(key, Ref) and key.bucket is not None)
 
     def _label(self, bucket: str, key: str) -> str:
         return key if bucket == self._bucket else f"s3://{bucket}/{key}"
@@ -176,7 +188,7 @@ class ClientCore(ABC):
                 self._contents,
                 self._environment,
                 self._poll_interval,
-                self._connection.contact,
+                self._connection.record_response,
                 lambda: self._switch.shut,
                 self._connection.watchers.notify,
                 self._refuse,

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar, cast
 from ..content.reader import ValueReader
 from ..errors import ExpiredError
 from ..format.document import CommitEntry, read_commit_id
-from ..format.file_entry import FileEntry, expires_of, version_of
+from ..format.file_entry import FileEntry, expires_of, sha256_of_value, size_of_value, version_of
 from ..format.names import Naming, name_in
 from ..format.state import EMPTY, View, look_up, patched
 from ..journal.diff import Position
@@ -64,8 +64,8 @@ class FileInfo:
         key: The key; one in another bucket than the default is written ``s3://bucket/key``.
         ref: The key and its bucket.
         version: The version of its value.
-        size: The size of the stored value in bytes; ``None`` if it is not recorded.
-        sha256: The SHA-256 of the stored value in hexadecimal digits; ``None`` if it is not recorded.
+        size: The size of the value in bytes; ``None`` if it is not recorded.
+        sha256: The SHA-256 of the value in hexadecimal digits; ``None`` if it is not recorded.
         expires: When it expires, by the store's clock; ``None`` if it does not.
     """
 
@@ -101,7 +101,7 @@ class Snapshot:
         found = []
         for name, file in files_in(self._view, self._naming, prefix):
             bucket, key = self._naming.place(name)
-            info = file["version"], file.get("size"), file.get("sha256"), _expiry(file)
+            info = file["version"], size_of_value(file), sha256_of_value(file), _expiry(file)
             found.append(FileInfo(self._naming.label(name), Ref(key, bucket), *info))
         return sorted(found, key=lambda one: one.key)
 

@@ -102,7 +102,7 @@ class Lifecycle(Collection):
         except UnavailableError as error:
             if self._directory is None:
                 raise
-            self._connection.contact(error)  # the first request that reaches the store opens it
+            self._connection.record_response(error)  # the first request that reaches the store opens it
         self._storage_opened = True
 
     async def _open_directory(self) -> dict[Ref, list[tuple[StoredSession, OutboxQueue]]]:

@@ -192,6 +192,8 @@ class PointInTime(Writes):
         return await self._restore(list(zip(places, values, different.values(), strict=True)), opened.ref)
 
     async def _restore(self, restored: Sequence[tuple[Ref, JSON | Delete, FileEntry | None]], manifest: Ref) -> Commit:
+        # Nobody has named the default bucket for them.
+        restored = [(Ref(ref.key) if ref.bucket == self._bucket else ref, value, file) for ref, value, file in restored]
         values = {ref: DELETE if file is None else value for ref, value, file in restored}
         ends = {ref: end for ref, _, file in restored if (end := expires_of(file)) is not None}
         return await self._write(values, None, [manifest], "restore", ends=ends)

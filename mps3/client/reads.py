@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar, overload
 
@@ -13,6 +13,7 @@ from ..format.file_entry import FileEntry
 from ..format.names import Naming, name_in
 from ..format.state import EMPTY, View, weight
 from ..format.values import load
+from ..manifest.manifest import Manifest
 from ..types import DELETE, JSON, Batch, Ref
 from .conversion import Conversion
 from .history import files_in, read_by_label
@@ -24,6 +25,7 @@ from .watch import Watch
 D = TypeVar("D")
 K = TypeVar("K", bound=str | Ref)
 T = TypeVar("T")
+W = TypeVar("W")
 
 
 class Reads(PointInTime):
@@ -86,16 +88,11 @@ class Reads(PointInTime):
         name = name_in(ref, place, literal)
         if not opened.is_pending(name):
             await opened.refresh()
-        found = opened.look_up(name)
-        try:
-            return await self._read(place, literal, found, default)
-        except CorruptionError:
-            # The value may have been superseded and collected meanwhile.
-            await opened.refresh()
-            newer = opened.look_up(name)
-            if newer is found or newer == found:
-                raise
-            return await self._read(place, literal, newer, default)
+
+        async def find() -> PendingValue | FileEntry | None:
+            return opened.look_up(name)
+
+        return await _read_newest(opened, find, lambda found: self._read(place, literal, found, default))
 
     async def keys(self, prefix: str = "", *, manifest: str | Ref | None = None) -> list[str]:
         """Return the keys with a prefix, sorted, as new as `get` and with the pending writes of this client.
@@ -163,25 +160,20 @@ class Reads(PointInTime):
             names[key] = name_in(ref, place, literal)
         if keys is None or not all(opened.is_pending(name) for name in names.values()):
             await opened.refresh()
-        tried: list[tuple[str, Any]] | None = None
-        while True:
+
+        async def find() -> list[tuple[str, PendingValue | FileEntry | None]]:
             view, overlay = opened.present()
-            wanted: list[tuple[str, PendingValue | FileEntry | None]]
             if keys is None:
-                wanted = await _items(view, overlay, naming, prefix or "")
-            else:
-                wanted = [(name, overlay[name] if name in overlay else view.look_up(name)) for name in names.values()]
-            try:
-                if keys is None:
-                    return await read_by_label(reader, naming, wanted)
-                values = await reader.read(wanted)
-                return {key: value for key, value in zip(names, values, strict=True) if value is not DELETE}
-            except CorruptionError:
-                # A value may have been superseded and collected meanwhile.
-                if wanted == tried:
-                    raise
-                tried = wanted
-                await opened.refresh()
+                return await _items(view, overlay, naming, prefix or "")
+            return [(name, overlay[name] if name in overlay else view.look_up(name)) for name in names.values()]
+
+        async def read(wanted: list[tuple[str, PendingValue | FileEntry | None]]) -> dict[Any, JSON]:
+            if keys is None:
+                return await read_by_label(reader, naming, wanted)
+            values = await reader.read(wanted)
+            return {key: value for key, value in zip(names, values, strict=True) if value is not DELETE}
+
+        return await _read_newest(opened, find, read)
 
     def watch(
         self, prefix: str = "", *, manifest: str | Ref | None = None, since: str | None = None
@@ -281,6 +273,28 @@ class Reads(PointInTime):
         if isinstance(found, PendingValue):
             return await load(found.body, bucket, key, found.version)
         return await load(await self._contents.fetch(bucket, key, found), bucket, key, found["version"])
+
+
+async def _read_newest(manifest: Manifest, find: Callable[[], Awaitable[W]], read: Callable[[W], Awaitable[T]]) -> T:
+    """Read values of the newest state, and again from a newer one if they were superseded and collected meanwhile.
+
+    Args:
+        manifest: The manifest that names the values.
+        find: Returns what its state says of them.
+        read: Reads them.
+
+    Raises:
+        CorruptionError: The newest state names a damaged value.
+    """
+    wanted = await find()
+    while True:
+        try:
+            return await read(wanted)
+        except CorruptionError:
+            await manifest.refresh()
+            if (newer := await find()) == wanted:
+                raise
+            wanted = newer
 
 
 async def _items(

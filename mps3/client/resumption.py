@@ -44,7 +44,7 @@ class Resumption:
         while (commits := joined_commits(walk, view)) is None or (fresh := position.fresh(commits, walk.reach)) is None:
             if not await walk.further():
                 # The cursor may come from another client, and be newer than the state of this one.
-                self._manifest.require_contact()
+                self._manifest.require_reachable()
                 known = {commit.id for commit in commits or ()}
                 newer = position.id not in known and any(commit.id == position.id for commit in walk.commits)
                 if newer and not self._retried:

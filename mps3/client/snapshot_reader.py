@@ -10,7 +10,7 @@ from ..content.reader import ValueReader
 from ..content.store import ValueStore
 from ..content.value import PendingValue
 from ..errors import ExpiredError
-from ..format.file_entry import FileEntry, expires_of
+from ..format.file_entry import FileEntry, expires_of, sha256_of_value, size_of_value
 from ..format.names import Naming
 from ..format.state import View, alive, differences, weight
 from ..manifest.manifest import Manifest
@@ -84,6 +84,6 @@ async def changes_to_restore(
 def _differs(now: FileEntry | None, then: FileEntry | None) -> bool:
     if now is None or then is None:
         return now is not then and (then is not None or expires_of(now) is None)
-    if expires_of(now) != expires_of(then) or now.get("sha256") is None:
+    if expires_of(now) != expires_of(then) or (sha256 := sha256_of_value(now)) is None:
         return True
-    return any(now.get(member) != then.get(member) for member in ("sha256", "size"))
+    return sha256 != sha256_of_value(then) or size_of_value(now) != size_of_value(then)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 
 from ..content.value import PendingValue
 from ..errors import ClosedError
@@ -22,8 +22,16 @@ K = TypeVar("K", bound=str | Ref)
 
 Place = Callable[[str | Ref, str | None], tuple[str, str, str, str]]
 """Resolves a key and a bucket: returns the name in the manifest, the bucket, the key and the label."""
-Prepare = Callable[[str, str, JSON, float | None], PendingValue]
-"""Encodes a value: takes a bucket, a key, the value and the seconds until it expires."""
+
+
+class Prepare(Protocol):
+    """Encodes a value."""
+
+    def __call__(
+        self, bucket: str, key: str, value: JSON, expires_in: float | None, *, may_be_inline: bool
+    ) -> PendingValue:
+        """Encode a value to be stored later, as `ValueStore.prepare` does."""
+        ...
 
 
 class Transaction:
@@ -103,7 +111,10 @@ class Transaction:
         """
         lifetime = None if expires_in is KEPT else seconds_to_live(expires_in)
         name, in_bucket, literal, label = self._place(key, bucket)
-        content = None if value is DELETE else self._prepare(in_bucket, literal, value, lifetime)
+        named = bucket is not None or (isinstance(key, Ref) and key.bucket is not None)
+        content = None
+        if value is not DELETE:
+            content = self._prepare(in_bucket, literal, value, lifetime, may_be_inline=not named)
         if content is not None and expires_in is KEPT:
             _keep_expiry(content, self._workspace.look_up(name))
         self._workspace.write(name, (in_bucket, literal), label, content)

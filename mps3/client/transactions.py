@@ -165,8 +165,10 @@ class Transactions(Reads):
             check_not_own(ref, in_bucket, literal)
             return name_in(ref, in_bucket, literal), in_bucket, literal, self._label(in_bucket, literal)
 
-        def prepare(bucket: str, key: str, value: JSON, expires_in: float | None) -> PendingValue:
-            return self._contents.prepare(bucket, key, value, (ref,), expires_in)
+        def prepare(
+            bucket: str, key: str, value: JSON, expires_in: float | None, *, may_be_inline: bool
+        ) -> PendingValue:
+            return self._contents.prepare(bucket, key, value, (ref,), expires_in, may_be_inline=may_be_inline)
 
         return runner, lambda workspace: Transaction(workspace, place, prepare)
 

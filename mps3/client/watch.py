@@ -165,13 +165,9 @@ class Watch(Subscription[Batch[JSON]]):
 
     async def _restart_listing(self, initial: InitialListing) -> None:
         """Continue with a newer state, because a value was collected while the list was read."""
-        await self._manifest.refresh()
-        view, _ = self._manifest.state()
         chunk = initial.chunk or []
-        if all(view.look_up(name) == file for name, file in chunk):
-            # The value was not superseded, so it is damaged: reading it again raises that.
-            self._manifest.require_contact()
-            await self._changes(chunk)
+        view = await self._superseding(chunk)
+        if view is None:
             return
         earlier: dict[str, FileEntry | None] = {}
         if initial.name:
@@ -261,16 +257,10 @@ class Watch(Subscription[Batch[JSON]]):
 
     async def _skip(self) -> None:
         """Skip to the newest state, because a value was superseded and collected before it was fetched."""
-        await self._manifest.refresh()
-        new, _ = self._manifest.state()
         left = [item for step in self._steps for item in step.files.items()]
-        superseded = any(file is not None and new.look_up(name) != file for name, file in left)
-        if self._view is None or not superseded:
-            self._manifest.require_contact()
-            await self._changes(left)  # raises the error again
-            return
-        files = {name: new.look_up(name) for name, _ in left}
-        await self._catch_up(self._view, files)
+        new = await self._superseding([(name, file) for name, file in left if file is not None])
+        if self._view is not None and new is not None:
+            await self._catch_up(self._view, {name: new.look_up(name) for name, _ in left})
 
     # Expiry
 
@@ -336,6 +326,24 @@ class Watch(Subscription[Batch[JSON]]):
             self._ready.append(Batch(None, changes, cursor=self._cursor))
 
     # Values
+
+    async def _superseding(self, wanted: Sequence[tuple[str, FileEntry | None]]) -> View | None:
+        """Return the newest state, if it supersedes one of these files, whose values could not be read.
+
+        Returns:
+            ``None`` if it does not, and they can be read now.
+
+        Raises:
+            CorruptionError: It does not, so a value is damaged.
+            UnavailableError: The store does not answer, so that it is not known.
+        """
+        await self._manifest.refresh()
+        view, _ = self._manifest.state()
+        if any(view.look_up(name) != file for name, file in wanted):
+            return view
+        self._manifest.require_reachable()
+        await self._changes(wanted)  # raises the error again
+        return None
 
     async def _changes(
         self, wanted: Sequence[tuple[str, PendingValue | FileEntry | None]], *, pending: bool = False

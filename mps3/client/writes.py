@@ -11,6 +11,7 @@ from ..format.names import check_not_own, name_in
 from ..format.schema import NOTHING
 from ..manifest.pending import Pending
 from ..offline.protocol import Refusal
+from ..text import first_few
 from ..types import DELETE, JSON, UNCHECKED, Delete, Ref, Unchecked
 from .core import ClientCore
 from .rejected import Rejected
@@ -135,7 +136,10 @@ class Writes(ClientCore):
         refs = [self._default] if manifests is None else [self._manifest_ref(manifest) for manifest in manifests]
         if not refs:
             raise ValueError("manifests is empty; leave it out for the default manifest")
-        targets = [(*self._place(key, bucket), value, ends.get(key)) for key, value in values.items()]
+        targets = [
+            (*self._place(key, bucket), value, ends.get(key), not self._names_bucket(key, bucket))
+            for key, value in values.items()
+        ]
         owners = tuple(dict.fromkeys(refs))
         known = dict.fromkeys((*owners, *self._manifests))
         for place, key, *_ in targets:
@@ -144,8 +148,14 @@ class Writes(ClientCore):
         _check_version(if_version, owners)
         # Everything is checked and encoded before any part of the write is visible.
         contents = [
-            (place, key, None if value is DELETE else self._contents.prepare(place, key, value, owners, lifetime, end))
-            for (place, key, value, end), lifetime in zip(targets, lifetimes, strict=True)
+            (
+                place,
+                key,
+                None
+                if value is DELETE
+                else self._contents.prepare(place, key, value, owners, lifetime, end, may_be_inline=may_be_inline),
+            )
+            for (place, key, value, end, may_be_inline), lifetime in zip(targets, lifetimes, strict=True)
         ]
         labels = [self._label(place, key) for place, key, _ in contents]
         opened = [(ref, self._manifest(ref)) for ref in owners]
@@ -163,7 +173,7 @@ class Writes(ClientCore):
                 fleeting=fleeting,
             )
             parts.append((manifest, pending))
-        write = Write(parts, f"{verb} {_some(labels)}")
+        write = Write(parts, f"{verb} {first_few(labels)}")
         for manifest, pending in parts:
             manifest.add(pending)
         return write
@@ -187,12 +197,14 @@ class Writes(ClientCore):
         manifest = self._manifest(rejected.manifest)
         contents = {
             name: content
-            and PendingValue(content.bucket, content.key, content.body, (manifest.ref,), content.expires_in)
+            and PendingValue(
+                content.bucket, content.key, content.body, (manifest.ref,), content.expires_in, inline=content.inline
+            )
             for name, content in old.changes.items()
         }
         session = manifest.session_pool.acquire(durable=True) if old.expect else manifest.session
         pending = Pending(contents, old.labels, old.places, self._environment.now(), session, expect=old.expect)
-        write = Write([(manifest, pending)], f"retry of {_some(list(rejected.values))}")
+        write = Write([(manifest, pending)], f"retry of {first_few(list(rejected.values))}")
         manifest.add(pending)
         self._rejected.pop(rejected, None)
 
@@ -219,8 +231,3 @@ def _check_version(if_version: object, manifests: Sequence[Ref]) -> None:
         raise ValueError("if_version is the version of a key, or None if the key must not exist")
     if len(manifests) > 1:
         raise ValueError("if_version can be checked by one manifest only, but the write has several")
-
-
-def _some(keys: list[str]) -> str:
-    shown = ", ".join(map(repr, keys[:3]))
-    return shown if len(keys) <= 3 else f"{shown} and {len(keys) - 3} more"

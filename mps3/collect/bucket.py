@@ -8,9 +8,8 @@ from typing import Final, TypeVar
 
 from ..errors import UnavailableError
 from ..storage.pagination import PageProgress
-from ..storage.protocol import Absence, Head, ListedVersion, Scan, Storage, VersionPage
+from ..storage.protocol import NULL_VERSION, Absence, Head, ListedVersion, Scan, Storage, VersionPage
 from ..support.environment import Environment
-from .live import NULL
 
 CONCURRENCY: Final = 32
 TRIES: Final = 6
@@ -98,7 +97,7 @@ class Buckets:
     async def _list(self, bucket: str, prefix: str, start: str | None) -> Scan:
         page = await self._with_retries(lambda: self._storage.list(bucket, prefix, start=start))
         return Scan(
-            tuple(ListedVersion(one.key, NULL, one.modified, one.size, deleted=False) for one in page.entries),
+            tuple(ListedVersion(one.key, NULL_VERSION, one.modified, one.size, deleted=False) for one in page.entries),
             page.next,
         )
 

@@ -13,11 +13,10 @@ from typing import Final
 
 from ..format.names import name_in
 from ..journal.protocol import Retained
+from ..storage.protocol import NULL_VERSION
 from ..types import Ref
 
 _MINTED: Final = re.compile(r"(.+)@(mps3-[0-9a-f]{32})\Z", re.DOTALL)
-NULL: Final = "null"
-"""The version id of objects in buckets without versioning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,5 +52,5 @@ class LiveVersions:
 
 def value_of(key: str, version: str) -> tuple[str, str]:
     """Return the key and the version, as manifests call them, of a version as listed."""
-    minted = _MINTED.match(key) if version == NULL else None
+    minted = _MINTED.match(key) if version == NULL_VERSION else None
     return (minted[1], minted[2]) if minted else (key, version)

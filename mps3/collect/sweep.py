@@ -14,11 +14,11 @@ from ..format.names import LOG_SUFFIX
 from ..format.names import SUFFIX as RUNS
 from ..format.slot import SlotName
 from ..journal.probe import SUFFIX as PROBE
-from ..storage.protocol import Head, ListedVersion
+from ..storage.protocol import NULL_VERSION, Head, ListedVersion
 from ..support.environment import Environment
 from ..types import Ref
 from .bucket import Buckets
-from .live import NULL, LiveVersions, value_of
+from .live import LiveVersions, value_of
 from .report import Collecting, Count, Part, Progress
 
 YIELD_EVERY: Final = 5_000
@@ -173,7 +173,7 @@ class Sweep:
         ):
             return None
         key, version = value_of(found.key, found.version)
-        if version == NULL:
+        if version == NULL_VERSION:
             self.foreign += 1  # no value: without versions, their keys have minted ones
             return False
         if self._live.needs(bucket, key, version, found.modified):

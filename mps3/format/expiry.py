@@ -13,7 +13,7 @@ from .state import EMPTY, Layer, View, common_layers
 
 
 def expiring(layer: Layer) -> Iterator[tuple[float, str]]:
-    """The keys of a layer that are to expire, and when."""
+    """Return the keys of a layer that expire, and when."""
     if isinstance(layer, Run):
         yield from layer.expiring
     else:
@@ -23,19 +23,19 @@ def expiring(layer: Layer) -> Iterator[tuple[float, str]]:
 
 
 def gone(view: View, moment: float) -> set[str]:
-    """The keys that a state still names, though they have expired at this moment."""
+    """Return the keys that a state still names although they have expired at this time."""
     found = {name for layer in view.layers for expires, name in expiring(layer) if expires <= moment}
     present = view.at(moment)
     return {name for name in found if view.look_up(name) is not None and present.look_up(name) is None}
 
 
 def missed(view: View, old: View | None, moment: float) -> set[str]:
-    """The keys of whose expiry somebody may not have heard who knows a state of which nobody knows when it was shown.
+    """Return the keys whose expiry a reader may have missed, if it is not known when it read its last state.
 
     Args:
         view: The newest state.
-        old: The known one; ``None`` if nothing that was in it can have been left out since.
-        moment: What time it is now.
+        old: The last state that the reader knows; ``None`` if no expired key of it can have been dropped since.
+        moment: The time now, by the store's clock.
     """
     found = gone(view, moment)
     if old is not None:
@@ -45,20 +45,20 @@ def missed(view: View, old: View | None, moment: float) -> set[str]:
 
 
 def expired_for_all(document: Document) -> float:
-    """What expired until then, by the store's clock, is absent whenever anything is judged from now on.
+    """Return the time up to which expired keys are absent for all clients, by the store's clock.
 
-    That is two windows before `previous`, and a window before every commit whose place still matters: nobody
-    will list an older one any more.
+    It is two windows before `previous`, and one window before every commit whose position still matters, because no
+    client lists an older commit.
     """
     oldest = min((entry.modified for entry in document.log), default=0.0)
     return min(document.bound(), oldest) - document.window
 
 
 class Expiries:
-    """What expires next in the newest state, maintained from what changes in it.
+    """The next expiries of the newest state, updated with the changes of each new state.
 
     Attributes:
-        until: The moment up to which what expired was taken out, by the store's clock.
+        until: The time up to which expired keys were taken, by the store's clock.
     """
 
     def __init__(self) -> None:
@@ -69,11 +69,11 @@ class Expiries:
 
     @property
     def next(self) -> float:
-        """When something may expire, by the store's clock; infinite if nothing will."""
+        """When the next key may expire, by the store's clock; infinite if none will."""
         return self._heap[0][0] if self._heap else math.inf
 
     def update(self, view: View) -> bool:
-        """Take over what changed in the newest state; whether it is another one at all."""
+        """Add the changes of the newest state; return whether it is a new one."""
         if view is self._view:
             return False
         for layer in view.layers[common_layers(self._view, view) :]:
@@ -82,13 +82,13 @@ class Expiries:
                     self._due[name] = moment
                     heapq.heappush(self._heap, (moment, name))
         self._view = view
-        if len(self._heap) > 2 * len(self._due) + 64:  # most were renewed since
+        if len(self._heap) > 2 * len(self._due) + 64:  # most have newer expiries
             self._heap = [(moment, name) for name, moment in self._due.items()]
             heapq.heapify(self._heap)
         return True
 
     def take(self, now: float) -> list[str]:
-        """The keys whose time is over, each once. Some may have other values meanwhile, that do not expire."""
+        """Return the keys that have expired, each once. Some may have newer values that do not expire."""
         taken = []
         while self._heap and self._heap[0][0] <= now:
             moment, name = heapq.heappop(self._heap)

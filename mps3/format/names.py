@@ -89,7 +89,7 @@ def is_own(manifest: Ref, bucket: str, key: str) -> bool:
 
 
 class Names:
-    """Which names a manifest may have for keys: those that a write through the public API makes.
+    """The valid names of keys in one manifest: those that a write through the public API makes.
 
     Args:
         manifest: The manifest, with its bucket.
@@ -99,8 +99,8 @@ class Names:
         self._manifest = manifest
         self._prefixes = (_SCHEME, manifest.key + SUFFIX, manifest.key + LOG_SUFFIX)
 
-    def unusual(self) -> tuple[str, ...]:
-        """What all names begin with that are none, but for the manifest's own key and those that are too long."""
+    def prefixes_to_check(self) -> tuple[str, ...]:
+        """Return the prefixes of all names that may be invalid, except for those that are empty or too long."""
         return (*self._prefixes, self._manifest.key)
 
     def __contains__(self, name: str) -> bool:
@@ -115,8 +115,8 @@ class Names:
         fits = key != "" and len(key.encode()) <= limits.KEY
         return fits and _is_bucket(bucket) and not is_own(self._manifest, bucket, key)
 
-    def none(self, names: Iterable[str]) -> list[str]:
-        """Those among some names that are none."""
+    def invalid(self, names: Iterable[str]) -> list[str]:
+        """Return the invalid ones among some names."""
         return [name for name in names if name not in self]
 
 

@@ -228,23 +228,23 @@ def index_run(sha256: str, body: bytes, names: Names | None = None, pause: Calla
         expiring += _expiring(body, position, end)
     offsets.append(len(body))
     run = Run(sha256, body, marks, offsets, expiring)
-    if names is None or not (skipped := _barred(run, names, pause)):
+    if names is None or not (skipped := _invalid_names(run, names, pause)):
         return run
     expiring = [(moment, name) for moment, name in expiring if name not in skipped]
     return Run(sha256, body, marks, offsets, expiring, tuple(skipped))
 
 
-def _barred(run: Run, names: Names, pause: Callable[[], object]) -> dict[str, None]:
-    """The names in a run that are none. Only those are looked at that may be: nearly all have another beginning."""
-    barred: dict[str, None] = {}
-    for prefix in names.unusual():
+def _invalid_names(run: Run, names: Names, pause: Callable[[], object]) -> dict[str, None]:
+    """Return the invalid names in a run. Only those are read that may be invalid: nearly all have other prefixes."""
+    invalid: dict[str, None] = {}
+    for prefix in names.prefixes_to_check():
         for number, (name, _) in enumerate(run.lines(prefix)):
             if number % BATCH == 0:
                 pause()
             if name not in names:
-                barred[name] = None
-    barred.update(dict.fromkeys(name for name in run.long_names(pause) if name not in names))
-    return barred
+                invalid[name] = None
+    invalid.update(dict.fromkeys(name for name in run.long_names(pause) if name not in names))
+    return invalid
 
 
 _EXPIRES: Final = b'"expires":'

@@ -152,8 +152,7 @@ class Runs:
             update: The change.
             log: The commits that will stand in the log with it: if these change very many keys, any change is large.
         """
-        crowded = sum(len(commit.files) for commit in log) > limits.CROWDED
-        if not levels.is_large(update) and not (crowded and update.get("files")):
+        if not levels.is_large(update, log):
             return update
         files: dict[str, Any] = {}
         # Over something, so that what is deleted is still mentioned.

@@ -283,7 +283,7 @@ def make_pending(
         expect=workspace.expect,
         policy=policy,
     )
-    pending.collected = manifest.collected
+    pending.last_collection = manifest.last_collection
     return pending
 
 

@@ -17,13 +17,13 @@ from ..offline.protocol import Sent, StoredSession
 from ..support.gather import gather_bounded
 from ..types import UNCHECKED
 from .completion import CommitCompletion
-from .contact import Contact
 from .context import ManifestContext
 from .decider import TransactionDecider
 from .in_flight import InFlightCommit
 from .outbox import Outbox
-from .pending import ConflictPolicy, Pending, ResendIdentity, final_changes, stored_ids
+from .pending import Pending, ResendIdentity, final_changes, stored_ids
 from .pipeline import CommitPipeline
+from .reachability import StoreReachability
 from .session import Session
 from .state import ManifestState
 
@@ -59,7 +59,7 @@ class Committer:
 
     Args:
         state: The state of the manifest.
-        contact: The contact with the store.
+        reachability: Whether the store answers, and who waits for it.
         outbox: The writes that are pending.
         pipeline: The commits that are not decided yet.
         completion: Completes commits.
@@ -74,7 +74,7 @@ class Committer:
     def __init__(
         self,
         state: ManifestState,
-        contact: Contact,
+        reachability: StoreReachability,
         outbox: Outbox,
         pipeline: CommitPipeline,
         completion: CommitCompletion,
@@ -83,7 +83,7 @@ class Committer:
         context: ManifestContext,
     ) -> None:
         self._state = state
-        self._contact = contact
+        self._reachability = reachability
         self._outbox = outbox
         self._pipeline = pipeline
         self._completion = completion
@@ -124,15 +124,19 @@ class Committer:
         if first.attempt is not None:
             # Another try of a transaction, made from a newer state.
             commit = InFlightCommit(first.attempt, group, session)
-            first.attempt.expect, first.attempt.collected = first.expect, first.collected
+            first.attempt.expect, first.attempt.collected = first.expect, first.last_collection
             commit.fill()
             return commit
-        marks = {pending.collected for pending in group if any(pending.changes.values())}
+        marks = {pending.last_collection for pending in group if any(pending.changes.values())}
         attempt = Attempt(
-            0, {}, fence=any(pending.fence for pending in group), session=session.name, expect=first.expect
+            0,
+            {},
+            fence=any(pending.announces_collection for pending in group),
+            session=session.name,
+            expect=first.expect,
         )
         # An empty name is that of no collection: values that were stored before different collections are stored again.
-        attempt.collected = marks.pop() if len(marks) == 1 else "" if marks else self._state.collected
+        attempt.collected = marks.pop() if len(marks) == 1 else "" if marks else self._state.last_collection
         if resend is not None:
             attempt.sequence, attempt.tries, attempt.doubtful = resend.sequence, resend.tries, True
             attempt.witnesses, attempt.named, attempt.earlier = resend.witnesses, set(resend.named), True
@@ -147,9 +151,16 @@ class Committer:
         return commit
 
     async def _store_again(self, journal: Journal, commit: InFlightCommit) -> None:
-        """Store values again that may be collected before they are committed (R1)."""
-        collected = self._state.collected
+        """Store values again that may be collected before they are committed (R1).
+
+        Nothing collects inline values, but it is now that they are stored, and that their time begins (R19).
+        """
+        collected = self._state.last_collection
         contents = [content for content in final_changes(commit.group).values() if content is not None]
+        for content in contents:
+            if content.inline:
+                self._contents.set_expiry(content)
+        contents = [content for content in contents if not content.inline]
         known = commit.attempt.collected == collected
         contents = [
             content
@@ -190,7 +201,7 @@ class Committer:
         if commit.sent is not None:
             return await self._find_outcome(journal, commit, commit.sent, started)
         # A commit must not build on a state that could not be read, or that is too old.
-        if self._contact.is_stale(started):
+        if self._reachability.is_stale(started):
             await journal.resolve()
         self._avoid_used_sequence(journal, commit)
         await self._store_again(journal, commit)
@@ -242,11 +253,11 @@ class Committer:
                 # Its values may be so old that they were collected.
                 again = ResendIdentity(sent.sequence, attempt.tries, attempt.witnesses, frozenset(attempt.named))
                 self._pipeline.sending = None
-                self._contact.resolved(started)
+                self._reachability.resolved(started)
                 self._outbox.resend(commit.group, again)
                 return False
             case CommitOutcome.UNKNOWN:
-                self._contact.resolved(started)
+                self._reachability.resolved(started)
                 self._completion.fail(commit, commit.unknown_outcome(" (it had left when its client ended)"))
                 return False
 
@@ -273,7 +284,7 @@ class Committer:
         elif isinstance(error, UnavailableError):
             self._not_answered(commit, error)
         else:
-            self._context.contact(None if isinstance(error, UnknownOutcomeError) else error)
+            self._context.on_response(None if isinstance(error, UnknownOutcomeError) else error)
             if commit.attempt.doubtful and not error.maybe_written:
                 error.maybe_written = True
                 error.add_note("An earlier try of the same commit may have reached the store.")
@@ -281,10 +292,10 @@ class Committer:
 
     def _outdated(self, journal: Journal, commit: InFlightCommit, error: OutdatedError) -> None:
         self._pipeline.sending = None
-        self._context.contact(None)
+        self._context.on_response(None)
         self._observer.conflicted(self._state.ref, commit.attempt)
         (pending,) = commit.group
-        if pending.policy is ConflictPolicy.RERUN:
+        if pending.reruns:
             pending.fail(error)
         elif journal.verdict(commit.attempt) is Verdict.FAILING:
             self._pipeline.undecided.append(commit)
@@ -295,7 +306,7 @@ class Committer:
         commit.conflicts += 1
         wait = self._environment.backoff(commit.conflicts, first=FIRST_CONFLICT, most=LONGEST_CONFLICT)
         commit.retry_at = self._environment.monotonic() + wait
-        self._context.contact(None)
+        self._context.on_response(None)
         self._observer.conflicted(self._state.ref, commit.attempt, wait)
 
     def _not_answered(self, commit: InFlightCommit, error: UnavailableError) -> None:
@@ -306,8 +317,8 @@ class Committer:
         if isinstance(error, _UnrecordedError):
             _log.warning("%s: %s", self._state.ref, error)
         else:
-            self._context.contact(error)
-            self._contact.lost()
+            self._context.on_response(error)
+            self._reachability.lost()
 
 
 class _UnrecordedError(UnavailableError):

@@ -57,7 +57,7 @@ class CommitCompletion:
         self._outbox.remove(commit.group)
         for pending in self._outbox.waiting():
             if known := {name: versions_of[name] for name in pending.changes if name in versions_of}:
-                pending.bases.update(known)
+                pending.base_versions.update(known)
                 pending.keep_rebased()
 
     def fail(self, commit: InFlightCommit, error: MPS3Error) -> None:

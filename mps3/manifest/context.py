@@ -25,7 +25,7 @@ class ManifestContext:
         contents: Stores and fetches values.
         environment: The clock, randomness and names.
         poll_interval: Seconds between polls when nothing happens.
-        contact: Called with ``None`` for each answer of the store, and with the error for each failure.
+        on_response: Called with ``None`` for each answer of the store, and with the error for each failure.
         shut: Returns whether no request may be sent to the store.
         changed: Called when the number of pending writes may have changed.
         refused: Called with each kept write that has failed permanently, and why.
@@ -40,7 +40,7 @@ class ManifestContext:
     contents: ValueStore
     environment: Environment
     poll_interval: float
-    contact: Callable[[MPS3Error | None], None]
+    on_response: Callable[[MPS3Error | None], None]
     shut: Callable[[], bool]
     changed: Callable[[], None]
     refused: Callable[[Pending, Refusal], None]

@@ -57,7 +57,7 @@ class TransactionDecider:
         self._no_op_at = now + NO_OP_INTERVAL
         session = self._volatile
         session.sequence += 1
-        attempt = Attempt(session.sequence, {}, collected=self._state.collected, session=session.name)
+        attempt = Attempt(session.sequence, {}, collected=self._state.last_collection, session=session.name)
         return InFlightCommit(attempt, [], session)
 
     def decide(self, journal: Journal) -> None:
@@ -78,7 +78,7 @@ class TransactionDecider:
         elif verdict is Verdict.OPEN:
             if not pending.arrived.done():
                 pending.arrived.set_result(None)
-        elif pending.policy is ConflictPolicy.RERUN:
+        elif pending.reruns:
             undecided.remove(commit)
             self._observer.conflicted(self._state.ref, commit.attempt)
             pending.fail(commit.outdated())
@@ -120,7 +120,7 @@ class TransactionDecider:
         commit.failed = error
         session = commit.session
         session.sequence = commit.attempt.sequence + 1
-        collected = self._state.collected
+        collected = self._state.last_collection
         end = Attempt(session.sequence, CLOSES, collected=collected, session=session.name, closes=True)
         self._propose(InFlightCommit(end, [], session, closes=commit))
 

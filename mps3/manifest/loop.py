@@ -5,13 +5,13 @@ from __future__ import annotations
 from ..journal.protocol import Journal
 from ..support.environment import Environment, wait_for_event
 from .committer import Committer
-from .contact import Contact, answer
 from .decider import TransactionDecider
 from .in_flight import InFlightCommit
 from .outbox import Outbox
 from .pipeline import CommitPipeline
 from .poller import Poller
 from .publisher import Publisher
+from .reachability import StoreReachability, answer
 from .reconnect import Review
 from .recovery import Recovery
 from .state import ManifestState
@@ -23,7 +23,7 @@ class CommitLoop:
     def __init__(
         self,
         state: ManifestState,
-        contact: Contact,
+        reachability: StoreReachability,
         poller: Poller,
         publisher: Publisher,
         outbox: Outbox,
@@ -35,7 +35,7 @@ class CommitLoop:
         environment: Environment,
     ) -> None:
         self._state = state
-        self._contact = contact
+        self._reachability = reachability
         self._poller = poller
         self._publisher = publisher
         self._outbox = outbox
@@ -55,10 +55,10 @@ class CommitLoop:
             if pipeline.sending is None and now >= self._committer.commit_at:
                 pipeline.sending = self._next_commit() or self._decider.no_op(journal, now)
             if pipeline.sending is not None and now >= pipeline.sending.retry_at:
-                with self._contact.time_limit():
+                with self._reachability.time_limit():
                     await self._commit(journal)
-            elif self._contact.is_wanted or now >= self._poller.poll_at:
-                with self._contact.time_limit():
+            elif self._reachability.is_wanted or now >= self._poller.poll_at:
+                with self._reachability.time_limit():
                     await self._poll(journal)
             else:
                 # A time that has passed waits for another event.
@@ -68,17 +68,17 @@ class CommitLoop:
                 await wait_for_event(state.awake, within)
 
     async def _commit(self, journal: Journal) -> None:
-        waiting = self._contact.waiting()
+        waiting = self._reachability.waiting()
         result = await self._committer.send(journal)
         await self._publish(journal)
         if result.error is not None:
             self._committer.failed(journal, result.commit, result.error)
         elif result.arrived:
             self._committer.plan_next(journal, result.started)
-            self._contact.resolved(result.started)
+            self._reachability.resolved(result.started)
             self._poller.plan_after_commit()
             self._committer.arrived(journal, result.commit)
-            self._contact.answered(waiting)
+            self._reachability.answered(waiting)
             answer(waiting)
 
     async def _poll(self, journal: Journal) -> None:
@@ -97,7 +97,7 @@ class CommitLoop:
             return prior
         self._recovery.check_lapsed()
         if self._review is not None and self._review.due:
-            if self._contact.resolved_at >= self._contact.lost_at:
+            if self._reachability.resolved_at >= self._reachability.lost_at:
                 self._review.start(self._state.ref, self._outbox, lambda: self._state.view, self._state.wake)
             return None
         group = self._outbox.take()

@@ -23,7 +23,6 @@ from ..offline.queue import OutboxQueue
 from ..types import Ref
 from .committer import Committer
 from .completion import CommitCompletion
-from .contact import Contact
 from .context import ManifestContext
 from .decider import TransactionDecider
 from .expiry import ExpiryTimer
@@ -35,6 +34,7 @@ from .pending import Pending
 from .pipeline import CommitPipeline
 from .poller import Poller
 from .publisher import Publisher
+from .reachability import StoreReachability
 from .reconnect import Review
 from .recovery import Recovery
 from .session import Session, SessionPool
@@ -85,22 +85,22 @@ class Manifest:
             context.contents, ready=state.wake, changed=self._overlay_changed, refused=self._refused
         )
         self._expiry = ExpiryTimer(state, self.listeners, context.time, self._tasks)
-        self._contact = Contact(state, context, self._expiry, self._review)
+        self._reachability = StoreReachability(state, context, self._expiry, self._review)
         self._pipeline = CommitPipeline(state, outbox)
         self._publisher = Publisher(state, self._pipeline, self.listeners, self._expiry, context)
-        self._poller = Poller(state, self._contact, self._pipeline, self.listeners, context)
+        self._poller = Poller(state, self._reachability, self._pipeline, self.listeners, context)
         self._opener = Opener(
-            open_journal, state, self._contact, self._poller, self._publisher, self.listeners, context
+            open_journal, state, self._reachability, self._poller, self._publisher, self.listeners, context
         )
         self._completion = CommitCompletion(ref, outbox, self._pipeline, self.session_pool, context)
         self._decider = TransactionDecider(state, self._pipeline, self._completion, self._volatile, context)
         self._committer = Committer(
-            state, self._contact, outbox, self._pipeline, self._completion, self._decider, self._volatile, context
+            state, self._reachability, outbox, self._pipeline, self._completion, self._decider, self._volatile, context
         )
-        self._recovery = Recovery(state, self._contact, outbox, self._committer, context)
+        self._recovery = Recovery(state, self._reachability, outbox, self._committer, context)
         self._loop = CommitLoop(
             state,
-            self._contact,
+            self._reachability,
             self._poller,
             self._publisher,
             outbox,
@@ -179,17 +179,17 @@ class Manifest:
         return self._state.require_journal().past
 
     @property
-    def collected(self) -> str | None:
+    def last_collection(self) -> str | None:
         """The last collection that is known."""
-        return self._state.collected
+        return self._state.last_collection
 
-    def require_contact(self) -> None:
+    def require_reachable(self) -> None:
         """Check that the known state may be taken for the newest one.
 
         Raises:
             UnavailableError: The store does not answer at the moment, or must not be asked.
         """
-        self._contact.require()
+        self._reachability.require()
 
     def state(self) -> tuple[View, Mapping[str, PendingValue | None]]:
         """Return the newest state, and the pending values of this client that lie over it, at one moment.
@@ -241,7 +241,7 @@ class Manifest:
 
     def ask(self) -> asyncio.Future[None]:
         """Return a future that is done once the state has been read anew. Its owner may cancel it."""
-        return self._contact.ask()
+        return self._reachability.ask()
 
     async def refresh_from_store(self) -> None:
         """Wait until the known state is at least as new as this call, however long the store does not answer."""
@@ -249,7 +249,7 @@ class Manifest:
         while True:
             with contextlib.suppress(UnavailableError):
                 await self.refresh()
-                self.require_contact()
+                self.require_reachable()
                 return
             failures += 1
             await asyncio.sleep(self._environment.backoff(failures))
@@ -281,11 +281,11 @@ class Manifest:
         self._check_running()
         if self._review is not None or pending.session.outbox_queue is not None:  # only these use them
             for name in pending.changes:
-                pending.bases[name] = version_of(self._state.view.look_up(name))
+                pending.base_versions[name] = version_of(self._state.view.look_up(name))
         pending.keep()
         if pending.kept is not None:
             pending.kept.add_done_callback(partial(self._kept, pending))
-        pending.collected = self.collected
+        pending.last_collection = self.last_collection
         self._observer.write_made(self.ref, pending)
         self._outbox.add(pending)
 
@@ -322,11 +322,11 @@ class Manifest:
 
     def pause(self) -> None:
         """Record that the client goes offline."""
-        self._contact.lost()
+        self._reachability.lost()
 
     def hurry(self) -> None:
         """Retry at once what waits for another try."""
-        self._contact.lost()
+        self._reachability.lost()
         self._context.contents.reached()
         self._poller.poll_soon()
         self._pipeline.retry_now()
@@ -355,9 +355,9 @@ class Manifest:
         journal = self._state.journal
         if journal is None or journal.view.head is None:
             return None
-        announced = announce and journal.kind != "merge"
+        announced = announce and self.needs_announcement
         if announced:
-            pending = Pending({}, {}, {}, self._environment.now(), self._volatile, fence=True)
+            pending = Pending({}, {}, {}, self._environment.now(), self._volatile, announces_collection=True)
             self.add(pending)
             await asyncio.shield(pending.outcome)
         return await journal.retained(seconds, announced=announced)
@@ -397,4 +397,4 @@ class Manifest:
         self._pipeline.fail_all(error)
         self._outbox.fail_all(error)
         self.listeners.tell(error)
-        self._contact.answer_all(error)
+        self._reachability.answer_all(error)

@@ -13,11 +13,11 @@ from ..format.document import Kind
 from ..journal.protocol import Journal
 from ..journal.snapshot import JournalSnapshot
 from ..support.environment import wait_for_event
-from .contact import Contact, silent
 from .context import ManifestContext
 from .listeners import Listeners
 from .poller import Poller
 from .publisher import Publisher
+from .reachability import StoreReachability, silent
 from .state import ManifestState
 
 OPENING: Final = 5.0
@@ -36,7 +36,7 @@ class Opener:
         self,
         open_journal: Callable[[Kind | None], Awaitable[Journal]],
         state: ManifestState,
-        contact: Contact,
+        reachability: StoreReachability,
         poller: Poller,
         publisher: Publisher,
         listeners: Listeners,
@@ -44,7 +44,7 @@ class Opener:
     ) -> None:
         self._open_journal = open_journal
         self._state = state
-        self._contact = contact
+        self._reachability = reachability
         self._poller = poller
         self._publisher = publisher
         self._listeners = listeners
@@ -63,9 +63,9 @@ class Opener:
                 journal, started = await self._first_read(saved)
         except (TimeoutError, UnavailableError) as error:
             if saved is not None and await self._restore(saved):
-                self._contact.failures = 1
-                self._context.contact(error if isinstance(error, UnavailableError) else silent(ref, OPENING))
-                self._contact.lost()
+                self._reachability.failures = 1
+                self._context.on_response(error if isinstance(error, UnavailableError) else silent(ref, OPENING))
+                self._reachability.lost()
             elif isinstance(error, TimeoutError):
                 await self._begin(*await self._first_read(None))
             elif self._context.cache is None:
@@ -88,7 +88,7 @@ class Opener:
         Raises:
             MPS3Error: It cannot be read, although the store answers.
         """
-        state, contact = self._state, self._contact
+        state, reachability = self._state, self._reachability
         if state.journal is None:
             saved = await self._recall()
             if saved is not None and await self._restore(saved):
@@ -97,18 +97,18 @@ class Opener:
             known, now = state.journal, self._environment.monotonic()
             state.awake.clear()
             try:
-                with contact.time_limit():
+                with reachability.time_limit():
                     found = await self._first_read(None if known is None else known.save())
                 await self._begin(*found)
             except UnavailableError as error:
-                contact.failures += 1
-                self._context.contact(error)
+                reachability.failures += 1
+                self._context.on_response(error)
                 self._context.observer.polled(state.ref, now, error=error)
-                contact.lost()
-                contact.answer_all(error if known is None else None)
-                await wait_for_event(state.awake, self._environment.backoff(contact.failures))
+                reachability.lost()
+                reachability.answer_all(error if known is None else None)
+                await wait_for_event(state.awake, self._environment.backoff(reachability.failures))
             except MPS3Error as error:
-                self._context.contact(error)
+                self._context.on_response(error)
                 raise
             else:
                 self._notify_all()
@@ -128,7 +128,7 @@ class Opener:
 
     async def _begin(self, journal: Journal, started: float) -> None:
         self._state.journal, self._state.verified = journal, True
-        self._contact.resolved(started)
+        self._reachability.resolved(started)
         self._poller.plan()
         await self._publisher.publish(journal)
 

@@ -64,7 +64,7 @@ class Pending:
         places: The buckets and keys that they stand for.
         made: When it was made, by this machine's clock.
         session: The session under whose name it is committed.
-        fence: Whether it only announces a collection.
+        announces_collection: Whether it only announces a collection.
         expect: The versions that keys must have for it to be committed: then it is a transaction, with a session
             that nothing else uses at the same time.
         policy: What happens when a transaction conflicts.
@@ -73,11 +73,11 @@ class Pending:
     Attributes:
         outcome: The commit it became part of, or why it did not.
         stage: How far it has come: `QUEUED`, `READY`, `SENT` or `SEEN`.
-        bases: The versions of its keys that were known when it was made: what it may replace.
+        base_versions: The versions of its keys that were known when it was made: what it may replace.
         kept: Done once it is kept durably; ``None`` if it is not kept.
         stored_id: The id under which it is kept.
         resend_as: The identity under which an earlier client may have sent it.
-        collected: The last collection that was known before its values were stored.
+        last_collection: The last collection that was known before its values were stored.
         attempt: The attempt in the journal of a transaction that was tried.
         arrived: Done when a transaction is in the store, and holds as far as can be seen.
         overwritten: Keys of an arrived transaction that later commits of other clients have changed.
@@ -86,17 +86,17 @@ class Pending:
     """
 
     __slots__ = (
+        "announces_collection",
         "arrived",
         "attempt",
-        "bases",
+        "base_versions",
         "changes",
-        "collected",
         "expect",
-        "fence",
         "fleeting",
         "kept",
         "labels",
         "lapsed",
+        "last_collection",
         "made",
         "outcome",
         "overwritten",
@@ -116,7 +116,7 @@ class Pending:
         made: datetime,
         session: Session,
         *,
-        fence: bool = False,
+        announces_collection: bool = False,
         expect: Mapping[str, str | None] = NOTHING,
         policy: ConflictPolicy = ConflictPolicy.ONCE,
         fleeting: bool = False,
@@ -126,14 +126,14 @@ class Pending:
         self.places = places
         self.made = made
         self.session = session
-        self.bases: dict[str, str | None] = {}
+        self.base_versions: dict[str, str | None] = {}
         self.kept: asyncio.Future[None] | None = None
         self.stored_id: int | None = None
         self.resend_as: ResendIdentity | None = None
         self.outcome: asyncio.Future[Commit] = asyncio.get_running_loop().create_future()
         self.stage = QUEUED
-        self.fence = fence
-        self.collected: str | None = None
+        self.announces_collection = announces_collection
+        self.last_collection: str | None = None
         self.expect = expect
         self.policy = policy
         self.fleeting = fleeting
@@ -155,7 +155,7 @@ class Pending:
             session,
             expect={name: change.expect for name, change in stored.changes.items() if change.expect is not UNCHECKED},
         )
-        pending.bases = {name: change.base for name, change in stored.changes.items()}
+        pending.base_versions = {name: change.base for name, change in stored.changes.items()}
         pending.stored_id = stored.id
         pending.kept = asyncio.get_running_loop().create_future()
         pending.kept.set_result(None)
@@ -225,9 +225,10 @@ class Pending:
                 *self.places[name],
                 self.labels[name],
                 None if content is None else content.body,
-                self.bases.get(name),
+                self.base_versions.get(name),
                 self.expect.get(name, UNCHECKED),
                 None if content is None else content.expires_in,
+                content is not None and content.inline,
             )
             for name, content in self.changes.items()
         }
@@ -251,6 +252,6 @@ def _contents_of(stored: StoredWrite, manifest: Ref) -> dict[str, PendingValue |
     return {
         name: None
         if change.body is None
-        else PendingValue(change.bucket, change.key, change.body, (manifest,), change.expires_in)
+        else PendingValue(change.bucket, change.key, change.body, (manifest,), change.expires_in, inline=change.inline)
         for name, change in stored.changes.items()
     }

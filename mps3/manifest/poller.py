@@ -8,10 +8,10 @@ from typing import Final
 
 from ..errors import MPS3Error, UnavailableError
 from ..journal.protocol import Journal
-from .contact import Contact, answer
 from .context import ManifestContext
 from .listeners import Listeners
 from .pipeline import CommitPipeline
+from .reachability import StoreReachability, answer
 from .state import ManifestState
 
 FASTEST: Final = 0.1
@@ -30,13 +30,13 @@ class Poller:
     def __init__(
         self,
         state: ManifestState,
-        contact: Contact,
+        reachability: StoreReachability,
         pipeline: CommitPipeline,
         listeners: Listeners,
         context: ManifestContext,
     ) -> None:
         self._ref = state.ref
-        self._contact = contact
+        self._reachability = reachability
         self._pipeline = pipeline
         self._listeners = listeners
         self._context = context
@@ -64,33 +64,33 @@ class Poller:
         Returns:
             The futures of the callers that wait, to be completed once the state is published; ``None`` if it failed.
         """
-        contact, waiting = self._contact, self._contact.waiting()
+        reachability, waiting = self._reachability, self._reachability.waiting()
         started = self._environment.monotonic()
         try:
             news = await journal.resolve()
         except MPS3Error as error:
             self._failed(started, waiting, error)
             return None
-        contact.answered(waiting)
-        if contact.failures:
+        reachability.answered(waiting)
+        if reachability.failures:
             self._pipeline.retry_now()
-        contact.resolved(started)
+        reachability.resolved(started)
         self._context.observer.polled(self._ref, started, news=news)
         self._wait = self._interval * FASTEST if news else min(self._interval, self._wait * BACKOFF)
         self.plan()
         return waiting
 
     def _failed(self, started: float, waiting: list[asyncio.Future[None]], error: MPS3Error) -> None:
-        contact = self._contact
-        contact.answered(waiting)
-        contact.failures += 1
-        contact.unreadable = not isinstance(error, UnavailableError)
+        reachability = self._reachability
+        reachability.answered(waiting)
+        reachability.failures += 1
+        reachability.unreadable = not isinstance(error, UnavailableError)
         self.poll_at = self._environment.monotonic() + max(
-            self._interval * FASTEST, self._environment.backoff(contact.failures)
+            self._interval * FASTEST, self._environment.backoff(reachability.failures)
         )
-        self._context.contact(error)
+        self._context.on_response(error)
         self._context.observer.polled(self._ref, started, error=error)
-        contact.lost()
-        if contact.unreadable:
+        reachability.lost()
+        if reachability.unreadable:
             self._listeners.tell(error)
-        answer(waiting, error if contact.unreadable else None)
+        answer(waiting, error if reachability.unreadable else None)

@@ -178,10 +178,10 @@ class Review:
         for name, content in pending.changes.items():
             file, (bucket, key) = now.look_up(name), pending.places[name]
             value = DELETE if content is None else await load(content.body, bucket, key, None)
-            changed = version_of(file) != pending.bases.get(name)
+            changed = version_of(file) != pending.base_versions.get(name)
             current = await self._current(bucket, key, file) if changed else value
             changes[pending.labels[name]] = PendingChange(
-                value, current, changed, pending.bases.get(name), version_of(file)
+                value, current, changed, pending.base_versions.get(name), version_of(file)
             )
         return PendingWrite(pending.made, MappingProxyType(changes))
 
@@ -212,6 +212,7 @@ class Review:
                         value,
                         (pending.session.manifest,),
                         None if old is None else old.expires_in,
+                        may_be_inline=old is not None and old.inline,
                     )
                 )
         return changes
@@ -230,11 +231,11 @@ def _apply(outbox: Outbox, pending: Pending, changes: dict[str, PendingValue | N
         outbox.withdraw(pending)
         return
     for name in changes:
-        pending.bases[name] = version_of(now.look_up(name))
+        pending.base_versions[name] = version_of(now.look_up(name))
     if any(changes[name] is not pending.changes[name] for name in changes):
         outbox.replace(pending, changes)
         pending.keep_replaced()
 
 
 def _changed(pending: Pending, now: View) -> bool:
-    return any(version_of(now.look_up(name)) != pending.bases.get(name) for name in pending.changes)
+    return any(version_of(now.look_up(name)) != pending.base_versions.get(name) for name in pending.changes)

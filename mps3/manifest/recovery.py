@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from ..format.file_entry import version_of
 from ..offline.protocol import StoredSession
 from ..offline.queue import OutboxQueue
-from ..offline.recovery import RecoveryUnit, apply_expiry, in_order, select_changes
+from ..offline.unsent_writes import RecoveryUnit, apply_expiry, in_order, select_changes
 from ..types import UNCHECKED
 from .committer import Committer
-from .contact import Contact
 from .context import ManifestContext
 from .outbox import Outbox
 from .pending import SENT, Pending, stored_ids
+from .reachability import StoreReachability
 from .session import Session
 from .state import ManifestState
 
@@ -24,13 +24,13 @@ class Recovery:
     def __init__(
         self,
         state: ManifestState,
-        contact: Contact,
+        reachability: StoreReachability,
         outbox: Outbox,
         committer: Committer,
         context: ManifestContext,
     ) -> None:
         self._state = state
-        self._contact = contact
+        self._reachability = reachability
         self._outbox = outbox
         self._committer = committer
         self._context = context
@@ -54,7 +54,7 @@ class Recovery:
             self._recover(unit, sessions[unit.session.name])
         if stored:
             self._unchecked = True
-            self._contact.lost()
+            self._reachability.lost()
 
     def _recover(self, unit: RecoveryUnit, session: Session) -> None:
         wall, now = self._context.environment.now().timestamp(), unit.outbox_queue.now()
@@ -63,7 +63,7 @@ class Recovery:
         for kept in unit.writes:
             write, over = apply_expiry(kept, wall, now)
             if over and any(change.expect is not UNCHECKED for change in write.changes.values()):
-                continue  # a conditional write that has expired: it has replaced nothing
+                continue  # a conditional write that has expired is dropped: it has replaced nothing
             if over and unit.in_flight:
                 # Only what has not expired is sent again. `check_lapsed` handles the rest.
                 rest = Pending.of(select_changes(write, over), session)
@@ -86,9 +86,10 @@ class Recovery:
             self._committer.recover(unit.session, group, session, unit.session.sent)
 
     def check_lapsed(self) -> None:
-        """Adjust recovered writes that have expired, once, before any of them is sent.
+        """Replace recovered writes that have expired, once, before any of them is sent.
 
-        A write that expired before it could be sent deletes what it would have replaced, but nothing newer.
+        Such a write becomes a delete of the value that it would have replaced. If another client has changed the key
+        since, the write does nothing to it.
         """
         if not self._unchecked:
             return
@@ -97,7 +98,7 @@ class Recovery:
         for pending in self._outbox.all():
             if pending.lapsed and not pending.sent:
                 found = {name: version_of(view.look_up(name)) for name in pending.lapsed - earlier}
-                others = {name for name, now in found.items() if now is None or now != pending.bases.get(name)}
+                others = {name for name, now in found.items() if now is None or now != pending.base_versions.get(name)}
                 pending.lapsed = frozenset()
                 if others:
                     self._outbox.leave_out(pending, others)

@@ -42,7 +42,7 @@ class ManifestState:
         return self.shown or EMPTY if self._publishes_kept else self.journal.view
 
     @property
-    def collected(self) -> str | None:
+    def last_collection(self) -> str | None:
         """The last collection that is known."""
         document = self.view.document
         return None if document is None else document.collected

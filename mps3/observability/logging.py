@@ -8,7 +8,7 @@ from dataclasses import fields
 from types import MappingProxyType
 from typing import Any, Final
 
-from ..text import one_line
+from ..text import first_few, one_line
 from ..types import Ref
 from . import events
 
@@ -84,17 +84,17 @@ def _message(event: events.Event) -> str:
             return f"{event.manifest} has {_number(event.commits, 'commit')} of other clients"
         case events.WriteMade():
             again = ", of an earlier client" if event.recovered else ""
-            return f"write {event.write} to {_some(event.keys)} of {event.manifest}{again}"
+            return f"write {event.write} to {first_few(event.keys)} of {event.manifest}{again}"
         case events.WriteFailed():
             return f"{_number(event.writes, 'write')} to {event.manifest} failed{_because(event.error)}"
         case events.CommitSent():
-            return f"commit {event.commit} to {event.manifest} sent, try {event.attempt}: {_some(event.keys)}"
+            return f"commit {event.commit} to {event.manifest} sent, try {event.attempt}: {first_few(event.keys)}"
         case events.Conflicted():
             again = "" if event.wait is None else f", again in {event.wait:.3f} s"
             return f"commit {event.commit} to {event.manifest} met conflict {event.conflicts}{again}"
         case events.Acknowledged():
             took = "" if event.seconds is None else f" in {event.seconds:.3f} s"
-            return f"commit {event.commit} to {event.manifest} acknowledged{took}: {_some(event.keys)}"
+            return f"commit {event.commit} to {event.manifest} acknowledged{took}: {first_few(event.keys)}"
         case events.WentOffline():
             return "offline" + (_because(event.error) if event.error else " by request")
         case events.CameOnline():
@@ -104,11 +104,6 @@ def _message(event: events.Event) -> str:
 def _place(bucket: str, key: str | None) -> str:
     # A key may contain line breaks, which could forge a record.
     return f"bucket {bucket}" if key is None else f"{key!r} in {bucket}"
-
-
-def _some(keys: tuple[str, ...]) -> str:
-    shown = ", ".join(map(repr, keys[:3]))
-    return shown if len(keys) <= 3 else f"{shown} and {len(keys) - 3} more"
 
 
 def _number(things: tuple[object, ...], name: str) -> str:

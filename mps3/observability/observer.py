@@ -45,7 +45,7 @@ class ObservedWrite(Protocol):
         ...
 
     @property
-    def fence(self) -> bool:
+    def announces_collection(self) -> bool:
         """Whether it announces a collection and writes nothing."""
         ...
 
@@ -170,7 +170,7 @@ class Observer:
 
     def write_made(self, manifest: Ref, pending: ObservedWrite, *, recovered: bool = False) -> None:
         """Count a new write."""
-        if pending.fence:
+        if pending.announces_collection:
             return
         self.counters.writes += not recovered
         pending.outcome.add_done_callback(partial(self._completed, pending))
@@ -268,7 +268,7 @@ class Observer:
 
     # The connection
 
-    def contact(self, error: MPS3Error | None, *, online: bool) -> None:
+    def connection_changed(self, error: MPS3Error | None, *, online: bool) -> None:
         """Report whether the store answers. Called whenever that may have changed."""
         if online is self._online:
             return

@@ -13,6 +13,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +23,7 @@ import orjson
 
 from ..errors import ClosedError, CorruptionError, MPS3Error
 from ..support.environment import Environment
-from ..support.sqlite import LOCK_TIMEOUT, close, connect, error_of, is_locked, make_directory
+from ..support.sqlite import close, connect, error_of, is_locked, make_directory, retry_while_locked
 from ..types import UNCHECKED, Ref
 from . import store_file
 from .cache import CACHE_BYTES, FileCache
@@ -46,6 +47,8 @@ from .schema import upgrade
 
 OUTBOXES: Final = "outbox"
 SUFFIX: Final = ".sqlite3"
+LOCK_WAIT: Final = 0.1
+"""Seconds that one attempt waits for the lock of another client that opens the directory."""
 
 _FIRST: Final = (
     """
@@ -105,7 +108,8 @@ class FileDirectory:
         used = False
         try:
             # One client at a time, because an outbox under creation looks like an unused one.
-            lock = await self._lock(self._path / f"lock{SUFFIX}")
+            file = self._path / f"lock{SUFFIX}"
+            lock = await retry_while_locked(partial(connect, file, _lock, timeout=LOCK_WAIT), pause=0)
             try:
                 await asyncio.to_thread(make_directory, folder)
                 names = sorted(await asyncio.to_thread(os.listdir, folder))
@@ -159,16 +163,6 @@ class FileDirectory:
         for outbox in outboxes:
             outbox.now = clock
         return clock
-
-    async def _lock(self, file: Path) -> aiosqlite.Connection:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + LOCK_TIMEOUT
-        while True:
-            try:
-                return await connect(file, _lock, timeout=0.1)
-            except sqlite3.Error as error:
-                if not is_locked(error) or loop.time() > deadline:
-                    raise
 
     async def aclose(self) -> None:
         """Close the cache."""
@@ -336,7 +330,9 @@ def _unpack(listed: bytes, bodies: bytes) -> dict[str, StoredChange]:
 def _optional_fields(change: StoredChange) -> dict[str, Any]:
     """Return the optional fields of a change."""
     more: dict[str, Any] = {} if change.expect is UNCHECKED else {"expect": change.expect}
-    return more if change.expires_in is None else {**more, "expires_in": change.expires_in}
+    if change.expires_in is not None:
+        more["expires_in"] = change.expires_in
+    return {**more, "inline": True} if change.inline else more
 
 
 def _refusal(body: bytes | None) -> Refusal | None:

@@ -51,6 +51,7 @@ class StoredChange:
         base: The version of the key that the client knew when it made the change; ``None`` if it knew none.
         expect: The version that the key must have for the change to be committed; ``None`` if the key must be absent.
         expires_in: Seconds from the commit until the value expires; ``None`` if it does not.
+        inline: Whether the value becomes part of the commit.
     """
 
     bucket: str
@@ -60,6 +61,7 @@ class StoredChange:
     base: str | None = None
     expect: str | Unchecked | None = UNCHECKED
     expires_in: float | None = None
+    inline: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from .bypass import BYPASS
-from .protocol import Absence, Object, Storage, Stored
+from .protocol import NULL_VERSION, Absence, Object, Storage, Stored
 from .wrapper import StorageWrapper
 
 _NEVER_CHANGES: Final = re.compile(r"(\.runs/[0-9a-f]{64}(@[0-9a-f]{32})?|@mps3-[0-9a-f]{32})\Z")
@@ -62,7 +62,7 @@ class CachedStorage(StorageWrapper):
     def _is_cacheable(self, bucket: str, key: str, version: str | None) -> bool:
         if version is None:
             return _NEVER_CHANGES.search(key) is not None
-        return version != "null" and not self._is_manifest(bucket, key)
+        return version != NULL_VERSION and not self._is_manifest(bucket, key)
 
     async def get(
         self,

@@ -12,15 +12,16 @@ from .wrapper import StorageWrapper
 T = TypeVar("T")
 
 SPAN: Final = 60.0
-"""Seconds that an answer counts at least while others arrive: long enough to see the store's second change, and too
-short for clock drift to matter."""
+"""Seconds for which an answer is used at least: long enough for several whole-second time stamps, and too short for
+clock drift to matter."""
 
 
 class StoreClock:
-    """A lower bound of the store's clock. It lags by at most the latency and the rounding of an answer.
+    """A lower bound of the store's clock. It is behind by at most the latency and the rounding of an answer.
 
-    Each time that the store sends has passed there. The bound is the latest of these times, each advanced by what this
-    machine's monotonic clock has counted since. It never goes back.
+    An answer of the store contains a time of the store's clock. That time, plus the seconds that have passed on this
+    machine's monotonic clock since the answer, is a lower bound. The highest of these bounds is used. It never
+    decreases.
 
     Args:
         monotonic: This machine's monotonic clock, in seconds.
@@ -30,7 +31,7 @@ class StoreClock:
     def __init__(self, monotonic: Callable[[], float], read: Callable[[], float | None] = lambda: None) -> None:
         self._monotonic = monotonic
         self._read = read
-        # How far the store's clock is ahead of the monotonic clock: in this span of time, and in the one before.
+        # How far the store's clock is ahead of the monotonic clock, by the answers of this span and of the last one.
         self._since = -math.inf
         self._ahead = self._before = -math.inf
         self._last = -math.inf

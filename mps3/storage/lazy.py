@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from ..errors import ClosedError
-from .identity import identity_of
 from .protocol import Storage
 from .wrapper import StorageWrapper
 
@@ -23,10 +22,10 @@ class LazyStorage(StorageWrapper):
 
     Args:
         make: Creates the other storage. Runs in a thread, and may import modules.
-        identity: As `mps3.storage.identity.Identified.identity`; ``None`` if only the other storage can tell.
+        identity: As `mps3.storage.identity.Identified.identity`, without the other storage.
     """
 
-    def __init__(self, make: Callable[[], Storage], identity: Callable[[], str] | None = None) -> None:
+    def __init__(self, make: Callable[[], Storage], identity: Callable[[], str]) -> None:
         # The other storage does not exist yet, so the wrapper is initialised in open().
         self._make = make
         self._identity = identity
@@ -43,7 +42,7 @@ class LazyStorage(StorageWrapper):
 
     def identity(self) -> str:
         """As `StorageWrapper.identity`, whether it is open or not."""
-        return identity_of(self._make()) if self._identity is None else self._identity()
+        return self._identity()
 
     async def open(self) -> None:
         """Create the other storage if needed, and open it."""

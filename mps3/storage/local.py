@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Final
 from .local_clock import SharedClock, uptime
 from .local_database import LocalDatabase
 from .local_schema import DELETE, GET_NEWEST, GET_VERSION, HEAD, LIST, PUT, PUT_DELETE_MARKER, SCAN, VERSIONS
-from .memory import NULL_VERSION, PAGE_SIZE, check_names, checked_etag, conflict, page_size, too_large
+from .memory import PAGE_SIZE, check_names, checked_etag, conflict, page_size, too_large
 from .monotonic_clock import MonotonicWallClock
 from .protocol import (
     ABSENT,
+    NULL_VERSION,
     UNCHANGED,
     Absence,
     Capabilities,

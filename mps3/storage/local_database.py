@@ -12,7 +12,7 @@ import aiosqlite
 
 from ..errors import ClosedError
 from ..support.loop_affinity import LoopAffinity
-from ..support.sqlite import LOCK_TIMEOUT, close, connect, error_of, is_locked
+from ..support.sqlite import close, connect, error_of, retry_while_locked
 from .local_clock import UPDATE_REFERENCE, SharedClock
 from .local_schema import prepare
 
@@ -117,15 +117,10 @@ class LocalDatabase:
     async def _retry_while_locked(
         self, operation: str, bucket: str | None, key: str | None, call: Callable[[], Awaitable[T]]
     ) -> T:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + LOCK_TIMEOUT
-        while True:
-            try:
-                return await call()
-            except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
-                if not is_locked(error) or loop.time() > deadline:
-                    raise error_of(error, self._file, bucket, key, operation) from error
-            await asyncio.sleep(LOCK_PAUSE)
+        try:
+            return await retry_while_locked(call, LOCK_PAUSE)
+        except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
+            raise error_of(error, self._file, bucket, key, operation) from error
 
     async def _connect(self) -> aiosqlite.Connection:
         return await connect(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from ..errors import ConfigurationError
 from ..support.environment import Environment
 from ..types import Auth, Ref
 from .lazy import LazyStorage
@@ -17,12 +18,20 @@ from .url import BUCKET, Location
 
 
 def locate(location: Location, environment: Environment) -> Storage:
-    """Return the storage that a URL names."""
-    if location.scheme == "file":
-        return LocalStorage(location.path)
-    if location.scheme == "memory":
-        return memory_storage(location.path)
-    return s3_storage(location.s3_config, environment)
+    """Return the storage that a URL names.
+
+    Raises:
+        ConfigurationError: No storage has its scheme.
+    """
+    match location.scheme:
+        case "s3":
+            return s3_storage(location.s3_config, environment)
+        case "file":
+            return LocalStorage(location.path)
+        case "memory":
+            return memory_storage(location.path)
+        case scheme:
+            raise ConfigurationError(f"there is no storage for the scheme {scheme!r} of a URL")
 
 
 def manifest_label(storage: Storage | None, manifest: Ref) -> str:

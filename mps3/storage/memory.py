@@ -19,6 +19,7 @@ from ..errors import ConfigurationError, ConflictError, CorruptionError
 from .monotonic_clock import MonotonicWallClock
 from .protocol import (
     ABSENT,
+    NULL_VERSION,
     UNCHANGED,
     Absence,
     Capabilities,
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
 PAGE_SIZE = 1000
 """The most entries of a page, as on S3."""
-NULL_VERSION = "null"
-"""The version that S3 lists in a bucket without versions."""
 MAX_KEY_BYTES = 1024
 """The most bytes of a key in UTF-8, as on S3."""
 

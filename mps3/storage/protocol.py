@@ -26,6 +26,8 @@ ABSENT: Final = Absence.ABSENT
 """There is no such object, or no such version of it, or its newest version is a delete marker."""
 UNCHANGED: Final = Absence.UNCHANGED
 """The object still has the ETag that was given as ``if_none_match``."""
+NULL_VERSION: Final = "null"
+"""The version that S3 lists for an object without one."""
 
 
 @dataclass(frozen=True, slots=True)

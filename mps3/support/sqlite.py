@@ -10,11 +10,13 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from threading import Thread
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import aiosqlite
 
 from ..errors import AccessError, ClosedError, ConfigurationError, CorruptionError, MPS3Error, UnavailableError
+
+T = TypeVar("T")
 
 LOCK_TIMEOUT: Final = 30.0
 """Seconds to wait for the locks of other processes."""
@@ -99,6 +101,27 @@ async def wait_uncancelled(work: Awaitable[object]) -> None:
     if not task.cancelled():
         task.exception()  # mark it as retrieved
     raise cancelled
+
+
+async def retry_while_locked(call: Callable[[], Awaitable[T]], pause: float) -> T:
+    """Return the result of a call, which is repeated while another connection has a lock that it needs.
+
+    Args:
+        call: The call.
+        pause: Seconds between two calls.
+
+    Raises:
+        sqlite3.Error: The error of the last call, `LOCK_TIMEOUT` after the first.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + LOCK_TIMEOUT
+    while True:
+        try:
+            return await call()
+        except sqlite3.Error as error:
+            if not is_locked(error) or loop.time() > deadline:
+                raise
+        await asyncio.sleep(pause)
 
 
 def make_directory(directory: Path) -> None:

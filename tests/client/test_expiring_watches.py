@@ -14,7 +14,7 @@ from mps3.journal import conditional
 HOUR = 3600.0
 
 
-@pytest.fixture(params=["merge", "conditional"])
+@pytest.fixture(params=["merge", "log"])
 def storage(request):
     return StoreWithClock(versioning=request.param == "merge")
 

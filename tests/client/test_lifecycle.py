@@ -221,10 +221,10 @@ async def test_cancelling_the_closing_stops_everything(hanging):
 
 async def test_a_get_under_way_ends_with_the_client():
     storage = Unreliable()
-    async with memory_client(storage) as other:
+    async with memory_client(storage, inline=0) as other:
         await other.put("k", 1)
     async with no_task_left():
-        one = memory_client(storage)
+        one = memory_client(storage, inline=0)
         await one.__aenter__()
         storage.hold("get", "k")
         reading = asyncio.create_task(one.get("k"))
@@ -261,9 +261,9 @@ async def test_manifests_that_failed_leave_nothing_behind():
 
 async def test_without_the_store_what_is_known_is_read():
     storage = Unreliable()
-    async with memory_client(storage) as other:
+    async with memory_client(storage, inline=0) as other:
         await other.put_all({"known": 1, "unknown": 2})
-    async with memory_client(storage) as one:
+    async with memory_client(storage, inline=0) as one:
         assert await one.get("known") == 1
         storage.down()
         assert await soon(one.get("known"), 5) == 1

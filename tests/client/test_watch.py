@@ -116,7 +116,7 @@ async def test_what_is_withdrawn_or_fails_is_taken_back(storage):
 
 
 async def test_what_others_commit_does_not_hide_what_is_pending(storage):
-    async with memory_client(storage) as ann, memory_client(storage) as bob:
+    async with memory_client(storage, inline=0) as ann, memory_client(storage, inline=0) as bob:
         await ann.put("k", 0)
         reader = WatchReader(bob.watch())
         await reader.present()
@@ -211,7 +211,7 @@ async def test_twenty_thousand_keys(capsys):
 
 
 async def test_a_value_that_was_superseded_and_collected_is_skipped(storage):
-    async with memory_client(storage) as ann, memory_client(storage) as bob:
+    async with memory_client(storage, inline=0) as ann, memory_client(storage, inline=0) as bob:
         await ann.put("k", 0)
         reader = WatchReader(bob.watch())
         await reader.present()
@@ -242,7 +242,7 @@ async def test_a_value_that_was_collected_while_the_present_is_listed(storage, m
 
 
 async def test_a_value_that_is_broken_is_an_error(storage):
-    async with memory_client(storage) as ann, memory_client(storage) as bob:
+    async with memory_client(storage, inline=0) as ann, memory_client(storage, inline=0) as bob:
         await ann.put("k", 0)
         await collect(storage, "k")
         watch = bob.watch()

@@ -24,7 +24,7 @@ from mps3.support.environment import Environment
 __all__ = ["place"]  # a fixture
 
 
-@pytest.fixture(params=[True, False], ids=["merge", "conditional"])
+@pytest.fixture(params=[True, False], ids=["merge", "log"])
 def storage(request):
     return Unreliable(versioning=request.param)
 
@@ -183,7 +183,7 @@ async def test_a_cursor_that_is_newer_than_what_is_known_waits_for_the_store(mon
         assert (await soon(anext(bob.watch(since=first.id)))).id == second.id
 
 
-@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "conditional"])
+@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "log"])
 async def test_killed_and_resumed_many_times(place, versioning):
     """Among writers, it sees each commit exactly once, and ends up with what there is."""
     bucket, options, _ = await place(versioning)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 
+import helpers
 import pytest
 from collect.garbage import DAY, SOON, everything, values, versioning
 from commits import refuse_commits
-from helpers import BUCKET, MANIFEST, PATIENCE, client, memory_client
+from helpers import BUCKET, MANIFEST, PATIENCE, client
 from stores import place
 
 from mps3 import DELETE, AccessError, Collected, CorruptionError, Ref, Tally
 from mps3.format import commit_age
 from mps3.journal import levels
 from mps3.journal.log import checkpoints, tail
+
+memory_client = partial(helpers.memory_client, inline=0)
 
 __all__ = ["place"]  # a fixture
 
@@ -284,7 +288,7 @@ async def test_on_stores_of_all_kinds(place, versioning, monkeypatch):
     bucket, given, storage = await place(versioning)
     short = {"retention": 0, "grace": 2}
     wanted = 3 if versioning else 1
-    async with client(bucket, **given) as one:
+    async with client(bucket, **given, inline=0) as one:
         await one.put_all({"k": 1, "awkward \u00e9 key?&": 1})
         await one.put_all({"k": 2, "gone": 1})
         await one.put_all({"gone": DELETE})
@@ -307,6 +311,6 @@ async def test_on_stores_of_all_kinds(place, versioning, monkeypatch):
         assert done.runs.deleted == 1 and done.values.deleted == wanted
         if versioning:
             assert (tried.runs, tried.values, tried.manifest) == (done.runs, done.values, done.manifest)
-    async with client(bucket, **given) as two:
+    async with client(bucket, **given, inline=0) as two:
         assert [await two.get(key) for key in ("k", "awkward \u00e9 key?&", "gone", "lost")] == [3, 1, None, None]
         assert not isinstance(await storage.head(bucket, "stranger"), type(await storage.head(bucket, orphan)))

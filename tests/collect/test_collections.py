@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 
+import helpers
 import pytest
 from collect.garbage import DAY, SOON, everything, values, values_of, versioning
 from commits import refuse_commits
-from helpers import BUCKET, MANIFEST, PATIENCE, Clock, eventually, memory_client, no_task_left, soon
+from helpers import BUCKET, MANIFEST, PATIENCE, Clock, eventually, no_task_left, soon
 
 from mps3 import MPS3, AccessError, UnavailableError
 from mps3.collect.options import options
+
+memory_client = partial(helpers.memory_client, inline=0)
 
 # How it is made -------------------------------------------------------------------------------------------------------
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import helpers
 import pytest
 from collect.garbage import DAY, SOON, uncached, values_of, versioning, versions_named
 from commits import hold_commits, refuse_commits
-from helpers import BUCKET, MANIFEST, Unreliable, eventually, memory_client, settle, soon
+from helpers import BUCKET, MANIFEST, Unreliable, eventually, settle, soon
 
 from mps3 import DELETE, CorruptionError, MemoryStorage, UnavailableError
 from mps3.format import commit_age
 from mps3.journal import levels
 from mps3.storage import ABSENT
+
+memory_client = partial(helpers.memory_client, inline=0)
 
 
 @versioning

@@ -256,7 +256,7 @@ def _forbid(bucket: str) -> None:
 async def test_one_name_in_another_bucket_ends_no_collection(bucket):
     clock = Clock()
     storage = Forbidding(clock=clock)
-    async with memory_client(storage) as one:
+    async with memory_client(storage, inline=0) as one:
         for number in range(3):
             await soon(one.put("a", number))
         await forge(storage, lambda document: document["files"].update({f"s3://{bucket}/k": FILE}))

@@ -30,7 +30,7 @@ __all__ = ["place"]  # a fixture
 @pytest.mark.parametrize(("versioning", "kind"), [(True, "merge"), (False, "log")])
 async def test_the_bucket_decides(place, versioning, kind):
     bucket, options, storage = await place(versioning)
-    async with client(bucket, **options) as one:
+    async with client(bucket, **options, inline=0) as one:
         assert await keys_of(storage, bucket) == []  # the probe has left nothing
         await soon(one.put("key", 1))
     assert (await manifest_of(storage, bucket))["journal"] == kind

@@ -164,7 +164,7 @@ async def test_clients_that_all_compact_at_once_agree(storage):
     with tiny():
         async with quick(storage) as first:
             await first.put("key 0", 0)
-            clients = [memory_client(storage) for _ in range(4)]
+            clients = [memory_client(storage, inline=0) for _ in range(4)]
             await asyncio.gather(*(client.__aenter__() for client in clients))
             try:
                 wrote: list[dict[str, Any]] = [{} for _ in clients]
@@ -186,7 +186,7 @@ async def test_clients_that_all_compact_at_once_agree(storage):
 
 async def test_a_large_change_is_stored_once_however_long_the_log_names_it(storage):
     values = {f"key/{number:04}": number for number in range(2000)}
-    async with memory_client(storage) as one:
+    async with memory_client(storage, inline=0) as one:
         await one.put("small", 0)
         storage.bytes.clear()
         write = one.put_all(values | {"small": DELETE})
@@ -197,7 +197,7 @@ async def test_a_large_change_is_stored_once_however_long_the_log_names_it(stora
         assert large > 100_000
         assert storage.bytes["run"] == large
         assert storage.bytes["commit"] < large / 2
-        async with memory_client(storage) as two:
+        async with memory_client(storage, inline=0) as two:
             assert await two.get("key/0000") == 0 and await two.get("key/1999") == 1999
             assert await two.get("small") == 19
 

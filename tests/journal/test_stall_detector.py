@@ -120,7 +120,7 @@ async def test_that_others_commit_is_no_standstill(hasty):
 
 async def test_time_stamps_that_are_minutes_late_are_no_endless_retry(hasty):
     """What is stamped later than its deadline does not count (R16), and neither would any other try."""
-    async with InMemoryS3(stamp=1200.0) as server, client(BUCKET, server.s3_config) as one:
+    async with InMemoryS3(stamp=1200.0) as server, client(BUCKET, server.s3_config, inline=0) as one:
         with pytest.raises(ConfigurationError, match="clocks"):
             await soon(one.put("key", 1))
 
@@ -148,7 +148,7 @@ async def test_a_listing_without_what_was_stored_is_no_endless_retry(hasty):
 async def test_a_transaction_whose_value_is_gone_is_no_endless_retry(versioning):
     """Though an earlier try of it was made: it is certain first that that one does not count."""
     storage = MemoryStorage(versioning=versioning)
-    async with memory_client(storage) as one, memory_client(storage) as two:
+    async with memory_client(storage, inline=0) as one, memory_client(storage, inline=0) as two:
         await one.put("key", 1)
         runs = 0
 

@@ -25,6 +25,6 @@ def seen():
     return Events()
 
 
-@pytest.fixture(params=[True, False], ids=["merge", "conditional"])
+@pytest.fixture(params=[True, False], ids=["merge", "log"])
 def storage(request):
     return Unreliable(versioning=request.param)

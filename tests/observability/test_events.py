@@ -29,7 +29,7 @@ HERE = Ref(MANIFEST, BUCKET)
 
 
 async def test_a_write_from_the_call_to_the_acknowledgement(storage, seen):
-    async with memory_client(storage, hooks=[seen]) as one:
+    async with memory_client(storage, hooks=[seen], inline=0) as one:
         commit = await one.put_all({"a": 1, "b": "two"})
         story = [event for event in seen if isinstance(event, WriteMade | CommitSent | Acknowledged | WriteFailed)]
         made, sent, acknowledged = story
@@ -79,10 +79,10 @@ async def test_requests_say_how_they_ended(storage, seen):
 
 
 async def test_a_cached_value_is_no_request(storage, seen, tmp_path):
-    async with memory_client(storage) as other:
+    async with memory_client(storage, inline=0) as other:
         await other.put("k", "x" * 1000)
     for _ in range(2):
-        async with memory_client(storage, hooks=[seen], offline=tmp_path) as one:
+        async with memory_client(storage, hooks=[seen], offline=tmp_path, inline=0) as one:
             assert await one.get("k") == "x" * 1000
     received = [event.received for event in seen.of(RequestMade) if (event.key or "").startswith("k")]
     assert received == [1002]
@@ -148,7 +148,7 @@ def once(storage, operation, key, error):
 
 
 async def test_a_value_and_a_commit_that_are_tried_again(storage, seen):
-    async with memory_client(storage, hooks=[seen]) as one:
+    async with memory_client(storage, hooks=[seen], inline=0) as one:
         await one.put("k", 0)
         storage.fail = once(storage, "put", MANIFEST, UnavailableError("lost", operation="PutObject"))
         commit = await soon(one.put("k", 1))
@@ -295,7 +295,7 @@ async def test_a_transaction_that_is_undecided_when_the_client_closes(seen):
 
 
 async def test_what_is_held_is_counted(storage):
-    async with memory_client(storage) as one, memory_client(storage) as other:
+    async with memory_client(storage, inline=0) as one, memory_client(storage, inline=0) as other:
         await one.put("k", "x" * 100)
         subscription, watch = one.subscribe("k"), one.watch()
         await anext(subscription)

@@ -83,7 +83,7 @@ def telemetry():
 async def test_a_write_is_in_the_trace_of_who_made_it(telemetry, versioning):
     storage = Unreliable(versioning=versioning)
     tracer = telemetry.tracers.get_tracer("test")
-    async with memory_client(storage, hooks=[telemetry.hook]) as one:
+    async with memory_client(storage, hooks=[telemetry.hook], inline=0) as one:
         await one.put("before", 0)
         telemetry.exporter.clear()
         with tracer.start_as_current_span("handler"):
@@ -106,11 +106,11 @@ async def test_a_write_is_in_the_trace_of_who_made_it(telemetry, versioning):
 
 
 async def test_a_read_is_in_the_trace_of_who_reads(telemetry, storage):
-    async with memory_client(storage) as other:
+    async with memory_client(storage, inline=0) as other:
         await other.put("k", 1)
     tracer = telemetry.tracers.get_tracer("test")
     with tracer.start_as_current_span("opening") as opening:
-        one = await memory_client(storage, hooks=[telemetry.hook]).__aenter__()
+        one = await memory_client(storage, hooks=[telemetry.hook], inline=0).__aenter__()
     with tracer.start_as_current_span("handler") as handler:
         await one.get("k")
     await one.put("l", 1)

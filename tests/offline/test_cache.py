@@ -21,9 +21,9 @@ async def reopened_offline(device, client, **options):
 
 
 async def test_values_that_were_read_or_written_are_there_offline(device):
-    stranger = await device.stranger()
+    stranger = await device.begin(offline=None, inline=0)
     await stranger.put_all({"read": 1, "unread": 2})
-    client = await device.begin()
+    client = await device.begin(inline=0)
     await client.get("read")
     await client.put("written", 3)
     client = await reopened_offline(device, client)

@@ -94,7 +94,7 @@ async def repeats(device):
 
 
 async def test_a_commit_that_did_not_land_is_sent_with_the_same_sequence_and_fresh_values(device):
-    client = await device.begin()
+    client = await device.begin(inline=0)
     await client.put("first", 1)
     session, sequence, _ = (await commits(device))[-1]
     device.storage.hold("put", MANIFEST)
@@ -107,7 +107,7 @@ async def test_a_commit_that_did_not_land_is_sent_with_the_same_sequence_and_fre
     device.storage.release()
     device.storage.calls.clear()
 
-    again = await device.begin()
+    again = await device.begin(inline=0)
     await drained(again)
     assert sum(key.split("@")[0] == "a" for operation, key in device.storage.calls if operation == "put") == 1
     found = await commits(device)
@@ -116,7 +116,7 @@ async def test_a_commit_that_did_not_land_is_sent_with_the_same_sequence_and_fre
 
 
 async def test_of_many_values_to_be_stored_again_only_those_that_failed_are(device):
-    client = await device.begin()
+    client = await device.begin(inline=0)
     await client.put("a", 0)
     device.storage.hold("put", MANIFEST)
     device.storage.calls.clear()
@@ -127,7 +127,7 @@ async def test_of_many_values_to_be_stored_again_only_those_that_failed_are(devi
     await eventually(lambda: stored() == 40)
     await asyncio.gather(*(write.kept() for write in writes))
     for pending in client._manifests[client._default]._outbox._pending:
-        pending.collected = "a collection before the last one"
+        pending.last_collection = "a collection before the last one"
     device.storage.fail = lambda operation, key: (
         UnavailableError("one in three") if operation == "put" and key.startswith("k/") and stored() % 3 == 0 else None
     )
@@ -270,7 +270,7 @@ async def test_a_clock_that_is_set_back_changes_nothing(device):
 
 
 async def test_what_is_refused_is_set_aside_and_the_others_go_on(device):
-    client = await device.begin()
+    client = await device.begin(inline=0)
     client.go_offline()
     writes = [client.put(key, {"at": key}) for key in ("a", "bad", "b")]
     writes.append(client.put("a", 2))
@@ -291,7 +291,7 @@ async def test_what_is_refused_is_set_aside_and_the_others_go_on(device):
     await client.put("c", 3)
     await device.kill(client)
 
-    again = await device.begin()
+    again = await device.begin(inline=0)
     (rejected,) = again.rejected()
     assert isinstance(rejected.error, AccessError)
     assert rejected.error.operation == "PutObject"
@@ -301,7 +301,7 @@ async def test_what_is_refused_is_set_aside_and_the_others_go_on(device):
     await rejected.retry()
     assert await again.get("bad") == {"at": "bad"}
     await device.end(again)
-    assert (await device.begin()).rejected() == ()
+    assert (await device.begin(inline=0)).rejected() == ()
 
 
 async def test_a_dropped_refusal_is_forgotten(device):

@@ -74,7 +74,7 @@ async def test_a_store_that_hangs_is_not_waited_for_long(device, monkeypatch):
 
 
 async def test_other_manifests_than_the_default_are_there_offline_too(device, monkeypatch):
-    monkeypatch.setattr("mps3.manifest.contact.SILENCE", 0.3)
+    monkeypatch.setattr("mps3.manifest.reachability.SILENCE", 0.3)
     first = await device.begin()
     await first.put("a", 1, manifests=["other.json"])
     await device.end(first)
@@ -105,7 +105,7 @@ async def test_other_manifests_than_the_default_are_there_offline_too(device, mo
 
 @pytest.mark.parametrize("under_way", ["a poll", "a commit"])
 async def test_a_store_that_falls_silent_is_as_good_as_gone(device, monkeypatch, under_way):
-    monkeypatch.setattr("mps3.manifest.contact.SILENCE", 0.3)
+    monkeypatch.setattr("mps3.manifest.reachability.SILENCE", 0.3)
     client = await device.begin()
     await client.put("a", 1)
     values = client.subscribe("a")

@@ -25,8 +25,9 @@ async def test_it_is_made_once_and_not_in_the_thread_of_the_loop():
         stores.append(Store())
         return stores[-1]
 
-    storage = LazyStorage(make)
+    storage = LazyStorage(make, lambda: "somewhere")
     assert storage.vendor is None and storage.clock() is None
+    assert storage.identity() == "somewhere"
     await storage.aclose()
     with pytest.raises(ClosedError, match="not open yet"):
         await storage.get("b", "k")
@@ -47,7 +48,7 @@ async def test_what_goes_wrong_with_making_it_goes_wrong_with_opening_it():
     def make() -> Store:
         raise ImportError("not there")
 
-    storage = LazyStorage(make)
+    storage = LazyStorage(make, lambda: "somewhere")
     with pytest.raises(ImportError, match="not there"):
         await storage.open()
     await storage.aclose()

@@ -12,10 +12,11 @@ from blockbuster import blockbuster_ctx
 from storage.local_store import another_connection, no_threads_left, storage
 
 from mps3.errors import AccessError, ConfigurationError, CorruptionError, UnavailableError
-from mps3.storage import ABSENT, local, local_database
+from mps3.storage import ABSENT, local
 from mps3.storage.local import FILE_NAME, LocalStorage
 from mps3.storage.local_database import LOCK_WAIT
 from mps3.storage.memory import PAGE_SIZE
+from mps3.support import sqlite
 from mps3.support.sqlite import error_of
 
 __all__ = ["no_threads_left", "storage"]  # fixtures
@@ -38,7 +39,7 @@ async def test_a_full_disk_loses_nothing(storage, tmp_path):
 
 
 async def test_a_lock_held_too_long(storage, tmp_path, monkeypatch):
-    monkeypatch.setattr(local_database, "LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr(sqlite, "LOCK_TIMEOUT", 0.1)
     with another_connection(tmp_path) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(UnavailableError, match="locked"):

@@ -56,7 +56,7 @@ class Redirecting(CountingProxy):
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("journal", ["merge", "conditional"])
+@pytest.mark.parametrize("journal", ["merge", "log"])
 async def test_a_write_that_is_redirected_after_the_store_has_answered_is_tried_again(
     make_bucket, s3_config, server, journal
 ):

@@ -151,7 +151,7 @@ async def test_clients_in_virtual_time(mps3_clock, mps3_client):
 
 
 async def test_collecting_after_weeks(mps3_clock, mps3_client):
-    async with mps3_client(retention=timedelta(days=7), poll_interval=HOUR * 12) as client:
+    async with mps3_client(retention=timedelta(days=7), poll_interval=HOUR * 12, inline=0) as client:
         await client.put("k", "old")
         await mps3_clock.advance(timedelta(days=1))
         await client.put("k", "new")

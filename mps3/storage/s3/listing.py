@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 
+from ..protocol import NULL_VERSION
 from .request import MalformedResponseError
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _item(element: ET.Element, *, encoded: bool) -> Item:
     return Item(
         # A key that is not UTF-8 is not a key of this library, and must not prevent reading the others.
         key=unquote_plus(key, errors="surrogateescape") if encoded else key,
-        version=fields.get("VersionId") or "null",
+        version=fields.get("VersionId") or NULL_VERSION,
         modified=_seconds(fields["LastModified"]) if "LastModified" in fields else 0.0,
         etag=fields.get("ETag"),
         size=int(fields.get("Size") or 0),

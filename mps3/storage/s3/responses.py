@@ -11,6 +11,7 @@ from typing import Any, Final
 from botocore.exceptions import IncompleteReadError
 
 from ...errors import CorruptionError, MPS3Error
+from ..protocol import NULL_VERSION
 from .request import MalformedResponseError, S3Request
 from .transport import CHUNK
 
@@ -93,7 +94,7 @@ def require_object(response: Mapping[str, Any]) -> None:
 def version_of(response: Mapping[str, Any]) -> str | None:
     """Return the version that a response names; ``None`` in a bucket without versions."""
     version = response.get("VersionId")
-    return None if version in {None, "", "null"} else str(version)
+    return None if version in {None, "", NULL_VERSION} else str(version)
 
 
 def etag_of(response: Mapping[str, Any]) -> str | None:

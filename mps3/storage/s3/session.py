@@ -1,6 +1,7 @@
 """The session of a storage with its service: one client of the SDK for several users, and the retries of requests.
 
-Requests are repeated here and nowhere else, because only this place knows which failures certainly had no effect.
+Only this file repeats a request inside the storage, because only it knows which failures certainly had no effect. What
+`puts.py` sends after a refusal is another request: it has other headers.
 """
 
 from __future__ import annotations

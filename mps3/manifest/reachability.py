@@ -1,4 +1,4 @@
-"""Contact with the store: when it last answered, what failed since, and the callers that wait for its next answer."""
+"""Whether the store answers: when it last did, what has failed since, and the callers that wait for its next answer."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .reconnect import Review
 from .state import ManifestState
 
 STALE: Final = 10.0
-"""Seconds without contact after which a commit is preceded by a read."""
+"""Seconds without a successful read after which a commit is preceded by one."""
 SILENCE: Final = 5.0
 """Seconds without an answer after which a client that can work offline does so."""
 
 
-class Contact:
-    """The contact with the store about one manifest.
+class StoreReachability:
+    """Whether the store answers requests for one manifest.
 
     After a time without the store, pending writes wait for the ``review``, if there is one.
 
@@ -75,7 +75,7 @@ class Contact:
         self._expiry.clock_changed()
         self.failures = 0
         self.unreadable = False
-        self._context.contact(None)
+        self._context.on_response(None)
 
     def lost(self) -> None:
         """Record that the store has not answered: pending writes are reviewed before they are sent."""
@@ -110,9 +110,10 @@ class Contact:
 
     @contextlib.contextmanager
     def time_limit(self) -> Iterator[None]:
-        """Go offline after some seconds without an answer, before the silence of the store has become an error.
+        """Limit how long callers wait for a store that does not answer.
 
-        Without a cache nothing can be shown offline, so there is no limit.
+        If the operation runs longer than `SILENCE`, the client is marked offline, and the callers that wait get the
+        known state. The operation itself continues. Without a cache there is no limit, because there may be no state.
         """
         if self._context.cache is None:
             yield
@@ -125,7 +126,7 @@ class Contact:
 
     def _fall_silent(self) -> None:
         self.failures = max(1, self.failures)
-        self._context.contact(silent(self._state.ref, SILENCE))
+        self._context.on_response(silent(self._state.ref, SILENCE))
         self.lost()
         if not self.unreadable and self._state.journal is not None:
             answer(self._asking)  # they stay registered until the request has ended
