@@ -157,7 +157,9 @@ async def test_a_reader_fetches_each_run_once(storage):
                 await anext(subscription)
                 await random_writes(one, random.Random(2), 100, state)
                 assert await everything(two, NAMES) == {"key 0": 0} | state
-    assert max(number for call, number in storage.asked.items() if call.startswith("get ")) == 1
+    read = [number for call, number in storage.asked.items() if call.startswith("get ")]
+    # Who reads slot by slot needs no run but those of large commits.
+    assert max(read, default=1 if not storage._versioning else 0) == 1
 
 
 async def test_clients_that_all_compact_at_once_agree(storage):

@@ -22,7 +22,7 @@ from mps3.journal import compactor, settle
 from mps3.journal import diff as steps
 from mps3.journal import outcome as doubt
 from mps3.journal.log import fold, tail
-from mps3.journal.log import journal as log
+from mps3.journal.log import writer as log
 from mps3.journal.log.checkpoints import Checkpoints
 from mps3.journal.log.contact import LastContact
 from mps3.journal.log.contention import Crowd

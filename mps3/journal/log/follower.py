@@ -1,0 +1,231 @@
+"""What a client knows of a log: reading the slots that follow, and opening it anew (L2, L7 to L9)."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from ...errors import ConfigurationError, CorruptionError, MPS3Error, UnavailableError
+from ...format.commit_age import Moment
+from ...format.document import CommitEntry, Document
+from ...format.state import View
+from ...storage.protocol import Storage
+from ...support.environment import Environment
+from ..attempt import Attempt
+from ..compactor import Compactor
+from ..outcome import CommitOutcome, outcome_of
+from ..protocol import Verdict
+from ..runs import MissingRunError, Runs
+from ..stall_detector import StallDetector
+from .checkpoints import Checkpoints
+from .contact import LastContact
+from .contention import Crowd
+from .fold import collection
+from .opening import open_log
+from .past import LogPast
+from .reader import LogReader, ReadSlot
+from .tail import LogTail
+
+WINDOW: Final = 3.0
+AHEAD: Final = 16
+"""Slots that are read at once, at the most, while there is news."""
+FAR: Final = 256
+"""Slots that are read one after the other, at the most, before the log is listed."""
+
+
+class LogFollower:
+    """Follows the log of one manifest.
+
+    Args:
+        storage: Where the manifest is kept.
+        bucket: Its bucket.
+        key: Its key.
+        environment: Time, chance and names.
+        exists: Whether the manifest was seen to be there: then conditions were seen to be enforced.
+        trusted: Whether the store was seen to enforce conditions.
+        window: Seconds by which clocks of the store's nodes may differ, of a new manifest.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        bucket: str,
+        key: str,
+        environment: Environment,
+        *,
+        exists: bool = False,
+        trusted: bool = False,
+        window: float = WINDOW,
+    ) -> None:
+        self._storage = storage
+        self._bucket = bucket
+        self._key = key
+        self._environment = environment
+        self._window = window
+        self._session = environment.name()
+        self._runs = Runs(storage, bucket, key, self._now, unique=environment.name)
+        self._compactor = Compactor(self._runs, environment)
+        self._reader = LogReader(storage, bucket, key, self._runs)
+        self._tail = LogTail(self._runs, window)
+        self._contact = LastContact(storage, environment)
+        self._crowd = Crowd()
+        self._checkpoints = Checkpoints(
+            storage, bucket, key, self._tail, self._reader, self._runs, self._compactor, environment
+        )
+        self._stalls = StallDetector(environment, f"s3://{bucket}/{key}")
+        self._ahead: dict[int, ReadSlot] = {}
+        self._opened = False
+        self._exists = exists
+        self._trusted = trusted
+
+    @property
+    def session(self) -> str:
+        """This client's name among the writers."""
+        return self._session
+
+    @property
+    def view(self) -> View:
+        """The newest state."""
+        return self._tail.view
+
+    @property
+    def tentative(self) -> View:
+        """The same: a commit is final when it is known."""
+        return self._tail.view
+
+    @property
+    def decides_at(self) -> float:
+        """Nothing is left to be decided later."""
+        return math.inf
+
+    @property
+    def clock(self) -> float | None:
+        """Nothing here depends on it: a collection is announced by a commit (R17)."""
+        return None
+
+    @property
+    def past(self) -> LogPast:
+        """What came before."""
+        return LogPast(self._bucket, self._key, self._reader, self._runs, self._window)
+
+    def _now(self) -> Moment:
+        return Moment(self._environment.monotonic(), collected=collection(self.view))
+
+    def _author(self, attempt: Attempt) -> str:
+        return attempt.session or self._session
+
+    def _is_own(self, entry: CommitEntry | Document, attempt: Attempt) -> bool:
+        return (entry.session, entry.sequence) == (self._author(attempt), attempt.sequence)
+
+    # What became of a commit
+
+    def verdict(self, attempt: Attempt) -> Verdict:
+        """How a transaction stands."""
+        if self.fate(attempt) in (CommitOutcome.LANDED, CommitOutcome.SETTLED):
+            return Verdict.COMMITTED
+        return Verdict.ABORTED if attempt.slot is not None and attempt.slot <= self._tail.number else Verdict.UNKNOWN
+
+    def fate(self, attempt: Attempt) -> CommitOutcome:
+        """What became of a commit whose answer was lost, by what was read last."""
+        if not attempt.doubtful and self.view.has(self._author(attempt), attempt.sequence):
+            return CommitOutcome.LANDED
+        return outcome_of(self.view, self._author(attempt), attempt)
+
+    def may_arrive(self, attempt: Attempt) -> bool:
+        """Whether a try that was never answered may still arrive, and count: its slot is free."""
+        if not attempt.unanswered:
+            return False
+        return attempt.slot is None or attempt.slot > self._tail.number
+
+    def is_usurped(self, attempt: Attempt) -> bool:
+        """Whether somebody else has used the identity of a commit, so that no try of it can count."""
+        return self.view.is_usurped(self._author(attempt), attempt.sequence, attempt.is_forged)
+
+    def counting(self, attempt: Attempt) -> CommitEntry | None:
+        """The commit, while it is not part of the checkpoint."""
+        return next((entry for entry in reversed(self.view.commits) if self._is_own(entry, attempt)), None)
+
+    # Reading
+
+    async def resolve(self) -> bool:
+        """Read the slots after the last known one (L8)."""
+        if not self._opened:
+            return await self._open()
+        before = self._tail.number
+        try:
+            while self._tail.number - before < FAR:
+                news = await self._poll(min(AHEAD, max(1, self._tail.number - before)))
+                if news is None:
+                    break
+                if not news:
+                    return self._tail.number > before
+        except MissingRunError:
+            pass  # it was collected: newer states do not need it
+        return await self._open() or self._tail.number > before
+
+    async def _poll(self, count: int) -> bool | None:
+        """Read the next slots, as many as have come lately (L8).
+
+        Returns:
+            Whether all of them are there; ``None`` if the log has to be opened anew (L9).
+        """
+        first, asked = self._tail.number + 1, self._contact.ask()
+        found = await self._reader.slots(range(first, first + count))
+        if self._contact.is_long_ago():
+            return None  # what was collected looks like what never was
+        self._contact.heard(asked)
+        self._ahead.update(found)
+        await self._advance()
+        return len(found) == count
+
+    async def _advance(self) -> bool:
+        """Take in the slots that are known to follow. Return whether there were any."""
+        before = self._tail.number
+        while (read := self._ahead.get(self._tail.number + 1)) is not None:
+            await self._tail.extend(self._tail.number + 1, read)
+            del self._ahead[self._tail.number]
+        for number in [number for number in self._ahead if number <= self._tail.number]:
+            del self._ahead[number]
+        await self._checkpoints.shorten()
+        return self._tail.number > before
+
+    async def _open(self) -> bool:
+        """Begin with the newest checkpoint (L7). Return whether the state is another one."""
+        before, head = self._tail.number, self.view.head
+        fresh = LogTail(self._runs, self._window)
+        asked = self._contact.ask()
+        await open_log(self._reader, fresh)
+        if fresh.number < before:
+            raise self._went_back(fresh.number)
+        self._contact.heard(asked)
+        self._ahead.clear()
+        await self._tail.become(fresh)
+        self._opened = True
+        self._exists = self._exists or fresh.number > 0
+        return head != self.view.head
+
+    def _went_back(self, number: int) -> MPS3Error:
+        """Return the error for a log that is shorter than before: it may be an old answer, but not for long."""
+        place = f"s3://{self._bucket}/{self._key}"
+        if self._contact.is_behind_for_long():
+            if number == 0:
+                return CorruptionError(
+                    f"the log of the manifest {place} was deleted: restore it, or use another manifest",
+                    bucket=self._bucket,
+                    key=self._key,
+                    operation="ListObjectsV2",
+                )
+            return ConfigurationError(
+                f"{place} has been in an older state than this client has seen for a minute: somebody has deleted a "
+                "part of its log, or something between this client and the store answers for it. Open a new client to "
+                "go on from the older state",
+                bucket=self._bucket,
+                key=self._key,
+                operation="ListObjectsV2",
+            )
+        return UnavailableError(
+            f"the store answered with an older state of {place} than before",
+            bucket=self._bucket,
+            key=self._key,
+            operation="ListObjectsV2",
+        )

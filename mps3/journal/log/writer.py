@@ -1,0 +1,291 @@
+"""Finding a slot for a commit, and finding out what became of one whose answer was lost (L1, L3, L4, L9, L11)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import ConfigurationError, ConflictError, MPS3Error, UnavailableError
+from ...format.document import CommitEntry, Document
+from ...format.file_entry import expires_of
+from ...format.slot import filler, slot_key
+from ...support.gather import gather_bounded
+from ..attempt import Attempt, require
+from ..document_io import encode_document
+from ..outcome import CommitOutcome, not_yet, note, remembered, unknown
+from .fold import COLLECTED, COLLECTS, Judgement, collection
+from .follower import AHEAD, LogFollower
+from .reader import ReadSlot, stamp_of
+
+
+class SlotWriter(LogFollower):
+    """Writes the commits of one client into slots."""
+
+    def _require(self, attempt: Attempt) -> None:
+        require(attempt, self.view, self._bucket, self._key)
+        if _names_objects(attempt.update) and attempt.collected != collection(self.view):
+            raise self._outlived()
+
+    def _outlived(self) -> ConflictError:
+        return ConflictError(
+            f"a collection of s3://{self._bucket}/{self._key} was announced after the values of a commit were stored; "
+            "they are stored again",
+            bucket=self._bucket,
+            key=self._key,
+            operation="PutObject",
+        )
+
+    async def _compose(self, attempt: Attempt) -> tuple[Document, bytes]:
+        note(attempt, self.view)
+        attempt.tries += 1
+        update = await self._runs.by_reference(attempt.update, self.view.commits)
+        attempt.update = update
+        members = dict(update)
+        if _names_objects(update):
+            members[COLLECTED] = attempt.collected
+        if attempt.fence:
+            members[COLLECTS] = True
+        attempt.said.append(members)
+        document = Document("log", self._window, self._author(attempt), attempt.sequence, None, members)
+        return document, await encode_document(document, self._runs, bucket=self._bucket, key=self._key)
+
+    async def _write(self, attempt: Attempt, slot: int) -> None:
+        """Find a slot for a commit, and take in everything up to it (L1, L4)."""
+        document, body = await self._compose(attempt)
+        while True:
+            read = await self._put(attempt, slot, document, body)
+            if read is not None:
+                break
+            slot = await self._next_slot(slot)
+            note(attempt, self.view)
+            if attempt.expect or self._tail.number + 1 == slot:
+                self._require(attempt)
+        self._crowd.won()
+        judgement = await self._confirm(slot, read)
+        self._conclude(attempt, judgement)
+
+    def _conclude(self, attempt: Attempt, judgement: Judgement | None) -> None:
+        """Act upon what became of a commit at its place; ``None`` if `fate` has found that, and goes on telling."""
+        attempt.doubtful, attempt.unanswered = judgement is None, 0
+        if judgement is Judgement.OUTLIVED:
+            raise self._outlived()
+        counting = self.counting(attempt)
+        if judgement is Judgement.REPEATED and (counting is None or attempt.is_forged(counting)):
+            if not self.view.has(self._author(attempt), attempt.sequence) or attempt.closes:
+                return
+            attempt.tries = 0
+            attempt.said.clear()
+            raise ConflictError(
+                f"somebody else has made a commit to s3://{self._bucket}/{self._key} in the name of this client; it is "
+                "made again under another one",
+                bucket=self._bucket,
+                key=self._key,
+                operation="PutObject",
+            )
+
+    async def _put(self, attempt: Attempt, slot: int, document: Document, body: bytes) -> ReadSlot | None:
+        """Create a slot. Return it as the store has it; ``None`` if somebody else was first."""
+        before = attempt.doubtful
+        attempt.doubtful, attempt.slot = True, slot
+        attempt.unanswered = 1
+        asked = self._contact.ask()
+        try:
+            stored = await self._storage.put(self._bucket, slot_key(self._key, slot), body, if_none_match=True)
+        except (ConflictError, UnavailableError) as error:
+            # A lost answer may look like a conflict, and a lost race like a failure: the slot tells (L3).
+            found = await self._whose(attempt, slot)
+            if found is None:
+                if isinstance(error, ConflictError):
+                    raise self._refused(slot, error) from error
+                raise
+            self._ahead[slot] = found
+            if self._is_own(found.document, attempt) and not self._is_foreign(attempt, found.document):
+                return found
+            _lost(attempt)
+            self._crowd.lost()
+            return None
+        except MPS3Error as error:
+            if not error.maybe_written:
+                attempt.doubtful, attempt.unanswered = before, int(before)
+            raise
+        if self._contact.is_long_ago():
+            # The slot may have been collected before this PUT arrived (L9).
+            await self._open()
+            if self._tail.number >= slot:
+                return self._found_again(attempt)
+            found = await self._reader.slot(slot)
+            if found is None:
+                raise UnavailableError(
+                    f"the store does not show s3://{self._bucket}/{slot_key(self._key, slot)}, which it has created",
+                    bucket=self._bucket,
+                    key=self._key,
+                    operation="PutObject",
+                    maybe_written=True,
+                )
+            if self._is_own(found.document, attempt):
+                return found
+            _lost(attempt)
+            return None
+        if slot == self._tail.number + 1:
+            self._contact.heard(asked)
+        if stored.modified is None or self._is_near_an_end(attempt, stored.modified):
+            return await self._reader.slot(slot) or ReadSlot(document, stamp_of(stored.modified), len(body))
+        return ReadSlot(document, stamp_of(stored.modified), len(body))
+
+    def _refused(self, slot: int, error: ConflictError) -> MPS3Error:
+        """Return the error for a slot that the store refuses to create, and does not show."""
+        self._stalls.failed(slot, error)
+        if not self._stalls.is_hopeless():
+            return UnavailableError(
+                f"the store refuses to create s3://{self._bucket}/{slot_key(self._key, slot)}, and does not show it",
+                bucket=self._bucket,
+                key=self._key,
+                operation="PutObject",
+                maybe_written=True,
+            )
+        failures, lasted = self._stalls.failures, self._stalls.lasted
+        self._stalls.moved()  # the next commit is tried anew
+        return ConfigurationError(
+            f"the store has refused {failures} times in {lasted:.0f} s to create "
+            f"s3://{self._bucket}/{slot_key(self._key, slot)} because it exists, but shows that it does not: something "
+            "between this client and the store answers in its place",
+            bucket=self._bucket,
+            key=self._key,
+            operation="PutObject",
+            maybe_written=True,
+        )
+
+    def _is_near_an_end(self, attempt: Attempt, modified: float) -> bool:
+        """Return whether it depends on the stamp that others see whether a transaction counts.
+
+        The time of the answer is not that stamp, though near it.
+        """
+        state = self.view.at(-math.inf)
+        ends = (expires_of(state.look_up(name)) for name in attempt.expect)
+        return any(end is not None and end <= modified + 2 * self._window for end in ends)
+
+    def _found_again(self, attempt: Attempt) -> ReadSlot | None:
+        """Return the commit as the state has it, after its slot may have been collected.
+
+        Raises:
+            UnknownOutcomeError: Nobody can tell whether it counts (L11).
+        """
+        if self._has_arrived(attempt):
+            counting = self.counting(attempt)
+            modified = self._tail.modified if counting is None else counting.modified
+            update = attempt.said[-1] if counting is None else counting.update
+            session, sequence = self._author(attempt), attempt.sequence
+            return ReadSlot(Document("log", self._window, session, sequence, None, update), modified, 0)
+        _lost(attempt)
+        return None
+
+    def _is_foreign(self, attempt: Attempt, document: Document) -> bool:
+        entry = CommitEntry(document.session, document.sequence, "", 0.0, None, document.update)
+        return attempt.is_forged(entry)
+
+    async def _whose(self, attempt: Attempt, slot: int) -> ReadSlot | None:
+        found = await self._reader.slot(slot)
+        if self._contact.is_long_ago():
+            await self._open()
+            if slot <= self._tail.number:
+                return self._found_again(attempt) or ReadSlot(filler(self._window), 0.0, 0)
+        return found
+
+    async def _next_slot(self, lost: int) -> int:
+        """Return the slot to try after one was lost: near the tail, which a few parallel reads find (L4)."""
+        wanted = [lost + offset for offset in self._crowd.look_at() if lost + offset not in self._ahead]
+        self._ahead.update(await self._reader.slots(wanted))
+        await self._advance()
+        top = max([lost, self._tail.number, *self._ahead])
+        return top + 1 + self._crowd.jump(self._environment.random)
+
+    async def _confirm(self, slot: int, read: ReadSlot) -> Judgement | None:
+        """Take in all slots up to one of this client; fill the holes below it, so that it counts (L2, L4)."""
+        if slot <= self._tail.number:
+            return None
+        self._ahead[slot] = read
+        while missing := [n for n in range(self._tail.number + 1, slot) if n not in self._ahead]:
+            self._ahead.update(await self._reader.slots(missing))
+            for result in await gather_bounded(self._fill, [n for n in missing if n not in self._ahead], AHEAD):
+                if isinstance(result, BaseException):
+                    raise result
+        judgement: Judgement | None = None
+        while self._tail.number < slot:
+            number = self._tail.number + 1
+            judgement = await self._tail.extend(number, self._ahead.pop(number))
+        await self._advance()
+        return judgement
+
+    async def _fill(self, number: int) -> None:
+        """Put a filler into a slot that nobody has taken."""
+        document = filler(self._window)
+        body = await encode_document(document, self._runs, bucket=self._bucket, key=self._key)
+        try:
+            stored = await self._storage.put(self._bucket, slot_key(self._key, number), body, if_none_match=True)
+        except ConflictError:
+            return  # it is read again
+        except MPS3Error as error:
+            error.maybe_written = True  # the commit above it is there
+            raise
+        self._ahead[number] = ReadSlot(document, stamp_of(stored.modified), len(body))
+
+    async def _settle(self, attempt: Attempt) -> int | None:
+        """Find out what became of a commit whose answer was lost (L3).
+
+        Returns:
+            The slot to try next; ``None`` if the commit has its place.
+        """
+        slot = attempt.slot
+        if slot is not None and slot > self._tail.number:
+            found = await self._whose(attempt, slot)
+            if slot > self._tail.number:
+                if found is None:
+                    return slot  # never another one, before it is known that this one is not ours
+                self._ahead[slot] = found
+                if self._is_own(found.document, attempt) and not self._is_foreign(attempt, found.document):
+                    self._conclude(attempt, await self._confirm(slot, found))
+                    return None
+                _lost(attempt)
+                return await self._next_slot(slot)
+        elif slot is None:
+            await self.resolve()
+        if self.is_usurped(attempt):
+            attempt.doubtful = False
+            raise ConflictError(
+                f"somebody else has made a commit to s3://{self._bucket}/{self._key} in the name of this client",
+                bucket=self._bucket,
+                key=self._key,
+                operation="PutObject",
+            )
+        if self._has_arrived(attempt):
+            return None
+        if slot is not None:
+            _lost(attempt)  # its slot has something else
+        return self._tail.number + 1
+
+    def _has_arrived(self, attempt: Attempt) -> bool:
+        """Return whether a commit is part of the state.
+
+        Raises:
+            UnknownOutcomeError: Nobody can tell any more (L11).
+        """
+        match self.fate(attempt):
+            case CommitOutcome.SETTLED | CommitOutcome.LANDED:
+                return True
+            case CommitOutcome.UNKNOWN:
+                raise unknown(self._bucket, self._key)
+            case CommitOutcome.NOT_YET:
+                not_yet(attempt, remembered(self.view))
+                return False
+
+
+def _lost(attempt: Attempt) -> None:
+    """Record that no try of a commit has a slot, so that what is remembered from now on tells whether one has."""
+    attempt.doubtful, attempt.unanswered, attempt.witnesses = False, 0, None
+
+
+def _names_objects(update: Mapping[str, Any]) -> bool:
+    """Return whether a commit names objects that a collection may delete: values or runs."""
+    files: Mapping[str, Any] = update.get("files", {})
+    return "runs" in update or any(file is not None and "value" not in file for file in files.values())
