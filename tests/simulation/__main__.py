@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--histories", type=int, default=0, metavar="N", help="run so many")
     parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first seed of many")
     parser.add_argument("--processes", type=int, default=PROCESSES, metavar="N")
-    parser.add_argument("--unversioned", action="store_true", help="a bucket without versions: the conditional journal")
+    parser.add_argument("--unversioned", action="store_true", help="a bucket without versions: the log journal")
     for name, meaning in FLAGS.items():
         parser.add_argument(f"--{name}", action="store_true", help=meaning)
     parser.add_argument("--broken", nargs="?", const="all", help="break the client on purpose: " + ", ".join(BREAKS))
