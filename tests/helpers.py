@@ -11,12 +11,16 @@ from typing import Any
 
 from mps3 import MPS3, MemoryStorage, UnavailableError
 from mps3.errors import MPS3Error
+from mps3.format.names import LOG_SUFFIX
+from mps3.format.slot import NOBODY, SlotName
 
 POLL = 0.05
 WINDOW = 3.0
 PATIENCE = 60.0  # seconds after which a test that waits has failed, on a machine however busy
 BUCKET = "bucket"
 MANIFEST = "manifest.json"
+COMMIT = "any commit of manifest.json"
+"""In the place of a key: the manifest itself with the merge journal, each slot with the log journal."""
 
 AWKWARD_KEYS = {
     "plain": "key",
@@ -138,12 +142,12 @@ class Unreliable(MemoryStorage):
         self.fail = lambda operation, key: None
 
     def refuse(self, error: MPS3Error, *, operation: str = "put", key: str | None = None) -> None:
-        self.fail = lambda asked, name: error if asked == operation and key in (None, name) else None
+        self.fail = lambda asked, name: error if asked == operation and self.is_meant(key, name) else None
 
     def hold(self, operation: str, key: str | None = None) -> None:
         """Let matching calls wait until :meth:`release`."""
         self.switch.clear()
-        self.hang = lambda asked, name: asked == operation and key in (None, name)
+        self.hang = lambda asked, name: asked == operation and self.is_meant(key, name)
 
     def hold_all(self) -> None:
         self.switch.clear()
@@ -154,7 +158,14 @@ class Unreliable(MemoryStorage):
         self.switch.set()
 
     def count(self, operation: str, key: str | None = None) -> int:
-        return sum(asked == operation and key in (None, name) for asked, name in self.calls)
+        return sum(asked == operation and self.is_meant(key, name) for asked, name in self.calls)
+
+    def is_meant(self, wanted: str | None, key: str) -> bool:
+        """Whether a key is the wanted one: any for ``None``, that of a commit for `COMMIT`."""
+        if wanted != COMMIT:
+            return wanted in (None, key)
+        slot = SlotName.parse(MANIFEST, key)
+        return key == MANIFEST if slot is None and self._versioning else slot is not None and not slot.is_checkpoint
 
     async def _pass(self, operation: str, key: str) -> None:
         self.calls.append((operation, key))
@@ -182,5 +193,23 @@ class Unreliable(MemoryStorage):
 
 
 async def stored_manifest(storage: MemoryStorage, key: str = MANIFEST) -> dict[str, Any]:
-    found = await MemoryStorage.get(storage, BUCKET, key)
-    return json.loads(found.body)
+    """The newest document of a manifest; of a log journal the newest slot, with the commits before it as its ``log``."""
+    found = json.loads((await MemoryStorage.get(storage, BUCKET, key)).body)
+    slots = await stored_slots(storage, key) if found["journal"] == "log" else []
+    return slots[-1] | {"log": slots[:-1]} if slots else found
+
+
+async def stored_slots(storage: MemoryStorage, key: str = MANIFEST) -> list[dict[str, Any]]:
+    """The commits of a log journal, in order."""
+    found, start = [], None
+    while True:
+        page = await MemoryStorage.list(storage, BUCKET, key + LOG_SUFFIX, start=start)
+        for entry in page.entries:
+            slot = SlotName.parse(key, entry.key)
+            if slot is not None and not slot.is_checkpoint:
+                found.append((slot.number, (await MemoryStorage.get(storage, BUCKET, entry.key)).body))
+        start = page.next
+        if start is None:
+            break
+    documents = [json.loads(body) for _, body in sorted(found)]
+    return [document for document in documents if document["session"] != NOBODY]

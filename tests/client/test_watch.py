@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
-from helpers import BUCKET, MANIFEST, Clock, Unreliable, eventually, memory_client, no_task_left, soon
+from helpers import BUCKET, COMMIT, MANIFEST, Clock, Unreliable, eventually, memory_client, no_task_left, soon
 from stores import place
 
 from mps3 import (
@@ -128,11 +128,11 @@ async def test_own_writes_are_pending_and_then_confirmed(storage):
         await client.put("k", 0)
         reader = Reader(client.watch())
         await reader.present()
-        storage.hold("put", MANIFEST)
-        before = storage.count("put", MANIFEST)
+        storage.hold("put", COMMIT)
+        before = storage.count("put", COMMIT)
         write = client.put_all({"k": 1, "l": 1})
         batch = await reader.next()
-        await eventually(lambda: storage.count("put", MANIFEST) > before)
+        await eventually(lambda: storage.count("put", COMMIT) > before)
         assert (batch.id, batch.changes) == (None, (Change("k", 1, None, True), Change("l", 1, None, True)))
         assert batch.cursor == reader.batches[0].cursor
         deletion = client.delete("k")
@@ -163,7 +163,7 @@ async def test_what_is_withdrawn_or_fails_is_taken_back(storage):
         storage.release()
         with pytest.raises(WithdrawnError):
             await write
-        storage.refuse(AccessError("no"), key=MANIFEST)
+        storage.refuse(AccessError("no"), key=COMMIT)
         write = client.put("k", 2)
         with pytest.raises(AccessError):
             await write

@@ -14,7 +14,18 @@ from unittest.mock import patch
 
 import orjson
 import pytest
-from helpers import BUCKET, MANIFEST, Clock, Unreliable, client, eventually, memory_client, soon, stored_manifest
+from helpers import (
+    BUCKET,
+    COMMIT,
+    MANIFEST,
+    Clock,
+    Unreliable,
+    client,
+    eventually,
+    memory_client,
+    soon,
+    stored_manifest,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from simulation.loop import run
@@ -372,7 +383,7 @@ async def test_own_pending_values_are_shown_until_they_are_stored(storage):
         watch, values = one.watch(), one.subscribe("k", "absent")
         await present(watch)
         assert await soon(anext(values)) == 1
-        storage.hold("put", MANIFEST)
+        storage.hold("put", COMMIT)
         write = one.put("k", 2, expires_in=HOUR)
         assert await soon(anext(values)) == 2
         storage.later(31)
@@ -393,9 +404,9 @@ async def test_own_pending_values_are_shown_until_they_are_stored(storage):
 async def test_the_time_counts_from_when_a_value_was_stored_last_before_its_commit(storage):
     async with memory_client(storage) as one:
         await one.put("other", 1)
-        storage.refuse(UnavailableError("not now"), key=MANIFEST)
+        storage.refuse(UnavailableError("not now"), key=COMMIT)
         write = one.put("k", 1, expires_in=30)
-        await eventually(lambda: storage.count("put", MANIFEST) > 1)
+        await eventually(lambda: storage.count("put", COMMIT) > 1)
         storage.later(HOUR)
         storage.up()
         await soon(write)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from helpers import BUCKET, MANIFEST, POLL, Unreliable
+from helpers import BUCKET, COMMIT, POLL, Unreliable
 
 from mps3 import MPS3, UnavailableError
 from mps3.support.sqlite import close
@@ -52,14 +52,14 @@ class Device:
         """Another device: without the directory, and with the same store."""
         return await self.begin(offline=None)
 
-    def swallow_answer(self, key: str = MANIFEST) -> asyncio.Event:
+    def swallow_answer(self, key: str = COMMIT) -> asyncio.Event:
         """The next PUT of a key takes effect, and is never answered. Set once it took effect."""
         took_effect = asyncio.Event()
         put = type(self.storage).put
 
         async def swallow(bucket: str, name: str, body: bytes, **options: Any) -> Any:
             stored = await put(self.storage, bucket, name, body, **options)
-            if name != key:
+            if not self.storage.is_meant(key, name):
                 return stored
             del self.storage.put
             took_effect.set()

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from helpers import BUCKET, MANIFEST, eventually, soon, stored_manifest
+from helpers import BUCKET, COMMIT, MANIFEST, eventually, soon, stored_manifest
 
 from mps3 import DELETE, AccessError, ClosedError, CorruptionError, FormatError, UnavailableError, UnknownOutcomeError
 from mps3.journal import settle
@@ -78,7 +78,7 @@ async def test_a_client_that_closes_offline_leaves_its_writes_to_the_next(device
 
 async def test_without_a_directory_kept_means_committed(device):
     client = await device.stranger()
-    device.storage.hold("put", MANIFEST)
+    device.storage.hold("put", COMMIT)
     write = client.put("a", 1)
     kept = asyncio.create_task(write.kept())
     await asyncio.sleep(0.1)
@@ -114,10 +114,10 @@ async def test_a_commit_that_did_not_land_is_sent_with_the_same_sequence_and_fre
     client = await device.begin()
     await client.put("first", 1)
     session, sequence, _ = (await commits(device))[-1]
-    device.storage.hold("put", MANIFEST)
+    device.storage.hold("put", COMMIT)
     device.storage.calls.clear()
     client.put("a", 1)
-    await eventually(lambda: device.storage.count("put", MANIFEST))
+    await eventually(lambda: device.storage.count("put", COMMIT))
     client.put("b", 2)
     await client.put("c", 3).kept()
     await device.kill(client)
@@ -135,10 +135,10 @@ async def test_a_commit_that_did_not_land_is_sent_with_the_same_sequence_and_fre
 async def test_of_many_values_to_be_stored_again_only_those_that_failed_are(device):
     client = await device.begin()
     await client.put("a", 0)
-    device.storage.hold("put", MANIFEST)
+    device.storage.hold("put", COMMIT)
     device.storage.calls.clear()
     first = client.put("first", 1)
-    await eventually(lambda: device.storage.count("put", MANIFEST))
+    await eventually(lambda: device.storage.count("put", COMMIT))
     writes = [client.put(f"k/{number}", number) for number in range(40)]
     stored = lambda: sum(key.startswith("k/") for operation, key in device.storage.calls if operation == "put")
     await eventually(lambda: stored() == 40)
@@ -293,7 +293,7 @@ async def test_a_commit_waits_while_it_cannot_be_recorded_that_it_leaves(device)
     client.go_online()
     await eventually(lambda: device.storage.count("get", MANIFEST) >= 3)
     assert client.status().pending == 1
-    assert device.storage.count("put", MANIFEST) == 0
+    assert device.storage.count("put", COMMIT) == 0
     durable_outbox.write = write
     await eventually(lambda: client.status().pending == 0)
 
@@ -415,7 +415,7 @@ async def test_what_is_refused_is_set_aside_and_the_others_go_on(device):
 
 async def test_a_dropped_refusal_is_forgotten(device):
     client = await device.begin()
-    device.storage.refuse(AccessError("refused", bucket=BUCKET, key=MANIFEST, operation="PutObject"), key=MANIFEST)
+    device.storage.refuse(AccessError("refused", bucket=BUCKET, key=MANIFEST, operation="PutObject"), key=COMMIT)
     with pytest.raises(AccessError):
         await client.put("a", 1)
     device.up()
