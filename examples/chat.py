@@ -1,15 +1,15 @@
-"""A chat room in the terminal, for any number of processes.
+"""Run a chat room in the terminal, for any number of processes.
 
 ::
 
     python examples/chat.py NAME [URL]
 
-Without a URL, all who run it on this machine meet; type a line to say it, Ctrl-D or Ctrl-C to leave.
+Without a URL, all processes on this machine share one room. Type a line to send it, and Ctrl-D or Ctrl-C to leave.
 
-Each message is a key that only its author writes, put together with the author's count of messages, so
-that nobody overwrites a message and a slow reader finds those it skipped; it says what its author had
-read, and is shown after that. Only the guest list is written by all: two who enter at once may overwrite
-each other there, and so whoever misses a name in it puts it back.
+Each message is a key that only its author writes, together with the author's count of messages. So no client overwrites
+a message, and a slow reader finds the messages that it skipped. A message names the messages that its author had read,
+and is shown after them. All clients write the guest list: two that enter at once may overwrite each other there, so a
+client that misses a name in the list adds it again.
 """
 
 import asyncio
@@ -31,18 +31,18 @@ HERE, GONE = "here", "gone"
 
 
 class Guest:
-    """Somebody in the room.
+    """A person in the room.
 
     Args:
         client: The store.
-        name: What the others see.
-        tasks: Runs what has to go on until the client closes.
+        name: The name that the others see.
+        tasks: Runs the background tasks until the client closes.
     """
 
     def __init__(self, client: MPS3, name: str, tasks: asyncio.TaskGroup) -> None:
         self._client = client
         self._tasks = tasks
-        self._id = f"{name}.{secrets.token_hex(4)}"  # two of one name are still two
+        self._id = f"{name}.{secrets.token_hex(4)}"  # two guests may have one name
         self._said = 0
         self._known = {self._id}
         self._read: dict[str, int] = {}
@@ -50,23 +50,23 @@ class Guest:
         self._reading = asyncio.Lock()
 
     def enter(self) -> None:
-        """Be there, and listen."""
+        """Join the room, and listen to the others."""
         self._client.put(f"chat/{self._id}", [0, HERE])
         self._tasks.create_task(self._meet())
 
     def say(self, text: str) -> None:
-        """Send a message; there is nothing to wait for."""
+        """Send a message. The write needs no await."""
         self._said += 1
         message: JSON = {"text": text, "read": self._read_since}
         self._client.put_all({f"chat/{self._id}/{self._said}": message, f"chat/{self._id}": [self._said, HERE]})
         self._read_since = {}
 
     def leave(self) -> Write:
-        """Be gone; the result is for those who want to wait until all they said is durable."""
+        """Leave the room. Await the result to wait until all messages are durable."""
         return self._client.put(f"chat/{self._id}", [self._said, GONE])
 
     async def be_listed(self) -> None:
-        """Make sure that others can find what was said."""
+        """Wait until the guest list has this guest, so that others find the messages."""
         while self._id not in cast("list[str]", await self._client.get(ROOM, [])):
             await self._client.put(ROOM, sorted(self._known))
 
@@ -100,13 +100,13 @@ class Guest:
             for other, count in message["read"].items():
                 if other != self._id:
                     await self._read_up_to(other, count)
-            if number > self._read.get(guest, 0):  # else it was shown meanwhile, ahead of a message that follows it
+            if number > self._read.get(guest, 0):  # otherwise it was shown before a message that refers to it
                 show(f"{nickname(guest)}: {message['text']}")
                 self._read[guest] = self._read_since[guest] = number
 
 
 async def chat(name: str, url: str) -> None:
-    """Enter, say each line of the standard input, and leave."""
+    """Join the room, send each line of the standard input, and leave."""
     async with asyncio.TaskGroup() as tasks, MPS3.from_url(url) as client:
         watching = tasks.create_task(watch_connection(client))
         guest = Guest(client, name, tasks)
@@ -120,11 +120,11 @@ async def chat(name: str, url: str) -> None:
         await goodbye
         await guest.be_listed()
         watching.cancel()
-        # Subscriptions end when the client closes, and with them the tasks.
+        # The subscriptions end when the client closes, and the tasks end with them.
 
 
 async def watch_connection(client: MPS3) -> None:
-    """Say when the store cannot be reached, and when it can again."""
+    """Print when the store becomes unreachable, and when it is reachable again."""
     online = True
     while True:
         await asyncio.sleep(0.25)
@@ -135,12 +135,12 @@ async def watch_connection(client: MPS3) -> None:
 
 
 async def lines() -> AsyncIterator[str]:
-    """Lines of the standard input: of a terminal, a pipe or a file, on any platform."""
+    """Yield the lines of the standard input: of a terminal, a pipe or a file, on any platform."""
     loop = asyncio.get_running_loop()
     arrived = asyncio.Queue[str | None]()
 
     def read() -> None:
-        # A file object of its own: the interpreter cannot end while another thread waits in `sys.stdin`.
+        # A separate file object: the interpreter cannot end while another thread waits in `sys.stdin`.
         with os.fdopen(0, errors="replace", closefd=False) as stdin, contextlib.suppress(RuntimeError):
             for line in stdin:
                 loop.call_soon_threadsafe(arrived.put_nowait, line.rstrip("\n"))
@@ -152,12 +152,12 @@ async def lines() -> AsyncIterator[str]:
 
 
 def nickname(guest: str) -> str:
-    """The name without what makes it unique."""
+    """Return the name without the suffix that makes it unique."""
     return guest.rpartition(".")[0]
 
 
 def show(line: str) -> None:
-    """Print a line now, also into a pipe."""
+    """Print a line without buffering, also into a pipe."""
     print(line, flush=True)
 
 
@@ -166,7 +166,7 @@ def main() -> None:
     if len(sys.argv) not in (2, 3):
         sys.exit(f"usage: {sys.argv[0]} NAME [URL]")
     default = (Path(tempfile.gettempdir()) / "mps3-chat").as_uri()
-    logging.getLogger("mps3").setLevel(logging.ERROR)  # what it warns of is shown by `watch_connection`
+    logging.getLogger("mps3").setLevel(logging.ERROR)  # `watch_connection` prints the status
     url = sys.argv[2] if len(sys.argv) == 3 else default
     code: int | str = 0
     try:

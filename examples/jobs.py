@@ -1,23 +1,23 @@
-"""A board of jobs, each of which is done by exactly one of a fleet of scripts.
+"""Share a board of jobs between worker processes, so that each job is done by exactly one of them.
 
 ::
 
     python examples/jobs.py --workers 3 --jobs 20
 
-This posts jobs, starts workers, each a process of its own, and tells what they do. A job is a stretch of the numbers,
-whose primes are counted. Kill a worker: another one takes over its job. It also says how to start more workers by hand,
-from another terminal or, if the store is a bucket (``--url "s3://bucket?endpoint_url=…"``), another machine.
+The program posts jobs, starts worker processes, and prints their progress. A job counts the primes in a range of
+numbers. If you kill a worker, another one takes over its job. The program also prints the command that starts more
+workers, in another terminal or, if the store is a bucket (``--url "s3://bucket?endpoint_url=…"``), on another machine.
 
 A job has up to three keys:
 
-    job/007      what is to be done
-    claim/007    who does it; expires, unless it is renewed while the work goes on
-    done/007     what came of it, and who did it
+    job/007      the range of numbers
+    claim/007    the worker that does it; expires unless the worker renews it
+    done/007     the result, and the worker that has done it
 
-A worker claims a job in a transaction that finds it neither claimed nor done. In another one it says that the job is
-done, if the claim is still its own. So each job has one result, from the worker that had the last claim. A worker that
-was merely slow, or asleep, may have done the same work, but finds that it came too late. What a job does to the world
-outside can therefore happen twice, as with any queue.
+A worker claims a job in a transaction, if the job is neither claimed nor done. It marks the job as done in another
+transaction, if the claim is still its own. So each job has one result, from the worker with the last claim. A slow
+worker may do the same work, but its second transaction writes nothing. The side effects of a job may therefore happen
+twice, as with any queue.
 """
 
 import argparse
@@ -38,24 +38,24 @@ from mps3.types import Delete
 
 JOB, CLAIM, DONE = "job/", "claim/", "done/"
 LEASE = 5.0
-"""Seconds that a claim lasts, if it is not renewed."""
+"""Seconds until a claim expires, unless it is renewed."""
 SLOW_LEASE = 20.0
-"""The same where a transaction may take some seconds by itself: with the merge journal."""
+"""The same with the merge journal, where a transaction takes some seconds."""
 
 
 def say(line: str) -> None:
-    """Print at once, whatever the output is."""
+    """Print a line without buffering."""
     print(line, flush=True)
 
 
 def primes(first: int, end: int) -> int:
-    """How many of these numbers are primes, counted the slow way: this is the work."""
+    """Count the primes in a range, by trial division."""
     return sum(n > 1 and all(n % divisor for divisor in range(2, math.isqrt(n) + 1)) for n in range(first, end))
 
 
 def client_of(url: str) -> MPS3:
-    """A client of the board."""
-    # A directory enforces conditions, and so do some buckets; but only who knows that of a bucket should say so.
+    """Return a client of the board."""
+    # A directory enforces conditions. Some buckets do, too, but the program cannot know it.
     journal = "log" if url.startswith("file:") else "auto"
     return MPS3.from_url(url, journal=journal, poll_interval=0.2)
 
@@ -64,9 +64,9 @@ class Worker:
     """Does jobs until all are done.
 
     Args:
-        client: The board.
-        name: Who it is. Another life of a worker is somebody else.
-        lease: Seconds that a claim lasts, if it is not renewed.
+        client: The store of the board.
+        name: The name of the worker. A restarted worker gets another id.
+        lease: Seconds until a claim expires, unless it is renewed.
     """
 
     def __init__(self, client: MPS3, name: str, lease: float) -> None:
@@ -75,8 +75,8 @@ class Worker:
         self._lease = lease
 
     async def run(self) -> None:
-        """Do what there is to do, look again whenever the board changes, and return when everything is done."""
-        async with self._client.watch() as changes:  # live from here: it misses nothing that comes while we look
+        """Do free jobs, look for more after each change of the board, and return when all jobs are done."""
+        async with self._client.watch() as changes:  # live from here: it misses no change
             async for _ in changes:
                 while (job := await self._take()) is not None:
                     await self._do(job)
@@ -84,10 +84,10 @@ class Worker:
                     return
 
     async def _take(self) -> str | None:
-        """A job that is ours from now on, if one was free."""
+        """Claim a free job, and return it, or ``None`` if there is none."""
         keys = await self._client.keys()
         free = list(numbers(keys, JOB) - numbers(keys, CLAIM) - numbers(keys, DONE))
-        random.shuffle(free)  # so that not everybody tries the same one
+        random.shuffle(free)  # so that workers try different jobs
 
         for job in free:
 
@@ -102,7 +102,7 @@ class Worker:
         return None
 
     async def _do(self, job: str) -> None:
-        """Do a job, and renew the claim for as long as that takes."""
+        """Do a job, and renew the claim until it is done."""
         task = cast("dict[str, int]", await self._client.get(JOB + job))
         renewing = asyncio.create_task(self._renew(job))
         try:
@@ -122,7 +122,7 @@ class Worker:
             say(f"{shown(self._name)} is too late with job {job}")
 
     async def _renew(self, job: str) -> None:
-        """Renew the claim, until it is somebody else's."""
+        """Renew the claim until another worker has it."""
 
         async def renew(transaction: Transaction) -> bool:
             ours = await transaction.get(CLAIM + job) == self._name
@@ -141,10 +141,10 @@ class Worker:
 
 
 class Board:
-    """Posts jobs, and tells what becomes of them.
+    """Posts jobs, and prints their progress.
 
     Args:
-        client: The board.
+        client: The store of the board.
     """
 
     def __init__(self, client: MPS3) -> None:
@@ -154,7 +154,7 @@ class Board:
         self._jobs: set[str] = set()
 
     async def post(self, jobs: int, size: int) -> None:
-        """Post jobs, unless there are some already: then these are gone on with."""
+        """Post jobs, unless the board already has some."""
         if not await self._client.keys(JOB):
             width = len(str(jobs))
             await self._client.put_all(
@@ -162,7 +162,7 @@ class Board:
             )
 
     async def tell(self) -> None:
-        """Print what happens, until everything is done."""
+        """Print the progress until all jobs are done."""
         async for batch in self._client.watch():
             changes = {change.key: change.value for change in batch.changes}
             for key, value in sorted(changes.items(), key=lambda change: change[0].startswith(CLAIM)):
@@ -181,38 +181,38 @@ class Board:
         elif kind == CLAIM:
             before = self._claims.pop(job, None)
             if before is not None and before != value and job not in self._done:
-                # It may have been claimed again before we saw that the claim had expired.
+                # Another worker may have claimed it before this process saw the expiry.
                 say(f"{shown(before)} is not heard of any more: job {job} is free")
             if isinstance(value, str):
-                if value != before:  # and otherwise it was renewed
+                if value != before:  # otherwise it was renewed
                     say(f"{shown(value)} takes job {job}")
                 self._claims[job] = value
 
     def sum_up(self) -> None:
-        """Print who did how much, and what it all came to."""
+        """Print the number of jobs of each worker, and the total."""
         by = Counter(shown(done["by"]) for done in self._done.values())
         say(f"{len(self._done)} jobs: " + ", ".join(f"{worker} did {count}" for worker, count in sorted(by.items())))
         say(f"{sum(done['primes'] for done in self._done.values()):,} primes")
 
 
 def numbers(keys: list[str], prefix: str) -> set[str]:
-    """The jobs that have a key of this kind."""
+    """Return the jobs that have a key with this prefix."""
     return {key.removeprefix(prefix) for key in keys if key.startswith(prefix)}
 
 
 def shown(worker: str) -> str:
-    """A worker as people call it."""
+    """Return the name of a worker without its suffix."""
     return worker.rpartition(".")[0]
 
 
 async def work(options: argparse.Namespace) -> None:
-    """Be a worker."""
+    """Run as a worker."""
     async with client_of(options.url) as client:
         await Worker(client, options.work, options.lease).run()
 
 
 async def lead(options: argparse.Namespace) -> None:
-    """Post jobs, start workers, and tell what they do."""
+    """Post jobs, start workers, and print their progress."""
     async with client_of(options.url) as client:
         board = Board(client)
         await board.post(options.jobs, options.size)
@@ -228,7 +228,7 @@ async def lead(options: argparse.Namespace) -> None:
                 gone = [tasks.create_task(mourn(n, worker)) for n, worker in enumerate(workers, 1)]
                 if gone:
                     await asyncio.wait(gone)
-                    # They go when all is done, which is heard of here a little later.
+                    # The workers exit when all jobs are done; this process sees that a little later.
                     await asyncio.wait([telling], timeout=options.lease)
                     if not telling.done():
                         telling.cancel()
@@ -243,14 +243,14 @@ async def lead(options: argparse.Namespace) -> None:
 
 
 async def mourn(n: int, worker: asyncio.subprocess.Process) -> None:
-    """Wait for the end of a worker, and tell if it is untimely."""
+    """Wait until a worker exits, and print its exit code if it failed."""
     code = await worker.wait()
     if code != 0:
         say(f"worker-{n} has ended with exit code {code}")
 
 
 def positive(text: str) -> float:
-    """A positive number of seconds."""
+    """Parse a positive number of seconds."""
     found = float(text)
     if not 0 < found < math.inf:
         raise ValueError(text)
@@ -258,7 +258,7 @@ def positive(text: str) -> float:
 
 
 def number(text: str) -> int:
-    """A number of things, which may be none."""
+    """Parse a number that is not negative."""
     found = int(text)
     if found < 0:
         raise ValueError(text)
@@ -266,14 +266,14 @@ def number(text: str) -> int:
 
 
 def some(text: str) -> int:
-    """A number of things, of which there is one at least."""
+    """Parse a number that is positive."""
     if (found := number(text)) == 0:
         raise ValueError(text)
     return found
 
 
 def main() -> None:
-    """Read the command line."""
+    """Parse the command line, and run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )

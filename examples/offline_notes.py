@@ -1,20 +1,20 @@
-"""Notes that can be written in a tunnel.
+"""Take notes without a network.
 
 ::
 
     python examples/offline_notes.py NAME [URL]
 
-Type a line to add a note; everybody's notes are in one list, and have one title. Stop the server, pull the plug, kill
-the program, start it again under the same name: what it has said is kept arrives exactly once, as soon as it can.
+Type a line to add a note. The notes of all users are in one list with one title. Stop the server, disconnect the
+network, or kill the program and start it again under the same name: each note that is reported as kept arrives exactly
+once.
 
-    /list           all notes that are known here
-    /title TEXT     give the list another title; if others did so meanwhile, you are asked
-    /off, /on       leave the network alone, and use it again
-    /refused        what the store refused for good; then /retry or /drop
-    /quit           leave, as do Ctrl-D and Ctrl-C
+    /list           list all known notes
+    /title TEXT     change the title; if others changed it meanwhile, the program asks which one to use
+    /off, /on       go offline, and online again
+    /refused        list the writes that the store refused for good; then /retry or /drop
+    /quit           leave, like Ctrl-D and Ctrl-C
 
-What is not in the store yet, and what was read, is in the directory ``mps3-notes-NAME`` beside the temporary files of
-this machine.
+Unsent notes and cached ones are in the directory ``mps3-notes-NAME``, in the directory for temporary files.
 """
 
 import asyncio
@@ -36,15 +36,15 @@ HELP = "/list  /title TEXT  /off  /on  /refused  /retry  /drop  /quit"
 
 
 def say(line: str) -> None:
-    """Print at once, whatever the output is."""
+    """Print a line without buffering."""
     print(line, flush=True)
 
 
 class Notes:
-    """What one person does and sees.
+    """The notes of all users, as one user sees them.
 
     Args:
-        name: Who.
+        name: The name of the user.
     """
 
     def __init__(self, name: str) -> None:
@@ -68,10 +68,10 @@ class Notes:
             status = self._client.status()
             if status.pending and not status.online:
                 say(f"* {plural(status.pending)} will leave when you are here again")
-        # Closing has sent what could be sent.
+        # Closing has sent as many writes as possible.
 
     async def obey(self, line: str) -> None:
-        """Do what was typed."""
+        """Carry out a line of input."""
         command, _, rest = line.partition(" ")
         match command:
             case "":
@@ -91,13 +91,13 @@ class Notes:
             case _ if command.startswith("/"):
                 say(HELP)
             case _:
-                # The time in the key is for the order of the list alone; what makes it unique comes after it.
+                # The time in the key is only for the order of the list; the suffix makes the key unique.
                 now = datetime.now(timezone.utc)
                 key = f"{NOTES}{now:%Y-%m-%dT%H:%M:%S.%f}-{secrets.token_hex(4)}"
                 await self.keep(line, {key: {"by": self._name, "text": line}})
 
     async def keep(self, what: str, values: dict[str, JSON]) -> None:
-        """Write, and return when nothing can take it away any more. That needs no network."""
+        """Write, and return when the write survives a crash. This needs no network."""
         try:
             await self._client.put_all(values).kept()
         except MPS3Error as error:
@@ -106,24 +106,24 @@ class Notes:
             say(f"kept: {what}")
 
     async def known(self, key: str) -> JSON:
-        """A value, if it is known here."""
+        """Return a value, or ``None`` if this client does not have it."""
         try:
             return await self._client.get(key)
         except UnavailableError:
             return None
 
     async def list(self) -> None:
-        """Print all notes that are known here."""
+        """Print all known notes."""
         say(f"--- {await self.known(TITLE) or 'Notes'} ---")
         for key in await self._client.keys(NOTES):
             note = await self.known(key)
             say(shown(note) if note is not None else "… (not read yet)")
 
     async def tell(self) -> None:
-        """Say how things stand, whenever that changes."""
+        """Print the status after each change."""
         online, said, refused = False, "", 0
         async for status in self._client.status_changes():
-            # Of a note that is there in a moment nobody wants to hear.
+            # A note that is sent at once needs no message.
             if not (status.online and online and status.pending):
                 says = "* online" if status.online else "* offline"
                 if status.pending:
@@ -135,14 +135,14 @@ class Notes:
                 say("* the store refused something for good: see /refused")
 
     async def listen(self) -> None:
-        """Print what others write, as it arrives."""
+        """Print the notes of other users as they arrive."""
         async for batch in self._client.watch(NOTES):
             for change in batch.changes:
                 if not batch.initial and isinstance(change.value, dict) and change.value.get("by") != self._name:
                     say(shown(change.value))
 
     async def refused(self, command: str) -> None:
-        """Show what the store refused for good, or decide about it."""
+        """Show the writes that the store refused for good, or retry or drop them."""
         for one in self._client.rejected():
             what = ", ".join(shown(value) if key != TITLE else f"title {value!r}" for key, value in one.values.items())
             match command:
@@ -156,7 +156,7 @@ class Notes:
                     say(f"{what}: {one.error}")
 
     async def decide(self, offer: Reconnect) -> None:
-        """Others have changed the title meanwhile: which one is it to be? Until that is said, all writes wait."""
+        """Ask which title to use if others have changed it meanwhile. All writes wait for the answer."""
         titles = [write for write in offer.conflicts if TITLE in write.changes]
         if not titles:
             return
@@ -172,17 +172,17 @@ class Notes:
 
 
 def shown(note: object) -> str:
-    """A note as a line."""
+    """Return a note as a line."""
     return f"{note.get('by')}: {note.get('text')}" if isinstance(note, dict) else repr(note)
 
 
 def plural(number: int) -> str:
-    """So many writes."""
+    """Return the number of changes as text."""
     return "1 change" if number == 1 else f"{number} changes"
 
 
 async def lines() -> AsyncIterator[str]:
-    """What is typed. A thread reads it, which ends with the program."""
+    """Yield the lines of the standard input. A daemon thread reads them."""
     loop = asyncio.get_running_loop()
     typed: asyncio.Queue[str | None] = asyncio.Queue()
 
@@ -200,7 +200,7 @@ async def lines() -> AsyncIterator[str]:
 if __name__ == "__main__":
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    logging.getLogger("mps3").setLevel(logging.CRITICAL)  # what there is to say is said in our own words
+    logging.getLogger("mps3").setLevel(logging.CRITICAL)  # the program prints its own messages
     somewhere = Path(tempfile.gettempdir())
     name, url = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else (somewhere / "mps3-notes").as_uri()
     try:

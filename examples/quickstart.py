@@ -1,4 +1,4 @@
-"""Two clients share a store, and see each other's changes.
+"""Show two clients that share a store and see each other's changes.
 
 ::
 
@@ -17,29 +17,29 @@ GREETING, SCORE, NOTE = "quickstart/greeting", "quickstart/score", "quickstart/n
 
 
 async def main(url: str) -> None:
-    """Show each thing that a client does, once."""
+    """Use each kind of call once."""
     async with MPS3.from_url(url) as ann, MPS3.from_url(url) as bob:
-        # A write shows at once where it was made, and is on its way; to await it is to know that it is durable.
+        # A write is visible in its own client at once. Awaiting it waits until it is durable.
         write = ann.put(GREETING, "hello")
         print("ann reads", await ann.get(GREETING), "while it is", "pending" if write.pending else "durable")
         commit = await write
         print("durable as version", commit.versions[GREETING])
         print("bob reads", await bob.get(GREETING))
 
-        # A subscription gives the value now, and the newest one after each change.
+        # A subscription gives the present value, and the newest one after each change.
         scores = bob.subscribe(SCORE, default=0)
         print("bob is told", await anext(scores))
-        ann.put_all({SCORE: {"ann": 1}, NOTE: None})  # whoever sees one of them sees both
+        ann.put_all({SCORE: {"ann": 1}, NOTE: None})  # a reader that sees one of them sees both
         print("bob is told", await anext(scores))
 
-        # None is a value like any other. A deleted key has none, and reading it gives the default.
+        # None is an ordinary value. A deleted key has no value, and `get` returns the default.
         print("bob reads", await bob.get(NOTE, "absent"))
         await ann.delete(NOTE)
         print("bob reads", await bob.get(NOTE, "absent"))
 
         ann.put_all(dict.fromkeys((GREETING, SCORE), "bye"))
         print("bob is told", await anext(scores))
-    # Closing has sent what was pending.
+    # Closing has sent pending writes.
 
 
 if __name__ == "__main__":

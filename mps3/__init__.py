@@ -1,4 +1,4 @@
-"""mps3: a multiplayer key-value store in a bucket."""
+"""mps3: a multiplayer key-value store in an S3 bucket."""
 
 from .client.client import MPS3
 from .client.history import FileInfo, Revision, Snapshot

@@ -1,21 +1,21 @@
-"""Every error this library raises on purpose.
+"""The errors of this library: one class for each reaction of the caller.
 
-One kind per reaction of the caller::
+::
 
     MPS3Error
      ├─ ConfigurationError    fix the call: no such bucket, versioning off, the store cannot do what was asked
      ├─ AccessError           fix the permissions (names the S3 action and the resource)
      ├─ UnavailableError      try again later: network, throttling, timeouts, server errors
      ├─ ConflictError         read again and decide: a condition on a write did not hold
-     ├─ ExpiredError          start again from the present: the past that was asked for is not kept (any more)
-     ├─ ValidationError       look at the value: it does not fit the type that was asked for; also a ValueError
-     ├─ CorruptionError       what is in the bucket is not what was written; names the object version
-     ├─ FormatError           written by a newer mps3: upgrade this client
+     ├─ ExpiredError          start again from the present: the past state is not kept
+     ├─ ValidationError       look at the value: it does not fit the requested type; also a ValueError
+     ├─ CorruptionError       an object in the bucket is damaged; names the object version
+     ├─ FormatError           a newer mps3 wrote the manifest: upgrade this client
      ├─ WithdrawnError        the write was withdrawn before it was sent
-     ├─ UnknownOutcomeError   look at what is there, then decide: nobody can tell any more whether the write counts
+     ├─ UnknownOutcomeError   read the key, then decide: it is not known whether the write took effect
      └─ ClosedError           the client is closed (or was never opened)
 
-A value that is not JSON is a ``TypeError`` or ``ValueError`` at the call, as everywhere in Python.
+A value that is not JSON raises a ``TypeError`` or ``ValueError`` at the call.
 """
 
 from __future__ import annotations
@@ -29,18 +29,17 @@ _MAYBE: Final = "may have taken effect"
 
 
 class MPS3Error(Exception):
-    """The base of every error of this library.
+    """The base class of all errors of this library.
 
     Attributes:
-        bucket: The bucket it is about, where there is one.
-        key: The object key it is about, where there is one.
-        operation: What was being done: an S3 action such as ``PutObject``, where there is one.
-        version: The object version it is about, where there is one.
-        maybe_written: Of the error of a write: whether the write may have taken effect, or may still do so. ``False``
-            means that it has not, and never will.
+        bucket: The bucket, if the error is about one.
+        key: The object key, if the error is about one.
+        operation: The S3 action that failed, such as ``PutObject``, if there is one.
+        version: The object version, if the error is about one.
+        maybe_written: For the error of a write: whether the write may have taken effect, or may still take effect.
+            ``False``: it has not and never will.
 
-    The error of the layer below, if any, is the ``__cause__``. The message is one line without control characters,
-    whatever the names in it hold.
+    The error of the layer below, if any, is the ``__cause__``. The message is one line without control characters.
     """
 
     def __init__(
@@ -61,14 +60,14 @@ class MPS3Error(Exception):
         self.maybe_written = maybe_written
 
     def __str__(self) -> str:
-        """The message, which says of a write that may have taken effect that it may."""
+        """Return the message, which mentions if a write may have taken effect."""
         message, maybe = str(self.args[0]) if self.args else "", "may have taken effect"
         if not self.maybe_written or isinstance(self, UnknownOutcomeError) or maybe in message:
             return message
         return f"{message.rstrip('.')}. The write {maybe}, or still may"
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Keyword arguments are lost by the default pickling of exceptions; process pools pickle them.
+        # Process pools pickle exceptions, and the default pickling drops keyword arguments.
         return _rebuild, (
             type(self),
             str(self.args[0]) if self.args else "",
@@ -93,7 +92,7 @@ def _rebuild(
 
 
 def doubted(error: MPS3Error) -> MPS3Error:
-    """The same error of a write that may have taken effect, or still may."""
+    """Return a copy of an error with ``maybe_written`` set."""
     if error.maybe_written:
         return error
     copied = copy(error)
@@ -105,17 +104,17 @@ def doubted(error: MPS3Error) -> MPS3Error:
 
 
 class ConfigurationError(MPS3Error):
-    """The call or the bucket has to change: it can never work as it is."""
+    """The call cannot succeed until it or the bucket is changed."""
 
 
 class AccessError(MPS3Error):
-    """The store refused: credentials or permissions have to change."""
+    """The store denied access: credentials or permissions have to change."""
 
 
 class UnavailableError(MPS3Error):
-    """The store could not be reached or could not answer; the same call may work later.
+    """The store could not be reached or could not answer. The same call may succeed later.
 
-    After a write it is not known whether the store carried it out.
+    After a write, `maybe_written` states whether the store may have executed it.
     """
 
 
@@ -124,30 +123,30 @@ class ConflictError(MPS3Error):
 
 
 class ExpiredError(MPS3Error):
-    """The past that was asked for is not kept, or not any more. What is there now can be read."""
+    """The requested past state is not kept. The present state can be read."""
 
 
 class ValidationError(MPS3Error, ValueError):
-    """A value does not fit the type that was asked for. What is stored is left as it is."""
+    """A value does not fit the requested type. The stored value is not changed."""
 
 
 class CorruptionError(MPS3Error):
-    """Something in the bucket is not what this library wrote. It is left as it is."""
+    """An object in the bucket is damaged: it is not what this library wrote. It is not changed."""
 
 
 class FormatError(MPS3Error):
-    """Written by a newer version of this library, which this one cannot read."""
+    """A newer version of this library wrote the object, in a format that this version cannot read."""
 
 
 class WithdrawnError(MPS3Error):
-    """The write was withdrawn before it had left this client."""
+    """The write was withdrawn before it was sent."""
 
 
 class UnknownOutcomeError(MPS3Error):
-    """Nobody can tell any more whether the write took effect: read what is there before making it again.
+    """It cannot be determined whether the write took effect: read the key before you repeat the write.
 
-    The answer of the store was lost, and so much was committed since that the manifest no longer remembers. The write
-    is not sent again, because then it might be applied twice. `maybe_written` is always true.
+    The response of the store was lost, and the manifest has dropped the information after many later commits. The write
+    is not sent again, because it could be applied twice. `maybe_written` is always true.
     """
 
     def __init__(self, message: str, **about: Any) -> None:

@@ -1,4 +1,4 @@
-"""The words that everyone here uses."""
+"""The types that all rooms use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, Union
 
 JSON: TypeAlias = Union[bool, int, float, str, Sequence["JSON"], Mapping[str, "JSON"], None]
-"""Any JSON value. Read-only containers, so that ``dict[str, int]`` is one too."""
+"""Any JSON value. The containers are read-only types, so that ``dict[str, int]`` is one, too."""
 
 
 class Delete(Enum):
@@ -22,7 +22,7 @@ class Delete(Enum):
 
 
 DELETE: Final = Delete.DELETE
-"""Put this to delete a key. ``None`` is JSON null, a value like any other."""
+"""Put this value to delete a key. ``None`` is JSON null, a value."""
 
 
 class Unchecked(Enum):
@@ -35,7 +35,7 @@ class Unchecked(Enum):
 
 
 UNCHECKED: Final = Unchecked.UNCHECKED
-"""As a version: whatever it is. ``None`` as a version means that there is no such key."""
+"""As ``if_version``: the write has no condition. ``None`` means that the key must not exist."""
 
 
 class Kept(Enum):
@@ -48,7 +48,7 @@ class Kept(Enum):
 
 
 KEPT: Final = Kept.KEPT
-"""As ``expires_in``: the key expires when it was to expire before; if it was not to, it does not."""
+"""As ``expires_in``: the key keeps its time of expiry, if it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +69,13 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One atomic change of one manifest that is durable and has its place in the order.
+    """A durable atomic change of one manifest, whose position in the order of commits is final.
 
     Attributes:
-        id: Identifies the commit among all commits of the manifest.
-        versions: The version of each key it wrote; ``None`` for a deleted one.
-        manifest: The manifest it was committed to.
-        others: The commits of the same write to further manifests, if it named several.
+        id: The id of the commit, unique in the manifest.
+        versions: The version of each key that it wrote; ``None`` for a deleted key.
+        manifest: The manifest.
+        others: The commits of the same write to its other manifests.
     """
 
     id: str
@@ -86,16 +86,16 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a client is doing, at the moment it was asked.
+    """The status of a client at the moment of the call.
 
     Attributes:
-        online: Whether the last contact with the store succeeded, and the client was not told to be offline.
-        pending: How many writes are not yet in the store.
-        last_contact: When the store last answered, by this machine's clock; ``None`` before that.
-        last_error: The last error of the store; ``None`` again once it answers.
-        subscriptions: How many subscriptions are open.
+        online: Whether the store answered the last request, and the client is not switched offline.
+        pending: The number of writes that are not in the store yet.
+        last_contact: When the store last answered, by this machine's clock; ``None`` before the first answer.
+        last_error: The error of the last request; ``None`` if it succeeded.
+        subscriptions: The number of open subscriptions.
         manifests: The manifests in use.
-        oldest_pending: When the first of the pending writes was made, by this machine's clock.
+        oldest_pending: When the oldest pending write was called, by this machine's clock.
     """
 
     online: bool
@@ -112,13 +112,13 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Change(Generic[T_co]):
-    """What became of one key.
+    """The change of one key.
 
     Attributes:
         key: The key; one in another bucket than the default is written ``s3://bucket/key``.
-        value: Its value, or `DELETE`.
-        version: The version of the value; ``None`` for a deleted key, and for a value not stored yet.
-        pending: Whether it is a write of this client that is only here so far.
+        value: Its new value, or `DELETE`.
+        version: The version of the value; ``None`` for a deleted key, and for a value that is not stored yet.
+        pending: Whether it is a pending write of this client.
     """
 
     key: str
@@ -129,19 +129,18 @@ class Change(Generic[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[T_co]):
-    """What happened in one moment: one commit, whole, as far as it concerns what is watched.
+    """The changes of the watched keys by one commit.
 
     Attributes:
-        id: Of the commit. The last of the batches with which a watch begins has that of the newest commit which
-            the present shows, whether that touched a watched key or not; ``None`` if there is no commit yet.
-            ``None`` also for the initial batches before that, for writes of this client that are pending, or were
-            taken back, and for keys that expired.
-        changes: In the order of keys.
-        initial: Whether it is part of the present, with which a watch begins.
-        end_of_initial: Whether it is the last of those.
-        skipped: Whether it stands for several commits that were not seen one by one: it has all that differs.
-        cursor: Give this as ``since`` to a new watch, to go on after this batch. ``None`` where one has to
-            begin anew: before the end of the initial batches, and while the manifest has no commit.
+        id: The id of the commit. The last initial batch has that of the newest commit of the listed state, even if it
+            changed no watched key. ``None`` for other initial batches, if there is no commit yet, for pending writes
+            and those taken back, and for expired keys.
+        changes: The changes, sorted by key.
+        initial: Whether the batch is part of the initial listing of a watch.
+        end_of_initial: Whether it is the last batch of that listing.
+        skipped: Whether the batch stands for several commits: it contains all differences that they made.
+        cursor: The ``since`` of a new watch that resumes after this batch. ``None`` where resuming is not possible:
+            before the end of the initial listing, and while the manifest has no commit.
     """
 
     id: str | None
@@ -153,10 +152,10 @@ class Batch(Generic[T_co]):
 
 
 class Auth(Protocol):
-    """What authorises requests: any ``httpx.Auth``."""
+    """Authorises requests: any ``httpx.Auth``."""
 
     def async_auth_flow(self, request: Any, /) -> AsyncGenerator[Any, Any]:
-        """Yield requests, receive their responses; the last one yielded counts."""
+        """Yield requests and receive their responses; the response to the last request is used."""
         ...
 
 

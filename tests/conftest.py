@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import os
 import secrets
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -50,7 +49,7 @@ def sdk_models(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     Not where a test watches for calls that block: there each client reads it, as it does outside tests.
     The servers that tests start need no certificates, so clients need not read those of this machine.
     """
-    if "MPS3_TEST_ENDPOINT" not in os.environ:
+    if servers.MOTO:
         for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
             monkeypatch.delenv(name, raising=False)
     if not hasattr(request.module, "blockbuster_ctx"):
@@ -97,7 +96,7 @@ def make_bucket(s3: Any) -> Iterator[MakeBucket]:
 
     yield make
     # Moto goes, and all buckets with it.
-    for bucket in made if "MPS3_TEST_ENDPOINT" in os.environ else ():
+    for bucket in () if servers.MOTO else made:
         with contextlib.suppress(BotoCoreError, ClientError):
             remove(s3, bucket)
 

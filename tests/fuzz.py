@@ -76,7 +76,7 @@ def valid(dice: random.Random) -> dict[str, Any]:
         for version in dice.sample(versions, dice.randrange(5))
     ]
     return {
-        "mps3": 1,
+        "mps3": 2,
         "journal": dice.choice(["merge", "log"]),
         "window": dice.choice([3, 0.5]),
         **commit(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -11,8 +12,8 @@ from typing import Any
 
 from mps3 import MPS3, MemoryStorage, UnavailableError
 from mps3.errors import MPS3Error
-from mps3.format.names import LOG_SUFFIX
-from mps3.format.slot import NOBODY, SlotName
+from mps3.format.slot import SlotName
+from mps3.support.environment import Environment
 
 POLL = 0.05
 WINDOW = 3.0
@@ -76,6 +77,19 @@ class Clock:
 
     def later(self, seconds: float) -> None:
         self.offset += seconds
+
+
+class NoBackoff(Environment):
+    """Does not wait between attempts, but counts how often anyone else would."""
+
+    def __init__(self) -> None:
+        super().__init__(random.Random(0))
+        self.waits = 0
+
+    def backoff(self, attempt: int, *, first: float = 1.0, most: float = 1.0) -> float:
+        assert most >= first > 0
+        self.waits += 1
+        return 0.0
 
 
 def client(bucket: str, s3_config: Mapping[str, Any] | None, manifest: Any = MANIFEST, **options: Any) -> MPS3:
@@ -192,24 +206,17 @@ class Unreliable(MemoryStorage):
         return await super().versions(bucket, key, **options)
 
 
+class StoreWithClock(Unreliable):
+    """An unreliable store whose clock can be put forward."""
+
+    def __init__(self, **options: Any) -> None:
+        self.ahead = Clock()
+        super().__init__(clock=self.ahead, **options)
+
+    def later(self, seconds: float) -> None:
+        self.ahead.later(seconds)
+
+
 async def stored_manifest(storage: MemoryStorage, key: str = MANIFEST) -> dict[str, Any]:
-    """The newest document of a manifest; of a log journal the newest slot, with the commits before it as its ``log``."""
-    found = json.loads((await MemoryStorage.get(storage, BUCKET, key)).body)
-    slots = await stored_slots(storage, key) if found["journal"] == "log" else []
-    return slots[-1] | {"log": slots[:-1]} if slots else found
-
-
-async def stored_slots(storage: MemoryStorage, key: str = MANIFEST) -> list[dict[str, Any]]:
-    """The commits of a log journal, in order."""
-    found, start = [], None
-    while True:
-        page = await MemoryStorage.list(storage, BUCKET, key + LOG_SUFFIX, start=start)
-        for entry in page.entries:
-            slot = SlotName.parse(key, entry.key)
-            if slot is not None and not slot.is_checkpoint:
-                found.append((slot.number, (await MemoryStorage.get(storage, BUCKET, entry.key)).body))
-        start = page.next
-        if start is None:
-            break
-    documents = [json.loads(body) for _, body in sorted(found)]
-    return [document for document in documents if document["session"] != NOBODY]
+    found = await MemoryStorage.get(storage, BUCKET, key)
+    return json.loads(found.body)

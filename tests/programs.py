@@ -45,6 +45,17 @@ class Program:
                 assert read, f"it ended without printing {begin!r}…: {self.printed}"
                 self.printed.append(read.decode().rstrip())
 
+    async def prints_at_last(self, line: str, again: Callable[[], Awaitable[object]]) -> None:
+        """Wait for a line, and do something that should cause it once a second until it is there.
+
+        For what a busy machine may still refuse or miss: a value that cannot be read yet, a watch that has not begun.
+        """
+        async with asyncio.timeout(PATIENCE):
+            while line not in self.printed:
+                await again()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.prints(line), 1)
+
     async def ends(self) -> int:
         """Close its input and wait; it must not have complained of anything."""
         self.process.stdin.close()

@@ -30,10 +30,22 @@ def error(status: int, code: str, message: str = "", extra: str = "") -> bytes:
     return answer(status, body.encode(), content_type="application/xml")
 
 
+def versions_xml(items: str, more: str = "<IsTruncated>false</IsTruncated>") -> bytes:
+    return answer(200, f"<ListVersionsResult xmlns='http://s3'>{more}{items}</ListVersionsResult>".encode())
+
+
+def version_xml(version: str, second: int, *, key: str = "key", kind: str = "Version", latest: bool = False) -> str:
+    return (
+        f"<{kind}><Key>{key}</Key><VersionId>{version}</VersionId><IsLatest>{str(latest).lower()}</IsLatest>"
+        f"<LastModified>2026-01-01T00:00:{second:02}.500Z</LastModified></{kind}>"
+    )
+
+
 SLOW_DOWN = error(503, "SlowDown")
 HELLO = answer(200, b"hello", ETag='"5d4"')
 DONE = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n"
 HANG = b"hang"
+PAGE = b"<!DOCTYPE html><html><body>Accept the terms</body></html>"  # of a portal
 
 
 @dataclass

@@ -21,6 +21,9 @@ from yarl import URL
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+MOTO = "MPS3_TEST_ENDPOINT" not in os.environ
+"""Whether the server is moto: none that the environment names."""
+
 
 @dataclass(frozen=True)
 class Server:

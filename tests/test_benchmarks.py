@@ -201,7 +201,7 @@ async def test_a_store_in_another_process_is_the_same_store():
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux, which tells how much memory it takes")
 def test_a_client_in_another_process_opens_what_is_here():
-    place, keys = Place(), names(10)
+    place, keys = Place(), names(5_000)  # of few keys a process may keep all in memory that it has already
 
     async def fill() -> None:
         async with place.client(place.meter()) as client:

@@ -1,18 +1,18 @@
-"""A chat room in the browser, on aiohttp and websockets, with any number of servers.
+"""Serve a chat room for browsers, on aiohttp and websockets, with any number of servers.
 
 ::
 
     pip install aiohttp
     python examples/aiohttp_chat/aiohttp_chat.py                  # then open http://127.0.0.1:8080 in two tabs
-    python examples/aiohttp_chat/aiohttp_chat.py --port 8081      # and another server, with the same room
+    python examples/aiohttp_chat/aiohttp_chat.py --port 8081      # another server of the same room
 
-Without more, the room is in a directory of this machine, which all servers here share. Another store is named in the
-environment: ``MPS3_URL="s3://bucket/room.json" python examples/aiohttp_chat/aiohttp_chat.py``.
+By default, the room is in a directory on this machine, which all servers here share. The environment selects another
+store: ``MPS3_URL="s3://bucket/room.json" python examples/aiohttp_chat/aiohttp_chat.py``.
 
-A message is a key ``message/<number>-<id>`` that is never changed. Its number is one more than the highest that its
-server knew, so the order of the keys is one that everybody sees, and an answer stands after what it answers. Two
-messages said at the same moment have the same number, and the id, which the browser made up, decides. By the id the
-server also knows a message that a browser sends again because it lost the answer.
+A message is a key ``message/<number>-<id>`` that never changes. Its number is one more than the highest number that its
+server knew. So all users see the messages in the order of their keys, and a reply is after the message that it replies
+to. Two messages of the same moment have the same number, and their ids decide. The browser creates the id. The server
+recognises by it a message that a browser sends again because it lost the answer.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from mps3 import DELETE, JSON, MPS3, Presence
 
 PAGE = Path(__file__).parent / "chat.html"
 KEPT = 200
-"""Messages that the room remembers."""
+"""The number of messages that the room keeps."""
 GONE = 20.0
-"""Seconds after which those whose server was killed are not here any more."""
+"""Seconds until the users of a killed server are no longer present."""
 LONGEST = 2000
-"""Characters of a message."""
+"""The largest number of characters of a message."""
 ID = re.compile(r"[0-9a-f]{16}")
 KEY = re.compile(r"message/[0-9]{12}-[0-9a-f]{16}")
 
@@ -52,11 +52,11 @@ routes = web.RouteTableDef()
 
 
 def make_app(url: str, origins: Iterable[str] = ()) -> web.Application:
-    """The application, with a client of its own.
+    """Return the application, with its own client.
 
     Args:
         url: The store.
-        origins: Where else pages may come from that connect, such as ``https://chat.example.com``.
+        origins: Other origins whose pages may connect, such as ``https://chat.example.com``.
     """
 
     async def client(app: web.Application) -> AsyncIterator[None]:
@@ -73,7 +73,7 @@ def make_app(url: str, origins: Iterable[str] = ()) -> web.Application:
 
 
 async def hang_up(app: web.Application) -> None:
-    """The server is to stop: the browsers look for another one."""
+    """Close all websockets when the server stops, so that the browsers connect again."""
     sockets = app[SOCKETS]
     for socket in list(sockets):
         await socket.close(code=WSCloseCode.GOING_AWAY)
@@ -81,13 +81,13 @@ async def hang_up(app: web.Application) -> None:
 
 @routes.get("/")
 async def page(_: web.Request) -> web.FileResponse:
-    """The page."""
+    """Return the page."""
     return web.FileResponse(PAGE)
 
 
 @routes.get("/room")
 async def room(request: web.Request) -> web.WebSocketResponse:
-    """Serve one browser, for as long as it is connected."""
+    """Serve one browser while it is connected."""
     if not may_connect(request):
         raise web.HTTPForbidden(text="this page may not connect from there")
     client, name = request.app[CLIENT], request.query.get("name", "").strip()[:40]
@@ -96,7 +96,7 @@ async def room(request: web.Request) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(heartbeat=15, max_msg_size=64 * 1024)
     await socket.prepare(request)
     request.app[SOCKETS].add(socket)
-    manifest = f"{client.status().manifests[0].key}.here"  # of its own: typing is no part of the room's history
+    manifest = f"{client.status().manifests[0].key}.here"  # separate: typing is not part of the history of the room
     member = os.urandom(8).hex()
     present = client.presence("here/", member, as_guest(name), expires_in=GONE, manifest=manifest)
     async with present as guest, asyncio.TaskGroup() as tasks:
@@ -112,17 +112,17 @@ async def room(request: web.Request) -> web.WebSocketResponse:
 
 
 def may_connect(request: web.Request) -> bool:
-    """Whether the page that connects is one of ours.
+    """Return whether the page that connects is a page of this server.
 
-    A browser lets any page of any site connect to any websocket, with the cookies of the user, and only says where the
-    page is from. What is no browser says nothing.
+    A browser lets any page of any site connect to any websocket, with the cookies of the user, and sends the origin of
+    the page. Other programs send no origin.
     """
     origin = request.headers.get("Origin")
     return origin is None or origin in request.app[ORIGINS] or urlsplit(origin).netloc == request.host
 
 
 async def listen(socket: web.WebSocketResponse, client: MPS3, guest: Presence, name: str) -> None:
-    """Do what the browser says, until it is gone."""
+    """Process the messages of the browser until it disconnects."""
     async for message in socket:
         match read(message):
             case {"say": str(text), "id": str(identity)} if ID.fullmatch(identity) and 0 < len(text) <= LONGEST:
@@ -134,7 +134,7 @@ async def listen(socket: web.WebSocketResponse, client: MPS3, guest: Presence, n
 
 
 async def say(client: MPS3, identity: str, message: dict[str, JSON]) -> None:
-    """Add a message, once, and forget the oldest in the same commit. There is nothing to wait for."""
+    """Add a message once, and delete the oldest ones in the same commit. The write needs no await."""
     known = [key for key in await client.keys("message/") if KEY.fullmatch(key)]
     if not any(key.endswith(f"-{identity}") for key in known):
         number = int(known[-1].split("/")[1].split("-")[0]) + 1 if known else 1
@@ -143,7 +143,7 @@ async def say(client: MPS3, identity: str, message: dict[str, JSON]) -> None:
 
 
 async def tell_messages(socket: web.WebSocketResponse, client: MPS3) -> None:
-    """Tell the browser the messages there are, and then each change; its own at once, and again when it is durable."""
+    """Send the present messages, and then each change: at once if it is pending, and again when it is durable."""
     async for batch in client.watch("message/"):
         changes = [
             {"key": change.key, "message": None if change.value is DELETE else change.value, "pending": change.pending}
@@ -153,13 +153,13 @@ async def tell_messages(socket: web.WebSocketResponse, client: MPS3) -> None:
 
 
 async def tell_who_is_here(socket: web.WebSocketResponse, guest: Presence) -> None:
-    """Tell the browser who is here, and who of them is typing, whenever that changes."""
+    """Send the present users, and which of them are typing, after each change."""
     async for members in guest:
         await tell(socket, {"here": list(members.values())})
 
 
 async def tell_status(socket: web.WebSocketResponse, client: MPS3) -> None:
-    """Tell the browser whether the store answers."""
+    """Send whether the store answers, after each change."""
     said = None
     async for status in client.status_changes():
         if status.online != said:
@@ -167,30 +167,30 @@ async def tell_status(socket: web.WebSocketResponse, client: MPS3) -> None:
 
 
 async def tell(socket: web.WebSocketResponse, what: JSON) -> None:
-    """Send something to the browser, if it is still there."""
+    """Send a message to the browser, unless it has disconnected."""
     with contextlib.suppress(ConnectionResetError):
         await socket.send_json(what)
 
 
 def as_guest(name: str, *, typing: bool = False) -> dict[str, JSON]:
-    """What the others are told of somebody."""
+    """Return the presence information of a user."""
     return {"name": name, "typing": typing}
 
 
 def read(message: WSMessage) -> Any:
-    """What the browser said, or ``None`` if that is not JSON."""
+    """Return the message of the browser, or ``None`` if it is not JSON."""
     try:
         return json.loads(message.data) if message.type is WSMsgType.TEXT else None
-    except (ValueError, RecursionError):  # of the latter, as many brackets as the parser cannot nest
+    except (ValueError, RecursionError):  # a RecursionError for too many nested brackets
         return None
 
 
 def main() -> None:
-    """Serve."""
-    parser = argparse.ArgumentParser(description="A chat room; the store is MPS3_URL, or a directory.")
+    """Parse the command line, and serve."""
+    parser = argparse.ArgumentParser(description="Serve a chat room; the store is MPS3_URL, or a directory.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
-    parser.add_argument("--origin", action="append", default=[], help="where else pages may come from: https://…")
+    parser.add_argument("--origin", action="append", default=[], help="another allowed origin of pages: https://…")
     given = parser.parse_args()
     url = os.environ.get("MPS3_URL") or (Path(tempfile.gettempdir()) / "mps3-room").as_uri()
     web.run_app(make_app(url, given.origin), host=given.host, port=given.port)

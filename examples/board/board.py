@@ -1,19 +1,19 @@
-"""A board of cards for everybody who has it open, in any number of tabs and on any number of servers.
+"""Serve a live board of cards, to any number of browser tabs, from any number of servers.
 
 ::
 
     pip install fastapi uvicorn
     python examples/board/board.py                   # then open http://127.0.0.1:8000 in two tabs
-    python examples/board/board.py --port 8001       # and another server, which shows the same
+    python examples/board/board.py --port 8001       # another server of the same board
 
-Without more, the board is in a directory of this machine, which all servers here share. Another store is named in the
-environment: ``MPS3_URL="s3://bucket/board.json" python examples/board/board.py``. For several worker processes::
+By default, the board is in a directory on this machine, which all servers here share. The environment selects another
+store: ``MPS3_URL="s3://bucket/board.json" python examples/board/board.py``. For several worker processes::
 
     cd examples/board && uvicorn board:app --workers 4
 
-A card is a key ``card/<id>``, a column ``column/<id>``, an open tab ``here/<tab>``. Tabs hear of changes by
-server-sent events: each has the cursor of the batch it stands for as its id, and a browser that lost its connection
-sends the last one it saw, so that it goes on there, whichever server answers.
+A card is a key ``card/<id>``, a column ``column/<id>``, an open tab ``here/<tab>``. Tabs receive changes as server-sent
+events. The id of each event is the cursor of its batch. A browser that lost its connection sends the last id that it
+received, and any server can continue after it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from mps3 import DELETE, JSON, MPS3, Batch, ExpiredError, Presence, UnavailableE
 
 STATIC = Path(__file__).parent / "static"
 GONE = 20.0
-"""Seconds after which those whose server was killed are not here any more."""
+"""Seconds until the users of a killed server are no longer present."""
 PATIENCE = 10.0
 """Seconds that a request waits for the store."""
 ID = r"[A-Za-z0-9-]{1,40}"
@@ -62,7 +62,7 @@ class Strict(BaseModel):
 
 
 class Card(Strict):
-    """A card. Those of a column stand in the order of their ranks."""
+    """A card. The ranks order the cards of a column."""
 
     title: Title
     text: Annotated[str, Field(max_length=5000)] = ""
@@ -79,14 +79,14 @@ class Column(Strict):
 
 
 class Guest(Strict):
-    """Somebody who has the board open."""
+    """A user who has the board open."""
 
     name: Name
     colour: Colour
 
 
 class Where(Strict):
-    """Where somebody points, in pixels of the board, and which card they look at."""
+    """The pointer of a user, in pixels of the board, and the card that is open."""
 
     x: float | None = None
     y: float | None = None
@@ -102,13 +102,13 @@ FIRST: dict[str, JSON] = {
 
 
 class State(TypedDict):
-    """What the process has for as long as it serves.
+    """The state of the process while it serves.
 
     Attributes:
         client: The store.
-        here: The manifest of those who are here, and of where they point. It is another than that of the board, whose
-            history they do not belong to, so that going on after a break is cheap.
-        stop: Set when the process is told to stop.
+        here: The manifest of presence and pointers. It is separate from the manifest of the board, so that the history
+            of the board stays short, and continuing after an interruption is cheap.
+        stop: Set when the process receives a signal to stop.
     """
 
     client: MPS3
@@ -118,7 +118,7 @@ class State(TypedDict):
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-    """One client for the process: it opens before the first request, and closes after the last."""
+    """Open one client before the first request, and close it after the last."""
     url = os.environ.get("MPS3_URL") or (Path(tempfile.gettempdir()) / "mps3-board").as_uri()
     with stopping() as stop:
         async with MPS3.from_url(url) as client:
@@ -134,27 +134,27 @@ app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
 @app.get("/")
 async def page() -> FileResponse:
-    """The page; all else happens in it."""
+    """Return the page."""
     return FileResponse(STATIC / "index.html")
 
 
 @app.exception_handler(UnavailableError)
 @app.exception_handler(TimeoutError)
 async def unavailable(_: Request, error: Exception) -> JSONResponse:
-    """The store is away: the browser tries again."""
+    """Answer 503 while the store does not answer, so that the browser tries again."""
     return JSONResponse({"detail": str(error) or "the store does not answer"}, 503, {"Retry-After": "1"})
 
 
 @app.patch("/board")
 async def change(edits: Edits, request: Request) -> dict[str, str | None]:
-    """Change cards and columns, all together: the members that are named, or the whole of what is new.
+    """Change cards and columns, all together: the given members of existing ones, or complete new ones.
 
-    This shows at once. If two change one card within the same moment, the later commit counts, whole. Where that must
-    not be, `MPS3.transact` looks again, at the price of some seconds until it is certain that nobody came in between.
+    The changes are visible at once. If two users change one card at the same moment, the last commit wins; values are
+    not merged. `MPS3.transact` prevents that, but takes some seconds until it is certain.
 
     Returns:
-        The ``commit`` that has them, and is durable, for the browser to recognise it among the events. There is none if
-        all that was to be changed is gone meanwhile.
+        The ``commit`` of the changes, which is durable. The browser recognises its changes among the events by it. It
+        is ``None`` if others have deleted everything that was to be changed.
     """
     client: MPS3 = request.state.client
     known = await client.get_all(edits)
@@ -162,12 +162,12 @@ async def change(edits: Edits, request: Request) -> dict[str, str | None]:
     values = {key: value for key, value in values.items() if value is not None}
     if not values:
         return {"commit": None}
-    async with asyncio.timeout(PATIENCE):  # which leaves the write alone: it is on its way
+    async with asyncio.timeout(PATIENCE):  # does not cancel the write
         return {"commit": (await client.put_all(values)).id}
 
 
 def changed(key: str, known: JSON, fields: dict[str, Any] | None) -> Any:
-    """What becomes of a card or a column, or ``None`` if there is nothing to do."""
+    """Return the new value of a card or a column, or ``None`` if there is nothing to do."""
     if fields is None:
         return None if known is None else DELETE
     before = known if isinstance(known, dict) else {}
@@ -175,13 +175,13 @@ def changed(key: str, known: JSON, fields: dict[str, Any] | None) -> Any:
         return MODELS[key.partition("/")[0]].model_validate({**before, **fields}).model_dump()
     except ValidationError as error:
         if not before and all(problem["type"] == "missing" for problem in error.errors()):
-            return None  # an edit of what somebody else has deleted
+            return None  # an edit of a card or column that another user has deleted
         raise HTTPException(422, error.errors(include_url=False, include_context=False)) from error
 
 
 @app.put("/at/{tab}", status_code=204)
 async def point(tab: Tab, where: Where, request: Request) -> None:
-    """Show the others where somebody points. There is nothing to wait for, and it is forgotten after a while."""
+    """Show the pointer of a user to the others. The write needs no await, and expires."""
     client: MPS3 = request.state.client
     client.put(f"at/{tab}", where.model_dump(), expires_in=GONE, manifests=[request.state.here])
 
@@ -196,10 +196,10 @@ async def feed(
     since: str | None = None,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> AsyncIterator[Events]:
-    """All that a tab hears, for as long as it listens: what happens on the board, who is here, and how the store is."""
+    """Yield the events of a tab: changes of the board, presence, pointers, and the status of the store."""
     client: MPS3 = request.state.client
     here: str = request.state.here
-    member = f"{tab}.{secrets.token_hex(4)}"  # a tab that connects again may do so before its last connection has ended
+    member = f"{tab}.{secrets.token_hex(4)}"  # a tab may connect again before its last connection has ended
     who = client.presence("here/", member, guest.model_dump(), expires_in=GONE, manifest=here)
     send, receive = anyio.create_memory_object_stream[ServerSentEvent](16)
     async with receive, who as present, anyio.create_task_group() as tasks:
@@ -221,7 +221,7 @@ async def pour(
     into: MemoryObjectSendStream[ServerSentEvent],
     stop: asyncio.Event,
 ) -> None:
-    """Send what comes from all sources, until it is time to stop: then the stream ends."""
+    """Merge the events of all sources into one stream, which ends when the server stops."""
 
     async def send(source: AsyncIterator[ServerSentEvent]) -> None:
         async for event in source:
@@ -236,36 +236,36 @@ async def pour(
 
 @app.get("/events", response_class=EventSourceResponse)
 async def events(feed: Annotated[Events, Depends(feed)]) -> AsyncIterator[ServerSentEvent]:
-    """Serve the events of one tab. They end when the server stops, and the browser looks for another one."""
+    """Serve the events of one tab. They end when the server stops; the browser then connects again."""
     async for event in feed:
         yield event
 
 
 async def board_events(client: MPS3, since: str | None) -> AsyncIterator[ServerSentEvent]:
-    """The board, or what happened on it since, and then each commit."""
+    """Yield the board, or its changes since a cursor, and then each commit."""
     try:
         async for batch in client.watch(since=since):
             yield event_of(batch)
-    except ExpiredError:  # too long ago
+    except ExpiredError:  # the changes since then are not kept any more
         async for batch in client.watch():
             yield event_of(batch)
 
 
 async def here_events(present: Presence) -> AsyncIterator[ServerSentEvent]:
-    """Who is here, and again whenever that changes."""
+    """Yield the present users, and again after each change."""
     async for members in present:
         yield ServerSentEvent(event="here", data={member.partition(".")[0]: info for member, info in members.items()})
 
 
 async def at_events(client: MPS3, here: str) -> AsyncIterator[ServerSentEvent]:
-    """Where each tab points, and then each move; null when that is not known any more."""
+    """Yield the pointer of each tab, and then each move; null when a pointer has expired."""
     async for batch in client.watch("at/", manifest=here):
         moves = {change.key: None if change.value is DELETE else change.value for change in batch.changes}
         yield ServerSentEvent(event="at", data={key.removeprefix("at/"): where for key, where in moves.items()})
 
 
 async def status_events(client: MPS3) -> AsyncIterator[ServerSentEvent]:
-    """Whether the store answers."""
+    """Yield whether the store answers, and again after each change."""
     said = None
     async for status in client.status_changes():
         if status.online != said:
@@ -273,7 +273,7 @@ async def status_events(client: MPS3) -> AsyncIterator[ServerSentEvent]:
 
 
 def event_of(batch: Batch[JSON]) -> ServerSentEvent:
-    """A batch as an event. A key without a value is deleted."""
+    """Return a batch as an event. A key without a value is deleted."""
     changes = [
         {"key": change.key, "pending": change.pending} | ({} if change.value is DELETE else {"value": change.value})
         for change in batch.changes
@@ -290,12 +290,12 @@ def event_of(batch: Batch[JSON]) -> ServerSentEvent:
 
 
 def main() -> None:
-    """Serve."""
-    parser = argparse.ArgumentParser(description="A board for everybody; the store is MPS3_URL, or a directory.")
+    """Parse the command line, and serve."""
+    parser = argparse.ArgumentParser(description="Serve a board; the store is MPS3_URL, or a directory.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     given = parser.parse_args()
-    # A write that waits for a store that is away does not keep the server from stopping.
+    # A write that waits for the store must not prevent the server from stopping.
     uvicorn.run(app, host=given.host, port=given.port, timeout_graceful_shutdown=5)
 
 

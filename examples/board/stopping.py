@@ -1,7 +1,7 @@
-"""Hear that the process is to stop, before the server begins to wait for its connections.
+"""Notify the application of a signal to stop, before the server begins to wait for its connections.
 
-A stream of events has no end of its own, and a server that is told to stop waits for all answers to end, and only then
-tells the application. Somebody has to end the streams first.
+A stream of events never ends by itself. A server that is stopping waits for all answers to end before it stops the
+application. So the application has to end its streams when the signal arrives.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def stopping() -> Iterator[asyncio.Event]:
-    """An event that is set when the process is told to stop. What the server does about that, it still does."""
+    """Yield an event that is set when the process receives a signal to stop. The handler of the server also runs."""
     event = asyncio.Event()
-    if threading.current_thread() is not threading.main_thread():  # as in tests: nobody else hears of signals
+    if threading.current_thread() is not threading.main_thread():  # as in tests: only the main thread receives signals
         yield event
         return
     loop = asyncio.get_running_loop()

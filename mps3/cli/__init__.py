@@ -1,7 +1,7 @@
 """The command line, ``mps3``: one file for each command, and in ``base/`` what the commands share.
 
-It needs ``click`` and ``rich``, which ``pip install "mps3[cli]"`` brings, and loads them only when a command runs.
-Commands use the public API and the doctor; nothing imports this room, and no rule of the protocol lives here.
+It needs ``click`` and ``rich``, which ``pip install "mps3[cli]"`` installs, and loads them only when a command runs.
+Commands use the public API and the doctor. No other room imports this one, and no rule of the protocol is here.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: What follows the program's name; the process's own if ``None``.
+        arguments: The arguments after the name of the program; ``None``: those of this process.
 
     Returns:
-        The exit code; `mps3.cli.base.exits` has them.
+        The exit code; `mps3.cli.base.exits` lists them.
     """
     try:
         if missing := [name for name in ("click", "rich") if find_spec(name) is None]:

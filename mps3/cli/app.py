@@ -1,4 +1,4 @@
-"""All commands. Each is loaded when it is called, so that the others cost no time."""
+"""The group of all commands. A command is loaded when it is called, so that the others take no time."""
 
 from __future__ import annotations
 
@@ -10,58 +10,60 @@ from typing import Final
 import click
 
 from .. import __version__
-from .base.error_messages import explain
-from .base.exits import BUG, INTERRUPTED, USAGE
+from .base.exits import BUG, INTERRUPTED, USAGE, explain
 from .base.output import discard_output, report_bug, say, set_encodings
 
-COMMANDS: Final = {
-    "get": "Print the value of a key.",
-    "put": "Set a key.",
-    "delete": "Delete keys.",
-    "ls": "List keys.",
-    "watch": "Show what changes as it happens.",
-    "log": "List the commits: who wrote what and when.",
-    "history": "Show what became of a key.",
-    "restore": "Bring back what was.",
-    "import": "Write many keys from JSON lines.",
-    "export": "Write all keys as JSON lines.",
-    "stat": "Count what is stored and what is garbage.",
-    "gc": "Delete what nobody needs any more.",
-    "doctor": "Try what a bucket can do.",
-    "demo": "Show two users of one live store.",
-    "completion": "Print what makes a shell complete commands and keys.",
+SECTIONS: Final = {
+    "Values": {
+        "get": "Print the value of a key.",
+        "put": "Set a key.",
+        "delete": "Delete keys.",
+        "ls": "List keys.",
+        "watch": "Show changes as they happen.",
+    },
+    "The past": {
+        "log": "List the commits: who wrote what and when.",
+        "history": "List the values that a key has had.",
+        "restore": "Restore keys to an earlier state.",
+    },
+    "Everything": {
+        "import": "Write many keys from JSON lines.",
+        "export": "Write all keys as JSON lines.",
+        "stat": "Count what is stored and what is garbage.",
+        "gc": "Delete garbage.",
+        "doctor": "Test what a bucket can do.",
+    },
+    "Getting started": {
+        "demo": "Show two users of one live store.",
+        "completion": "Print a script that makes a shell complete commands and keys.",
+    },
 }
-"""Names, and what `mps3 --help` says of each; fish shows it up to the first comma."""
-_MODULES: Final = {"import": "import_"}
-_SECTIONS: Final = (
-    ("Values", ("get", "put", "delete", "ls", "watch")),
-    ("The past", ("log", "history", "restore")),
-    ("Everything", ("import", "export", "stat", "gc", "doctor")),
-    ("Getting started", ("demo", "completion")),
-)
+"""The commands, and their lines in `mps3 --help`; fish shows a line up to its first comma."""
+COMMANDS: Final = {name: text for section in SECTIONS.values() for name, text in section.items()}
 
 
 class Commands(click.Group):
-    """Finds a command by its name."""
+    """A group that loads a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """All names."""
+        """Return the names of all commands."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The command of that name, if there is one."""
+        """Load a command, if there is one of that name."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f".{_MODULES.get(cmd_name, cmd_name)}", __package__)
+        name = "import_" if cmd_name == "import" else cmd_name  # `import` is a keyword
+        module = importlib.import_module(f".{name}", __package__)
         command: click.Command = module.command
         command.short_help = COMMANDS[cmd_name]
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """List them without loading them."""
-        for title, names in _SECTIONS:
+        """Write the list of commands without loading them."""
+        for title, commands in SECTIONS.items():
             with formatter.section(title):
-                formatter.write_dl([(f"{name:10}", COMMANDS[name]) for name in names])
+                formatter.write_dl([(f"{name:10}", text) for name, text in commands.items()])
 
 
 @click.command(
@@ -80,14 +82,7 @@ def app() -> None:
 
 
 def run(arguments: Sequence[str] | None) -> int:
-    """Run one command, and say in one line what went wrong, if anything did.
-
-    Args:
-        arguments: What follows the program's name; the process's own if ``None``.
-
-    Returns:
-        The exit code.
-    """
+    """Run one command, print an error as one line, and return the exit code."""
     set_encodings()
     try:
         given = None if arguments is None else list(arguments)
@@ -105,7 +100,7 @@ def run(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:
         discard_output()
         return 0
-    except Exception as error:  # noqa: BLE001 - nobody is shown a traceback
+    except Exception as error:  # noqa: BLE001 - users see no traceback
         known = explain(error)
         if known is None:
             report_bug(error)

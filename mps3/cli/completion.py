@@ -10,9 +10,7 @@ import click
 from click.shell_completion import get_completion_class
 
 _SHELLS: Final = ("bash", "zsh", "fish")
-
-
-_HELP: Final = """Print what makes a shell complete commands, options and keys.
+_HELP: Final = """Print a script that makes a shell complete commands, options and keys.
 
 \b
 bash:  mps3 completion bash > ~/.local/share/bash-completion/completions/mps3
@@ -21,10 +19,10 @@ fish:  mps3 completion fish > ~/.config/fish/completions/mps3.fish
 """
 
 
-@click.command(help=_HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(help=_HELP)
 @click.argument("shell", type=click.Choice(_SHELLS), required=False)
 def command(shell: str | None) -> None:
-    """Print what makes a shell complete."""
+    """Print the completion script of a shell."""
     name = shell or PurePath(os.environ.get("SHELL", "")).name
     if name not in _SHELLS:
         raise click.UsageError(f"which shell? {', '.join(_SHELLS)}")

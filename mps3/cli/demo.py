@@ -7,24 +7,24 @@ import sys
 import click
 
 from .base.command import perform
-from .base.point_in_time import Seconds
+from .base.point_in_time import SECONDS
 
-_HELP = """Show two users of one live store, which is in memory: nothing has to be set up.
+_HELP = """Show two users of one live store in memory. It needs no setup.
 
-On a terminal Ann and Bob run after stars, and each has a client of their own, which sees the other's. Elsewhere it
-prints a transcript of what such clients do.
+On a terminal it is a game: Ann and Bob collect stars, and each pane shows the state of one client. Elsewhere it prints
+a transcript of two clients.
 """
 
 
-@click.command(help=_HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--seconds", type=Seconds(), default=30.0, help="How long it takes (30).")
+@click.command(help=_HELP)
+@click.option("--seconds", type=SECONDS, default=30.0, help="How long it takes (30).")
 @click.option("--transcript", is_flag=True, help="The transcript, on a terminal too.")
 def command(seconds: float, *, transcript: bool) -> int | None:
-    """Show two users of one live store."""
+    """Show the game or the transcript."""
     if transcript or not sys.stdout.isatty():
-        from .demonstration.transcript import tell  # noqa: PLC0415 - one of the two is needed
+        from .demonstration.transcript import print_transcript  # noqa: PLC0415 - one of the two is needed
 
-        return perform(tell(sys.stdout))
+        return perform(print_transcript(sys.stdout))
     from .demonstration.game import play  # noqa: PLC0415
 
     return perform(play(seconds))

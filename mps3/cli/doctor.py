@@ -9,37 +9,32 @@ import click
 import orjson
 
 from ..support.environment import Environment
+from ..text import printable
 from ..types import JournalKind
 from .base.command import store_command
 from .base.context import CommandContext
 from .base.exits import NO
-from .base.formatting import safe
-from .base.point_in_time import Seconds
+from .base.point_in_time import SECONDS
 
 if TYPE_CHECKING:
     from ..doctor.findings import Diagnosis
+    from .base.output import Output
 
 _MARKS: Final = {True: ("ok  ", "green"), False: ("FAIL", "red bold"), None: ("-   ", "dim")}
 
 
 @store_command()
 @click.option("--journal", type=click.Choice(["auto", "log", "merge"]), default="auto", help="Which is wanted.")
-@click.option(
-    "--poll-interval",
-    type=Seconds(),
-    default=1.0,
-    metavar="SECONDS",
-    help="For the cost of polling (1).",
-)
+@click.option("--poll-interval", type=SECONDS, default=1.0, metavar="SECONDS", help="For the cost of polling (1).")
 async def command(context: CommandContext, *, journal: JournalKind, poll_interval: float) -> int | None:
-    """Try what a bucket can do, and say how it would be used.
+    """Test what a bucket can do, and print how it would be used.
 
-    It does what a client does: writes, reads back, lists and deletes objects of its own beside the manifest, which it
-    removes again. Ends with 1 if the bucket is not ready.
+    It does what a client does: it writes, reads, lists and deletes objects of its own beside the manifest, and removes
+    them again. Ends with 1 if the bucket is not ready.
     """
-    from ..doctor.diagnosis import diagnose  # noqa: PLC0415 - nobody else needs it
+    from ..doctor.diagnosis import diagnose  # noqa: PLC0415 - no other command needs it
 
-    where, environment = context.location, Environment()
+    where = context.location
     storage = context.storage(create=True)
     try:
         await storage.open()
@@ -49,40 +44,36 @@ async def command(context: CommandContext, *, journal: JournalKind, poll_interva
             where.manifest,
             journal=journal,
             poll_interval=poll_interval,
-            environment=environment,
+            environment=Environment(),
             priced=where.scheme == "s3",
         )
     finally:
         await storage.aclose()
     if context.out.human:
-        _show(context, found)
+        _show(context.out, found)
     else:
         policy = None if found.policy is None else orjson.loads(found.policy)
         context.out.json(asdict(found) | {"healthy": found.healthy, "policy": policy})
     return None if found.healthy else NO
 
 
-def _show(context: CommandContext, found: Diagnosis) -> None:
-    line = context.out.line
+def _show(out: Output, found: Diagnosis) -> None:
     if found.vendor:
         for text in (f"vendor: {found.vendor}", *found.notes, ""):
-            line(text)
+            out.line(text)
     width = max(len(finding.what) for finding in found.findings)
     for finding in found.findings:
-        line(_MARKS[finding.good], f"  {finding.what:{width}}  {safe(finding.result)}")
+        out.line(_MARKS[finding.good], f"  {finding.what:{width}}  {printable(finding.result)}")
     if found.monthly_cost is not None:
         costs = ", ".join(f"{1000 * cost:.4f} ({journal})" for journal, cost in found.cost_of_change.items())
-        line()
-        line(
+        out.line()
+        out.line(
             f"polling: about ${found.monthly_cost:.2f} a month for each client while nothing happens, with either "
             "journal,"
         )
-        line(f"and ${costs} for each client that sees a thousand changes, at AWS's prices")
+        out.line(f"and ${costs} for each client that sees a thousand changes, at AWS's prices")
     if found.policy is not None:
-        line("the least that an IAM policy has to allow:")
-        line(found.policy)
-    line()
-    if found.healthy:
-        line((f"ready for the {found.journal} journal", "green"))
-    else:
-        line(("not ready", "red"))
+        out.line("the least that an IAM policy has to allow:")
+        out.line(found.policy)
+    out.line()
+    out.line((f"ready for the {found.journal} journal", "green") if found.healthy else ("not ready", "red"))

@@ -14,17 +14,17 @@ from .base.command import store_command
 from .base.context import CommandContext
 from .base.exits import NO
 from .base.formatting import moment, size, some
-from .base.output import say
-from .base.point_in_time import Duration
+from .base.output import Output, say
+from .base.point_in_time import DURATION
 from .base.progress import progress
 
-NAMES: Final = {"manifest": "versions of the manifest", "runs": "runs", "values": "values"}
+_PARTS: Final = {"manifest": "versions of the manifest", "runs": "runs", "values": "values"}
 
 
 @store_command()
 @click.option("--dry-run", is_flag=True, help="Delete nothing, and say what would be deleted.")
-@click.option("--retention", type=Duration(), default="7d", help="How far back all states are kept (7d).")
-@click.option("--grace", type=Duration(), default="1d", help="Nothing younger is deleted (1d; at least 20m).")
+@click.option("--retention", type=DURATION, default="7d", help="How far back all states are kept (7d).")
+@click.option("--grace", type=DURATION, default="1d", help="Nothing younger is deleted (1d; at least 20m).")
 @click.option(
     "--bucket", "buckets", multiple=True, metavar="NAME", help="Another bucket to delete values in, too. Repeat it."
 )
@@ -38,21 +38,18 @@ async def command(
     buckets: tuple[str, ...],
     rate: float | None,
 ) -> int | None:
-    """Delete what no state of the manifest names any more: old versions of it, runs, and old values.
+    """Delete what no state of the manifest refers to any more: its old versions, runs, and old values.
 
     Ends with 1 if there is no such manifest.
     """
-    try:
-        check(retention=retention, grace=grace, rate=rate, buckets=buckets)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+    check(retention=retention, grace=grace, rate=rate, buckets=buckets)  # before anything is sent
     async with context.client() as client:
-        with progress() as tell:
+        with progress() as report:
             found = await client.collect(
                 retention=retention,
                 grace=grace,
                 dry_run=dry_run,
-                progress=lambda event: tell(event.looked_at, line(event)),
+                progress=lambda event: report(event.looked_at, progress_line(event)),
                 rate=rate,
                 buckets=buckets,
             )
@@ -60,26 +57,24 @@ async def command(
         say("there is no such manifest, so nothing is known to be garbage")
         return NO
     if context.out.human:
-        _table(context, found)
+        _show(context.out, found)
     else:
         context.out.json(asdict(found) | {"deleted": found.deleted, "bytes": found.bytes})
     return None
 
 
-def line(event: Collecting) -> str:
-    """How far a collection has come."""
-    return f"{event.looked_at:,} {NAMES[event.part]}; garbage so far: {event.deleted:,}, {size(event.bytes)}"
+def progress_line(event: Collecting) -> str:
+    """Return the progress of a collection as text."""
+    return f"{event.looked_at:,} {_PARTS[event.part]}; garbage so far: {event.deleted:,}, {size(event.bytes)}"
 
 
-def _table(context: CommandContext, found: Collected) -> None:
-    out = context.out
+def _show(out: Output, found: Collected) -> None:
     tallies = {"manifest": found.manifest, "runs": found.runs, "values": found.values}
-    rows = [(NAMES[name], *cells(tally)) for name, tally in tallies.items()]
+    rows = [(_PARTS[part], *cells(tally)) for part, tally in tallies.items()]
     rows.append(("together", *cells(total(*tallies.values()))))
     out.table(("", "would be deleted" if found.dry_run else "deleted", "kept"), rows, right=[1, 2])
     out.line()
-    if found.since is not None:
-        out.line(f"all states since {moment(found.since)} are kept")
+    out.line(f"all states since {moment(found.since)} are kept")
     if found.skipped:
         names = some(list(found.skipped))
         out.line(f"keys in {names} are left alone; --bucket NAME looks for garbage there, too")
@@ -88,12 +83,12 @@ def _table(context: CommandContext, found: Collected) -> None:
 
 
 def cells(tally: Tally) -> tuple[str, str]:
-    """What was deleted, and what was kept."""
+    """Return what was deleted, and what was kept, as text."""
     return f"{tally.deleted:,} ({size(tally.bytes)})", f"{tally.kept:,} ({size(tally.kept_bytes)})"
 
 
 def total(*tallies: Tally) -> Tally:
-    """The sum."""
+    """Return the sum of several tallies."""
     return Tally(
         sum(one.deleted for one in tallies),
         sum(one.bytes for one in tallies),

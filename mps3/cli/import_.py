@@ -18,28 +18,28 @@ from ..format.values import encode
 from ..storage.url import Location
 from .base.command import store_command
 from .base.context import CommandContext
+from .base.exact_json import loads
 from .base.formatting import count
 from .base.input import read_lines, run_blocking, standard_input
 from .base.output import say
 from .base.progress import progress
 from .base.waiting import wait_committed
-from .exact_json import loads
 
-CHUNK: Final = 1000
-"""Keys of a commit at the most."""
-CHUNK_BYTES: Final = 16 * 2**20
-"""Bytes of a commit, about."""
+MAX_KEYS: Final = 1000
+"""Keys of a commit at the most, unless told otherwise."""
+MAX_BYTES: Final = 16 * 2**20
+"""Bytes of a commit, about, at the most."""
 _MEMBERS: Final = frozenset({"key", "value", "bucket", "expires"})
 
 
 class Line(NamedTuple):
-    """What a line says.
+    """The content of a line.
 
     Attributes:
         key: The key.
         value: Its value.
         expires: When it expires, in seconds since 1970 by the store's clock; ``None`` if it does not.
-        length: How long the line was, in bytes.
+        length: The length of the line in bytes.
     """
 
     key: str | Ref
@@ -48,31 +48,21 @@ class Line(NamedTuple):
     length: int
 
 
-class Group(dict[str | Ref, tuple[Any, int]]):
-    """What is committed together: keys, their values, and how many lines said so.
-
-    Attributes:
-        expires: When those keys expire that do, in seconds since 1970 by the store's clock.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.expires: dict[str | Ref, float] = {}
-
-
 @store_command("[FILE]")
-@click.option("--chunk", type=click.IntRange(1), default=CHUNK, metavar="N", help=f"Keys of one commit ({CHUNK:,}).")
+@click.option(
+    "--chunk", type=click.IntRange(1), default=MAX_KEYS, metavar="N", help=f"Keys of one commit ({MAX_KEYS:,})."
+)
 @click.option("--dry-run", is_flag=True, help="Only check the lines.")
 async def command(context: CommandContext, file: str | None, *, chunk: int, dry_run: bool) -> None:
-    """Write keys and values from JSON lines, as mps3 export makes them: {"key": "color", "value": "red"}.
+    """Write keys and values from JSON lines, as mps3 export prints them: {"key": "color", "value": "red"}.
 
     A FILE is checked as a whole before anything is written. Without one, or with -, the lines come from standard input;
-    from a pipe they are written as they come. Many lines are one commit; a key that comes again counts again. A key
-    with an "expires" expires at that time, and is left out if that has passed at the store.
+    from a pipe they are written as they come. Many lines are one commit; the last line of a key wins. A key with an
+    "expires" expires at that time, and is left out if the time has passed at the store.
     """
     name = "standard input" if file in (None, "-") else str(file)
     total, commits, expired = None, 0, 0
-    with _opened(file) as stream:
+    with _open(file) as stream:
 
         def read() -> Iterator[Line]:
             return entries(read_lines(stream, name), name, context.location)
@@ -85,36 +75,38 @@ async def command(context: CommandContext, file: str | None, *, chunk: int, dry_
             done, commits, expired = await _write(context, chunks(read(), chunk), total)
         else:
             done = await run_blocking(lambda: sum(1 for _ in read())) if total is None else total
-    left_out = {"expired": expired} if expired else {}
     if context.out.human:
         verb = "would be imported" if dry_run else f"imported in {count(commits, 'commit')}"
         context.out.line(f"{count(done, 'line')} {verb}")
         if expired:
-            context.out.line((f"{count(expired, 'key')} had expired, and left out", "dim"))
+            context.out.note(f"{count(expired, 'key')} left out, because they have expired")
     else:
+        left_out = {"expired": expired} if expired else {}
         context.out.json({"lines": done, "commits": commits, "dry_run": dry_run, **left_out})
 
 
-def _opened(file: str | None) -> AbstractContextManager[BinaryIO]:
+def _open(file: str | None) -> AbstractContextManager[BinaryIO]:
     if file is None or file == "-":
         return nullcontext(standard_input("JSON lines"))
     return Path(file).open("rb")
 
 
-async def _write(context: CommandContext, groups: Iterator[Group], total: int | None) -> tuple[int, int, int]:
+async def _write(context: CommandContext, groups: Iterator[list[Line]], total: int | None) -> tuple[int, int, int]:
+    """Commit groups of lines; return how many lines, commits and expired keys there were."""
     done = commits = expired = 0
     following = partial(next, groups, None)
     async with context.client(create=True) as client:
         try:
-            with progress(total) as tell:
+            with progress(total) as report:
                 while group := await run_blocking(following):
-                    kept, spans = _lasting(client, group)
-                    if kept:
-                        await wait_committed(client.put_all(kept, expires_in=spans))
+                    last = {line.key: line for line in group}
+                    values, spans = _unexpired(client, last)
+                    if values:
+                        await wait_committed(client.put_all(values, expires_in=spans))
                         commits += 1
-                    expired += len(group) - len(kept)
-                    done += sum(times for _, times in group.values())
-                    tell(done, f"{count(done, 'line')} in {count(commits, 'commit')}")
+                    expired += len(last) - len(values)
+                    done += len(group)
+                    report(done, f"{count(done, 'line')} in {count(commits, 'commit')}")
         except BaseException:
             if done:
                 say(f"the first {count(done, 'line')} are imported")
@@ -122,26 +114,27 @@ async def _write(context: CommandContext, groups: Iterator[Group], total: int | 
     return done, commits, expired
 
 
-def _lasting(client: MPS3, group: Group) -> tuple[dict[str | Ref, Any], dict[str | Ref, float]]:
-    """What has not expired, and for how many more seconds that is there which expires."""
-    now = client.store_time() if group.expires else None
-    if group.expires and now is None:
+def _unexpired(client: MPS3, lines: dict[str | Ref, Line]) -> tuple[dict[str | Ref, Any], dict[str | Ref, float]]:
+    """Return the values that have not expired, and the seconds until those expire that do."""
+    ends = {key: line.expires for key, line in lines.items() if line.expires is not None}
+    now = client.store_time() if ends else None
+    if ends and now is None:
         raise ConfigurationError('the store does not tell the time, so no key can expire: leave "expires" out')
     passed = 0.0 if now is None else now.timestamp()
-    spans = {key: left for key, expires in group.expires.items() if (left := expires - passed) > 0}
-    return {key: value for key, (value, _) in group.items() if key in spans or key not in group.expires}, spans
+    spans = {key: left for key, end in ends.items() if (left := end - passed) > 0}
+    return {key: line.value for key, line in lines.items() if key in spans or key not in ends}, spans
 
 
 def entries(lines: Iterable[bytes], name: str, location: Location | None = None) -> Iterator[Line]:
-    """What lines say. Empty ones are left out.
+    """Read lines. Empty ones are left out.
 
     Args:
         lines: The lines.
-        name: Where they come from, for the errors.
+        name: What errors call their source.
         location: Where they are to be written, if it is known.
 
     Raises:
-        click.UsageError: A line is not what it should be, or cannot be written; says which.
+        click.UsageError: A line is not as it should be, or cannot be written; the message has its number.
     """
     own = None if location is None else Ref(location.manifest, location.bucket)
     for number, line in enumerate(lines, 1):
@@ -170,17 +163,15 @@ def _entry(line: bytes, own: Ref | None) -> Line:
     return Line(key if bucket is None else Ref(key, bucket), value, expires, len(line))
 
 
-def chunks(found: Iterable[Line], most: int) -> Iterator[Group]:
-    """Groups of lines that are committed together."""
-    group, size = Group(), 0
-    for key, value, expires, length in found:
-        group[key] = value, group.get(key, (None, 0))[1] + 1
-        group.expires.pop(key, None)
-        if expires is not None:
-            group.expires[key] = expires
-        size += length
-        if len(group) >= most or size >= CHUNK_BYTES:
+def chunks(lines: Iterable[Line], most: int) -> Iterator[list[Line]]:
+    """Return groups of lines that are committed together, of ``most`` keys each."""
+    group, keys, size = list[Line](), set[str | Ref](), 0
+    for line in lines:
+        group.append(line)
+        keys.add(line.key)
+        size += line.length
+        if len(keys) >= most or size >= MAX_BYTES:
             yield group
-            group, size = Group(), 0
+            group, keys, size = [], set(), 0
     if group:
         yield group

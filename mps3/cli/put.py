@@ -9,30 +9,30 @@ import click
 import orjson
 
 from .. import UNCHECKED
+from ..text import printable
 from .base.command import store_command
 from .base.context import CommandContext
-from .base.formatting import safe, short_id
+from .base.exact_json import loads
 from .base.input import read_all, run_blocking, standard_input
-from .base.point_in_time import Seconds
+from .base.point_in_time import SECONDS
 from .base.waiting import wait_committed
-from .exact_json import loads
 
 
-class _Numbers(click.Command):
+class _CommandWithNumber(click.Command):
     """A command whose last argument may be a negative number, which looks like an option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put it where nothing is taken for an option."""
+        """Move negative numbers behind ``--``."""
         if "--" not in args and (numbers := [one for one in args if re.match(r"-\.?\d", one)]):
             args = [*(one for one in args if one not in numbers), "--", *numbers]
         return super().parse_args(ctx, args)
 
 
-@store_command("KEY [VALUE]", _Numbers)
+@store_command("KEY [VALUE]", _CommandWithNumber)
 @click.option("-t", "--text", is_flag=True, help="VALUE is a text, and not JSON.")
 @click.option("--if-version", metavar="VERSION", help="Only if this is the version now; mps3 ls -l shows them.")
 @click.option("--if-absent", is_flag=True, help="Only if there is no such key.")
-@click.option("--expires-in", type=Seconds(), metavar="SECONDS", help="Until the key vanishes by itself.")
+@click.option("--expires-in", type=SECONDS, metavar="SECONDS", help="The time after which the key expires.")
 async def command(
     context: CommandContext,
     key: str,
@@ -53,10 +53,7 @@ async def command(
     content = await _value(value, text=text)
     async with context.client(create=True) as client:
         commit = await wait_committed(client.put(key, content, expires_in=expires_in, if_version=condition))
-    if context.out.human:
-        context.out.line("put ", (safe(key), "bold"), (f"  {short_id(commit.id)}", "dim"))
-    else:
-        context.out.json({"commit": commit.id, "versions": dict(commit.versions)})
+    context.out.commit("put", printable(key), commit)
 
 
 async def _value(given: str | None, *, text: bool) -> Any:
@@ -68,16 +65,11 @@ async def _value(given: str | None, *, text: bool) -> Any:
                 return body.decode().removesuffix("\n")
             except UnicodeDecodeError as error:
                 raise click.UsageError(f"standard input is not a text in UTF-8: {error.reason}") from None
-        return parsed(body, "standard input")
-    return given if text else parsed(given, "VALUE")
+        return _parse(body, "standard input")
+    return given if text else _parse(given, "VALUE")
 
 
-def parsed(body: str | bytes, what: str) -> Any:
-    """Read JSON.
-
-    Raises:
-        click.UsageError: It is not, or has numbers that cannot be kept.
-    """
+def _parse(body: str | bytes, what: str) -> Any:
     try:
         return loads(body)
     except orjson.JSONDecodeError as error:

@@ -10,22 +10,21 @@ import click
 
 from .. import DELETE, MPS3, Commit, FileInfo, Snapshot
 from ..format.names import check_buckets
+from ..text import printable
 from .base.command import store_command
 from .base.context import CommandContext
-from .base.formatting import compact, count, diff, is_same, is_small, moment, safe, short_id, some
+from .base.formatting import compact, count, is_same, is_small, moment, short_id, some
 from .base.input import confirm
-from .base.output import Output, say
-from .base.point_in_time import AbbreviatedId, PointInTime, resolve_point
+from .base.output import MARK_STYLES, Output, say
+from .base.point_in_time import POINT, Point, resolve_point
 from .base.waiting import wait_restored
 
 _LISTED: Final = 20
-_ABSENT: Final = DELETE
+"""Changed keys that are listed one by one."""
 
 
 @store_command("[KEY]")
-@click.option(
-    "--to", type=PointInTime(), required=True, metavar="WHEN", help="A commit, a time, or an age such as 10m."
-)
+@click.option("--to", type=POINT, required=True, metavar="WHEN", help="A commit, a time, or an age such as 10m.")
 @click.option("--all", "everything", is_flag=True, help="All keys.")
 @click.option("--prefix", metavar="PREFIX", help="All keys that begin with it.")
 @click.option(
@@ -35,51 +34,51 @@ _ABSENT: Final = DELETE
 async def command(
     context: CommandContext,
     key: str | None,
-    to: datetime | str | AbbreviatedId,
+    to: Point,
     *,
     everything: bool,
     prefix: str | None,
     buckets: tuple[str, ...],
     yes: bool,
 ) -> None:
-    """Bring back what was: the value of KEY, or everything, as one commit like any other.
+    """Restore the earlier value of KEY, or of many keys, in one new commit.
 
-    What is replaced stays in the past, so that it can be brought back, too. On a terminal it shows what would be
-    different and asks; elsewhere it wants --yes. A key that was to expire still does, at the same time; one that has
-    expired by now counts as absent.
+    Nothing is lost: what is replaced can be restored, too. On a terminal it shows what would change and asks; elsewhere
+    it requires --yes. A restored key expires at the time at which it was to expire; if that has passed, it counts as
+    absent.
     """
     if (key is not None) + everything + (prefix is not None) != 1:
         raise click.UsageError("say what to bring back: a KEY, --prefix PREFIX, or --all")
-    try:
-        allowed = check_buckets(buckets)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+    allowed = check_buckets(buckets)
     async with context.client() as client:
         at = await resolve_point(client, to)
         if key is not None:
-            commit = await _one(client, context.out, key, at, yes=yes)
+            commit = await _restore_one(client, context.out, key, at, yes=yes)
         else:
-            commit = await _many(client, context.out, prefix or "", at, allowed | {context.location.bucket}, yes=yes)
-    if not context.out.human:
-        context.out.json({"commit": commit and commit.id, "versions": dict(commit.versions) if commit else {}})
-    elif commit is None:
+            allowed |= {context.location.bucket}
+            commit = await _restore_many(client, context.out, prefix or "", at, allowed, yes=yes)
+    if commit is not None:
+        context.out.commit("restored", some(list(commit.versions)), commit)
+    elif context.out.human:
         context.out.line("nothing is different")
     else:
-        context.out.line(f"restored {some(list(commit.versions))}", (f"  {short_id(commit.id)}", "dim"))
+        context.out.json({"commit": None, "versions": {}})
 
 
-async def _one(client: MPS3, out: Output, key: str, at: datetime | str, *, yes: bool) -> Commit | None:
+async def _restore_one(client: MPS3, out: Output, key: str, at: datetime | str, *, yes: bool) -> Commit | None:
     here, there = await client.snapshot(), await client.snapshot(at)
-    time = client.store_time()
-    before, file = _files(here, key, None).get(key), _files(there, key, time).get(key)
-    now: Any = await here.get(key, _ABSENT)
-    then: Any = _ABSENT if file is None else await there.get(key, _ABSENT)
+    before = _files(here, key, None).get(key)
+    file = _files(there, key, client.store_time()).get(key)
+    now: Any = await here.get(key, DELETE)
+    then: Any = DELETE if file is None else await there.get(key, DELETE)
     if is_same(now, then) and _expiry(before) == _expiry(file):
         return None
     if out.human:
-        _show(out, safe(key), now, then)
-    question = f"bring back {safe(key)} as of {_named(at)}?"
-    await _ask(question if file is not None else f"delete {safe(key)}, which was not there at {_named(at)}?", yes=yes)
+        _show(out, printable(key), now, then)
+    question = f"bring back {printable(key)} as of {_named(at)}?"
+    if file is None:
+        question = f"delete {printable(key)}, which was not there at {_named(at)}?"
+    await _ask(question, yes=yes)
     return await wait_restored(client.restore(key, at))
 
 
@@ -87,13 +86,12 @@ def _show(out: Output, key: str, now: Any, then: Any) -> None:
     if now is DELETE or then is DELETE or (is_small(now) and is_small(then)):
         words = ["(absent)" if value is DELETE else compact(value, 100) for value in (now, then)]
         out.line(f"{key}  ", (words[0], "red"), " → ", (words[1], "green"))
-        return
-    out.line(key)
-    for mark, text in diff(now, then):
-        out.line((f"    {mark} {text}", {"+": "green", "-": "red"}.get(mark, "dim")))
+    else:
+        out.line(key)
+        out.diff(now, then)
 
 
-async def _many(
+async def _restore_many(
     client: MPS3, out: Output, prefix: str, at: datetime | str, buckets: frozenset[str], *, yes: bool
 ) -> Commit | None:
     here, there = await client.snapshot(), await client.snapshot(at)
@@ -102,27 +100,27 @@ async def _many(
         return None
     if out.human:
         for mark, key in changes[:_LISTED]:
-            out.line((f"{mark} {safe(key)}", {"+": "green", "-": "red", "~": "yellow"}[mark]))
+            out.line((f"{mark} {printable(key)}", MARK_STYLES[mark]))
         if len(changes) > _LISTED:
-            out.line((f"… and {len(changes) - _LISTED:,} more", "dim"))
+            out.note(f"… and {len(changes) - _LISTED:,} more")
     question = f"change {count(len(changes), 'key')} to what was at {_named(at)}?"
     if there.id is None:
-        said = f"{_named(at)} is before the first commit: this deletes {count(len(changes), 'key')}"
-        question = f"{said}. Go on?"
+        warning = f"{_named(at)} is before the first commit: this deletes {count(len(changes), 'key')}"
+        question = f"{warning}. Go on?"
         if yes:
-            say(said)
+            say(warning)
     await _ask(question, yes=yes)
     return await wait_restored(client.restore_all(at, prefix=prefix, buckets=buckets))
 
 
 def _files(snapshot: Snapshot, prefix: str, time: datetime | None) -> dict[str, FileInfo]:
-    """What a snapshot has under a prefix, without what has expired since."""
+    """Return the keys of a snapshot under a prefix, without those that have expired at ``time``."""
     files = snapshot.files(prefix)
     return {one.key: one for one in files if time is None or one.expires is None or one.expires > time}
 
 
 def _changes(here: dict[str, FileInfo], there: dict[str, FileInfo], buckets: frozenset[str]) -> list[tuple[str, str]]:
-    """What would be different: a mark and a key each."""
+    """Return what would change: for each key a mark and the key."""
     marks = []
     if elsewhere := sorted({one.ref.bucket or "" for one in there.values()} - buckets):
         say(f"keys in {some(elsewhere)} are left alone; --bucket NAME brings them back, too")
@@ -132,7 +130,7 @@ def _changes(here: dict[str, FileInfo], there: dict[str, FileInfo], buckets: fro
         if key not in here:
             marks.append(("+", key))
         elif key not in there:
-            if here[key].expires is None:  # what expires is left to that
+            if here[key].expires is None:  # the others are deleted when they expire
                 marks.append(("-", key))
         elif not _is_same_file(here[key], there[key]):
             marks.append(("~", key))

@@ -1,4 +1,4 @@
-"""Garbage collection, as a call of a client."""
+"""The call that collects garbage."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from ..collect.collector import collect
-from ..collect.options import GRACE
-from ..collect.options import options as collecting
+from ..collect.options import GRACE, options
 from ..collect.report import Collected, Progress
 from ..types import Ref
 from .core import ClientCore
@@ -27,41 +26,42 @@ class Collection(ClientCore):
         rate: float | None = None,
         buckets: Iterable[str] = (),
     ) -> Collected:
-        """Delete what no state of a manifest names any more: old versions of it, its unused runs, and old values.
+        """Delete what no retained state of a manifest needs: old versions of it, unused runs, and old values.
 
-        It may be cancelled at any time, and goes on where it was when it is called again. Nobody has to wait
-        for it, and any number of clients may do it at once. Values are deleted that were written for this
-        manifest, and that no other manifest needs; everything else in the bucket is left alone.
+        Only values that were written for this manifest and that no other manifest needs are deleted. The collection
+        runs beside reads and writes, and any number of clients may run it at once. It can be cancelled at any time; the
+        next call resumes it.
 
         Args:
-            retention: Seconds, or a timedelta: everything is kept that a state younger than this names. The
-                client's own ``retention`` if ``None``.
-            grace: Seconds, or a timedelta: nothing younger is deleted. At least 20 minutes; what is more is for
-                peace of mind.
-            dry_run: Delete nothing, and say what would be deleted.
+            retention: Seconds, or a timedelta: states that are younger are retained. The client's ``retention`` if
+                ``None``.
+            grace: Seconds, or a timedelta: no younger object is deleted. At least 20 minutes.
+            dry_run: Report what would be deleted, without deleting it.
             manifest: The manifest; the default manifest if ``None``.
-            progress: Called now and then with how far it has come.
-            rate: The most objects a second to look at and delete, one by one.
-            buckets: Other buckets than the manifest's own, in which values of this manifest are looked for and
-                deleted, too, and whose manifests may be told of it. What a manifest or an object says is not enough:
-                whoever may write it would decide where this client deletes.
+            progress: Called from time to time with the progress.
+            rate: The maximum number of objects per second that are read and deleted.
+            buckets: Buckets besides the manifest's own in which its values are searched for and deleted, and whose
+                manifests may be notified. The client does not take buckets from manifests or objects: anyone who can
+                write those could then choose where it deletes.
 
         Returns:
             What was deleted, and what was kept.
 
         Raises:
             AccessError: The credentials do not permit it.
-            CorruptionError: The manifest is not one, so nobody knows what it needs.
+            CorruptionError: The manifest is damaged.
             UnavailableError: The store does not answer.
             ClosedError: The client is not open.
         """
         self._check_open()
-        how = collecting(
+        checked = options(
             retention=self._retention if retention is None else retention,
             grace=grace,
             dry_run=dry_run,
             rate=rate,
             buckets=buckets,
         )
-        ref = self._default if manifest is None else self._manifest_ref(manifest)
-        return await collect(self._switch, self._environment, ref, self._manifests, self._make_manifest, how, progress)
+        ref = self._manifest_ref(manifest)
+        return await collect(
+            self._switch, self._environment, ref, self._manifests, self._make_manifest, checked, progress
+        )

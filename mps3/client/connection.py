@@ -1,4 +1,4 @@
-"""The state of the connection of one client to the store."""
+"""The state of a client's connection to the store."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..support.environment import Environment
 from ..types import Ref
 from .status_changes import Watchers
 
-WARNING: Final = 60.0
-"""Seconds between two warnings that the store does not answer, at the least."""
+WARNING_INTERVAL: Final = 60.0
+"""Seconds between warnings that the store does not answer, at least."""
 
 _log = logging.getLogger("mps3")
 
@@ -25,10 +25,7 @@ class Connection:
 
     Args:
         ref: The client's default manifest, for the log.
-        switch: Blocks requests while the client is offline by choice.
-        environment: The clock.
-        observer: Told of changes.
-        patient: Whether writes wait for the store without a limit.
+        wait_forever: Whether writes wait for the store without a time limit.
 
     Attributes:
         watchers: The iterators over the client's status.
@@ -37,13 +34,13 @@ class Connection:
     """
 
     def __init__(
-        self, ref: Ref, switch: OfflineSwitch, environment: Environment, observer: Observer, *, patient: bool
+        self, ref: Ref, switch: OfflineSwitch, environment: Environment, observer: Observer, *, wait_forever: bool
     ) -> None:
         self._ref = ref
         self._switch = switch
         self._environment = environment
         self._observer = observer
-        self._patient = patient
+        self._wait_forever = wait_forever
         self._answers = False
         self._warn_at = -math.inf
         self.watchers = Watchers()
@@ -57,38 +54,34 @@ class Connection:
 
     def should_defer(self) -> bool:
         """Return whether requests that can wait should wait."""
-        # Thousands of pending writes would retry, each for itself.
-        return self._switch.shut or (self._patient and not self._answers)
+        # Otherwise thousands of pending writes would retry independently.
+        return self._switch.shut or (self._wait_forever and not self._answers)
 
     def switched(self) -> None:
-        """Report that requests have been allowed or blocked."""
+        """Handle that the switch has blocked or allowed requests."""
         self._observer.contact(None, online=self.is_online)
-        self.watchers.tell()
+        self.watchers.notify()
 
     def contact(self, error: MPS3Error | None) -> None:
-        """Record the outcome of a request.
-
-        Args:
-            error: Its error; an `UnavailableError` if the store did not answer; ``None`` if it succeeded.
-        """
+        """Record the outcome of a request: ``None`` if it succeeded, or its error."""
         before = self._answers, self.last_error
         if isinstance(error, OfflineError):
             self._answers = False
         else:
-            self._note(error)
+            self._record(error)
         if before != (self._answers, self.last_error):
             self._observer.contact(error, online=self.is_online)
-            self.watchers.tell()
+            self.watchers.notify()
 
-    def _note(self, error: MPS3Error | None) -> None:
+    def _record(self, error: MPS3Error | None) -> None:
         if isinstance(error, UnavailableError):
             if self._answers and self._environment.monotonic() >= self._warn_at:
-                self._warn_at = self._environment.monotonic() + WARNING
-                _log.warning("%s lost contact with the store, and tries again: %s", self._ref, error)
+                self._warn_at = self._environment.monotonic() + WARNING_INTERVAL
+                _log.warning("%s lost the connection to the store, and retries: %s", self._ref, error)
             self._answers = False
         else:
             if not self._answers and self.last_contact is not None:
-                _log.debug("%s has contact with the store again", self._ref)
+                _log.debug("%s is connected to the store again", self._ref)
             self._answers = True
             self.last_contact = self._environment.now()
         self.last_error = error

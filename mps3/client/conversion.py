@@ -1,8 +1,7 @@
-"""Values of a type of the user's own, converted and checked by pydantic or msgspec, whichever is there.
+"""Conversion of values to and from types, by pydantic or msgspec.
 
-Neither is required, and nothing is checked by hand here: for a pydantic model it is pydantic, for a
-`msgspec.Struct` it is msgspec, and for a dataclass, a ``TypedDict`` or any other annotation, pydantic if it is
-installed and else msgspec.
+Neither package is required by this library. Pydantic models need pydantic and ``msgspec.Struct`` types need msgspec;
+for other types, such as dataclasses, pydantic is used if it is installed, and otherwise msgspec.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from ..types import JSON
 
 
 class Converter(Protocol):
-    """Converts values of one type. Both calls raise a ``ValueError`` or a ``TypeError`` for what does not fit."""
+    """Converts values of one type. A value that does not fit raises a ``ValueError`` or a ``TypeError``."""
 
     def load(self, value: JSON) -> Any:
-        """Make one of JSON."""
+        """Return the value for JSON."""
         ...
 
     def dump(self, value: Any) -> JSON:
-        """Make JSON of one."""
+        """Return the JSON for a value."""
         ...
 
 
@@ -35,7 +34,7 @@ class _Pydantic:
         self._adapter = pydantic.TypeAdapter(model)
 
     def load(self, value: JSON) -> Any:
-        # As JSON, in which a date is a text and a tuple an array.
+        # Only from JSON text does pydantic convert strings to dates and arrays to tuples.
         return self._adapter.validate_json(orjson.dumps(value))
 
     def dump(self, value: Any) -> JSON:
@@ -47,25 +46,20 @@ class _Msgspec:
     def __init__(self, msgspec: ModuleType, model: Any) -> None:
         self._msgspec = msgspec
         self._model = model
-        msgspec.json.Decoder(model)  # which refuses what is no type
+        msgspec.json.Decoder(model)  # raises an error if the type is invalid
 
     def load(self, value: JSON) -> Any:
         return self._msgspec.convert(value, self._model)
 
     def dump(self, value: Any) -> JSON:
-        made = self._msgspec.to_builtins(value)
-        self._msgspec.convert(made, self._model)
-        return cast("JSON", made)
+        built = self._msgspec.to_builtins(value)
+        self._msgspec.convert(built, self._model)
+        return cast("JSON", built)
 
 
 def converter(model: Any) -> Converter:
-    """What converts values of a type.
-
-    Raises:
-        ConfigurationError: The package that can is not installed, or none can.
-    """
-    kind = getattr(model, "__mro__", ())
-    packages = {part.__module__.partition(".")[0] for part in kind}
+    """Return a converter for a type. A `ConfigurationError` is raised if no package for it is installed."""
+    packages = {base.__module__.partition(".")[0] for base in getattr(model, "__mro__", ())}
     if "msgspec" in packages:
         choices = ["msgspec"]
     elif "pydantic" in packages or hasattr(model, "__pydantic_validator__"):
@@ -79,12 +73,11 @@ def converter(model: Any) -> Converter:
             continue
         try:
             return _Pydantic(package, model) if name == "pydantic" else _Msgspec(package, model)
-        except Exception as error:  # noqa: BLE001 - each package has its own
+        except Exception as error:  # noqa: BLE001 - each package has its own errors
             refused.append(error)
     if refused:
-        raise ConfigurationError(f"{type_name(model)} is not a type that can be converted: {refused[0]}") from refused[
-            0
-        ]
+        message = f"{type_name(model)} is not a type that can be converted: {refused[0]}"
+        raise ConfigurationError(message) from refused[0]
     raise ConfigurationError(
         f"values of the type {type_name(model)} need {' or '.join(choices)}, which is not installed: "
         f"pip install {choices[-1]}"
@@ -105,22 +98,14 @@ def type_name(model: Any) -> str:
 
 
 class Conversion:
-    """Converts the values of keys, and says of which one it is that does not fit.
-
-    Args:
-        model: The type.
-    """
+    """Converts the values of keys. Its errors name the key."""
 
     def __init__(self, model: Any) -> None:
         self._converter = converter(model)
         self._model = model
 
     def load(self, key: str, value: JSON) -> Any:
-        """The value that is stored.
-
-        Raises:
-            ValidationError: It does not fit.
-        """
+        """Return the value for stored JSON, or raise a `ValidationError`."""
         try:
             return self._converter.load(value)
         except (ValueError, TypeError) as error:
@@ -129,14 +114,12 @@ class Conversion:
             ) from error
 
     def dump(self, key: str, value: Any) -> JSON:
-        """The value to store.
-
-        Raises:
-            ValidationError: It does not fit.
-        """
+        """Return the JSON to store for a value, or raise a `ValidationError`."""
         try:
             return self._converter.dump(value)
         except (ValueError, TypeError) as error:
             raise ValidationError(
-                f"the value for {key!r} does not fit {type_name(self._model)}: {error}", key=key, operation="PutObject"
+                f"the value for {key!r} does not fit {type_name(self._model)}: {error}",
+                key=key,
+                operation="PutObject",
             ) from error

@@ -1,4 +1,4 @@
-"""What all calls of a client share: its settings and parts, its manifests, and how names are resolved."""
+"""The state that all calls of a client share, and the resolution of keys and manifests."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from datetime import timedelta
 from typing import Any
 
 from ..collect.options import RETENTION, seconds
-from ..content.store import ValueStore
+from ..content.store import INLINE, ValueStore
 from ..errors import ClosedError, ConfigurationError
+from ..format import limits
 from ..format.document import Kind
 from ..format.names import LONGEST_MANIFEST, check_bucket, check_buckets, check_key
 from ..journal.choose import choose_journal, known_journal
@@ -25,13 +26,13 @@ from ..manifest.transaction import TransactionRunner
 from ..observability.events import Hook
 from ..observability.observer import Observer, check_hooks
 from ..observability.requests import ObservedStorage
-from ..offline.cache import CACHE
+from ..offline.cache import CACHE_BYTES
 from ..offline.directory import FileDirectory
 from ..offline.protocol import OfflineDirectory, Refusal
 from ..offline.queue import OutboxQueue
 from ..storage.cached import CachedStorage
-from ..storage.clocked import ClockedStorage
-from ..storage.locate import s3
+from ..storage.clock import ClockedStorage
+from ..storage.locate import s3_storage
 from ..storage.protocol import Storage
 from ..storage.switch import OfflineSwitch
 from ..support.environment import Environment
@@ -42,10 +43,7 @@ from .rejected import Rejected
 
 
 class ClientCore(ABC):
-    """The state of a client, which the classes of its calls inherit.
-
-    Its arguments are those of `MPS3`.
-    """
+    """The state of a client, from which the classes of its calls inherit. `MPS3` documents the arguments."""
 
     def __init__(
         self,
@@ -57,9 +55,10 @@ class ClientCore(ABC):
         auth: Auth | None = None,
         journal: JournalKind = "auto",
         poll_interval: float = 1.0,
+        inline: int = INLINE,
         checksums: bool = True,
         offline: str | os.PathLike[str] | OfflineDirectory | None = None,
-        cache_bytes: int = CACHE,
+        cache_bytes: int = CACHE_BYTES,
         online: bool = True,
         on_reconnect: OnReconnect | None = None,
         retention: float | timedelta = RETENTION,
@@ -77,18 +76,22 @@ class ClientCore(ABC):
         self._bucket = check_bucket(default_bucket)
         self._default = self._manifest_ref(default_manifest)
         if storage is not None and (s3_config is not None or auth is not None):
-            raise ConfigurationError("s3_config and auth are for S3, but storage is given instead of it")
+            raise ConfigurationError("s3_config and auth are for S3, which storage replaces: leave them out")
         if not 0 < poll_interval < math.inf:
             raise ValueError(f"poll_interval is a positive number of seconds, not {poll_interval!r}")
         if journal not in ("auto", "log", "merge"):
             raise ValueError(f'journal is "auto", "log" or "merge", not {journal!r}')
         if not online and offline is None:
-            raise ConfigurationError("online=False needs a directory to start from: offline=DIRECTORY")
+            raise ConfigurationError("online=False needs a directory with known states: offline=DIRECTORY")
+        if isinstance(inline, bool) or not isinstance(inline, int):
+            raise TypeError(f"inline is a number of bytes, not {type(inline).__qualname__}")
+        if not 0 <= inline <= limits.INLINE:
+            raise ValueError(f"inline is a number of bytes up to {limits.INLINE}, not {inline!r}")
         if cache_bytes < 0:
-            raise ValueError(f"cache_bytes is a number of bytes, not {cache_bytes!r}")
+            raise ValueError(f"cache_bytes is a number from 0, not {cache_bytes!r}")
         self._journal: JournalKind = journal
         self._environment = Environment() if environment is None else environment
-        store = storage if storage is not None else s3(s3_config, self._environment, auth, checksums=checksums)
+        store = storage if storage is not None else s3_storage(s3_config, self._environment, auth, checksums=checksums)
         self._source: Storage | None = storage
         self._store = store
         self._observer = Observer(check_hooks(hooks), self._environment.monotonic)
@@ -101,17 +104,18 @@ class ClientCore(ABC):
                 offline = FileDirectory(offline, self._environment, cache_bytes=cache_bytes)
             self._directory = offline
             self._storage = CachedStorage(self._clocked, offline.cache, self._is_manifest)
-        self._keepers: list[OutboxQueue] = []
+        self._outbox_queues: list[OutboxQueue] = []
         self._rejected: dict[Rejected, None] = {}
         self._on_reconnect = on_reconnect
         self._connection = Connection(
-            self._default, self._switch, self._environment, self._observer, patient=offline is not None
+            self._default, self._switch, self._environment, self._observer, wait_forever=offline is not None
         )
-        self._interval = poll_interval
+        self._poll_interval = poll_interval
         self._contents = ValueStore(
             self._storage,
             self._environment,
             checksums=checksums,
+            inline=inline,
             contact=self._connection.contact,
             is_offline=self._connection.should_defer,
             now=self._clocked.time.now,
@@ -120,10 +124,8 @@ class ClientCore(ABC):
         self._manifests: dict[Ref, Manifest] = {}
         self._runners: dict[Manifest, TransactionRunner] = {}
         self._state = "new"
-        self._home = LoopAffinity()
-        self._holds_storage = False
-
-    # Names, and what they stand for
+        self._affinity = LoopAffinity()
+        self._storage_opened = False
 
     def _check_open(self) -> None:
         if self._state == "new":
@@ -132,7 +134,7 @@ class ClientCore(ABC):
             )
         if self._state != "open":
             raise ClosedError("the client is closed")
-        self._home.check()
+        self._affinity.check()
 
     def _place(self, key: str | Ref, bucket: str | None) -> tuple[str, str]:
         if isinstance(key, Ref):
@@ -141,10 +143,17 @@ class ClientCore(ABC):
             key = key.key
         return self._bucket if bucket is None else check_bucket(bucket), check_key(key)
 
+    @staticmethod
+    def _names_bucket(key: str | Ref, bucket: str | None) -> bool:
+        """Whether a caller has named the bucket of a key."""
+        return bucket is not None or (isinstance(key, Ref) and key.bucket is not None)
+
     def _label(self, bucket: str, key: str) -> str:
         return key if bucket == self._bucket else f"s3://{bucket}/{key}"
 
-    def _manifest_ref(self, manifest: str | Ref) -> Ref:
+    def _manifest_ref(self, manifest: str | Ref | None) -> Ref:
+        if manifest is None:
+            return self._default
         ref = manifest if isinstance(manifest, Ref) else Ref(manifest)
         return Ref(
             check_key(ref.key, "manifest", LONGEST_MANIFEST),
@@ -152,7 +161,7 @@ class ClientCore(ABC):
         )
 
     def _resolve(self, key: str | Ref, bucket: str | None, manifest: str | Ref | None) -> tuple[Ref, str, str]:
-        return (self._default if manifest is None else self._manifest_ref(manifest), *self._place(key, bucket))
+        return (self._manifest_ref(manifest), *self._place(key, bucket))
 
     def _manifest(self, ref: Ref) -> Manifest:
         manifest = self._manifests.get(ref)
@@ -178,23 +187,23 @@ class ClientCore(ABC):
             ManifestContext(
                 self._contents,
                 self._environment,
-                self._interval,
+                self._poll_interval,
                 self._connection.contact,
                 lambda: self._switch.shut,
-                self._connection.watchers.tell,
+                self._connection.watchers.notify,
                 self._refuse,
                 self._clocked.time,
-                self._keepers[0] if self._keepers else None,
+                self._outbox_queues[0] if self._outbox_queues else None,
                 None if self._directory is None else self._directory.cache,
                 self._on_reconnect,
                 observer=self._observer,
-                home=self._home,
+                affinity=self._affinity,
             ),
         )
 
     @abstractmethod
     def _refuse(self, pending: Pending, refusal: Refusal) -> None:
-        """Note that a write failed for good."""
+        """Keep a write that failed permanently."""
 
     def _is_manifest(self, bucket: str, key: str) -> bool:
         ref = Ref(key, bucket)

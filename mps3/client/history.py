@@ -1,16 +1,16 @@
-"""The past, as users see it: revisions of a key, and snapshots of a manifest."""
+"""Revisions of a key, and snapshots of a manifest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from ..content.reader import ValueReader
 from ..errors import ExpiredError
 from ..format.document import CommitEntry, read_commit_id
-from ..format.file_entry import FileEntry, expires_of, version_of
+from ..format.file_entry import FileEntry, expires_of, sha256_of_value, size_of_value, version_of
 from ..format.names import Naming, name_in
 from ..format.state import EMPTY, View, look_up, patched
 from ..journal.diff import Position
@@ -20,6 +20,8 @@ from ..types import DELETE, JSON, Delete, Ref
 
 _MISSING: Final = object()
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Revision:
@@ -28,7 +30,7 @@ class Revision:
     Attributes:
         id: The id of the commit; ``None`` if the commit is not kept any more, only its value.
         version: The version of the value; ``None`` if the commit deleted the key.
-        time: When it was committed, by the store's clock; ``None`` if ``id`` is, or if the store tells no time.
+        time: When it was committed, by the store's clock; ``None`` if the commit or the time is not known.
     """
 
     id: str | None
@@ -62,8 +64,8 @@ class FileInfo:
         key: The key; one in another bucket than the default is written ``s3://bucket/key``.
         ref: The key and its bucket.
         version: The version of its value.
-        size: The size of the stored value in bytes; ``None`` if it is not recorded.
-        sha256: The SHA-256 of the stored value in hexadecimal digits; ``None`` if it is not recorded.
+        size: The size of the value in bytes; ``None`` if it is not recorded.
+        sha256: The SHA-256 of the value in hexadecimal digits; ``None`` if it is not recorded.
         expires: When it expires, by the store's clock; ``None`` if it does not.
     """
 
@@ -99,8 +101,8 @@ class Snapshot:
         found = []
         for name, file in files_in(self._view, self._naming, prefix):
             bucket, key = self._naming.place(name)
-            said = file["version"], file.get("size"), file.get("sha256"), _expiry(file)
-            found.append(FileInfo(self._naming.label(name), Ref(key, bucket), *said))
+            info = file["version"], size_of_value(file), sha256_of_value(file), _expiry(file)
+            found.append(FileInfo(self._naming.label(name), Ref(key, bucket), *info))
         return sorted(found, key=lambda one: one.key)
 
     async def get(self, key: str | Ref, default: Any = None, *, bucket: str | None = None) -> Any:
@@ -147,12 +149,7 @@ async def read_by_label(reader: ValueReader, naming: Naming, found: Iterable[tup
 
 
 async def view_at(past: Past, newest: View, at: str | datetime) -> View:
-    """Return the state of a manifest at a commit, or at a time.
-
-    Args:
-        past: The past of the manifest.
-        newest: Its newest state.
-        at: The id of a commit, or a time by the store's clock.
+    """Return the state of a manifest at a commit, given its id, or at a time by the store's clock.
 
     Raises:
         ExpiredError: That state is not kept.
@@ -161,8 +158,8 @@ async def view_at(past: Past, newest: View, at: str | datetime) -> View:
     if isinstance(at, datetime):
         if at.tzinfo is None:
             raise ValueError(f"the time {at} has no time zone")
-        return await _view_at_time(past, newest, at.timestamp(), f"nothing is known of {at}")
-    return await _view_at_commit(past, newest, Position.read(at).id, f"nothing is known of {at}")
+        return await _view_at_time(past, newest, at.timestamp(), f"the state at {at} is not known")
+    return await _view_at_commit(past, newest, Position.read(at).id, f"the state at {at} is not known")
 
 
 async def _view_at_time(past: Past, newest: View, moment: float, unknown: str) -> View:
@@ -178,82 +175,89 @@ async def _view_at_time(past: Past, newest: View, moment: float, unknown: str) -
         return (await walk.state_at(place)).at(moment)
     if walk.complete and all(commit.modified for commit in walk.commits):
         return EMPTY
-    raise past.expired(f"{unknown}: {_reach(walk)}")
+    raise past.expired(f"{unknown}: {_oldest_commit(walk)}")
 
 
 async def _view_at_commit(past: Past, newest: View, identity: str, unknown: str) -> View:
     def wanted(commit: CommitEntry) -> bool:
         return commit.id == identity
 
-    made = read_commit_id(identity)
-    walk = None if made is None else await past.walk_to(newest, made)
+    created = read_commit_id(identity)
+    walk = None if created is None else await past.walk_to(newest, created)
     place = None if walk is None else await walk.find(wanted)
     if walk is None or place is None:
         walk = await past.walk(newest)
         place = await walk.find(wanted)
     if place is None:
-        raise past.expired(f"{unknown}: {_reach(walk)}")
+        raise past.expired(f"{unknown}: {_oldest_commit(walk)}")
     moment = walk.commits[place].modified
     return (await walk.state_at(place)).at(moment)
 
 
-def _reach(walk: Walk) -> str:
+def _oldest_commit(walk: Walk) -> str:
     oldest = walk.commits[0] if walk.commits else None
     since = "there is no commit" if oldest is None else f"the oldest commit that is kept is {oldest.id}"
     if oldest is not None and oldest.modified:
-        since += f" of {_time(oldest)}"
+        since += f" of {time_of(oldest)}"
     return since
 
 
 async def revisions(past: Past, newest: View, name: str, limit: int | None, reader: ValueReader) -> list[Revision]:
-    """Return the changes of a key by the commits that are kept, newest first.
+    """Return the changes of a key by the commits that are kept, newest first."""
 
-    Args:
-        past: The past of the manifest.
-        newest: Its newest state.
-        name: The manifest's name of the key.
-        limit: The most revisions to return.
-        reader: Fetches values.
-    """
+    async def read(commit: CommitEntry) -> Revision | None:
+        changed, file = await _change(past, commit, name)
+        return Revision(commit.id, version_of(file), time_of(commit), name, file, reader) if changed else None
+
     walk = await past.walk(newest)
-    while True:
-        found: list[Revision] = []
-        ended = False
-        for commit in reversed(walk.commits):
-            if limit is not None and len(found) >= limit:
-                return found
-            try:
-                said, file = await _said(past, commit, name)
-            except ExpiredError:
-                ended = True
-                break
-            if said:
-                found.append(Revision(commit.id, version_of(file), _time(commit), name, file, reader))
-        if ended or (limit is not None and len(found) >= limit):
-            return found
-        if not await walk.further():
-            break
-    settled = await _settled(past, walk, name)
-    if settled is not None:
-        found.append(Revision(None, version_of(settled), None, name, settled, reader))
+    found, complete = await read_commits(walk, limit, read)
+    oldest = await _oldest_file(past, walk, name) if complete else None
+    if oldest is not None:
+        found.append(Revision(None, version_of(oldest), None, name, oldest, reader))
     return found
 
 
-async def _said(past: Past, commit: CommitEntry, name: str) -> tuple[bool, FileEntry | None]:
-    said, file = False, cast("FileEntry | None", None)
+async def read_commits(
+    walk: Walk, limit: int | None, read: Callable[[CommitEntry], Awaitable[T | None]]
+) -> tuple[list[T], bool]:
+    """Return the results of ``read`` for the commits that are kept, newest first, without ``None``.
+
+    Also return whether these are all results: there are neither more than ``limit``, nor has ``read`` raised an
+    `ExpiredError`.
+    """
+    while True:
+        found: list[T] = []
+        for commit in reversed(walk.commits):
+            if len(found) == limit:
+                return found, False
+            try:
+                result = await read(commit)
+            except ExpiredError:
+                return found, False
+            if result is not None:
+                found.append(result)
+        if len(found) == limit:
+            return found, False
+        if not await walk.further():
+            return found, True
+
+
+async def _change(past: Past, commit: CommitEntry, name: str) -> tuple[bool, FileEntry | None]:
+    """Return whether a commit changes a key, and its file after the commit."""
+    changed, file = False, cast("FileEntry | None", None)
     if commit.runs:
         runs = await past.runs_of([commit])
         for reference in commit.runs:
-            line = runs[reference.sha256].get(name, _MISSING)
-            if line is not _MISSING:
-                said, file = True, cast("FileEntry | None", line)
+            entry = runs[reference.sha256].get(name, _MISSING)
+            if entry is not _MISSING:
+                changed, file = True, cast("FileEntry | None", entry)
     if name in commit.files:
         patch = commit.files[name]
-        said, file = True, None if patch is None else patched(file, patch)
-    return said, file
+        changed, file = True, None if patch is None else patched(file, patch)
+    return changed, file
 
 
-async def _settled(past: Past, walk: Walk, name: str) -> FileEntry | None:
+async def _oldest_file(past: Past, walk: Walk, name: str) -> FileEntry | None:
     """Return the file of a key before the oldest commit that is kept, if it is known."""
     document = walk.oldest
     if document is None:
@@ -272,5 +276,6 @@ def _expiry(file: FileEntry | None) -> datetime | None:
     return None if expires is None else datetime.fromtimestamp(expires, timezone.utc)
 
 
-def _time(commit: CommitEntry) -> datetime | None:
+def time_of(commit: CommitEntry) -> datetime | None:
+    """Return the time of a commit; ``None`` if the store does not tell the time."""
     return datetime.fromtimestamp(commit.modified, timezone.utc) if commit.modified else None

@@ -12,10 +12,10 @@ from typing import Any, Final, Self
 from ..collect.background import collect_in_background
 from ..errors import ClosedError, UnavailableError
 from ..format.document import FORMAT
-from ..offline.protocol import Store, StoredSession
+from ..offline.protocol import DirectoryOwner, StoredSession
 from ..offline.queue import OutboxQueue
 from ..storage.identity import identity_of
-from ..storage.locate import described, locate
+from ..storage.locate import locate, manifest_label
 from ..storage.url import parse
 from ..support.environment import Environment
 from ..text import printable
@@ -33,16 +33,15 @@ class Lifecycle(Collection):
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
-        """A client for a store named by a URL.
+        """Return a client for the store at a URL.
 
         Args:
-            url: ``s3://bucket/manifest.json?endpoint_url=…&region_name=…``, ``file:///some/dir`` for a
-                directory of this machine, or ``memory:`` for a store that the clients of this process share
-                and that is empty again when the last of them has closed.
+            url: ``s3://bucket/manifest.json?endpoint_url=…&region_name=…``, ``file:///some/dir`` for a local directory,
+                or ``memory:`` for a store that the clients of this process share until the last of them closes.
             **options: Further arguments of `MPS3`.
 
         Raises:
-            ConfigurationError: The URL is not one of these.
+            ConfigurationError: The URL is invalid.
         """
         location = parse(url)
         if location.scheme == "s3":
@@ -52,42 +51,38 @@ class Lifecycle(Collection):
         return cls(location.bucket, location.manifest, **options)
 
     async def open(self) -> Self:
-        """Open the client, as ``async with`` does; `aclose` closes it.
+        """Open the client and return it, as ``async with`` does; `aclose` closes it.
 
-        Where there is no block to put it into, in a notebook or where a framework says when it starts and stops:
+        Use it where ``async with`` does not fit, as in a notebook or in the start and stop callbacks of a framework:
         ``client = await MPS3(…).open()``, or in short ``client = await MPS3(…)``.
 
-        Returns:
-            The client.
-
         Raises:
-            ClosedError: It was opened before.
-            ConfigurationError: There is no such bucket, or it cannot do what is needed.
+            ClosedError: The client was opened before.
+            ConfigurationError: The bucket does not exist, or lacks a required feature.
             AccessError: The credentials do not permit it.
-            CorruptionError: The manifest is not one.
+            CorruptionError: The manifest is damaged.
             FormatError: A newer version of this library wrote the manifest.
-            UnavailableError: The store does not answer, and the manifest has never been read with the directory
-                that was given as ``offline``, or none was given.
+            UnavailableError: The store does not answer, and the ``offline`` directory has no state of the manifest.
         """
         if self._state != "new":
-            raise ClosedError("this client was opened before: make a new one")
+            raise ClosedError("this client was opened before: create a new one")
         self._state = "open"
-        self._home.settle()
+        self._affinity.bind()
         if self._switch.shut:
             self._connection.switched()
         try:
             await self._open_storage()
-            lines = await self._open_directory()
-            manifests = {ref: self._make_manifest(ref) for ref in dict.fromkeys((self._default, *lines))}
+            sessions = await self._open_directory()
+            manifests = {ref: self._make_manifest(ref) for ref in dict.fromkeys((self._default, *sessions))}
             for ref, manifest in manifests.items():
-                manifest.recover(lines.get(ref, ()))
+                manifest.recover(sessions.get(ref, ()))
             await manifests[self._default].open()
             for manifest in manifests.values():
                 self._start(manifest)
             if self._collect_every is not None:
                 collect = partial(self.collect, buckets=self._collect_buckets)
-                every = collect_in_background(collect, self._collect_every, self._environment, str(self._default))
-                self._collector = asyncio.create_task(every, name=f"mps3 collector {self._default}")
+                collecting = collect_in_background(collect, self._collect_every, self._environment, str(self._default))
+                self._collector = asyncio.create_task(collecting, name=f"mps3 collector {self._default}")
         except BaseException:
             await self._stop()
             raise
@@ -104,25 +99,24 @@ class Lifecycle(Collection):
     async def _open_storage(self) -> None:
         try:
             await self._storage.open()
-            self._holds_storage = True
         except UnavailableError as error:
             if self._directory is None:
                 raise
-            self._holds_storage = True
-            self._connection.contact(error)  # it is opened by the first request that can be
+            self._connection.contact(error)  # the first request that reaches the store opens it
+        self._storage_opened = True
 
     async def _open_directory(self) -> dict[Ref, list[tuple[StoredSession, OutboxQueue]]]:
-        """What clients that are no more have left to do, for each manifest."""
+        """Return the unfinished sessions of earlier clients, by manifest."""
         if self._directory is None:
             return {}
-        place = await asyncio.to_thread(identity_of, self._store)
-        own, others = await self._directory.open(Store(place, self._bucket, self._default, FORMAT))
-        self._keepers = [OutboxQueue(durable_outbox) for durable_outbox in (own, *others)]
-        lines: dict[Ref, list[tuple[StoredSession, OutboxQueue]]] = {}
-        for outbox_queue, durable_outbox in zip(self._keepers[1:], others, strict=True):
-            for line in await durable_outbox.lines():
-                lines.setdefault(line.manifest, []).append((line, outbox_queue))
-        return lines
+        identity = await asyncio.to_thread(identity_of, self._store)
+        own, others = await self._directory.open(DirectoryOwner(identity, self._bucket, self._default, FORMAT))
+        self._outbox_queues = [OutboxQueue(durable_outbox) for durable_outbox in (own, *others)]
+        sessions: dict[Ref, list[tuple[StoredSession, OutboxQueue]]] = {}
+        for outbox_queue, durable_outbox in zip(self._outbox_queues[1:], others, strict=True):
+            for session in await durable_outbox.sessions():
+                sessions.setdefault(session.manifest, []).append((session, outbox_queue))
+        return sessions
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -130,18 +124,18 @@ class Lifecycle(Collection):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Send what is pending, then stop everything.
+        """Send the pending writes, then close the client.
 
-        It waits for pending writes up to 30 seconds, and while the store does not answer up to 3. What
-        is still pending then fails with a `ClosedError`, and is logged if nobody awaits it. With ``offline`` it
-        waits only while the store answers: pending writes are kept, and the next client goes on with them.
+        The client waits up to 30 seconds for pending writes, or up to 3 seconds while the store does not answer. Writes
+        that are still pending fail with a `ClosedError`, which is logged if no caller awaits them. With ``offline`` the
+        client waits only while the store answers: the directory keeps the writes, and the next client sends them.
 
         Raises:
-            ConfigurationError: It was opened in another event loop.
+            ConfigurationError: The client was opened in another event loop.
         """
         if self._state != "open":
             return
-        self._home.check()
+        self._affinity.check()
         self._state = "closing"
         if self._collector is not None:
             self._collector.cancel()
@@ -152,21 +146,21 @@ class Lifecycle(Collection):
 
     async def _flush(self) -> None:
         drained = asyncio.gather(*(manifest.drained() for manifest in self._manifests.values()))
-        patience = FLUSH_TIMEOUT_UNREACHABLE if self._directory is None else 0.0
-        left, left_offline = FLUSH_TIMEOUT, patience
+        timeout_offline = FLUSH_TIMEOUT_UNREACHABLE if self._directory is None else 0.0
+        left, left_offline = FLUSH_TIMEOUT, timeout_offline
         step = 0.25
         try:
             while left > 0 and (left_offline > 0 or self._connection.is_online) and not drained.done():
                 await asyncio.wait([drained], timeout=step)
                 left -= step
-                left_offline = patience if self._connection.is_online else left_offline - step
+                left_offline = timeout_offline if self._connection.is_online else left_offline - step
         finally:
             drained.cancel()
             await asyncio.gather(drained, return_exceptions=True)
 
     async def _stop(self) -> None:
         self._state = "closed"
-        self._home.leave()
+        self._affinity.unbind()
         try:
             if self._collector is not None:
                 self._collector.cancel()
@@ -177,17 +171,17 @@ class Lifecycle(Collection):
                 await manifest.aclose()
             await self._contents.aclose()
         finally:
-            self._connection.watchers.tell(ended=True)
+            self._connection.watchers.notify(ended=True)
             self._observer.closed()
             try:
                 await self._close_directory()
             finally:
-                if self._holds_storage:  # others may have it open, though it could not be opened for this one
+                if self._storage_opened:  # otherwise it may only be open for other clients
                     await self._storage.aclose()
 
     async def _close_directory(self) -> None:
-        keepers, self._keepers = self._keepers, []
-        for outbox_queue in keepers:
+        queues, self._outbox_queues = self._outbox_queues, []
+        for outbox_queue in queues:
             await outbox_queue.aclose()
         if self._directory is not None:
             await self._directory.aclose()
@@ -202,4 +196,4 @@ class Lifecycle(Collection):
             )
 
     def __repr__(self) -> str:
-        return printable(f"<MPS3 {described(self._source, self._default)}, {self._state}>")
+        return printable(f"<MPS3 {manifest_label(self._source, self._default)}, {self._state}>")

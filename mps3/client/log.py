@@ -1,22 +1,22 @@
-"""The log of a manifest: its commits, as users see them."""
+"""The log of a manifest."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 
-from ..errors import ExpiredError
 from ..format.document import CommitEntry
 from ..format.names import Naming
 from ..format.state import View, patched
 from ..journal.past import Past
+from .history import read_commits, time_of
 from .threads import in_thread_if_large
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One commit of a manifest, as its log lists it.
+    """A commit in the log of a manifest.
 
     Attributes:
         id: The id of the commit.
@@ -33,33 +33,17 @@ class LogEntry:
 
 
 async def read_log(past: Past, newest: View, naming: Naming, prefix: str, limit: int | None) -> list[LogEntry]:
-    """Return the commits that are kept, newest first.
-
-    Args:
-        past: The past of the manifest.
-        newest: Its newest state.
-        naming: The names of its keys.
-        prefix: Only commits to keys with this prefix are returned, and only these keys of them.
-        limit: The most commits to return.
-    """
-    walk = await past.walk(newest)
+    """Return the commits to keys with a prefix, and only those of their keys, newest first."""
     known: dict[str, LogEntry] = {}
-    while True:
-        found: list[LogEntry] = []
-        ended = False
-        for commit in reversed(walk.commits):
-            if limit is not None and len(found) >= limit:
-                return found
-            if commit.id not in known:
-                try:
-                    known[commit.id] = await _entry(past, commit, naming, prefix)
-                except ExpiredError:
-                    ended = True
-                    break
-            if known[commit.id].versions or not prefix:
-                found.append(known[commit.id])
-        if ended or not await walk.further():
-            return found
+
+    async def read(commit: CommitEntry) -> LogEntry | None:
+        if commit.id not in known:
+            known[commit.id] = await _entry(past, commit, naming, prefix)
+        entry = known[commit.id]
+        return entry if entry.versions or not prefix else None
+
+    entries, _ = await read_commits(await past.walk(newest), limit, read)
+    return entries
 
 
 async def _entry(past: Past, commit: CommitEntry, naming: Naming, prefix: str) -> LogEntry:
@@ -77,5 +61,4 @@ async def _entry(past: Past, commit: CommitEntry, naming: Naming, prefix: str) -
         return dict(sorted((naming.label(name), version) for name, version in found.items()))
 
     size = len(commit.files) + sum(reference.entries for reference in commit.runs)
-    time = datetime.fromtimestamp(commit.modified, timezone.utc) if commit.modified else None
-    return LogEntry(commit.id, time, commit.session, await in_thread_if_large(size, find))
+    return LogEntry(commit.id, time_of(commit), commit.session, await in_thread_if_large(size, find))

@@ -1,4 +1,4 @@
-"""Reading and restoring the past."""
+"""Reading and restoring past states."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = logging.getLogger("mps3")
 
 
 class PointInTime(Writes):
-    """The calls that read the past, or write its values again."""
+    """The calls that read and restore past states."""
 
     async def history(
         self,
@@ -32,16 +32,16 @@ class PointInTime(Writes):
         bucket: str | None = None,
         manifest: str | Ref | None = None,
     ) -> list[Revision]:
-        """What became of a key, the newest first, as far back as the manifest's versions are kept.
+        """Return the revisions of a key, newest first, as far back as the versions of the manifest are kept.
 
-        It takes a listing for a thousand commits, and a GET for every few of them; none for values.
+        The call costs a listing for a thousand commits, and a GET for every few of them. It does not fetch values.
 
-        In a bucket without versioning only the last commits are known, those that the manifest lists (some
-        128). What a key was before all that is known comes last, without its commit.
+        In a bucket without versioning only the commits that the manifest lists are known (some 128). If the key existed
+        before the oldest known commit, the last revision has that value, without a commit.
 
         Args:
             key: The key, or a `Ref` to one in another bucket.
-            limit: How many at the most: the search ends there.
+            limit: The maximum number of revisions; the search stops there.
             bucket: The key's bucket; the default bucket if ``None``.
             manifest: The manifest that names it; the default manifest if ``None``.
 
@@ -49,8 +49,7 @@ class PointInTime(Writes):
             UnavailableError: The store does not answer.
             ClosedError: The client is not open.
         """
-        if limit is not None and limit < 1:
-            raise ValueError(f"limit is a positive number, not {limit!r}")
+        _check_limit(limit)
         ref, place, literal = self._resolve(key, bucket, manifest)
         opened, _, reader = self._manifest_to_read(manifest)
         await opened.refresh()
@@ -60,40 +59,39 @@ class PointInTime(Writes):
     async def log(
         self, prefix: str = "", *, limit: int | None = None, manifest: str | Ref | None = None
     ) -> list[LogEntry]:
-        """The commits of a manifest, the newest first, as far back as its versions are kept.
+        """Return the commits of a manifest, newest first, as far back as its versions are kept.
 
-        It costs what `history` costs. In a bucket without versioning only the last commits are known, those that
-        the manifest lists (some 128).
+        The call costs as much as `history`. In a bucket without versioning only the commits that the manifest lists are
+        known (some 128).
 
         Args:
-            prefix: Only the commits that touch a key which begins with it, and of those only such keys.
-            limit: How many at the most: the search ends there.
-            manifest: Which manifest; the default manifest if ``None``.
+            prefix: Return only the commits to keys with this prefix, and only those of their keys.
+            limit: The maximum number of commits; the search stops there.
+            manifest: The manifest; the default manifest if ``None``.
 
         Raises:
             UnavailableError: The store does not answer.
             ClosedError: The client is not open.
         """
-        if limit is not None and limit < 1:
-            raise ValueError(f"limit is a positive number, not {limit!r}")
+        _check_limit(limit)
         opened, naming, _ = self._manifest_to_read(manifest, prefix)
         await opened.refresh()
         view, _ = opened.state()
         return await read_log(opened.past, view, naming, prefix, limit)
 
     async def snapshot(self, at: str | datetime | None = None, *, manifest: str | Ref | None = None) -> Snapshot:
-        """All keys of a manifest as they were at one moment.
+        """Return the state of a manifest at one moment.
 
-        Finding the present costs what `get` costs, a moment of the past what `history` costs up to there.
+        The present state costs as much as `get`, a past state as much as `history` back to that moment.
 
         Args:
-            at: The id of a commit (or the cursor of a batch): the state with it and all before it, and without what
-                had expired when it was made. Or a time by the store's clock, with its time zone. ``None`` for the
-                present, without pending writes.
-            manifest: Which manifest; the default manifest if ``None``.
+            at: The id of a commit, or the cursor of a batch: the state after that commit, without the keys that had
+                expired by then. Or a time by the store's clock, with a time zone. ``None``: the present state, without
+                pending writes.
+            manifest: The manifest; the default manifest if ``None``.
 
         Raises:
-            ExpiredError: That is not kept (any more). Reading a value from it raises the same if that was collected.
+            ExpiredError: That state is not kept. A value that has been collected raises it when it is read.
             UnavailableError: The store does not answer.
             ClosedError: The client is not open.
         """
@@ -112,21 +110,20 @@ class PointInTime(Writes):
         bucket: str | None = None,
         manifest: str | Ref | None = None,
     ) -> Commit:
-        """Write the value that a key once had, as a commit like any other; returns when it is durable.
+        """Write a previous value of a key again, in a new commit. Return when it is durable.
 
-        A value that was to expire expires when it was to. If it has expired by now, that is as if it had been
-        deleted.
+        The value keeps its time of expiry. If it has expired, the key is deleted.
 
         Args:
             key: The key, or a `Ref` to one in another bucket.
-            revision: Which value, from `history`; or a moment, as for `snapshot`. If there was no value, the key is
+            revision: A revision from `history`, or a moment, as for `snapshot`. If the key did not exist then, it is
                 deleted.
             bucket: The key's bucket; the default bucket if ``None``.
-            manifest: The manifest that is to name it; the default manifest if ``None``.
+            manifest: The manifest that names the key; the default manifest if ``None``.
 
         Raises:
-            ExpiredError: The value, or that moment, is not kept (any more).
-            CorruptionError: The value is not what was written.
+            ExpiredError: The value, or the state at that moment, is not kept.
+            CorruptionError: The stored value is damaged.
             MPS3Error: The write failed.
         """
         ref, place, literal = self._resolve(key, bucket, manifest)
@@ -134,9 +131,9 @@ class PointInTime(Writes):
         await opened.refresh()
         newest, _ = opened.present()
         name = name_in(ref, place, literal)
-        if isinstance(revision, Revision):  # it may be of another key
-            name, file = revision._name, revision._file  # noqa: SLF001 - one family
-            reads: ValueReader = revision._reader  # noqa: SLF001
+        if isinstance(revision, Revision):  # which may be one of another key
+            name, file = revision._name, revision._file  # noqa: SLF001 - part of the client
+            reads: ValueReader = revision._reader  # noqa: SLF001 - part of the client
         else:
             file, reads = (await view_at(opened.past, newest, revision)).look_up(name), reader
         file = alive(file, newest.moment)
@@ -151,26 +148,26 @@ class PointInTime(Writes):
         manifest: str | Ref | None = None,
         buckets: Iterable[str] = (),
     ) -> Commit | None:
-        """Write all that was different at one moment, as one commit like any other; returns when it is durable.
+        """Restore the state of a manifest at one moment, in one new commit. Return when it is durable.
 
-        Keys that did not exist then are deleted, unless they expire by themselves. A value that was to expire
-        expires when it was to; one that has expired by now counts as absent. What others write while it works stays,
-        unless it is to a key that was different.
+        Only keys that differ are written. Keys that did not exist then are deleted, unless they have an expiry. Values
+        keep their times of expiry; a value that has expired counts as absent. Concurrent writes of other clients to
+        keys that do not differ are kept.
 
         Args:
             at: The id of a commit, or a time, as for `snapshot`.
-            prefix: Only the keys that begin with it.
-            manifest: Which manifest; the default manifest if ``None``.
-            buckets: Other buckets than the manifest's own into which values may be written. What the manifest names
-                in any other is left out, which is logged: whoever may write the manifest would decide where this
-                client writes.
+            prefix: Restore only the keys with this prefix.
+            manifest: The manifest; the default manifest if ``None``.
+            buckets: Buckets besides the manifest's own into which values may be written. Keys in other buckets are
+                skipped, which is logged: otherwise anyone who can write the manifest could choose where this client
+                writes.
 
         Returns:
-            The commit; ``None`` if nothing was different.
+            The commit; ``None`` if no key differs.
 
         Raises:
-            ExpiredError: That, or a value of then, is not kept (any more).
-            CorruptionError: A value is not what was written.
+            ExpiredError: That state, or a value of it, is not kept.
+            CorruptionError: A stored value is damaged.
             MPS3Error: The write failed.
         """
         allowed = check_buckets(buckets)
@@ -182,7 +179,11 @@ class PointInTime(Writes):
         left_out = naming.elsewhere((name for name, file in different.items() if file is not None), allowed)
         if left_out:
             names = ", ".join(map(repr, left_out[:3])) + (", …" if len(left_out) > 3 else "")
-            _log.warning("%d keys in other buckets are not restored without consent: %s", len(left_out), names)
+            _log.warning(
+                "%d keys in other buckets are not restored, because `buckets` does not list these: %s",
+                len(left_out),
+                names,
+            )
             different = {name: file for name, file in different.items() if name not in left_out}
         if not different:
             return None
@@ -191,6 +192,8 @@ class PointInTime(Writes):
         return await self._restore(list(zip(places, values, different.values(), strict=True)), opened.ref)
 
     async def _restore(self, restored: Sequence[tuple[Ref, JSON | Delete, FileEntry | None]], manifest: Ref) -> Commit:
+        # Nobody has named the default bucket for them.
+        restored = [(Ref(ref.key) if ref.bucket == self._bucket else ref, value, file) for ref, value, file in restored]
         values = {ref: DELETE if file is None else value for ref, value, file in restored}
         ends = {ref: end for ref, _, file in restored if (end := expires_of(file)) is not None}
         return await self._write(values, None, [manifest], "restore", ends=ends)
@@ -208,7 +211,12 @@ class PointInTime(Writes):
         self._check_open()
         if not isinstance(prefix, str):
             raise TypeError(f"a prefix is a str, not {type(prefix).__qualname__}")
-        ref = self._default if manifest is None else self._manifest_ref(manifest)
+        ref = self._manifest_ref(manifest)
         naming = Naming(ref, self._bucket)
         opened = self._manifest(ref)
         return opened, naming, SnapshotReader(self._contents, naming.place, opened)
+
+
+def _check_limit(limit: int | None) -> None:
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is a positive number, not {limit!r}")

@@ -1,4 +1,4 @@
-"""Who is here: keys that expire unless they are put again and again, and a view of them that is live."""
+"""Presence: keys that expire unless a client renews them, and a live view of them."""
 
 from __future__ import annotations
 
@@ -15,38 +15,39 @@ from ..errors import ClosedError, MPS3Error
 from ..support.environment import Environment
 from ..support.loop_affinity import LoopAffinity
 from ..types import DELETE, JSON, Batch, Ref
-from .interface import PresenceClient
 from .member import Member
+from .reads import Reads
 from .subscription import Subscription
 from .write import Write
 
 EXPIRES_IN: Final = 60.0
-"""Seconds after which somebody who says nothing more is gone, unless told otherwise."""
-BEATS: Final = 3
-"""Renewals within that time: two may be lost before anybody notices."""
+"""The default of the seconds after which a member that is not renewed is absent."""
+RENEWALS: Final = 3
+"""The default number of renewals in that time: two of them may be lost."""
 
 _log = logging.getLogger("mps3")
 
 
 class Presence(AsyncIterator[Mapping[str, JSON]]):
-    """What ``presence`` returns: use it as an async context manager to be here, iterate it to see who is.
+    """What ``presence`` returns: an async context manager that announces a member, and an iterator over the members.
 
-    Inside of ``async with``, a key says that this member is here. It is put anew at least three times in the time after
-    which it would vanish by itself, as it does when this process ends or loses the network. Leaving deletes it.
+    Inside ``async with``, a key announces that the member is present. The client renews the key at least three times
+    before it would expire. The key expires when the process ends or loses the network, and is deleted at the end of the
+    block.
 
-    Iterating gives everyone who is here now, as a read-only mapping of members to their infos, this one included; and
-    again after each change. That somebody is still here is no change. Whoever only wants to see who is here names no
-    member, and may iterate without ``async with``.
+    Iterating returns the present members, including this one, as a read-only mapping of members to their infos, and
+    again after each change. A renewal is not a change. Without a member the presence only lists the others, and can be
+    iterated without ``async with``.
 
     Attributes:
-        members: Who is here, as far as it was iterated.
+        members: The members that the iteration returned last.
     """
 
     def __init__(
         self,
-        client: PresenceClient,
+        client: Reads,
         environment: Environment,
-        home: LoopAffinity,
+        affinity: LoopAffinity,
         prefix: str,
         member: str | None,
         info: JSON,
@@ -58,42 +59,40 @@ class Presence(AsyncIterator[Mapping[str, JSON]]):
         self.members: Mapping[str, JSON] = MappingProxyType({})
         self._client = client
         self._environment = environment
-        self._home = home
+        self._affinity = affinity
         self._prefix = prefix
         self._member = member
         self._info = info
         self._expires_in = expires_in
         self._every = every
         self._manifest = manifest
-        self._own: Member | None = None
-        self._beating: asyncio.Task[None] | None = None
+        self._renewed: Member | None = None
+        self._renewing: asyncio.Task[None] | None = None
         self._watch: Subscription[Batch[JSON]] | None = None
-        self._here: dict[str, JSON] = {}
-        self._told: bytes | None = None
+        self._present: dict[str, JSON] = {}
+        self._last: bytes | None = None
         self._ended = False
 
-    # Being here
-
     async def __aenter__(self) -> Self:
-        """Be here from now on.
+        """Announce the member.
 
         Raises:
             ClosedError: The client is not open.
         """
-        if self._ended or self._beating is not None:
-            raise ClosedError("this presence was used before: make a new one")
+        if self._ended or self._renewing is not None:
+            raise ClosedError("this presence was used before: create a new one")
         if self._member is not None:
-            own = self._own = Member(
+            member = self._renewed = Member(
                 self._client,
                 self._environment,
                 self._key,
                 self._manifest,
                 expires_in=self._expires_in,
                 every=self._every,
-                poll_interval=self._client._interval,  # noqa: SLF001 - a part of the client
+                poll_interval=self._client._poll_interval,  # noqa: SLF001 - part of the client
             )
-            own.arrive(self._info)
-            self._beating = asyncio.create_task(self._beat(own), name=f"mps3 presence {self._key}")
+            member.arrive(self._info)
+            self._renewing = asyncio.create_task(self._renew(member), name=f"mps3 presence {self._key}")
         return self
 
     async def __aexit__(
@@ -102,41 +101,41 @@ class Presence(AsyncIterator[Mapping[str, JSON]]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Be here no more, and end the iteration. It does not wait until the others know."""
+        """Withdraw the member, and end the iteration. Does not wait until the others see it."""
         if self._ended:
             return
-        self._home.check()
+        self._affinity.check()
         self._ended = True
         try:
-            if self._beating is not None:
-                self._beating.cancel()
-                await asyncio.gather(self._beating, return_exceptions=True)
-                # Where the client is closed, the key expires.
+            if self._renewing is not None:
+                self._renewing.cancel()
+                await asyncio.gather(self._renewing, return_exceptions=True)
+                # If the client is closed, the key expires.
                 with contextlib.suppress(ClosedError):
-                    if self._own is not None:
-                        self._own.leave(self._info)
+                    if self._renewed is not None:
+                        self._renewed.leave(self._info)
         finally:
             if self._watch is not None:
                 await self._watch.aclose()
 
     def update(self, info: JSON) -> Write:
-        """Say something else of this member.
+        """Change the info of the member.
 
         Args:
             info: Any JSON value.
 
         Returns:
-            Something to await, or not, as with `MPS3.put`.
+            A `Write`, as from `MPS3.put`.
 
         Raises:
-            TypeError: It is not JSON, or this presence is not inside of ``async with``, or of no member.
+            TypeError: ``info`` is not JSON, or the presence has no member or is not inside ``async with``.
             ClosedError: The client is not open.
         """
-        if self._own is None or self._beating is None or self._ended:
-            raise TypeError("there is nobody here to say something of: name a member, and use `async with`")
+        if self._renewed is None or self._renewing is None or self._ended:
+            raise TypeError("no member is present here: name a member, and use `async with`")
         before, self._info = self._info, info
         try:
-            return self._own.put(info)
+            return self._renewed.put(info)
         except BaseException:
             self._info = before
             raise
@@ -145,30 +144,28 @@ class Presence(AsyncIterator[Mapping[str, JSON]]):
     def _key(self) -> str:
         return f"{self._prefix}{self._member}"
 
-    async def _beat(self, own: Member) -> None:
+    async def _renew(self, member: Member) -> None:
         while True:
             try:
-                await own.due()
-                own.put(self._info)
+                await member.wait_until_due()
+                member.put(self._info)
             except ClosedError:
                 return
             except MPS3Error as error:
                 _log.error("%s cannot be renewed: %s", self._key, error)
 
-    # Who is here
-
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Mapping[str, JSON]:
-        """Wait until somebody comes, goes or changes.
+        """Wait until the members or their infos change.
 
         Raises:
-            MPS3Error: It can never be known again, as with `MPS3.watch`.
+            MPS3Error: A permanent error, as from `MPS3.watch`.
         """
         if self._ended:
             raise StopAsyncIteration
-        self._home.check()
+        self._affinity.check()
         if self._watch is None:
             self._watch = self._client.watch(self._prefix, manifest=self._manifest)
         while True:
@@ -176,20 +173,19 @@ class Presence(AsyncIterator[Mapping[str, JSON]]):
             for change in batch.changes:
                 member = change.key.removeprefix(self._prefix)
                 if change.value is DELETE:
-                    self._here.pop(member, None)
+                    self._present.pop(member, None)
                 else:
-                    self._here[member] = change.value
+                    self._present[member] = change.value
             if batch.initial and not batch.end_of_initial:
                 continue
-            present = dict(self._here)
-            if self._member is not None and self._beating is not None:
-                present[self._member] = self._info  # to itself it is here, though the others may not see it now
-            here = dict(sorted(present.items()))
-            told = orjson.dumps(here)  # in which True is not 1
-            if told != self._told:
-                self._told, self.members = told, MappingProxyType(here)
+            present = dict(self._present)
+            if self._member is not None and self._renewing is not None:
+                present[self._member] = self._info  # even if its key has expired
+            members = dict(sorted(present.items()))
+            encoded = orjson.dumps(members)  # in which True is not 1
+            if encoded != self._last:
+                self._last, self.members = encoded, MappingProxyType(members)
                 return self.members
 
     def __repr__(self) -> str:
-        who = "nobody" if self._member is None else self._member
-        return f"<Presence of {who} in {self._prefix!r}>"
+        return f"<Presence of {self._member} in {self._prefix!r}>"

@@ -1,4 +1,4 @@
-"""Reading the present: once, or again after each change."""
+"""Reading the present state, once or after each change."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Reads(PointInTime):
-    """The calls that read what there is now, and what changes."""
+    """The calls that read the present state and its changes."""
 
     @overload
     async def get(
@@ -59,21 +59,22 @@ class Reads(PointInTime):
         manifest: str | Ref | None = None,
         at: str | datetime | None = None,
     ) -> Any:
-        """Read a key: at least as new as the moment of the call, and never older than this client's own writes.
+        """Return the value of a key, or ``default``.
 
-        While the store cannot be reached, what is known is returned, if it is.
+        The value is at least as new as the call, and includes the writes of this client. While the store does not
+        answer, the last known value is returned.
 
         Args:
             key: The key, or a `Ref` to one in another bucket.
-            default: What to return if there is no such key.
+            default: The result if the key does not exist.
             bucket: The key's bucket; the default bucket if ``None``.
-            manifest: The manifest that names it; the default manifest if ``None``.
-            at: Instead of the present: the id of a commit, or a time, as for `snapshot`.
+            manifest: The manifest that names the key; the default manifest if ``None``.
+            at: Read a past state: the id of a commit, or a time, as for `snapshot`.
 
         Raises:
             UnavailableError: The store does not answer, and the value is not known here.
-            CorruptionError: What is stored is not what was written.
-            ExpiredError: The moment ``at`` is not kept (any more).
+            CorruptionError: The stored value is damaged.
+            ExpiredError: The state at ``at`` is not kept.
             AccessError: The credentials do not permit it.
             ClosedError: The client is not open.
         """
@@ -89,7 +90,7 @@ class Reads(PointInTime):
         try:
             return await self._read(place, literal, found, default)
         except CorruptionError:
-            # Superseded and collected in the meantime, perhaps: then there is a newer one.
+            # The value may have been superseded and collected meanwhile.
             await opened.refresh()
             newer = opened.look_up(name)
             if newer is found or newer == found:
@@ -97,23 +98,23 @@ class Reads(PointInTime):
             return await self._read(place, literal, newer, default)
 
     async def keys(self, prefix: str = "", *, manifest: str | Ref | None = None) -> list[str]:
-        """The keys that begin with ``prefix``, in order; as new as `get`, with this client's pending writes.
+        """Return the keys with a prefix, sorted, as new as `get` and with the pending writes of this client.
 
-        Costs what `get` costs: the list is in memory.
+        The call costs as much as `get`: the list is in memory.
 
         Args:
-            prefix: What they begin with. A key in another bucket than the default is ``s3://bucket/key``.
-            manifest: The manifest that names them; the default manifest if ``None``.
+            prefix: The prefix. A key in another bucket than the default is ``s3://bucket/key``.
+            manifest: The manifest that names the keys; the default manifest if ``None``.
 
         Raises:
-            UnavailableError: The store does not answer, and nothing is known here.
+            UnavailableError: The store does not answer, and no state is known here.
             AccessError: The credentials do not permit it.
             ClosedError: The client is not open.
         """
         opened, naming, _ = self._manifest_to_read(manifest, prefix)
         await opened.refresh()
         view, overlay = opened.present()
-        return sorted(naming.label(name) for name, _ in await _shown(view, overlay, naming, prefix))
+        return sorted(naming.label(name) for name, _ in await _items(view, overlay, naming, prefix))
 
     @overload
     async def get_all(
@@ -133,29 +134,29 @@ class Reads(PointInTime):
         bucket: str | None = None,
         manifest: str | Ref | None = None,
     ) -> dict[Any, JSON]:
-        """Many keys and their values, all of one state; as new as `get`, with this client's pending writes.
+        """Return keys and their values, all of one state, as new as `get` and with the pending writes of this client.
 
-        The values that are not in memory are fetched concurrently, a request each.
+        Values that are not in memory are fetched concurrently, with one request each.
 
         Args:
-            keys: Which keys; those that do not exist are left out of the result.
-            prefix: Instead: all keys that begin with it. With neither, all keys there are.
+            keys: The keys; those that do not exist are left out of the result.
+            prefix: Return all keys with this prefix, instead of ``keys``. With neither, all keys are returned.
             bucket: The bucket of ``keys`` that name none; the default bucket if ``None``.
-            manifest: The manifest that names them; the default manifest if ``None``.
+            manifest: The manifest that names the keys; the default manifest if ``None``.
 
         Raises:
             TypeError: Both ``keys`` and ``prefix`` are given.
             UnavailableError: The store does not answer, and a value is not known here.
-            CorruptionError: What is stored is not what was written.
+            CorruptionError: A stored value is damaged.
             AccessError: The credentials do not permit it.
             ClosedError: The client is not open.
         """
         if keys is not None and prefix is not None:
             raise TypeError("give either keys or a prefix")
         if isinstance(keys, str | Ref):
-            raise TypeError("keys is a list of keys; put the one in brackets")
+            raise TypeError("keys is a list of keys; put the key in brackets")
         opened, naming, _ = self._manifest_to_read(manifest, prefix or "")
-        reader = ValueReader(self._contents, naming.place)  # of the present, where what is missing has to be there
+        reader = ValueReader(self._contents, naming.place)
         names: dict[Any, str] = {}
         for key in keys or ():
             ref, place, literal = self._resolve(key, bucket, manifest)
@@ -167,7 +168,7 @@ class Reads(PointInTime):
             view, overlay = opened.present()
             wanted: list[tuple[str, PendingValue | FileEntry | None]]
             if keys is None:
-                wanted = await _shown(view, overlay, naming, prefix or "")
+                wanted = await _items(view, overlay, naming, prefix or "")
             else:
                 wanted = [(name, overlay[name] if name in overlay else view.look_up(name)) for name in names.values()]
             try:
@@ -176,7 +177,7 @@ class Reads(PointInTime):
                 values = await reader.read(wanted)
                 return {key: value for key, value in zip(names, values, strict=True) if value is not DELETE}
             except CorruptionError:
-                # Superseded and collected in the meantime, perhaps: then there is a newer state, whole again.
+                # A value may have been superseded and collected meanwhile.
                 if wanted == tried:
                     raise
                 tried = wanted
@@ -185,24 +186,24 @@ class Reads(PointInTime):
     def watch(
         self, prefix: str = "", *, manifest: str | Ref | None = None, since: str | None = None
     ) -> Subscription[Batch[JSON]]:
-        """What there is under a prefix, and then every commit that touches it, in order, each whole and once.
+        """Return an iterator over the keys with a prefix, and then over every commit that changes them, in order.
 
-        First the present, in batches of up to 1,000 keys that are marked ``initial``, the last of them
-        ``end_of_initial``. Then a batch for each commit. This client's own writes come before that as
-        ``pending`` changes, in batches without an ``id``; if they fail or are withdrawn, another batch without
-        an ``id`` has what is there instead. When a key expires, a batch without an ``id`` deletes it. Applying
-        all changes in turn gives what `get` gives; leaving the pending ones out gives what is committed.
+        The present state comes first, in batches of up to 1,000 keys with ``initial`` set; the last has
+        ``end_of_initial`` set. One batch for each commit follows. Writes of this client appear earlier, as ``pending``
+        changes in batches without an ``id``. If they fail or are withdrawn, another batch without an ``id`` restores
+        the committed values. When a key expires, a batch without an ``id`` deletes it. Applying all changes yields the
+        values that `get` returns; without the pending changes it yields the committed state.
 
-        A commit that becomes visible late has its place before others: its batch then has what those leave of
-        it, which may be nothing. A reader that falls behind further than the manifest lists its commits (some
-        seconds) gets one batch marked ``skipped``, with all that is different.
+        A commit that becomes visible late may precede commits that were delivered before. Its batch then contains only
+        the changes that those have not overwritten. A reader that falls behind by more commits than the manifest lists
+        (some seconds) receives one batch with ``skipped`` set, which contains all differences.
 
         Args:
-            prefix: What the keys begin with. A key in another bucket than the default is ``s3://bucket/key``.
-            manifest: The manifest that names them; the default manifest if ``None``.
-            since: The ``cursor`` of a batch: go on after it, without the present, so that nothing is missed and
-                nothing repeated, but that a key has expired may be told again. The id of a commit will do too, if no
-                commit becomes visible late: all that comes before it in the order counts as seen.
+            prefix: The prefix. A key in another bucket than the default is ``s3://bucket/key``.
+            manifest: The manifest that names the keys; the default manifest if ``None``.
+            since: The ``cursor`` of a batch: resume after it, without the present state. No change is missed or
+                repeated, except that an expiry may be reported twice. The id of a commit can be used as well if no
+                commit becomes visible late: all commits before it in the order count as seen.
 
         Raises:
             ExpiredError: (when iterated) That commit is not known any more: start again without ``since``.
@@ -240,19 +241,19 @@ class Reads(PointInTime):
         *,
         bucket: str | None = None,
         manifest: str | Ref | None = None,
-        type: Any = None,  # noqa: A002 - what it is
+        type: Any = None,  # noqa: A002 - the plainest name
     ) -> Subscription[Any]:
-        """The value of a key now, and the newest one after each change, whoever makes it.
+        """Return an iterator over the value of a key: the present value, and the newest one after each change.
 
         Args:
             key: The key, or a `Ref` to one in another bucket.
-            default: What stands for the value while there is no such key.
+            default: Returned as the value while the key does not exist.
             bucket: The key's bucket; the default bucket if ``None``.
-            manifest: The manifest that names it; the default manifest if ``None``.
-            type: What to make of the values, as with `typed`; JSON if ``None``.
+            manifest: The manifest that names the key; the default manifest if ``None``.
+            type: The type of the values, as with `typed`; JSON if ``None``.
 
         Raises:
-            ConfigurationError: The package that knows such a type is not installed.
+            ConfigurationError: The package that converts the type is not installed.
             ClosedError: The client is not open.
         """
         return self._subscribe(key, default, bucket, manifest, None if type is None else Conversion(type))
@@ -282,10 +283,10 @@ class Reads(PointInTime):
         return await load(await self._contents.fetch(bucket, key, found), bucket, key, found["version"])
 
 
-async def _shown(
+async def _items(
     view: View, overlay: Mapping[str, PendingValue | None], naming: Naming, prefix: str
 ) -> list[tuple[str, PendingValue | FileEntry | None]]:
-    """What a state has under a prefix, with what is pending laid over it."""
+    """Return the names with a prefix and their files, with the pending writes applied."""
     found: dict[str, PendingValue | FileEntry | None] = {}
     found.update(await in_thread_if_large(weight(EMPTY, view), files_in, view, naming, prefix))
     matches = naming.matches(prefix)

@@ -1,4 +1,4 @@
-"""Writes that failed for good, kept until they are retried or dropped."""
+"""Writes that failed permanently, which are kept until they are retried or dropped."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .write import Write
 
 
 class Rejected:
-    """A write that failed for good, to be retried or dropped.
+    """A write that failed permanently, to be retried or dropped.
 
     Attributes:
         manifest: The manifest that it was for.
         values: Its keys and their values; `DELETE` for a deletion.
         error: Why it failed.
         time: When it failed, by this machine's clock.
-        made: When it was called, by this machine's clock.
+        made: When the write was called, by this machine's clock.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Rejected:
         self.made: datetime = pending.made
 
     def retry(self) -> Write:
-        """Write it again, as if it were called now.
+        """Repeat the write, as a new one.
 
         Raises:
             ClosedError: The client is not open.
@@ -53,7 +53,7 @@ class Rejected:
         return self._retry(self, self._pending)
 
     def drop(self) -> None:
-        """Drop it.
+        """Forget the write.
 
         Raises:
             ClosedError: The client is not open.

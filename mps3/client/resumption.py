@@ -15,14 +15,7 @@ from .threads import in_thread_if_large
 
 
 class Resumption:
-    """Finds what a watch has missed since a cursor.
-
-    Args:
-        manifest: The manifest that is watched.
-        position: The cursor.
-        matches: Whether the watch is about a name.
-        prefixes: What the names begin with that it is about.
-    """
+    """Finds the changes since a cursor, of the names that ``matches`` accepts."""
 
     def __init__(
         self, manifest: Manifest, position: Position, matches: Callable[[str], bool], prefixes: Sequence[str]
@@ -31,14 +24,14 @@ class Resumption:
         self._position = position
         self._matches = matches
         self._prefixes = prefixes
-        self._asked_again = False
+        self._retried = False
 
     async def steps(self, view: View) -> list[Step]:
-        """Return what has been committed since, up to a state.
+        """Return the steps from the cursor to a state.
 
         Raises:
-            ExpiredError: The commit of the cursor is not kept.
-            UnavailableError: The commit may be newer than what this client knows.
+            ExpiredError: The commit of the cursor is not kept any more.
+            UnavailableError: The commit is newer than the state of this client.
         """
         position = self._position
         fresh = position.fresh_in(view)
@@ -54,9 +47,9 @@ class Resumption:
                 self._manifest.require_contact()
                 known = {commit.id for commit in commits or ()}
                 newer = position.id not in known and any(commit.id == position.id for commit in walk.commits)
-                if newer and not self._asked_again:
-                    self._asked_again = True
-                    raise UnavailableError(f"the commit {position.id} is newer than what is known here")
+                if newer and not self._retried:
+                    self._retried = True
+                    raise UnavailableError(f"the commit {position.id} is newer than the state of this client")
                 raise past.expired(
                     f"the commit {position.id} is not known (any more): start again, with a watch without `since`"
                 )
@@ -68,7 +61,7 @@ class Resumption:
         return await in_thread_if_large(size, replay, view, commits, wanted, self._matches, self._prefixes, runs)
 
     async def last_seen(self, view: View) -> View | None:
-        """Return the state at the cursor, if keys that have expired since may be missing from the commits.
+        """Return the state at the cursor, if the commits do not show which keys have expired since.
 
         Raises:
             ExpiredError: That state is not kept.
@@ -79,30 +72,26 @@ class Resumption:
         position = self._position
         since = document.expired + document.window
 
-        # All that is omitted now had expired and was reported when such a commit was delivered.
-        def knows(commit: CommitEntry) -> bool:
+        # When such a commit was delivered, the keys that the manifest omits now had been reported as expired.
+        def is_recent(commit: CommitEntry) -> bool:
             return commit.modified >= since
 
         seen = next((commit for commit in view.commits if commit.id == position.id), None)
-        if seen is not None and knows(seen):
+        if seen is not None and is_recent(seen):
             return None
         walk = await self._manifest.past.walk(view)
         place = await walk.find(lambda commit: commit.id == position.id)
-        if place is not None and knows(walk.commits[place]):
+        if place is not None and is_recent(walk.commits[place]):
             return None
         if place is None:
             raise self._manifest.past.expired(
-                f"nobody knows what has expired since the commit {position.id}: start again, with a watch without "
-                "`since`"
+                f"the expiries since the commit {position.id} are not known: start again, with a watch without `since`"
             )
         return await walk.state_at(place)
 
 
 def joined_commits(walk: Walk, view: View) -> list[CommitEntry] | None:
-    """Return the commits before a state, as far back as the replay has read, and the commits of the state itself.
-
-    ``None`` if the replay has not reached that state.
-    """
+    """Return the commits that the replay has read, up to a state; ``None`` if the replay has not reached that state."""
     document = view.document
     if document is None:
         return []
@@ -112,7 +101,7 @@ def joined_commits(walk: Walk, view: View) -> list[CommitEntry] | None:
         return [*(commit for commit in walk.commits[:last] if commit.id not in own), *view.commits]
     if own:
         return list(view.commits) if walk.finished else None
-    # Its head repeats something that is settled. Of sessions that were forgotten, the old commits are settled, too.
+    # The state has only settled commits. Old commits of sessions that the document has dropped are settled, too.
     bound = document.bound()
     return [
         commit

@@ -1,4 +1,4 @@
-"""Reading and restoring states of the past, whose values may have been collected, and whose keys may have expired."""
+"""Reading and restoring past states, whose values may be collected and whose keys may have expired."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..content.reader import ValueReader
 from ..content.store import ValueStore
 from ..content.value import PendingValue
 from ..errors import ExpiredError
-from ..format.file_entry import FileEntry, expires_of
+from ..format.file_entry import FileEntry, expires_of, sha256_of_value, size_of_value
 from ..format.names import Naming
 from ..format.state import View, alive, differences, weight
 from ..manifest.manifest import Manifest
@@ -19,13 +19,7 @@ from .threads import in_thread_if_large
 
 
 class SnapshotReader(ValueReader):
-    """Reads the values of a state of the past.
-
-    Args:
-        contents: The values of the client.
-        place: Returns the bucket and the key of a name.
-        manifest: The manifest. A missing value that its newest state names is an error.
-    """
+    """Reads the values of a past state. A value may be missing only if the newest state does not name it."""
 
     def __init__(self, contents: ValueStore, place: Callable[[str], tuple[str, str]], manifest: Manifest) -> None:
         super().__init__(contents, place)
@@ -40,7 +34,7 @@ class SnapshotReader(ValueReader):
             UnavailableError: The store does not answer.
             ConfigurationError: The client is in another event loop.
         """
-        self._manifest.home.check()
+        self._manifest.affinity.check()
         try:
             return await super().read(wanted)
         except MissingError as error:
@@ -52,8 +46,7 @@ class SnapshotReader(ValueReader):
             if any(_is_at(view.look_up(name), error.version) for name in missing):
                 raise
             raise ExpiredError(
-                f"what s3://{error.bucket}/{error.key} was (version {error.version}) is not kept any more: it was "
-                "superseded, and collected",
+                f"the version {error.version} of s3://{error.bucket}/{error.key} was superseded and has been collected",
                 bucket=error.bucket,
                 key=error.key,
                 operation=error.operation,
@@ -70,15 +63,8 @@ async def changes_to_restore(
 ) -> dict[str, FileEntry | None]:
     """Return the keys to write in order to restore a state, and their files in that state.
 
-    A key that has expired by now counts as absent in both states. A key that did not exist then and is going to expire
-    is not deleted.
-
-    Args:
-        newest: The newest state.
-        then: The state to restore.
-        naming: The names of the keys.
-        prefix: The prefix of the keys to restore.
-        pending: The names of keys with pending writes, whose outcome is not known: they are always written.
+    A key that has expired by now counts as absent in both states. A new key that will expire is not deleted.
+    Keys with pending writes are always included, because the outcome of the writes is not known.
     """
     matches = naming.matches(prefix)
 
@@ -98,6 +84,6 @@ async def changes_to_restore(
 def _differs(now: FileEntry | None, then: FileEntry | None) -> bool:
     if now is None or then is None:
         return now is not then and (then is not None or expires_of(now) is None)
-    if expires_of(now) != expires_of(then) or now.get("sha256") is None:
+    if expires_of(now) != expires_of(then) or (sha256 := sha256_of_value(now)) is None:
         return True
-    return any(now.get(member) != then.get(member) for member in ("sha256", "size"))
+    return sha256 != sha256_of_value(then) or size_of_value(now) != size_of_value(then)

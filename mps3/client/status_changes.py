@@ -15,9 +15,9 @@ from ..types import Status
 class StatusChanges(AsyncIterator[Status]):
     """An iterator over the status of a client: the status now, and the newest one after each change."""
 
-    def __init__(self, status: Callable[[], Status], home: LoopAffinity) -> None:
+    def __init__(self, status: Callable[[], Status], affinity: LoopAffinity) -> None:
         self._status = status
-        self._home = home
+        self._affinity = affinity
         self._last: Status | None = None
         self._awake = asyncio.Event()
         self._awake.set()
@@ -32,25 +32,25 @@ class StatusChanges(AsyncIterator[Status]):
         Raises:
             ConfigurationError: The client is in another event loop.
         """
-        self._home.check()
+        self._affinity.check()
         while not self._ended:
             await self._awake.wait()
             self._awake.clear()
             status = self._status()
-            if not self._ended and (self._last is None or _essence(status) != _essence(self._last)):
+            if not self._ended and (self._last is None or _without_contact(status) != _without_contact(self._last)):
                 self._last = status
                 return status
         raise StopAsyncIteration
 
-    def tell(self, *, ended: bool = False) -> None:
-        """Note that the status may have changed, or that the client has closed."""
+    def _notify(self, *, ended: bool = False) -> None:
+        """Wake the iterator up, because the status may have changed or the client has closed."""
         self._ended = self._ended or ended
         self._awake.set()
 
     async def aclose(self) -> None:
         """End the iteration. A pending wait for the next status ends."""
-        self._home.check()
-        self.tell(ended=True)
+        self._affinity.check()
+        self._notify(ended=True)
 
 
 class Watchers:
@@ -59,17 +59,17 @@ class Watchers:
     def __init__(self) -> None:
         self._watchers: WeakSet[StatusChanges] = WeakSet()
 
-    def add(self, status: Callable[[], Status], home: LoopAffinity) -> StatusChanges:
+    def add(self, status: Callable[[], Status], affinity: LoopAffinity) -> StatusChanges:
         """Return a new iterator."""
-        changes = StatusChanges(status, home)
+        changes = StatusChanges(status, affinity)
         self._watchers.add(changes)
         return changes
 
-    def tell(self, *, ended: bool = False) -> None:
-        """Note that the status may have changed, or that the client has closed."""
+    def notify(self, *, ended: bool = False) -> None:
+        """Wake the iterators up."""
         for watcher in list(self._watchers):
-            watcher.tell(ended=ended)
+            watcher._notify(ended=ended)  # noqa: SLF001 - part of the client
 
 
-def _essence(status: Status) -> Status:
+def _without_contact(status: Status) -> Status:
     return replace(status, last_contact=None)

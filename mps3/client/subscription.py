@@ -1,4 +1,4 @@
-"""Iterators over values that change."""
+"""The base of the iterators over changes, and the iterator over the value of a key."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Generic, Self
 from ..content.value import PendingValue
 from ..errors import ClosedError, CorruptionError, UnavailableError, ValidationError
 from ..format.file_entry import FileEntry
+from ..format.file_entry import version_of as file_version
 from ..manifest.listeners import Listener
 from ..manifest.manifest import Manifest
 from ..support.environment import Environment, wait_for_event
@@ -19,11 +20,10 @@ from ..types import T_co
 class Subscription(AsyncIterator[T_co], Generic[T_co]):
     """What ``subscribe`` and ``watch`` return: an iterator over the present, and then over changes.
 
-    A subscription survives the loss of the network. It ends when the client closes, and raises an error that
-    cannot be recovered from.
+    A subscription survives the loss of the network. It ends when the client closes, and raises permanent errors.
 
-    It observes changes from the call that made it. Iterate it from one task at a time. Close it with
-    ``aclose()`` or ``async with``, or drop it: it holds no other resource than its entry in a list.
+    It observes changes from the call that created it. Iterate it from one task at a time. Closing it, with ``aclose()``
+    or ``async with``, is optional: it holds no resource besides its entry in a list.
     """
 
     def __init__(self, manifest: Manifest, listener: Listener, environment: Environment) -> None:
@@ -31,7 +31,7 @@ class Subscription(AsyncIterator[T_co], Generic[T_co]):
         self._listener = listener
         self._environment = environment
         self._closed = False
-        self._asked: asyncio.Future[None] | None = None
+        self._refreshed: asyncio.Future[None] | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -43,8 +43,8 @@ class Subscription(AsyncIterator[T_co], Generic[T_co]):
             AccessError: The credentials do not permit it.
             CorruptionError: The manifest or the value is damaged.
             FormatError: A newer version of this library wrote the manifest.
-            ExpiredError: A watch was to resume after a commit that is not kept any more.
-            ValidationError: The value does not fit the type; iterate on for the next one.
+            ExpiredError: The commit to resume a watch after is not kept any more.
+            ValidationError: The value does not fit the type. The iteration can be continued.
             ConfigurationError: The client is in another event loop.
         """
         raise NotImplementedError
@@ -53,9 +53,9 @@ class Subscription(AsyncIterator[T_co], Generic[T_co]):
         """Wait until the manifest is as new as this call."""
         failures = 0
         while not self._closed:
-            self._asked = self._manifest.ask()
+            self._refreshed = self._manifest.ask()
             try:
-                await self._asked
+                await self._refreshed
             except UnavailableError:
                 failures += 1
                 await wait_for_event(self._listener.changed, self._environment.backoff(failures))
@@ -71,20 +71,20 @@ class Subscription(AsyncIterator[T_co], Generic[T_co]):
             raise StopAsyncIteration
         raise error
 
-    def _leave(self) -> None:
+    def _remove_listener(self) -> None:
         """Remove the listener from the manifest."""
         raise NotImplementedError
 
     def _detach(self) -> None:
         self._closed = True
-        if self._asked is not None and not self._asked.done():
-            self._asked.set_result(None)
-        self._leave()
+        if self._refreshed is not None and not self._refreshed.done():
+            self._refreshed.set_result(None)
+        self._remove_listener()
         self._listener.changed.set()
 
     async def aclose(self) -> None:
         """End the iteration. A pending wait for the next item ends."""
-        self._manifest.home.check()
+        self._manifest.affinity.check()
         self._detach()
 
     async def __aenter__(self) -> Self:
@@ -121,7 +121,7 @@ class ValueSubscription(Subscription[T_co]):
         if self._closed:
             raise StopAsyncIteration
         manifest = self._manifest
-        manifest.home.check()
+        manifest.affinity.check()
         if not self._started and not manifest.is_pending(self._name):
             await self._refresh()
         failures = 0
@@ -130,7 +130,7 @@ class ValueSubscription(Subscription[T_co]):
                 return self._end()
             self._listener.changed.clear()
             found = manifest.look_up(self._name)
-            if self._started and _same(found, self._last):
+            if self._started and _is_same_version(found, self._last):
                 await self._listener.changed.wait()
                 continue
             try:
@@ -145,26 +145,23 @@ class ValueSubscription(Subscription[T_co]):
                 await wait_for_event(self._listener.changed, self._environment.backoff(failures))
                 continue
             except CorruptionError:
-                # It may have been superseded and collected while it was read: then there is a newer one.
+                # The value may have been superseded and collected while it was read.
                 await manifest.refresh()
-                if _same(found, manifest.look_up(self._name)):
+                if _is_same_version(found, manifest.look_up(self._name)):
                     raise
                 continue
             self._started, self._last = True, found
             return value
 
-    def _leave(self) -> None:
+    def _remove_listener(self) -> None:
         self._manifest.listeners.remove(self._name, self._listener)
 
 
-def _same(one: PendingValue | FileEntry | None, other: PendingValue | FileEntry | None) -> bool:
-    if one is other:
-        return True
-    if one is None or other is None:
-        return False
-    version = _version(one)
-    return version is not None and version == _version(other)
+def _is_same_version(one: PendingValue | FileEntry | None, other: PendingValue | FileEntry | None) -> bool:
+    version = version_of(one)
+    return one is other or (version is not None and version == version_of(other))
 
 
-def _version(found: PendingValue | FileEntry) -> object:
-    return found.version if isinstance(found, PendingValue) else found["version"]
+def version_of(found: PendingValue | FileEntry | None) -> str | None:
+    """Return the version of a stored or pending value."""
+    return found.version if isinstance(found, PendingValue) else file_version(found)

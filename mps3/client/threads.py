@@ -1,4 +1,4 @@
-"""Work on many keys, outside of the event loop."""
+"""Running functions on many keys outside of the event loop."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 LARGE: Final = 2000
-"""Keys that a function works on at the most, in the event loop. More would block it for too long."""
+"""Keys that a function may process in the event loop. More would block it for too long."""
 
 T = TypeVar("T")
 
 
 async def in_thread_if_large(size: int, function: Callable[..., T], *arguments: Any) -> T:
-    """Call a pure function: in a thread, if it works on more than `LARGE` keys."""
+    """Call a pure function, in a thread if it processes more than `LARGE` keys."""
     if size <= LARGE:
         return function(*arguments)
     return await asyncio.to_thread(function, *arguments)

@@ -1,19 +1,19 @@
-"""A transaction, as users see it: its reads and writes, and its ``async with`` block."""
+"""The reads and writes of a transaction, and its ``async with`` block."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 
-from ..content.reader import map_concurrently
 from ..content.value import PendingValue
 from ..errors import ClosedError
 from ..format.file_entry import FileEntry, expires_of
 from ..manifest.nesting import Nesting
 from ..manifest.transaction import TransactionRunner
 from ..manifest.workspace import Workspace
+from ..support.gather import map_concurrently
 from ..types import DELETE, JSON, KEPT, Commit, Delete, Kept, Ref
 from .time_to_live import seconds_to_live
 
@@ -22,8 +22,16 @@ K = TypeVar("K", bound=str | Ref)
 
 Place = Callable[[str | Ref, str | None], tuple[str, str, str, str]]
 """Resolves a key and a bucket: returns the name in the manifest, the bucket, the key and the label."""
-Prepare = Callable[[str, str, JSON, float | None], PendingValue]
-"""Encodes a value: takes a bucket, a key, the value and the seconds until it expires."""
+
+
+class Prepare(Protocol):
+    """Encodes a value."""
+
+    def __call__(
+        self, bucket: str, key: str, value: JSON, expires_in: float | None, *, may_be_inline: bool
+    ) -> PendingValue:
+        """Encode a value to be stored later, as `ValueStore.prepare` does."""
+        ...
 
 
 class Transaction:
@@ -49,7 +57,7 @@ class Transaction:
 
         Args:
             key: The key, or a `Ref` to one in another bucket.
-            default: What to return if there is no such key.
+            default: The result if the key does not exist.
             bucket: The key's bucket; the default bucket if ``None``.
 
         Raises:
@@ -70,7 +78,7 @@ class Transaction:
             UnavailableError: The store does not answer.
         """
         if isinstance(keys, str | Ref):
-            raise TypeError("keys is a list of keys; put the one in brackets")
+            raise TypeError("keys is a list of keys; put the key in brackets")
         wanted = list(keys)
 
         async def read(key: K) -> JSON | Delete:
@@ -92,7 +100,7 @@ class Transaction:
 
         Args:
             key: The key, or a `Ref` to one in another bucket.
-            value: Any JSON value; ``None`` is one.
+            value: Any JSON value, including ``None``.
             expires_in: Seconds, or a timedelta, until the key expires, as for `MPS3.put`. ``None``: it does not
                 expire. `KEPT`: it keeps its expiry, which counts as reading it.
             bucket: The key's bucket; the default bucket if ``None``.
@@ -101,9 +109,12 @@ class Transaction:
             TypeError: The value is not JSON.
             ValueError: The value or the key cannot be stored.
         """
-        span = None if expires_in is KEPT else seconds_to_live(expires_in)
+        lifetime = None if expires_in is KEPT else seconds_to_live(expires_in)
         name, in_bucket, literal, label = self._place(key, bucket)
-        content = None if value is DELETE else self._prepare(in_bucket, literal, value, span)
+        named = bucket is not None or (isinstance(key, Ref) and key.bucket is not None)
+        content = None
+        if value is not DELETE:
+            content = self._prepare(in_bucket, literal, value, lifetime, may_be_inline=not named)
         if content is not None and expires_in is KEPT:
             _keep_expiry(content, self._workspace.look_up(name))
         self._workspace.write(name, (in_bucket, literal), label, content)
@@ -140,7 +151,7 @@ class TransactionBlock:
             ClosedError: The block was used before.
         """
         if self._workspace is not None:
-            raise ClosedError("a transaction can be used once: make a new one")
+            raise ClosedError("a transaction can be used once: create a new one")
         self._workspace = await self._runner.begin()
         self._nesting = Nesting()
         return self._make(self._workspace)

@@ -1,4 +1,4 @@
-"""The calls that read and write in one transaction."""
+"""The calls that read and write in transactions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..format.names import check_not_own, name_in
 from ..manifest.transaction import TransactionRunner
 from ..manifest.workspace import Workspace
 from ..types import JSON, KEPT, Kept, Ref
-from .core import ClientCore
+from .reads import Reads
 from .time_to_live import seconds_to_live
 from .transaction import Transaction, TransactionBlock
 
@@ -21,7 +21,7 @@ K = TypeVar("K", bound=str | Ref)
 T = TypeVar("T")
 
 
-class Transactions(ClientCore):
+class Transactions(Reads):
     """The calls that read and write in one transaction."""
 
     @overload
@@ -124,16 +124,16 @@ class Transactions(ClientCore):
             RuntimeError: A transaction is open in this task.
             MPS3Error: The commit failed.
         """
-        runner, make = self._transacting(manifest)
+        runner, make = self._begin(manifest)
 
         async def run(workspace: Workspace) -> T:
-            made = function(make(workspace))
-            if not inspect.isawaitable(made):
+            result = function(make(workspace))
+            if not inspect.isawaitable(result):
                 raise TypeError(
                     f"the function of a transaction has to be a coroutine function (async def), but {function!r} "
-                    f"returned {type(made).__qualname__}: nothing is written"
+                    f"returned {type(result).__qualname__}: nothing is written"
                 )
-            return await made
+            return await result
 
         return await runner.run(run)
 
@@ -150,11 +150,11 @@ class Transactions(ClientCore):
         Raises:
             ClosedError: The client is not open.
         """
-        return TransactionBlock(*self._transacting(manifest))
+        return TransactionBlock(*self._begin(manifest))
 
-    def _transacting(self, manifest: str | Ref | None) -> tuple[TransactionRunner, Callable[[Workspace], Transaction]]:
+    def _begin(self, manifest: str | Ref | None) -> tuple[TransactionRunner, Callable[[Workspace], Transaction]]:
         self._check_open()
-        ref = self._default if manifest is None else self._manifest_ref(manifest)
+        ref = self._manifest_ref(manifest)
         opened = self._manifest(ref)
         runner = self._runners.get(opened)
         if runner is None:
@@ -165,8 +165,10 @@ class Transactions(ClientCore):
             check_not_own(ref, in_bucket, literal)
             return name_in(ref, in_bucket, literal), in_bucket, literal, self._label(in_bucket, literal)
 
-        def prepare(bucket: str, key: str, value: JSON, expires_in: float | None) -> PendingValue:
-            return self._contents.prepare(bucket, key, value, (ref,), expires_in)
+        def prepare(
+            bucket: str, key: str, value: JSON, expires_in: float | None, *, may_be_inline: bool
+        ) -> PendingValue:
+            return self._contents.prepare(bucket, key, value, (ref,), expires_in, may_be_inline=may_be_inline)
 
         return runner, lambda workspace: Transaction(workspace, place, prepare)
 
@@ -177,13 +179,13 @@ async def call_update(function: Callable[[Any], Any], value: Any, key: str | Ref
     Raises:
         TypeError: It returned ``None`` for a value that was not ``None``: most likely it changed the value in place.
     """
-    made = function(value)
-    if inspect.isawaitable(made):
-        made = await made
-    if made is None and value is not None:
+    result = function(value)
+    if inspect.isawaitable(result):
+        result = await result
+    if result is None and value is not None:
         raise TypeError(
             f"the function that updates {str(key)!r} returned None for a value that was not None: nothing is written. "
             "Return the new value, also where it was changed in place. To delete the key return mps3.DELETE; to set "
             "it to null, use transact(), and put(key, None) there"
         )
-    return made
+    return result

@@ -11,9 +11,8 @@ from typing import Any, Generic, TypeVar, cast, overload
 from ..errors import ValidationError
 from ..types import DELETE, JSON, KEPT, UNCHECKED, Batch, Change, Delete, Kept, Ref, Unchecked
 from .conversion import Conversion, type_name
-from .interface import TypedClient
 from .subscription import Subscription
-from .transactions import call_update
+from .transactions import Transactions, call_update
 from .write import Write
 
 T = TypeVar("T")
@@ -22,12 +21,12 @@ K = TypeVar("K", bound=str | Ref)
 
 
 class Typed(Generic[T]):
-    """A client whose values are of one type. What is written is checked at the call, what is read when it is read.
+    """A view of a client whose values have one type. Values are checked when they are written and when they are read.
 
-    A value that does not fit is a `ValidationError`, which names its key; what is stored stays as it is.
+    A value that does not fit raises a `ValidationError`, which names its key. Stored values are never changed.
     """
 
-    def __init__(self, client: TypedClient, model: Any) -> None:
+    def __init__(self, client: Transactions, model: Any) -> None:
         self._client = client
         self._model = model
         self._conversion = Conversion(model)
@@ -45,7 +44,7 @@ class Typed(Generic[T]):
         """Set a key, as `MPS3.put` does.
 
         Raises:
-            ValidationError: The value does not fit; nothing is written.
+            ValidationError: The value does not fit the type; nothing is written.
         """
         dumped = self._dumped(key, value)
         return self._client.put(
@@ -85,18 +84,18 @@ class Typed(Generic[T]):
         bucket: str | None = None,
         manifest: str | Ref | None = None,
     ) -> Any:
-        """Change a value by what it is, as `MPS3.update` does.
+        """Update a value, as `MPS3.update` does.
 
         Raises:
-            ValidationError: A value does not fit; nothing is written.
-            TypeError: The function returned ``None`` for what was not ``None``; nothing is written.
+            ValidationError: A value does not fit the type; nothing is written.
+            TypeError: The function returned ``None`` for a value that was not ``None``; nothing is written.
         """
 
         async def change(value: Any) -> JSON | Delete:
             loaded = default if value is DELETE else self._conversion.load(str(key), value)
             return self._dumped(key, await call_update(function, loaded, key))
 
-        written = await self._client._update(key, change, DELETE, expires_in, bucket, manifest)  # noqa: SLF001 - its own
+        written = await self._client._update(key, change, DELETE, expires_in, bucket, manifest)  # noqa: SLF001 - part of the client
         return written if written is DELETE else self._conversion.load(str(key), written)
 
     def put_all(
@@ -107,10 +106,10 @@ class Typed(Generic[T]):
         manifests: Sequence[str | Ref] | None = None,
         expires_in: float | timedelta | None = None,
     ) -> Write:
-        """Set many keys as one, as `MPS3.put_all` does.
+        """Set several keys in one commit, as `MPS3.put_all` does.
 
         Raises:
-            ValidationError: A value does not fit; nothing is written.
+            ValidationError: A value does not fit the type; nothing is written.
         """
         dumped: dict[str | Ref, JSON | Delete] = {key: self._dumped(key, value) for key, value in values.items()}
         return self._client.put_all(dumped, expires_in=expires_in, bucket=bucket, manifests=manifests)
@@ -128,10 +127,10 @@ class Typed(Generic[T]):
     async def get(
         self, key: str | Ref, default: Any = None, *, bucket: str | None = None, manifest: str | Ref | None = None
     ) -> Any:
-        """Read a key, as `MPS3.get` does.
+        """Return the value of a key, as `MPS3.get` does.
 
         Raises:
-            ValidationError: The value does not fit.
+            ValidationError: The value does not fit the type.
         """
         value = await self._client.get(key, DELETE, bucket=bucket, manifest=manifest)
         return default if value is DELETE else self._conversion.load(str(key), value)
@@ -149,19 +148,19 @@ class Typed(Generic[T]):
     def subscribe(
         self, key: str | Ref, default: Any = None, *, bucket: str | None = None, manifest: str | Ref | None = None
     ) -> Subscription[Any]:
-        """The value of a key now, and the newest one after each change, as `MPS3.subscribe` does.
+        """Return an iterator over the value of a key, as `MPS3.subscribe` does.
 
-        A value that does not fit is raised as a `ValidationError`; iterate on for the next one.
+        A value that does not fit raises a `ValidationError`. The iteration can be continued.
         """
-        return self._client._subscribe(key, default, bucket, manifest, self._conversion)  # noqa: SLF001 - its own
+        return self._client._subscribe(key, default, bucket, manifest, self._conversion)  # noqa: SLF001 - part of the client
 
     async def get_all(
         self, keys: Iterable[str] | None = None, *, prefix: str | None = None, manifest: str | Ref | None = None
     ) -> dict[str, T]:
-        """Many keys and their values, as `MPS3.get_all` does.
+        """Return keys and their values, as `MPS3.get_all` does.
 
         Raises:
-            ValidationError: A value does not fit.
+            ValidationError: A value does not fit the type.
         """
         if keys is None:
             found = await self._client.get_all(prefix=prefix, manifest=manifest)
@@ -174,10 +173,10 @@ class Typed(Generic[T]):
     def watch(
         self, prefix: str = "", *, manifest: str | Ref | None = None, since: str | None = None
     ) -> Subscription[Batch[T]]:
-        """What there is under a prefix, and then every commit, as `MPS3.watch` does.
+        """Return an iterator over the keys with a prefix and over their commits, as `MPS3.watch` does.
 
-        A batch with values that do not fit is raised as a `ValidationError`, which names one of the keys. Iterate
-        on for the rest of that batch, and for the next ones.
+        A batch with values that do not fit raises a `ValidationError`, which names one of the keys. The iteration
+        continues with the other changes of that batch.
         """
         return TypedWatch(self._client.watch(prefix, manifest=manifest, since=since), self._conversion)
 
@@ -189,15 +188,10 @@ class Typed(Generic[T]):
 
 
 class TypedWatch(Subscription[Batch[T]]):
-    """A watch whose values are converted.
-
-    Args:
-        watch: The watch.
-        conversion: Converts them.
-    """
+    """A watch whose values are converted."""
 
     def __init__(self, watch: Subscription[Batch[JSON]], conversion: Conversion) -> None:
-        super().__init__(watch._manifest, watch._listener, watch._environment)  # noqa: SLF001 - one family
+        super().__init__(watch._manifest, watch._listener, watch._environment)  # noqa: SLF001 - part of the client
         self._watch = watch
         self._conversion = conversion
         self._ready: deque[Batch[T]] = deque()
@@ -225,5 +219,5 @@ class TypedWatch(Subscription[Batch[T]]):
             raise failed[0]
         return converted
 
-    def _leave(self) -> None:
-        self._watch._detach()  # noqa: SLF001 - one family
+    def _remove_listener(self) -> None:
+        self._watch._detach()  # noqa: SLF001 - part of the client

@@ -1,4 +1,4 @@
-"""Watching many keys: their present state, and then every commit."""
+"""The iterator over the commits that change the keys with a prefix."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from ..support.environment import Environment, wait_for_event
 from ..types import DELETE, JSON, Batch, Change
 from .initial_listing import InitialListing
 from .resumption import Resumption
-from .subscription import Subscription
+from .subscription import Subscription, version_of
 from .threads import in_thread_if_large
 
 BATCH_SIZE: Final = 1000
-"""Keys of an initial batch, and changes whose values are fetched together, at the most."""
+"""The maximum number of keys in an initial batch, and of changes whose values are fetched together."""
 REMEMBERED: Final = 10_000
 """Delivered commits that are remembered, so that none is delivered twice."""
 
@@ -35,15 +35,11 @@ _MISSING: Final = object()
 
 
 class Watch(Subscription[Batch[JSON]]):
-    """Every commit that changes the watched keys, in order, each whole and once.
+    """An iterator over the present state of the watched keys, and then over every commit that changes them.
 
     Args:
-        manifest: The manifest to watch.
-        naming: The names of its keys.
-        contents: The values of the client.
-        environment: The clock and random numbers.
         prefix: The prefix of the watched keys.
-        since: The cursor or the id of a commit to resume after; ``None`` to start with the present.
+        since: The cursor or the id of a commit to resume after; ``None`` to start with the present state.
     """
 
     def __init__(
@@ -77,7 +73,7 @@ class Watch(Subscription[Batch[JSON]]):
 
     async def __anext__(self) -> Batch[JSON]:
         """Wait for the next batch."""
-        self._manifest.home.check()
+        self._manifest.affinity.check()
         failures = 0
         while not self._closed:
             if self._ready:
@@ -97,7 +93,7 @@ class Watch(Subscription[Batch[JSON]]):
                 await self._watcher.changed.wait()
         return self._end()
 
-    def _leave(self) -> None:
+    def _remove_listener(self) -> None:
         self._manifest.listeners.remove_watcher(self._watcher)
 
     async def _work(self) -> None:
@@ -105,14 +101,14 @@ class Watch(Subscription[Batch[JSON]]):
         if self._view is None:
             await self._begin()
         if self._view is None:
-            return  # closed meanwhile
+            return  # closed
         if self._initial is not None:
             await self._list(self._initial)
             return
-        if self._tell_expired(self._view):
+        if self._deliver_expired(self._view):
             return
         if not self._steps:
-            await self._plan(self._view)
+            await self._find_steps(self._view)
         if self._steps:
             await self._deliver()
         else:
@@ -127,7 +123,7 @@ class Watch(Subscription[Batch[JSON]]):
         moment = self._manifest.expire()
         view, overlay = self._manifest.state()
         if self._since is None:
-            self._initial = InitialListing(view, self._listed(view.at(moment)))
+            self._initial = InitialListing(view, self._files(view.at(moment)))
         else:
             if self._resumption is None:
                 position = Position.read(self._since)
@@ -135,14 +131,14 @@ class Watch(Subscription[Batch[JSON]]):
             steps, old = await self._resumption.steps(view), await self._resumption.last_seen(view)
             self._steps.extend(steps)
             self._cursor = self._since
-            self._tell_gone(missed(view, old, moment))
+            self._deliver_deletions(missed(view, old, moment))
         self._moment = moment
         self._watcher.views.clear()
         self._remember(view)
         self._watcher.touch(overlay)
         self._view = view
 
-    def _listed(self, view: View, after: str | None = None) -> Iterator[tuple[str, FileEntry]]:
+    def _files(self, view: View, after: str | None = None) -> Iterator[tuple[str, FileEntry]]:
         for prefix in self._prefixes:
             for name, file in view.items(prefix):
                 if (after is None or name > after) and self._matches(name):
@@ -155,7 +151,7 @@ class Watch(Subscription[Batch[JSON]]):
         try:
             changes = await self._changes(initial.chunk)
         except CorruptionError:
-            await self._list_anew(initial)
+            await self._restart_listing(initial)
             return
         initial.name = max([*(name for name, _ in initial.chunk), initial.name or ""])
         initial.chunk = None
@@ -167,7 +163,7 @@ class Watch(Subscription[Batch[JSON]]):
         else:
             self._ready.append(Batch(None, changes, initial=True))
 
-    async def _list_anew(self, initial: InitialListing) -> None:
+    async def _restart_listing(self, initial: InitialListing) -> None:
         """Continue with a newer state, because a value was collected while the list was read."""
         await self._manifest.refresh()
         view, _ = self._manifest.state()
@@ -181,7 +177,7 @@ class Watch(Subscription[Batch[JSON]]):
         if initial.name:
             earlier.update((name, view.look_up(name)) for name, _ in chunk if name <= initial.name)
             earlier.update(await self._differences(initial.view, view, initial.name))
-        self._initial = InitialListing(view, self._listed(view.at(self._moment), initial.name), initial.name)
+        self._initial = InitialListing(view, self._files(view.at(self._moment), initial.name), initial.name)
         self._initial.chunk = sorted(earlier.items()) or None
         self._watcher.views.clear()
         self._remember(view)
@@ -189,7 +185,7 @@ class Watch(Subscription[Batch[JSON]]):
 
     # Commits
 
-    async def _plan(self, old: View) -> None:
+    async def _find_steps(self, old: View) -> None:
         """Find the steps to the next state in the queue."""
         newest, _ = self._manifest.state()
         if old is not newest:
@@ -250,7 +246,7 @@ class Watch(Subscription[Batch[JSON]]):
                 break
             group.append(step)
             size += len(step.files)
-        wanted = [(name, self._told(name, file)) for step in group for name, file in step.files.items()]
+        wanted = [(name, self._file_to_deliver(name, file)) for step in group for name, file in step.files.items()]
         try:
             changes = iter(await self._changes(wanted))
         except CorruptionError:
@@ -260,7 +256,7 @@ class Watch(Subscription[Batch[JSON]]):
             batch = Batch(step.id, tuple(islice(changes, len(step.files))), skipped=step.skipped, cursor=step.cursor)
             self._ready.append(batch)
             self._cursor = step.cursor
-            self._cover_anew(step.files)
+            self._redeliver_pending(step.files)
             self._steps.popleft()
 
     async def _skip(self) -> None:
@@ -278,37 +274,37 @@ class Watch(Subscription[Batch[JSON]]):
 
     # Expiry
 
-    def _tell_expired(self, view: View) -> bool:
-        """Prepare batches for the keys that have expired since the last call; return whether there are any."""
+    def _deliver_expired(self, view: View) -> bool:
+        """Prepare batches for the keys that have expired since the last call. Return whether there are any."""
         before, self._moment = self._moment, self._manifest.expire()
         names, self._watcher.expired = self._watcher.expired, {}
         old, now, newest = view.at(before), view.at(self._moment), self._manifest.state()[0].at(self._moment)
-        return self._tell_gone(
+        return self._deliver_deletions(
             name
             for name in names
             if old.look_up(name) is not None and now.look_up(name) is None and newest.look_up(name) is None
         )
 
-    def _tell_gone(self, names: Iterable[str]) -> bool:
-        gone = [name for name in sorted(names) if self._matches(name)]
-        for start in range(0, len(gone), BATCH_SIZE):
-            labels = sorted(map(self._naming.label, gone[start : start + BATCH_SIZE]))
+    def _deliver_deletions(self, names: Iterable[str]) -> bool:
+        deleted = [name for name in sorted(names) if self._matches(name)]
+        for start in range(0, len(deleted), BATCH_SIZE):
+            labels = sorted(map(self._naming.label, deleted[start : start + BATCH_SIZE]))
             changes: tuple[Change[JSON], ...] = tuple(Change(label, DELETE, None) for label in labels)
             self._ready.append(Batch(None, changes, cursor=self._cursor))
-        self._cover_anew(gone)
-        return bool(gone)
+        self._redeliver_pending(deleted)
+        return bool(deleted)
 
-    def _told(self, name: str, file: FileEntry | None) -> FileEntry | None:
+    def _file_to_deliver(self, name: str, file: FileEntry | None) -> FileEntry | None:
         """Return the file to deliver for a changed key: ``None`` if it has expired, and no newer file follows."""
-        gone = alive(file, self._moment) is None
-        if gone and self._view is not None and self._view.at(self._moment).look_up(name) is None:
+        has_expired = alive(file, self._moment) is None
+        if has_expired and self._view is not None and self._view.at(self._moment).look_up(name) is None:
             return None
         return file
 
     # Pending writes
 
-    def _cover_anew(self, names: Iterable[str]) -> None:
-        """Deliver the pending writes to these keys again, over what was just delivered as committed."""
+    def _redeliver_pending(self, names: Iterable[str]) -> None:
+        """Deliver the pending writes to these keys again, because committed changes were delivered for them."""
         touched = [name for name in names if self._shown.pop(name, _MISSING) is not _MISSING]
         self._watcher.touched.update(dict.fromkeys(touched))
 
@@ -346,13 +342,6 @@ class Watch(Subscription[Batch[JSON]]):
     ) -> tuple[Change[JSON], ...]:
         values = await self._reader.read(wanted)
         return tuple(
-            Change(self._naming.label(name), value, _version(found), pending=pending)
+            Change(self._naming.label(name), value, version_of(found), pending=pending)
             for (name, found), value in zip(wanted, values, strict=True)
         )
-
-
-def _version(found: PendingValue | FileEntry | None) -> str | None:
-    if isinstance(found, PendingValue):
-        return found.version
-    version: str | None = None if found is None else found["version"]
-    return version

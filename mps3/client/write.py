@@ -1,4 +1,4 @@
-"""The result of a write: an awaitable, which need not be awaited."""
+"""The result of a call that writes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _log = logging.getLogger("mps3")
 
 
 class Write(Awaitable[Commit]):
-    """A write that is visible in this client, and is being made durable.
+    """A write that is visible in this client, and is on its way to the store.
 
-    Await it to wait until it is durable; a failure is raised. Cancelling the await does not cancel the
-    write. A failure that nobody awaits is logged.
+    Await it to wait until it is durable; a failure is raised. Cancelling the await does not cancel the write. A failure
+    that no caller awaits is logged.
     """
 
     def __init__(self, parts: Sequence[tuple[Manifest, Pending]], description: str) -> None:
@@ -55,8 +55,8 @@ class Write(Awaitable[Commit]):
     async def kept(self) -> None:
         """Wait until the write survives a crash of this process and a power failure.
 
-        With ``offline=DIRECTORY`` that is when it has been recorded there, which needs no network. Without it, that
-        is when the write is committed. Cancelling the await does not cancel the write.
+        With ``offline=DIRECTORY`` that is when the directory has recorded it, which needs no network; without, when it
+        is committed. Cancelling the await does not cancel the write.
 
         Raises:
             MPS3Error: The write could not be recorded, or it failed. A write that could not be recorded is still sent
@@ -65,11 +65,11 @@ class Write(Awaitable[Commit]):
         self._check()
         for _, part in self._parts:
             if part.kept is None or part.outcome.done():
-                await self._shielded(part)
+                await self._wait_for(part)
             else:
                 await asyncio.shield(part.kept)
 
-    async def _shielded(self, part: Pending) -> Commit:
+    async def _wait_for(self, part: Pending) -> Commit:
         self._awaiting += 1
         try:
             return await asyncio.shield(part.outcome)
@@ -99,7 +99,7 @@ class Write(Awaitable[Commit]):
     def _check(self) -> None:
         if self.pending:  # the outcome may be read in any event loop
             for manifest, _ in self._parts:
-                manifest.home.check()
+                manifest.affinity.check()
 
     def _report(self, part: Pending, outcome: asyncio.Future[Commit]) -> None:
         if outcome.cancelled():
@@ -108,7 +108,7 @@ class Write(Awaitable[Commit]):
         if error is None or self._awaiting or isinstance(error, WithdrawnError):
             return
         if isinstance(error, ClosedError) and (part.safe or part.fleeting):
-            return  # the next client of the directory sends it, or it may be lost
+            return  # the next client sends it, or it is a renewal of a presence
         _log.error("%s failed: %s", self._description, error, exc_info=error)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Writing, and what becomes of writes that failed for good: a part of the client."""
+"""The calls that write, and the writes that failed permanently."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .time_to_live import seconds_to_live
 from .write import Write
 
 ExpiresIn: TypeAlias = float | timedelta | Mapping[Any, float | timedelta] | None
-"""How long values are to be there: all of them, or each by its key."""
+"""The time until values expire: one for all, or one for each key."""
 
 
 class Writes(ClientCore):
-    """The part of a client that writes."""
+    """The calls that write."""
 
     def put(
         self,
@@ -34,23 +34,23 @@ class Writes(ClientCore):
         expires_in: float | timedelta | None = None,
         if_version: str | Unchecked | None = UNCHECKED,
     ) -> Write:
-        """Set a key. It shows here at once; await the result to know that it is durable.
+        """Set a key. The value is visible in this client immediately; await the result until it is durable.
 
         Args:
             key: The key, or a `Ref` to one in another bucket.
-            value: Any JSON value; ``None`` is one. `DELETE` deletes the key.
-            expires_in: Seconds, or a timedelta, until the key vanishes for everyone by itself, unless it is put
-                again. They count by the store's clock from when the value was stored there, which for a client
-                that is offline may be long after the call; up to then it stays here. ``None``: it stays.
+            value: Any JSON value, including ``None``. `DELETE` deletes the key.
+            expires_in: Seconds, or a timedelta, until the key is deleted for all clients, unless it is put again. The
+                time counts from the arrival of the value at the store, by the store's clock. A client that is offline
+                keeps the value until then. ``None``: the key does not expire.
             bucket: The key's bucket; the default bucket if ``None``.
-            manifests: The manifests that are to name the new value; the default manifest if ``None``.
-            if_version: Only if the key has this version when the write is committed; ``None``: only if there is no such
-                key. Versions are told by `Commit`, `Change` and `Revision`. With the merge journal it then takes the
-                manifest's window (3 s) longer until the write is known to be durable. For one manifest only.
+            manifests: The manifests to commit the write to; the default manifest if ``None``.
+            if_version: Write only if the key has this version when the write is committed; ``None``: only if the key
+                does not exist. `Commit`, `Change` and `Revision` have the versions. With the merge journal such a write
+                takes the manifest's window (3 s) longer. It can have one manifest only.
 
         Returns:
-            Something to await, or not. A failure that nobody awaits is logged. With ``if_version`` the failure is a
-            `ConflictError` if the key has another version.
+            A `Write`, which need not be awaited. A failure that no caller awaits is logged. With ``if_version`` the
+            failure is a `ConflictError` if the key has another version.
 
         Raises:
             TypeError: The value is not JSON.
@@ -67,22 +67,21 @@ class Writes(ClientCore):
         manifests: Sequence[str | Ref] | None = None,
         expires_in: ExpiresIn = None,
     ) -> Write:
-        """Set many keys as one: whoever sees one of the new values sees all.
+        """Set several keys in one commit: a client sees either none or all of the new values.
 
         Args:
             values: Keys and their values, as for `put`.
-            expires_in: Seconds, or a timedelta, until all that are not deleted vanish by themselves, as for `put`.
-                Each counts from when it was stored, so they may vanish one after the other. Or a mapping of keys to
-                such times: those that are not in it stay.
+            expires_in: Seconds, or a timedelta, until the keys expire, as for `put`. The time of each counts from the
+                arrival of its own value. Or a mapping of keys to such times; other keys do not expire.
             bucket: The bucket of keys that name none; the default bucket if ``None``.
-            manifests: The manifests that are to name the new values. Within each they appear together.
+            manifests: The manifests to commit the write to. Each commit is atomic, but not all of them together.
 
         Returns:
-            Something to await, or not. A failure that nobody awaits is logged.
+            A `Write`, which need not be awaited. A failure that no caller awaits is logged.
 
         Raises:
             TypeError: A value is not JSON.
-            ValueError: A value or a key cannot be stored, or there is none.
+            ValueError: A value or a key cannot be stored, or ``values`` is empty.
             ClosedError: The client is not open.
         """
         return self._write(values, bucket, manifests, "put_all", expires_in)
@@ -95,19 +94,19 @@ class Writes(ClientCore):
         manifests: Sequence[str | Ref] | None = None,
         if_version: str | Unchecked | None = UNCHECKED,
     ) -> Write:
-        """Delete a key: it is absent afterwards, which is not the same as ``None``.
+        """Delete a key. The key is absent afterwards, which differs from the value ``None``.
 
         Args:
             key: The key, or a `Ref` to one in another bucket.
             bucket: The key's bucket; the default bucket if ``None``.
-            manifests: The manifests that are not to name it any more; the default manifest if ``None``.
-            if_version: Only if the key has this version, as with `put`.
+            manifests: The manifests to delete the key from; the default manifest if ``None``.
+            if_version: Delete only if the key has this version, as with `put`.
 
         Returns:
-            Something to await, or not. A failure that nobody awaits is logged.
+            A `Write`, which need not be awaited. A failure that no caller awaits is logged.
 
         Raises:
-            ValueError: It is not a key.
+            ValueError: The key is invalid.
             ClosedError: The client is not open.
         """
         return self._write({key: DELETE}, bucket, manifests, "delete", if_version=if_version)
@@ -126,27 +125,36 @@ class Writes(ClientCore):
     ) -> Write:
         self._check_open()
         if isinstance(expires_in, Mapping):
-            spans = [seconds_to_live(expires_in.get(key)) for key in values]
+            lifetimes = [seconds_to_live(expires_in.get(key)) for key in values]
         else:
-            spans = [seconds_to_live(expires_in)] * len(values)
+            lifetimes = [seconds_to_live(expires_in)] * len(values)
         if not values:
             raise ValueError("there is nothing to write")
         if isinstance(manifests, str | Ref):
-            raise TypeError("manifests is a list of manifests; put the one in brackets")
+            raise TypeError("manifests is a list of manifests; put the manifest in brackets")
         refs = [self._default] if manifests is None else [self._manifest_ref(manifest) for manifest in manifests]
         if not refs:
-            raise ValueError("a write needs a manifest to be committed to; for the default one leave `manifests` out")
-        targets = [(*self._place(key, bucket), value, ends.get(key)) for key, value in values.items()]
+            raise ValueError("manifests is empty; leave it out for the default manifest")
+        targets = [
+            (*self._place(key, bucket), value, ends.get(key), not self._names_bucket(key, bucket))
+            for key, value in values.items()
+        ]
         owners = tuple(dict.fromkeys(refs))
         known = dict.fromkeys((*owners, *self._manifests))
         for place, key, *_ in targets:
             for ref in known:
                 check_not_own(ref, place, key)
         _check_version(if_version, owners)
-        # Everything is checked and encoded before anything shows anywhere.
+        # Everything is checked and encoded before any part of the write is visible.
         contents = [
-            (place, key, None if value is DELETE else self._contents.prepare(place, key, value, owners, span, end))
-            for (place, key, value, end), span in zip(targets, spans, strict=True)
+            (
+                place,
+                key,
+                None
+                if value is DELETE
+                else self._contents.prepare(place, key, value, owners, lifetime, end, may_be_inline=may_be_inline),
+            )
+            for (place, key, value, end, may_be_inline), lifetime in zip(targets, lifetimes, strict=True)
         ]
         labels = [self._label(place, key) for place, key, _ in contents]
         opened = [(ref, self._manifest(ref)) for ref in owners]
@@ -170,14 +178,14 @@ class Writes(ClientCore):
         return write
 
     def rejected(self) -> tuple[Rejected, ...]:
-        """The writes that failed for good, oldest first, until they are retried or dropped.
+        """Return the writes that failed permanently and have not been retried or dropped, oldest first.
 
-        Only clients with an ``offline`` directory remember them: their own, and those of clients that are no more.
+        Only clients with an ``offline`` directory keep them: their own, and those of earlier clients.
 
         Raises:
-            ConfigurationError: The client is open in another event loop, or in another thread.
+            ConfigurationError: The client is open in another event loop or thread.
         """
-        self._home.check_glance()
+        self._affinity.check_synchronous()
         return tuple(self._rejected)
 
     def _refuse(self, pending: Pending, refusal: Refusal) -> None:
@@ -188,7 +196,9 @@ class Writes(ClientCore):
         manifest = self._manifest(rejected.manifest)
         contents = {
             name: content
-            and PendingValue(content.bucket, content.key, content.body, (manifest.ref,), content.expires_in)
+            and PendingValue(
+                content.bucket, content.key, content.body, (manifest.ref,), content.expires_in, inline=content.inline
+            )
             for name, content in old.changes.items()
         }
         session = manifest.session_pool.acquire(durable=True) if old.expect else manifest.session
@@ -217,9 +227,9 @@ def _check_version(if_version: object, manifests: Sequence[Ref]) -> None:
     if if_version is not None and not isinstance(if_version, str):
         raise TypeError(f"if_version is the version of a key, or None, not {type(if_version).__qualname__}")
     if if_version == "":
-        raise ValueError("if_version is the version of a key; None if there is to be no such key")
+        raise ValueError("if_version is the version of a key, or None if the key must not exist")
     if len(manifests) > 1:
-        raise ValueError("if_version is judged by one manifest, but the write is to be committed to several")
+        raise ValueError("if_version can be checked by one manifest only, but the write has several")
 
 
 def _some(keys: list[str]) -> str:

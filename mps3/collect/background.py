@@ -19,10 +19,10 @@ async def collect_in_background(
     """Collect periodically until cancelled. A failure is logged, and the next collection tries again.
 
     Args:
-        collect: Makes one collection.
-        every: About how many seconds there are between two. Clients that were started together do not
+        collect: Collects once.
+        every: Seconds between two collections, on average. They vary, so that clients that were started together do not
             collect together.
-        environment: Time and chance.
+        environment: The clock and randomness.
         manifest: Which manifest, for the log.
     """
     while True:

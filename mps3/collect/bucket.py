@@ -1,4 +1,4 @@
-"""A bucket as a collection sees it: with versions or without, at a bounded rate, and patiently."""
+"""The buckets of a collection: with versions or without, at a bounded rate, and with retries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .live import NULL
 
 CONCURRENCY: Final = 32
 TRIES: Final = 6
-"""How often something is asked of a store that does not answer."""
+"""How often a request is sent to a store that does not answer."""
 
 T = TypeVar("T")
 
@@ -24,8 +24,8 @@ class Buckets:
 
     Args:
         storage: The store.
-        environment: Time and chance.
-        rate: The most objects a second to look at and delete, one by one; ``None`` for as many as go.
+        environment: The clock and randomness.
+        rate: The most objects a second to look at and delete, one by one; ``None``: no limit.
     """
 
     def __init__(self, storage: Storage, environment: Environment, rate: float | None) -> None:
@@ -37,14 +37,14 @@ class Buckets:
         self._versions: dict[str, bool] = {}
 
     async def versioned(self, bucket: str) -> bool:
-        """Whether there may be versions, so that deleting without one would leave a marker."""
+        """Return whether there may be versions, so that deleting without one would leave a delete marker."""
         if bucket not in self._versions:
-            found = await self._patiently(lambda: self._storage.capabilities(bucket))
+            found = await self._with_retries(lambda: self._storage.capabilities(bucket))
             self._versions[bucket] = found.versioning != "off"
         return self._versions[bucket]
 
     async def everything(self, bucket: str, prefix: str = "") -> AsyncIterator[list[ListedVersion]]:
-        """All versions of all objects, page by page, without delete markers."""
+        """Return all versions of all objects, page by page, without delete markers."""
         versioned, start = await self.versioned(bucket), None
         pages = PageProgress(bucket, prefix, "ListObjectVersions" if versioned else "ListObjectsV2")
         while True:
@@ -55,12 +55,12 @@ class Buckets:
                 return
 
     async def older_versions(self, bucket: str, key: str, head: str | None) -> AsyncIterator[list[ListedVersion]]:
-        """All versions of one object but the newest, page by page, without delete markers.
+        """Return all versions of one object but the newest, page by page, without delete markers.
 
         Args:
             bucket: The object's bucket.
             key: Its key.
-            head: The version or the ETag of one that is needed, wherever a damaged listing puts it.
+            head: The version or the ETag of one that is needed, and left out wherever a damaged listing has it.
         """
         newest, start = 1, None
         pages = PageProgress(bucket, key, "ListObjectVersions")
@@ -76,42 +76,42 @@ class Buckets:
                 return
 
     async def head(self, bucket: str, found: ListedVersion) -> Head | Absence:
-        """What is said of a version that was listed."""
-        version = await self._exactly(bucket, found)
+        """Return what the store says of a version that was listed."""
+        version = await self._version_id(bucket, found)
         async with self._slots:
-            await self._pace()
-            return await self._patiently(lambda: self._storage.head(bucket, found.key, version=version))
+            await self._throttle()
+            return await self._with_retries(lambda: self._storage.head(bucket, found.key, version=version))
 
     async def delete(self, bucket: str, found: ListedVersion) -> None:
-        """Delete a version that was listed, for good."""
-        version = await self._exactly(bucket, found)
+        """Delete a version that was listed, permanently."""
+        version = await self._version_id(bucket, found)
         async with self._slots:
-            await self._pace()
-            await self._patiently(lambda: self._storage.delete(bucket, found.key, version=version))
+            await self._throttle()
+            await self._with_retries(lambda: self._storage.delete(bucket, found.key, version=version))
 
-    async def _exactly(self, bucket: str, found: ListedVersion) -> str | None:
+    async def _version_id(self, bucket: str, found: ListedVersion) -> str | None:
         return found.version if await self.versioned(bucket) else None
 
     async def _scan(self, bucket: str, prefix: str, start: str | None) -> Scan:
-        return await self._patiently(lambda: self._storage.scan(bucket, prefix, start=start))
+        return await self._with_retries(lambda: self._storage.scan(bucket, prefix, start=start))
 
     async def _list(self, bucket: str, prefix: str, start: str | None) -> Scan:
-        page = await self._patiently(lambda: self._storage.list(bucket, prefix, start=start))
+        page = await self._with_retries(lambda: self._storage.list(bucket, prefix, start=start))
         return Scan(
             tuple(ListedVersion(one.key, NULL, one.modified, one.size, deleted=False) for one in page.entries),
             page.next,
         )
 
     async def _page(self, bucket: str, key: str, start: str | None) -> VersionPage:
-        return await self._patiently(lambda: self._storage.versions(bucket, key, start=start))
+        return await self._with_retries(lambda: self._storage.versions(bucket, key, start=start))
 
-    async def _pace(self) -> None:
+    async def _throttle(self) -> None:
         if self._rate is not None:
             now = self._environment.monotonic()
             self._next_at = max(now, self._next_at + 1 / self._rate)
             await asyncio.sleep(self._next_at - now)
 
-    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _with_retries(self, call: Callable[[], Awaitable[T]]) -> T:
         attempt = 1
         while True:
             try:

@@ -14,22 +14,9 @@ from ..support.environment import Environment
 from ..types import Ref
 from .bucket import Buckets
 from .live import LiveVersions
-from .options import GRACE, RETENTION, Options, Seconds, options
-from .report import Collected, Collecting, Progress, Tally
+from .options import Options
+from .report import Collected, Progress, Tally
 from .sweep import Sweep
-
-__all__ = [
-    "GRACE",
-    "RETENTION",
-    "Collected",
-    "Collecting",
-    "Options",
-    "Progress",
-    "Seconds",
-    "Tally",
-    "collect",
-    "options",
-]
 
 
 async def collect(
@@ -45,18 +32,18 @@ async def collect(
 
     Args:
         storage: The store.
-        environment: Time and chance.
+        environment: The clock and randomness.
         ref: The manifest, with its bucket.
-        opened: The manifests that are open already.
-        manifest_of: Makes a manifest, neither opened nor started.
-        options: How it is to be made.
-        progress: Told how far it has come.
+        opened: The manifests that are open.
+        manifest_of: Returns a manifest that is neither opened nor started.
+        options: The options of the collection.
+        progress: Called with the progress.
 
     Raises:
         MPS3Error: The manifest cannot be read, or something may not be listed, looked at or deleted.
     """
     known: dict[Ref, LiveVersions | None] = {}
-    finding_out = asyncio.Lock()
+    lock = asyncio.Lock()
 
     async with AsyncExitStack() as stack:
 
@@ -71,7 +58,7 @@ async def collect(
                 manifest.start()
             kept = max(options.retention, options.grace)
             if foreign and manifest.needs_announcement:
-                return None  # it takes a commit to it to be sure, and nobody has allowed that
+                return None  # being sure takes a commit to it, which the caller has not allowed
             retained = await manifest.retained(kept, announce=not options.dry_run)
             return None if retained is None else LiveVersions(ref, retained.moment - options.grace, retained)
 
@@ -79,16 +66,16 @@ async def collect(
 
         async def others(ref: Ref) -> LiveVersions | None:
             foreign = ref.bucket != own and ref.bucket not in options.buckets
-            async with finding_out:
+            async with lock:
                 if ref not in known:
                     try:
                         known[ref] = await live_of(ref, foreign=foreign)
                     except (AccessError, ConfigurationError, CorruptionError, FormatError):
-                        known[ref] = None  # what cannot be read may name anything
+                        known[ref] = None  # a manifest that cannot be read may refer to anything
                     except UnavailableError:
                         if not foreign:
                             raise
-                        known[ref] = None  # whoever stored the value may have said anything
+                        known[ref] = None  # the metadata of a value may name any bucket
             return known[ref]
 
         live = await live_of(ref)

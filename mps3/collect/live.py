@@ -1,8 +1,8 @@
 """The object versions that a manifest still needs. Pure.
 
-Whatever is not needed now will never be needed again: a commit counts only if it lands within `LATENESS` after
-its values were stored and the state it builds on was looked at (R16), or follows the announcement of the
-collection (R17). So it does no harm to delete it late, twice, or from a machine that slept in between.
+A version that is not needed now will never be needed again: a commit counts only if it lands within `LATENESS` after
+its values were stored and the state it builds on was read (R16), or follows the announcement of the collection (R17).
+So it may be deleted late, twice, or by a machine that was suspended in between.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ NULL: Final = "null"
 
 @dataclass(frozen=True, slots=True)
 class LiveVersions:
-    """What is needed of the values of one manifest.
+    """The values that one manifest needs.
 
     Attributes:
         ref: The manifest, with its bucket.
-        before: Only values with older stamps are judged, in seconds since 1970; all younger ones are needed.
+        before: Values with this time stamp or a newer one are needed in any case; in seconds since 1970.
         retained: The states that are kept.
     """
 
@@ -35,13 +35,13 @@ class LiveVersions:
     retained: Retained
 
     def needs(self, bucket: str, key: str, version: str, modified: float) -> bool:
-        """Whether a value is needed, or may be.
+        """Return whether a value is needed, or may be.
 
         Args:
             bucket: Its bucket.
             key: Its key.
             version: Its version, as manifests call it.
-            modified: The store's stamp on it, in seconds since 1970.
+            modified: Its time stamp by the store, in seconds since 1970.
         """
         if modified >= self.before:
             return True
@@ -52,6 +52,6 @@ class LiveVersions:
 
 
 def value_of(key: str, version: str) -> tuple[str, str]:
-    """The key and version, as manifests call them, of an object and its version as listed."""
+    """Return the key and the version, as manifests call them, of a version as listed."""
     minted = _MINTED.match(key) if version == NULL else None
     return (minted[1], minted[2]) if minted else (key, version)

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from ..format.commit_age import max_commit_age
 from ..format.names import check_buckets
 
-Seconds: TypeAlias = float | timedelta
+Duration: TypeAlias = float | timedelta
 
 RETENTION: Final = timedelta(days=7)
 GRACE: Final = timedelta(days=1)
@@ -19,14 +19,14 @@ GRACE: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a collection is to be made.
+    """The options of a collection.
 
     Attributes:
-        retention: Seconds; everything is kept that a state younger than that names.
+        retention: Seconds; everything is kept that a state younger than that refers to.
         grace: Seconds; nothing younger is deleted.
-        dry_run: Only find out what would be deleted.
+        dry_run: Whether nothing is deleted.
         rate: The most objects a second to look at and delete, one by one.
-        buckets: Other buckets than the manifest's own in which something may be written and deleted.
+        buckets: Other buckets than the manifest's own in which values may be deleted.
     """
 
     retention: float
@@ -38,17 +38,17 @@ class Options:
 
 def options(
     *,
-    retention: Seconds,
-    grace: Seconds,
+    retention: Duration,
+    grace: Duration,
     dry_run: bool = False,
     rate: float | None = None,
     buckets: Iterable[str] = (),
 ) -> Options:
-    """Check how a collection is to be made.
+    """Check the options of a collection.
 
     Raises:
-        TypeError: Something is of the wrong type.
-        ValueError: Something has an impossible value. ``grace`` is at least twice the time in which a commit
+        TypeError: An option is of the wrong type.
+        ValueError: An option has an impossible value. ``grace`` is at least twice the time in which a commit
             has to land after its values were stored.
     """
     least = 2 * max_commit_age()
@@ -61,11 +61,11 @@ def options(
 
 
 def seconds(span: object, what: str) -> float:
-    """A span of time in seconds.
+    """Return a duration in seconds.
 
     Raises:
         TypeError: It is neither a number nor a timedelta.
-        ValueError: It is negative or endless.
+        ValueError: It is negative or infinite.
     """
     if isinstance(span, timedelta):
         span = span.total_seconds()

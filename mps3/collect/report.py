@@ -12,7 +12,7 @@ Part: TypeAlias = Literal["manifest", "runs", "values"]
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What became of one kind of objects.
+    """How many object versions of one kind were deleted and kept.
 
     Attributes:
         deleted: How many object versions were deleted, or would be.
@@ -33,14 +33,14 @@ class Collected:
 
     Attributes:
         dry_run: Whether nothing was deleted.
-        since: From when on everything was kept that any state named; ``None`` if there is no manifest.
+        since: Everything was kept that a state from this time on refers to; ``None`` if there is no manifest.
         manifest: Versions of the manifest.
         runs: Its runs.
         values: Values.
         foreign: How many of the kept values are not known to be this manifest's: other objects in the
             bucket, values of other manifests, and those of manifests that cannot be read.
-        skipped: Other buckets that the manifest names keys in, and in which nothing was looked for or deleted,
-            because the caller has not listed them.
+        skipped: Other buckets with keys of the manifest, in which nothing was deleted because the caller has not listed
+            them.
     """
 
     dry_run: bool
@@ -64,12 +64,12 @@ class Collected:
 
 @dataclass(frozen=True, slots=True)
 class Collecting:
-    """How far a collection has come.
+    """The progress of a collection.
 
     Attributes:
-        part: What it is busy with: the manifest's versions, then its runs, then values.
-        looked_at: How many object versions of that part it has looked at.
-        deleted: How many object versions it has deleted in all, or would have.
+        part: The current part: the manifest's versions, then its runs, then values.
+        looked_at: How many object versions of that part it has checked.
+        deleted: How many object versions it has deleted in all, or would have deleted.
         bytes: Their bytes.
     """
 
@@ -83,27 +83,27 @@ Progress: TypeAlias = Callable[[Collecting], None]
 
 
 class Count:
-    """A tally that grows."""
+    """Counts object versions for a `Tally`."""
 
     def __init__(self) -> None:
         self._deleted = self._bytes = self._kept = self._kept_bytes = 0
 
     def deleted(self, size: int) -> None:
-        """One more was deleted."""
+        """Count one that was deleted."""
         self._deleted += 1
         self._bytes += size
 
     def kept(self, size: int) -> None:
-        """One more was kept."""
+        """Count one that was kept."""
         self._kept += 1
         self._kept_bytes += size
 
     @property
     def looked_at(self) -> int:
-        """How many there were so far."""
+        """How many were counted."""
         return self._deleted + self._kept
 
     @property
     def tally(self) -> Tally:
-        """What there is so far."""
+        """The counts so far."""
         return Tally(self._deleted, self._bytes, self._kept, self._kept_bytes)

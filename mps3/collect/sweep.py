@@ -21,31 +21,31 @@ from .bucket import Buckets
 from .live import NULL, LiveVersions, value_of
 from .report import Collecting, Count, Part, Progress
 
-NAMES: Final = 5_000
-"""Names to go through before others have a turn."""
-EVERY: Final = 0.2
-"""Seconds after which progress is told, though a page of a thousand objects is not finished."""
+YIELD_EVERY: Final = 5_000
+"""Names to read before other tasks may run."""
+PROGRESS_INTERVAL: Final = 0.2
+"""Seconds between two progress reports within one page."""
 _RUN: Final = re.compile(r"[0-9a-f]{64}(@[0-9a-f]{32})?\Z")
 
 
 class Sweep:
-    """One collection under way. It can be cancelled at any time, and made again.
+    """One run of a collection. It can be cancelled at any time, and repeated.
 
     Args:
-        buckets: Where to look.
-        live: What the manifest that is collected needs.
-        others: Finds out what another manifest needs; ``None`` if it cannot be told.
-        progress: Told how far it has come.
-        environment: Tells the time.
-        also: Other buckets than the manifest's own, in which values may be looked for and deleted.
-        dry_run: Delete nothing.
+        buckets: The buckets.
+        live: The values that the manifest needs.
+        others: Returns the values that another manifest needs; ``None`` if that is not known.
+        progress: Called with the progress.
+        environment: The clock.
+        also: Other buckets than the manifest's own in which values may be deleted.
+        dry_run: Whether nothing is deleted.
 
     Attributes:
-        manifest: What became of versions of the manifest.
-        runs: What became of its runs.
-        values: What became of values.
-        foreign: How many values are not known to be this manifest's.
-        skipped: Other buckets that the manifest names keys in, and in which nothing may be deleted.
+        manifest: Counts the versions of the manifest.
+        runs: Counts its runs.
+        values: Counts the values.
+        foreign: How many values are not known to belong to this manifest.
+        skipped: Other buckets with keys of the manifest, in which nothing may be deleted.
     """
 
     def __init__(
@@ -65,23 +65,23 @@ class Sweep:
         self._others = others
         self._progress = progress
         self._environment = environment
-        self._told_at = -math.inf
+        self._reported_at = -math.inf
         self._dry_run = dry_run
         self._bucket = live.ref.bucket or ""
         self._key = live.ref.key
         self._runs_prefix = self._key + RUNS
         self._named_runs: frozenset[str] | None = None
-        self._asked_for_runs = False
-        self._naming = asyncio.Lock()
+        self._runs_read = False
+        self._runs_lock = asyncio.Lock()
         self.manifest, self.runs, self.values = Count(), Count(), Count()
         self.foreign = 0
         self.skipped: set[str] = set()
 
     async def run(self) -> None:
-        """Collect everything. A bucket that cannot be looked through does not keep it from the others.
+        """Collect everything. After an error in another bucket than the manifest's own, collect the rest first.
 
         Raises:
-            AccessError: Something may not be listed, looked at or deleted.
+            AccessError: An object may not be listed, read or deleted.
             UnavailableError: The store does not answer.
         """
         own = self._bucket
@@ -118,7 +118,7 @@ class Sweep:
         pages: AsyncIterator[list[ListedVersion]],
         judge: Callable[[ListedVersion], Awaitable[bool | None]],
     ) -> None:
-        """Delete what ``judge`` calls garbage, keep what it does not, and do not count what it has no opinion of."""
+        """Delete versions for which ``judge`` returns true, keep those with false, and ignore those with ``None``."""
 
         async def decide(found: ListedVersion) -> None:
             garbage = await judge(found)
@@ -126,20 +126,20 @@ class Sweep:
                 await self._buckets.delete(bucket, found)
             if garbage is not None:
                 (count.deleted if garbage else count.kept)(found.size)
-            if self._environment.monotonic() >= self._told_at + EVERY:
-                self._tell(part, count)
+            if self._environment.monotonic() >= self._reported_at + PROGRESS_INTERVAL:
+                self._report(part, count)
 
         before: list[ListedVersion] = []
         async for page in pages:
-            # One page behind: the listing goes on from the last of the page that it has just seen.
+            # Delete one page behind: a listing may continue from the last object of the page that it has returned.
             await _all(decide, before)
             before = page
-            self._tell(part, count)
+            self._report(part, count)
         await _all(decide, before)
-        self._tell(part, count)
+        self._report(part, count)
 
-    def _tell(self, part: Part, count: Count) -> None:
-        self._told_at = self._environment.monotonic()
+    def _report(self, part: Part, count: Count) -> None:
+        self._reported_at = self._environment.monotonic()
         if self._progress is not None:
             tallies = [self.manifest.tally, self.runs.tally, self.values.tally]
             deleted, size = sum(one.deleted for one in tallies), sum(one.bytes for one in tallies)
@@ -157,13 +157,13 @@ class Sweep:
 
     async def _is_old_run(self, found: ListedVersion) -> bool | None:
         if not _RUN.match(found.key[len(self._runs_prefix) :]):
-            return None  # whatever it is doing there
+            return None  # it is not a run
         if found.modified >= self._live.before:
             return False
-        async with self._naming:
-            if not self._asked_for_runs:
+        async with self._runs_lock:
+            if not self._runs_read:
                 self._named_runs = await self._live.retained.runs()
-                self._asked_for_runs = True
+                self._runs_read = True
         return self._named_runs is not None and found.key not in self._named_runs
 
     async def _is_garbage(self, bucket: str, found: ListedVersion) -> bool | None:
@@ -174,13 +174,13 @@ class Sweep:
             return None
         key, version = value_of(found.key, found.version)
         if version == NULL:
-            self.foreign += 1  # where there are no versions, we make some up
+            self.foreign += 1  # no value: without versions, their keys have minted ones
             return False
         if self._live.needs(bucket, key, version, found.modified):
             return False
         head = await self._buckets.head(bucket, found)
         if not isinstance(head, Head):
-            return None  # somebody else was faster
+            return None  # another client has deleted it
         refs = owners_of(head.metadata, bucket, found.key)
         if self._live.ref not in refs:
             self.foreign += 1
@@ -195,19 +195,19 @@ class Sweep:
         return True
 
     async def _other_buckets(self) -> set[str]:
-        """The buckets of keys that the manifest names in others than its own."""
+        """Return the buckets of all keys of the manifest, without its own bucket."""
         found = set[str]()
         for view in self._live.retained.views:
             for number, name in enumerate(view.names(), 1):
                 if name.startswith("s3://"):
                     found.add(name[5:].partition("/")[0])
-                if number % NAMES == 0:
+                if number % YIELD_EVERY == 0:
                     await asyncio.sleep(0)
         return found - {self._bucket}
 
 
 async def _all(decide: Callable[[ListedVersion], Awaitable[None]], page: list[ListedVersion]) -> None:
-    """Decide about a whole page at once. The first error ends it."""
+    """Decide about all versions of a page concurrently. The first error ends it."""
     tasks = [asyncio.ensure_future(decide(found)) for found in page]
     try:
         for done in asyncio.as_completed(tasks):

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from ..errors import ClosedError, CorruptionError, MPS3Error
 from ..format import limits
-from ..format.file_entry import FileEntry
+from ..format.file_entry import FileEntry, inline_body
 from ..format.values import decode
-from ..storage.cached import CachedObject, keep
+from ..storage.cached import CachedObject, add_to_cache
 from ..storage.protocol import Absence, Object, Storage
 from ..storage.verification import read_verified
 from .cache import ValueCache
@@ -54,11 +54,13 @@ class ValueFetcher:
         self._fetching: dict[Hashable, asyncio.Task[bytes]] = {}
 
     def cached(self, bucket: str, key: str, file: FileEntry) -> bytes | None:
-        """Return the bytes of a value, if they are in memory."""
-        return self._cache.get((bucket, key, file["version"]))
+        """Return the bytes of a value, if they are in memory, or inline."""
+        return inline_body(file) or self._cache.get((bucket, key, file["version"]))
 
     async def fetch(self, bucket: str, key: str, file: FileEntry) -> bytes:
         """Return the bytes of a value, verified. Concurrent calls for one value share a request.
+
+        An inline value needs none, and was verified with what it is in.
 
         Args:
             bucket: The bucket of the value.
@@ -69,10 +71,10 @@ class ValueFetcher:
             CorruptionError: The value is missing, or does not match the manifest.
             UnavailableError: The store does not answer.
         """
-        name = (bucket, key, file["version"])
-        body = self._cache.get(name)
+        body = self.cached(bucket, key, file)
         if body is not None:
             return body
+        name = (bucket, key, file["version"])
         task = self._fetching.get(name)
         if task is None:
             task = self._fetching[name] = self._tasks.spawn(self._fetch(bucket, key, file))
@@ -105,7 +107,7 @@ class ValueFetcher:
             return found
 
         found = await read_verified(ask, check)
-        keep(self._storage, bucket, where[0], where[1], found)
+        add_to_cache(self._storage, bucket, where[0], where[1], found)
         self._cache.add((bucket, key, version), found.body)
         return found.body
 

@@ -3,47 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Final
 
 from ..format.file_entry import FileEntry
 from ..format.values import load
+from ..support.gather import map_concurrently
 from ..types import DELETE, JSON, Delete
 from .store import ValueStore
 from .value import PendingValue
 
-AT_ONCE: Final = 64
-"""Values that are read concurrently. Half as many requests run at once."""
 STEP: Final = 256
 """Values in memory that are decoded before the event loop runs other tasks."""
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-async def map_concurrently(
-    function: Callable[[T], Awaitable[R]], items: Iterable[T], at_once: int = AT_ONCE
-) -> list[R]:
-    """Call a function for each item, some concurrently, and return the results in the order of the items.
-
-    The first failure is raised, and cancels the other calls.
-    """
-    left = enumerate(items)
-    results: dict[int, R] = {}
-
-    async def work() -> None:
-        for index, item in left:
-            results[index] = await function(item)
-
-    tasks = [asyncio.ensure_future(work()) for _ in range(at_once)]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    return [results[index] for index in range(len(results))]
 
 
 class ValueReader:
@@ -95,5 +67,5 @@ class ValueReader:
             values[index] = await load(await self._contents.fetch(bucket, key, file), bucket, key, file["version"])
 
         if missing:
-            await map_concurrently(fetch, missing, min(AT_ONCE, len(missing)))
+            await map_concurrently(fetch, missing)
         return values

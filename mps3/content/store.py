@@ -9,7 +9,7 @@ from typing import Final
 
 from ..errors import ConfigurationError, MPS3Error, UnavailableError
 from ..format.commit_age import refresh_age
-from ..format.file_entry import FileEntry
+from ..format.file_entry import FileEntry, nests_deep
 from ..format.names import LONGEST
 from ..format.schema import LATEST
 from ..format.values import encode
@@ -30,6 +30,10 @@ CONCURRENCY: Final = 32
 AT_ONCE: Final = 2 * CONCURRENCY
 """Values whose storing is in progress at once. Some of them wait for a free slot, or for a retry."""
 
+INLINE: Final = 1024
+"""Bytes of the largest value that is part of a commit unless told otherwise."""
+ORIGIN: Final = 16
+"""Characters of a version of an inline value that all versions of a client have in common, and of no other client."""
 SHORTEST: Final = 0.001
 """Seconds until a restored value expires at the least; its time may be over by now."""
 
@@ -41,6 +45,7 @@ class ValueStore:
         storage: Where they are stored.
         environment: The clock, random numbers and unique names.
         checksums: Whether to send and verify SHA-256 checksums.
+        inline: Bytes of the largest value that becomes part of a commit; 0: none does.
         contact: Told of each answer of the store (``None``) and each failure to get one.
         is_offline: Returns whether values have to wait.
         now: Returns the time by the store's clock, in seconds since 1970; ``-inf`` if it is not known.
@@ -53,12 +58,16 @@ class ValueStore:
         environment: Environment,
         *,
         checksums: bool,
+        inline: int = INLINE,
         contact: Callable[[MPS3Error | None], None],
         is_offline: Callable[[], bool] = lambda: False,
         now: Callable[[], float] = lambda: -math.inf,
         observer: Observer | None = None,
     ) -> None:
         self._now = now
+        self._inline = inline
+        self._origin = ""
+        self._minted = 0
         self._storage = storage
         self._observer = observer or Observer()
         self._is_offline = is_offline
@@ -81,6 +90,8 @@ class ValueStore:
         manifests: tuple[Ref, ...],
         expires_in: float | None = None,
         until: float | None = None,
+        *,
+        may_be_inline: bool = False,
     ) -> PendingValue:
         """Encode a value to be stored later.
 
@@ -91,6 +102,7 @@ class ValueStore:
             manifests: The manifests that the write commits to, with their buckets.
             expires_in: Seconds until it expires, from when it is stored; ``None`` if it does not expire.
             until: Instead: when it expires, by the store's clock, in seconds since 1970.
+            may_be_inline: Whether it may be part of the commit, if it is small.
 
         Raises:
             TypeError: It is not JSON.
@@ -99,7 +111,9 @@ class ValueStore:
         if until is not None:
             left = until - self._now()
             expires_in = min(max(left, SHORTEST), float(LATEST))
-        return PendingValue(bucket, key, encode(value, key), manifests, expires_in, until)
+        body = encode(value, key)
+        inline = may_be_inline and len(body) <= self._inline and not nests_deep(body)
+        return PendingValue(bucket, key, body, manifests, expires_in, until, inline=inline)
 
     async def versioned(self, bucket: str) -> bool:
         """Return whether a bucket has versioning. Concurrent calls share a request, and the answer is remembered.
@@ -124,12 +138,18 @@ class ValueStore:
     async def store(self, content: PendingValue) -> None:
         """Store a value; return when it is durable. Retries while the store does not answer.
 
-        Concurrent calls for the same value share a request.
+        Concurrent calls for the same value share a request. An inline value only gets its version: it is stored with
+        its commit.
 
         Raises:
             MPS3Error: The value cannot be stored.
         """
         if content.version is not None:
+            return
+        if content.inline and content.expires_in is not None and content.until is None and self._now() == -math.inf:
+            content.inline = False  # the answer to storing it tells what time it is
+        if content.inline:
+            content.version = self._mint()
             return
         if content.storing is None:
             content.storing = self._tasks.spawn(self._store(content))
@@ -168,7 +188,7 @@ class ValueStore:
                     attempt += 1
                     self._contact(error)
                     wait = self._environment.backoff(attempt)
-                    self._observer.storing_again(content.bucket, content.key, attempt, wait, error)
+                    self._observer.value_retried(content.bucket, content.key, attempt, wait, error)
                     await wait_for_event(self._reached, wait)
                 else:
                     self._contact(None)
@@ -208,6 +228,21 @@ class ValueStore:
         self._cache.add((content.bucket, content.key, version), content.body)
         content.version = version
         content.stored, content.stored_at = stored.modified, started
+        self.set_expiry(content)
+
+    def _mint(self) -> str:
+        """Return a version for an inline value, that no other value has. It is in every commit, so it is short."""
+        if not self._origin:
+            self._origin = self._environment.name()[:ORIGIN]
+        self._minted += 1
+        return f"{self._origin}-{self._minted:x}"
+
+    def set_expiry(self, content: PendingValue) -> None:
+        """Compute when a value expires that is stored, or leaves with its commit, now.
+
+        Raises:
+            ConfigurationError: The store does not tell the time.
+        """
         if content.until is not None:
             content.expires = content.until
         elif content.expires_in is not None:
@@ -243,7 +278,7 @@ class ValueStore:
         return self._cache.size
 
     def cached(self, bucket: str, key: str, file: FileEntry) -> bytes | None:
-        """Return the bytes of a value, if it is in memory."""
+        """Return the bytes of a value, if it is in memory, or inline."""
         return self._fetcher.cached(bucket, key, file)
 
     async def fetch(self, bucket: str, key: str, file: FileEntry) -> bytes:

@@ -1,4 +1,4 @@
-"""The value of a write on its way to the store."""
+"""The value of a write on its way to the store: into the commit, or into an object of its own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import math
 from typing import Any, Final
+
+import orjson
 
 from ..format.schema import format_time
 from ..types import Ref
@@ -27,10 +29,11 @@ class PendingValue:
         expires_in: Seconds until it expires, from when it is stored; ``None`` if it does not expire.
         until: Instead: when it expires, by the store's clock, in seconds since 1970, whenever it is stored.
             ``expires_in`` then is the time left until then, for the outbox.
+        inline: Whether it becomes part of the commit, and is no object of its own.
 
     Attributes:
         digest: Its SHA-256, if it is stored with one.
-        version: Its version, once it is stored.
+        version: Its version, once it is stored, or ready to be committed.
         stored: When it was stored, by the store's clock, in seconds since 1970, if the store tells the time.
         stored_at: When the request began, by this client's monotonic clock.
         expires: When it expires, by the store's clock, in seconds since 1970, once it is stored; ``None`` if it
@@ -44,6 +47,7 @@ class PendingValue:
         "digest",
         "expires",
         "expires_in",
+        "inline",
         "key",
         "manifests",
         "stored",
@@ -61,7 +65,10 @@ class PendingValue:
         manifests: tuple[Ref, ...] = (),
         expires_in: float | None = None,
         until: float | None = None,
+        *,
+        inline: bool = False,
     ) -> None:
+        self.inline = inline
         self.expires_in = expires_in
         self.until = until
         self.expires: float | None = None
@@ -78,11 +85,14 @@ class PendingValue:
     @property
     def patch(self) -> dict[str, Any]:
         """The change of the file that a commit records. A null removes a member of the previous file."""
+        expires = {} if self.expires is None else {"expires": format_time(self.expires)}
+        if self.inline:
+            return {"value": orjson.loads(self.body), "size": len(self.body), "version": self.version, **expires}
         return {
             "version": self.version,
             "sha256": self.digest.hex() if self.digest else None,
             "size": len(self.body),
-            **({} if self.expires is None else {"expires": format_time(self.expires)}),
+            **expires,
         }
 
 

@@ -1,4 +1,4 @@
-"""`diagnose` tries everything that a client needs of a bucket, and says which journal the bucket allows.
+"""Tests of everything that a client needs of a bucket, and of which journal the bucket allows.
 
-The objects that it makes are removed again. Only the command line imports this room, and nothing is printed here.
+The objects that they create are removed again. Only the command line imports this room, and nothing is printed here.
 """

@@ -1,11 +1,10 @@
-"""Checks on a temporary object: all that a client does with values and manifests."""
+"""Checks with a temporary object: everything that a client does with values and manifests."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
 from statistics import median
 from typing import Final
 
@@ -19,34 +18,25 @@ from ..storage.etags import bare, is_weak
 from ..storage.protocol import UNCHANGED, Head, Object, Storage, Stored
 from ..support.environment import Environment
 from ..types import Ref
-from .findings import Finding
-
-Result = tuple[bool | None, str]
+from .findings import CheckResult, Diagnosis
 
 VERSIONS: Final = 5
 """How many versions are written."""
-AT_ONCE: Final = 2
+PAGE_SIZE: Final = 2
 """How many of them a page of a listing is to hold."""
-VISIBLE: Final = 3.0
+VISIBILITY_TIMEOUT: Final = 3.0
 """Seconds that a version may take to be listed: the window of new manifests."""
-LOOK: Final = 0.2
-"""Seconds between two looks whether it is."""
-# As long as a value may be, and as easy to compress: what compresses on the way leaves short answers alone.
+LISTING_INTERVAL: Final = 0.2
+# As long as a value may be, and as easy to compress: a proxy that compresses leaves short answers alone.
 FILLING: Final = "mps3 " * 2000
 AWKWARD: Final = "a b+c%2F&=?#é"
 """Characters that some stores and gateways mistake."""
 
 
 class Checkup:
-    """One object, and what is tried on it.
+    """The checks of one temporary object beside a manifest.
 
-    Args:
-        storage: The store, opened.
-        bucket: The bucket.
-        manifest: The manifest's key; the object is made beside it.
-        versioned: Whether the bucket says that it keeps versions.
-        environment: Names the object, and tells this machine's time.
-        tell: Called with each finding.
+    ``versioned`` is whether the bucket claims to keep versions; ``found`` gets the findings.
     """
 
     def __init__(
@@ -57,7 +47,7 @@ class Checkup:
         *,
         versioned: bool,
         environment: Environment,
-        tell: Callable[[str, bool | None, str], Finding],
+        found: Diagnosis,
     ) -> None:
         self._storage = storage
         self._bucket = bucket
@@ -65,46 +55,39 @@ class Checkup:
         self._key = f"{manifest}{SUFFIX}{environment.name()}"
         self._versioned = versioned
         self._environment = environment
-        self._tell = tell
+        self._found = found
         self._stored: list[Stored] = []
-        self._found: Object | None = None
+        self._etag: str | None = None
 
     async def run(self) -> bool:
-        """Try everything.
-
-        Returns:
-            Whether all that was written is removed again.
-        """
+        """Run all checks; return whether all objects are removed again."""
+        check = self._found.check
         try:
-            if await self._try("writing", self._write):
-                if await self._try("reading back", self._read):
-                    await self._try("ETags", self._etags)
-                    await self._try("polling", self._poll)
-                    await self._try("describing", self._describe)
+            if await check("writing", self._write()):
+                if await check("reading back", self._read()):
+                    await check("ETags", self._compare_etags())
+                    await check("polling", self._poll())
+                    await check("describing", self._describe())
                 if self._versioned:
-                    await self._try("old versions", self._read_old)
-                    await self._try("listing in pages", self._list_pages)
-                await self._try("listing", self._list)
-                await self._try("checksums", self._checksums)
+                    await check("old versions", self._read_old())
+                    await check("listing in pages", self._list_pages())
+                await check("listing", self._list())
+                await check("checksums", self._put_with_wrong_checksum())
         finally:
             tidy = await self._remove(self._key)
         if tidy and self._stored:
-            tidy = await self._awkward_key()
+            key = f"{self._key}/{AWKWARD}"
+            try:
+                await check("keys", self._use_awkward_key(key))
+            finally:
+                tidy = await self._remove(key)
         return tidy
-
-    async def _try(self, what: str, trial: Callable[[], Awaitable[Result]]) -> bool:
-        try:
-            good, result = await trial()
-        except MPS3Error as error:
-            good, result = False, str(error)
-        self._tell(what, good, result)
-        return good is not False
 
     async def _remove(self, key: str) -> bool:
         error = await remove(self._storage, self._bucket, key)
         if error is not None and (self._stored or not isinstance(error, AccessError)):
-            # A client never deletes a version, so it is no failure.
-            self._tell("removing", None, f"s3://{self._bucket}/{key} is left behind: {error}")
+            # Clients never delete a version, so this is not bad.
+            self._found.add("removing", None, f"s3://{self._bucket}/{key} is left behind: {error}")
         return error is None
 
     async def _put(self, key: str, body: bytes) -> Stored:
@@ -116,7 +99,7 @@ class Checkup:
             metadata=owner_metadata([self._ref], self._bucket, key),
         )
 
-    async def _write(self) -> Result:
+    async def _write(self) -> CheckResult:
         times = []
         for number in range(VERSIONS):
             began, wall = time.perf_counter(), self._environment.now().timestamp()
@@ -124,7 +107,7 @@ class Checkup:
             times.append(time.perf_counter() - began)
             self._stored.append(stored)
             if not number:
-                self._tell("clocks", None, _clocks(stored.modified, wall, times[0]))
+                self._found.add("clocks", None, _compare_clocks(stored.modified, wall, times[0]))
         if self._versioned:
             names = {stored.version for stored in self._stored}
             if None in names:
@@ -133,53 +116,55 @@ class Checkup:
                 raise ConfigurationError("the store says that versioning is enabled, but several PUTs made one version")
         return True, f"{median(times) * 1000:.0f} ms"
 
-    async def _read(self) -> Result:
+    async def _read(self) -> CheckResult:
         found = await self._storage.get(self._bucket, self._key)
         if not isinstance(found, Object):
             return False, "an object that was just written is not there"
-        if found.body != _body(VERSIONS - 1):
-            older = any(found.body == _body(number) for number in range(VERSIONS - 1))
-            return False, "an older version came back" if older else _other(found.body, _body(VERSIONS - 1))
+        expected = _body(VERSIONS - 1)
+        if found.body in map(_body, range(VERSIONS - 1)):
+            return False, "an older version came back"
+        if not found.body:
+            return False, "an object that was just written came back empty"
+        if found.body != expected:
+            return False, f"other bytes came back than were written: {len(found.body)}, not {len(expected)}"
         if self._versioned and found.version != self._stored[-1].version:
             return False, f"the PUT made version {self._stored[-1].version}, but a GET says {found.version}"
-        self._found = found
-        return True, "what was written came back"
+        self._etag = found.etag
+        return True, "the bytes that were written"
 
-    async def _etags(self) -> Result:
-        put, got = self._stored[-1].etag, self._found.etag if self._found else None
-        needed = False if not self._versioned else None  # only where conditions are made of them
+    async def _compare_etags(self) -> CheckResult:
+        put, got = self._stored[-1].etag, self._etag
+        bad = None if self._versioned else False  # only the conditional journal needs ETags
         if got is None:
-            return needed, "the answer to a GET has none"
+            return bad, "the answer to a GET has none"
         if put is not None and bare(put) != bare(got):
-            return needed, (
+            return bad, (
                 f"the answer to a GET has another one ({got}) than the answer to the PUT ({put}): something between "
-                "this client and the store changes ETags, as some proxies do that compress"
+                "this client and the store changes ETags, as some compressing proxies do"
             )
         if is_weak(got):
             return None, (
-                f"the answer to a GET has a weak one ({got}), as a proxy that compresses makes them; they are compared "
+                f"the answer to a GET has a weak one ({got}), as from a proxy that compresses; clients compare it "
                 "without the mark"
             )
-        return True, "a GET tells the same as the PUT"
+        return True, "the answers to a GET and a PUT have the same"
 
-    async def _poll(self) -> Result:
-        etag = self._found.etag if self._found else None
-        if etag is None:
-            return None, "there is no ETag to ask with"
-        found = await self._storage.get(self._bucket, self._key, if_none_match=etag)
-        if found is UNCHANGED:
-            return True, "what has not changed is not sent again"
-        return None, "what has not changed is sent again each time, so polling costs the bytes of the manifest"
+    async def _poll(self) -> CheckResult:
+        if self._etag is None:
+            return None, "there is no ETag for If-None-Match"
+        if await self._storage.get(self._bucket, self._key, if_none_match=self._etag) is UNCHANGED:
+            return True, "an unchanged object is not sent again"
+        return None, "an unchanged object is sent again each time, so each poll transfers the whole manifest"
 
-    async def _describe(self) -> Result:
+    async def _describe(self) -> CheckResult:
         head = await self._storage.head(self._bucket, self._key)
         if not isinstance(head, Head):
-            return None, "a HEAD does not find what was just written: garbage cannot be collected"
+            return None, "a HEAD does not find an object that was just written: garbage cannot be collected"
         if head.metadata.get(MANIFESTS) is None:
             return None, "the store does not keep metadata: values are never collected as garbage"
         return True, "metadata is kept"
 
-    async def _read_old(self) -> Result:
+    async def _read_old(self) -> CheckResult:
         for number in (0, VERSIONS - 2):
             version = self._stored[number].version
             found = await self._storage.get(self._bucket, self._key, version=version)
@@ -189,21 +174,21 @@ class Checkup:
                 return False, f"version {version} came back as other bytes than it was written with"
         return True, "can be read"
 
-    async def _list_pages(self) -> Result:
-        expected = [stored.version for stored in reversed(self._stored)]
-        deadline = time.monotonic() + VISIBLE
+    async def _list_pages(self) -> CheckResult:
+        expected = [str(stored.version) for stored in reversed(self._stored)]
+        deadline = time.monotonic() + VISIBILITY_TIMEOUT
         while True:
-            listed, pages, late = await self._listed()
+            listed, pages, late = await self._versions()
             if listed == expected:
                 break
             if time.monotonic() > deadline:
-                if sorted(listed) == sorted(map(str, expected)):
+                if sorted(listed) == sorted(expected):
                     return False, f"versions are not listed newest first: {', '.join(listed)}"
                 return False, (
-                    f"of {VERSIONS} versions that were just written, pages of {AT_ONCE} list "
-                    f"{len(set(listed) & set(expected))}"
+                    f"of {VERSIONS} versions that were just written, pages of {PAGE_SIZE} list "
+                    f"{len({*listed} & {*expected})}"
                 )
-            await asyncio.sleep(LOOK)  # it may take so long until they are visible
+            await asyncio.sleep(LISTING_INTERVAL)
         if abs(late) > refresh_age():
             return False, (
                 f"versions are stamped {abs(late):.0f} s {'later' if late > 0 else 'earlier'} than the store's own "
@@ -211,12 +196,12 @@ class Checkup:
             )
         return True, f"all versions, newest first, in {pages} pages"
 
-    async def _listed(self) -> tuple[list[str], int, float]:
-        """The versions as they are listed, in how many pages, and by how much their stamps are ahead of the store."""
+    async def _versions(self) -> tuple[list[str], int, float]:
+        """Return the versions as listed, the number of pages, and the seconds that the newest is ahead of the store."""
         listed: list[str] = []
         pages, late, start = 0, 0.0, None
         while pages <= VERSIONS:
-            page = await self._storage.versions(self._bucket, self._key, start=start, limit=AT_ONCE)
+            page = await self._storage.versions(self._bucket, self._key, start=start, limit=PAGE_SIZE)
             pages += 1
             listed += [version.version for version in page.versions]
             if pages == 1 and page.versions and page.answered is not None:
@@ -226,59 +211,44 @@ class Checkup:
                 break
         return listed, pages, late
 
-    async def _list(self) -> Result:
+    async def _list(self) -> CheckResult:
         try:
             if self._versioned:
                 keys = [one.key for one in (await self._storage.scan(self._bucket, self._key)).found]
             else:
                 keys = [one.key for one in (await self._storage.list(self._bucket, self._key)).entries]
         except AccessError as error:
-            return None, f"only collecting garbage needs it: {error}"
-        return (True, "by prefix") if self._key in keys else (None, "what was just written is not listed yet")
+            return None, f"only garbage collection needs it: {error}"
+        return (True, "by prefix") if self._key in keys else (None, "an object that was just written is not listed yet")
 
-    async def _checksums(self) -> Result:
+    async def _put_with_wrong_checksum(self) -> CheckResult:
         try:
             await self._storage.put(self._bucket, self._key, b"{}", sha256=hashlib.sha256(b"[]").digest())
         except AccessError:
             raise
         except MPS3Error:
-            return True, "the store refuses what is not what its SHA-256 says"
-        return None, "the store does not verify the SHA-256 of what it is sent; each client verifies what it reads"
+            return True, "the store refuses a body that does not have its SHA-256"
+        return None, "the store does not verify SHA-256; each client verifies what it reads"
 
-    async def _awkward_key(self) -> bool:
-        key = f"{self._key}/{AWKWARD}"
-
-        async def trial() -> Result:
-            await self._put(key, _body(0))
-            found = await self._storage.get(self._bucket, key)
-            if isinstance(found, Object) and found.body == _body(0):
-                return True, "with any characters"
-            return None, f"an object whose key ends with {AWKWARD!r} is not found again: use simple keys"
-
-        try:
-            await self._try("keys", trial)
-        finally:
-            tidy = await self._remove(key)
-        return tidy
+    async def _use_awkward_key(self, key: str) -> CheckResult:
+        await self._put(key, _body(0))
+        found = await self._storage.get(self._bucket, key)
+        if isinstance(found, Object) and found.body == _body(0):
+            return True, "with any characters"
+        return None, f"an object whose key ends with {AWKWARD!r} is not found again: use simple keys"
 
 
 def _body(number: int) -> bytes:
     return orjson.dumps({"probe": number, "filling": FILLING})
 
 
-def _other(found: bytes, expected: bytes) -> str:
-    if not found:
-        return "an object that was just written came back empty"
-    return f"other bytes came back than were written: {len(found)} of them, not {len(expected)}"
-
-
-def _clocks(theirs: float | None, before: float, took: float) -> str:
-    if theirs is None:
+def _compare_clocks(stamp: float | None, before: float, took: float) -> str:
+    if stamp is None:
         return "the store does not tell the time, so keys cannot expire"
-    # The store's time stamps may be whole seconds.
-    if before - 1 <= theirs <= before + took + 1:
+    # The stamps of a store may be whole seconds.
+    if before - 1 <= stamp <= before + took + 1:
         return "this machine and the store agree to a second"
-    ahead = before - theirs
+    ahead = before - stamp
     return (
         f"this machine is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the store; nothing depends on it"
     )

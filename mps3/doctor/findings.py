@@ -1,18 +1,25 @@
-"""What `diagnose` returns: one finding for each check, and what follows from them all."""
+"""The result of `diagnose`: one finding for each check, and what follows from all of them."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from ..errors import AccessError, MPS3Error
+
+CheckResult: TypeAlias = tuple[bool | None, str]
+"""Whether something works (``None``: neither good nor bad), and a text about it."""
 
 
 @dataclass(slots=True)
 class Finding:
-    """One thing that was tried.
+    """The result of one check.
 
     Attributes:
-        what: What was tried.
-        good: Whether it works; ``None`` if that is neither good nor bad.
-        result: What came of it.
+        what: What was checked.
+        good: Whether it works; ``None`` if the result is neither good nor bad.
+        result: The result as text.
     """
 
     what: str
@@ -22,19 +29,19 @@ class Finding:
 
 @dataclass(slots=True)
 class Diagnosis:
-    """What was found.
+    """The results of all checks.
 
     Attributes:
-        vendor: Who serves the endpoint, as far as its name tells.
-        notes: What is known of the vendor, and worth knowing.
-        findings: In the order they were tried.
-        journal: The journal that would be used; ``None`` if none can.
-        tidy: Whether what was written for a trial could be removed again.
-        policy: The least that an IAM policy has to allow, as JSON; ``None`` for a store that knows no policies.
-        monthly_cost: Dollars that one client pays for polling when nothing happens, at S3's prices; ``None`` for a
-            store that has no prices.
-        cost_of_change: Dollars that one client pays to see one change of one key, at S3's prices, by journal; empty
-            for a store that has no prices.
+        vendor: The vendor of the endpoint, as far as its name tells.
+        notes: Known limits of the vendor.
+        findings: In the order of the checks.
+        journal: The journal that a client would use; ``None`` if it could use none.
+        tidy: Whether the objects that were written could be removed again.
+        policy: The least that an IAM policy has to allow, as JSON; ``None`` for a store without policies.
+        monthly_cost: Dollars a month for the polls of one client when nothing happens, at S3's prices; ``None`` for a
+            store without prices.
+        cost_of_change: Dollars for one client to see one change of one key, at S3's prices, by journal; empty for a
+            store without prices.
     """
 
     vendor: str = ""
@@ -50,3 +57,32 @@ class Diagnosis:
     def healthy(self) -> bool:
         """Whether the bucket can be used, for writing too."""
         return self.journal is not None and all(finding.good is not False for finding in self.findings)
+
+    async def check(self, what: str, check: Awaitable[CheckResult], *, needed: bool = True) -> str | None:
+        """Run a check and add its finding.
+
+        Args:
+            what: What is checked.
+            check: The check.
+            needed: Whether a client needs it to work.
+
+        Returns:
+            The text of the result; ``None`` if the check failed.
+
+        Raises:
+            MPS3Error: The first check failed, so that there is nothing else to check.
+        """
+        try:
+            good, result = await check
+        except MPS3Error as error:
+            if not self.findings and not isinstance(error, AccessError):
+                raise
+            good, result = False, str(error)
+        self.add(what, good if needed or good else None, result)
+        return None if good is False else result
+
+    def add(self, what: str, good: bool | None, result: str) -> None:  # noqa: FBT001 - a part of the finding
+        """Add a finding. A reason that was given before is not repeated."""
+        if not good and any(result == earlier.result for earlier in self.findings):
+            result = "for the same reason"
+        self.findings.append(Finding(what, good, result))

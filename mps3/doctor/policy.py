@@ -10,13 +10,13 @@ from ..journal.trials import SUFFIX
 
 
 def policy(bucket: str, manifest: str, journal: str, *, versioned: bool = False) -> str:
-    """The least that an IAM policy has to allow for reading and writing with one manifest.
+    """Return the least that an IAM policy has to allow for reading and writing with one manifest.
 
     Args:
         bucket: The bucket of the manifest and the values.
         manifest: The manifest's key.
         journal: ``merge`` or ``conditional``.
-        versioned: Whether the bucket keeps versions; it does with ``merge``.
+        versioned: Whether the bucket keeps versions; with ``merge`` it does.
     """
     versioned = versioned or journal == "merge"
     objects = ["s3:GetObject", "s3:PutObject"]

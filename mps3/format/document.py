@@ -14,7 +14,7 @@ from .file_entry import Files
 from .run_reference import RunReference, update_runs
 from .schema import NOTHING, format_time
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 LIMIT: Final = limits.DOCUMENT
 """The largest manifest, in bytes, that is written or read."""
 Kind: TypeAlias = Literal["log", "merge"]
@@ -79,7 +79,7 @@ class CommitEntry:
         """Whether it depends on its place in the order whether it counts (R20)."""
         return bool(self.expect) or self.closes
 
-    def encoded(self) -> orjson.Fragment:
+    def encoded(self) -> bytes:
         """As it stands in a log."""
         if not self._written:
             members = {
@@ -92,7 +92,7 @@ class CommitEntry:
                 **self.extra,
             }
             self._written.append(orjson.dumps(members, default=dict))
-        return orjson.Fragment(self._written[0])
+        return self._written[0]
 
 
 @dataclass(frozen=True, slots=True)

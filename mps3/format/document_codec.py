@@ -80,7 +80,7 @@ def encode(document: Document, *, bucket: str, key: str, trusted: bool = False) 
         "sequence": document.sequence,
         "previous": document.previous,
         "update": document.update,
-        "log": [entry.encoded() for entry in document.log],
+        "log": encode_entries(document.log),
         "files": document.files,
         "sessions": document.sessions,
         "runs": [encode_reference(run) for run in document.runs],
@@ -146,7 +146,7 @@ def decode(
         pause: Called now and then, to let others work.
 
     Raises:
-        FormatError: A newer mps3 wrote it.
+        FormatError: An mps3 of another format wrote it.
         CorruptionError: It is not a manifest. The error names the object version.
     """
     place = f"s3://{bucket}/{key}" + (f" (version {version})" if version else "")
@@ -162,10 +162,14 @@ def decode(
         except orjson.JSONDecodeError as error:
             raise MalformedError(f"it is not JSON: {error}") from None
         return _Reading(Names(Ref(key, bucket)), known, pause, large=len(body) > limits.UPDATE_PARTS).document(raw)
-    except _Newer as error:
+    except _OtherFormat as error:
         raise FormatError(
-            f"the manifest {place} has format {error}, this client reads format {FORMAT}: "
-            "a newer mps3 wrote it, upgrade this one",
+            f"the manifest {place} has format {error.number}, this client reads format {FORMAT}: "
+            + (
+                "a newer mps3 wrote it, upgrade this one"
+                if error.number > FORMAT
+                else "an mps3 from before the first release wrote it, and nothing converts it; use another manifest"
+            ),
             bucket=bucket,
             key=key,
             operation="GetObject",
@@ -182,8 +186,16 @@ def decode(
         ) from None
 
 
-class _Newer(Exception):  # noqa: N818 - never leaves this module
-    """The format number of a newer client."""
+class _OtherFormat(Exception):  # noqa: N818 - never leaves this module
+    """The document has another format.
+
+    Args:
+        number: Which.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 class _Reading:
@@ -212,8 +224,8 @@ class _Reading:
         number = raw.get("mps3")
         if type(number) is not int or number < 1:
             raise MalformedError("it has no format number in `mps3`")
-        if number > FORMAT:
-            raise _Newer(number)
+        if number != FORMAT:
+            raise _OtherFormat(number)
         journal = raw.get("journal")
         if journal not in ("log", "merge"):
             raise MalformedError("`journal` is neither log nor merge")
@@ -293,7 +305,7 @@ class _Reading:
 
 def encode_entries(entries: Iterable[CommitEntry]) -> list[Any]:
     """Commits as a log holds them, before they become JSON."""
-    return [entry.encoded() for entry in entries]
+    return [orjson.Fragment(entry.encoded()) for entry in entries]
 
 
 def decode_entries(raw: object) -> tuple[CommitEntry, ...]:

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
-from .schema import MalformedError, as_object, as_sha256, as_text, as_time, as_whole, check_number, check_unknown
+import orjson
+
+from . import limits
+from .schema import (
+    MalformedError,
+    as_object,
+    as_sha256,
+    as_text,
+    as_time,
+    as_whole,
+    check_depth,
+    check_number,
+    check_unknown,
+    depth_of,
+)
 
 FileEntry: TypeAlias = Mapping[str, Any]
-"""What a manifest says of one key: ``version``, and ``sha256``, ``size`` and ``expires`` where they are known."""
+"""What a manifest says of one key: ``version``, and ``expires`` if the key is to expire.
+
+The value of a key is stored, or it is inline. Of a stored one there are ``sha256`` and ``size``, where they are known;
+an inline one is the member ``value``.
+"""
 Files: TypeAlias = Mapping[str, FileEntry | None]
 """Keys to files; ``None`` for a deleted key."""
 
@@ -17,6 +36,34 @@ Files: TypeAlias = Mapping[str, FileEntry | None]
 def version_of(file: FileEntry | None) -> str | None:
     """The version of what is said of a key; ``None`` if there is no such key."""
     return None if file is None else file["version"]
+
+
+def inline_body(file: FileEntry) -> bytes | None:
+    """The bytes of an inline value; ``None`` if the value is stored."""
+    return orjson.dumps(file["value"]) if "value" in file else None
+
+
+def size_of_value(file: FileEntry) -> int | None:
+    """The bytes of a value as JSON; ``None`` if they are not known. Of an inline value nobody has to be believed."""
+    body = inline_body(file)
+    return cast("int | None", file.get("size")) if body is None else len(body)
+
+
+def sha256_of_value(file: FileEntry) -> str | None:
+    """The SHA-256 of a value as JSON, in hexadecimal; ``None`` if it is not known."""
+    body = inline_body(file)
+    return cast("str | None", file.get("sha256")) if body is None else hashlib.sha256(body).hexdigest()
+
+
+def nests_deep(body: bytes) -> bool:
+    """Whether a value nests too deep to be inline.
+
+    Args:
+        body: Its bytes.
+    """
+    if body.count(b"[") + body.count(b"{") <= limits.INLINE_DEPTH:
+        return False  # it has not even so many parts
+    return depth_of(orjson.loads(body), limits.INLINE_DEPTH) > limits.INLINE_DEPTH
 
 
 def expires_of(file: FileEntry | None) -> float | None:
@@ -60,8 +107,12 @@ def check_file(raw: object, where: str, *, patch: bool = False) -> None:
     """
     raw = as_object(raw, where)
     as_text(raw.get("version"), f"{where}.version")
+    if "value" in raw:
+        _check_value(raw["value"], f"{where}.value")
+        if raw.get("sha256") is not None:
+            raise MalformedError(f"{where} has a value, and the SHA-256 of a stored one")
     for member, value in raw.items():
-        if value is None and patch and member != "version":
+        if member == "value" or (value is None and patch and member != "version"):
             continue
         if member == "sha256":
             as_sha256(value, f"{where}.sha256")
@@ -71,3 +122,10 @@ def check_file(raw: object, where: str, *, patch: bool = False) -> None:
             as_time(value, f"{where}.expires")
         elif member != "version":
             check_unknown(value, f"{where}.{member}")
+
+
+def _check_value(value: object, where: str) -> None:
+    if isinstance(value, dict | list):
+        check_depth(value, where, limits.INLINE_DEPTH)
+    if (size := len(orjson.dumps(value))) > limits.INLINE:
+        raise MalformedError(f"{where} has {size} bytes, more than {limits.INLINE}")

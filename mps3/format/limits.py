@@ -18,6 +18,11 @@ DEPTH: Final = 254
 PARTS: Final = 500_000
 """Arrays, objects and commas of a JSON document. Parsing so many takes some dozens of milliseconds."""
 
+INLINE: Final = 64 * 2**10
+"""Bytes of a value as JSON that is part of a commit."""
+INLINE_DEPTH: Final = 64
+"""How deep such a value nests: the JSON encoder must be able to write it inside of a manifest."""
+
 ESCAPES: Final = 2_000_000
 """Backslashes in a manifest."""
 DOCUMENT: Final = 32 * 2**20
@@ -32,6 +37,8 @@ CHANGES: Final = 8_000
 """Keys in the ``files`` of a commit. A writer stores more than `MANY` of them as a run."""
 MANY: Final = 500
 """Keys of a change that are not yet stored as a run."""
+MANY_PARTS: Final = 4_000
+"""Arrays, objects and commas of a change that is not yet stored as a run: many writers may each make one at once."""
 READS: Final = 10_000
 """Keys whose versions a transaction depends on."""
 UPDATE_PARTS: Final = 125_000
@@ -44,6 +51,8 @@ CROWDED: Final = 20_000
 """Keys that the commits of a log change. Beyond that each further change is stored as a run."""
 SESSIONS: Final = 100_000
 """Sessions that a manifest remembers."""
+CROWDED_BYTES: Final = 128 * 2**10
+"""Bytes of the commits of a log. Beyond that each further change is stored as a run."""
 RUNS: Final = 10_000
 """Runs that a manifest, or a commit, names."""
 RUN: Final = 16 * 2**20

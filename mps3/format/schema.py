@@ -117,22 +117,31 @@ def unknown_members(raw: dict[str, Any], known: frozenset[str], where: str) -> M
 def check_unknown(value: object, where: str) -> None:
     """Refuse what is so large, or nests so deep, that it cannot be carried along."""
     if isinstance(value, dict | list) and value:
-        _check_depth(value, where)
+        check_depth(value, where, DEEPEST)
     elif not isinstance(value, str):
         return
     if (size := len(orjson.dumps(value))) > limits.UNKNOWN:
         raise MalformedError(f"{where} has {size} bytes, more than {limits.UNKNOWN}")
 
 
-def _check_depth(value: object, where: str) -> None:
+def check_depth(value: object, where: str, most: int) -> None:
+    """Refuse what nests deeper than that."""
+    if depth_of(value, most) > most:
+        raise MalformedError(f"{where} nests more than {most} deep")
+
+
+def depth_of(value: object, most: int) -> int:
+    """How deep the arrays and objects of a value nest; more than ``most`` if it is deeper than that.
+
+    A value which is neither an array nor an object is one deep, an empty array or object too.
+    """
     layer, depth = [value], 0
-    while layer:
+    while layer and depth <= most:
         depth += 1
-        if depth > DEEPEST:
-            raise MalformedError(f"{where} nests more than {DEEPEST} deep")
         layer = [
             inner
             for outer in layer
             if isinstance(outer, dict | list)
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
+    return depth

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice, takewhile
@@ -27,6 +28,9 @@ STEP: Final = 64
 """Keys that are compared at once."""
 
 _MISSING: Final = object()
+_EXPIRES: Final = frozenset(("expires",))
+_MOVED: Final = frozenset(("value", "sha256", "size"))
+_REPLACED: Final = _MOVED | _EXPIRES
 
 
 def look_up(name: str, layers: Iterable[Layer]) -> FileEntry | None:
@@ -85,16 +89,38 @@ def apply_update(update: Mapping[str, Any], files: dict[str, FileEntry | None], 
 
 
 def patched(current: FileEntry | None, patch: Mapping[str, Any]) -> FileEntry:
-    """What is said of a key after a commit that does not delete it; ``current`` stays as it is."""
-    if current and "expires" in current and "expires" not in patch and patch.get("version") != current["version"]:
-        # The time of one value is not that of the next (R19).
-        current = {member: value for member, value in current.items() if member != "expires"}
-    if any(isinstance(value, dict) for value in patch.values()):
+    """What is said of a key after a commit that does not delete it; ``current`` stays as it is.
+
+    An inline value is replaced as a whole, and null is one.
+    """
+    if current:
+        outdated = _outdated(current, patch)
+        current = {member: value for member, value in current.items() if member not in outdated}
+    if any(isinstance(value, dict) for member, value in patch.items() if member != "value"):
         # `merge` changes its first argument, and entries are shared between states.
-        merged: FileEntry = merge(deepcopy(dict(current)) if current else {}, patch)
+        beside = {member: value for member, value in patch.items() if member != "value"}
+        merged: dict[str, Any] = merge(_without_value(current), beside)
+        for file in (patch, current or NOTHING):
+            if "value" in file:
+                return {**merged, "value": file["value"]}
         return merged
     members = {**current, **patch} if current else patch
-    return {member: value for member, value in members.items() if value is not None}
+    return {member: value for member, value in members.items() if value is not None or member == "value"}
+
+
+def _outdated(current: FileEntry, patch: Mapping[str, Any]) -> AbstractSet[str]:
+    """The members that speak of the value before, and are gone with it."""
+    # The time of one value is not that of the next (R19).
+    new = patch.get("version") != current["version"]
+    if "value" in patch:
+        return _REPLACED if new else _MOVED
+    if not new:
+        return frozenset()
+    return _REPLACED if "value" in current else _EXPIRES
+
+
+def _without_value(file: FileEntry | None) -> dict[str, Any]:
+    return {member: deepcopy(value) for member, value in (file or NOTHING).items() if member != "value"}
 
 
 @dataclass(frozen=True, slots=True)

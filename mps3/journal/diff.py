@@ -27,6 +27,8 @@ Matches: TypeAlias = Callable[[str], bool]
 
 SESSIONS: Final = 32
 """The sessions settled last, which cursors mention."""
+_WHOLE: Final = ({"version", "sha256", "size"}, {"version", "value", "size"})
+"""What a commit of this version says of a value."""
 _MISSING: Final = object()
 
 
@@ -175,7 +177,7 @@ class _Patches:
         if name not in self._files:
             return True
         patch = self._files[name]
-        return patch is None or {"version", "sha256", "size"} == patch.keys() - {"expires"}
+        return patch is None or patch.keys() - {"expires"} in _WHOLE
 
     def apply(self, name: str, file: FileEntry | None) -> FileEntry | None:
         for run in self._runs:

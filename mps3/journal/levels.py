@@ -6,7 +6,7 @@ one level become one of the next, so what a key costs in rewriting grows with th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, TypeAlias
@@ -14,17 +14,24 @@ from typing import Final, TypeAlias
 import orjson
 
 from ..format import limits
+from ..format.document import CommitEntry
 from ..format.file_entry import FileEntry, Files
+from ..format.json_text import is_richer
 from ..format.run_reference import RunReference
 
 SPILL = 8 * 2**10
-"""Settled files of more bytes than this go into a run. All of them are sent with each commit."""
+"""Settled files of more bytes than this go into a run, inline values included. All are sent with each commit."""
 FANOUT = 8
 """Runs of a level that become one."""
 PART = 8 * 2**20
 """The largest object of a run, in bytes; a larger run has several, so that each can be sent in reasonable time."""
 LARGE = 64 * 2**10
-"""A change of more bytes than this is stored as a run, so that the log, which is sent again and again, stays small."""
+"""A change of more bytes than this is stored as a run, so that the log, which is sent again and again, stays small.
+
+With inline values, too: a run is one object for all of them, where objects of their own would be dozens.
+"""
+MIDDLING: Final = 8 * 2**10
+"""A change of more bytes than this is stored as a run where the log would have more than `LARGE` with it."""
 OVERDUE: Final = 4
 """How many times the size that is due a spill, or the number that is due a merge, may become before commits wait."""
 
@@ -140,7 +147,23 @@ def _stretch(levels: list[int], level: int, fanout: int) -> tuple[int, int] | No
     return None
 
 
-def is_large(update: Mapping[str, object]) -> bool:
-    """Whether a commit's change is so large that it is stored as a run."""
+def is_large(update: Mapping[str, object], log: Iterable[CommitEntry] = ()) -> bool:
+    """Whether a commit's change is so large that it is stored as a run.
+
+    Args:
+        update: The change.
+        log: The commits that will stand in the log with it.
+    """
     files: Files = update.get("files") or {}  # type: ignore[assignment]
-    return len(files) > limits.MANY or size_of(files) > LARGE
+    if not files:
+        return False
+    if len(files) > limits.MANY or sum(len(commit.files) for commit in log) > limits.CROWDED:
+        return True
+    body = orjson.dumps(files, default=dict)
+    logged = sum(len(commit.encoded()) for commit in log)
+    return (
+        len(body) > LARGE
+        or logged > limits.CROWDED_BYTES
+        or (len(body) > MIDDLING and logged + len(body) > LARGE)
+        or is_richer(body, limits.MANY_PARTS)
+    )

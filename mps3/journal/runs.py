@@ -21,7 +21,7 @@ from ..format.names import SUFFIX, Names
 from ..format.run import Run, check_run, encode_runs, index_run, merge_runs
 from ..format.run_reference import RunReference, encode_reference
 from ..format.state import FrozenLayers, apply_update
-from ..storage.cached import CachedObject, keep
+from ..storage.cached import CachedObject, add_to_cache
 from ..storage.protocol import Absence, Object, Storage
 from ..storage.verification import read_verified
 from ..types import Ref
@@ -152,8 +152,7 @@ class Runs:
             update: The change.
             log: The commits that will stand in the log with it: if these change very many keys, any change is large.
         """
-        crowded = sum(len(commit.files) for commit in log) > limits.CROWDED
-        if not levels.is_large(update) and not (crowded and update.get("files")):
+        if not levels.is_large(update, log):
             return update
         files: dict[str, Any] = {}
         # Over something, so that what is deleted is still mentioned.
@@ -250,7 +249,7 @@ class Runs:
                 raise self._corrupt(reference, str(error)) from error
 
         found, run = await read_verified(ask, check)
-        keep(self._storage, self._bucket, reference.key, None, found)
+        add_to_cache(self._storage, self._bucket, reference.key, None, found)
         self._held[run.sha256] = run
         self.invalid_names.report(reference.key, None, run.skipped)
         return run

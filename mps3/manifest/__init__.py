@@ -1,5 +1,5 @@
 """One manifest in this client: the task that polls, commits and publishes, and the writes that wait for it.
 
-Which keys users ask for, and how, is the business of the room above.
-In which order commits count is that of the journal.
+It does not know how users read and write keys: that is in the room above. The order of commits is decided by the
+journal, in the room below.
 """

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from ..content.reader import map_concurrently
 from ..content.store import ValueStore
 from ..errors import (
     ClosedError,
@@ -22,6 +21,7 @@ from ..errors import (
 from ..format.file_entry import version_of
 from ..journal.attempt import OutdatedError
 from ..support.environment import Environment
+from ..support.gather import map_concurrently
 from .manifest import Manifest
 from .nesting import Nesting
 from .pending import ConflictPolicy, Pending
@@ -47,8 +47,8 @@ class TransactionJob(Generic[T]):
     """A function to be run as part of a transaction.
 
     Attributes:
-        function: What to do.
-        done: What it returned, or raised, in the run that was committed.
+        function: The function.
+        done: The result or the error of the run that was committed.
     """
 
     function: Callable[[Workspace], Awaitable[T]]
@@ -63,10 +63,10 @@ class FunctionRun:
     result: Any
     error: Exception | None
 
-    def tell(self) -> None:
-        """Give the result to whoever waits for the function."""
+    def complete(self) -> None:
+        """Complete the future of the function."""
         if self.job.done.done():
-            return  # nobody waits for it any more
+            return  # its caller has been cancelled
         if self.error is not None:
             self.job.done.set_exception(self.error)
         else:
@@ -102,7 +102,7 @@ class TransactionBatch:
             workspace, runs = await self._run()
             if workspace.failure is not None:
                 failures += 1
-                # What was superseded may have been collected. If it is still missing when that is ruled out, the
+                # The value may have been superseded and collected. If it is missing in a newer state too, the
                 # transaction fails, unless an earlier try of it was committed.
                 if failures > 1 and isinstance(workspace.failure, CorruptionError):
                     if await self._conclude():
@@ -130,7 +130,7 @@ class TransactionBatch:
             if not pending.outcome.done() or not isinstance(pending.outcome.exception(), OutdatedError):
                 return
             if pending.attempt is not None and pending.attempt.tries == before:
-                self._tries.pop()  # it has never left
+                self._tries.pop()  # it was never sent
             await self._pause()
 
     async def decided(self) -> bool:
@@ -145,7 +145,7 @@ class TransactionBatch:
         except OutdatedError:
             await self._pause()
             return False
-        self._tell(self._pending)
+        self._complete(self._pending)
         self._free()
         return True
 
@@ -156,7 +156,7 @@ class TransactionBatch:
         if not await is_certain(self._manifest, workspace):
             return False
         for run in runs:
-            run.tell()
+            run.complete()
         self._free()
         return True
 
@@ -181,22 +181,22 @@ class TransactionBatch:
             except ConflictError:
                 pass  # it was not
             else:
-                self._tell(last)
+                self._complete(last)
                 self._free()
                 self._concluded = True
                 return True
         self._pending, self._tries = None, []
         return False
 
-    def _tell(self, pending: Pending) -> None:
+    def _complete(self, pending: Pending) -> None:
         for run in self._runs_that_count(pending):
-            run.tell()
+            run.complete()
 
     def _runs_that_count(self, pending: Pending) -> list[FunctionRun]:
         """Return the runs of the try that was committed.
 
         Raises:
-            UnknownOutcomeError: It is committed so long ago that nobody can tell which try counts.
+            UnknownOutcomeError: It was committed so long ago that it is not known any more which try counts.
         """
         if len(self._tries) == 1:
             return self._tries[0][1]
@@ -211,7 +211,7 @@ class TransactionBatch:
                     return runs
         ref = self._manifest.ref
         raise UnknownOutcomeError(
-            "the transaction is committed, but so long ago that nobody can tell which of its runs counts",
+            "the transaction is committed, but so long ago that it is not known any more which of its runs counts",
             bucket=ref.bucket,
             key=ref.key,
             operation="PutObject",
@@ -232,7 +232,7 @@ class TransactionBatch:
         outcome = pending.outcome
         if not outcome.done() or outcome.cancelled():
             return True
-        # What was told for good has said it itself. After an outdated try there may be others.
+        # Other errors say themselves whether it may be committed. An outdated try may follow others.
         return isinstance(outcome.exception(), OutdatedError)
 
     def _free(self) -> None:
@@ -253,7 +253,7 @@ class TransactionBatch:
                 runs.append(FunctionRun(job, await job.function(part), None))
                 whole.add(part)
             except Exception as error:  # noqa: BLE001 - the user's own
-                # What it has read has to be true, too.
+                # What it has read before the error has to be unchanged, too.
                 runs.append(FunctionRun(job, None, error))
             finally:
                 nesting.end()
@@ -303,7 +303,7 @@ async def is_certain(manifest: Manifest, workspace: Workspace) -> bool:
 
 
 def fail_job(job: TransactionJob[Any], error: Exception) -> None:
-    """Fail a function, unless nobody waits for it any more."""
+    """Fail a function, unless its caller has been cancelled."""
     if not job.done.done():
         job.done.set_exception(error)
 

@@ -28,7 +28,7 @@ from .session import Session
 from .state import ManifestState
 
 EARLIER_TRIES: Final = 1000
-"""How often a commit may have been written in an earlier life of the client, at the most."""
+"""How often an earlier client may have written a commit, at the most."""
 LAST_SEQUENCE: Final = 2**53 - 1
 """The last sequence of a session that can be written."""
 FIRST_CONFLICT: Final = 0.05
@@ -58,14 +58,14 @@ class Committer:
     """Makes and sends the commits of one manifest, one at a time.
 
     Args:
-        state: What is known of the manifest.
-        contact: What is known of the store's answers.
+        state: The state of the manifest.
+        contact: The contact with the store.
         outbox: The writes that are pending.
         pipeline: The commits that are not decided yet.
         completion: Completes commits.
         decider: Decides transactions that have arrived.
         volatile: The session of writes that nothing keeps.
-        context: What all manifests of a client share.
+        context: The context of all manifests of a client.
 
     Attributes:
         commit_at: When the next commit may be sent, by this client's clock.
@@ -96,13 +96,13 @@ class Committer:
         self.commit_at = -math.inf
 
     def recover(self, stored: StoredSession, group: list[Pending], session: Session, sent: Sent) -> None:
-        """Continue with a commit that may have been sent in an earlier life of the client."""
+        """Continue with a commit that an earlier client may have sent."""
         attempt = Attempt(
             sent.sequence,
             sent.update,
             doubtful=True,
             tries=sent.tries + EARLIER_TRIES,
-            session=stored.session,
+            session=stored.name,
             expect=group[0].expect,
             unanswered=1,
             witnesses=sent.witnesses,
@@ -120,7 +120,7 @@ class Committer:
         first = group[0]
         session, resend = first.session, first.resend_as
         if session.outbox_queue is not None and not first.expect and not any(pending.safe for pending in group):
-            session = self._volatile  # nobody will ever look for it
+            session = self._volatile  # no later client continues with it
         if first.attempt is not None:
             # Another try of a transaction, made from a newer state.
             commit = InFlightCommit(first.attempt, group, session)
@@ -131,7 +131,7 @@ class Committer:
         attempt = Attempt(
             0, {}, fence=any(pending.fence for pending in group), session=session.name, expect=first.expect
         )
-        # Whatever was stored before different collections is stored again: no collection has this name.
+        # An empty name is that of no collection: values that were stored before different collections are stored again.
         attempt.collected = marks.pop() if len(marks) == 1 else "" if marks else self._state.collected
         if resend is not None:
             attempt.sequence, attempt.tries, attempt.doubtful = resend.sequence, resend.tries, True
@@ -147,9 +147,16 @@ class Committer:
         return commit
 
     async def _store_again(self, journal: Journal, commit: InFlightCommit) -> None:
-        """Store values again that may be collected before they are committed (R1)."""
+        """Store values again that may be collected before they are committed (R1).
+
+        Nothing collects inline values, but it is now that they are stored, and that their time begins (R19).
+        """
         collected = self._state.collected
         contents = [content for content in final_changes(commit.group).values() if content is not None]
+        for content in contents:
+            if content.inline:
+                self._contents.set_expiry(content)
+        contents = [content for content in contents if not content.inline]
         known = commit.attempt.collected == collected
         contents = [
             content
@@ -169,14 +176,14 @@ class Committer:
                     commit.renewed[content] = collected
             if len(again) == len(contents):
                 raise next(result for result in results if isinstance(result, BaseException))
-            contents = again  # of many some fail; all of them anew would hardly ever succeed
+            contents = again  # only those that failed: of many, some fail each time
         commit.attempt.collected = collected
         commit.fill()
 
     async def send(self, journal: Journal) -> SendResult:
         """Try once to commit what is being sent."""
         commit = self._pipeline.sending
-        assert commit is not None  # noqa: S101 - the loop has looked
+        assert commit is not None  # noqa: S101 - checked by the loop
         started = self._environment.monotonic()
         try:
             arrived = await self._send(journal, commit, started)
@@ -189,7 +196,7 @@ class Committer:
         attempt = commit.attempt
         if commit.sent is not None:
             return await self._find_outcome(journal, commit, commit.sent, started)
-        # Not onto what could not be read, nor onto what has long been superseded.
+        # A commit must not build on a state that could not be read, or that is too old.
         if self._contact.is_stale(started):
             await journal.resolve()
         self._avoid_used_sequence(journal, commit)
@@ -214,11 +221,11 @@ class Committer:
         attempt, session = commit.attempt, commit.session
         name = attempt.session or journal.session
         view = journal.view
-        # What may still arrive keeps its name.
+        # A commit that may still arrive keeps its name.
         used = journal.is_usurped(attempt) if attempt.doubtful else view.has(name, attempt.sequence)
         if not used or commit.closes is not None:
             return
-        _log.warning("somebody else has made commits to %s in the name of this client", self._state.ref)
+        _log.warning("another client has made commits to %s in the name of this client", self._state.ref)
         attempt.sequence = view.sessions[name] + 1
         if attempt.sequence >= LAST_SEQUENCE:
             session.rename(self._environment.name())
@@ -229,7 +236,7 @@ class Committer:
         session.sequence = attempt.sequence
 
     async def _find_outcome(self, journal: Journal, commit: InFlightCommit, sent: Sent, started: float) -> bool:
-        """Find out what became of a commit that was sent in an earlier life of the client (R4, R8)."""
+        """Find out whether a commit counts that an earlier client may have sent (R4, R8)."""
         await journal.resolve()
         attempt = commit.attempt
         match journal.fate(attempt):
@@ -302,7 +309,7 @@ class Committer:
         commit.failures += 1
         wait = self._environment.backoff(commit.failures)
         commit.retry_at = self._environment.monotonic() + wait
-        self._observer.committing_again(self._state.ref, commit.attempt, commit.failures, wait, error)
+        self._observer.commit_retried(self._state.ref, commit.attempt, commit.failures, wait, error)
         if isinstance(error, _UnrecordedError):
             _log.warning("%s: %s", self._state.ref, error)
         else:
@@ -311,4 +318,4 @@ class Committer:
 
 
 class _UnrecordedError(UnavailableError):
-    """It could not be recorded that a commit leaves, so it must not. Never leaves this module."""
+    """A commit could not be recorded as in flight, so it must not be sent. Not raised outside this module."""

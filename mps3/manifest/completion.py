@@ -1,4 +1,4 @@
-"""Completing commits: those who wait for them are told, and what was kept of them is forgotten or set aside."""
+"""Completing commits: their writes are acknowledged or fail, and are removed from the durable outbox."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CommitCompletion:
         outbox: The writes that are pending.
         pipeline: The commits that are not decided yet.
         session_pool: The sessions of transactions.
-        context: What all manifests of a client share.
+        context: The context of all manifests of a client.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class CommitCompletion:
         identity = commit_id(attempt.session or journal.session, attempt.sequence)
         versions_of = _versions(journal, commit)
         for pending in commit.group:
-            # A value superseded within its own commit has the version of the one that took its place.
+            # A value that was replaced within its own commit has the version of the value that replaced it.
             versions = {label: versions_of[name] for name, label in pending.labels.items()}
             if not pending.outcome.done():
                 pending.outcome.set_result(Commit(identity, versions, self._ref))
@@ -61,7 +61,7 @@ class CommitCompletion:
                 pending.keep_rebased()
 
     def fail(self, commit: InFlightCommit, error: MPS3Error) -> None:
-        """Complete a commit that can never succeed, or of which nobody can tell whether it has."""
+        """Complete a commit that can never succeed, or whose outcome is not known any more."""
         if self._pipeline.sending is commit:
             self._pipeline.sending = None
         self._observer.refused(self._ref, commit.attempt, commit.group, error)
@@ -87,7 +87,7 @@ class CommitCompletion:
                 self._context.refused(pending, refusal)
 
     def set_aside(self, group: list[Pending], error: MPS3Error, attempt: Attempt | None) -> Refusal:
-        """Keep why writes have failed, instead of sending them in a later life of the client."""
+        """Record why writes have failed, so that no later client sends them."""
         refusal = refusal_of(error, self._context.environment.now())
         for session in dict.fromkeys(pending.session for pending in group):
             own = [pending for pending in group if pending.session is session]
@@ -106,7 +106,7 @@ def _versions(journal: Journal, commit: InFlightCommit) -> dict[str, str | None]
     versions = {name: None if content is None else content.version for name, content in final.items()}
     if attempt.tries == 1 and not commit.renewed:
         return versions
-    # Of several tries with values stored again, an earlier one may be the one that counts.
+    # Of several tries with values stored again, an earlier one may count.
     own = (attempt.session or journal.session, attempt.sequence)
     view = journal.view
     counting = next((one for one in reversed(view.commits) if (one.session, one.sequence) == own), None)

@@ -1,4 +1,4 @@
-"""Contact with the store: when it has answered last, what failed since, and who waits for its next answer."""
+"""Contact with the store: when it last answered, what failed since, and the callers that wait for its next answer."""
 
 from __future__ import annotations
 
@@ -16,19 +16,15 @@ from .reconnect import Review
 from .state import ManifestState
 
 STALE: Final = 10.0
-"""Seconds without contact after which a commit is preceded by a read of what others have committed."""
+"""Seconds without contact after which a commit is preceded by a read."""
 SILENCE: Final = 5.0
 """Seconds without an answer after which a client that can work offline does so."""
 
 
 class Contact:
-    """What is known of the store's answers about one manifest.
+    """The contact with the store about one manifest.
 
-    Args:
-        state: What is known of the manifest.
-        context: What all manifests of a client share.
-        expiry: Told when the store may have said what time it is.
-        review: Pending writes wait for it after a time without the store; ``None`` if they need not.
+    After a time without the store, pending writes wait for the ``review``, if there is one.
 
     Attributes:
         resolved_at: When the read began that has last succeeded, by this client's clock.
@@ -52,11 +48,11 @@ class Contact:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether somebody waits for the next answer."""
+        """Whether a caller waits for the next answer."""
         return bool(self._asking)
 
     def is_stale(self, now: float) -> bool:
-        """Return whether a commit must not build on what is known: it was not readable, or is too old."""
+        """Return whether a commit must not build on the known state: it could not be read, or is too old."""
         return self.unreadable or now - self.resolved_at > max(STALE, 2 * self._context.poll_interval)
 
     def require(self) -> None:
@@ -72,7 +68,7 @@ class Contact:
             )
 
     def resolved(self, started: float) -> None:
-        """Record that the store has answered with what is at least as new as ``started``."""
+        """Record that a read has succeeded that began at ``started``."""
         if self.failures:
             self._context.contents.reached()
         self.resolved_at = started
@@ -100,15 +96,15 @@ class Contact:
         return asked
 
     def waiting(self) -> list[asyncio.Future[None]]:
-        """Return the futures of those who ask now. They go on asking until `answered` is called."""
+        """Return the futures of all callers that wait. They stay registered until `answered` is called."""
         return list(self._asking)
 
     def answered(self, waiting: list[asyncio.Future[None]]) -> None:
-        """Remove those who asked before a read began. They are told by `answer`, when it is published."""
+        """Remove the futures from before a read. `answer` completes them when its state is published."""
         self._asking = self._asking[len(waiting) :]
 
     def answer_all(self, error: MPS3Error | None = None) -> None:
-        """Tell everybody who asks."""
+        """Complete the futures of all callers that wait."""
         asking, self._asking = self._asking, []
         answer(asking, error)
 
@@ -132,7 +128,7 @@ class Contact:
         self._context.contact(silent(self._state.ref, SILENCE))
         self.lost()
         if not self.unreadable and self._state.journal is not None:
-            answer(self._asking)  # they stay there until what is under way has ended
+            answer(self._asking)  # they stay registered until the request has ended
 
 
 def silent(ref: Ref, seconds: float) -> UnavailableError:
@@ -146,7 +142,7 @@ def silent(ref: Ref, seconds: float) -> UnavailableError:
 
 
 def answer(asking: list[asyncio.Future[None]], error: MPS3Error | None = None) -> None:
-    """Complete the futures of those who asked."""
+    """Complete the futures of callers that waited."""
     for asked in asking:
         if not asked.done():
             if error is None:

@@ -28,13 +28,13 @@ class ManifestContext:
         contact: Called with ``None`` for each answer of the store, and with the error for each failure.
         shut: Returns whether no request may be sent to the store.
         changed: Called when the number of pending writes may have changed.
-        refused: Called with each kept write that has failed for good, and why.
+        refused: Called with each kept write that has failed permanently, and why.
         time: The store's clock.
         outbox_queue: Keeps writes durably.
         cache: Keeps the states that were shown, and values.
         on_reconnect: Called before pending writes are sent after a time without the store.
         observer: Counts what happens, and passes events to hooks.
-        home: The event loop that the client belongs to.
+        affinity: The event loop that the client is bound to.
     """
 
     contents: ValueStore
@@ -49,4 +49,4 @@ class ManifestContext:
     cache: OfflineCache | None = None
     on_reconnect: OnReconnect | None = None
     observer: Observer = field(default_factory=Observer)
-    home: LoopAffinity = field(default_factory=LoopAffinity)
+    affinity: LoopAffinity = field(default_factory=LoopAffinity)

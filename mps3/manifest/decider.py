@@ -1,4 +1,4 @@
-"""Deciding transactions that have arrived (R20): whether they hold, and when that is certain."""
+"""Deciding transactions that have arrived (R20): whether they are committed, and when that is certain."""
 
 from __future__ import annotations
 
@@ -23,12 +23,7 @@ NO_OP_INTERVAL: Final = 0.5
 class TransactionDecider:
     """Decides the transactions of this client in one manifest.
 
-    Args:
-        state: What is known of the manifest.
-        pipeline: The commits that are not decided yet.
-        completion: Completes those that are.
-        volatile: The session of commits that nothing keeps.
-        context: What all manifests of a client share.
+    ``volatile`` is the session of commits that nothing keeps durably.
     """
 
     def __init__(
@@ -52,7 +47,7 @@ class TransactionDecider:
         self._pipeline.undecided.append(InFlightCommit(pending.attempt, [pending], pending.session))
 
     def decides_at(self, journal: Journal) -> float:
-        """Return when to make a commit that decides transactions of this client, if nobody else makes one."""
+        """Return when to make a commit that decides transactions of this client, if no other client makes one."""
         return max(journal.decides_at, self._no_op_at) if self._pipeline.undecided else math.inf
 
     def no_op(self, journal: Journal, now: float) -> InFlightCommit | None:
@@ -120,7 +115,7 @@ class TransactionDecider:
         if not journal.may_arrive(commit.attempt):
             self._completion.fail(commit, error)
             return
-        # Before: if this client ends now, the next one is not to take what closes it for the transaction itself.
+        # Before closing it: if this client ends now, the next one must not take the closing commit for the transaction.
         self._completion.set_aside(commit.group, error, commit.attempt)
         commit.failed = error
         session = commit.session

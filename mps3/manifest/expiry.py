@@ -1,4 +1,4 @@
-"""Expiry: the listeners of a key are told when it expires, although nothing else happens."""
+"""Expiry: the listeners of a key are notified when it expires, even if nothing else happens."""
 
 from __future__ import annotations
 
@@ -19,14 +19,7 @@ SHORTEST_WAIT: Final = 0.001
 
 
 class ExpiryTimer:
-    """Tells listeners of keys that expire.
-
-    Args:
-        state: What is known of the manifest.
-        listeners: Told of keys that have expired.
-        clock: The store's clock.
-        tasks: Where the timer runs once something is to expire.
-    """
+    """Notifies listeners of keys that expire. Its task starts once a key is to expire."""
 
     def __init__(self, state: ManifestState, listeners: Listeners, clock: StoreClock, tasks: BackgroundTasks) -> None:
         self._state = state
@@ -38,10 +31,10 @@ class ExpiryTimer:
         self._running = False
 
     def expire(self) -> float:
-        """Tell the listeners of what has expired.
+        """Notify the listeners of keys that have expired.
 
         Returns:
-            Up to when that is told, by the store's clock, in seconds since 1970; ``-inf`` if the time is not known.
+            The time up to which they were notified: seconds since 1970 by the store's clock, or ``-inf``.
         """
         if self._expiries.update(self._state.view):
             self._changed.set()
@@ -53,7 +46,7 @@ class ExpiryTimer:
         return self._expiries.until
 
     def clock_changed(self) -> None:
-        """Compute anew how long to wait: the store has said what time it is."""
+        """Compute anew how long to wait: the time of the store may be known better."""
         if self._expiries.next < math.inf:
             self._changed.set()
 

@@ -1,4 +1,4 @@
-"""An in-flight commit: its writes, what the journal is told of it, and what has come of its tries."""
+"""An in-flight commit: its writes, its attempt in the journal, and the results of its tries."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class InFlightCommit:
     """A commit that is being sent or decided.
 
     Attributes:
-        attempt: What the journal is told.
+        attempt: The attempt in the journal.
         group: The writes in it.
         session: The session under whose name they are committed.
-        sent: How they were sent in an earlier life of the client.
+        sent: How an earlier client may have sent them.
         recorded: The update that was recorded before it was sent.
         failures: How often the store did not answer.
         conflicts: How often another client committed first.
         seen: Whether it is part of the state that is shown.
         retry_at: When to try again, by this client's clock.
         renewed: Values that were stored again, and the last collection that was known before.
-        failed: The error of a transaction that does not hold, to be told once no try of it can arrive any more.
+        failed: The error of a transaction that does not hold; it is raised once no try of it can arrive any more.
         closes: Of a commit without content: the transaction that cannot hold any more once this commit counts (R4).
     """
 
@@ -69,14 +69,14 @@ class InFlightCommit:
         (pending,) = self.group
         keys = ", ".join(repr(pending.labels.get(name, name)) for name in self.attempt.expect)
         return OutdatedError(
-            f"somebody else changed {keys} first, so nothing was written",
+            f"another client changed {keys} first, so nothing was written",
             bucket=pending.session.manifest.bucket,
             key=pending.session.manifest.key,
             operation="PutObject",
         )
 
     def unknown_outcome(self, why: str = "") -> UnknownOutcomeError:
-        """Return the error for a commit of which nobody can tell any more whether it counts."""
+        """Return the error for a commit whose outcome is not known any more."""
         ref = self.session.manifest
         return unknown(ref.bucket, ref.key, why)
 

@@ -72,7 +72,7 @@ class Watcher(Listener):
 
 
 class Listeners:
-    """The listeners of one manifest, held by weak references: a dropped subscription is gone."""
+    """The listeners of one manifest, held by weak references, so that a dropped subscription is removed."""
 
     def __init__(self) -> None:
         # Numbered, so that they are notified in the order they came, and a simulation replays exactly.
@@ -91,11 +91,11 @@ class Listeners:
 
     @property
     def names(self) -> Mapping[str, object]:
-        """The keys that have listeners; some may have lost them."""
+        """The keys that have, or had, listeners."""
         return self._listeners
 
     def add(self, name: str, listener: Listener) -> None:
-        """Notify ``listener`` of changes of a key, for as long as it lives."""
+        """Notify ``listener`` of changes of a key, until it is removed or garbage-collected."""
         if len(self._listeners) >= self._prune_at:
             self._listeners = {name: group for name, group in self._listeners.items() if group}
             self._prune_at = 64 + 2 * len(self._listeners)
@@ -113,7 +113,7 @@ class Listeners:
             del self._listeners[name]
 
     def add_watcher(self, watcher: Watcher) -> None:
-        """Notify ``watcher`` of all changes, for as long as it lives."""
+        """Notify ``watcher`` of all changes, until it is removed or garbage-collected."""
         self._number += 1
         self._watchers[self._number] = watcher
 
@@ -128,13 +128,13 @@ class Listeners:
             watcher.offer(view)
 
     def touch(self, names: Mapping[str, object]) -> None:
-        """Notify everybody that the pending values of these keys may have changed."""
+        """Notify all listeners that the pending values of these keys may have changed."""
         self.notify(names)
         for watcher in list(self._watchers.values()):
             watcher.touch(names)
 
     def expire(self, names: Sequence[str]) -> None:
-        """Notify everybody that these keys may have expired."""
+        """Notify all listeners that these keys may have expired."""
         self.notify(names)
         for watcher in list(self._watchers.values()):
             watcher.expire(names)
@@ -146,7 +146,7 @@ class Listeners:
                 listener.changed.set()
 
     def tell(self, error: MPS3Error) -> None:
-        """Notify everybody that there will be no more values."""
+        """Notify all listeners that no more values will follow."""
         for group in list(self._listeners.values()):
             for listener in list(group.values()):
                 listener.error = error

@@ -18,21 +18,7 @@ from .state import ManifestState
 
 
 class CommitLoop:
-    """Calls the parts of a manifest in turn. They do not call each other.
-
-    Args:
-        state: What the parts share.
-        contact: What is known of the store's answers.
-        poller: Looks for what others committed.
-        publisher: Shows what was resolved.
-        outbox: The writes that are pending.
-        pipeline: The commits that are under way.
-        committer: Sends commits, and concludes them.
-        decider: Decides on transactions.
-        recovery: Continues with what clients that have ended left behind.
-        review: Asks the application before writes leave after a time without the store; ``None`` if nobody is asked.
-        environment: The clock.
-    """
+    """Calls the parts of a manifest in turn. They do not call each other."""
 
     def __init__(
         self,
@@ -75,7 +61,7 @@ class CommitLoop:
                 with self._contact.time_limit():
                     await self._poll(journal)
             else:
-                # What is past already waits for something else to happen.
+                # A time that has passed waits for another event.
                 retry_at = pipeline.sending.retry_at if pipeline.sending else self._committer.commit_at
                 times = (retry_at, self._decider.decides_at(journal))
                 within = min([self._poller.poll_at, *(one for one in times if one > now)]) - now
@@ -106,7 +92,7 @@ class CommitLoop:
         self._decider.decide(journal)
 
     def _next_commit(self) -> InFlightCommit | None:
-        """Return what is to be committed next, if there is anything that may be."""
+        """Return the next commit, if there is one that may be sent."""
         if (prior := self._pipeline.next()) is not None:
             return prior
         self._recovery.check_lapsed()

@@ -52,13 +52,13 @@ class Manifest:
 
     Args:
         ref: The manifest, bucket included.
-        open_journal: Finds out which journal orders its commits; or makes the one of a kind that is known.
-        context: What all manifests of a client share.
+        open_journal: Creates the journal that orders its commits, or one of a given kind.
+        context: The context of all manifests of a client.
 
     Attributes:
         ref: The manifest.
-        listeners: Told of changes.
-        home: The event loop that the client belongs to.
+        listeners: Notified of changes.
+        affinity: The event loop that the client is bound to.
         session_pool: The sessions of transactions.
         session: The session of other writes.
     """
@@ -68,7 +68,7 @@ class Manifest:
     ) -> None:
         self.ref = ref
         self.listeners = Listeners()
-        self.home = context.home
+        self.affinity = context.affinity
         self.session_pool = SessionPool(ref, context.environment, context.outbox_queue)
         self._volatile = self.session = Session(ref)
         if context.outbox_queue is not None:
@@ -155,14 +155,14 @@ class Manifest:
 
     @property
     def ended(self) -> bool:
-        """Whether it has stopped for good."""
+        """Whether it has stopped."""
         return self._state.ended is not None
 
     # Reading
 
     @property
     def tentative(self) -> View:
-        """The newest state, with the transactions that are not decided yet as they stand: what others are made from.
+        """The newest state, with the transactions that are not decided yet; new transactions are made from it.
 
         Raises:
             UnavailableError: The store could not be reached yet.
@@ -184,7 +184,7 @@ class Manifest:
         return self._state.collected
 
     def require_contact(self) -> None:
-        """Check that what is known may be taken for the newest state.
+        """Check that the known state may be taken for the newest one.
 
         Raises:
             UnavailableError: The store does not answer at the moment, or must not be asked.
@@ -200,7 +200,7 @@ class Manifest:
         return self._state.view, self._outbox.overlay
 
     def present(self) -> tuple[View, Mapping[str, PendingValue | None]]:
-        """Return the same as it looks now, by the store's clock."""
+        """Return the same without the keys that have expired by now, by the store's clock."""
         view, overlay = self.state()
         return view.at(self.time()), overlay
 
@@ -209,10 +209,10 @@ class Manifest:
         return self._context.time.now()
 
     def expire(self) -> float:
-        """Tell the listeners of what has expired.
+        """Notify the listeners of keys that have expired.
 
         Returns:
-            Up to when that is told, by the store's clock, in seconds since 1970; ``-inf`` if the time is not known.
+            The time up to which they were notified: seconds since 1970 by the store's clock, or ``-inf``.
         """
         return self._expiry.expire()
 
@@ -229,9 +229,9 @@ class Manifest:
         return name in self.state()[1]
 
     async def refresh(self) -> None:
-        """Wait until what is known is at least as new as now.
+        """Wait until the known state is at least as new as this call.
 
-        While the store cannot be reached, what is known has to do, and this returns soon.
+        While the store cannot be reached, this returns soon, and the known state is used as it is.
 
         Raises:
             UnavailableError: The store could not be reached yet, so nothing is known.
@@ -244,7 +244,7 @@ class Manifest:
         return self._contact.ask()
 
     async def refresh_from_store(self) -> None:
-        """Wait until what is known is at least as new as now, however long the store does not answer."""
+        """Wait until the known state is at least as new as this call, however long the store does not answer."""
         failures = 0
         while True:
             with contextlib.suppress(UnavailableError):
@@ -279,14 +279,14 @@ class Manifest:
     def add(self, pending: Pending) -> None:
         """Commit a write as soon as possible; it shows at once."""
         self._check_running()
-        if self._review is not None or pending.session.outbox_queue is not None:  # nobody else asks for them
+        if self._review is not None or pending.session.outbox_queue is not None:  # only these use them
             for name in pending.changes:
                 pending.bases[name] = version_of(self._state.view.look_up(name))
         pending.keep()
         if pending.kept is not None:
             pending.kept.add_done_callback(partial(self._kept, pending))
         pending.collected = self.collected
-        self._observer.wrote(self.ref, pending)
+        self._observer.write_made(self.ref, pending)
         self._outbox.add(pending)
 
     def withdraw(self, pending: Pending) -> bool:
@@ -303,7 +303,7 @@ class Manifest:
     def propose(self, pending: Pending) -> None:
         """Send a transaction whose values are stored, as soon as possible. It shows only once it is decided."""
         self._check_running()
-        self._observer.wrote(self.ref, pending)
+        self._observer.write_made(self.ref, pending)
         self._committer.propose(pending)
         self._state.wake()
 
@@ -321,11 +321,11 @@ class Manifest:
         return None if entry is None else entry.update
 
     def pause(self) -> None:
-        """Go offline: what is not known before the next contact is not known."""
+        """Record that the client goes offline."""
         self._contact.lost()
 
     def hurry(self) -> None:
-        """Do at once what waits for another try."""
+        """Retry at once what waits for another try."""
         self._contact.lost()
         self._context.contents.reached()
         self._poller.poll_soon()

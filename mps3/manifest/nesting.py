@@ -10,7 +10,7 @@ _inside: ContextVar[Nesting | None] = ContextVar("mps3 transaction", default=Non
 class Nesting:
     """Marks that a transaction is running, in this task and in the tasks that are started within it, until `end`.
 
-    A task that outlives the transaction may begin others then.
+    A task that runs longer than the transaction may begin others then.
     """
 
     def __init__(self) -> None:

@@ -29,14 +29,7 @@ _log = logging.getLogger("mps3")
 class Opener:
     """Opens one manifest.
 
-    Args:
-        open_journal: Finds out which journal orders the commits; or makes the one of a kind that is known.
-        state: What is known of the manifest.
-        contact: What is known of the store's answers.
-        poller: Plans the first poll.
-        publisher: Publishes the first state.
-        listeners: Told of the first state.
-        context: What all manifests of a client share.
+    ``open_journal`` creates the journal that orders its commits, or one of a given kind.
     """
 
     def __init__(
@@ -159,6 +152,6 @@ class Opener:
         except MPS3Error as error:
             _log.warning("the cached state of %s cannot be used: %s", self._state.ref, error)
             return False
-        self._context.time.hear(saved.stamp)
+        self._context.time.observe(saved.stamp)
         self._publisher.publish_restored(journal)
         return True

@@ -135,7 +135,7 @@ class Outbox:
             self._update_overlay(names)
 
     def mark_overwritten(self, pending: Pending, names: frozenset[str]) -> None:
-        """Record which keys of a transaction that has arrived others have changed after it."""
+        """Record the keys of an arrived transaction that later commits of other clients have changed."""
         if pending.overwritten != names:
             different = pending.overwritten ^ names
             pending.overwritten = names
@@ -170,7 +170,7 @@ class Outbox:
 
         They cannot be withdrawn any more.
         """
-        # Transactions that have arrived wait to be decided, and nothing has to wait for them.
+        # Arrived transactions wait to be decided; other writes do not wait for them.
         waiting = [pending for pending in self._pending if not pending.sent]
         if not waiting:
             return []
@@ -180,7 +180,7 @@ class Outbox:
             takewhile(lambda one: one.ready and one.session is session and one.resend_as is resend_as, waiting)
         )
         if any(content is not None and content.version is None for content in final_changes(group).values()):
-            # A withdrawal brought a value back that had not been stored, because another superseded it.
+            # After a withdrawal, an earlier value of the key is the newest again, and was not stored.
             for pending in group:
                 pending.stage = QUEUED
             self._arrived.set()
@@ -198,7 +198,7 @@ class Outbox:
             batch = [pending for pending in self._pending if pending.stage == QUEUED]
             while batch and (failed := await self._store(batch)):
                 group, error = failed
-                # An earlier life of the client may have sent it with other versions of its values.
+                # An earlier client may have sent it with other versions of its values.
                 if any(pending.resend_as is not None for pending in group):
                     error = doubted(error)
                 self.fail(group, error)
@@ -211,7 +211,7 @@ class Outbox:
                 self._ready()
 
     async def _store(self, batch: list[Pending]) -> tuple[list[Pending], MPS3Error] | None:
-        """Store the newest value of each key. Nobody will ever see the others of the batch.
+        """Store the newest value of each key. The others of the batch are never shown to other clients.
 
         Returns:
             The writes whose values can never be stored, and the error; ``None`` when all is stored.

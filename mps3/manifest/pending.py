@@ -22,20 +22,20 @@ QUEUED: Final = "queued"
 READY: Final = "ready"
 """Its values are stored."""
 SENT: Final = "sent"
-"""It is in a commit that may have left."""
+"""It is in a commit that may have been sent."""
 SEEN: Final = "seen"
-"""Sent, and part of the resolved state, although it is not acknowledged: what others built on it may show."""
+"""Sent, and part of the resolved state, although it is not acknowledged: commits of other clients may follow it."""
 
 
 class ConflictPolicy(Enum):
     """What happens when a transaction conflicts with another client's commit."""
 
     RERUN = "rerun"
-    """Its caller is told at once, and makes another try."""
+    """It fails at once, and its caller makes another try."""
     ONCE = "once"
     """It fails as soon as the conflict is certain."""
     CONCLUDE = "conclude"
-    """Nobody wants it any more, but its caller has to know for certain whether one of its tries was committed."""
+    """It is not tried again; its caller has to know for certain whether one of its tries was committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,8 @@ class Pending:
         fence: Whether it only announces a collection.
         expect: The versions that keys must have for it to be committed: then it is a transaction, with a session
             that nothing else uses at the same time.
-        policy: What happens when it is a transaction and conflicts.
-        fleeting: Whether it is of no use any more once this client has ended: then it is not kept.
+        policy: What happens when a transaction conflicts.
+        fleeting: Whether it is of no use once this client has ended: then it is not kept.
 
     Attributes:
         outcome: The commit it became part of, or why it did not.
@@ -76,13 +76,13 @@ class Pending:
         bases: The versions of its keys that were known when it was made: what it may replace.
         kept: Done once it is kept durably; ``None`` if it is not kept.
         stored_id: The id under which it is kept.
-        resend_as: How it may have been sent in an earlier life of the client.
+        resend_as: The identity under which an earlier client may have sent it.
         collected: The last collection that was known before its values were stored.
-        attempt: What was tried of a transaction so far.
+        attempt: The attempt in the journal of a transaction that was tried.
         arrived: Done when a transaction is in the store, and holds as far as can be seen.
-        overwritten: Keys of a transaction in the store that others have changed after it.
-        lapsed: Keys that it deletes because they expired before it could be sent; not if others have changed
-            them since it was made.
+        overwritten: Keys of an arrived transaction that later commits of other clients have changed.
+        lapsed: Keys that it deletes because they expired before it could be sent; not if another client
+            has changed them since it was made.
     """
 
     __slots__ = (
@@ -141,12 +141,12 @@ class Pending:
         self.attempt: Attempt | None = None
         self.arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.overwritten: frozenset[str] = frozenset()
-        # Whether anybody hears of a failure is the business of `Write`.
+        # Mark the exception as retrieved: `Write` reports failures that are not awaited.
         self.outcome.add_done_callback(lambda outcome: outcome.cancelled() or outcome.exception())
 
     @classmethod
     def of(cls, stored: StoredWrite, session: Session) -> Self:
-        """Return a write that was kept in an earlier life of the client."""
+        """Return a write that an earlier client has kept."""
         pending = cls(
             _contents_of(stored, session.manifest),
             {name: change.label for name, change in stored.changes.items()},
@@ -204,7 +204,7 @@ class Pending:
             self.kept = kept
 
     def keep_rebased(self) -> None:
-        """Keep which versions it may replace now. It matters in a later life of the client if the write expires."""
+        """Keep which versions it may replace now: a later client needs them if the write expires."""
         expires = any(content is not None and content.expires_in is not None for content in self.changes.values())
         if expires and self.stored_id is not None:
             self.session.replace(self.stored_id, self._stored())
@@ -228,6 +228,7 @@ class Pending:
                 self.bases.get(name),
                 self.expect.get(name, UNCHECKED),
                 None if content is None else content.expires_in,
+                content is not None and content.inline,
             )
             for name, content in self.changes.items()
         }
@@ -251,6 +252,6 @@ def _contents_of(stored: StoredWrite, manifest: Ref) -> dict[str, PendingValue |
     return {
         name: None
         if change.body is None
-        else PendingValue(change.bucket, change.key, change.body, (manifest,), change.expires_in)
+        else PendingValue(change.bucket, change.key, change.body, (manifest,), change.expires_in, inline=change.inline)
         for name, change in stored.changes.items()
     }

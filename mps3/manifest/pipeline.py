@@ -19,12 +19,8 @@ class CommitPipeline:
     A commit is first *recovered* or *proposed*, unless it is made from the outbox; then it is *sending*, one at a
     time; a transaction is *undecided* once it has arrived.
 
-    Args:
-        state: What is known of the manifest.
-        outbox: The writes that are pending.
-
     Attributes:
-        recovered: Commits that may have been sent in an earlier life of the client.
+        recovered: Commits that an earlier client may have sent.
         proposed: Transactions, and what ends them, that wait to be sent.
         sending: The commit that is being sent.
         undecided: Transactions that have arrived, and what ends them.
@@ -50,7 +46,7 @@ class CommitPipeline:
             self.sending.retry_now()
 
     def update_overlay(self) -> None:
-        """Take the writes that are part of the state out of the overlay: the state shows them, and what followed."""
+        """Remove writes from the overlay that are part of the state: the state shows them, and what followed them."""
         journal, view = self._state.journal, self._state.view
         if journal is None:
             return
@@ -76,7 +72,7 @@ class CommitPipeline:
 
 
 def _changed_after(pending: Pending, tentative: View) -> frozenset[str]:
-    """Return the keys of a transaction that others have changed after it."""
+    """Return the keys of a transaction that later commits have changed."""
     return frozenset(
         name
         for name, content in pending.changes.items()

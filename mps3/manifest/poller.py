@@ -1,4 +1,4 @@
-"""Polling: when to look for commits of other clients, and looking."""
+"""Polling: when to read what other clients have committed, and reading it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,6 @@ BACKOFF: Final = 1.5
 class Poller:
     """Polls one manifest.
 
-    Args:
-        state: What is known of the manifest.
-        contact: What is known of the store's answers.
-        pipeline: The commits of this client: they are retried at once when the store answers again.
-        listeners: Told when the manifest is not readable.
-        context: What all manifests of a client share.
-
     Attributes:
         poll_at: When to poll next, by this client's clock.
     """
@@ -53,7 +46,7 @@ class Poller:
         self.poll_at = -math.inf
 
     def poll_soon(self) -> None:
-        """Poll as soon as nothing else is to be done."""
+        """Poll as soon as no commit is to be sent."""
         self.poll_at = -math.inf
 
     def plan(self) -> None:
@@ -61,7 +54,7 @@ class Poller:
         self.poll_at = self._environment.monotonic() + self._environment.random.uniform(0.8, 1.0) * self._wait
 
     def plan_after_commit(self) -> None:
-        """Plan the next poll after a commit of this client: others may react to it."""
+        """Plan the next poll after a commit of this client: other clients may react to it."""
         self._wait = self._interval * FASTEST
         self.plan()
 
@@ -69,7 +62,7 @@ class Poller:
         """Read what other clients have committed.
 
         Returns:
-            Those who have asked for it, to be answered once the state is published; ``None`` if it failed.
+            The futures of the callers that wait, to be completed once the state is published; ``None`` if it failed.
         """
         contact, waiting = self._contact, self._contact.waiting()
         started = self._environment.monotonic()

@@ -14,15 +14,7 @@ from .state import ManifestState
 
 
 class Publisher:
-    """Shows the states of one manifest to its listeners.
-
-    Args:
-        state: What is known of the manifest.
-        pipeline: The commits of this client, which a new state may contain.
-        listeners: Told of new states.
-        expiry: Told of new states.
-        context: What all manifests of a client share.
-    """
+    """Shows the states of one manifest to its listeners."""
 
     def __init__(
         self,
@@ -42,7 +34,7 @@ class Publisher:
     async def publish(self, journal: Journal) -> None:
         """Publish what the journal has resolved.
 
-        With a cache, the state is first kept, so that no later life of the client shows less (R13).
+        With a cache, the state is first saved, so that no later client shows an older one (R13).
         """
         state, view = self._state, journal.view
         if view is state.shown:
@@ -52,7 +44,7 @@ class Publisher:
             runs = [(bucket, run.key) for run in saved.runs]
             await self._cache.keep_state(state.ref, saved.encode(bucket, state.ref.key), saved.stamp, runs)
         before, state.shown = state.shown or EMPTY, view
-        self._observer.shown(
+        self._observer.merged(
             state.ref,
             (
                 (commit.session, commit.id)
@@ -63,7 +55,7 @@ class Publisher:
         self._pipeline.update_overlay()
         self._expiry.expire()
         self._listeners.offer(view)
-        # Some at a time: ten thousand woken at once would stop the event loop.
+        # A few at a time: waking ten thousand at once would block the event loop.
         for step, names in enumerate(changed_names(before, view, self._listeners.names)):
             if step:
                 await asyncio.sleep(0)

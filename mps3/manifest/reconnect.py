@@ -1,4 +1,4 @@
-"""After a time without the store: which pending writes touch keys that others changed meanwhile, and what to do."""
+"""Review of pending writes after a time without the store: which of their keys other clients changed meanwhile."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class PendingChange:
     """One key of a write that has not been sent yet.
 
     Attributes:
-        value: What the write sets it to; `DELETE` if it deletes the key.
-        current: What is in the store now, if that is not what it was when the write was made; `DELETE` if the
-            key is not there. Otherwise the same as ``value``.
-        changed: Whether somebody else changed the key since the write was made.
+        value: The value that the write sets; `DELETE` if it deletes the key.
+        current: The value in the store, if another client changed the key since the write was made; `DELETE` if the
+            key does not exist. Otherwise the same as ``value``.
+        changed: Whether another client changed the key since the write was made.
         base: The version of the key when the write was made; ``None`` if there was none.
         version: The version of the key now; ``None`` if there is none.
     """
@@ -50,11 +50,11 @@ class PendingChange:
 
 @dataclass(frozen=True)
 class PendingWrite:
-    """A write that has not been sent yet: it will be, unless something else is decided.
+    """A write that has not been sent yet. It will be sent, unless the callback decides otherwise.
 
     Attributes:
         made: When it was made, by this machine's clock.
-        changes: Its keys, as the write named them, and what is known of each.
+        changes: Its changes, by the keys as the write named them.
     """
 
     made: datetime
@@ -63,22 +63,22 @@ class PendingWrite:
 
     @property
     def changed(self) -> bool:
-        """Whether somebody else changed one of its keys since it was made."""
+        """Whether another client changed one of its keys since it was made."""
         return any(change.changed for change in self.changes.values())
 
     def keep(self) -> None:
-        """Send it as it is. This is also what happens if nothing is decided."""
+        """Send it as it is. This is the default."""
         self._decision.clear()
 
     def withdraw(self) -> None:
-        """Do not send it, ever."""
+        """Do not send it."""
         self._decision[:] = [None]
 
     def replace(self, values: Mapping[str, JSON | Delete]) -> None:
         """Send it with other values.
 
         Args:
-            values: Some or all of its keys, and what is to be written to them instead.
+            values: Some or all of its keys, and their new values.
 
         Raises:
             ValueError: The write does not have such a key.
@@ -90,11 +90,11 @@ class PendingWrite:
 
 @dataclass(frozen=True, slots=True)
 class Reconnect:
-    """What is about to be sent after a time without the store.
+    """The writes to be sent after a time without the store.
 
     Attributes:
-        manifest: Where it goes.
-        writes: All of it, in the order it was made.
+        manifest: The manifest.
+        writes: All of them, in the order in which they were made.
     """
 
     manifest: Ref
@@ -102,7 +102,7 @@ class Reconnect:
 
     @property
     def conflicts(self) -> tuple[PendingWrite, ...]:
-        """The writes to keys that somebody else changed meanwhile: at least one."""
+        """The writes to keys that another client changed meanwhile: at least one."""
         return tuple(write for write in self.writes if write.changed)
 
 
@@ -164,7 +164,7 @@ class Review:
                 if inspect.isawaitable(answer):
                     await answer
                 decisions = [self._decided(*pair) for pair in zip(waiting, writes, strict=True)]
-            except Exception:  # noqa: BLE001 - whatever the application raises
+            except Exception:  # noqa: BLE001 - the application may raise anything
                 failures += 1
                 seconds = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures - 1, 30))
                 _log.exception("on_reconnect failed: pending writes wait, and it is called again in %.0f s", seconds)
@@ -212,6 +212,7 @@ class Review:
                         value,
                         (pending.session.manifest,),
                         None if old is None else old.expires_in,
+                        may_be_inline=old is not None and old.inline,
                     )
                 )
         return changes
@@ -225,7 +226,7 @@ class Review:
 
 def _apply(outbox: Outbox, pending: Pending, changes: dict[str, PendingValue | None] | None, now: View) -> None:
     if pending.outcome.done():
-        return  # withdrawn while the application thought about it
+        return  # withdrawn during the callback
     if changes is None:
         outbox.withdraw(pending)
         return

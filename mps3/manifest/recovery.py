@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..format.file_entry import version_of
 from ..offline.protocol import StoredSession
 from ..offline.queue import OutboxQueue
-from ..offline.recovery import Unit, in_order, lapsed, only
+from ..offline.recovery import RecoveryUnit, apply_expiry, in_order, select_changes
 from ..types import UNCHECKED
 from .committer import Committer
 from .contact import Contact
@@ -19,15 +19,7 @@ from .state import ManifestState
 
 
 class Recovery:
-    """Continues with the sessions of clients that have ended.
-
-    Args:
-        state: What is known of the manifest.
-        contact: What is known of the store's answers.
-        outbox: Where the writes wait.
-        committer: Continues with commits that may have been sent.
-        context: What all manifests of a client share.
-    """
+    """Continues with the sessions of clients that have ended."""
 
     def __init__(
         self,
@@ -51,52 +43,52 @@ class Recovery:
             stored: The sessions with their writes, and where each is kept.
         """
         sessions = {
-            one.session: Session(one.manifest, name=one.session, sequence=one.sequence, outbox_queue=outbox_queue)
+            one.name: Session(one.manifest, name=one.name, sequence=one.sequence, outbox_queue=outbox_queue)
             for one, outbox_queue in stored
         }
         for one, _ in stored:
-            for write in one.rows:
+            for write in one.writes:
                 if write.refusal is not None:
-                    self._context.refused(Pending.of(write, sessions[one.session]), write.refusal)
+                    self._context.refused(Pending.of(write, sessions[one.name]), write.refusal)
         for unit in in_order(stored):
-            self._recover(unit, sessions[unit.line.session])
+            self._recover(unit, sessions[unit.session.name])
         if stored:
             self._unchecked = True
             self._contact.lost()
 
-    def _recover(self, unit: Unit, session: Session) -> None:
+    def _recover(self, unit: RecoveryUnit, session: Session) -> None:
         wall, now = self._context.environment.now().timestamp(), unit.outbox_queue.now()
         group: list[Pending] = []
         gone: list[Pending] = []
-        for kept in unit.rows:
-            write, over = lapsed(kept, wall, now)
+        for kept in unit.writes:
+            write, over = apply_expiry(kept, wall, now)
             if over and any(change.expect is not UNCHECKED for change in write.changes.values()):
-                continue  # a lease that nobody has given: nothing was replaced
-            if over and unit.left:
-                # What goes again is what is still of use; the rest is only looked after.
-                rest = Pending.of(only(write, over), session)
+                continue  # a conditional write that has expired: it has replaced nothing
+            if over and unit.in_flight:
+                # Only what has not expired is sent again. `check_lapsed` handles the rest.
+                rest = Pending.of(select_changes(write, over), session)
                 rest.stored_id, rest.lapsed = None, over
                 gone.append(rest)
-                write, over = only(write, write.changes.keys() - over), frozenset()
+                write, over = select_changes(write, write.changes.keys() - over), frozenset()
                 if not write.changes:
                     continue
             pending = Pending.of(write, session)
             pending.lapsed = over
             group.append(pending)
-        if len(group) < len(unit.rows):
-            unit.outbox_queue.submit(unit.without(stored_ids(group)))
+        if len(group) < len(unit.writes):
+            unit.outbox_queue.submit(unit.keep_only(stored_ids(group)))
         for pending in (*group, *gone):
-            if unit.left and pending in group:
+            if unit.in_flight and pending in group:
                 pending.stage = SENT
             self._context.observer.recovered(self._state.ref, session.name, pending)
             self._outbox.add(pending)
-        if group and unit.left and unit.line.sent is not None:
-            self._committer.recover(unit.line, group, session, unit.line.sent)
+        if group and unit.in_flight and unit.session.sent is not None:
+            self._committer.recover(unit.session, group, session, unit.session.sent)
 
     def check_lapsed(self) -> None:
         """Adjust recovered writes that have expired, once, before any of them is sent.
 
-        What expired before it could be sent takes with it what it would have replaced, but nothing newer.
+        A write that expired before it could be sent deletes what it would have replaced, but nothing newer.
         """
         if not self._unchecked:
             return

@@ -51,7 +51,7 @@ class Session:
         return number, self.outbox_queue.submit(Keep(self.manifest, self.name, write))
 
     def rename(self, name: str) -> None:
-        """Begin anew under another name. Whoever calls this keeps the pending writes under the new name."""
+        """Begin anew under another name. The caller keeps the pending writes under the new name."""
         self.name, self.sequence = name, 0
 
     def replace(self, stored_id: int, changes: Mapping[str, StoredChange]) -> asyncio.Future[None] | None:
@@ -88,7 +88,7 @@ class Session:
             self.outbox_queue.submit(Done(self.name, attempt.sequence))
 
     def set_aside(self, stored_ids: Iterable[int], refusal: Refusal, attempt: Attempt | None) -> None:
-        """Set writes aside that have failed for good, in a commit in flight or before they were sent."""
+        """Set writes aside that have failed permanently, in a commit in flight or before they were sent."""
         if self.outbox_queue is not None and self.name is not None:
             done = () if attempt is None else (Done(self.name, attempt.sequence),)
             self.outbox_queue.submit(SetAside(tuple(stored_ids), refusal), *done)
@@ -126,7 +126,7 @@ class SessionPool:
 
 
 def refusal_of(error: MPS3Error, now: datetime) -> Refusal:
-    """Return what is kept of an error."""
+    """Return the record of an error that is kept."""
     message = "\n".join([str(error), *getattr(error, "__notes__", ())])
     about = (error.bucket, error.key, error.operation)
     return Refusal(type(error).__name__, message, about, now.timestamp(), error.maybe_written)

@@ -11,7 +11,7 @@ from ..types import Ref
 
 
 class ManifestState:
-    """What this client knows of one manifest.
+    """The state of one manifest, as far as this client knows it.
 
     Args:
         ref: The manifest, bucket included.
@@ -22,7 +22,7 @@ class ManifestState:
         verified: Whether the store has been read since the client has opened.
         shown: The state that was published last.
         awake: Set when the loop of the manifest has something to do.
-        ended: Why the manifest has stopped for good; ``None`` if it has not.
+        ended: Why the manifest has stopped; ``None`` if it has not.
     """
 
     def __init__(self, ref: Ref, *, publishes_kept: bool) -> None:

@@ -29,7 +29,7 @@ class BackgroundTasks:
 
     @property
     def active(self) -> bool:
-        """Whether tasks have been started, and others may be."""
+        """Whether tasks have been started, and more may be."""
         return bool(self._tasks) and not self._stopped
 
     def start(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:

@@ -46,13 +46,13 @@ class TransactionRunner:
             function: Reads and writes. It may be run several times.
 
         Returns:
-            What it returned in the run that was committed. If it raises there, that is raised, and nothing is written.
+            The result of the run that was committed. If the function raises an error, so does this, and writes nothing.
 
         Raises:
             RuntimeError: It is called from such a function.
             MPS3Error: It cannot be committed.
         """
-        self._manifest.home.check()
+        self._manifest.affinity.check()
         Nesting.refuse()
         job: TransactionJob[T] = TransactionJob(function, asyncio.get_running_loop().create_future())
         self._waiting.append(job)
@@ -69,7 +69,7 @@ class TransactionRunner:
         Raises:
             RuntimeError: It is called from within another transaction.
         """
-        self._manifest.home.check()
+        self._manifest.affinity.check()
         Nesting.refuse()
         await self._manifest.refresh_for_transaction()
         return Workspace(self._manifest.tentative, self._contents)
@@ -82,11 +82,11 @@ class TransactionRunner:
             MPS3Error: It cannot be committed.
         """
         manifest = self._manifest
-        manifest.home.check()
+        manifest.affinity.check()
         if not workspace.writes:
             if not await is_certain(manifest, workspace):
                 raise ConflictError(
-                    "somebody else has changed what this transaction has read",
+                    "another client has changed what this transaction has read",
                     bucket=manifest.ref.bucket,
                     key=manifest.ref.key,
                 )
@@ -117,7 +117,7 @@ class TransactionRunner:
             while not await batch.decided():
                 async with self._turn:
                     await batch.attempt()
-        except Exception as error:  # noqa: BLE001 - whoever waits gets it
+        except Exception as error:  # noqa: BLE001 - the callers get it
             batch.fail(error)
         except asyncio.CancelledError:
             batch.fail(closed_error())

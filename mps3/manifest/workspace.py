@@ -20,11 +20,11 @@ class Workspace:
         below: The reads and writes of other transactions that are committed together with this one, before it.
 
     Attributes:
-        failure: Why something could not be read.
+        failure: Why a value could not be read.
         expect: The versions of what was read.
         writes: The new values, by what the manifest calls the key.
         places: The buckets and keys that those stand for.
-        labels: What users call them.
+        labels: The same keys as the user knows them.
     """
 
     def __init__(self, view: View, contents: ValueStore, below: Workspace | None = None) -> None:

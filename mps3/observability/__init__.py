@@ -1,4 +1,4 @@
-"""What a client tells of what it does: events, statistics, and the hooks for logging and OpenTelemetry.
+"""What a client reports: events, statistics, and the hooks for logging and OpenTelemetry.
 
 Events carry plain values, never objects of the rooms above. Nothing here decides anything.
 """

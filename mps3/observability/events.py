@@ -1,6 +1,6 @@
-"""What goes on inside a client, as frozen objects that hooks receive.
+"""The events of a client: frozen objects that hooks receive.
 
-A hook is any callable that takes one `Event`. It is called at once, in the event loop, so it should return soon::
+A hook is any callable that takes one `Event`. It is called in the event loop, so it should return quickly::
 
     def show(event: Event) -> None:
         match event:
@@ -10,7 +10,7 @@ A hook is any callable that takes one `Event`. It is called at once, in the even
 
     MPS3("bucket", hooks=[show])
 
-No event holds a value, credentials, or anything that they could be derived from. Keys are in them.
+Events contain keys, but no values, no credentials, and nothing that these could be derived from.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from typing import Literal, TypeAlias, Union
 from ..types import Ref
 
 Outcome: TypeAlias = Literal["ok", "absent", "unchanged", "conflict", "error", "cancelled"]
-"""How a request ended: ``unchanged`` is a 304, and ``conflict`` a condition that did not hold."""
+"""How a request ended: ``unchanged`` is status 304, ``conflict`` a condition that did not hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What an error was about. It keeps nothing of the error alive.
+    """A description of an error, which does not keep the error alive.
 
     Attributes:
         kind: The name of its class, such as ``UnavailableError``.
-        message: What it says; empty if it is not one of this library, whose messages hold no secrets.
+        message: Its message; empty for errors of other libraries, whose messages may contain secrets.
     """
 
     kind: str
@@ -40,14 +40,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class RequestMade:
-    """The store was asked for something, and answered or did not.
+    """A request to the store has ended.
 
     Attributes:
-        operation: As S3 names it, such as ``PutObject``.
-        bucket: Of which bucket.
-        key: Of which object; for listings what the keys begin with; ``None`` for the bucket itself.
+        operation: The S3 action, such as ``PutObject``.
+        bucket: The bucket.
+        key: The key of the object; the prefix of a listing; ``None`` for a request about the bucket itself.
         outcome: How it ended.
-        seconds: How long it took, with all its tries.
+        seconds: Its duration, with all attempts.
         sent: Bytes of the object that was sent.
         received: Bytes of the object that was received.
         error: Why it failed; ``None`` if it did not.
@@ -65,18 +65,17 @@ class RequestMade:
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """Something failed in a way that may pass, and is tried again.
+    """An operation failed with a transient error, and is retried.
 
     Attributes:
-        what: A ``request``, repeated below the storage before its caller hears of it; storing a ``value``; a
-            ``commit``.
-        operation: As S3 names it.
-        bucket: Of which bucket.
-        key: Of which object; for a commit it is the manifest.
-        attempt: How many tries have failed.
-        wait: Seconds until the next one, at the most.
-        error: Why the last one failed.
-        commit: The id of a commit that had left.
+        what: A ``request``, which the storage repeats before it reports an error; storing a ``value``; a ``commit``.
+        operation: The S3 action.
+        bucket: The bucket.
+        key: The key of the object; for a commit that of the manifest.
+        attempt: How many attempts have failed.
+        wait: Seconds until the next attempt, at most.
+        error: Why the last attempt failed.
+        commit: The id of a commit that was sent.
     """
 
     what: Literal["request", "value", "commit"]
@@ -91,12 +90,12 @@ class Retried:
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """A manifest was looked at, to see what others did.
+    """A manifest was polled for changes by other clients.
 
     Attributes:
-        manifest: Which one.
-        news: Whether there was any.
-        seconds: How long it took.
+        manifest: The manifest.
+        news: Whether it has changed.
+        seconds: The duration of the poll.
         error: Why it failed; ``None`` if it did not.
     """
 
@@ -108,12 +107,12 @@ class Polled:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """Commits of other clients became part of what this one shows.
+    """Commits of other clients became visible in this one.
 
-    What there was when the client first looked is not among them, nor what was settled while it did not look.
+    Commits before the first poll are not included, nor those that the manifest stopped listing between two polls.
 
     Attributes:
-        manifest: Which manifest.
+        manifest: The manifest.
         commits: Their ids, in the order of commits.
     """
 
@@ -123,13 +122,13 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class WriteMade:
-    """This client made a write. One that goes to several manifests is one to each; a transaction is one each run.
+    """A write was called. A write to several manifests counts once for each, a transaction once for each run.
 
     Attributes:
-        manifest: Where it is to be committed.
-        write: A number that no other write of this process has; later events name it.
-        keys: What it writes to; a key in another bucket than the default is ``s3://bucket/key``.
-        recovered: Whether a client that is no more made it, and this one goes on with it.
+        manifest: The manifest to commit it to.
+        write: The number of the write, unique in this process; later events repeat it.
+        keys: Its keys; a key in another bucket than the default is ``s3://bucket/key``.
+        recovered: Whether an earlier client made it, and this client resumes it.
     """
 
     manifest: Ref
@@ -140,15 +139,15 @@ class WriteMade:
 
 @dataclass(frozen=True, slots=True)
 class WriteFailed:
-    """Writes came to nothing: they were withdrawn, refused for good, or the client was closed.
+    """Writes failed: they were withdrawn, permanently refused, or the client was closed.
 
-    Each run of a transaction that has to be run again ends so too, with an ``OutdatedError``.
+    Each run of a transaction that is repeated fails as well, with an ``OutdatedError``.
 
     Attributes:
-        manifest: Where they were to be committed.
+        manifest: The manifest that they were for.
         writes: Their numbers.
-        error: Why: a ``WithdrawnError``, a ``ClosedError``, or what refused them.
-        commit: The commit that they were in, if they had come so far.
+        error: Why they failed, such as a ``WithdrawnError`` or a ``ClosedError``.
+        commit: The id of their commit, if it had been sent.
     """
 
     manifest: Ref
@@ -159,14 +158,14 @@ class WriteFailed:
 
 @dataclass(frozen=True, slots=True)
 class CommitSent:
-    """A commit leaves for the store, its values being there.
+    """A commit is sent to the store. Its values have been stored.
 
     Attributes:
-        manifest: Which manifest.
+        manifest: The manifest.
         commit: Its id.
-        writes: The numbers of the writes in it.
-        keys: What it writes to.
-        attempt: How often it was sent, with this time.
+        writes: The numbers of its writes.
+        keys: Its keys.
+        attempt: The number of this attempt, from 1.
     """
 
     manifest: Ref
@@ -178,16 +177,16 @@ class CommitSent:
 
 @dataclass(frozen=True, slots=True)
 class Conflicted:
-    """Somebody else committed first, or changed what a transaction was made from.
+    """Another client committed first, or changed a key that a transaction has read.
 
-    A commit is made again, and a transaction run again. A `put` with ``if_version`` fails, as does a transaction that
-    is a block of code, since nobody else could run it.
+    The commit is retried, and `update` and `transact` run again. A `put` with ``if_version`` fails, as does a
+    ``transaction()`` block.
 
     Attributes:
-        manifest: Which manifest.
-        commit: Its id.
-        conflicts: How many it has met.
-        wait: Seconds until it is sent again, at the most; ``None`` for transactions.
+        manifest: The manifest.
+        commit: The id of the commit that failed.
+        conflicts: How many conflicts it has had.
+        wait: Seconds until it is sent again, at most; ``None`` for transactions.
     """
 
     manifest: Ref
@@ -198,15 +197,15 @@ class Conflicted:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """A commit is durable and has its place in the order.
+    """A commit is durable, and its position in the order of commits is final.
 
     Attributes:
-        manifest: Which manifest.
+        manifest: The manifest.
         commit: Its id.
-        writes: The numbers of the writes in it.
-        keys: What it writes to.
-        seconds: Since it was first sent; ``None`` if that was in an earlier life of the client.
-        waited: Seconds since each of the writes was made, in the order of ``writes``.
+        writes: The numbers of its writes.
+        keys: Its keys.
+        seconds: Seconds since it was first sent; ``None`` if an earlier client sent it.
+        waited: Seconds since each write was called, in the order of ``writes``.
         attempts: How often this client sent it.
     """
 
@@ -221,10 +220,10 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class WentOffline:
-    """The store does not answer any more, or is not to be asked.
+    """The store stopped answering, or the client was switched offline.
 
     Attributes:
-        error: What failed; ``None`` if `MPS3.go_offline` was called.
+        error: The error of the request; ``None`` if `MPS3.go_offline` was called.
     """
 
     error: Problem | None = None
@@ -235,7 +234,7 @@ class CameOnline:
     """The store answers.
 
     Attributes:
-        away: Seconds since it did not; ``None`` the first time.
+        away: Seconds that the client was offline; ``None`` the first time.
     """
 
     away: float | None = None
@@ -254,8 +253,7 @@ Event: TypeAlias = Union[
     WentOffline,
     CameOnline,
 ]
-"""All that a hook may receive. More may follow, so a hook should pass over what it does not know."""
+"""Every event. Later versions may add events, so a hook should ignore those that it does not know."""
 
 Hook: TypeAlias = Callable[[Event], object]
-"""Called with each event, at once, in the event loop. What it returns does not matter; if it raises, that is logged
-once, and it is called for the next event all the same."""
+"""Called with each event, in the event loop. Its result is ignored. Its first exception is logged."""

@@ -1,4 +1,4 @@
-"""The observer of a client: it counts what happens, and passes events to hooks. The rooms above only report to it."""
+"""The observer of a client, which counts what happens and passes events to hooks."""
 
 from __future__ import annotations
 
@@ -13,87 +13,67 @@ from typing import Final, Protocol
 
 from ..errors import ClosedError, ConflictError, MPS3Error
 from ..types import Commit, Ref
-from .events import (
-    Acknowledged,
-    CameOnline,
-    CommitSent,
-    Conflicted,
-    Event,
-    Hook,
-    Merged,
-    Outcome,
-    Polled,
-    Problem,
-    RequestMade,
-    Retried,
-    WentOffline,
-    WriteFailed,
-    WriteMade,
-)
+from . import events
 from .statistics import Counters
 
 _log = logging.getLogger("mps3")
 _numbers = itertools.count(1)
 
 
-def check_hooks(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
-    """Return the hooks as a tuple.
-
-    Raises:
-        TypeError: A hook is not callable, or has to be awaited.
-    """
+def check_hooks(hooks: Iterable[events.Hook]) -> tuple[events.Hook, ...]:
+    """Return the hooks as a tuple. A hook that is not callable, or is a coroutine function, is a ``TypeError``."""
     checked = tuple(hooks)
     for hook in checked:
         if not callable(hook):
             raise TypeError(f"a hook is a callable that takes one event, not {type(hook).__qualname__}")
         if inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(getattr(hook, "__call__", None)):  # noqa: B004
-            raise TypeError("a hook is called and not awaited: let it put the event into an asyncio.Queue, for example")
+            raise TypeError("a hook is called, not awaited: for asynchronous work, put the event into an asyncio.Queue")
     return checked
 
 
 class ObservedWrite(Protocol):
-    """What an observer reads of a pending write. Writes are told apart by their identity."""
+    """What an observer reads of a pending write."""
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """The keys as the user knows them, by what the manifest calls them."""
+        """The labels of the keys, by their names in the manifest."""
         ...
 
     @property
     def outcome(self) -> asyncio.Future[Commit]:
-        """The commit that it became part of, or why it did not."""
+        """Its commit, or the error that it failed with."""
         ...
 
     @property
     def fence(self) -> bool:
-        """Whether it only announces a collection, and writes nothing."""
+        """Whether it announces a collection and writes nothing."""
         ...
 
     @property
     def reruns(self) -> bool:
-        """Whether its caller makes another try of it after a conflict, so that a conflict is no failure."""
+        """Whether its caller repeats it after a conflict, so that a conflict is not a failure."""
         ...
 
 
 @dataclass(slots=True)
-class _InFlight:
-    """A commit that was sent."""
+class _SentCommit:
+    """A commit that was sent and is not decided yet."""
 
-    attempt: object  # held, so that no other has its id
+    attempt: object  # a reference, so that no other object gets its id
     commit: str
     sent_at: float
-    times: int = 0
+    attempts: int = 0
     conflicts: int = 0
 
 
 @dataclass(slots=True)
-class _Made:
+class _PendingWrite:
     """A write that is pending."""
 
     manifest: Ref
     number: int
     at: float
-    in_flight: _InFlight | None = None
+    sent: _SentCommit | None = None
 
 
 class Observer:
@@ -101,23 +81,23 @@ class Observer:
 
     Args:
         hooks: Called with each event.
-        clock: Returns seconds of a monotonic clock. It is read only if there are hooks.
+        clock: Returns the seconds of a monotonic clock. Called only if there are hooks.
 
     Attributes:
         counters: The counts so far.
     """
 
-    def __init__(self, hooks: tuple[Hook, ...] = (), clock: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(self, hooks: tuple[events.Hook, ...] = (), clock: Callable[[], float] = lambda: 0.0) -> None:
         self.counters: Final = Counters()
         self._hooks = hooks
         self._clock = clock
         self._failing: set[int] = set()
-        self._made: dict[ObservedWrite, _Made] = {}
-        self._in_flight: dict[int, _InFlight] = {}
-        self._own: set[str] = set()
-        self._seen: set[Ref] = set()
+        self._pending_writes: dict[ObservedWrite, _PendingWrite] = {}
+        self._sent_commits: dict[int, _SentCommit] = {}
+        self._own_sessions: set[str] = set()
+        self._shown_manifests: set[Ref] = set()
         self._online: bool | None = None
-        self._offline_at: float | None = None
+        self._offline_since: float | None = None
 
     # Requests
 
@@ -126,7 +106,7 @@ class Observer:
         operation: str,
         bucket: str,
         key: str | None,
-        outcome: Outcome,
+        outcome: events.Outcome,
         seconds: float,
         sent: int,
         received: int,
@@ -141,26 +121,26 @@ class Observer:
             counters.failed_requests += 1
         if self._hooks:
             problem = None if error is None else _problem(error)
-            self._tell(RequestMade(operation, bucket, key, outcome, seconds, sent, received, problem))
+            self._emit(events.RequestMade(operation, bucket, key, outcome, seconds, sent, received, problem))
 
-    def repeated(
+    def request_retried(
         self, operation: str, bucket: str, key: str | None, attempt: int, wait: float, error: MPS3Error
     ) -> None:
-        """Count a request that the storage repeats."""
+        """Count a request that the storage retries."""
         self.counters.request_retries += 1
         if self._hooks:
-            self._tell(Retried("request", operation, bucket, key, attempt, wait, _problem(error)))
+            self._emit(events.Retried("request", operation, bucket, key, attempt, wait, _problem(error)))
 
-    def storing_again(self, bucket: str, key: str, attempt: int, wait: float, error: MPS3Error) -> None:
-        """Count a value that could not be stored, and is tried again."""
+    def value_retried(self, bucket: str, key: str, attempt: int, wait: float, error: MPS3Error) -> None:
+        """Count a value that could not be stored, and is retried."""
         self.counters.retries += 1
         if self._hooks:
-            self._tell(Retried("value", "PutObject", bucket, key, attempt, wait, _problem(error)))
+            self._emit(events.Retried("value", "PutObject", bucket, key, attempt, wait, _problem(error)))
 
-    # What others do
+    # Commits of other clients
 
     def polled(self, manifest: Ref, started: float, *, news: bool = False, error: MPS3Error | None = None) -> None:
-        """Count a poll of a manifest that began at ``started`` by the clock."""
+        """Count a poll of a manifest that began at the time ``started``."""
         self.counters.polls += 1
         if error is not None:
             self.counters.failed_polls += 1
@@ -168,134 +148,125 @@ class Observer:
             self.counters.polls_without_news += 1
         if self._hooks:
             seconds = self._clock() - started
-            self._tell(Polled(manifest, news, seconds, None if error is None else _problem(error)))
+            self._emit(events.Polled(manifest, news, seconds, None if error is None else _problem(error)))
 
-    def shown(self, manifest: Ref, commits: Iterable[tuple[str, str]]) -> None:
-        """Count the commits of other clients in a new state of a manifest.
-
-        Args:
-            manifest: The manifest.
-            commits: The session and the id of each commit that is new in it.
-        """
-        if manifest not in self._seen:
-            self._seen.add(manifest)
+    def merged(self, manifest: Ref, commits: Iterable[tuple[str, str]]) -> None:
+        """Count the commits of other clients, given the session and the id of each new commit of a manifest."""
+        if manifest not in self._shown_manifests:
+            self._shown_manifests.add(manifest)
             return
-        fresh = tuple(commit for session, commit in commits if session not in self._own)
+        fresh = tuple(commit for session, commit in commits if session not in self._own_sessions)
         self.counters.merged += len(fresh)
         if fresh and self._hooks:
-            self._tell(Merged(manifest, fresh))
+            self._emit(events.Merged(manifest, fresh))
 
-    # What this client does
+    # Writes of this client
 
     def recovered(self, manifest: Ref, session: str | None, pending: ObservedWrite) -> None:
-        """Count a write that was made in an earlier life of the client, in the session of that name."""
+        """Count a write that an earlier client made, in a session with this name."""
         if session is not None:
-            self._own.add(session)
-        self.wrote(manifest, pending, recovered=True)
+            self._own_sessions.add(session)
+        self.write_made(manifest, pending, recovered=True)
 
-    def wrote(self, manifest: Ref, pending: ObservedWrite, *, recovered: bool = False) -> None:
+    def write_made(self, manifest: Ref, pending: ObservedWrite, *, recovered: bool = False) -> None:
         """Count a new write."""
         if pending.fence:
-            return  # it writes nothing
+            return
         self.counters.writes += not recovered
-        pending.outcome.add_done_callback(partial(self._decided, pending))
+        pending.outcome.add_done_callback(partial(self._completed, pending))
         if self._hooks:
-            made = self._made[pending] = _Made(manifest, next(_numbers), self._clock())
-            self._tell(WriteMade(manifest, made.number, tuple(pending.labels.values()), recovered))
+            write = self._pending_writes[pending] = _PendingWrite(manifest, next(_numbers), self._clock())
+            self._emit(events.WriteMade(manifest, write.number, tuple(pending.labels.values()), recovered))
 
     def sent(self, manifest: Ref, session: str, commit: str, attempt: object, group: Sequence[ObservedWrite]) -> None:
-        """Count a commit that is about to be sent.
-
-        Args:
-            manifest: The manifest.
-            session: The session of the commit.
-            commit: The id of the commit.
-            attempt: Any object that is the same for each try of the commit.
-            group: The writes in it.
-        """
+        """Count a commit that is about to be sent. ``attempt`` is the same object each time it is sent."""
         self.counters.commits_sent += 1
-        self._own.add(session)
-        if self._hooks and group:  # without one it only ends a transaction
-            in_flight = self._in_flight.get(id(attempt))
-            if in_flight is None or in_flight.commit != commit:
-                in_flight = self._in_flight[id(attempt)] = _InFlight(attempt, commit, self._clock())
-            in_flight.times += 1
+        self._own_sessions.add(session)
+        if self._hooks and group:  # a commit without writes only ends a transaction
+            sent = self._sent_commits.get(id(attempt))
+            if sent is None or sent.commit != commit:
+                sent = self._sent_commits[id(attempt)] = _SentCommit(attempt, commit, self._clock())
+            sent.attempts += 1
             for pending in group:
-                if (made := self._made.get(pending)) is not None:
-                    made.in_flight = in_flight
-            self._tell(CommitSent(manifest, commit, self._writes(group), _keys(group), in_flight.times))
+                if (write := self._pending_writes.get(pending)) is not None:
+                    write.sent = sent
+            self._emit(events.CommitSent(manifest, commit, self._writes(group), _keys(group), sent.attempts))
 
     def conflicted(self, manifest: Ref, attempt: object, wait: float | None = None) -> None:
-        """Count a conflict: another client committed first, or changed what a transaction has read."""
+        """Count a conflict: another client committed first, or changed a key that a transaction has read."""
         self.counters.conflicts += 1
-        if self._hooks and (in_flight := self._in_flight.get(id(attempt))) is not None:
-            in_flight.conflicts += 1
-            self._tell(Conflicted(manifest, in_flight.commit, in_flight.conflicts, wait))
+        if self._hooks and (sent := self._sent_commits.get(id(attempt))) is not None:
+            sent.conflicts += 1
+            self._emit(events.Conflicted(manifest, sent.commit, sent.conflicts, wait))
 
-    def committing_again(self, manifest: Ref, attempt: object, failures: int, wait: float, error: MPS3Error) -> None:
-        """Count a commit that is not known to have arrived, and is tried again."""
+    def commit_retried(self, manifest: Ref, attempt: object, failures: int, wait: float, error: MPS3Error) -> None:
+        """Count a commit whose outcome is unknown, and which is retried."""
         self.counters.retries += 1
         if self._hooks:
             operation, bucket = error.operation or "PutObject", manifest.bucket or ""
-            in_flight = self._in_flight.get(id(attempt))
-            commit = None if in_flight is None else in_flight.commit
-            self._tell(Retried("commit", operation, bucket, manifest.key, failures, wait, _problem(error), commit))
+            sent = self._sent_commits.get(id(attempt))
+            commit = None if sent is None else sent.commit
+            self._emit(
+                events.Retried("commit", operation, bucket, manifest.key, failures, wait, _problem(error), commit)
+            )
 
     def acknowledged(self, manifest: Ref, commit: str, attempt: object, group: Sequence[ObservedWrite]) -> None:
         """Count a commit that is durable."""
         self.counters.commits += 1
         if self._hooks:
             now = self._clock()
-            in_flight = self._in_flight.pop(id(attempt), None)
-            made = [self._made.pop(pending) for pending in group if pending in self._made]
-            self._tell(
-                Acknowledged(
+            sent = self._sent_commits.pop(id(attempt), None)
+            writes = [self._pending_writes.pop(pending) for pending in group if pending in self._pending_writes]
+            self._emit(
+                events.Acknowledged(
                     manifest,
                     commit,
-                    tuple(one.number for one in made),
+                    tuple(one.number for one in writes),
                     _keys(group),
-                    None if in_flight is None else now - in_flight.sent_at,
-                    tuple(now - one.at for one in made),
-                    0 if in_flight is None else in_flight.times,
+                    None if sent is None else now - sent.sent_at,
+                    tuple(now - one.at for one in writes),
+                    0 if sent is None else sent.attempts,
                 )
             )
 
     def refused(self, manifest: Ref, attempt: object, group: Sequence[ObservedWrite], error: MPS3Error) -> None:
-        """Report a commit that can never succeed."""
+        """Report a commit that failed permanently."""
         if self._hooks and group:
-            in_flight = self._in_flight.pop(id(attempt), None)
+            sent = self._sent_commits.pop(id(attempt), None)
             writes = self._writes(group)
             for pending in group:
-                self._made.pop(pending, None)
-            self._tell(WriteFailed(manifest, writes, _problem(error), None if in_flight is None else in_flight.commit))
+                self._pending_writes.pop(pending, None)
+            self._emit(events.WriteFailed(manifest, writes, _problem(error), None if sent is None else sent.commit))
 
-    def _decided(self, pending: ObservedWrite, outcome: asyncio.Future[Commit]) -> None:
+    def _completed(self, pending: ObservedWrite, outcome: asyncio.Future[Commit]) -> None:
         error = None if outcome.cancelled() else outcome.exception()
         if error is not None:
-            again = pending.reruns and isinstance(error, ConflictError)
-            self.counters.failed_writes += not again
+            repeated = pending.reruns and isinstance(error, ConflictError)
+            self.counters.failed_writes += not repeated
             self._failed(pending, error)
 
     def _failed(self, pending: ObservedWrite, error: BaseException) -> None:
-        made = self._made.pop(pending, None)
-        if made is not None:
+        write = self._pending_writes.pop(pending, None)
+        if write is not None:
             commit = None
-            if made.in_flight is not None:
-                commit = made.in_flight.commit
-                self._in_flight.pop(id(made.in_flight.attempt), None)
-            self._tell(WriteFailed(made.manifest, (made.number,), _problem(error), commit))
+            if write.sent is not None:
+                commit = write.sent.commit
+                self._sent_commits.pop(id(write.sent.attempt), None)
+            self._emit(events.WriteFailed(write.manifest, (write.number,), _problem(error), commit))
 
     def closed(self) -> None:
         """Report the writes that are pending when the client closes."""
-        for pending in list(self._made):
+        for pending in list(self._pending_writes):
             outcome = pending.outcome
             error = outcome.exception() if outcome.done() and not outcome.cancelled() else None
-            self._failed(pending, error or ClosedError("the client was closed before it was known what became of it"))
+            self._failed(
+                pending, error or ClosedError("the client was closed before the outcome of the write was known")
+            )
 
     def _writes(self, group: Sequence[ObservedWrite]) -> tuple[int, ...]:
-        return tuple(self._made[pending].number for pending in group if pending in self._made)
+        return tuple(self._pending_writes[pending].number for pending in group if pending in self._pending_writes)
 
-    # How it is doing
+    # The connection
 
     def contact(self, error: MPS3Error | None, *, online: bool) -> None:
         """Report whether the store answers. Called whenever that may have changed."""
@@ -304,19 +275,19 @@ class Observer:
         self._online = online
         if online:
             if self._hooks:
-                seconds = None if self._offline_at is None else self._clock() - self._offline_at
-                self._tell(CameOnline(seconds))
+                seconds = None if self._offline_since is None else self._clock() - self._offline_since
+                self._emit(events.CameOnline(seconds))
         else:
             self.counters.times_offline += 1
             if self._hooks:
-                self._offline_at = self._clock()
-                self._tell(WentOffline(None if error is None else _problem(error)))
+                self._offline_since = self._clock()
+                self._emit(events.WentOffline(None if error is None else _problem(error)))
 
-    def _tell(self, event: Event) -> None:
+    def _emit(self, event: events.Event) -> None:
         for number, hook in enumerate(self._hooks):
             try:
                 hook(event)
-            except (Exception, asyncio.CancelledError):  # noqa: BLE001 - whatever it is, it is not ours
+            except (Exception, asyncio.CancelledError):  # noqa: BLE001 - a hook must not break the client
                 if number not in self._failing:
                     self._failing.add(number)
                     name = getattr(hook, "__qualname__", type(hook).__qualname__)
@@ -327,6 +298,6 @@ def _keys(group: Sequence[ObservedWrite]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(label for pending in group for label in pending.labels.values()))
 
 
-def _problem(error: BaseException) -> Problem:
-    # What others say may hold anything: the URL of a request, with its signature.
-    return Problem(type(error).__name__, str(error) if isinstance(error, MPS3Error) else "")
+def _problem(error: BaseException) -> events.Problem:
+    # The messages of other libraries may contain the signed URL of a request.
+    return events.Problem(type(error).__name__, str(error) if isinstance(error, MPS3Error) else "")

@@ -1,4 +1,4 @@
-"""Events as traces and metrics of OpenTelemetry. Needs the extra ``mps3[opentelemetry]``."""
+"""The hook for OpenTelemetry traces and metrics. Needs the extra ``mps3[opentelemetry]``."""
 
 from __future__ import annotations
 
@@ -8,21 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..types import Ref
-from .events import (
-    Acknowledged,
-    CameOnline,
-    CommitSent,
-    Conflicted,
-    Event,
-    Merged,
-    Polled,
-    Problem,
-    RequestMade,
-    Retried,
-    WentOffline,
-    WriteFailed,
-    WriteMade,
-)
+from . import events
 
 try:
     from opentelemetry import context as contexts
@@ -36,8 +22,8 @@ except ImportError as error:
 SCOPE: Final = "mps3"
 SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60)
 WRITES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-MINTED: Final = "@mps3-"
-"""Follows the key of a value where buckets have no versions."""
+VERSION_MARK: Final = "@mps3-"
+"""Follows the key of a value in buckets without versioning."""
 
 
 @dataclass(slots=True)
@@ -50,23 +36,23 @@ class _Write:
 
 @dataclass(slots=True)
 class _Commit:
-    """A commit that is under way."""
+    """A commit that is not decided yet."""
 
     span: Span
     token: Token[Context]
 
 
 class OpenTelemetryHook:
-    """A hook that makes traces and metrics of events. One will do for all clients of a process.
+    """A hook that records events as traces and metrics. All clients of a process can share it.
 
-    Each request is a span. A commit is a span with those of its requests in it. The span of a commit, and those of the
-    values that it needs, are in the trace of what was current when the (first) write was made, and have links to the
-    others.
+    Each request is a span, and each commit is a span that contains its requests. The spans of a commit and of its
+    values belong to the trace that was current when the first of its writes was called; the commit has links to the
+    traces of the other writes.
 
     Args:
-        tracer_provider: Makes the tracer; the global one if ``None``.
-        meter_provider: Makes the meter; the global one if ``None``.
-        polls: Whether requests that were answered by "nothing new" are spans too: mostly polls, one a second.
+        tracer_provider: Creates the tracer; the global provider if ``None``.
+        meter_provider: Creates the meter; the global provider if ``None``.
+        polls: Whether requests with the outcome ``unchanged`` are spans, too: mostly polls, one a second.
     """
 
     def __init__(
@@ -86,65 +72,69 @@ class OpenTelemetryHook:
         def histogram(name: str, description: str) -> metrics.Histogram:
             return meter.create_histogram(name, "s", description, explicit_bucket_boundaries_advisory=SECONDS)
 
-        self._request_duration = histogram("mps3.request.duration", "Time that requests took, with all their tries")
+        self._request_duration = histogram("mps3.request.duration", "Duration of requests, with all attempts")
         self._request_sent = meter.create_counter("mps3.request.sent", "By", "Bytes of objects that were sent")
         self._request_received = meter.create_counter(
             "mps3.request.received", "By", "Bytes of objects that were received"
         )
-        self._retries = meter.create_counter("mps3.retries", "{retry}", "What failed in passing and was tried again")
-        self._poll_duration = histogram("mps3.poll.duration", "Time that looking for what others did took")
-        self._merged = meter.create_counter("mps3.merged", "{commit}", "Commits of others that were seen")
+        self._retries = meter.create_counter("mps3.retries", "{retry}", "Transient failures that were retried")
+        self._poll_duration = histogram("mps3.poll.duration", "Duration of polls")
+        self._merged = meter.create_counter("mps3.merged", "{commit}", "Commits of other clients that became visible")
         self._write_duration = histogram("mps3.write.duration", "Time from a write until it was durable")
         self._write_pending = meter.create_up_down_counter("mps3.write.pending", "{write}", "Writes not yet durable")
-        self._write_failures = meter.create_counter("mps3.write.failures", "{write}", "Writes that came to nothing")
+        self._write_failures = meter.create_counter("mps3.write.failures", "{write}", "Writes that failed")
         self._commit_duration = histogram("mps3.commit.duration", "Time from sending a commit until it was durable")
         self._commit_writes = meter.create_histogram(
             "mps3.commit.writes", "{write}", "Writes in a commit", explicit_bucket_boundaries_advisory=WRITES
         )
-        self._conflicts = meter.create_counter("mps3.commit.conflicts", "{conflict}", "Commits that came second")
-        self._offline = meter.create_counter("mps3.offline", "{time}", "Times that the store stopped answering")
-        self._offline_duration = histogram("mps3.offline.duration", "Time until it answered again")
+        self._conflicts = meter.create_counter(
+            "mps3.commit.conflicts", "{conflict}", "Commits that failed because of a conflict"
+        )
+        self._offline = meter.create_counter("mps3.offline", "{time}", "Times that the client went offline")
+        self._offline_duration = histogram("mps3.offline.duration", "Time that the client was offline")
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: events.Event) -> None:
         """Record an event."""
         match event:
-            case RequestMade():
+            case events.RequestMade():
                 self._request(event)
-            case Retried():
-                said = {"mps3.what": event.what, "mps3.operation": event.operation, "mps3.bucket": event.bucket}
-                self._retries.add(1, said | _kind(event.error))
+            case events.Retried():
+                attributes = {"mps3.what": event.what, "mps3.operation": event.operation, "mps3.bucket": event.bucket}
+                self._retries.add(1, attributes | _kind(event.error))
                 if event.commit is not None:
                     self._end(event.commit, event.error)
-            case Polled():
-                said = _manifest(event.manifest) | {"mps3.news": event.news}
-                self._poll_duration.record(event.seconds, said | _kind(event.error))
-            case Merged():
+            case events.Polled():
+                attributes = _manifest(event.manifest) | {"mps3.news": event.news}
+                self._poll_duration.record(event.seconds, attributes | _kind(event.error))
+            case events.Merged():
                 self._merged.add(len(event.commits), _manifest(event.manifest))
-            case WriteMade():
+            case events.WriteMade():
                 self._writes[event.write] = _Write(_current(), event.keys)
                 self._by_key.update(dict.fromkeys(event.keys, event.write))
                 self._write_pending.add(1, _manifest(event.manifest))
-            case WriteFailed():
+            case events.WriteFailed():
                 self._failed(event)
-            case CommitSent():
+            case events.CommitSent():
                 self._sent(event)
-            case Conflicted():
+            case events.Conflicted():
                 self._conflicts.add(1, _manifest(event.manifest))
-                self._end(event.commit, Problem("ConflictError", "somebody else committed first"))
-            case Acknowledged():
+                self._end(event.commit, events.Problem("ConflictError", "another client committed first"))
+            case events.Acknowledged():
                 self._acknowledged(event)
-            case WentOffline():
+            case events.WentOffline():
                 self._offline.add(1, _kind(event.error))
-            case CameOnline() if event.away is not None:
+            case events.CameOnline() if event.away is not None:
                 self._offline_duration.record(event.away)
 
-    def _request(self, event: RequestMade) -> None:
-        said: dict[str, Any] = {"mps3.operation": event.operation, "mps3.bucket": event.bucket}
-        self._request_duration.record(event.seconds, {**said, "mps3.outcome": event.outcome, **_kind(event.error)})
+    def _request(self, event: events.RequestMade) -> None:
+        attributes: dict[str, Any] = {"mps3.operation": event.operation, "mps3.bucket": event.bucket}
+        self._request_duration.record(
+            event.seconds, {**attributes, "mps3.outcome": event.outcome, **_kind(event.error)}
+        )
         if event.sent:
-            self._request_sent.add(event.sent, said)
+            self._request_sent.add(event.sent, attributes)
         if event.received:
-            self._request_received.add(event.received, said)
+            self._request_received.add(event.received, attributes)
         if event.outcome == "unchanged" and not self._polls:
             return
         now = time.time_ns()
@@ -165,19 +155,19 @@ class OpenTelemetryHook:
         _fail(span, event.error)
         span.end(now)
 
-    def _context_of(self, event: RequestMade) -> Context:
-        """What was going on when it was made; for the value of a pending write, when that was made."""
+    def _context_of(self, event: events.RequestMade) -> Context:
+        """Return the context of a request: that of the write, for a value of a pending write, else the current one."""
         if event.operation == "PutObject" and event.key is not None:
-            key = event.key.partition(MINTED)[0]
+            key = event.key.partition(VERSION_MARK)[0]
             number = self._by_key.get(f"s3://{event.bucket}/{key}", self._by_key.get(key))
             if number is not None and number in self._writes:
                 return self._writes[number].context
         return _current()
 
-    def _sent(self, event: CommitSent) -> None:
-        self._end(event.commit, None)  # a transaction that is sent again after it had arrived
-        made = [self._writes[write].context for write in event.writes if write in self._writes]
-        spans = [span for span in map(trace.get_current_span, made) if span.get_span_context().is_valid]
+    def _sent(self, event: events.CommitSent) -> None:
+        self._end(event.commit, None)  # a transaction that is sent again although it had arrived
+        origins = [self._writes[write].context for write in event.writes if write in self._writes]
+        spans = [span for span in map(trace.get_current_span, origins) if span.get_span_context().is_valid]
         parent = trace.set_span_in_context(spans[0]) if spans else Context()
         span = self._tracer.start_span(
             "commit",
@@ -190,41 +180,41 @@ class OpenTelemetryHook:
             },
             links=[Link(other.get_span_context()) for other in spans[1:]],
         )
-        # The hook is called in the task that commits, so the requests that follow find the span.
+        # The hook is called in the task that commits, so the span is current for its requests.
         token = contexts.attach(trace.set_span_in_context(span))
         self._commits[event.commit] = _Commit(span, token)
 
-    def _acknowledged(self, event: Acknowledged) -> None:
-        said = _manifest(event.manifest)
+    def _acknowledged(self, event: events.Acknowledged) -> None:
+        attributes = _manifest(event.manifest)
         if event.seconds is not None:
-            self._commit_duration.record(event.seconds, said)
-        self._commit_writes.record(len(event.writes), said)
+            self._commit_duration.record(event.seconds, attributes)
+        self._commit_writes.record(len(event.writes), attributes)
         for write, waited in zip(event.writes, event.waited, strict=True):
-            self._write_duration.record(waited, said)
+            self._write_duration.record(waited, attributes)
             self._forget(write)
-        self._write_pending.add(-len(event.writes), said)
+        self._write_pending.add(-len(event.writes), attributes)
         self._end(event.commit, None)
 
-    def _failed(self, event: WriteFailed) -> None:
-        said = _manifest(event.manifest)
-        self._write_failures.add(len(event.writes), said | _kind(event.error))
-        self._write_pending.add(-len(event.writes), said)
+    def _failed(self, event: events.WriteFailed) -> None:
+        attributes = _manifest(event.manifest)
+        self._write_failures.add(len(event.writes), attributes | _kind(event.error))
+        self._write_pending.add(-len(event.writes), attributes)
         for write in event.writes:
             self._forget(write)
         if event.commit is not None:
             self._end(event.commit, event.error)
 
     def _forget(self, write: int) -> None:
-        made = self._writes.pop(write, None)
-        for key in made.keys if made is not None else ():
+        forgotten = self._writes.pop(write, None)
+        for key in forgotten.keys if forgotten is not None else ():
             if self._by_key.get(key) == write:
                 del self._by_key[key]
 
-    def _end(self, name: str, error: Problem | None) -> None:
+    def _end(self, name: str, error: events.Problem | None) -> None:
         commit = self._commits.pop(name, None)
         if commit is None:
             return
-        # Where transactions wait for their verdict, the next commit may have begun.
+        # The next commit may have begun while a transaction waited for its outcome.
         if trace.get_current_span() is commit.span:
             contexts.detach(commit.token)
         if error is not None:
@@ -234,7 +224,7 @@ class OpenTelemetryHook:
 
 
 def _current() -> Context:
-    """What is going on. A span that has ended is left behind: the one in which a client was opened, mostly."""
+    """Return the current context, unless its span has ended, such as that in which the client was opened."""
     span = trace.get_current_span()
     ended = not isinstance(span, NonRecordingSpan) and not span.is_recording() and span.get_span_context().is_valid
     return Context() if ended else contexts.get_current()
@@ -244,10 +234,10 @@ def _manifest(manifest: Ref) -> dict[str, Any]:
     return {"mps3.manifest": str(manifest)}
 
 
-def _kind(error: Problem | None) -> dict[str, Any]:
+def _kind(error: events.Problem | None) -> dict[str, Any]:
     return {} if error is None else {"error.type": error.kind}
 
 
-def _fail(span: Span, error: Problem | None) -> None:
+def _fail(span: Span, error: events.Problem | None) -> None:
     if error is not None:
         span.set_status(Status(StatusCode.ERROR, error.message))

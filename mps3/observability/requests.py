@@ -1,4 +1,4 @@
-"""A storage whose requests are counted and reported."""
+"""The storage wrapper that reports requests."""
 
 from __future__ import annotations
 
@@ -19,13 +19,7 @@ T = TypeVar("T")
 
 
 class ObservedStorage(StorageWrapper):
-    """A storage whose requests are counted and reported.
-
-    Args:
-        storage: The store.
-        observer: Who is told.
-        environment: Tells the time.
-    """
+    """A storage whose requests are counted and reported to an observer."""
 
     def __init__(self, storage: Storage, observer: Observer, environment: Environment) -> None:
         super().__init__(storage)
@@ -36,7 +30,7 @@ class ObservedStorage(StorageWrapper):
         self, operation: str, bucket: str, key: str | None, request: Callable[[], Awaitable[T]], *, sent: int = 0
     ) -> T:
         started = self._environment.monotonic()
-        listening = LISTENER.set(partial(self._observer.repeated, operation, bucket, key))
+        token = LISTENER.set(partial(self._observer.request_retried, operation, bucket, key))
         outcome: Outcome = "error"
         failed: BaseException | None = None
         received = 0
@@ -55,7 +49,7 @@ class ObservedStorage(StorageWrapper):
         else:
             return answer
         finally:
-            LISTENER.reset(listening)
+            LISTENER.reset(token)
             seconds = self._environment.monotonic() - started
             self._observer.request(operation, bucket, key, outcome, seconds, sent, received, failed)
-            del failed  # it would hold this frame
+            del failed  # its traceback holds this frame

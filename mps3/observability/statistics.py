@@ -1,35 +1,35 @@
-"""What a client has done so far, in numbers."""
+"""The statistics of a client."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What a client has done since it was made, and what it holds, at the moment it was asked.
+    """What a client has done since it was created, and what it holds at the moment of the call.
 
     Attributes:
-        requests: How many requests of each operation it made, as S3 names them. One that was repeated counts once.
-        failed_requests: How many of them failed; a condition that did not hold is no failure.
-        request_retries: How often requests were repeated before their caller heard of it.
+        requests: Requests by S3 action. A request that was retried counts once.
+        failed_requests: Requests that failed, without those whose condition did not hold.
+        request_retries: Retries of requests by the storage.
         bytes_sent: Bytes of objects that were sent.
         bytes_received: Bytes of objects that were received.
-        polls: How often it looked for what others did.
-        polls_without_news: How often there was nothing.
-        failed_polls: How often that failed.
-        merged: Commits of others that became part of what is shown, as far as they were seen one by one.
-        writes: Writes made here, once for each manifest. Each run of a transaction is one.
-        failed_writes: Those that came to nothing, withdrawn ones included, but not what was run again.
+        polls: Polls for changes by other clients.
+        polls_without_news: Polls that found no change.
+        failed_polls: Polls that failed.
+        merged: Commits of other clients that became visible, without those that were never seen individually.
+        writes: Writes of this client, once for each manifest. Each run of a transaction counts.
+        failed_writes: Writes that failed or were withdrawn, without the runs of transactions that were repeated.
         commits: Commits that were acknowledged.
-        commits_sent: How often commits were sent; more than ``commits`` where some had to be sent again.
-        conflicts: How often somebody else had committed first, or had changed what a transaction was made from.
-        retries: How often storing a value or committing failed in a way that may pass.
-        times_offline: How often the store stopped answering, or was not to be asked any more.
-        pending: Writes that are not yet in the store.
-        subscriptions: Subscriptions and watches that are open.
-        buffered: States that wait for watches to look at them.
+        commits_sent: Commits that were sent; a commit counts each time it is sent.
+        conflicts: Commits that failed because another client had committed first, or had changed a key that was read.
+        retries: Transient failures to store a value or to commit.
+        times_offline: How often the store stopped answering, or the client was switched offline.
+        pending: Writes that are not in the store yet.
+        subscriptions: Open subscriptions and watches.
+        buffered: States that watches have not processed yet.
         cached_bytes: Bytes of values that are held in memory.
     """
 
@@ -57,7 +57,7 @@ class Statistics:
 
 @dataclass(slots=True)
 class Counters:
-    """Those of the numbers that only grow."""
+    """The statistics that only grow."""
 
     requests: dict[str, int] = field(default_factory=dict)
     failed_requests: int = 0
@@ -77,26 +77,11 @@ class Counters:
     times_offline: int = 0
 
     def statistics(self, *, pending: int, subscriptions: int, buffered: int, cached_bytes: int) -> Statistics:
-        """They, and what there is at the moment."""
+        """Return the counts, together with what the client holds now."""
         return Statistics(
-            dict(self.requests),
-            self.failed_requests,
-            self.request_retries,
-            self.bytes_sent,
-            self.bytes_received,
-            self.polls,
-            self.polls_without_news,
-            self.failed_polls,
-            self.merged,
-            self.writes,
-            self.failed_writes,
-            self.commits,
-            self.commits_sent,
-            self.conflicts,
-            self.retries,
-            self.times_offline,
-            pending,
-            subscriptions,
-            buffered,
-            cached_bytes,
+            **asdict(self),
+            pending=pending,
+            subscriptions=subscriptions,
+            buffered=buffered,
+            cached_bytes=cached_bytes,
         )

@@ -1,5 +1,5 @@
-"""What outlives the process: the outbox, the sessions, and the cache of what was seen.
+"""Durable state on this machine: outboxes with the writes of sessions, and a cache.
 
-`offline/protocol.py` says what the manifests want of it; `offline/directory.py` is the one that users get.
-Nothing here talks to a store.
+`offline/protocol.py` is the interface for manifests; `offline/directory.py` implements it. Nothing here sends
+a request.
 """

@@ -1,4 +1,4 @@
-"""The cache: states of manifests, and objects that never change, in one SQLite file that may be thrown away."""
+"""The cache of states and of objects that never change, in one SQLite file that may be deleted at any time."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ..support.sqlite import close, connect, error_of, is_locked
 from ..types import Ref
 from .schema import upgrade
 
-CACHE: Final = 256 * 2**20
-"""Bytes of values to keep at the most."""
-MAPPED: Final = 256 * 2**20
+CACHE_BYTES: Final = 256 * 2**20
+"""The most bytes of cached objects."""
+MMAP_BYTES: Final = 256 * 2**20
 LOCK_WAIT: Final = 5.0
-"""Seconds that SQLite waits for others who are writing."""
+"""Seconds that SQLite waits for the lock of another process."""
 
 _FIRST: Final = (
     """
@@ -32,7 +32,7 @@ _FIRST: Final = (
     )
     """,
     "CREATE TABLE needed (bucket TEXT, manifest TEXT, object_bucket TEXT, object_key TEXT)",
-    # The body comes last, so that the rest of a row is read without it.
+    # The body is the last column, so that the others are read without it.
     """
     CREATE TABLE objects (
         id INTEGER PRIMARY KEY, bucket TEXT, key TEXT, version TEXT, size INTEGER NOT NULL, used INTEGER NOT NULL,
@@ -43,7 +43,7 @@ _FIRST: Final = (
 )
 SCHEMAS: Final = (_FIRST,)
 LARGE: Final = 64 * 2**10
-"""Bodies of more bytes than this are read apart from their rows."""
+"""Bytes above which a body is not read by the query of its row."""
 _FIND: Final = """
     SELECT id, crc, CASE WHEN size < ? THEN body END FROM objects WHERE bucket = ? AND key = ? AND version = ?
 """
@@ -55,7 +55,7 @@ _KEEP: Final = """
     ON CONFLICT DO UPDATE SET stamp = excluded.stamp, state = excluded.state, crc = excluded.crc
     WHERE excluded.stamp >= states.stamp
 """
-# Oldest first, until enough bytes are gone.
+# Least recently used first, until enough bytes are free.
 _EVICT: Final = """
     DELETE FROM objects WHERE id IN (
         SELECT id FROM (
@@ -69,30 +69,25 @@ _log = logging.getLogger("mps3")
 
 
 class FileCache:
-    """The cache of a directory.
+    """The cache of a directory, with at most ``most`` bytes of objects."""
 
-    Args:
-        file: Where it is.
-        most: Bytes of objects to keep at the most.
-    """
-
-    def __init__(self, file: Path, most: int = CACHE) -> None:
+    def __init__(self, file: Path, most: int = CACHE_BYTES) -> None:
         self._file = file
         self._most = most
         self._connection: aiosqlite.Connection | None = None
-        self._turn = asyncio.Lock()
-        self._large: sqlite3.Connection | None = None
-        self._large_turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
+        self._large_connection: sqlite3.Connection | None = None
+        self._large_lock = asyncio.Lock()
         self._adding: dict[tuple[str, str, str], bytes] = {}
         self._touched: dict[tuple[str, str, str], None] = {}
         self._flushing: asyncio.Task[None] | None = None
         self._used = 0
-        self._grown = most  # bytes added since it was last made smaller: at first nobody knows
-        self._complained = False
-        self._renewed = False
+        self._bytes_added = most  # since the last check of the size; at first the size is unknown
+        self._warned = False
+        self._recreated = False
 
     async def open(self) -> None:
-        """Open it, or put one that is damaged aside and begin anew.
+        """Open the file, or create it anew if it is damaged.
 
         Raises:
             FormatError: A newer mps3 wrote it.
@@ -102,62 +97,62 @@ class FileCache:
         except FormatError:
             raise
         except (sqlite3.Error, OSError, CorruptionError) as error:
-            await self._trouble(error)
+            await self._handle_error(error)
 
     async def _connect(self) -> None:
         connection = await connect(self._file, lambda connection: _prepare(connection, self._file), timeout=LOCK_WAIT)
         self._connection = connection
         ((self._used,),) = await connection.execute_fetchall("SELECT coalesce(max(used), 0) FROM objects")
 
-    async def _trouble(self, error: Exception) -> None:
-        """Go on without what cannot be done, and say so once; put aside what is damaged."""
+    async def _handle_error(self, error: Exception) -> None:
+        """Log the first error, and go on without the cache; move a damaged file aside."""
         if not isinstance(error_of(error, self._file), CorruptionError):
-            if not self._complained:
-                self._complained = True
+            if not self._warned:
+                self._warned = True
                 _log.warning("the cache %s cannot be used: %s", self._file, error)
-            return  # a disk that is full may have room again, and what is there can be read meanwhile
+            return  # a full disk may have room again later, and can be read meanwhile
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 await close(connection)
-        if not self._renewed:
-            self._renewed = True
-            _log.warning("the cache %s is damaged, so it is put aside, and made anew: %s", self._file, error)
+        if not self._recreated:
+            self._recreated = True
+            _log.warning("the cache %s is damaged, so it is moved aside and created anew: %s", self._file, error)
             with contextlib.suppress(sqlite3.Error, OSError):
                 await asyncio.to_thread(_put_aside, self._file)
                 await self._connect()
 
     async def aclose(self) -> None:
-        """Write what is waiting, and close it."""
+        """Write what is waiting, and close the file."""
         while self._flushing is not None:
             await asyncio.wait([self._flushing])
         if self._touched:
             await self._flush()
         connection, self._connection = self._connection, None
-        async with self._large_turn:
-            large, self._large = self._large, None
+        async with self._large_lock:
+            large, self._large_connection = self._large_connection, None
             if large is not None:
                 await asyncio.to_thread(large.close)
         if connection is not None:
             await close(connection)
 
     async def state(self, manifest: Ref) -> bytes | None:
-        """The state kept last."""
+        """As `OfflineCache.state`."""
         rows = await self._read(
             "SELECT state, crc FROM states WHERE bucket = ? AND manifest = ?", (manifest.bucket, manifest.key)
         )
-        return _sound(rows)
+        return _verified(rows)
 
     async def manifests(self) -> list[Ref]:
-        """The manifests of which a state is kept."""
+        """Return the manifests that have a state in the cache."""
         rows = await self._read("SELECT manifest, bucket FROM states ORDER BY bucket, manifest", ())
         return [Ref(str(manifest), str(bucket)) for manifest, bucket in rows]
 
     async def keep_state(self, manifest: Ref, state: bytes, stamp: float, runs: Sequence[tuple[str, str]]) -> None:
-        """Keep a state, unless a newer one is kept."""
+        """As `OfflineCache.keep_state`."""
         named = {"bucket": manifest.bucket, "manifest": manifest.key}
         mine = (manifest.bucket, manifest.key)
-        await self._flush()  # the runs first
+        await self._flush()  # the runs before the state that needs them
         kept = {**named, "stamp": max(stamp, -1.0), "state": state, "crc": zlib.crc32(state)}
         await self._write(
             (_KEEP, [kept]),
@@ -166,7 +161,7 @@ class FileCache:
         )
 
     async def get(self, bucket: str, key: str, version: str) -> bytes | None:
-        """The bytes of an object that never changes."""
+        """As `ObjectCache.get`."""
         name = (bucket, key, version)
         if name in self._adding:
             return self._adding[name]
@@ -176,12 +171,12 @@ class FileCache:
         for number, crc, body in rows:
             if body is None:
                 reading = asyncio.ensure_future(self._read_large(number, crc))
-                return await asyncio.shield(reading)  # whoever gives up waiting does not stop it halfway
-            return _sound([(body, crc)])
+                return await asyncio.shield(reading)  # a cancelled caller must not stop it halfway
+            return _verified([(body, crc)])
         return None
 
     def add(self, bucket: str, key: str, version: str, body: bytes) -> None:
-        """Keep the bytes of an object that never changes, sooner or later."""
+        """As `ObjectCache.add`, in the background."""
         if len(body) > self._most or self._connection is None:
             return
         self._adding[bucket, key, version] = body
@@ -209,43 +204,43 @@ class FileCache:
         for name, body in adding.items():
             if self._adding.get(name) is body:
                 del self._adding[name]
-        self._grown += sum(map(len, adding.values()))
-        if self._grown > self._most // 16:
+        self._bytes_added += sum(map(len, adding.values()))
+        if self._bytes_added > self._most // 16:
             size = sum(found for (found,) in await self._read("SELECT coalesce(sum(size), 0) FROM objects", ()))
             if size > self._most:
                 await self._write((_EVICT, [(size - self._most,)]))
-            self._grown = 0
+            self._bytes_added = 0
 
     async def _read_large(self, number: int, crc: int) -> bytes | None:
-        """A body without the copies that a query makes of it."""
+        """Read a body without the copies that a query makes of it."""
         try:
-            async with self._large_turn:
+            async with self._large_lock:
                 if self._connection is None:
                     return None
-                if self._large is None:
-                    self._large = await asyncio.to_thread(_connect_for_bodies, self._file)
-                return await asyncio.to_thread(_body, self._large, number, crc)
+                if self._large_connection is None:
+                    self._large_connection = await asyncio.to_thread(_connect_for_bodies, self._file)
+                return await asyncio.to_thread(_body, self._large_connection, number, crc)
         except (sqlite3.Error, OSError):
-            return None  # removed since it was found; or else the next query says what is wrong
+            return None  # evicted since it was found; the next query reports any other error
 
     async def _read(self, sql: str, arguments: tuple[Any, ...]) -> list[Any]:
         try:
-            async with self._turn:
+            async with self._lock:
                 if self._connection is None:
                     return []
                 return list(await self._connection.execute_fetchall(sql, arguments))
         except (sqlite3.Error, OSError, ValueError) as error:
             if not is_locked(error):
-                await self._trouble(error)
+                await self._handle_error(error)
             return []
 
     async def _write(self, *steps: tuple[str, Sequence[Any]]) -> None:
         task = asyncio.ensure_future(self._transaction(steps))
-        await asyncio.shield(task)  # whoever gives up waiting leaves no transaction open
+        await asyncio.shield(task)  # a cancelled caller must leave no transaction open
 
     async def _transaction(self, steps: Sequence[tuple[str, Sequence[Any]]]) -> None:
         try:
-            async with self._turn:
+            async with self._lock:
                 connection = self._connection
                 if connection is None:
                     return
@@ -261,10 +256,10 @@ class FileCache:
                     raise
         except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
             if not is_locked(error):
-                await self._trouble(error)
+                await self._handle_error(error)
 
 
-def _sound(rows: list[Any]) -> bytes | None:
+def _verified(rows: list[Any]) -> bytes | None:
     for body, crc in rows:
         if isinstance(body, bytes) and zlib.crc32(body) == crc:
             return body
@@ -272,9 +267,9 @@ def _sound(rows: list[Any]) -> bytes | None:
 
 
 def _connect_for_bodies(file: Path) -> sqlite3.Connection:
-    # Used by one thread at a time, but not always by the same.
+    # Used by one thread at a time, but not always the same one.
     connection = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
-    connection.execute(f"PRAGMA mmap_size = {MAPPED}")
+    connection.execute(f"PRAGMA mmap_size = {MMAP_BYTES}")
     return connection
 
 
@@ -285,18 +280,12 @@ def _body(connection: sqlite3.Connection, number: int, crc: int) -> bytes | None
 
 
 def _prepare(connection: sqlite3.Connection, file: Path) -> None:
-    # Runs have megabytes, and are read at every start: in few large pages, and without copying them twice.
+    # Runs have megabytes and are read at every start: large pages and mmap avoid copies.
     connection.execute("PRAGMA page_size = 32768")
-    connection.execute(f"PRAGMA mmap_size = {MAPPED}")
+    connection.execute(f"PRAGMA mmap_size = {MMAP_BYTES}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
-    upgrade(
-        connection,
-        file,
-        SCHEMAS,
-        what="cache",
-        advice="upgrade, or remove it, since all that is in it can be had again",
-    )
+    upgrade(connection, file, SCHEMAS, what="cache", advice="upgrade, or remove it: the store has all of its data")
 
 
 def _put_aside(file: Path) -> None:

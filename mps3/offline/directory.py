@@ -1,7 +1,7 @@
 """Outboxes and the cache in a directory of this machine.
 
-Each outbox is a SQLite file of its own, ``outbox/000001-….sqlite3``, locked by its client for as long as that lives:
-the operating system lets go of the lock of a process that is killed, and that is how others learn that it is free.
+Each outbox is a SQLite file, ``outbox/000001-….sqlite3``, which its client locks. When a process ends, the operating
+system releases its locks, so that other clients can take its outboxes over.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ import orjson
 
 from ..errors import ClosedError, CorruptionError, MPS3Error
 from ..support.environment import Environment
-from ..support.sqlite import PATIENCE, close, connect, error_of, is_locked, make_directory
+from ..support.sqlite import LOCK_TIMEOUT, close, connect, error_of, is_locked, make_directory
 from ..types import UNCHECKED, Ref
-from . import identity as belonging
-from .cache import CACHE, FileCache
+from . import store_file
+from .cache import CACHE_BYTES, FileCache
 from .protocol import (
+    DirectoryOwner,
     Done,
     DurableOutbox,
     Forget,
@@ -37,7 +38,6 @@ from .protocol import (
     Send,
     Sent,
     SetAside,
-    Store,
     StoredChange,
     StoredSession,
     StoredWrite,
@@ -67,8 +67,8 @@ _FIRST: Final = (
     """,
 )
 SCHEMAS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, (), ())
-"""2: the same, but a write may have a condition, or expire; who does not know that must not send it. 3: writes
-have stamps, in a column that is added when it is not there; who does not know them must not send them out of order."""
+"""Versions 2 and 3 have the same tables, but an older mps3 must not send their writes. 2: a write may have a condition
+or expire. 3: writes have stamps, which order them, in a column that `_prepare` adds."""
 _STAMPED: Final = "ALTER TABLE writes ADD COLUMN stamp REAL"
 _SESSION: Final = "INSERT OR IGNORE INTO sessions (name, bucket, manifest, sequence) VALUES (?, ?, ?, 0)"
 _KEEP: Final = "INSERT INTO writes (id, session, made, changes, bodies, stamp) VALUES (?, ?, ?, ?, ?, ?)"
@@ -83,82 +83,86 @@ _SET_ASIDE: Final = "UPDATE writes SET sequence = NULL, refusal = ? WHERE id = ?
 
 
 class FileDirectory:
-    """Outboxes and a cache in a directory, safe for any number of clients at once.
-
-    The directory must not be on a network file system.
+    """Outboxes and a cache in a directory, safe for concurrent clients. It must not be on a network file system.
 
     Args:
-        path: The directory; it is made if need be.
-        environment: Names the outboxes.
-        cache_bytes: How large the cached values may be together.
+        path: The directory. `open` creates it if needed.
+        environment: The source of time and names.
+        cache_bytes: The most bytes of cached objects.
     """
 
-    def __init__(self, path: str | os.PathLike[str], environment: Environment, *, cache_bytes: int = CACHE) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], environment: Environment, *, cache_bytes: int = CACHE_BYTES
+    ) -> None:
         self._path = Path(path)
         self._environment = environment
         self.cache = FileCache(self._path / f"cache{SUFFIX}", cache_bytes)
 
-    async def open(self, store: Store) -> tuple[DurableOutbox, Sequence[DurableOutbox]]:
-        """Make an outbox, and take over those whose clients are no more, oldest first."""
-        outboxes = self._path / OUTBOXES
-        shelves: list[FileOutbox] = []
+    async def open(self, owner: DirectoryOwner) -> tuple[DurableOutbox, Sequence[DurableOutbox]]:
+        """As `OfflineDirectory.open`."""
+        folder = self._path / OUTBOXES
+        outboxes: list[FileOutbox] = []
         used = False
         try:
-            # One at a time: an outbox that is just being made looks like one that nobody needs.
-            turn = await self._turn(self._path / f"lock{SUFFIX}")
+            # One client at a time, because an outbox under creation looks like an unused one.
+            lock = await self._lock(self._path / f"lock{SUFFIX}")
             try:
-                await asyncio.to_thread(make_directory, outboxes)
-                names = sorted(await asyncio.to_thread(os.listdir, outboxes))
-                files = [outboxes / name for name in names if name.endswith(SUFFIX)]
+                await asyncio.to_thread(make_directory, folder)
+                names = sorted(await asyncio.to_thread(os.listdir, folder))
+                files = [folder / name for name in names if name.endswith(SUFFIX)]
                 for file in files:
-                    durable_outbox = FileOutbox(file)
-                    if not await durable_outbox.open():
-                        used = True  # by somebody who lives
+                    outbox = FileOutbox(file)
+                    if not await outbox.open():
+                        used = True  # by a running client
                         continue
-                    if durable_outbox.last_id:
-                        shelves.append(durable_outbox)
-                    else:  # all of it had left when its client was killed
-                        await durable_outbox.aclose()
+                    if outbox.last_id:
+                        outboxes.append(outbox)
+                    else:  # its client ended when it was empty
+                        await outbox.aclose()
                 number = max((int(file.name[:6]) for file in files if file.name[:6].isdigit()), default=0) + 1
                 await self.cache.open()
-                clock = await self._belong(store, shelves, used=used)
-                own = FileOutbox(outboxes / f"{number:06}-{self._environment.name()}{SUFFIX}")
-                own.go_by(clock)
-                shelves.append(own)
+                clock = await self._claim(owner, outboxes, used=used)
+                own = FileOutbox(folder / f"{number:06}-{self._environment.name()}{SUFFIX}")
+                own.now = clock
+                outboxes.append(own)
                 await own.open()
             finally:
-                await close(turn)
+                await close(lock)
         except BaseException as error:
-            for durable_outbox in shelves:
-                await durable_outbox.aclose()
+            for outbox in outboxes:
+                await outbox.aclose()
             if isinstance(error, sqlite3.Error | OSError):
                 raise error_of(error, self._path) from error
             raise
-        return own, shelves[:-1]
+        return own, outboxes[:-1]
 
-    async def _belong(self, store: Store, shelves: Sequence[FileOutbox], *, used: bool) -> Callable[[], float]:
-        """Make sure that the directory is for this store, and let it say so; what its clock is."""
-        found = await asyncio.to_thread(belonging.read, self._path)
-        if found is None:  # it is new, or an older mps3 made it
+    async def _claim(self, owner: DirectoryOwner, outboxes: Sequence[FileOutbox], *, used: bool) -> Callable[[], float]:
+        """Check the owner of the directory, update its file, and return its clock."""
+        found = await asyncio.to_thread(store_file.read, self._path)
+        if found is None:  # the directory is new, or an older mps3 created it
             known = await self.cache.manifests()
-            if known and store.manifest not in known:
-                older = replace(store, place="a store that an older mps3 did not record", manifest=known[0])
-                belonging.require_same(self._path, older, store)
-        elif used or shelves or await self.cache.manifests():
-            belonging.require_same(self._path, found.store, store)
-        newest = max([await durable_outbox.newest() for durable_outbox in shelves], default=-math.inf)
+            if known and owner.manifest not in known:
+                older = replace(owner, store="a store that an older mps3 did not record", manifest=known[0])
+                store_file.require_owner(self._path, older, owner)
+        elif used or outboxes or await self.cache.manifests():
+            store_file.require_owner(self._path, found.owner, owner)
+        newest = max([await outbox.newest_stamp() for outbox in outboxes], default=-math.inf)
         wall, monotonic = self._environment.now().timestamp(), self._environment.monotonic()
-        said = belonging.Belonging(store, *belonging.clock_of(found, monotonic, wall, newest))
-        if said != found:
-            await asyncio.to_thread(belonging.write, self._path, said)
-        clock = belonging.clock(said.offset, self._environment.monotonic)
-        for durable_outbox in shelves:
-            durable_outbox.go_by(clock)
+        content = store_file.StoreFile(owner, *store_file.continue_clock(found, monotonic, wall, newest))
+        if content != found:
+            await asyncio.to_thread(store_file.write, self._path, content)
+        offset, now = content.offset, self._environment.monotonic
+
+        def clock() -> float:
+            return now() + offset
+
+        for outbox in outboxes:
+            outbox.now = clock
         return clock
 
-    async def _turn(self, file: Path) -> aiosqlite.Connection:
+    async def _lock(self, file: Path) -> aiosqlite.Connection:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + PATIENCE
+        deadline = loop.time() + LOCK_TIMEOUT
         while True:
             try:
                 return await connect(file, _lock, timeout=0.1)
@@ -176,59 +180,46 @@ def _lock(connection: sqlite3.Connection) -> None:
 
 
 class FileOutbox:
-    """An outbox in a file, whose lock says that it belongs to somebody who lives.
-
-    Args:
-        file: The file.
+    """An outbox in a file, which its client locks.
 
     Attributes:
-        last_id: The largest id of a write that was in it when it was opened; 0 if there was none.
+        last_id: The largest id of a write when the outbox was opened; 0 if there was none.
+        now: The clock of the directory.
     """
 
     def __init__(self, file: Path) -> None:
         self.last_id = 0
-        self._now: Callable[[], float] = lambda: -math.inf
+        self.now: Callable[[], float] = lambda: -math.inf
         self._file = file
         self._connection: aiosqlite.Connection | None = None
-        self._known: set[str] = set()
+        self._sessions: set[str] = set()
 
     async def open(self) -> bool:
-        """Make it, or take it over.
-
-        Returns:
-            Whether it is ours now.
+        """Create it, or take it over. Return whether it succeeded; a running client may have it locked.
 
         Raises:
             CorruptionError: It is damaged.
-            FormatError: A newer mps3 wrote in it.
+            FormatError: A newer mps3 wrote to it.
         """
         try:
             self._connection = await connect(self._file, lambda connection: _prepare(connection, self._file), timeout=0)
-            self.last_id = await self._number("SELECT coalesce(max(id), 0) FROM writes")
+            ((self.last_id,),) = await self._rows("SELECT coalesce(max(id), 0) FROM writes")
         except (sqlite3.Error, OSError) as error:
             if is_locked(error):
                 return False
             raise _damaged(error, self._file) from error
         return True
 
-    def go_by(self, clock: Callable[[], float]) -> None:
-        """The clock of the directory is known."""
-        self._now = clock
-
-    def now(self) -> float:
-        """What time it is by the clock of the directory."""
-        return self._now()
-
-    async def newest(self) -> float:
-        """The stamp of its newest write, or when an older mps3 says that it was made; ``-inf`` if it has none."""
+    async def newest_stamp(self) -> float:
+        """Return the stamp of its newest write, or its time if an older mps3 wrote it; ``-inf`` if it is empty."""
         try:
             ((stamp,),) = await self._rows("SELECT max(coalesce(stamp, made)) FROM writes")
         except sqlite3.Error as error:
             raise _damaged(error, self._file) from error
         return -math.inf if stamp is None else float(stamp)
 
-    async def lines(self) -> Sequence[StoredSession]:
-        """What it holds, oldest line first."""
+    async def sessions(self) -> Sequence[StoredSession]:
+        """As `DurableOutbox.sessions`."""
         try:
             sent = {
                 session: Sent(sequence, tries, orjson.loads(change), orjson.loads(witnesses))
@@ -251,11 +242,11 @@ class FileOutbox:
             raise _damaged(error, self._file) from error
 
     async def write(self, operations: Sequence[Operation]) -> None:
-        """Carry out these operations in one transaction, which is on the disk when this returns."""
+        """As `DurableOutbox.write`, in one transaction."""
         connection = self._connection
         if connection is None:
             raise ClosedError(f"the outbox {self._file} is closed")
-        known = set(self._known)
+        known = set(self._sessions)
         try:
             await connection.execute("BEGIN IMMEDIATE")
             try:
@@ -269,38 +260,33 @@ class FileOutbox:
                 raise
         except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
             raise error_of(error, self._file) from error
-        self._known = known
+        self._sessions = known
 
     async def aclose(self) -> None:
-        """Let go of it; remove it if nothing is in it."""
+        """As `DurableOutbox.aclose`."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        empty = False
+        count = None
         with contextlib.suppress(sqlite3.Error):
-            found = list(await connection.execute_fetchall("SELECT count(*) FROM writes"))
-            empty = found[0][0] == 0
+            ((count,),) = await connection.execute_fetchall("SELECT count(*) FROM writes")
         await close(connection)
-        if empty:
-            # Whoever has taken it over in this moment finds it empty, too.
+        if count == 0:
+            # A client that takes it over at this moment also finds it empty.
             await asyncio.to_thread(_remove, self._file)
 
     async def _rows(self, sql: str) -> list[Any]:
         assert self._connection is not None  # noqa: S101 - read before it is closed
         return list(await self._connection.execute_fetchall(sql))
 
-    async def _number(self, sql: str) -> int:
-        ((number,),) = await self._rows(sql)
-        return int(number)
-
 
 def _steps(operation: Operation, known: set[str]) -> Iterator[tuple[str, tuple[Any, ...]]]:
     match operation:
-        case Keep(manifest, session, row):
+        case Keep(manifest, session, write):
             if session not in known:
                 known.add(session)
                 yield _SESSION, (session, manifest.bucket, manifest.key)
-            yield _KEEP, (row.id, session, row.made, *_pack(row.changes), row.stamp)
+            yield _KEEP, (write.id, session, write.made, *_pack(write.changes), write.stamp)
         case Replace(id_, changes):
             yield _REPLACE, (*_pack(changes), id_)
         case Forget(ids):
@@ -324,7 +310,15 @@ def _steps(operation: Operation, known: set[str]) -> Iterator[tuple[str, tuple[A
 
 def _pack(changes: Any) -> tuple[bytes, bytes]:
     listed = [
-        (name, one.bucket, one.key, one.label, one.base, None if one.body is None else len(one.body), _more(one))
+        (
+            name,
+            one.bucket,
+            one.key,
+            one.label,
+            one.base,
+            None if one.body is None else len(one.body),
+            _optional_fields(one),
+        )
         for name, one in changes.items()
     ]
     return orjson.dumps(listed), b"".join(one.body or b"" for one in changes.values())
@@ -339,10 +333,12 @@ def _unpack(listed: bytes, bodies: bytes) -> dict[str, StoredChange]:
     return changes
 
 
-def _more(change: StoredChange) -> dict[str, Any]:
-    """What few changes have."""
+def _optional_fields(change: StoredChange) -> dict[str, Any]:
+    """Return the optional fields of a change."""
     more: dict[str, Any] = {} if change.expect is UNCHECKED else {"expect": change.expect}
-    return more if change.expires_in is None else {**more, "expires_in": change.expires_in}
+    if change.expires_in is not None:
+        more["expires_in"] = change.expires_in
+    return {**more, "inline": True} if change.inline else more
 
 
 def _refusal(body: bytes | None) -> Refusal | None:
@@ -357,8 +353,8 @@ def _prepare(connection: sqlite3.Connection, file: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA fullfsync = ON")
-    upgrade(connection, file, SCHEMAS, what="outbox", advice="upgrade, so that what is in it can be sent")
-    connection.execute("BEGIN EXCLUSIVE")  # the lock is taken by the first transaction, and stays
+    upgrade(connection, file, SCHEMAS, what="outbox", advice="upgrade, so that its writes can be sent")
+    connection.execute("BEGIN EXCLUSIVE")  # the first transaction takes the lock, and the connection keeps it
     if all(name != "stamp" for _, name, *_ in connection.execute("PRAGMA table_info(writes)")):
         connection.execute(_STAMPED)
     connection.execute("COMMIT")
@@ -370,7 +366,7 @@ def _damaged(error: Exception, file: Path) -> MPS3Error:
         if not isinstance(ours, CorruptionError):
             return ours
     return CorruptionError(
-        f"the outbox {file} is damaged ({error}). What it held may not have been sent yet: restore it from a copy, or "
+        f"the outbox {file} is damaged ({error}). Its writes may not have been sent yet: restore it from a copy, or "
         "move it away to go on without it"
     )
 

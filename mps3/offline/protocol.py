@@ -1,12 +1,11 @@
-"""What a client keeps on this machine, so that it can work without the store and after its process has died.
+"""The durable state of a client, with which it works without the store and after a crash.
 
-Two things, apart from each other: *outboxes*, which must never be lost, and a *cache*, which may be thrown away
-at any time. `OfflineDirectory` is what the client wants of the place where they are; `offline/directory.py` is
-the one that users get.
+It has two separate parts: *outboxes*, which must never be lost, and a *cache*, which may be deleted at any time.
+`OfflineDirectory` is their interface; `offline/directory.py` implements it.
 
-An outbox belongs to one client at a time. It holds *lines*, the sessions of that client in its manifests; each with
-its writes in the order they were made, and with the group of them that may have left already. A client that opens
-takes over the outboxes of clients that are no more, and goes on with their lines under their names.
+An outbox belongs to one client at a time. It holds the sessions of that client in its manifests. Each session has its
+writes in the order in which they were made, and the group of them that may have been sent. A client that opens takes
+over the outboxes of clients that have ended, and continues their sessions under the same names.
 """
 
 from __future__ import annotations
@@ -20,38 +19,39 @@ from ..types import UNCHECKED, Ref, Unchecked
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
-    """What a directory belongs to.
+class DirectoryOwner:
+    """The store and the manifest that a directory belongs to.
 
     Attributes:
-        place: Which store, as `mps3.storage.identity.identity_of` says it.
+        store: The store, as `mps3.storage.identity.identity_of`.
         bucket: The client's default bucket.
         manifest: Its default manifest, bucket included.
-        format: The newest format of documents that the client reads.
+        format: The newest format of documents that the client can read.
     """
 
-    place: str
+    store: str
     bucket: str
     manifest: Ref
     format: int
 
     def __str__(self) -> str:
         other = "" if self.bucket == self.manifest.bucket else f" (with default bucket {self.bucket})"
-        return f"the manifest s3://{self.manifest.bucket}/{self.manifest.key}{other} in the store {self.place}"
+        return f"the manifest s3://{self.manifest.bucket}/{self.manifest.key}{other} in the store {self.store}"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredChange:
-    """A new value of one key, as it is kept.
+    """A new value of one key, as it is stored.
 
     Attributes:
-        bucket: Where the value goes.
-        key: Where it goes.
-        label: The key as the user knows it.
+        bucket: The bucket of the value.
+        key: The key of the value.
+        label: The key as the user gave it.
         body: The value's bytes; ``None`` deletes the key.
-        base: The version that the client knew of the key when it made the change; ``None``: of none.
-        expect: The version that the key must have for the change to be committed; ``None``: there must be none.
-        expires_in: Seconds that it is to be there after it was stored; ``None`` for ever.
+        base: The version of the key that the client knew when it made the change; ``None`` if it knew none.
+        expect: The version that the key must have for the change to be committed; ``None`` if the key must be absent.
+        expires_in: Seconds from the commit until the value expires; ``None`` if it does not.
+        inline: Whether the value becomes part of the commit.
     """
 
     bucket: str
@@ -61,18 +61,19 @@ class StoredChange:
     base: str | None = None
     expect: str | Unchecked | None = UNCHECKED
     expires_in: float | None = None
+    inline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a write was set aside.
+    """The error for which a write was set aside.
 
     Attributes:
-        kind: The name of the class of the error.
-        message: What it said.
-        about: The bucket, the key and the operation of the error, each if there was one.
-        time: When, in seconds since 1970, by this machine's clock.
-        maybe_written: Whether the write may have taken effect all the same.
+        kind: The name of its class.
+        message: Its message.
+        about: Its bucket, key and operation, each of which may be ``None``.
+        time: The time of the error, in seconds since 1970, by this machine's clock.
+        maybe_written: Whether the write may have taken effect.
     """
 
     kind: str
@@ -84,16 +85,16 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class StoredWrite:
-    """A write as it is kept.
+    """A write as it is stored.
 
     Attributes:
-        id: Its place among the writes of its outbox.
-        made: When, in seconds since 1970, by this machine's clock; nothing is decided by it.
-        changes: By what the manifest calls each key.
-        sequence: Of the group that it left with; ``None`` if it has not left.
+        id: Its position among the writes of its outbox.
+        made: The time of the write, in seconds since 1970, by this machine's clock. It is only displayed.
+        changes: The changes by the names of their keys in the manifest.
+        sequence: The sequence of the group that it was sent with; ``None`` if it was not sent.
         refusal: Why it was set aside; ``None`` if it was not.
-        stamp: When it was made, by the clock that all clients of the directory share: their order. ``None`` for one
-            that an older mps3 kept.
+        stamp: The time of the write by the clock of the directory, which orders the writes of all clients. ``None`` for
+            a write of an older mps3.
     """
 
     id: int
@@ -109,10 +110,10 @@ class Sent:
     """A group of writes that may have reached the store.
 
     Attributes:
-        sequence: Its place in the session.
+        sequence: Its position in the session.
         tries: How often it may have been written.
-        update: What the commit says.
-        witnesses: Sessions that were settled last when it was first sent, and how far they had come.
+        update: The content of the commit.
+        witnesses: The sessions that were settled last when it was first sent, with their last sequences.
     """
 
     sequence: int
@@ -123,35 +124,30 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class StoredSession:
-    """A session of one manifest.
+    """A session of one manifest, with its writes in the order in which they were made.
 
-    Attributes:
-        manifest: The manifest.
-        session: The name of the session.
-        sequence: The last one given away.
-        sent: What is on its way.
-        rows: Its writes in the order they were made.
+    ``sequence`` is the last one that was used; ``sent`` is the group that may have been sent, if there is one.
     """
 
     manifest: Ref
-    session: str
+    name: str
     sequence: int
     sent: Sent | None
-    rows: Sequence[StoredWrite]
+    writes: Sequence[StoredWrite]
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Keep a write."""
+    """Add a write."""
 
     manifest: Ref
     session: str
-    row: StoredWrite
+    write: StoredWrite
 
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Give a write other changes."""
+    """Replace the changes of a write."""
 
     id: int
     changes: Mapping[str, StoredChange]
@@ -159,14 +155,14 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Writes that will never be sent."""
+    """Delete writes that will never be sent."""
 
     ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """From now on these writes may have reached the store, as one commit."""
+    """Record that these writes may reach the store, as one commit."""
 
     session: str
     ids: tuple[int, ...]
@@ -175,7 +171,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What was sent with this sequence is committed, or has been set aside."""
+    """Delete the group with this sequence: it is committed, or it has been set aside."""
 
     session: str
     sequence: int
@@ -183,7 +179,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """Writes that failed for good."""
+    """Set aside writes that failed permanently."""
 
     ids: tuple[int, ...]
     refusal: Refusal
@@ -193,76 +189,73 @@ Operation = Union[Keep, Replace, Forget, Send, Done, SetAside]
 
 
 class DurableOutbox(Protocol):
-    """An outbox: what this client, or one that it took over from, has promised to bring to the store."""
+    """An outbox: the durable writes of this client, or of one that it took over from."""
 
     @property
     def last_id(self) -> int:
-        """The largest id of a write so far."""
+        """The largest id of a write so far; 0 if there was none."""
         ...
 
     def now(self) -> float:
-        """What time it is, in seconds, by a clock that all clients of the directory share, and that never goes back."""
+        """Return the time of the clock of the directory, which never goes back, in seconds."""
         ...
 
-    async def lines(self) -> Sequence[StoredSession]:
-        """What it holds, oldest line first."""
+    async def sessions(self) -> Sequence[StoredSession]:
+        """Return its sessions, oldest first."""
         ...
 
     async def write(self, operations: Sequence[Operation]) -> None:
-        """Carry out these operations, all or none, so that they survive the end of the process and of the power.
+        """Execute these operations atomically and durably.
 
         Raises:
-            MPS3Error: They could not be; nothing has changed.
+            MPS3Error: They failed; nothing has changed.
         """
         ...
 
     async def aclose(self) -> None:
-        """Let go of it. An empty one is removed."""
+        """Release it. An empty outbox is deleted."""
         ...
 
 
 class OfflineCache(ObjectCache, Protocol):
-    """What can be had from the store again, but not now. It never fails: what it cannot do it does not do."""
+    """A cache of states and objects of the store. Its methods do not raise: a failed read is a miss."""
 
     async def state(self, manifest: Ref) -> bytes | None:
-        """The state kept last."""
+        """Return the newest stored state."""
         ...
 
     async def keep_state(self, manifest: Ref, state: bytes, stamp: float, runs: Sequence[tuple[str, str]]) -> None:
-        """Keep a state, unless a newer one is kept.
+        """Store a state, unless a newer one is stored.
 
-        Args:
-            manifest: Whose it is.
-            state: Its bytes.
-            stamp: The newest time stamp of the store that it is made of.
-            runs: The buckets and keys of objects that it needs, which are not to be let go.
+        ``stamp`` is the newest time stamp of the store in the state. ``runs`` are the buckets and keys of the objects
+        that the state needs; the cache does not evict them.
         """
         ...
 
 
 class OfflineDirectory(Protocol):
-    """The place where outboxes and the cache are."""
+    """A directory with outboxes and a cache."""
 
     @property
     def cache(self) -> OfflineCache:
-        """The cache, shared by all."""
+        """The cache, which all clients of the directory share."""
         ...
 
-    async def open(self, store: Store) -> tuple[DurableOutbox, Sequence[DurableOutbox]]:
-        """Make an outbox of one's own, and take over those whose clients are no more, oldest first.
+    async def open(self, owner: DirectoryOwner) -> tuple[DurableOutbox, Sequence[DurableOutbox]]:
+        """Create an outbox, and take over those of clients that have ended, oldest first.
 
         Args:
-            store: What the directory is for. As soon as something is in it, it belongs to one store for good.
+            owner: The owner of the directory. It cannot change as long as the directory is not empty.
 
         Raises:
-            AccessError: It may not be written to.
-            ConfigurationError: It cannot be one, or belongs to another store.
+            AccessError: The directory is not writable.
+            ConfigurationError: The directory is invalid, or belongs to another store.
             CorruptionError: An outbox is damaged.
-            FormatError: A newer mps3 wrote in it.
+            FormatError: A newer mps3 wrote to it.
             UnavailableError: The disk is full.
         """
         ...
 
     async def aclose(self) -> None:
-        """Let go of the cache; each outbox is closed by itself."""
+        """Close the cache. Each outbox is closed separately."""
         ...

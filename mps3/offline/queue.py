@@ -1,4 +1,4 @@
-"""Keeping writes durably, many at once: those that come while the disk is busy share its next turn."""
+"""Group commit for an outbox: operations that arrive while the disk is busy share the next transaction."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ from .protocol import DurableOutbox, Operation
 
 
 class OutboxQueue:
-    """What is written into one outbox, in order.
-
-    Args:
-        durable_outbox: The outbox.
-    """
+    """The queue of the operations on one outbox, in order."""
 
     def __init__(self, durable_outbox: DurableOutbox) -> None:
         self._durable_outbox = durable_outbox
@@ -23,24 +19,20 @@ class OutboxQueue:
         self._task: asyncio.Task[None] | None = None
 
     def next_id(self) -> int:
-        """A place behind all writes so far."""
+        """Return an id that is larger than that of all writes so far."""
         self._id += 1
         return self._id
 
     def now(self) -> float:
-        """What time it is by the clock that all clients of the directory share."""
+        """Return the time of the clock of the directory."""
         return self._durable_outbox.now()
 
     def submit(self, *operations: Operation) -> asyncio.Future[None]:
-        """Have some operations carried out, all or none.
-
-        Returns:
-            Done once they are durable. Its error need not be looked at.
-        """
+        """Queue operations, which are executed atomically. The future is done once they are durable."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((operations, done))
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._drain(), name="mps3 keeper")
+            self._task = asyncio.get_running_loop().create_task(self._drain(), name="mps3 outbox")
         return done
 
     async def _drain(self) -> None:
@@ -57,7 +49,7 @@ class OutboxQueue:
             await self._durable_outbox.write([operation for operations, _ in batch for operation in operations])
         except MPS3Error as caught:
             if isinstance(caught, ConfigurationError) and len(batch) > 1:
-                for one in batch:  # one that is too large must not take the others with it
+                for one in batch:  # one that is too large must not fail the others
                     await self._write([one])
                 return
             error = caught
@@ -67,10 +59,10 @@ class OutboxQueue:
                     done.set_result(None)
                 else:
                     done.set_exception(error)
-                    done.exception()  # looked at, so that nobody need
+                    done.exception()  # marks the error as retrieved, because the caller may ignore it
 
     async def aclose(self) -> None:
-        """Carry out what is waiting, and let go of the outbox."""
+        """Execute the waiting operations, and release the outbox."""
         while self._task is not None:
             await asyncio.wait([self._task])
         await self._durable_outbox.aclose()

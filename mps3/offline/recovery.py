@@ -1,4 +1,4 @@
-"""What clients that are no more have left to do, in the order in which it was made. Pure."""
+"""The unsent writes of clients that have ended, in the order in which they were made. It does no I/O."""
 
 from __future__ import annotations
 
@@ -11,71 +11,60 @@ from .queue import OutboxQueue
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
-    """What has to be sent together.
+class RecoveryUnit:
+    """Writes of a session that have to be sent together.
 
-    Attributes:
-        line: The session that it belongs to.
-        outbox_queue: Where that is kept.
-        rows: One write that has not left, or those that have left as one commit.
+    They are one write that was not sent, or all writes that may have been sent as one commit.
     """
 
-    line: StoredSession
+    session: StoredSession
     outbox_queue: OutboxQueue
-    rows: Sequence[StoredWrite]
+    writes: Sequence[StoredWrite]
 
     @property
-    def left(self) -> bool:
-        """Whether it may have reached the store."""
-        return self.line.sent is not None and self.rows[0].sequence is not None
+    def in_flight(self) -> bool:
+        """Whether the writes may have reached the store."""
+        return self.session.sent is not None and self.writes[0].sequence is not None
 
-    def without(self, ids: Sequence[int]) -> Operation:
-        """What to write down when only these of its writes are left."""
-        if self.left and not ids:
-            assert self.line.sent is not None  # noqa: S101 - it has left
-            return Done(self.line.session, self.line.sent.sequence)
-        return Forget(tuple(row.id for row in self.rows if row.id not in ids))
+    def keep_only(self, ids: Sequence[int]) -> Operation:
+        """Return the operation that deletes all but these writes from the outbox."""
+        if self.in_flight and not ids:
+            assert self.session.sent is not None  # noqa: S101 - it is in flight
+            return Done(self.session.name, self.session.sent.sequence)
+        return Forget(tuple(write.id for write in self.writes if write.id not in ids))
 
 
-def in_order(lines: Sequence[tuple[StoredSession, OutboxQueue]]) -> list[Unit]:
-    """Put the writes of several outboxes in the order in which they were made.
+def in_order(sessions: Sequence[tuple[StoredSession, OutboxQueue]]) -> list[RecoveryUnit]:
+    """Return the writes of the sessions of one manifest in the order in which they were made.
 
-    Those of one session keep their order, whatever their stamps say. What has left as one commit has to leave as one
-    again, so it stands where the last of its writes was made.
-
-    Args:
-        lines: The sessions of one manifest, and where each is kept. Of what is set aside nothing is in the result.
+    The writes of one session keep their order even if their stamps contradict it. Writes that were sent as one commit
+    stay one commit, at the position of the last of them. Writes that were set aside are not in the result.
     """
-    placed: list[tuple[float, int, int, Unit]] = []
-    for place, (line, outbox_queue) in enumerate(lines):
-        rows = [row for row in line.rows if row.refusal is None]
-        sent = [row for row in rows if row.sequence is not None]
-        units = [Unit(line, outbox_queue, sent)] if sent else []
-        units += [Unit(line, outbox_queue, [row]) for row in rows if row.sequence is None]
+    placed: list[tuple[float, int, int, RecoveryUnit]] = []
+    for place, (session, outbox_queue) in enumerate(sessions):
+        writes = [write for write in session.writes if write.refusal is None]
+        sent = [write for write in writes if write.sequence is not None]
+        units = [RecoveryUnit(session, outbox_queue, sent)] if sent else []
+        units += [RecoveryUnit(session, outbox_queue, [write]) for write in writes if write.sequence is None]
         reached = -math.inf
         for number, unit in enumerate(units):
-            reached = max(reached, *(row.made if row.stamp is None else row.stamp for row in unit.rows))
+            reached = max(reached, *(write.made if write.stamp is None else write.stamp for write in unit.writes))
             placed.append((reached, place, number, unit))
     return [unit for *_, unit in sorted(placed, key=lambda one: one[:3])]
 
 
-def lapsed(row: StoredWrite, wall: float, now: float) -> tuple[StoredWrite, frozenset[str]]:
-    """Give what was to expire the time that is left, counted from when it was made.
+def apply_expiry(write: StoredWrite, wall: float, now: float) -> tuple[StoredWrite, frozenset[str]]:
+    """Subtract the time since a write was made from the ``expires_in`` of its changes.
 
-    Args:
-        row: A write.
-        wall: This machine's clock, in seconds since 1970.
-        now: The clock of the directory.
-
-    Returns:
-        The write, and the keys whose time is over. It deletes these: had it been sent in time, they would be gone.
+    ``wall`` is this machine's clock, in seconds since 1970; ``now`` is the clock of the directory. The result is the
+    write, and its keys that have expired. The write deletes these keys.
     """
-    if all(change.expires_in is None for change in row.changes.values()):
-        return row, frozenset()
-    # Either clock may have stood still meanwhile, or have been set.
-    passed = max(0.0, wall - row.made, 0.0 if row.stamp is None else now - row.stamp)
-    changes, over = dict(row.changes), set()
-    for name, change in row.changes.items():
+    if all(change.expires_in is None for change in write.changes.values()):
+        return write, frozenset()
+    # Either clock may have stood still in the meantime, or may have been set.
+    passed = max(0.0, wall - write.made, 0.0 if write.stamp is None else now - write.stamp)
+    changes, over = dict(write.changes), set()
+    for name, change in write.changes.items():
         if change.expires_in is None:
             continue
         if change.expires_in > passed:
@@ -83,9 +72,9 @@ def lapsed(row: StoredWrite, wall: float, now: float) -> tuple[StoredWrite, froz
         else:
             changes[name] = replace(change, body=None, expires_in=None)
             over.add(name)
-    return replace(row, changes=changes), frozenset(over)
+    return replace(write, changes=changes), frozenset(over)
 
 
-def only(row: StoredWrite, names: Iterable[str]) -> StoredWrite:
-    """A write with some of its changes."""
-    return replace(row, changes={name: row.changes[name] for name in names})
+def select_changes(write: StoredWrite, names: Iterable[str]) -> StoredWrite:
+    """Return a write with some of its changes."""
+    return replace(write, changes={name: write.changes[name] for name in names})

@@ -1,4 +1,4 @@
-"""The shapes that the files of a directory have had, and the way from each to the next."""
+"""Schema migrations of the SQLite files of a directory."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from ..support.sqlite import value
 def upgrade(
     connection: sqlite3.Connection, file: Path, steps: Sequence[Sequence[str]], *, what: str, advice: str
 ) -> None:
-    """Bring a file to the newest shape, from whichever it has; all of that or nothing.
+    """Migrate a file to the newest schema, atomically, under an exclusive lock.
 
     Args:
-        connection: To the file. Nobody else may be writing: the first statement takes the lock, and the last lets go.
+        connection: A connection to the file.
         file: The file.
-        steps: The statements that lead from each shape to the next. The number of the shape that a file has, which it
-            knows as its ``user_version``, is how many of the steps it has behind it. A step that was published never
-            changes.
-        what: What to call the file.
-        advice: What to do about one that is newer.
+        steps: The statements of each migration. The ``user_version`` of a file is the number of migrations that were
+            applied to it. A published migration never changes.
+        what: The kind of the file, for the error.
+        advice: What to do about a file that is newer, for the error.
 
     Raises:
-        FormatError: A newer mps3 wrote it; it is left as it is.
-        sqlite3.Error: It could not be changed, and has not been.
+        FormatError: A newer mps3 wrote the file, which is unchanged.
+        sqlite3.Error: The migration failed, and the file is unchanged.
     """
     if value(connection, "PRAGMA user_version") == len(steps):
         return

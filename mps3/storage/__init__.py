@@ -1,7 +1,7 @@
-"""A bucket: the protocol that every store implements, the stores themselves, and the wrappers that add to one.
+"""Storages: the protocol, its implementations, and wrappers that add to a storage.
 
-Only `storage/s3/` imports the SDK of S3. Nothing here knows of journals, manifests or users' keys.
-The names below are public: a store of your own implements `Storage`.
+Only `storage/s3/` imports the SDK of S3. Nothing here depends on journals, manifests or keys of users.
+The names below are public. Implement `Storage` to add a store of your own.
 """
 
 from .protocol import (

@@ -1,4 +1,4 @@
-"""How a reader tells a storage that an answer arrived damaged, so that the request takes another way."""
+"""A context variable that makes a storage bypass its caches and its open connections, after a damaged answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import Final
 
 BYPASS: Final[ContextVar[bool]] = ContextVar("mps3_anew", default=False)
-"""Whether a request should neither be answered from a cache, nor use a connection that others have used before.
+"""Whether a request bypasses every cache and uses a new connection.
 
-In the context, because few storages can do anything about it. A storage that cannot ignores it.
+It is a context variable because few storages have a cache or a connection. The others ignore it.
 """

@@ -1,4 +1,4 @@
-"""A storage wrapper that answers from a cache what never changes: versions, and objects whose name is their content."""
+"""A storage wrapper with a cache of objects that never change: versions, and objects named after their content."""
 
 from __future__ import annotations
 
@@ -20,54 +20,49 @@ class ObjectCache(Protocol):
     async def get(self, bucket: str, key: str, version: str) -> bytes | None:
         """Return the bytes of an object; ``None`` if the cache does not have it.
 
-        Args:
-            bucket: The bucket.
-            key: The key.
-            version: The version; ``""`` for an object that is never overwritten.
+        The version is ``""`` for an object that is never overwritten.
         """
         ...
 
     def add(self, bucket: str, key: str, version: str, body: bytes) -> None:
-        """Add an object, now or in the background.
-
-        Args:
-            bucket: The bucket.
-            key: The key.
-            version: As for `get`.
-            body: The bytes of the object.
-        """
+        """Add an object, now or in the background."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class CachedObject(Object):
-    """An object from the cache: that it is here says nothing of the store."""
+    """An object from the cache. The store may no longer have it."""
 
 
-def keep(storage: Storage, bucket: str, key: str, version: str | None, found: Object) -> None:
-    """Keep an object that a storage has returned and that has been verified since, if the storage has a cache."""
+def add_to_cache(storage: Storage, bucket: str, key: str, version: str | None, found: Object) -> None:
+    """Add an object to the cache of a storage, if it has one.
+
+    The arguments are those of the `get` that returned it. The caller has verified it, because later processes trust
+    the cache.
+    """
     if isinstance(storage, CachedStorage):
-        storage.keep(bucket, key, version, found)
+        storage.add_to_cache(bucket, key, version, found)
 
 
 class CachedStorage(StorageWrapper):
-    """A storage with a cache before it.
+    """A storage with a cache in front of it.
 
     Args:
         storage: The store.
         cache: The cache.
-        passing: Whether an object is not worth to be kept: a manifest, whose versions are read once.
+        is_manifest: Whether a bucket and a key name a manifest. Manifests are not cached, because each of their
+            versions is read once.
     """
 
-    def __init__(self, storage: Storage, cache: ObjectCache, passing: Callable[[str, str], bool]) -> None:
+    def __init__(self, storage: Storage, cache: ObjectCache, is_manifest: Callable[[str, str], bool]) -> None:
         super().__init__(storage)
         self._cache = cache
-        self._passing = passing
+        self._is_manifest = is_manifest
 
-    def _kept(self, bucket: str, key: str, version: str | None) -> bool:
+    def _is_cacheable(self, bucket: str, key: str, version: str | None) -> bool:
         if version is None:
             return _NEVER_CHANGES.search(key) is not None
-        return version != "null" and not self._passing(bucket, key)
+        return version != "null" and not self._is_manifest(bucket, key)
 
     async def get(
         self,
@@ -79,22 +74,15 @@ class CachedStorage(StorageWrapper):
         limit: int | None = None,
     ) -> Object | Absence:
         """As `mps3.storage.Storage.get`."""
-        if if_none_match is None and not BYPASS.get() and self._kept(bucket, key, version):
+        if if_none_match is None and not BYPASS.get() and self._is_cacheable(bucket, key, version):
             body = await self._cache.get(bucket, key, version or "")
             if body is not None and (limit is None or len(body) <= limit):
                 return CachedObject(body, version, None)
         return await super().get(bucket, key, version=version, if_none_match=if_none_match, limit=limit)
 
-    def keep(self, bucket: str, key: str, version: str | None, found: Object) -> None:
-        """Keep what `get` returned. To be called once that has been verified: it is believed in all later lives.
-
-        Args:
-            bucket: As it was asked for.
-            key: As it was asked for.
-            version: As it was asked for.
-            found: What was returned.
-        """
-        if not isinstance(found, CachedObject) and self._kept(bucket, key, version):
+    def add_to_cache(self, bucket: str, key: str, version: str | None, found: Object) -> None:
+        """Add a verified object, as the function `add_to_cache`."""
+        if not isinstance(found, CachedObject) and self._is_cacheable(bucket, key, version):
             self._cache.add(bucket, key, version or "", found.body)
 
     async def put(
@@ -114,6 +102,6 @@ class CachedStorage(StorageWrapper):
         )
         if _NEVER_CHANGES.search(key):
             self._cache.add(bucket, key, "", body)
-        elif stored.version is not None and self._kept(bucket, key, stored.version):
+        elif stored.version is not None and self._is_cacheable(bucket, key, stored.version):
             self._cache.add(bucket, key, stored.version, body)
         return stored

@@ -1,37 +1,42 @@
-"""What time it is at the store, as far as its answers tell. No clock of this machine says so, but how long ago."""
+"""An estimate of the store's clock from its answers, independent of this machine's wall clock."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from .protocol import Object, Storage, Stored, VersionPage
+from .wrapper import StorageWrapper
+
+T = TypeVar("T")
 
 SPAN: Final = 60.0
-"""Seconds that an answer counts at least, while others arrive: long enough to see the store's second change, and too
-short for two clocks to drift apart."""
+"""Seconds that an answer counts at least while others arrive: long enough to see the store's second change, and too
+short for clock drift to matter."""
 
 
 class StoreClock:
-    """The store's clock: never ahead of it, and late by no more than an answer took, and was rounded.
+    """A lower bound of the store's clock. It lags by at most the latency and the rounding of an answer.
 
-    Whatever the store has said is a time that has passed there. The latest of these, each put forward by what this
-    machine's monotonic clock has advanced since, is what time it is at least. It never goes back.
+    Each time that the store sends has passed there. The bound is the latest of these times, each advanced by what this
+    machine's monotonic clock has counted since. It never goes back.
 
     Args:
         monotonic: This machine's monotonic clock, in seconds.
-        told: What the store can be asked for without a request, if it can.
+        read: Returns the store's time without a request, where the storage can tell.
     """
 
-    def __init__(self, monotonic: Callable[[], float], told: Callable[[], float | None] = lambda: None) -> None:
+    def __init__(self, monotonic: Callable[[], float], read: Callable[[], float | None] = lambda: None) -> None:
         self._monotonic = monotonic
-        self._told = told
-        # How far ahead of the monotonic clock it is: in this span of time, and in the one before.
+        self._read = read
+        # How far the store's clock is ahead of the monotonic clock: in this span of time, and in the one before.
         self._since = -math.inf
         self._ahead = self._before = -math.inf
         self._last = -math.inf
 
-    def hear(self, time: float | None) -> None:
-        """The store's clock has shown this time, in seconds since 1970."""
+    def observe(self, time: float | None) -> None:
+        """Record a time that the store's clock has shown, in seconds since 1970."""
         if time is None:
             return
         here = self._monotonic()
@@ -40,9 +45,36 @@ class StoreClock:
         self._ahead = max(self._ahead, time - here)
 
     def now(self) -> float:
-        """What time it is there at least, in seconds since 1970; ``-inf`` if nobody knows."""
-        self.hear(self._told())
+        """Return the lower bound, in seconds since 1970; ``-inf`` before the first answer."""
+        self.observe(self._read())
         ahead = max(self._ahead, self._before)
         if ahead > -math.inf:
             self._last = max(self._last, self._monotonic() + ahead)
         return self._last
+
+
+class ClockedStorage(StorageWrapper):
+    """A storage that estimates the store's clock from its answers.
+
+    Args:
+        storage: The store.
+        monotonic: This machine's monotonic clock, in seconds.
+
+    Attributes:
+        time: The estimate.
+    """
+
+    def __init__(self, storage: Storage, monotonic: Callable[[], float]) -> None:
+        super().__init__(storage)
+        self.time = StoreClock(monotonic, self.clock)
+
+    async def _ask(
+        self, operation: str, bucket: str, key: str | None, request: Callable[[], Awaitable[T]], *, sent: int = 0
+    ) -> T:
+        answer = await super()._ask(operation, bucket, key, request, sent=sent)
+        if isinstance(answer, Object | Stored):
+            self.time.observe(answer.modified)
+        elif isinstance(answer, VersionPage):
+            self.time.observe(answer.answered)
+            self.time.observe(max((version.modified for version in answer.versions), default=None))
+        return answer

@@ -1,4 +1,4 @@
-"""Which store a storage is, in words that are the same in every process, and hold no secrets."""
+"""The identity of a store: a text that is the same in every process, and that holds no secrets."""
 
 from __future__ import annotations
 
@@ -9,25 +9,22 @@ from .protocol import Storage
 
 @runtime_checkable
 class Identified(Protocol):
-    """A storage that can say which store it is. No storage has to."""
+    """A storage that can name its store. This is optional."""
 
     def identity(self) -> str:
-        """Where the objects are: the same for all that reach the same objects, and another for any other store.
+        """Return the identity: equal for storages that reach the same objects, and different for any other store.
 
-        It is written into directories of working offline and into messages, so it holds no credentials. It is called
-        in a thread, before `mps3.storage.Storage.open`, and may read files, but asks no server.
+        It is written into offline directories and messages, so it holds no credentials. It is called in a thread,
+        before `mps3.storage.Storage.open`; it may read files, but it makes no request.
         """
         ...
 
 
 def identity_of(storage: Storage) -> str:
-    """Which store a storage is. Where it does not say so itself, its class has to do.
-
-    Args:
-        storage: The storage. It need not be open.
+    """Return the identity of a storage, which need not be open; the name of its class if it has no identity.
 
     Raises:
-        ConfigurationError: Its settings do not make sense.
+        ConfigurationError: Its settings are invalid.
     """
     if isinstance(storage, Identified):
         return storage.identity()

@@ -1,7 +1,7 @@
-"""A store whose code is loaded when it is opened.
+"""A storage wrapper that creates its storage when it is opened.
 
-Loading the SDK takes longer than loading all else together. Who uses a directory never pays for it, and who uses S3
-does so in a thread, beside the event loop.
+Importing the SDK takes longer than importing everything else. A client of a directory never imports it, and a client
+of S3 imports it in a thread.
 """
 
 from __future__ import annotations
@@ -19,27 +19,26 @@ T = TypeVar("T")
 
 
 class LazyStorage(StorageWrapper):
-    """Passes everything on to a storage that is made when this is opened.
+    """A storage that forwards every call to another storage, which it creates when it is opened.
 
     Args:
-        make: Makes it, in a thread; may import what it needs.
-        identity: Which store it is, as `mps3.storage.identity.Identified.identity`; ``None`` if only the other
-            storage can say it.
+        make: Creates the other storage. Runs in a thread, and may import modules.
+        identity: As `mps3.storage.identity.Identified.identity`; ``None`` if only the other storage can tell.
     """
 
-    # the other storage is not there yet
     def __init__(self, make: Callable[[], Storage], identity: Callable[[], str] | None = None) -> None:
+        # The other storage does not exist yet, so the wrapper is initialised in open().
         self._make = make
         self._identity = identity
         self._made = False
 
     @property
     def vendor(self) -> Any:
-        """What the other storage says of its vendor, if anything."""
+        """The vendor of the other storage, if it has one."""
         return getattr(self._storage, "vendor", None) if self._made else None
 
     def clock(self) -> float | None:
-        """As `StorageWrapper.clock`; nobody knows before it is open."""
+        """As `StorageWrapper.clock`; ``None`` before it is open."""
         return super().clock() if self._made else None
 
     def identity(self) -> str:
@@ -47,10 +46,10 @@ class LazyStorage(StorageWrapper):
         return identity_of(self._make()) if self._identity is None else self._identity()
 
     async def open(self) -> None:
-        """Make the other storage, unless it is there already, and open it."""
+        """Create the other storage if needed, and open it."""
         if not self._made:
             storage = await asyncio.to_thread(self._make)
-            if not self._made:  # somebody else may have been faster
+            if not self._made:  # another task may have been faster
                 super().__init__(storage)
                 self._made = True
         await self._storage.open()

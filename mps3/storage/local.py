@@ -1,6 +1,6 @@
-"""A store in a directory of this machine, which several processes may use at once, and which survives a crash.
+"""A store in a directory of this machine, durable and safe for several processes.
 
-Every call is one SQL statement, and the thread of a connection runs it whole. SQLite makes it atomic: when a caller is
+Every call is one SQL statement, which the thread of a connection executes. SQLite makes it atomic: when a caller is
 cancelled or killed, no transaction stays open and no lock stays held.
 """
 
@@ -11,7 +11,6 @@ import json
 import os
 import secrets
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +18,7 @@ from .local_clock import SharedClock, uptime
 from .local_database import LocalDatabase
 from .local_schema import DELETE, GET_NEWEST, GET_VERSION, HEAD, LIST, PUT, PUT_DELETE_MARKER, SCAN, VERSIONS
 from .memory import NULL_VERSION, PAGE_SIZE, check_names, checked_etag, conflict, page_size, too_large
+from .monotonic_clock import MonotonicWallClock
 from .protocol import (
     ABSENT,
     UNCHANGED,
@@ -34,7 +34,6 @@ from .protocol import (
     Version,
     VersionPage,
 )
-from .rising_clock import RisingClock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,67 +47,68 @@ LARGE: Final = 1 << 16
 class LocalStorage:
     """Objects in a directory of this machine, shared by all processes that use the same directory.
 
-    They are kept in one SQLite file, ``objects.sqlite3``. Buckets need not be created. What a ``put`` has
-    acknowledged survives the end of the process and of the power. The directory must not be on a
-    network file system.
+    They are in one SQLite file, ``objects.sqlite3``. Buckets need not be created. An acknowledged ``put`` survives a
+    crash of the process and a power failure. The directory must not be on a network file system.
+
+    The methods raise the errors of `mps3.storage.Storage`. Besides, they raise ``CorruptionError`` if the file is
+    damaged, and ``UnavailableError`` if the disk is full, the file is inaccessible, or other processes hold its lock
+    for 30 seconds.
 
     Args:
-        path: The directory. `open` creates it if need be.
-        versioning: Whether buckets keep every version of an object. It is settled for good when the
-            directory is first used.
+        path: The directory. `open` creates it if needed.
+        versioning: Whether buckets keep every version of an object. The first use of the directory fixes it.
 
     Attributes:
-        url: What to call it, and how `MPS3.from_url` finds it.
+        url: Its URL, for messages and `MPS3.from_url`.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, versioning: bool = True) -> None:
         self._file = Path(path) / FILE_NAME
         self.url = Path(path).absolute().as_uri()
         self._versioning = versioning
-        clock = SharedClock(_wall)
-        # The loop's clock counts too: a test may make it jump.
-        self._rising = RisingClock(clock)
+        clock = SharedClock()
+        # The loop's clock counts too: a test may move it.
+        self._monotonic_clock = MonotonicWallClock(clock)
         self._database = LocalDatabase(self._file, versioning=versioning, clock=clock)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.url}>"
 
     def identity(self) -> str:
-        """As `mps3.storage.identity.Identified.identity`: the directory, however it is reached."""
+        """As `mps3.storage.identity.Identified.identity`: the directory, with links resolved."""
         return f"file {os.path.realpath(self._file.parent)}"
 
     async def open(self) -> None:
-        """Create the directory if need be, and start two threads: one reads, one writes.
+        """Create the directory if needed, and start two threads: one reads, one writes.
 
-        Every user of the storage calls it, and `aclose` in the end.
+        Every user of the storage calls it, and `aclose` at the end.
 
         Raises:
-            ConfigurationError: The directory cannot be one, or was made with another ``versioning``; or others have
-                it open in another event loop.
-            AccessError: It may not be written to.
+            ConfigurationError: The directory is invalid, or was created with another ``versioning``; or the storage is
+                open in another event loop.
+            AccessError: The directory is not writable.
             CorruptionError: Its file is not a database.
-            FormatError: Its file was written by a newer mps3.
-            UnavailableError: The disk is full, or another process keeps the file locked.
+            FormatError: A newer mps3 wrote its file.
         """
         await self._database.open()
 
     async def aclose(self) -> None:
-        """With the last user, finish the statements under way and stop the threads, though it be cancelled."""
+        """If this is the last user, finish the statements under way and stop the threads, even when cancelled."""
         await self._database.aclose()
 
     def clock(self) -> float:
-        """What time it is, in seconds since 1970.
+        """Return the time, in seconds since 1970.
 
-        It is what this machine's clock shows. Where that is set back or stands still, the time goes on all the same,
-        alike for all processes that share the directory.
+        It follows this machine's clock. When that is set back or stands still, the time goes on, equally for all
+        processes that use the directory.
         """
-        return self._rising()
+        return self._monotonic_clock()
 
     def _now(self) -> dict[str, float]:
         return {"now": self.clock(), "uptime": uptime()}
 
     async def capabilities(self, bucket: str) -> Capabilities:  # noqa: ARG002 - all buckets are alike
-        """What the constructor was told."""
+        """As `mps3.storage.Storage.capabilities`."""
         return Capabilities(versioning="enabled" if self._versioning else "off", versionable=self._versioning)
 
     async def get(
@@ -120,12 +120,7 @@ class LocalStorage:
         if_none_match: str | None = None,
         limit: int | None = None,
     ) -> Object | Absence:
-        """Read an object, as `mps3.storage.Storage.get` says.
-
-        Raises:
-            CorruptionError: It is larger than ``limit``, or the file is damaged.
-            UnavailableError: The file could not be read.
-        """
+        """As `mps3.storage.Storage.get`."""
         check_names(bucket, key, "GetObject")
         newest = version is None or (version == NULL_VERSION and not self._versioning)
         rows = await self._database.read(
@@ -158,13 +153,11 @@ class LocalStorage:
         if_none_match: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> Stored:
-        """Write an object, as `mps3.storage.Storage.put` says.
+        """As `mps3.storage.Storage.put`.
 
         Raises:
-            ConflictError: The condition did not hold; nothing was written.
-            ConfigurationError: The body is larger than SQLite takes (some 1,000,000,000 bytes).
-            CorruptionError: ``body`` does not have the digest ``sha256``, or the file is damaged.
-            UnavailableError: The disk is full, or other processes did not let this one write for 30 seconds.
+            ConfigurationError: The body is larger than SQLite accepts (about 1,000,000,000 bytes).
+            CorruptionError: ``body`` does not have the digest ``sha256``.
         """
         check_names(bucket, key, "PutObject")
         if len(body) < LARGE:
@@ -191,11 +184,7 @@ class LocalStorage:
         return Stored(version=version, etag=etag, modified=written[0][0])
 
     async def head(self, bucket: str, key: str, *, version: str | None = None) -> Head | Absence:
-        """Look at an object, as `mps3.storage.Storage.head` says.
-
-        Raises:
-            UnavailableError: The file could not be read.
-        """
+        """As `mps3.storage.Storage.head`."""
         check_names(bucket, key, "HeadObject")
         newest = version is None or (version == NULL_VERSION and not self._versioning)
         for modified, etag, size, metadata in await self._database.read(
@@ -207,11 +196,7 @@ class LocalStorage:
         return ABSENT
 
     async def delete(self, bucket: str, key: str, *, version: str | None = None) -> None:
-        """Delete an object or a version, as `mps3.storage.Storage.delete` says.
-
-        Raises:
-            UnavailableError: The file could not be written; whether it was is not known.
-        """
+        """As `mps3.storage.Storage.delete`."""
         check_names(bucket, key, "DeleteObject")
         if self._versioning and version is None:
             marker = secrets.token_urlsafe(24)
@@ -223,11 +208,7 @@ class LocalStorage:
     async def versions(
         self, bucket: str, key: str, *, start: str | None = None, limit: int | None = None
     ) -> VersionPage:
-        """List the versions of a key, as `mps3.storage.Storage.versions` says.
-
-        Raises:
-            UnavailableError: The file could not be read.
-        """
+        """As `mps3.storage.Storage.versions`."""
         check_names(bucket, key, "ListObjectVersions")
         size = page_size(limit)
         before = sys.maxsize if start is None else int(start)
@@ -236,16 +217,12 @@ class LocalStorage:
             Version(NULL_VERSION if version is None else version, modified, etag, length, deleted=etag is None)
             for _, version, modified, etag, length in rows[:size]
         )
-        # The stamps may be ahead: two versions never have the same one.
+        # The stamps may be ahead of the clock, because no two versions have the same stamp.
         answered = max([self.clock(), *(version.modified for version in versions)])
         return VersionPage(versions, str(rows[size - 1][0]) if len(rows) > size else None, answered)
 
     async def scan(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Scan:
-        """List all versions of many objects, as `mps3.storage.Storage.scan` says.
-
-        Raises:
-            UnavailableError: The file could not be read.
-        """
+        """As `mps3.storage.Storage.scan`."""
         check_names(bucket, prefix or "any", "ListObjectVersions")
         first = prefix.encode()
         after, _, before = (start or "").rpartition("/")
@@ -269,11 +246,7 @@ class LocalStorage:
         return Scan(found, f"{found[-1].key}/{rows[PAGE_SIZE - 1][0]}" if len(rows) > PAGE_SIZE else None)
 
     async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
-        """List current objects, as `mps3.storage.Storage.list` says.
-
-        Raises:
-            UnavailableError: The file could not be read.
-        """
+        """As `mps3.storage.Storage.list`."""
         check_names(bucket, prefix or "any", "ListObjects")
         first = prefix.encode()
         rows = await self._database.read(
@@ -290,11 +263,7 @@ class LocalStorage:
         return Page(entries=entries, next=entries[-1].key if len(rows) > PAGE_SIZE else None)
 
 
-def _wall() -> float:
-    return time.time()
-
-
 def _end(first: bytes) -> bytes:
-    """What follows all keys that start so."""
-    # No UTF-8 has a byte 0xff, so this bounds all keys, and adding one to the last byte never overflows.
+    """Return the upper bound of all keys with this prefix."""
+    # UTF-8 has no byte 0xff, so this bounds all keys, and adding one to the last byte never overflows.
     return first[:-1] + bytes([first[-1] + 1]) if first else b"\xff"

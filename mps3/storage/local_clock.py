@@ -1,8 +1,8 @@
-"""What time it is in a directory, for all processes that share it.
+"""The clock of a directory, which all processes that use the directory share.
 
-The database holds one moment: what time it was, and how long the machine had been up. From there on the time goes by
-the machine's uptime, which all its processes see alike and nobody sets. A clock that is set forward moves the moment;
-one that is set back, or stands still, changes nothing.
+The database stores one reference point: a time, and the machine's uptime at that time. From there on, the clock
+advances with the uptime, which is the same in all processes and is never set. When the wall clock is set forward, the
+reference point moves; when it is set back or stands still, nothing changes.
 """
 
 from __future__ import annotations
@@ -10,94 +10,90 @@ from __future__ import annotations
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
 JUMP: Final = 0.25
-"""Seconds that the machine's clock may be ahead before the moment is written anew."""
+"""Seconds that the wall clock may be ahead before the reference point is updated."""
 PAUSE: Final = 5.0
-"""Seconds before another try, when the moment could not be written."""
+"""Seconds before another attempt, when the reference point could not be written."""
 
 _CREATE: Final = """
     CREATE TABLE IF NOT EXISTS clock (
         id INTEGER PRIMARY KEY CHECK (id = 1), uptime REAL NOT NULL, time REAL NOT NULL
     )
 """
-_BEGIN: Final = "INSERT OR IGNORE INTO clock VALUES (1, :uptime, :wall)"
+_INSERT: Final = "INSERT OR IGNORE INTO clock VALUES (1, :uptime, :wall)"
 _READ: Final = "SELECT uptime, time FROM clock"
 NEWEST_STAMP: Final = "coalesce((SELECT modified FROM objects ORDER BY id DESC LIMIT 1), 0)"
 TIME: Final = "coalesce((SELECT time + max(0, :uptime - uptime) FROM clock), 0)"
-"""What time it is by the moment that is kept: needs the parameter ``uptime``."""
-ADOPT: Final = (
+"""The time by the stored reference point. It needs the parameter ``uptime``."""
+UPDATE_REFERENCE: Final = (
     f"UPDATE clock SET time = max(:wall, {TIME}, {NEWEST_STAMP}), uptime = :uptime "  # noqa: S608 - of constants
     "RETURNING uptime, time"
 )
-"""Keeps a new moment, and tells it; not earlier than the one before, nor than any time stamp."""
+"""Store and return a new reference point, not earlier than the old one, nor than any time stamp."""
 
 if sys.platform == "win32":
     _uptime: Final = time.monotonic
 else:
-    # The clock that also counts while the machine sleeps, where there is one.
+    # Where available, the clock that also counts while the machine sleeps.
     _uptime: Final = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def uptime() -> float:
-    """Seconds on a clock that all processes of this machine share, that never goes back, and that nobody sets."""
+    """Return the time of a monotonic clock that all processes of this machine share, in seconds."""
     return _uptime()
 
 
 class SharedClock:
-    """The time of one directory, as one process knows it.
+    """The clock of one directory, in one process.
 
-    Since two starts of the machine cannot be told apart, uptime that has become less counts as none: then the time
-    goes on from the moment that is kept.
-
-    Args:
-        wall: The machine's clock, in seconds since 1970.
+    Two boots of the machine cannot be told apart. If the uptime has decreased, the time goes on from the stored
+    reference point.
     """
 
-    def __init__(self, wall: Callable[[], float]) -> None:
-        self._wall = wall
-        self._moment: tuple[float, float] | None = None
-        self._try_at = 0.0
+    def __init__(self) -> None:
+        self._reference: tuple[float, float] | None = None
+        self._next_attempt = 0.0
 
     def __call__(self) -> float:
-        """What time it is, in seconds since 1970. It moves past what is kept only by uptime."""
-        if self._moment is None:
-            return self._wall()
-        since, moment = self._moment
-        return moment + max(0.0, uptime() - since)
+        """Return the time, in seconds since 1970. Only the uptime advances it from the reference point."""
+        if self._reference is None:
+            return time.time()
+        since, then = self._reference
+        return then + max(0.0, uptime() - since)
 
     @property
     def is_behind(self) -> bool:
-        """Whether the machine's clock was put forward, or the machine started anew: `ADOPT` is due."""
-        if self._moment is None:
+        """Whether `UPDATE_REFERENCE` is due: the wall clock was set forward, or the machine was rebooted."""
+        if self._reference is None:
             return False
         now = uptime()
-        return now >= self._try_at and (now < self._moment[0] or self._wall() > self() + JUMP)
+        return now >= self._next_attempt and (now < self._reference[0] or time.time() > self() + JUMP)
 
     def parameters(self) -> Mapping[str, float]:
-        """For `TIME` and `ADOPT`."""
-        return {"uptime": uptime(), "wall": self._wall()}
+        """Return the parameters of `TIME` and `UPDATE_REFERENCE`."""
+        return {"uptime": uptime(), "wall": time.time()}
 
-    def adopted(self, rows: list[Any]) -> None:
-        """Go on from the moment that `ADOPT` has told."""
-        for since, moment in rows:
-            self._moment, self._try_at = (since, moment), 0.0
+    def set_reference(self, rows: list[Any]) -> None:
+        """Go on from the reference point that `UPDATE_REFERENCE` returned."""
+        for since, then in rows:
+            self._reference, self._next_attempt = (since, then), 0.0
 
-    def put_off(self) -> None:
-        """The moment could not be kept now."""
-        self._try_at = uptime() + PAUSE
+    def postpone_update(self) -> None:
+        """Wait before the next attempt to update the reference point."""
+        self._next_attempt = uptime() + PAUSE
 
     def open(self, connection: sqlite3.Connection) -> None:
-        """Take over the moment that is kept, or begin with one; to be called with a new connection."""
+        """Read the reference point with a new connection, or create it."""
         connection.execute(_CREATE)
         rows = connection.execute(_READ).fetchall()
         if not rows:
-            connection.execute(_BEGIN, self.parameters())
-            rows = connection.execute(ADOPT, self.parameters()).fetchall()
-        self.adopted(rows)
+            connection.execute(_INSERT, self.parameters())
+            rows = connection.execute(UPDATE_REFERENCE, self.parameters()).fetchall()
+        self.set_reference(rows)
         (newest,) = connection.execute(f"SELECT {NEWEST_STAMP}").fetchone()
         if self.is_behind or newest > self() + JUMP:
-            self.adopted(connection.execute(ADOPT, self.parameters()).fetchall())
+            self.set_reference(connection.execute(UPDATE_REFERENCE, self.parameters()).fetchall())

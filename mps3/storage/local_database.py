@@ -12,8 +12,8 @@ import aiosqlite
 
 from ..errors import ClosedError
 from ..support.loop_affinity import LoopAffinity
-from ..support.sqlite import PATIENCE, close, connect, error_of, is_locked
-from .local_clock import ADOPT, SharedClock
+from ..support.sqlite import LOCK_TIMEOUT, close, connect, error_of, is_locked
+from .local_clock import UPDATE_REFERENCE, SharedClock
 from .local_schema import prepare
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ LOCK_WAIT: Final = 0.5
 LOCK_PAUSE: Final = 0.01
 """Seconds between two waits."""
 
-_left_alone: Final[list[object]] = []
+_inherited: Final[list[object]] = []
 """Connections of a parent process, kept so that they are not closed here."""
 
 
@@ -36,11 +36,6 @@ class LocalDatabase:
     """The database of a directory, open for several users in one event loop.
 
     Each of the two connections has a thread, which runs one statement at a time.
-
-    Args:
-        file: The database.
-        versioning: Whether buckets keep every version of an object.
-        clock: The clock of the directory.
     """
 
     def __init__(self, file: Path, *, versioning: bool, clock: SharedClock) -> None:
@@ -50,37 +45,33 @@ class LocalDatabase:
         self._reader: aiosqlite.Connection | None = None
         self._writer: aiosqlite.Connection | None = None
         self._opening = asyncio.Lock()
-        self._turn = asyncio.Lock()
+        self._write_lock = asyncio.Lock()
         self._users = 0
         self._process = os.getpid()
-        self._home = LoopAffinity("store")
+        self._affinity = LoopAffinity("store")
 
     async def open(self) -> None:
-        """Connect, unless another user has. Each user that it succeeds for calls `aclose` once.
-
-        Raises:
-            MPS3Error: As `mps3.storage.local.LocalStorage.open`.
-        """
+        """Connect, unless another user has. Each user for which it succeeds calls `aclose` once."""
         if self._process != os.getpid():
-            self._leave_to_the_parent()
-        if self._users == 0 or self._home.is_gone:
+            self._abandon_inherited()
+        if self._users == 0 or not self._affinity.is_bound:
             # A lock belongs to the event loop in which a task first waited for it.
-            self._opening, self._turn = asyncio.Lock(), asyncio.Lock()
-            self._home.settle()
-        self._home.check()
+            self._opening, self._write_lock = asyncio.Lock(), asyncio.Lock()
+            self._affinity.bind()
+        self._affinity.check()
         self._users += 1
         try:
             async with self._opening:
                 if self._writer is None:
-                    self._writer = await self._patiently("open", None, None, self._connect)
+                    self._writer = await self._retry_while_locked("open", None, None, self._connect)
                 if self._reader is None:
-                    self._reader = await self._patiently("open", None, None, self._connect)
+                    self._reader = await self._retry_while_locked("open", None, None, self._connect)
         except BaseException:
             await self.aclose()
             raise
 
     async def aclose(self) -> None:
-        """With the last user, finish the statements under way and stop the threads, even when cancelled."""
+        """If this is the last user, finish the statements under way and stop the threads, even when cancelled."""
         if self._process != os.getpid():
             return
         self._users = max(0, self._users - 1)
@@ -89,22 +80,14 @@ class LocalDatabase:
             await close(*filter(None, connections))
 
     async def read(self, operation: str, sql: str, bucket: str, key: str | None, **arguments: Any) -> Rows:
-        """Run a query.
-
-        Args:
-            operation: The operation of S3, for errors.
-            sql: The statement, of `mps3.storage.local_schema`.
-            bucket: Its parameter ``bucket``.
-            key: Its parameter ``key``; ``None`` for a listing.
-            arguments: Its other parameters.
-        """
+        """Run a query of `mps3.storage.local_schema`. The operation is that of S3, for errors."""
         names = _names(bucket, key)
         await self._set_clock()
 
         async def fetch() -> Rows:
-            return list(await self._open_one(self._reader).execute_fetchall(sql, names | arguments))
+            return list(await self._require_open(self._reader).execute_fetchall(sql, names | arguments))
 
-        return await self._patiently(operation, bucket, key, fetch)
+        return await self._retry_while_locked(operation, bucket, key, fetch)
 
     async def write(self, operation: str, sql: str, bucket: str, key: str, **arguments: Any) -> Rows:
         """Run a statement that writes. The arguments are those of `read`."""
@@ -113,29 +96,29 @@ class LocalDatabase:
 
         async def execute() -> Rows:
             # In one call to the thread, so that no transaction stays open and holds the lock.
-            return list(await self._open_one(self._writer).execute_fetchall(sql, names | arguments))
+            return list(await self._require_open(self._writer).execute_fetchall(sql, names | arguments))
 
         # One at a time, so that a cancelled write, or one after aclose(), never reaches the thread.
-        async with self._turn:
-            return await self._patiently(operation, bucket, key, execute)
+        async with self._write_lock:
+            return await self._retry_while_locked(operation, bucket, key, execute)
 
-    def _leave_to_the_parent(self) -> None:
+    def _abandon_inherited(self) -> None:
         # The child of a fork has connections without threads. Closing them would disturb the parent.
-        _left_alone.append((self._reader, self._writer))
+        _inherited.append((self._reader, self._writer))
         self._reader = self._writer = None
         self._users, self._process = 0, os.getpid()
 
-    def _open_one(self, connection: aiosqlite.Connection | None) -> aiosqlite.Connection:
+    def _require_open(self, connection: aiosqlite.Connection | None) -> aiosqlite.Connection:
         if connection is None or self._process != os.getpid():
             raise ClosedError(f"{self._file} is not open in this process: call open() first")
-        self._home.check()
+        self._affinity.check()
         return connection
 
-    async def _patiently(
+    async def _retry_while_locked(
         self, operation: str, bucket: str | None, key: str | None, call: Callable[[], Awaitable[T]]
     ) -> T:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + PATIENCE
+        deadline = loop.time() + LOCK_TIMEOUT
         while True:
             try:
                 return await call()
@@ -153,17 +136,19 @@ class LocalDatabase:
 
     async def _set_clock(self) -> None:
         """Store the new time when this machine's clock was set forward, before an answer shows it."""
-        if not self._clock.is_behind or self._writer is None or self._turn.locked():
+        if not self._clock.is_behind or self._writer is None or self._write_lock.locked():
             return
-        self._clock.put_off()
-        async with self._turn:
+        self._clock.postpone_update()
+        async with self._write_lock:
             try:
-                moment = await self._open_one(self._writer).execute_fetchall(ADOPT, self._clock.parameters())
+                reference = await self._require_open(self._writer).execute_fetchall(
+                    UPDATE_REFERENCE, self._clock.parameters()
+                )
             except (sqlite3.Error, OSError, ValueError):
                 return  # another process may be writing; a later call tries again
-            self._clock.adopted(list(moment))
+            self._clock.set_reference(list(reference))
 
 
 def _names(bucket: str, key: str | None) -> dict[str, Any]:
-    # As bytes: they compare as on S3, and may hold NUL.
+    # As bytes, they sort as on S3, and may hold NUL.
     return {"bucket": bucket.encode(), "key": None if key is None else key.encode()}

@@ -1,6 +1,6 @@
 """The tables of a directory's database, and the statements that read and write them.
 
-Each statement is one call of the storage, whole: SQLite makes it atomic.
+Each statement is one complete call of the storage, so SQLite makes the call atomic.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _CREATE: Final = (
     "CREATE UNIQUE INDEX objects_unversioned ON objects (bucket, key) WHERE version IS NULL",
 )
 _NEWEST: Final = "SELECT etag FROM objects WHERE bucket = :bucket AND key = :key ORDER BY id DESC LIMIT 1"
-# Time stamps rise even when the clock is set back: a reader that lists back to a time stamp must not miss newer ones.
+# Time stamps always increase, because a reader that lists back to a time stamp must not miss newer ones.
 _STAMP: Final = f"max(:now, {TIME}, {NEWEST_STAMP} + 0.0002)"
 PUT: Final = f"""
     INSERT OR REPLACE INTO objects (bucket, key, version, modified, etag, size, body, metadata)
@@ -72,7 +72,7 @@ VERSIONS: Final = """
     SELECT id, version, modified, etag, size FROM objects
     WHERE bucket = :bucket AND key = :key AND id < :start ORDER BY id DESC LIMIT :limit
 """
-# It steps from key to key, because a key may have a hundred thousand versions.
+# It seeks from key to key, because a key may have a hundred thousand versions.
 LIST: Final = """
     WITH RECURSIVE keys (key) AS (
         SELECT min(key) FROM objects WHERE bucket = :bucket AND key >= :first AND key > :start AND key < :end
@@ -88,13 +88,7 @@ LIST: Final = """
 
 
 def prepare(connection: sqlite3.Connection, file: Path, *, versioning: bool, clock: SharedClock) -> None:
-    """Set up a new connection, and create or migrate the tables.
-
-    Args:
-        connection: The connection.
-        file: The database, for errors.
-        versioning: Whether buckets keep every version.
-        clock: The clock of the directory, which reads its moment.
+    """Set up a new connection, create or migrate the tables, and set the clock.
 
     Raises:
         ConfigurationError: Another program made the database, or it has another ``versioning``.
@@ -113,7 +107,7 @@ def prepare(connection: sqlite3.Connection, file: Path, *, versioning: bool, clo
         _add_metadata(connection)
     if bool(value(connection, "SELECT versioning FROM store")) != versioning:
         raise ConfigurationError(
-            f"{file} was made with versioning={not versioning}: open it so, or choose another directory"
+            f"{file} was made with versioning={not versioning}: open it with that, or choose another directory"
         )
     clock.open(connection)
 

@@ -1,4 +1,4 @@
-"""The store that a URL or a configuration names, neither opened nor, for S3, loaded yet."""
+"""The storage that a URL or a configuration names. It is not open yet, and the SDK of S3 is not imported yet."""
 
 from __future__ import annotations
 
@@ -17,21 +17,16 @@ from .url import BUCKET, Location
 
 
 def locate(location: Location, environment: Environment) -> Storage:
-    """The store that a URL names."""
+    """Return the storage that a URL names."""
     if location.scheme == "file":
         return LocalStorage(location.path)
     if location.scheme == "memory":
         return memory_storage(location.path)
-    return s3(location.s3_config, environment)
+    return s3_storage(location.s3_config, environment)
 
 
-def described(storage: Storage | None, manifest: Ref) -> str:
-    """What to call a manifest, for people.
-
-    Args:
-        storage: The store; ``None`` for S3.
-        manifest: The manifest, with its bucket.
-    """
+def manifest_label(storage: Storage | None, manifest: Ref) -> str:
+    """Return the name of a manifest, for messages. The storage is ``None`` for S3."""
     if storage is None:
         return str(manifest)
     url = storage.url if isinstance(storage, LocalStorage | MemoryStorage) else None
@@ -39,13 +34,13 @@ def described(storage: Storage | None, manifest: Ref) -> str:
     return f"{name} in {url or type(storage).__qualname__}"
 
 
-def s3(
+def s3_storage(
     s3_config: Mapping[str, Any] | None, environment: Environment, auth: Auth | None = None, *, checksums: bool = True
 ) -> Storage:
-    """The store that arguments of `mps3.MPS3` name."""
+    """Return the storage that arguments of `mps3.MPS3` name."""
 
     def make() -> Storage:
-        from .s3.storage import S3Storage  # noqa: PLC0415 - takes longer to load than all else together
+        from .s3.storage import S3Storage  # noqa: PLC0415 - slow to import
 
         return S3Storage(s3_config, environment=environment, auth=auth, checksums=checksums)
 

@@ -1,6 +1,6 @@
-"""Objects in this process: the rules of a store in their plainest form, for tests and for trying things out.
+"""A store in the memory of this process, for tests and experiments.
 
-The rules that `mps3.storage.local` follows too stand here as functions.
+The functions of this module are also the rules of `mps3.storage.local`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from urllib.parse import quote
 from weakref import WeakValueDictionary
 
 from ..errors import ConfigurationError, ConflictError, CorruptionError
+from .monotonic_clock import MonotonicWallClock
 from .protocol import (
     ABSENT,
     UNCHANGED,
@@ -31,34 +32,33 @@ from .protocol import (
     Version,
     VersionPage,
 )
-from .rising_clock import RisingClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 PAGE_SIZE = 1000
-"""The most that one page lists, as on S3."""
+"""The most entries of a page, as on S3."""
 NULL_VERSION = "null"
-"""How S3 lists the only version of an object in a bucket without versions."""
-LONGEST_KEY = 1024
-"""In bytes of UTF-8, as on S3."""
+"""The version that S3 lists in a bucket without versions."""
+MAX_KEY_BYTES = 1024
+"""The most bytes of a key in UTF-8, as on S3."""
 
 
 def check_names(bucket: str, key: str, operation: str) -> None:
-    """Refuse a bucket or a key that cannot be one.
+    """Refuse an invalid bucket or key.
 
     Raises:
         ConfigurationError: The bucket or the key is empty, not valid Unicode, or the key is too long.
     """
     try:
-        acceptable = bucket.encode() and 0 < len(key.encode()) <= LONGEST_KEY
+        acceptable = bucket.encode() and 0 < len(key.encode()) <= MAX_KEY_BYTES
         cause = None
     except UnicodeEncodeError as error:
         acceptable, cause = False, error
     if not acceptable:
         raise ConfigurationError(
             f"{key!r} in bucket {bucket!r} cannot name an object: neither may be empty or hold lone surrogates, "
-            f"and a key has at most {LONGEST_KEY} bytes of UTF-8",
+            f"and a key has at most {MAX_KEY_BYTES} bytes of UTF-8",
             bucket=bucket,
             key=key,
             operation=operation,
@@ -66,19 +66,19 @@ def check_names(bucket: str, key: str, operation: str) -> None:
 
 
 def etag_of(body: bytes) -> str:
-    """The ETag that S3 gives to an object written in one piece."""
+    """Return the ETag that S3 gives to an object of a single PUT."""
     return f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
 
 
 def checked_etag(body: bytes, sha256: bytes | None, bucket: str, key: str) -> str:
-    """The ETag of ``body``.
+    """Return the ETag of ``body``.
 
     Raises:
         CorruptionError: ``body`` does not have the digest ``sha256``.
     """
     if sha256 is not None and hashlib.sha256(body).digest() != sha256:
         raise CorruptionError(
-            f"The body for {key!r} does not have the SHA-256 digest that came with it: it was changed on its way here",
+            f"The body for {key!r} does not have the SHA-256 digest that came with it: it was changed in transit",
             bucket=bucket,
             key=key,
             operation="PutObject",
@@ -87,13 +87,13 @@ def checked_etag(body: bytes, sha256: bytes | None, bucket: str, key: str) -> st
 
 
 def conflict(bucket: str, key: str, if_match: str | None) -> ConflictError:
-    """The error of a condition that did not hold."""
+    """Return the error for a condition that did not hold."""
     found = "there is such an object already" if if_match is None else f"it does not have the ETag {if_match}"
     return ConflictError(f"{key!r} was not written: {found}", bucket=bucket, key=key, operation="PutObject")
 
 
 def too_large(bucket: str, key: str, version: str | None, size: int, limit: int) -> CorruptionError:
-    """The error of an object that has more bytes than the reader accepts."""
+    """Return the error for an object that has more bytes than the reader accepts."""
     return CorruptionError(
         f"{key!r} has {size} bytes, and at most {limit} were expected: it is not what was written there",
         bucket=bucket,
@@ -104,7 +104,7 @@ def too_large(bucket: str, key: str, version: str | None, size: int, limit: int)
 
 
 def page_size(limit: int | None) -> int:
-    """How many to list for this ``limit``."""
+    """Return the number of entries of a page with this ``limit``."""
     return PAGE_SIZE if limit is None else max(1, min(limit, PAGE_SIZE))
 
 
@@ -128,31 +128,31 @@ class _Row:
 
 
 class MemoryStorage:
-    """Objects in the memory of this process, gone with it.
+    """A store in the memory of this process. Its objects end with the process.
 
     Buckets need not be created. Every call lets other tasks run once, then takes effect in one step.
 
     Args:
         versioning: Whether buckets keep every version of an object.
-        clock: What stamps the versions, in seconds since 1970. Where it goes back or stands still, the stamps go on
+        clock: The clock of the time stamps, in seconds since 1970. When it goes back or stands still, the stamps go on
             from the last one, by the clock of the event loop.
 
     Attributes:
-        opened: How many users have it open. It works when that is none, too.
-        url: What to call it.
+        opened: The number of users that have it open. It also works while it is closed.
+        url: Its URL, for messages.
     """
 
     def __init__(self, *, versioning: bool = True, clock: Callable[[], float] = time.time) -> None:
         self.opened = 0
         self.url = "memory:"
         self._versioning = versioning
-        self._clock = RisingClock(clock)
+        self._clock = MonotonicWallClock(clock)
         self._identity = f"memory: {secrets.token_hex(8)}"
         self._number = 0
         self._buckets: dict[str, dict[str, dict[str, _Row]]] = {}
 
     def copy(self) -> MemoryStorage:
-        """Another store with the objects that this one has now. What is written to one is not in the other."""
+        """Return an independent store with the objects that this one has now."""
         copied = MemoryStorage(versioning=self._versioning)
         copied._clock = self._clock.copy()
         copied._number = self._number
@@ -165,11 +165,11 @@ class MemoryStorage:
         return f"<{type(self).__name__} {self.url}>"
 
     def identity(self) -> str:
-        """As `mps3.storage.identity.Identified.identity`: each store of this kind is another one."""
+        """As `mps3.storage.identity.Identified.identity`: it is different for each instance."""
         return self._identity
 
     async def open(self) -> None:
-        """Count one user more."""
+        """Count one more user."""
         self.opened += 1
 
     async def aclose(self) -> None:
@@ -177,11 +177,11 @@ class MemoryStorage:
         self.opened = max(0, self.opened - 1)
 
     def clock(self) -> float:
-        """What time it is, in seconds since 1970."""
+        """Return the time, in seconds since 1970."""
         return self._clock()
 
     async def capabilities(self, bucket: str) -> Capabilities:  # noqa: ARG002 - all buckets are alike
-        """What the constructor was told."""
+        """As `mps3.storage.Storage.capabilities`."""
         await asyncio.sleep(0)
         return Capabilities(versioning="enabled" if self._versioning else "off", versionable=self._versioning)
 
@@ -194,7 +194,7 @@ class MemoryStorage:
         if_none_match: str | None = None,
         limit: int | None = None,
     ) -> Object | Absence:
-        """Read an object, as `mps3.storage.Storage.get` says."""
+        """As `mps3.storage.Storage.get`."""
         check_names(bucket, key, "GetObject")
         await asyncio.sleep(0)
         rows = self._rows(bucket, key)
@@ -218,7 +218,7 @@ class MemoryStorage:
         if_none_match: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> Stored:
-        """Write an object, as `mps3.storage.Storage.put` says."""
+        """As `mps3.storage.Storage.put`."""
         check_names(bucket, key, "PutObject")
         etag = checked_etag(body, sha256, bucket, key)
         await asyncio.sleep(0)
@@ -230,7 +230,7 @@ class MemoryStorage:
         return Stored(version=row.version, etag=etag, modified=row.modified)
 
     async def head(self, bucket: str, key: str, *, version: str | None = None) -> Head | Absence:
-        """Look at an object, as `mps3.storage.Storage.head` says."""
+        """As `mps3.storage.Storage.head`."""
         check_names(bucket, key, "HeadObject")
         await asyncio.sleep(0)
         rows = self._rows(bucket, key)
@@ -240,7 +240,7 @@ class MemoryStorage:
         return Head(metadata=dict(row.metadata), size=len(row.body), modified=row.modified)
 
     async def delete(self, bucket: str, key: str, *, version: str | None = None) -> None:
-        """Delete an object or a version, as `mps3.storage.Storage.delete` says."""
+        """As `mps3.storage.Storage.delete`."""
         check_names(bucket, key, "DeleteObject")
         await asyncio.sleep(0)
         rows = self._rows(bucket, key)
@@ -256,7 +256,7 @@ class MemoryStorage:
     async def versions(
         self, bucket: str, key: str, *, start: str | None = None, limit: int | None = None
     ) -> VersionPage:
-        """List the versions of a key, as `mps3.storage.Storage.versions` says."""
+        """As `mps3.storage.Storage.versions`."""
         check_names(bucket, key, "ListObjectVersions")
         await asyncio.sleep(0)
         older = (row for row in _newest_first(self._rows(bucket, key)) if start is None or row.number < int(start))
@@ -266,7 +266,7 @@ class MemoryStorage:
         return VersionPage(versions=tuple(row.listed() for row in rows[:size]), next=more, answered=self._clock())
 
     async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
-        """List current objects, as `mps3.storage.Storage.list` says."""
+        """As `mps3.storage.Storage.list`."""
         check_names(bucket, prefix or "any", "ListObjects")
         await asyncio.sleep(0)
         keys = sorted(
@@ -279,7 +279,7 @@ class MemoryStorage:
         return Page(entries=entries, next=entries[-1].key if len(found) > PAGE_SIZE else None)
 
     async def scan(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Scan:
-        """List all versions of many objects, as `mps3.storage.Storage.scan` says."""
+        """As `mps3.storage.Storage.scan`."""
         check_names(bucket, prefix or "any", "ListObjectVersions")
         await asyncio.sleep(0)
         after, _, before = (start or "").rpartition("/")
@@ -318,12 +318,12 @@ def _newest(rows: dict[str, _Row]) -> _Row | None:
 
 
 def _version(number: int) -> str:
-    # The same in every run, so that a failure can be replayed, and in no order that anyone could come to rely on.
+    # Deterministic, so that a failure can be replayed, and unordered, so that no caller can rely on an order.
     return hashlib.blake2b(number.to_bytes(8), digest_size=16).hexdigest()
 
 
 class _NamedStorage(MemoryStorage):
-    """One that its last user empties: who comes later finds nothing, whether or not it was freed meanwhile."""
+    """A store that loses its objects when its last user closes it, whether or not it is freed then."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -339,13 +339,9 @@ _shared: WeakValueDictionary[str, _NamedStorage] = WeakValueDictionary()
 
 
 def memory_storage(name: str) -> MemoryStorage:
-    """The store in memory that everyone in this process who uses ``name`` shares.
+    """Return the store in memory that all users of ``name`` in this process share.
 
-    Args:
-        name: Any string.
-
-    Returns:
-        The store, with versions. Its objects are gone when nobody has it open any more, or nobody holds it.
+    It keeps versions. It loses its objects when its last user closes it.
     """
     storage = _shared.get(name)
     if storage is None:

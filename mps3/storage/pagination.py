@@ -14,12 +14,7 @@ class PageProgress:
     """The progress of one listing through its pages.
 
     It detects a cycle with Brent's algorithm, in constant memory: it remembers the start of one page, and replaces it
-    whenever the number of pages is a power of two.
-
-    Args:
-        bucket: The bucket, for the error.
-        key: The key or the prefix, for the error.
-        operation: The operation of S3, for the error.
+    whenever the number of pages is a power of two. The bucket, the key or prefix, and the operation are for the error.
     """
 
     def __init__(self, bucket: str, key: str | None, operation: str) -> None:
@@ -30,10 +25,7 @@ class PageProgress:
         self._pages = 0
 
     def forward(self, start: str | None) -> str | None:
-        """Move on to the next page, and return where it starts.
-
-        Args:
-            start: Where the next page starts; ``None`` at the end of the listing.
+        """Move on to the next page and return its start, which is ``None`` at the end of the listing.
 
         Raises:
             UnavailableError: The listing has a cycle, or more than `MAX_PAGES` pages.

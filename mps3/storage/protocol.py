@@ -1,9 +1,9 @@
-"""A bucket, as the rest of the library sees it: a few calls and a statement of what it can do.
+"""The protocol of a storage: the operations on the objects of a bucket, and what the bucket supports.
 
 Implement `Storage` to keep data somewhere else. A storage raises only errors of
 `mps3.errors`, with the bucket, the key, the operation and the cause in them:
 ``ConfigurationError`` for a bucket that does not exist, ``AccessError`` for a refusal,
-``UnavailableError`` for whatever may work later. The error of a ``put`` or a ``delete`` says in
+``UnavailableError`` for a failure that may be temporary. The error of a ``put`` or a ``delete`` says in
 `mps3.MPS3Error.maybe_written` whether it may have taken effect.
 """
 
@@ -30,12 +30,12 @@ UNCHANGED: Final = Absence.UNCHANGED
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """An object as read.
+    """An object, as ``get`` returns it.
 
     Attributes:
         body: Its bytes.
         version: The version read; ``None`` in a bucket without versions.
-        etag: Its ETag as the store sent it, to be given back as it is.
+        etag: Its ETag as the store sent it. Pass it back unchanged.
         modified: The store's time stamp, in seconds since 1970 (UTC), if it sent one.
     """
 
@@ -47,10 +47,10 @@ class Object:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What is known of an object without reading it.
+    """The metadata of an object, without its body.
 
     Attributes:
-        metadata: What was given to the ``put`` that wrote it, and whatever else is said of it.
+        metadata: The ``metadata`` of the ``put`` that wrote it, and other metadata that the store has.
         size: In bytes.
         modified: The store's time stamp, in seconds since 1970 (UTC), if it sent one.
     """
@@ -62,13 +62,12 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The answer to a ``put``.
+    """The result of a ``put``.
 
     Attributes:
         version: The new version; ``None`` in a bucket without versions (also while versioning is suspended).
         etag: Its ETag as the store sent it, if it sent one.
-        modified: The store's time stamp, in seconds since 1970 (UTC), or its clock when it answered, if it
-            sent one.
+        modified: The store's time stamp, in seconds since 1970 (UTC), or the time of its answer, if it sent one.
     """
 
     version: str | None
@@ -100,10 +99,10 @@ class VersionPage:
     """Some versions of one object, newest first.
 
     Attributes:
-        versions: In the store's own order, whatever the time stamps say.
-        next: Where the next page starts; ``None`` when this is the last one.
-        answered: The store's clock when it answered, in seconds since 1970 (UTC), if it tells. On the
-            same clock as the stamps: never much earlier than the newest one listed.
+        versions: In the order of the store, which their time stamps may contradict.
+        next: The ``start`` of the next page; ``None`` on the last page.
+        answered: The time of the answer, in seconds since 1970 (UTC), if the store sends it. It is of the same clock
+            as the stamps, and never much earlier than the newest stamp in the page.
     """
 
     versions: tuple[Version, ...]
@@ -113,7 +112,7 @@ class VersionPage:
 
 @dataclass(frozen=True, slots=True)
 class ListedVersion:
-    """One version of one of many objects, as listed by ``scan``.
+    """One version of an object, as listed by ``scan``.
 
     Attributes:
         key: The object's key.
@@ -135,8 +134,8 @@ class Scan:
     """Some versions of many objects.
 
     Attributes:
-        found: In no order that could be relied on.
-        next: Where the next page starts; ``None`` when this is the last one.
+        found: The versions, in no defined order.
+        next: The ``start`` of the next page; ``None`` on the last page.
     """
 
     found: tuple[ListedVersion, ...]
@@ -163,8 +162,8 @@ class Page:
     """Some current objects of a bucket.
 
     Attributes:
-        entries: In no order that could be relied on.
-        next: Where the next page starts; ``None`` when this is the last one.
+        entries: The objects, in no defined order.
+        next: The ``start`` of the next page; ``None`` on the last page.
     """
 
     entries: tuple[ListedObject, ...]
@@ -176,11 +175,11 @@ Versioning = Literal["enabled", "suspended", "off"]
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a bucket can do.
+    """What a bucket supports.
 
     Attributes:
-        versioning: Whether every ``put`` makes a new version and the old ones stay.
-        versionable: Whether versioning could be enabled, as far as that is known. It is what an error advises.
+        versioning: Whether every ``put`` creates a version and keeps the old ones.
+        versionable: Whether versioning could be enabled, as far as that is known. Errors advise it only then.
     """
 
     versioning: Versioning
@@ -189,34 +188,34 @@ class Capabilities:
 
 @runtime_checkable
 class TellsTime(Protocol):
-    """A storage that knows more of the store's time than the stamps in its answers. No storage has to."""
+    """A storage that knows the store's time, not only the stamps in its answers. This is optional."""
 
     def clock(self) -> float | None:
-        """What time it is at the store, in seconds since 1970 (UTC), as far as that is known without a request.
+        """Return a lower bound of the store's time, in seconds since 1970 (UTC), without a request.
 
-        On the same clock as the stamps. It may be late, and is never early; ``None``: nothing is known yet.
+        It is of the same clock as the stamps. ``None`` means that nothing is known yet.
         """
         ...
 
 
 class Storage(Protocol):
-    """Objects in buckets. All methods but `open` and `aclose` are called between the two.
+    """A store of objects in buckets. All other methods are called between `open` and `aclose`.
 
-    Every call may be cancelled at any time, and many are under way at once.
+    Calls run concurrently, and each may be cancelled at any time.
     """
 
     async def open(self) -> None:
-        """Acquire what is needed. Each client that uses it calls this once, before anything else."""
+        """Acquire resources. Each client calls it once, before any other method."""
 
     async def aclose(self) -> None:
-        """Release what `open` acquired; everything, when the last client does. Safe without `open`."""
+        """Release resources when the last client calls it. It is safe without `open`."""
 
     async def capabilities(self, bucket: str) -> Capabilities:
-        """What ``bucket`` can do.
+        """Return what ``bucket`` supports.
 
         Raises:
             ConfigurationError: There is no such bucket.
-            AccessError: It may not be asked.
+            AccessError: The permission to ask is missing.
         """
         ...
 
@@ -233,10 +232,10 @@ class Storage(Protocol):
 
         Args:
             bucket: The bucket.
-            key: The key, literally.
+            key: The key, taken literally.
             version: Which version; the newest if ``None``.
-            if_none_match: An ETag as a former answer gave it: `UNCHANGED` if the object still has it.
-            limit: Refuse an object of more bytes than this, before reading them.
+            if_none_match: An ETag of an earlier answer. If the object still has it, the result is `UNCHANGED`.
+            limit: The most bytes of the object. A larger one is refused before its body is read.
 
         Raises:
             CorruptionError: It is larger than ``limit``.
@@ -254,40 +253,35 @@ class Storage(Protocol):
         if_none_match: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> Stored:
-        """Write an object, whole or not at all, durably.
+        """Write an object atomically and durably.
 
-        It is repeated inside only after failures that certainly had no effect.
+        An implementation repeats a request only after a failure that certainly had no effect.
 
         Args:
             bucket: The bucket.
-            key: The key, literally.
+            key: The key, taken literally.
             body: Its bytes.
             sha256: The SHA-256 digest of ``body``, for the store to verify if it can.
             if_match: Only replace the object that has this ETag.
-            if_none_match: Only create: there must be no such object.
-            metadata: What ``head`` is to tell of it: lower-case names, printable ASCII without a space at
-                either end, 2,000 bytes in all.
+            if_none_match: Only create the object: it must not exist.
+            metadata: Metadata that ``head`` returns: lower-case names, printable ASCII without a space at either end,
+                2,000 bytes in all.
 
         Raises:
             ConflictError: The condition did not hold; nothing was written.
-            UnavailableError: Not known to be written: also when the answer is not that of the store in full.
+            UnavailableError: It is unknown whether the object was written. An incomplete answer, or one that is not the
+                store's, raises it too.
         """
         ...
 
     async def head(self, bucket: str, key: str, *, version: str | None = None) -> Head | Absence:
-        """What is known of an object, without its bytes.
-
-        Args:
-            bucket: The bucket.
-            key: The key, literally.
-            version: Which version; the newest if ``None``.
-        """
+        """Return the metadata of an object, without its body; of its newest version if ``version`` is ``None``."""
         ...
 
     async def delete(self, bucket: str, key: str, *, version: str | None = None) -> None:
-        """Delete one version for good; without ``version``, the object (a delete marker, where there are versions).
+        """Delete one version permanently; without ``version``, the object (with versioning, by a delete marker).
 
-        What does not exist is deleted already.
+        Deleting an absent object or version succeeds.
         """
 
     async def versions(
@@ -297,31 +291,20 @@ class Storage(Protocol):
 
         Args:
             bucket: The bucket.
-            key: The key, literally; not a prefix.
-            start: ``next`` of the page before.
-            limit: At most about this many; a page may hold fewer though more follow.
+            key: The key, taken literally, not as a prefix.
+            start: ``next`` of the previous page.
+            limit: The approximate maximum of versions in a page. A page may have fewer even if more follow.
         """
         ...
 
     async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
-        """List current objects whose keys start with ``prefix``.
-
-        Args:
-            bucket: The bucket.
-            prefix: What the keys start with.
-            start: ``next`` of the page before.
-        """
+        """List current objects whose keys start with ``prefix``. ``start`` is ``next`` of the previous page."""
         ...
 
     async def scan(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Scan:
         """List all versions of all objects whose keys start with ``prefix``, delete markers included.
 
-        It goes on in the right place though some of what it listed be deleted meanwhile, except for the last
-        of the page that it goes on from.
-
-        Args:
-            bucket: The bucket.
-            prefix: What the keys start with.
-            start: ``next`` of the page before.
+        ``start`` is ``next`` of the previous page. A caller may delete listed versions between pages, except for the
+        last version of the previous page.
         """
         ...

@@ -1,4 +1,4 @@
-"""How a storage says that it repeats a request, without knowing who wants to hear of it."""
+"""A hook through which a storage reports that it repeats a request."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Final, TypeAlias
 
 from ..errors import MPS3Error
 
-Repeating: TypeAlias = Callable[[int, float, MPS3Error], None]
-"""Told how many tries have failed, the seconds until the next, and why the last one failed."""
+RetryListener: TypeAlias = Callable[[int, float, MPS3Error], None]
+"""Receives the number of failed attempts, the seconds until the next attempt, and the error of the last one."""
 
-LISTENER: Final[ContextVar[Repeating | None]] = ContextVar("mps3_repeating", default=None)
-"""Who wants to hear of the request that is being made. In the context, because a storage may have many users."""
+LISTENER: Final[ContextVar[RetryListener | None]] = ContextVar("mps3_repeating", default=None)
+"""The listener of the current request. It is a context variable because a storage may have many users."""
 
 
 def repeating(attempt: int, wait: float, error: MPS3Error) -> None:
-    """The request that is being made has failed, and is about to be repeated. For those who implement a storage.
+    """Report that the current request has failed and will be repeated. Implementations of a storage call it.
 
     Args:
-        attempt: How many tries have failed.
-        wait: Seconds until the next one.
-        error: Why the last one failed.
+        attempt: The number of failed attempts.
+        wait: Seconds until the next attempt.
+        error: The error of the last attempt.
     """
     listener = LISTENER.get()
     if listener is not None:

@@ -1,10 +1,10 @@
-"""The way to the store, which can be closed: what is asked while it is makes no request."""
+"""A storage wrapper that can be switched off: while it is, no request reaches the store."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from ..errors import UnavailableError
 from .protocol import Storage
@@ -12,49 +12,46 @@ from .wrapper import StorageWrapper
 
 T = TypeVar("T")
 
-WHY: Final = "the client is offline on purpose: call go_online()"
-
 
 class OfflineError(UnavailableError):
-    """Nothing was asked, because the client was told to be offline."""
+    """No request was made, because the client is offline on purpose."""
 
 
 class OfflineSwitch(StorageWrapper):
-    """A storage that passes everything on to another one, while it is open.
+    """A storage that forwards every call to another storage, unless it is shut.
 
-    The other one is opened by the first request that passes, so that a client which starts offline asks nobody for
-    anything.
+    The first request that passes opens the other storage, so that a client that starts offline makes no request.
 
     Args:
         storage: The store.
-        shut: Whether to start closed.
+        shut: Whether to start shut.
 
     Attributes:
-        shut: Whether requests are refused. Those under way are finished.
+        shut: Whether new requests are refused. Requests under way finish.
     """
 
     def __init__(self, storage: Storage, *, shut: bool = False) -> None:
         super().__init__(storage)
         self.shut = shut
         self._opening = asyncio.Lock()
-        self._tried = False
+        self._open_attempted = False
         self._opened = False
 
     async def open(self) -> None:
-        """Open the store, unless the gate is closed."""
+        """Open the store, unless the switch is shut."""
         if not self.shut:
             await self._open()
 
     async def aclose(self) -> None:
-        """Close the store, if it was opened: others may be using it."""
-        if self._tried:
-            self._tried = self._opened = False
+        """Close the store, if this switch has opened it: other clients may use it."""
+        if self._open_attempted:
+            self._open_attempted = self._opened = False
             await self._storage.aclose()
 
     async def _open(self) -> None:
         async with self._opening:
             if not self._opened:
-                self._tried = True
+                self._open_attempted = True
                 await self._storage.open()
                 self._opened = True
 
@@ -62,7 +59,9 @@ class OfflineSwitch(StorageWrapper):
         self, operation: str, bucket: str, key: str | None, request: Callable[[], Awaitable[T]], *, sent: int = 0
     ) -> T:
         if self.shut:
-            raise OfflineError(WHY, bucket=bucket, key=key, operation=operation)
+            raise OfflineError(
+                "the client is offline on purpose: call go_online()", bucket=bucket, key=key, operation=operation
+            )
         if not self._opened:
             await self._open()
         return await super()._ask(operation, bucket, key, request, sent=sent)

@@ -1,4 +1,4 @@
-"""Stores as URLs."""
+"""The URLs of stores."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ _WORD: Final = re.compile(r"\S+")
 _AUTHORITY: Final = re.compile(r"[^/?#@]*")
 _SCHEME: Final = re.compile(r"([a-z0-9+.-]{1,20})://", re.IGNORECASE)
 BUCKET: Final = "default"
-"""The bucket in a ``file`` or ``memory`` store whose URL names none."""
+"""The default bucket of a ``file`` or ``memory`` URL."""
 MANIFEST: Final = "manifest.json"
-"""The manifest of a URL that names none."""
+"""The default manifest of a URL."""
 _FORMS: Final = "s3://bucket/manifest.json?endpoint_url=…&region_name=…, file:///some/dir or memory:"
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """What a URL says.
+    """A parsed URL.
 
     Attributes:
         scheme: ``s3``, ``file`` or ``memory``.
         bucket: The default bucket.
-        manifest: The default manifest's key.
+        manifest: The key of the default manifest.
         path: The directory of a ``file`` URL, the name of a ``memory`` one.
-        s3_config: Arguments for the S3 client. May hold secrets: not part of the ``repr``.
+        s3_config: Arguments for the S3 client. They may hold secrets, so the ``repr`` omits them.
     """
 
     scheme: str
@@ -52,26 +52,26 @@ class Location:
 
 
 def parse(url: str) -> Location:
-    """Read a URL. The URL itself is in no error, for it may hold secrets.
+    """Parse a URL. No error repeats the URL, because it may hold secrets.
 
     Raises:
-        ConfigurationError: It is not one of the forms.
+        ConfigurationError: It has none of the supported forms.
     """
     try:
         parts = urlsplit(url)
-    except ValueError:  # which may repeat a password
+    except ValueError:  # its message may repeat a password
         raise ConfigurationError(f"not the URL of a store: use {_FORMS}") from None
     if parts.fragment or url.endswith("#"):
         raise ConfigurationError("a # in a store's URL is written %23")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    # A password with a slash leaves what looks like a bucket with a colon, and a key.
+    # A password with a slash looks like a bucket with a colon, and a key.
     if "@" in parts.netloc or (":" in parts.netloc and parts.scheme == "s3" and not parts.netloc.startswith("arn:")):
         raise ConfigurationError("a store's URL has no user or password: give credentials as other S3 tools take them")
     if parts.scheme == "s3":
         if not parts.netloc:
             raise ConfigurationError(f"the URL names no bucket: {_FORMS}")
-        if ":" in parts.netloc:  # a password with a slash in it ends the part where others are found
-            raise ConfigurationError("a store's URL has no user, password or port: only the name of a bucket is there")
+        if ":" in parts.netloc:  # a password with a slash in it ends the authority
+            raise ConfigurationError("a store's URL has no user, password or port, only the name of a bucket")
         _refuse_unknown(query, _S3)
         if "endpoint_url" in query:
             check_endpoint(query["endpoint_url"])
@@ -90,7 +90,7 @@ def parse(url: str) -> Location:
 
 
 def discreet(text: str) -> str:
-    """A text without the credentials that URLs in it may hold: users and passwords, keys, tokens and signatures."""
+    """Return a text without the credentials in its URLs: users and passwords, keys, tokens and signatures."""
     return _SECRET.sub(r"\1…", _WORD.sub(_without_user, text))
 
 
@@ -98,7 +98,7 @@ def _without_user(word: re.Match[str]) -> str:
     text = word[0]
     end = text.rfind("@")
     for found in _SCHEME.finditer(text, 0, max(end, 0)):
-        # The password of an http URL may hold a slash. A key may hold an @, so that elsewhere it takes more.
+        # The password of an http URL may hold a slash. A key may hold an @, so other schemes need more evidence.
         authority = _AUTHORITY.match(text, found.end())
         assert authority is not None  # noqa: S101 - it may be empty
         if found[1].lower().startswith("http") or ":" in authority[0] or text[authority.end()] == "@":
@@ -109,26 +109,26 @@ def _without_user(word: re.Match[str]) -> str:
 
 
 def check_endpoint(endpoint: str) -> None:
-    """Refuse an endpoint that holds credentials, or is no URL. The endpoint itself is in no error.
+    """Refuse an endpoint that is invalid or holds credentials. No error repeats it.
 
     Raises:
-        ConfigurationError: It is not one.
+        ConfigurationError: The endpoint is refused.
     """
     try:
         parts = urlsplit(endpoint)
-        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is none, which may be part of a password
-        fine = False
-    if "@" in endpoint and (not fine or "@" in parts.netloc):
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an invalid port may be part of a password
+        valid = False
+    if "@" in endpoint and (not valid or "@" in parts.netloc):
         raise ConfigurationError(
             "the endpoint has a user or a password in it: give credentials as other S3 tools take them"
         )
-    if not fine:
+    if not valid:
         raise ConfigurationError("the endpoint is not a URL such as https://s3.example.org:9000")
 
 
 def _refuse_unknown(query: dict[str, str], known: tuple[str, ...]) -> None:
-    # Half of an unescaped password may look like a name.
+    # A part of an unescaped password may look like a name.
     unknown = sorted(
         {name if value and name.isidentifier() else "…" for name, value in query.items() if name not in known}
     )

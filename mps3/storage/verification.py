@@ -1,4 +1,4 @@
-"""Telling damage on the way here from damage in the store: who finds some asks again before saying so."""
+"""Verified reads, which tell damage in transit from damage in the store by reading again."""
 
 from __future__ import annotations
 
@@ -13,68 +13,68 @@ from .cached import CachedObject
 from .protocol import Absence, Object
 
 PAUSES: Final = (0.05, 0.2, 0.5, 1.0)
-"""Seconds before each further try."""
+"""Seconds before each further attempt."""
 LARGE: Final = 2**20
-"""Hashing more bytes than this would hold up the event loop; a thread does it."""
+"""Bytes above which a thread hashes, because the event loop would stall."""
 
 T = TypeVar("T")
-Damage: Final = (CorruptionError, FormatError)
+_DAMAGE: Final = (CorruptionError, FormatError)
 
 
 async def read_verified(
-    ask: Callable[[], Awaitable[Object | Absence]], check: Callable[[Object | Absence], Awaitable[T]]
+    read: Callable[[], Awaitable[Object | Absence]], check: Callable[[Object | Absence], Awaitable[T]]
 ) -> T:
-    """Read an object that has to be what was written. Each further try uses a new connection, where possible.
+    """Read an object and verify it. Each further attempt uses a new connection, where possible.
 
-    That the store holds something else is certain when the same bytes arrive again, and their MD5 is the ETag that the
-    store gives them. Where ETags are something else, all tries have to bring the same bytes, which must not look like a
-    web page.
+    The object in the store is damaged for certain when the same bytes arrive again, and their MD5 is the ETag that the
+    store reports. Where ETags are not MD5, all attempts must return the same bytes, which must not look like a web
+    page.
 
     Args:
-        ask: Asks the store.
-        check: Makes something of its answer. It raises `CorruptionError` or `FormatError` if that is damaged. What it
-            raises of an `Absence` is passed on at once.
+        read: Reads the object.
+        check: Decodes what ``read`` returned. It raises `CorruptionError` or `FormatError` if that is damaged. Its
+            errors about an `Absence` are raised at once.
 
     Raises:
-        CorruptionError: The store holds something else than was written.
+        CorruptionError: The object in the store is damaged.
         FormatError: A newer mps3 wrote it.
-        UnavailableError: It arrives damaged, and nobody can tell whether it is so in the store.
-        MPS3Error: Whatever ``ask`` raises.
+        UnavailableError: It arrives damaged, and it is unknown whether it is damaged in the store.
+        MPS3Error: Whatever ``read`` raises.
     """
     seen: list[bytes | None] = []
     pauses = iter(PAUSES)
-    recalled = False
+    cache_failed = False
     while True:
         found: Object | Absence | None = None
         try:
-            found = await (_anew(ask) if seen or recalled else ask())
+            found = await (_read_anew(read) if seen or cache_failed else read())
             return await check(found)
-        except Damage as error:
+        except _DAMAGE as error:
             failure = error
         if found is not None and not isinstance(found, Object):
             raise failure
-        if isinstance(found, CachedObject) and not recalled:
-            recalled = True  # the cache is wrong, which says nothing of the store
+        if isinstance(found, CachedObject) and not cache_failed:
+            cache_failed = True  # damage in the cache says nothing about the store
             continue
-        # What is too large is not even read.
-        mark = None if found is None else await _md5(found.body)
-        again = mark in seen
-        seen.append(mark)
-        if again and found is not None and _is_named_by(found.etag, mark):
+        # An object that is too large was not read.
+        digest = None if found is None else await _md5(found.body)
+        again = digest in seen
+        seen.append(digest)
+        if again and found is not None and _is_etag(found.etag, digest):
             raise failure
         pause = next(pauses, None)
         if pause is None:
             break
         await asyncio.sleep(pause)
-    if len(set(seen)) == 1 and not (found is not None and _is_page(found.body)):
+    if len(set(seen)) == 1 and not (found is not None and _is_web_page(found.body)):
         raise failure
-    raise _damaged(failure)
+    raise _damaged_in_transit(failure)
 
 
-async def _anew(ask: Callable[[], Awaitable[T]]) -> T:
+async def _read_anew(read: Callable[[], Awaitable[T]]) -> T:
     token = BYPASS.set(True)
     try:
-        return await ask()
+        return await read()
     finally:
         BYPASS.reset(token)
 
@@ -85,18 +85,18 @@ async def _md5(body: bytes) -> bytes:
     return await asyncio.to_thread(lambda: hashlib.md5(body, usedforsecurity=False).digest())
 
 
-def _is_named_by(etag: str | None, mark: bytes | None) -> bool:
-    return etag is not None and mark is not None and etag.removeprefix("W/").strip('"').lower() == mark.hex()
+def _is_etag(etag: str | None, md5: bytes | None) -> bool:
+    return etag is not None and md5 is not None and etag.removeprefix("W/").strip('"').lower() == md5.hex()
 
 
-def _is_page(body: bytes) -> bool:
+def _is_web_page(body: bytes) -> bool:
     return body[:1000].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
 
 
-def _damaged(failure: MPS3Error) -> UnavailableError:
-    # Without what its last sentence advises: it may well be a good object.
+def _damaged_in_transit(failure: MPS3Error) -> UnavailableError:
+    # Without the advice in its last sentence: the object in the store may be intact.
     error = UnavailableError(
-        f"what the store answered arrived damaged {1 + len(PAUSES)} times, so something on the way here changes it: "
+        f"the answer of the store arrived damaged {1 + len(PAUSES)} times, so something in transit changes it: "
         f"look for a proxy or a portal between this machine and the store ({str(failure).partition('. ')[0]})",
         bucket=failure.bucket,
         key=failure.key,

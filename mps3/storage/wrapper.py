@@ -1,4 +1,4 @@
-"""A storage before another storage, which takes all that is asked to it."""
+"""The base class of the storages that wrap another storage and add to it."""
 
 from __future__ import annotations
 
@@ -12,39 +12,35 @@ T = TypeVar("T")
 
 
 class StorageWrapper:
-    """Passes everything on.
+    """A storage that forwards every call to another storage.
 
     Args:
-        storage: The other one.
+        storage: The other storage.
     """
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._source = storage if isinstance(storage, TellsTime) else None
+        self._time_source = storage if isinstance(storage, TellsTime) else None
 
     async def _ask(
         self,
-        operation: str,  # noqa: ARG002 - for those who care, as are all but the request
+        operation: str,  # noqa: ARG002 - only subclasses need it
         bucket: str,  # noqa: ARG002
         key: str | None,  # noqa: ARG002
         request: Callable[[], Awaitable[T]],
         *,
         sent: int = 0,  # noqa: ARG002
     ) -> T:
-        """Make a request. Whoever stands in between does it here.
+        """Forward a request. A subclass overrides this to act before and after each request.
 
-        Args:
-            operation: What is asked, as S3 calls it.
-            bucket: Of which bucket.
-            key: Of which key; what keys begin with, for listings; ``None`` for the bucket itself.
-            request: Asks the other storage.
-            sent: The bytes of an object that is sent.
+        The operation is named as on S3. The key is the prefix for a listing, and ``None`` for the bucket itself.
+        ``sent`` is the number of bytes of the object that is sent.
         """
         return await request()
 
     def clock(self) -> float | None:
         """As `mps3.storage.TellsTime.clock`."""
-        return None if self._source is None else self._source.clock()
+        return None if self._time_source is None else self._time_source.clock()
 
     def identity(self) -> str:
         """As `mps3.storage.identity.Identified.identity`."""

@@ -1,4 +1,4 @@
-"""What the client takes from outside, in one place, so that a simulation can own it."""
+"""The clock, the random numbers and the unique names of a client, which a simulation replaces."""
 
 from __future__ import annotations
 
@@ -9,51 +9,51 @@ from datetime import datetime, timezone
 from typing import Final
 
 FIRST_WAIT: Final = 0.2
-"""Seconds at the most before a second try, when the store does not answer."""
+"""The longest wait before the first retry, in seconds."""
 LONGEST_WAIT: Final = 10.0
-"""Seconds at the most between two tries."""
+"""The longest wait before any retry, in seconds."""
 
 
-async def wait_for_event(event: asyncio.Event, within: float) -> None:
-    """Wait for an event, or for so many seconds (which may be infinite), whichever is shorter."""
+async def wait_for_event(event: asyncio.Event, timeout: float) -> None:  # noqa: ASYNC109 - its end is no error
+    """Wait until an event is set, or until a timeout in seconds (which may be infinite)."""
     try:
-        async with asyncio.timeout(None if within == math.inf else within):
+        async with asyncio.timeout(None if timeout == math.inf else timeout):
             await event.wait()
     except TimeoutError:
         pass
 
 
 class Environment:
-    """Time, chance and names.
+    """The clock, random numbers and unique names.
 
-    Sleeping and timeouts are the event loop's, whose clock `monotonic` reads.
+    Sleeping and timeouts use the event loop, whose clock `monotonic` reads.
 
     Args:
-        random: The source of jitter and names. The system's own by default: unlike a seeded one it
-            gives different names to the two sides of a ``fork``.
+        random: The source of jitter and names. The default is the system's: unlike a seeded one, it gives the two
+            processes of a ``fork`` different names.
     """
 
     def __init__(self, random: _random.Random | None = None) -> None:
         self.random = _random.SystemRandom() if random is None else random
 
     def monotonic(self) -> float:
-        """Seconds on a clock that never goes back."""
+        """Return seconds of a clock that never goes back."""
         return asyncio.get_running_loop().time()
 
     def now(self) -> datetime:
-        """The wall clock, for people to read; nothing is decided by it."""
+        """Return the time of day, for display only."""
         return datetime.now(timezone.utc)
 
     def name(self) -> str:
-        """A name that nobody else has."""
+        """Return a unique name."""
         return f"{self.random.getrandbits(128):032x}"
 
     def backoff(self, attempt: int, *, first: float = FIRST_WAIT, most: float = LONGEST_WAIT) -> float:
-        """Seconds to wait before another try: full jitter over an exponentially growing span.
+        """Return the seconds to wait before a retry: exponential backoff with full jitter.
 
         Args:
-            attempt: How many tries have failed, from 1.
-            first: The span after the first failure, in seconds.
-            most: The longest span, in seconds.
+            attempt: The number of failed attempts, from 1.
+            first: The longest wait after the first failure, in seconds.
+            most: The longest wait after any failure, in seconds.
         """
         return self.random.uniform(0, min(most, first * 2.0 ** min(attempt - 1, 30)))

@@ -1,44 +1,57 @@
-"""Doing one thing to very many, some at a time."""
+"""Calling a coroutine function for many items, with a limited number of concurrent calls."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
+
+CONCURRENCY: Final = 64
+"""Calls that run at once, unless the caller sets another limit."""
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-async def gather_bounded(
-    function: Callable[[T], Awaitable[R]], items: Sequence[T], at_once: int
-) -> list[R | Exception | asyncio.CancelledError]:
-    """Await ``function`` of each of ``items``, as `asyncio.gather` with ``return_exceptions`` does.
+async def map_concurrently(
+    function: Callable[[T], Awaitable[R]], items: Sequence[T], limit: int = CONCURRENCY
+) -> list[R]:
+    """Return the results of ``function`` for all items, in their order.
 
-    There are never more than a few tasks: a hundred thousand at once would stop the event loop to be made, to be
-    started, and whenever the garbage collector looks at them.
-
-    Args:
-        function: What to do.
-        items: To what.
-        at_once: How many to be busy with at the most.
-
-    Returns:
-        What came of each, in the order of ``items``: a result, or an error.
+    There are at most ``limit`` tasks: a hundred thousand would block the event loop. The first failure cancels the
+    other calls and is raised.
     """
-    results: dict[int, R | Exception | asyncio.CancelledError] = {}
-    left = iter(enumerate(items))
+    results: dict[int, R] = {}
+    remaining = iter(enumerate(items))
 
     async def work() -> None:
-        for place, item in left:
-            try:
-                results[place] = await function(item)
-            except asyncio.CancelledError as error:
-                if (task := asyncio.current_task()) is not None and task.cancelling():
-                    raise
-                results[place] = error  # what it waited for was cancelled, and not it
-            except Exception as error:  # noqa: BLE001 - whoever asked decides
-                results[place] = error
+        for index, item in remaining:
+            results[index] = await function(item)
 
-    await asyncio.gather(*(work() for _ in range(min(at_once, len(items)))))
-    return [results[place] for place in range(len(items))]
+    tasks = [asyncio.ensure_future(work()) for _ in range(min(limit, len(items)))]
+    try:
+        await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+    return [results[index] for index in range(len(items))]
+
+
+async def gather_bounded(
+    function: Callable[[T], Awaitable[R]], items: Sequence[T], limit: int
+) -> list[R | Exception | asyncio.CancelledError]:
+    """Do as `map_concurrently` does, but return failures as results."""
+
+    async def attempt(item: T) -> R | Exception | asyncio.CancelledError:
+        try:
+            return await function(item)
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            return error  # something that the call waited for was cancelled, not the call
+        except Exception as error:  # noqa: BLE001 - the caller handles it
+            return error
+
+    return await map_concurrently(attempt, items, limit)

@@ -1,4 +1,4 @@
-"""Where a client lives: in the event loop that it was opened in, and in no other."""
+"""The event loop that an object is bound to."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from ..errors import ConfigurationError
 
 
 class LoopError(ConfigurationError, RuntimeError):
-    """The call comes from another event loop, or another thread, than the one that the client was opened in."""
+    """The call comes from another event loop or thread than the one that opened the client."""
 
 
 class LoopAffinity:
-    """The event loop that something belongs to, once it has been opened there.
-
-    Whoever used it from another one could wait for ever: nothing wakes a task of one loop from another.
+    """The event loop that an object is bound to. A task that waited in another loop would never wake up.
 
     Args:
-        what: What it is, for the error.
+        what: The kind of object, for messages.
     """
 
     def __init__(self, what: str = "client") -> None:
@@ -26,50 +24,42 @@ class LoopAffinity:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
 
-    def settle(self) -> None:
-        """It belongs to the loop that runs now."""
+    def bind(self) -> None:
+        """Bind the object to the running loop and this thread."""
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
 
-    @property
-    def is_gone(self) -> bool:
-        """Whether it belongs to no loop, or to one that was closed."""
-        return self._loop is None or self._loop.is_closed()
-
-    def leave(self) -> None:
-        """It is over, and of use to nobody."""
+    def unbind(self) -> None:
+        """Allow calls from any loop, because the object is closed."""
         self._loop = None
 
+    @property
+    def is_bound(self) -> bool:
+        """Whether the object is bound to a loop that is not closed."""
+        return self._loop is not None and not self._loop.is_closed()
+
     def check(self) -> None:
-        """Refuse a call from elsewhere.
-
-        Raises:
-            LoopError: The loop that it belongs to is not the one that runs here.
-        """
+        """Raise a `LoopError` unless the loop of the object is running here."""
         if self._loop is not None and _running() is not self._loop:
-            raise self._elsewhere(self._loop)
+            raise self._error(self._loop)
 
-    def check_glance(self) -> None:
-        """The same for what needs no loop, and so may be called by this thread when none runs.
-
-        Raises:
-            LoopError: Another loop runs here, or none does and it is another thread.
-        """
+    def check_synchronous(self) -> None:
+        """Raise a `LoopError` if another loop is running here, or if none is and this is another thread."""
         if self._loop is None:
             return
-        here = _running()
-        if here is not self._loop and (here is not None or threading.get_ident() != self._thread):
-            raise self._elsewhere(self._loop)
+        running = _running()
+        if running is not self._loop and (running is not None or threading.get_ident() != self._thread):
+            raise self._error(self._loop)
 
-    def _elsewhere(self, loop: asyncio.AbstractEventLoop) -> LoopError:
+    def _error(self, loop: asyncio.AbstractEventLoop) -> LoopError:
         if loop.is_closed():
             advice = (
-                f"and that one is closed: make a {self._what} within each asyncio.run(), or each test, or let all run "
-                "in one event loop"
+                f"and that loop is closed: make a {self._what} within each asyncio.run(), or each test, or run "
+                "everything in one event loop"
             )
         elif threading.get_ident() != self._thread:
-            advice = "in another thread: from here use asyncio.run_coroutine_threadsafe(…, loop) with that loop"
+            advice = "in another thread: call asyncio.run_coroutine_threadsafe(…, loop) with that loop"
         else:
-            advice = f"which is not the one that runs here: make a {self._what} of its own for this one"
+            advice = f"which is not the one that is running: make another {self._what} for this loop"
         return LoopError(f"a {self._what} belongs to the event loop that it was opened in, {advice}")
 
 

@@ -1,4 +1,4 @@
-"""SQLite in a thread: connections that end with their program, and its errors as ours."""
+"""SQLite connections in threads of their own, and the mapping of SQLite's errors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 import sqlite3
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -16,8 +16,8 @@ import aiosqlite
 
 from ..errors import AccessError, ClosedError, ConfigurationError, CorruptionError, MPS3Error, UnavailableError
 
-PATIENCE: Final = 30.0
-"""Seconds to wait for other processes that are writing."""
+LOCK_TIMEOUT: Final = 30.0
+"""Seconds to wait for the locks of other processes."""
 
 
 async def connect(
@@ -26,17 +26,17 @@ async def connect(
     *,
     timeout: float,  # noqa: ASYNC109 - SQLite's own
 ) -> aiosqlite.Connection:
-    """Connect to a database, whose directory is made if need be.
+    """Connect to a database. Its directory is created if it does not exist.
 
     Args:
         file: The database.
         prepare: Called with the new connection, in its thread.
-        timeout: Seconds that SQLite waits in one go for others who are writing.
+        timeout: Seconds that one statement waits for the locks of other connections.
 
     Raises:
-        ConfigurationError: It is not a path.
-        sqlite3.Error: It cannot be opened.
-        OSError: The directory cannot be made.
+        ConfigurationError: ``file`` is not a path.
+        sqlite3.Error: The database cannot be opened.
+        OSError: The directory cannot be created.
     """
 
     def factory(*args: Any, **options: Any) -> sqlite3.Connection:
@@ -54,19 +54,19 @@ async def connect(
         return connection
 
     connection = aiosqlite.connect(file, factory=factory, isolation_level=None, timeout=timeout)
-    # A program that ends without closing must end all the same; to SQLite that is one crash more.
+    # The thread does not keep a program alive that ends without closing; to SQLite that is a crash.
     _thread(connection).daemon = True
     try:
-        await to_the_end(_start(connection))
+        await wait_uncancelled(connection)
     except BaseException:
-        await to_the_end(stop(connection))
+        await wait_uncancelled(_stop(connection))
         raise
     return connection
 
 
 async def close(*connections: aiosqlite.Connection) -> None:
-    """Finish what connections have under way and stop their threads, even when cancelled."""
-    await to_the_end(_stop_all(*connections))
+    """Close connections and wait for the ends of their threads, even when cancelled."""
+    await wait_uncancelled(asyncio.gather(*map(_stop, connections)))
 
 
 def _thread(connection: aiosqlite.Connection) -> Thread:
@@ -74,28 +74,18 @@ def _thread(connection: aiosqlite.Connection) -> Thread:
     return cast("Thread", getattr(connection, "_thread", connection))
 
 
-async def _start(connection: aiosqlite.Connection) -> None:
-    await connection
-
-
-async def stop(connection: aiosqlite.Connection) -> None:
-    """Close a connection and wait for the end of its thread."""
+async def _stop(connection: aiosqlite.Connection) -> None:
     await connection.close()
-    join = partial(_thread(connection).join, PATIENCE)
+    join = partial(_thread(connection).join, LOCK_TIMEOUT)
     try:
         await asyncio.to_thread(join)
     except RuntimeError:
-        # The interpreter is ending, and starts no thread any more: clients may be closed from `atexit`, as in a
-        # notebook. This thread has nothing left to do.
+        # The interpreter is shutting down and starts no threads, as when a client is closed from `atexit`.
         join()
 
 
-async def _stop_all(*connections: aiosqlite.Connection) -> None:
-    await asyncio.gather(*map(stop, connections))
-
-
-async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Wait for ``work`` even when cancelled, which is then passed on."""
+async def wait_uncancelled(work: Awaitable[object]) -> None:
+    """Wait for the end of ``work`` even when cancelled, and raise the cancellation afterwards."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
@@ -104,21 +94,22 @@ async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is None:
-        return task.result()
+        task.result()
+        return
     if not task.cancelled():
-        task.exception()
+        task.exception()  # mark it as retrieved
     raise cancelled
 
 
 def make_directory(directory: Path) -> None:
-    """Make a directory that outlives a power cut."""
+    """Create a directory and its parents, durably."""
     if directory.is_dir():
         return
     if directory.parent != directory:
         make_directory(directory.parent)
     directory.mkdir(exist_ok=True)
     if os.name == "posix":
-        # SQLite sees to it that its file outlives a power cut, but not the directory.
+        # SQLite makes its file durable, but not the entry of the directory.
         parent = os.open(directory.parent, os.O_RDONLY)
         try:
             os.fsync(parent)
@@ -127,7 +118,7 @@ def make_directory(directory: Path) -> None:
 
 
 def value(connection: sqlite3.Connection, sql: str) -> Any:
-    """What a query of one row and one column says."""
+    """Return the value of a query for one row with one column."""
     (found,) = connection.execute(sql).fetchone()
     return found
 
@@ -138,23 +129,23 @@ def _code(error: BaseException) -> int:
 
 
 def is_locked(error: BaseException) -> bool:
-    """Whether somebody else is using the database."""
+    """Return whether a lock of another connection is the cause of an error."""
     return _code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 
 
 _NOT_ALLOWED: Final = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_CANTOPEN}
-# A statement is only wrong for a file without our tables.
+# A statement is only wrong for a file without the tables of this library.
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 _NO_DIRECTORY: Final = {errno.EEXIST, errno.ENOTDIR, errno.ENOENT, errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP}
-_REFUSED: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_PERMISSION: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def error_of(
     error: Exception, file: Path, bucket: str | None = None, key: str | None = None, operation: str | None = None
 ) -> MPS3Error:
-    """An error of SQLite or of the file system as one of ours."""
-    kind, message = _reaction(error, file)
-    # Who waits for a lock, finds no room or may not write has written nothing; of what else went wrong nobody knows.
+    """Return the error of this library for an error of SQLite or of the file system."""
+    kind, message = _classify(error, file)
+    # After any other error it is not known whether the transaction was committed.
     refused = kind in {AccessError, ConfigurationError} or is_locked(error) or _is_full(error)
     return kind(
         f"{message} ({error})",
@@ -169,14 +160,14 @@ def _is_full(error: Exception) -> bool:
     return _code(error) == sqlite3.SQLITE_FULL or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
 
 
-def _reaction(error: Exception, file: Path) -> tuple[type[MPS3Error], str]:
+def _classify(error: Exception, file: Path) -> tuple[type[MPS3Error], str]:
     code = _code(error)
     number = error.errno if isinstance(error, OSError) else None
     if is_locked(error):
-        return UnavailableError, f"Other processes kept {file} locked for {PATIENCE:.0f} seconds: try again"
+        return UnavailableError, f"Other processes kept {file} locked for {LOCK_TIMEOUT:.0f} seconds: try again"
     if _is_full(error):
         return UnavailableError, f"The disk with {file} is full: make room, then try again"
-    if code in _NOT_ALLOWED or number in _REFUSED:
+    if code in _NOT_ALLOWED or number in _NO_PERMISSION:
         return (
             AccessError,
             f"{file} cannot be opened for reading and writing: let this user write to it and its directory",
@@ -184,12 +175,15 @@ def _reaction(error: Exception, file: Path) -> tuple[type[MPS3Error], str]:
     if code in _DAMAGED:
         return (
             CorruptionError,
-            f"{file} is not a sound database of mps3: restore it from a copy, or choose another directory",
+            f"{file} is damaged, or not a database of mps3: restore it from a copy, or choose another directory",
         )
     if number in _NO_DIRECTORY:
         return ConfigurationError, f"{file.parent} cannot be a directory: choose another path"
     if code == sqlite3.SQLITE_TOOBIG or isinstance(error, OverflowError):
-        return ConfigurationError, "An object larger than SQLite takes (some 1,000,000,000 bytes): store less in one"
+        return (
+            ConfigurationError,
+            "The object exceeds SQLite's limit of some 1,000,000,000 bytes: store smaller objects",
+        )
     if isinstance(error, ValueError):
-        return ClosedError, f"{file} was closed meanwhile"
+        return ClosedError, f"{file} was closed during the operation"
     return UnavailableError, f"{file} could not be used: try again"

@@ -1,4 +1,4 @@
-"""Tools for tests of programs that use this library, and of stores that others write for it.
+"""Tools for tests of programs that use this library, and of other implementations of `mps3.storage.Storage`.
 
 Only `mps3.testing.fixtures` needs pytest, and no other module imports it. No other room imports this one.
 """

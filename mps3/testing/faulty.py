@@ -1,4 +1,4 @@
-"""A store that misbehaves on demand."""
+"""A store that fails on demand."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ T = TypeVar("T")
 Operation = Literal[
     "GetBucketVersioning", "GetObject", "PutObject", "HeadObject", "DeleteObject", "ListObjectVersions", "ListObjects"
 ]
-"""What may be asked of a store, as errors and events call it."""
+"""The operations of a store, as errors and events name them."""
 OPERATIONS: Final = frozenset(Operation.__args__)  # type: ignore[attr-defined]
 _WRITES: Final = frozenset({"PutObject", "DeleteObject"})
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Something that was asked of a store.
+    """A request to a store.
 
     Attributes:
-        operation: As S3 calls it.
-        bucket: Of which bucket.
-        key: Of which object; for listings what the keys begin with; ``None`` for the bucket itself.
+        operation: The operation, as S3 names it.
+        bucket: The bucket.
+        key: The key; for listings the prefix; ``None`` for the bucket itself.
     """
 
     operation: str
@@ -39,11 +39,9 @@ class Request:
     key: str | None
 
     def matches(self, operation: str | None, key: str | None) -> bool:
-        """Whether it is such a request.
+        """Return whether it is of an operation and of a key; ``None`` stands for any.
 
-        Args:
-            operation: ``None`` for any.
-            key: ``None`` for any. The key of a value stands for its versions too, where those have keys of their own.
+        The key of a value matches its versions too, where those have keys of their own.
         """
         if operation not in (None, self.operation):
             return False
@@ -51,55 +49,47 @@ class Request:
 
 
 @dataclass(slots=True)
-class _Asked:
-    """A request on its way.
-
-    Attributes:
-        source: Whom to ask instead.
-    """
+class _Call:
+    """A request, and the storage that answers it; ``None``: the usual one."""
 
     request: Request
-    source: Storage | None = None
+    storage: Storage | None = None
 
 
 class Fault:
-    """Something that goes wrong with requests, until it has gone wrong often enough or is ended.
+    """A fault of a `FaultyStorage`: it affects a number of requests, or all until it is ended.
 
-    What the methods of a `FaultyStorage` return. As a context manager it ends with the block.
+    As a context manager it ends with the block.
 
     Attributes:
-        met: How many requests it has befallen.
+        met: How many requests it has affected.
     """
 
-    def __init__(self, befall: _Befall, times: int | None, operation: str | None, key: str | None) -> None:
+    def __init__(self, inject: _Inject, times: int | None, operation: str | None, key: str | None) -> None:
         if times is not None and times < 1:
-            raise ValueError(f"times is a positive number, or None for as long as it is not ended, not {times!r}")
+            raise ValueError(f"times is a positive number, or None until the fault is ended, not {times!r}")
         if operation is not None and operation not in OPERATIONS:
             raise ValueError(f"{operation!r} is none of {', '.join(sorted(OPERATIONS))}")
         self.met = 0
-        self._befall = befall
+        self._inject = inject
         self._times = times
         self._operation = operation
         self._key = key
-        self._befallen = 0
+        self._running = 0
         self._ended = asyncio.Event()
         self._changed = asyncio.Event()
 
     @property
     def active(self) -> bool:
-        """Whether it may befall another request."""
+        """Whether it may affect another request."""
         return not self._ended.is_set() and (self._times is None or self.met < self._times)
 
     def end(self) -> None:
-        """Let it befall no other request. Requests that hang go on."""
+        """End it: it affects no other request, and requests that hang go on."""
         self._ended.set()
 
     async def wait(self, times: int = 1) -> None:
-        """Wait until it has befallen so many requests.
-
-        Args:
-            times: How many.
-        """
+        """Wait until it has affected ``times`` requests."""
         while self.met < times:
             self._changed.clear()
             await self._changed.wait()
@@ -117,70 +107,71 @@ class Fault:
 
     @property
     def _over(self) -> bool:
-        """Whether nothing happens any more if it is ended."""
-        return self._ended.is_set() or not (self.active or self._befallen)
+        """Whether it affects no request now or later."""
+        return self._ended.is_set() or not (self.active or self._running)
 
-    def _concerns(self, request: Request) -> bool:
+    def _affects(self, request: Request) -> bool:
         return self.active and request.matches(self._operation, self._key)
 
-    async def _do(self, asked: _Asked, send: Callable[[], Awaitable[Any]]) -> Any:
+    async def _run(self, call: _Call, send: _Send) -> Any:
         self.met += 1
-        self._befallen += 1
+        self._running += 1
         self._changed.set()
         try:
-            return await self._befall(self, asked, send)
+            return await self._inject(self, call, send)
         finally:
-            self._befallen -= 1
+            self._running -= 1
 
 
-_Befall = Callable[[Fault, _Asked, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+_Send = Callable[[], Awaitable[Any]]
+_Inject = Callable[[Fault, _Call, _Send], Awaitable[Any]]
 
 
 class FaultyStorage(StorageWrapper):
-    """A store that does what a store may do to its clients, when it is told to.
+    """A store that fails on demand, in the ways in which a store may fail.
 
-    Each method makes a fault, which concerns the requests of one ``operation``, as S3 names it (``"PutObject"``,
-    ``"GetObject"`` …), and of one ``key``, or of any; the next so many ``times``, or with ``None`` until it is ended.
-    Several may befall one request.
+    Each method that makes a fault takes ``times``, how many requests it affects (``None``: all until it is ended);
+    ``operation``, as S3 names it (``"PutObject"``, ``"GetObject"`` …); and ``key``. It affects only requests of that
+    operation and that key, if they are given. Several faults may affect one request.
 
     Args:
-        storage: Where the objects are: one of its own in memory if ``None``. Several may share one, so that the
-            network fails for one client and not for another.
+        storage: The store behind it; ``None``: one of its own in memory. Several may share one, so that the network
+            fails for one client and not for another.
 
     Attributes:
-        requests: What it was asked so far, also what failed.
+        requests: All requests so far, also those that failed.
     """
 
     def __init__(self, storage: Storage | None = None) -> None:
         super().__init__(MemoryStorage() if storage is None else storage)
         self.requests: list[Request] = []
         self._faults: list[Fault] = []
-        self._away: Fault | None = None
+        self._offline: Fault | None = None
 
     @property
     def storage(self) -> Storage:
-        """Where the objects are."""
+        """The store behind it."""
         return self._storage
 
     @property
     def online(self) -> bool:
-        """Whether it was not told to be offline."""
-        return self._away is None
+        """Whether it is not offline."""
+        return self._offline is None
 
     def count(self, operation: Operation | None = None, key: str | None = None) -> int:
-        """How many requests of an operation, of a key, or of both it was asked."""
+        """Return how many requests there were so far, of an operation, of a key, or of both."""
         return sum(request.matches(operation, key) for request in self.requests)
 
     def go_offline(self) -> None:
-        """Fail every request, until `go_online`, as if there were no network. Those under way are finished."""
-        if self._away is None:
-            self._away = self.fail(times=None)
+        """Fail every request until `go_online`, as without a network. Requests that have begun are finished."""
+        if self._offline is None:
+            self._offline = self.fail(times=None)
 
     def go_online(self) -> None:
         """Answer again."""
-        if self._away is not None:
-            self._away.end()
-            self._away = None
+        if self._offline is not None:
+            self._offline.end()
+            self._offline = None
 
     def heal(self) -> None:
         """End all faults."""
@@ -196,68 +187,42 @@ class FaultyStorage(StorageWrapper):
         key: str | None = None,
         error: MPS3Error | None = None,
     ) -> Fault:
-        """Let requests fail before they take effect.
+        """Fail requests before they take effect, with an ``error``; by default it is an `UnavailableError`."""
 
-        Args:
-            times: How many; ``None`` for all, until it is ended.
-            operation: Of which operation.
-            key: Of which key.
-            error: How; ``None`` for an `UnavailableError`.
-        """
+        async def inject(_: Fault, call: _Call, send: _Send) -> Any:  # noqa: ARG001
+            raise error or _unavailable(call.request, "it was told to fail")
 
-        async def befall(_: Fault, asked: _Asked, send: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ARG001
-            raise error or _unavailable(asked.request, "it was told to fail")
-
-        return self._add(befall, times, operation, key)
+        return self._add(inject, times, operation, key)
 
     def refuse(self, times: int | None = None, *, operation: Operation | None = None, key: str | None = None) -> Fault:
-        """Refuse access, with an `AccessError`.
+        """Refuse requests, with an `AccessError`."""
 
-        Args:
-            times: How often; ``None`` for as long as it is not ended.
-            operation: Of which operation.
-            key: Of which key.
-        """
+        async def inject(_: Fault, call: _Call, send: _Send) -> Any:  # noqa: ARG001
+            raise AccessError(_message(call.request, "it was told to refuse"), **_about(call.request))
 
-        async def befall(_: Fault, asked: _Asked, send: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ARG001
-            raise AccessError(_said(asked.request, "it was told to refuse"), **_about(asked.request))
-
-        return self._add(befall, times, operation, key)
+        return self._add(inject, times, operation, key)
 
     def lose_answers(
         self, times: int | None = 1, *, operation: Operation | None = None, key: str | None = None
     ) -> Fault:
-        """Let requests take effect, and fail all the same: nobody can know that they did.
+        """Let requests take effect, and then fail: the client cannot know whether they did."""
 
-        Args:
-            times: How many; ``None`` for all, until it is ended.
-            operation: Of which operation.
-            key: Of which key.
-        """
-
-        async def befall(_: Fault, asked: _Asked, send: Callable[[], Awaitable[Any]]) -> Any:
+        async def inject(_: Fault, call: _Call, send: _Send) -> Any:
             await send()
-            raise _unavailable(asked.request, "it was told to lose the answer")
+            raise _unavailable(call.request, "it was told to lose the answer")
 
-        return self._add(befall, times, operation, key)
+        return self._add(inject, times, operation, key)
 
     def delay(
         self, seconds: float, times: int | None = None, *, operation: Operation | None = None, key: str | None = None
     ) -> Fault:
-        """Let requests take longer.
+        """Let requests take some seconds longer."""
 
-        Args:
-            seconds: How much longer.
-            times: How many; ``None`` for all, until it is ended.
-            operation: Of which operation.
-            key: Of which key.
-        """
-
-        async def befall(_: Fault, asked: _Asked, send: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ARG001
+        async def inject(_: Fault, call: _Call, send: _Send) -> Any:  # noqa: ARG001
             await asyncio.sleep(seconds)
             return await send()
 
-        return self._add(befall, times, operation, key)
+        return self._add(inject, times, operation, key)
 
     def hang(
         self,
@@ -267,31 +232,19 @@ class FaultyStorage(StorageWrapper):
         key: str | None = None,
         after_effect: bool = False,
     ) -> Fault:
-        """Let requests wait until the fault is ended, and then go on.
+        """Let requests wait until the fault is ended: before they take effect, or ``after_effect``."""
 
-        Args:
-            times: How many; ``None`` for all.
-            operation: Of which operation.
-            key: Of which key.
-            after_effect: Whether they take effect before.
-        """
-
-        async def befall(fault: Fault, asked: _Asked, send: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ARG001
+        async def inject(fault: Fault, call: _Call, send: _Send) -> Any:  # noqa: ARG001
             answer = await send() if after_effect else None
             await fault._ended.wait()  # noqa: SLF001 - one of ours
             return answer if after_effect else await send()
 
-        return self._add(befall, times, operation, key)
+        return self._add(inject, times, operation, key)
 
     def answer_older(
         self, times: int | None = None, *, operation: Operation | None = None, key: str | None = None
     ) -> Fault:
-        """Answer reads with what is there now, whatever is written from now on: like a cache that is behind.
-
-        Args:
-            times: How many; ``None`` for all, until it is ended.
-            operation: Of which operation.
-            key: Of which key.
+        """Answer reads with the objects of this moment, whatever is written later: like a cache that is behind.
 
         Raises:
             TypeError: The objects are not in a `MemoryStorage`.
@@ -302,15 +255,15 @@ class FaultyStorage(StorageWrapper):
             raise ValueError(f"{operation} reads nothing that could be older")
         older = self._storage.copy()
 
-        async def befall(_: Fault, asked: _Asked, send: Callable[[], Awaitable[Any]]) -> Any:
-            if asked.request.operation not in _WRITES:
-                asked.source = older
+        async def inject(_: Fault, call: _Call, send: _Send) -> Any:
+            if call.request.operation not in _WRITES:
+                call.storage = older
             return await send()
 
-        return self._add(befall, times, operation, key)
+        return self._add(inject, times, operation, key)
 
-    def _add(self, befall: _Befall, times: int | None, operation: str | None, key: str | None) -> Fault:
-        fault = Fault(befall, times, operation, key)
+    def _add(self, inject: _Inject, times: int | None, operation: str | None, key: str | None) -> Fault:
+        fault = Fault(inject, times, operation, key)
         self._faults = [one for one in self._faults if not one._over]  # noqa: SLF001 - one of ours
         self._faults.append(fault)
         return fault
@@ -324,24 +277,24 @@ class FaultyStorage(StorageWrapper):
         *,
         sent: int = 0,  # noqa: ARG002
     ) -> T:
-        asked = _Asked(Request(operation, bucket, key))
-        self.requests.append(asked.request)
+        call = _Call(Request(operation, bucket, key))
+        self.requests.append(call.request)
         faults = list(self._faults)
 
         def ask() -> Awaitable[T]:
             usual = self._storage
-            self._storage = asked.source or usual
+            self._storage = call.storage or usual
             try:
-                return request()  # takes hold of the storage; nothing else runs before it is back
+                return request()  # reads `_storage` before anything else can run
             finally:
                 self._storage = usual
 
-        def send(left: int) -> Awaitable[Any]:
-            if left == len(faults):
+        def send(index: int) -> Awaitable[Any]:
+            if index == len(faults):
                 return ask()
-            if faults[left]._concerns(asked.request):  # noqa: SLF001 - one of ours
-                return faults[left]._do(asked, lambda: send(left + 1))  # noqa: SLF001
-            return send(left + 1)
+            if faults[index]._affects(call.request):  # noqa: SLF001 - one of ours
+                return faults[index]._run(call, lambda: send(index + 1))  # noqa: SLF001
+            return send(index + 1)
 
         answer: T = await send(0)
         return answer
@@ -351,10 +304,10 @@ def _about(request: Request) -> dict[str, Any]:
     return {"bucket": request.bucket, "key": request.key, "operation": request.operation}
 
 
-def _said(request: Request, why: str) -> str:
+def _message(request: Request, why: str) -> str:
     what = f"s3://{request.bucket}" + (f"/{request.key}" if request.key is not None else "")
     return f"{request.operation} of {what} failed: {why}"
 
 
 def _unavailable(request: Request, why: str) -> UnavailableError:
-    return UnavailableError(_said(request, why), **_about(request))
+    return UnavailableError(_message(request, why), **_about(request))

@@ -1,6 +1,6 @@
 """Fixtures for pytest: put ``pytest_plugins = ["mps3.testing.fixtures"]`` into the topmost ``conftest.py``.
 
-They are plain fixtures, so that they work with pytest-asyncio, with anyio, and in tests that are not async at all.
+They are plain fixtures: they work with pytest-asyncio, with anyio, and in tests that are not async.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from .clock import VirtualClock, VirtualEnvironment, VirtualLoop
 from .faulty import FaultyStorage
 
 CLOCK = "mps3_clock"
-QUICK = 0.05
-"""Seconds between two polls of clients that live in real time."""
+POLL_INTERVAL = 0.05
+"""Seconds between two polls of clients in real time."""
 
 
 class MakeClient(Protocol):
-    """What the fixture ``mps3_client`` is."""
+    """The type of the fixture ``mps3_client``."""
 
     def __call__(self, default_manifest: str | Ref = "manifest.json", **options: Any) -> MPS3:
-        """A client that is not open yet.
+        """Create a client that is not open yet.
 
         Args:
             default_manifest: As for `MPS3`.
-            **options: Further arguments of `MPS3`, which take the place of those of the fixture.
+            **options: Other arguments of `MPS3`; they replace those of the fixture.
         """
         ...
 
 
 @pytest.fixture
 def mps3_store(request: pytest.FixtureRequest) -> FaultyStorage:
-    """A store in memory of the test's own, with versions, that misbehaves when it is told to."""
+    """A store in memory for one test, with versions, which fails on demand."""
     if CLOCK in request.fixturenames:
         return FaultyStorage(MemoryStorage(clock=request.getfixturevalue(CLOCK).time))
     return FaultyStorage()
@@ -45,9 +45,11 @@ def mps3_store(request: pytest.FixtureRequest) -> FaultyStorage:
 
 @pytest.fixture
 def mps3_client(request: pytest.FixtureRequest, mps3_store: FaultyStorage) -> MakeClient:
-    """What makes clients of ``mps3_store``: each call gives one, to be opened with ``async with``."""
+    """A function that creates clients of ``mps3_store``, to be opened with ``async with``."""
     usual: dict[str, Any] = {"storage": mps3_store}
-    usual |= {"environment": VirtualEnvironment()} if CLOCK in request.fixturenames else {"poll_interval": QUICK}
+    usual |= (
+        {"environment": VirtualEnvironment()} if CLOCK in request.fixturenames else {"poll_interval": POLL_INTERVAL}
+    )
 
     def make(default_manifest: str | Ref = "manifest.json", **options: Any) -> MPS3:
         return MPS3("bucket", default_manifest, **{**usual, **options})
@@ -57,7 +59,7 @@ def mps3_client(request: pytest.FixtureRequest, mps3_store: FaultyStorage) -> Ma
 
 @pytest.fixture
 def mps3_clock() -> VirtualClock:
-    """Lets the test run in virtual time, and its clients too."""
+    """A clock of virtual time, in which the test and its clients run."""
     return VirtualClock()
 
 
@@ -65,7 +67,7 @@ def mps3_clock() -> VirtualClock:
 def pytest_asyncio_loop_factories(
     item: pytest.Item,
 ) -> Generator[None, Mapping[str, Callable[[], asyncio.AbstractEventLoop]] | None, Any]:
-    """Tests that ask for the clock run in a `VirtualLoop`, others as ever."""
+    """Run tests that use the clock in a `VirtualLoop`."""
     found = yield
     if CLOCK in getattr(item, "fixturenames", ()):
         return {"virtual": VirtualLoop}

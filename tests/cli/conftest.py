@@ -21,7 +21,7 @@ from helpers import PATIENCE
 
 import mps3 as package
 from mps3.cli import main
-from mps3.storage import local
+from mps3.storage import local_clock
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def later(monkeypatch):
         def time() -> float:
             return time.time() + ahead
 
-    monkeypatch.setattr(local, "time", Time)
+    monkeypatch.setattr(local_clock, "time", Time)
 
     def move(seconds: float) -> None:
         nonlocal ahead

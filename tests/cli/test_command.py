@@ -220,7 +220,7 @@ async def hang(self, bucket, key, *rest, **more):
 
 LocalStorage.put = hang
 from mps3.cli import main
-sys.exit(main(["put", sys.argv[2], "k", "1"]))
+sys.exit(main(["put", sys.argv[2], "k", '"' + "x" * 2000 + '"']))
 """
     url = f"file://{tmp_path}/store"
     assert python(code, "k", url) == Result(130, "", "mps3: interrupted: nothing was written\n")

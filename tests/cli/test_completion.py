@@ -75,7 +75,7 @@ def test_commands_keys_and_options(complete, shell):
 
 def test_what_is_offered_after_which_words(mps3, url, monkeypatch, capfd):
     mps3("put", "users/ann", "1")
-    monkeypatch.setattr(key_completion, "_PATIENCE", PATIENCE)
+    monkeypatch.setattr(key_completion, "_TIMEOUT", PATIENCE)
     monkeypatch.setenv("_MPS3_COMPLETE", "bash_complete")
     for words, offered in (
         ("mps3\nwat", ["watch"]),

@@ -11,7 +11,7 @@ import pytest
 
 from mps3 import MPS3, MemoryStorage
 from mps3.cli.demonstration.game import HEIGHT, WIDTH, Player, field
-from mps3.cli.demonstration.transcript import tell
+from mps3.cli.demonstration.transcript import print_transcript
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 
@@ -20,7 +20,7 @@ async def test_the_transcript_is_always_the_same():
     told = []
     for _ in range(2):
         stream = io.StringIO()
-        await tell(stream)
+        await print_transcript(stream)
         told.append(stream.getvalue())
     assert told[0] == told[1]
     assert told[0].startswith("ANN ") and told[0].rstrip().endswith('sees color = "red"')

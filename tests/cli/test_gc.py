@@ -20,7 +20,8 @@ from mps3.cli import gc, main
 from mps3.cli.base import formatting, progress
 from mps3.cli.base.point_in_time import parse_duration
 from mps3.format import commit_age
-from mps3.storage import local
+from mps3.storage import local_clock
+from mps3.storage.local import LocalStorage
 
 
 @pytest.mark.parametrize(
@@ -68,11 +69,11 @@ def filled(tmp_path, monkeypatch):
         def time() -> float:
             return time() + ahead
 
-    monkeypatch.setattr(local, "time", Time)
+    monkeypatch.setattr(local_clock, "time", Time)
 
     async def fill() -> None:
         nonlocal ahead
-        async with MPS3.from_url(url) as client:
+        async with MPS3.from_url(url, inline=0) as client:
             for number in range(3):
                 await client.put_all({"k": number, "j": "x" * 600})
             ahead += 30 * 86400
@@ -104,7 +105,7 @@ def test_what_is_refused_is_said(filled, capsys, monkeypatch):
     async def refuse(self: Any, *arguments: Any, **options: Any) -> None:
         raise AccessError("DeleteObject failed: 403 AccessDenied", operation="DeleteObject")
 
-    monkeypatch.setattr(local.LocalStorage, "delete", refuse)
+    monkeypatch.setattr(LocalStorage, "delete", refuse)
     assert main(["gc", filled]) == 4
     said = capsys.readouterr().err
     assert said.startswith("mps3: DeleteObject failed: 403 AccessDenied (mps3 doctor") and said.count("\n") == 1
@@ -121,15 +122,15 @@ EVENT = Collecting("values", 12345, 678, 9_000_000)
 def test_a_bar_in_the_terminal():
     terminal = Terminal()
     with progress.progress(stream=terminal) as tell:
-        tell(EVENT.looked_at, gc.line(EVENT))
+        tell(EVENT.looked_at, gc.progress_line(EVENT))
     assert "12,345 values; garbage so far: 678, 9.0 MB" in terminal.getvalue()
 
 
 def test_lines_without_one(monkeypatch):
-    monkeypatch.setattr(progress, "EVERY", 0.0)
+    monkeypatch.setattr(progress, "LINE_INTERVAL", 0.0)
     told = io.StringIO()
     with progress.progress(stream=told) as tell:
-        tell(EVENT.looked_at, gc.line(EVENT))
+        tell(EVENT.looked_at, gc.progress_line(EVENT))
     assert told.getvalue() == "12,345 values; garbage so far: 678, 9.0 MB\n"
 
 
@@ -152,7 +153,7 @@ def test_the_report_adds_up():
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 async def test_ctrl_c_is_quiet(tmp_path):
-    async with MPS3.from_url(f"file://{tmp_path}/store") as client:
+    async with MPS3.from_url(f"file://{tmp_path}/store", inline=0) as client:
         await client.put_all({f"k{number}": number for number in range(50)})
         await client.put_all({f"k{number}": number for number in range(50)})
     code = (

@@ -74,14 +74,14 @@ def test_input_without_end(mps3, url, device):
 
 
 def test_a_line_or_a_value_that_is_too_long(mps3, run, url, tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "LONGEST", 1 << 20)
+    monkeypatch.setattr(reading, "MAX_BYTES", 1 << 20)
     (tmp_path / "in").write_text('{"key": "a", "value": 1}\n{"key": "k", "value": "%s"}\n' % ("x" * (2 << 20)))
     found = mps3("import", str(tmp_path / "in"))
     assert found.code == 2 and "line 2" in found.err and "MiB" in found.err and not (tmp_path / "store").exists()
     (tmp_path / "in").write_text('{"key": "k", "value": "%s"}\n{"key": "a", "value": 1}' % ("x" * 700_000))
     assert mps3("import", str(tmp_path / "in")).lines[0]["lines"] == 2
     with (tmp_path / "in").open("rb") as stream, pytest.raises(reading.click.UsageError, match="MiB"):
-        monkeypatch.setattr(reading, "LONGEST", 1 << 18)
+        monkeypatch.setattr(reading, "MAX_BYTES", 1 << 18)
         reading.read_all(stream, "it")
 
 

@@ -16,7 +16,7 @@ from mps3.cli import app, main
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 MARK = "<!-- runs -->\n```console\n"
 # What is another each time: commits and versions, which commands name again; times, and the sizes of manifests.
-NAMES = re.compile(r"\b[0-9a-f]{8}\.\d+|(?<!\S)[\w-]{32}(?=,|\s|$)")
+NAMES = re.compile(r"\b[0-9a-f]{8}\.\d+|(?<!\S)(?:[\w-]{32}|[0-9a-f]{16}-[0-9a-f]+)(?=,|\s|$)")
 CHANGING = re.compile(rf"{NAMES.pattern}|\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d|[\d.]+ kB")
 
 pytestmark = pytest.mark.skipif(not PAGE.is_file(), reason="the documentation is not beside the tests")

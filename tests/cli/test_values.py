@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from mps3.storage import local
+from mps3.storage import local_clock
 
 
 def test_there_and_back(mps3, store):
@@ -139,7 +139,7 @@ def test_a_key_that_expires(mps3, url, monkeypatch):
         def time() -> float:
             return time.time() + 700
 
-    monkeypatch.setattr(local, "time", Later)
+    monkeypatch.setattr(local_clock, "time", Later)
     assert mps3("get", "k").code == 1
     for wrong in ("0", "-1", "nan", "soon"):
         found = mps3("put", "k", "2", "--expires-in", wrong)

@@ -68,7 +68,7 @@ def test_a_store_that_is_not_there_yet(mps3, url, watch, tmp_path):
     assert line()["id"] == commit
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE)
-    assert err.decode() == f"mps3: there was no directory '{tmp_path}/store': it is made\n"
+    assert err.decode() == f"mps3: there was no directory '{tmp_path}/store': it is created\n"
 
 
 def test_it_ends_when_nobody_reads(mps3, url, watch):

@@ -22,7 +22,9 @@ class Room:
         self.storage = Unreliable(versioning=versioning, clock=lambda: 1_700_000_000.0 + loop.time())
 
     def client(self, name: str) -> MPS3:
-        return MPS3(BUCKET, storage=self.storage, poll_interval=1.0, environment=Environment(random.Random(name)))
+        return MPS3(
+            BUCKET, storage=self.storage, poll_interval=1.0, environment=Environment(random.Random(name)), inline=0
+        )
 
     def renewals(self, key: str) -> int:
         """How often a key was put; without versions, what is put has a name of its own each time."""

@@ -182,7 +182,7 @@ async def test_any_longest_manifest_has_room_for_its_runs_or_is_refused():
     except ValueError:
         return
     files = {f"k{number:05}": {"version": "v" * 30} for number in range(3000)}
-    entry = {"mps3": 1, "journal": "merge", "window": 0.001, "session": "s", "sequence": 0, "previous": None}
+    entry = {"mps3": 2, "journal": "merge", "window": 0.001, "session": "s", "sequence": 0, "previous": None}
     await storage.put("bucket", name, json.dumps(entry | {"update": {"files": {}}, "files": files}).encode())
     async with one:
         for number in range(2):

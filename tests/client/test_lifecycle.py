@@ -98,7 +98,7 @@ async def test_closing_with_a_dead_store_ends_and_fails_what_is_pending(caplog):
         await one.__aenter__()
         storage.down()
         awaited, other = one.put("a", 1), one.put("b", 1)
-        waiting = asyncio.create_task(wait_for(awaited))
+        waiting = asyncio.ensure_future(awaited)
         await eventually(lambda: not one.status().online)
         started = time.monotonic()
         await one.aclose()
@@ -110,10 +110,6 @@ async def test_closing_with_a_dead_store_ends_and_fails_what_is_pending(caplog):
             await other
     assert "'b'" in caplog.text
     assert "'a'" not in caplog.text
-
-
-async def wait_for(write):
-    return await write
 
 
 @pytest.mark.server
@@ -189,10 +185,10 @@ async def test_cancelling_anything_leaves_nothing(what, hanging):
         coroutine = {
             "get": lambda: one.get("absent"),
             "get of a value": lambda: one.get("k"),
-            "put": lambda: wait_for(one.put("k", 2)),
+            "put": lambda: one.put("k", 2),
             "anext": lambda: anext(one.subscribe("k")),
         }[what]()
-        task = asyncio.create_task(coroutine)
+        task = asyncio.ensure_future(coroutine)
         await asyncio.sleep(0.05)
         task.cancel()
         await asyncio.wait([task])
@@ -225,10 +221,10 @@ async def test_cancelling_the_closing_stops_everything(hanging):
 
 async def test_a_get_under_way_ends_with_the_client():
     storage = Unreliable()
-    async with memory_client(storage) as other:
+    async with memory_client(storage, inline=0) as other:
         await other.put("k", 1)
     async with no_task_left():
-        one = memory_client(storage)
+        one = memory_client(storage, inline=0)
         await one.__aenter__()
         storage.hold("get", "k")
         reading = asyncio.create_task(one.get("k"))
@@ -265,9 +261,9 @@ async def test_manifests_that_failed_leave_nothing_behind():
 
 async def test_without_the_store_what_is_known_is_read():
     storage = Unreliable()
-    async with memory_client(storage) as other:
+    async with memory_client(storage, inline=0) as other:
         await other.put_all({"known": 1, "unknown": 2})
-    async with memory_client(storage) as one:
+    async with memory_client(storage, inline=0) as one:
         assert await one.get("known") == 1
         storage.down()
         assert await soon(one.get("known"), 5) == 1
@@ -303,7 +299,7 @@ async def test_a_client_of_a_server_leaves_nothing(bucket, s3_config):
             reading = asyncio.create_task(anext(one.subscribe("k")))
             assert await soon(reading) == 1
             for number in range(20):
-                task = asyncio.create_task(wait_for(one.put("k", number)))
+                task = asyncio.ensure_future(one.put("k", number))
                 await asyncio.sleep(0.002 * number)
                 task.cancel()
                 await asyncio.wait([task])

@@ -99,7 +99,7 @@ async def test_bad_calls(storage):
 
 
 async def test_what_a_snapshot_says_of_its_keys(storage):
-    async with memory_client(storage) as client:
+    async with memory_client(storage, inline=0) as client:
         commit = await client.put_all({"b": [1, 2], "a": "x", Ref("a", "media"): None})
         found = (await client.snapshot()).files()
         assert [one.key for one in found] == ["a", "b", "s3://media/a"]

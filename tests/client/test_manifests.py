@@ -14,7 +14,7 @@ from mps3 import ConfigurationError, CorruptionError, FormatError
 pytestmark = pytest.mark.server
 
 GOOD = {
-    "mps3": 1,
+    "mps3": 2,
     "journal": "merge",
     "window": 3,
     "session": "s",
@@ -31,7 +31,8 @@ BAD = {
     "another's": (b'{"name": "some other JSON"}', CorruptionError),
     "half": (json.dumps(GOOD).encode()[:-5], CorruptionError),
     "wrong shape": (json.dumps(GOOD | {"update": {"files": {"k": 1}}}).encode(), CorruptionError),
-    "newer": (json.dumps({"mps3": 2, "anything": "else"}).encode(), FormatError),
+    "newer": (json.dumps({"mps3": 3, "anything": "else"}).encode(), FormatError),
+    "older": (json.dumps(GOOD | {"mps3": 1}).encode(), FormatError),
     "nested brackets": (b"[" * 50_000_000, CorruptionError),
     "nested closed brackets": (b"[" * 15_000_000 + b"]" * 15_000_000, CorruptionError),
     "a run that is missing": (
@@ -169,7 +170,7 @@ async def test_members_of_a_future_version_stay(connect, put_raw, s3, bucket):
 
 
 async def test_the_first_manifest_is_written_by_the_first_write(connect, s3, bucket):
-    async with connect() as one:
+    async with connect(inline=0) as one:
         assert await one.get("k") is None
         assert "Versions" not in await asyncio.to_thread(s3.list_object_versions, Bucket=bucket)
         await one.put("k", 1)

@@ -95,7 +95,7 @@ async def test_a_value_that_is_refused_has_not_been_written():
     """However far the store came with the value: no manifest names it."""
     storage = Unreliable()
     refused = AccessError("PutObject failed: 403", bucket=BUCKET, key="key", operation="PutObject", maybe_written=True)
-    async with memory_client(storage) as one:
+    async with memory_client(storage, inline=0) as one:
         storage.refuse(refused, key="key")
         with pytest.raises(AccessError) as caught:
             await soon(one.put("key", 1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from collections import defaultdict
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from multiplayer_worker import connect, see
+from servers import MOTO
 
 WORKER = Path(__file__).parents[1] / "multiplayer_worker.py"
 PROCESSES = 5
@@ -102,7 +102,7 @@ async def play(settings: dict, *, puts: int = PUTS, every: int = 1) -> None:
 
 @pytest.mark.server
 async def test_over_a_server(bucket, s3_config):
-    slow = not os.environ.get("MPS3_TEST_ENDPOINT")  # moto takes its time for each request
+    slow = MOTO  # moto takes its time for each request
     smaller = {"puts": 20, "every": 4} if slow else {}
     await play({"bucket": bucket, "s3_config": s3_config}, **smaller)
 

@@ -21,7 +21,7 @@ async def storage():
 
 @pytest.fixture
 async def client(storage):
-    async with memory_client(storage) as client:
+    async with memory_client(storage, inline=0) as client:
         yield client
 
 
@@ -75,7 +75,7 @@ async def test_the_newest_of_several_puts_shows(storage, client):
     assert await client.get("k") == 4
 
 
-@pytest.mark.parametrize("key", ["k", MANIFEST], ids=["the value", "the commit"])
+@pytest.mark.parametrize("key", ["k", COMMIT], ids=["the value", "the commit"])
 async def test_what_can_never_be_is_taken_back(storage, client, key, caplog):
     await client.put("k", "stored")
     subscription = client.subscribe("k")
@@ -103,7 +103,7 @@ async def test_what_can_never_be_is_taken_back(storage, client, key, caplog):
     assert await soon(anext(subscription)) == "later"
 
 
-@pytest.mark.parametrize("key", ["k", MANIFEST], ids=["the value", "the commit"])
+@pytest.mark.parametrize("key", ["k", COMMIT], ids=["the value", "the commit"])
 async def test_what_nobody_awaits_is_logged(storage, client, key, caplog):
     storage.refuse(REFUSED, key=key)
     client.put("k", "refused")
@@ -235,7 +235,7 @@ async def test_a_write_whose_value_is_on_its_way_can_be_withdrawn(storage, clien
     storage.release()
     await client.put("other", 1)
     assert await client.get("k", "absent") == "absent"
-    async with memory_client(storage) as other:
+    async with memory_client(storage, inline=0) as other:
         assert await other.get("k", "absent") == "absent"
 
 
@@ -256,7 +256,7 @@ async def test_withdrawing_the_superseding_value_brings_back_the_superseded(stor
     if second.withdraw():
         await soon(first)
         assert await client.get("k") == 1
-        async with memory_client(storage) as other:
+        async with memory_client(storage, inline=0) as other:
             assert await other.get("k") == 1
 
 

@@ -59,7 +59,7 @@ def test_who_dies_is_gone_when_its_time_is_over():
             await there.__aenter__()
             await asyncio.sleep(100)
             last = max(row.modified for row in room.storage._buckets[BUCKET]["room/bob"].values()) - 1_700_000_000.0
-            there._beating.cancel()  # and nothing else: no delete, no word
+            there._renewing.cancel()  # and nothing else: no delete, no word
             await asyncio.sleep(100)
             assert [members for _, members in seen] == [{}, {"bob": None}, {}]
             assert last + 29.99 <= seen[-1][0] <= last + 30.1  # at that time, and not at the next poll
@@ -160,8 +160,8 @@ async def test_it_ends_with_its_client(caplog):
             waiting = asyncio.create_task(follow(here, []))
             await asyncio.sleep(0)
         await soon(waiting)
-        await soon(asyncio.wait({here._beating}))
-        assert here._beating.exception() is None
+        await soon(asyncio.wait({here._renewing}))
+        assert here._renewing.exception() is None
         await here.aclose()
     assert not caplog.records
 

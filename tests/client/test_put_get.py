@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 
 import pytest
 from aiobotocore.httpsession import AIOHTTPSession
 from helpers import AWKWARD_KEYS, POLL, client, eventually, soon
+from servers import MOTO
 
 from mps3 import DELETE, ConfigurationError, CorruptionError, Ref
 
@@ -17,9 +17,7 @@ pytestmark = pytest.mark.server
 
 
 # Moto knows no line feeds in keys; every store of test_keys does.
-KEYS = {
-    name: key if os.environ.get("MPS3_TEST_ENDPOINT") else key.replace("\n", "") for name, key in AWKWARD_KEYS.items()
-}
+KEYS = {name: key.replace("\n", "") if MOTO else key for name, key in AWKWARD_KEYS.items()}
 
 
 @pytest.fixture
@@ -30,7 +28,7 @@ def connect(bucket, s3_config):
 async def test_any_key_is_taken_literally(connect, bucket, s3):
     """All at once, so that none is taken for another."""
     values = {key: {"name": name, "key": key} for name, key in KEYS.items()}
-    async with connect() as writer, connect() as reader:
+    async with connect(inline=0) as writer, connect(inline=0) as reader:
         subscriptions = {key: reader.subscribe(key, "absent") for key in values}
         assert await asyncio.gather(*map(anext, subscriptions.values())) == ["absent"] * len(values)
         await asyncio.gather(*(writer.put(key, value) for key, value in values.items()))
@@ -47,7 +45,7 @@ async def test_any_key_is_taken_literally(connect, bucket, s3):
 
 
 async def test_the_object_is_where_the_key_says(connect, bucket, s3):
-    async with connect() as writer:
+    async with connect(inline=0) as writer:
         key = KEYS["awkward"]
         commit = await writer.put(key, {"a": 1})
     body = s3.get_object(Bucket=bucket, Key=key, VersionId=commit.versions[key])["Body"].read()
@@ -129,7 +127,7 @@ async def test_deleting_what_is_absent_is_no_error(connect):
 
 
 async def test_deleting_removes_no_object(connect, bucket, s3):
-    async with connect() as one:
+    async with connect(inline=0) as one:
         commit = await one.put("k", 1)
         await one.delete("k")
     assert s3.get_object(Bucket=bucket, Key="k", VersionId=commit.versions["k"])["Body"].read() == b"1"
@@ -192,7 +190,7 @@ async def test_a_write_may_name_several_manifests(connect, bucket):
 
 
 async def test_a_value_for_several_manifests_is_stored_once(connect, bucket, s3):
-    async with connect() as one:
+    async with connect(inline=0) as one:
         await one.put("k", 1, manifests=["a.json", "b.json", "a.json"])
     assert len(s3.list_object_versions(Bucket=bucket, Prefix="k")["Versions"]) == 1
     assert len(s3.list_object_versions(Bucket=bucket, Prefix="a.json")["Versions"]) == 1
@@ -282,7 +280,7 @@ async def test_a_url_like_key_is_not_one_in_another_bucket(connect, make_bucket)
 
 
 async def test_checksums_are_recorded(connect, bucket, s3):
-    async with connect() as one:
+    async with connect(inline=0) as one:
         await one.put("k", {"a": 1})
     body = b'{"a":1}'
     file = json.loads(s3.get_object(Bucket=bucket, Key="manifest.json")["Body"].read())["update"]["files"]["k"]
@@ -302,11 +300,12 @@ def tamper(s3, bucket, body: bytes) -> str:
 @pytest.mark.parametrize(
     "body", [b"[2]", b"[1", b"[1] ", b"", b"[1]" * 1000], ids=["other", "shorter", "longer", "empty", "huge"]
 )
-async def test_a_tampered_value_is_refused(connect, bucket, s3, body):
-    async with connect() as one:
+async def test_a_tampered_value_is_refused(connect, bucket, s3, body, monkeypatch):
+    monkeypatch.setattr("mps3.storage.verification.PAUSES", (0.0,) * 4)  # it is read as often, but at once
+    async with connect(inline=0) as one:
         await one.put("k", [1])
     version = tamper(s3, bucket, body)
-    async with connect() as one:
+    async with connect(inline=0) as one:
         with pytest.raises(CorruptionError, match=f"s3://{bucket}/k|'k'") as caught:
             await one.get("k")
         assert (caught.value.bucket, caught.value.key, caught.value.version) == (bucket, "k", version)
@@ -318,10 +317,10 @@ async def test_a_tampered_value_is_refused(connect, bucket, s3, body):
 
 
 async def test_a_value_that_is_gone_is_a_corruption(connect, bucket, s3):
-    async with connect() as one:
+    async with connect(inline=0) as one:
         commit = await one.put("k", [1])
     s3.delete_object(Bucket=bucket, Key="k", VersionId=commit.versions["k"])
-    async with connect() as one:
+    async with connect(inline=0) as one:
         with pytest.raises(CorruptionError, match=commit.versions["k"]):
             await one.get("k")
 
@@ -336,15 +335,15 @@ async def test_a_value_whose_object_is_deleted_is_still_there(connect, bucket, s
 
 
 async def test_without_checksums_none_is_recorded_or_verified(connect, bucket, s3):
-    async with connect(checksums=False) as one:
+    async with connect(checksums=False, inline=0) as one:
         await one.put("k", [1])
     file = json.loads(s3.get_object(Bucket=bucket, Key="manifest.json")["Body"].read())["update"]["files"]["k"]
     assert file.get("sha256") is None
-    async with connect() as one:
+    async with connect(inline=0) as one:
         assert await one.get("k") == [1]
         await one.put("k", [1])
     tamper(s3, bucket, b"[2]")
-    async with connect(checksums=False) as one:
+    async with connect(checksums=False, inline=0) as one:
         assert await one.get("k") == [2]
 
 

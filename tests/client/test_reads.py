@@ -54,7 +54,7 @@ async def test_keys_and_their_values(place, versioning):
 
 
 async def test_own_pending_writes_are_included(storage):
-    async with memory_client(storage) as client:
+    async with memory_client(storage, inline=0) as client:
         await client.put_all({"k/1": 1, "k/2": 2})
         storage.hold("put")
         client.put("k/3", 3)
@@ -103,7 +103,7 @@ async def test_all_values_are_of_one_state(storage):
 
 
 async def test_a_value_that_was_collected_meanwhile_is_read_from_a_newer_state(storage):
-    async with memory_client(storage) as ann, memory_client(storage, poll_interval=1000) as bob:
+    async with memory_client(storage, inline=0) as ann, memory_client(storage, poll_interval=1000, inline=0) as bob:
         await ann.put_all({"a": 0, "b": 0})
         await bob.keys()
         old = [name for name in storage._buckets[BUCKET] if name == "a" or name.startswith("a@")]
@@ -119,7 +119,7 @@ async def test_a_value_that_was_collected_meanwhile_is_read_from_a_newer_state(s
 
 
 async def test_a_value_that_is_missing_is_an_error(storage):
-    async with memory_client(storage) as ann, memory_client(storage) as bob:
+    async with memory_client(storage, inline=0) as ann, memory_client(storage, inline=0) as bob:
         await ann.put_all({"a": 0, "b": 0})
         for name in list(storage._buckets[BUCKET]):
             if name == "b" or name.startswith("b@"):
@@ -130,7 +130,7 @@ async def test_a_value_that_is_missing_is_an_error(storage):
 
 
 async def test_many_values_are_fetched_together_but_not_all_at_once(storage):
-    async with memory_client(storage) as ann, memory_client(storage) as bob:
+    async with memory_client(storage, inline=0) as ann, memory_client(storage, inline=0) as bob:
         await ann.put_all({f"k/{number}": number for number in range(200)})
         most = under_way = 0
         original = MemoryStorage.get
@@ -205,7 +205,7 @@ async def test_how_it_was_at_a_commit_and_at_a_time():
     storage = MemoryStorage(clock=clock)
     async with memory_client(storage) as ann, memory_client(storage) as bob:
         started = clock()
-        commits, states = [], []
+        commits, states, moments = [], [], []
         state: dict[str, object] = {}
         for number in range(40):
             change = {f"k/{number % 5}": number, "gone": number if number % 2 else DELETE}
@@ -214,6 +214,8 @@ async def test_how_it_was_at_a_commit_and_at_a_time():
             commits.append(await (ann, bob)[number % 2].put_all(change))
             state = {key: value for key, value in {**state, **change}.items() if value is not DELETE}
             states.append(state)
+            # Between this commit and the next, however long they take.
+            moments.append(datetime.fromtimestamp(clock() + 1, timezone.utc))
             clock.later(2)
         for number, commit in enumerate(commits):
             snapshot = await bob.snapshot(commit.id)
@@ -223,8 +225,7 @@ async def test_how_it_was_at_a_commit_and_at_a_time():
                 assert await snapshot.get_all("k/") == {
                     key: value for key, value in states[number].items() if key.startswith("k/")
                 }
-            moment = datetime.fromtimestamp(started + 2 * number + 1, timezone.utc)
-            assert await bob.get("k/3", "absent", at=moment) == states[number].get("k/3", "absent")
+            assert await bob.get("k/3", "absent", at=moments[number]) == states[number].get("k/3", "absent")
         assert await bob.get("gone", "absent", at=commits[7].id) == 7
         assert await bob.get("gone", "absent", at=commits[8].id) == "absent"
         before = datetime.fromtimestamp(started, timezone.utc) - timedelta(seconds=1)

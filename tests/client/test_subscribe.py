@@ -24,6 +24,13 @@ async def client(storage):
 
 
 @pytest.fixture
+async def storing(storage):
+    """Stores each value as an object of its own."""
+    async with memory_client(storage, inline=0) as storing:
+        yield storing
+
+
+@pytest.fixture
 async def other(storage):
     async with memory_client(storage) as other:
         yield other
@@ -89,8 +96,8 @@ async def test_waiting_for_the_next_value_can_be_cancelled_and_taken_up_again(cl
     assert await soon(anext(subscription)) == 1
 
 
-async def test_cancelling_the_first_read_loses_nothing(storage, client, other):
-    await other.put("k", 1)
+async def test_cancelling_the_first_read_loses_nothing(storage, client, storing):
+    await storing.put("k", 1)
     subscription = client.subscribe("k")
     storage.hold("get", "k")
     with pytest.raises(TimeoutError):
@@ -292,11 +299,11 @@ async def test_it_begins_during_an_outage_with_what_is_known(storage, client):
     assert await soon(anext(client.subscribe("k")), 1) == 1
 
 
-async def test_it_waits_for_a_value_that_cannot_be_fetched_yet(storage, client, other):
+async def test_it_waits_for_a_value_that_cannot_be_fetched_yet(storage, client, storing):
     subscription = client.subscribe("k")
     assert await anext(subscription) is None
     storage.fail = lambda operation, key: UnavailableError("down") if (operation, key) == ("get", "k") else None
-    await other.put("k", 1)
+    await storing.put("k", 1)
     with pytest.raises(TimeoutError):
         await soon(anext(subscription), 0.3)
     storage.up()
@@ -336,7 +343,7 @@ async def test_it_raises_when_the_manifest_becomes_unreadable(storage, client):
     assert caught.value.version == stored.version
 
 
-async def test_it_raises_when_the_value_is_not_what_was_written(storage, client, other):
+async def test_it_raises_when_the_value_is_not_what_was_written(storage, client, storing):
     subscription = client.subscribe("k")
     assert await anext(subscription) is None
     original = MemoryStorage.put
@@ -346,7 +353,7 @@ async def test_it_raises_when_the_value_is_not_what_was_written(storage, client,
 
     MemoryStorage.put = tampering
     try:
-        await other.put("k", [2])
+        await storing.put("k", [2])
     finally:
         MemoryStorage.put = original
     with pytest.raises(CorruptionError, match="SHA-256"):

@@ -18,7 +18,7 @@ async def limited(write: object, seconds: float = 0.2) -> None:
 
 async def test_a_timeout_around_an_awaited_write_ends_the_waiting_only():
     storage = Unreliable()
-    async with memory_client(storage) as one:
+    async with memory_client(storage, inline=0) as one:
         await one.put("key", 0)
         storage.hold("put", "key")
         write = one.put("key", 1)
@@ -32,7 +32,7 @@ async def test_a_timeout_around_an_awaited_write_ends_the_waiting_only():
 
 async def test_what_has_not_left_can_be_withdrawn_after_the_timeout():
     storage = Unreliable()
-    async with memory_client(storage) as one:
+    async with memory_client(storage, inline=0) as one:
         await one.put("key", 0)
         storage.hold("put", "key")
         write = one.put("key", 1)

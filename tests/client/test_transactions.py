@@ -23,12 +23,16 @@ CLIENTS = 20 if INCREMENTS >= 1000 else 4
 
 
 @pytest.fixture(autouse=True)
-def short_window():
-    """Stores with one clock need no longer one; every test would wait for it."""
+def short_window(request):
+    """Stores with one clock need no longer one; every test would wait for it.
+
+    On a server an answer may take longer than that, and who hears it later than a window cannot tell which run counts.
+    """
     if CLIENTS == 20:
         yield
         return
-    with patch.object(MergeJournal.__init__, "__kwdefaults__", {"window": 0.2}):
+    server = hasattr(request.node, "callspec") and request.node.callspec.params.get("place") == "server"
+    with patch.object(MergeJournal.__init__, "__kwdefaults__", {"window": 2.0 if server else 0.2}):
         yield
 
 
@@ -289,9 +293,8 @@ async def test_what_an_update_costs(storage):
         await soon(ann.update("count", one_more))
         asked = Counter(operation for operation, _ in storage.calls)
         merge = (await storage.capabilities("bucket")).versioning == "enabled"
-        # The value, the commit, and with the merge journal one that decides; a look whether there is news;
-        # with the log journal the time stamp of the slot.
-        assert asked == ({"put": 3, "versions": 2, "get": 1} if merge else {"put": 2, "get": 2})
+        # The value, the commit, and with the merge journal one that decides; a look whether there is news.
+        assert asked == ({"put": 2, "versions": 2, "get": 1} if merge else {"put": 1, "get": 1})
 
 
 async def test_cancelling_leaves_nothing(storage):

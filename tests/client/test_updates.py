@@ -9,7 +9,7 @@ from typing import Any
 
 import pydantic
 import pytest
-from helpers import Clock, Unreliable, memory_client, soon
+from helpers import StoreWithClock, memory_client, soon
 
 from mps3 import DELETE, KEPT, MPS3
 
@@ -20,22 +20,14 @@ class Point(pydantic.BaseModel):
     x: int
 
 
-class Store(Unreliable):
-    """A store whose clock can be put forward."""
-
-    def __init__(self, **options: Any) -> None:
-        self.ahead = Clock()
-        super().__init__(clock=self.ahead, **options)
-
-
 @pytest.fixture
 def storage():
-    return Store(versioning=False)
+    return StoreWithClock(versioning=False)
 
 
 @pytest.fixture(params=["merge", "log"])
 def any_storage(request):
-    return Store(versioning=request.param == "merge")
+    return StoreWithClock(versioning=request.param == "merge")
 
 
 def in_place(value: Any) -> None:

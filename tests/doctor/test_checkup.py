@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from helpers import BUCKET, MANIFEST, client, eventually, soon
 from in_memory_s3 import InMemoryS3, error
+from storage.s3_storage import talking_to
 
 from mps3 import MemoryStorage
 from mps3.cli import main
@@ -23,21 +24,10 @@ from mps3.storage.s3.storage import S3Storage
 from mps3.support.environment import Environment
 
 
-class Quick(Environment):
-    """Does not wait between attempts."""
-
-    def backoff(self, attempt: int, *, first: float = 0.0, most: float = 0.0) -> float:
-        return 0.0
-
-
 async def examine(server: InMemoryS3, **options: Any) -> Diagnosis:
-    storage = S3Storage(server.s3_config, environment=Quick())
-    await storage.open()
-    try:
+    async with talking_to(server) as storage:
         wanted = {"journal": "auto", "poll_interval": 1.0, "environment": Environment(), **options}
         return await diagnose(storage, BUCKET, MANIFEST, **wanted)
-    finally:
-        await storage.aclose()
 
 
 def failed(found: Diagnosis) -> dict[str, str]:
@@ -121,7 +111,7 @@ async def test_a_store_that_lists_only_some_versions():
             server.rows = kept
 
     async with InMemoryS3(answer=answer) as server:
-        with patch.object(checkup, "VISIBLE", 0.2):
+        with patch.object(checkup, "VISIBILITY_TIMEOUT", 0.2):
             found = await examine(server)
         assert failed(found)["listing in pages"] == "of 5 versions that were just written, pages of 2 list 2"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
 from typing import Any
@@ -12,6 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 from helpers import BUCKET, MANIFEST, Unreliable
+from servers import MOTO
 
 from mps3 import MPS3, AccessError, LocalStorage, MemoryStorage
 from mps3.cli import main
@@ -322,7 +322,7 @@ def test_no_such_bucket(server, capsys):
 
 
 @pytest.mark.server
-@pytest.mark.skipif("MPS3_TEST_ENDPOINT" not in os.environ, reason="moto does not verify signatures")
+@pytest.mark.skipif(MOTO, reason="moto does not verify signatures")
 def test_wrong_credentials(server, bucket, capsys):
     assert main(["doctor", url_of(server, bucket, aws_secret_access_key=SECRET)]) == 1
     said = capsys.readouterr()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mps3.format.document import CommitEntry, Document
 from mps3.format.run import Run, encode_runs, index_run
 from mps3.format.run_reference import RunReference, encode_reference
-from mps3.format.state import EMPTY, STEP, FrozenLayers, apply_update, build_view, changed_names, look_up
+from mps3.format.state import EMPTY, STEP, FrozenLayers, apply_update, build_view, changed_names, look_up, patched
 
 names = st.sampled_from("abcd")
 small_files = st.builds(lambda number: {"version": str(number)}, st.integers(0, 5))
@@ -169,3 +169,72 @@ def test_many_names_are_compared_in_steps():
     steps = list(changed_names(old, new, files))
     assert sorted(chain(*steps)) == sorted(files)
     assert max(map(len, steps)) == STEP
+
+
+# Inline values
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+expiries = st.just({}) | st.just({"expires": "2026-01-31T12:00:30.000Z"})
+inline = st.builds(
+    lambda value, version, more: {"value": value, "size": 1, "version": version, **more},
+    json_values,
+    st.sampled_from("ijk"),
+    expiries,
+)
+stored = st.builds(
+    lambda version, more: {"version": version, "sha256": SHA256, "size": 2, **more}, st.sampled_from("stu"), expiries
+)
+entries = inline | stored
+
+
+@given(
+    st.lists(st.dictionaries(names, st.none() | entries, max_size=4), max_size=5),
+    st.integers(0, 31),
+    st.integers(0, 31),
+)
+def test_the_last_file_counts_whole_whether_inline_or_stored(commits, large, settled):
+    """In the log, in a run, or settled: a value is replaced, and nothing of the one before stays."""
+    held = Held()
+    base: dict = {}
+    said = []
+    # No two values have one version.
+    commits = [
+        {name: file and {**file, "version": f"{file['version']}{number}"} for name, file in change.items()}
+        for number, change in enumerate(commits)
+    ]
+    for number, change in enumerate(commits):
+        if settled >> number & 1 and not said:
+            apply_update({"files": change}, base, FrozenLayers(()))
+        elif large >> number & 1:
+            said.append(commit(number, {}, held.add(change)))
+        else:
+            said.append(commit(number, change))
+    view = build_view(document(files=base), "head", tuple(said), held, 0.0)
+    expected = overlaid(*commits)
+    assert {name: view.look_up(name) for name in "abcd" if view.look_up(name)} == expected
+    assert dict(view.items()) == expected
+
+
+@given(entries, entries)
+def test_a_patch_of_a_value_is_the_file(before, after):
+    assert patched(before, after) == after or before["version"] == after["version"]
+    assert patched(None, after) == after
+    assert patched(before, {"version": "new", "size": 1, "sha256": None}) == {"version": "new", "size": 1}
+
+
+def test_unknown_members_stay_beside_an_inline_value_and_are_merged():
+    before = {"version": "1", "value": {"a": 1}, "size": 7, "future": {"x": 1}, "kind": "k"}
+    after = patched(before, {"version": "2", "value": {"b": None}, "size": 10, "future": {"y": 2}})
+    assert after == {"version": "2", "value": {"b": None}, "size": 10, "future": {"x": 1, "y": 2}, "kind": "k"}
+    assert patched(after, {"version": "2", "future": {"x": None}})["value"] == {"b": None}
+    assert before["value"] == {"a": 1} and before["future"] == {"x": 1}
+    moved = patched({**before, "expires": "2026-01-31T12:00:30.000Z"}, {"version": "1", "sha256": SHA256, "value": 1})
+    assert moved["value"] == 1 and moved["expires"]

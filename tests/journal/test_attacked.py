@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from unittest.mock import patch
 
 import orjson
 import pytest
+from commits import read
 from helpers import BUCKET, MANIFEST, memory_client, soon
 
 from mps3 import ConfigurationError, MemoryStorage
 from mps3.format import limits
-from mps3.journal import settle, stall_detector
-from mps3.storage.s3.wording import public_url
+from mps3.format.slot import slot_key
+from mps3.journal import settle
+from mps3.journal.log import contact
+from mps3.storage.s3.redaction import public_url
 
 
 @pytest.fixture
 def short_window(monkeypatch):
     """What is older than a moment is settled at once."""
-    merge, conditional = "mps3.journal.merge.journal.MergeJournal", "mps3.journal.log.journal.LogJournal"
+    merge, log = "mps3.journal.merge.journal.MergeJournal", "mps3.journal.log.journal.LogJournal"
     monkeypatch.setattr(f"{merge}.__init__.__kwdefaults__", {"window": 0.02})
-    monkeypatch.setattr(f"{conditional}.__init__.__kwdefaults__", {"trusted": False, "window": 0.02})
+    monkeypatch.setattr(f"{log}.__init__.__kwdefaults__", {"trusted": False, "window": 0.02})
 
 
 async def test_a_session_that_was_settled_far_beyond_its_commits_loses_none(short_window):
-    """Somebody repeats the head with a far sequence, honest commits settle it, and the owner has not looked since."""
+    """Somebody repeats a commit with a far sequence, honest commits settle it, and the owner has not looked since."""
     storage = MemoryStorage(versioning=False)
     async with memory_client(storage, poll_interval=3600) as owner:
         await owner.put("first", 1)
-        document = orjson.loads((await storage.get(BUCKET, MANIFEST)).body)
+        document = await read(storage, slot_key(MANIFEST, 1))
         document["sequence"] = 10**6
-        await storage.put(BUCKET, MANIFEST, orjson.dumps(document))
+        await storage.put(BUCKET, slot_key(MANIFEST, 2), orjson.dumps(document))
         async with memory_client(storage) as other:
             for number in range(200):
                 await other.put("x", number)
@@ -59,14 +63,15 @@ async def test_a_table_of_very_many_sessions_can_always_be_written_again(short_w
             assert await client.get("k") == 3
 
 
-async def test_a_manifest_that_went_back_for_good_is_no_endless_retry(monkeypatch):
-    monkeypatch.setattr(stall_detector, "OLD", 0.2)
+async def test_a_log_that_went_back_for_good_is_no_endless_retry(monkeypatch):
+    monkeypatch.setattr(contact, "BEHIND", 0.2)
     storage = MemoryStorage(versioning=False)
-    async with memory_client(storage) as client:
-        await client.put("k", 1)
-        backup = storage._buckets[BUCKET][MANIFEST].copy()
-        await client.put("k", 2)
-        storage._buckets[BUCKET][MANIFEST] = backup
+    async with memory_client(storage, poll_interval=3600) as client:
+        for number in range(3):
+            await client.put("k", number)
+        for number in (2, 3):
+            del storage._buckets[BUCKET][slot_key(MANIFEST, number)]
+        client._manifests[client._default]._state.journal._contact._heard = -math.inf
         with pytest.raises(ConfigurationError, match="older state"):
             await soon(client.put("k", 3))
 

@@ -141,7 +141,7 @@ def test_the_number_of_runs_and_the_bytes_rewritten_grow_slowly():
     assert written <= 5 * number * levels.SPILL, "once for each level"
 
 
-@given(change)
+@given(change.filter(bool))
 def test_only_large_changes_are_stored_as_runs(files):
     size = levels.size_of(files)
     with patch.object(levels, "LARGE", size):

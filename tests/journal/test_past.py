@@ -16,8 +16,8 @@ from mps3.client.resumption import joined_commits
 from mps3.format.document import CommitEntry, Document
 from mps3.format.state import EMPTY, FrozenLayers, View
 from mps3.journal.order import causal_order, needed, once, store_order
-from mps3.journal.past import Past
 from mps3.journal.replay import Replay
+from mps3.journal.versioned_past import VersionedPast
 from mps3.storage import Version
 
 START = 1000.0
@@ -110,7 +110,7 @@ def buckets(draw) -> Bucket:
     return bucket
 
 
-class ToldPast(Past):
+class ToldPast(VersionedPast):
     """Reads a bucket, some versions at a time.
 
     Args:

@@ -13,14 +13,15 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from commits import is_commit, names_of, read, settled_document
 from helpers import BUCKET, MANIFEST, PATIENCE, eventually, memory_client, soon
 
 from mps3 import DELETE, AccessError, CorruptionError, MemoryStorage, UnavailableError
 from mps3.format.commit_age import Moment
-from mps3.journal import conditional, levels
+from mps3.journal import levels
 from mps3.journal.compactor import Compactor
+from mps3.journal.log import checkpoints, tail
 from mps3.journal.runs import Runs
-from mps3.storage import Object
 from mps3.support.environment import Environment
 
 RUNS = f"{MANIFEST}.runs/"
@@ -43,7 +44,7 @@ class Watched(MemoryStorage):
         self.before_a_run_is_read: Callable[[], Awaitable[None]] | None = None
 
     async def put(self, bucket: str, key: str, body: bytes, **options: Any) -> Any:
-        self.bytes["run" if key.startswith(RUNS) else key if key == MANIFEST else "value"] += len(body)
+        self.bytes["run" if key.startswith(RUNS) else "commit" if is_commit(key) else "other"] += len(body)
         if key.startswith(RUNS):
             self.asked["put"] += 1
             await asyncio.sleep(0.001)
@@ -60,9 +61,7 @@ class Watched(MemoryStorage):
         return await super().get(bucket, key, **options)
 
     async def document(self) -> dict[str, Any]:
-        found = await super().get(BUCKET, MANIFEST)
-        assert isinstance(found, Object)
-        return json.loads(found.body)
+        return await settled_document(self)
 
 
 @contextmanager
@@ -70,7 +69,8 @@ def tiny(**sizes: int):
     """Sizes at which a few commits spill and merge, of which the log keeps few."""
     with (
         patch.multiple(levels, **{"SPILL": 400, "FANOUT": 2, "PART": 900, "LARGE": 1500, **sizes}),
-        patch.object(conditional, "KEPT", 3),
+        patch.object(tail, "EVERY", 4),
+        patch.multiple(checkpoints, KEPT=3, MOST=12),
     ):
         yield
 
@@ -108,8 +108,18 @@ async def write_until_there_are_runs(client, storage, state):
     async with asyncio.timeout(PATIENCE):
         while True:
             await random_writes(client, dice, 10, state)
-            if (document := await storage.document())["runs"]:
+            if (document := await storage.document()).get("runs"):
                 return document
+
+
+async def a_run_that_is_needed(storage):
+    """A run without which nobody knows the state: a log has forgotten its slots and older checkpoints."""
+    names = await names_of(storage)
+    newest = max((name for name, _ in names if name.is_checkpoint), default=None)
+    for name, key in names:
+        if name != newest:
+            await storage.delete(BUCKET, key)
+    return (await storage.document())["runs"][0]
 
 
 async def everything(client, names):
@@ -154,7 +164,7 @@ async def test_clients_that_all_compact_at_once_agree(storage):
     with tiny():
         async with quick(storage) as first:
             await first.put("key 0", 0)
-            clients = [memory_client(storage) for _ in range(4)]
+            clients = [memory_client(storage, inline=0) for _ in range(4)]
             await asyncio.gather(*(client.__aenter__() for client in clients))
             try:
                 wrote: list[dict[str, Any]] = [{} for _ in clients]
@@ -176,7 +186,7 @@ async def test_clients_that_all_compact_at_once_agree(storage):
 
 async def test_a_large_change_is_stored_once_however_long_the_log_names_it(storage):
     values = {f"key/{number:04}": number for number in range(2000)}
-    async with memory_client(storage) as one:
+    async with memory_client(storage, inline=0) as one:
         await one.put("small", 0)
         storage.bytes.clear()
         write = one.put_all(values | {"small": DELETE})
@@ -186,8 +196,8 @@ async def test_a_large_change_is_stored_once_however_long_the_log_names_it(stora
             await one.put("small", number)
         assert large > 100_000
         assert storage.bytes["run"] == large
-        assert storage.bytes[MANIFEST] < large / 2
-        async with memory_client(storage) as two:
+        assert storage.bytes["commit"] < large / 2
+        async with memory_client(storage, inline=0) as two:
             assert await two.get("key/0000") == 0 and await two.get("key/1999") == 1999
             assert await two.get("small") == 19
 
@@ -210,7 +220,7 @@ async def test_commits_go_on_while_runs_cannot_be_stored(storage):
             for number in range(12):
                 await soon(one.put(f"key {number}", number))
                 state[f"key {number}"] = number
-            assert (await storage.document())["runs"] == []
+            assert (await storage.document()).get("runs", []) == []
             storage.refusing = None
             await write_until_there_are_runs(one, storage, state)
             assert await everything(one, NAMES) == state
@@ -229,7 +239,8 @@ async def test_who_may_not_store_runs_is_told_when_it_cannot_wait_any_longer(sto
 async def test_a_missing_run_is_named(storage):
     with tiny():
         async with quick(storage) as one:
-            (first, *_) = (await write_until_there_are_runs(one, storage, {}))["runs"]
+            await write_until_there_are_runs(one, storage, {})
+        first = await a_run_that_is_needed(storage)
         found = await storage.get(BUCKET, first["key"])
         await storage.delete(BUCKET, first["key"], version=found.version)
         with pytest.raises(CorruptionError, match=first["sha256"]):
@@ -239,7 +250,8 @@ async def test_a_missing_run_is_named(storage):
 async def test_a_run_that_was_changed_is_refused(storage):
     with tiny():
         async with quick(storage) as one:
-            (first, *_) = (await write_until_there_are_runs(one, storage, {}))["runs"]
+            await write_until_there_are_runs(one, storage, {})
+        first = await a_run_that_is_needed(storage)
         found = await storage.get(BUCKET, first["key"])
         await storage.put(BUCKET, first["key"], found.body.replace(b"key", b"KEY"))
         with pytest.raises(CorruptionError, match="SHA-256"):
@@ -355,3 +367,25 @@ async def test_what_is_overdue_is_done_without_forgetting_what_was_done_already(
     assert files == {} and left[0] == merged[0].runs[0] and len(left) > 1
     assert expired == 10.0  # a was left out, and the document has to say so
     assert merged in compactor._results  # or its runs would be forgotten, and fetched when the commit is read
+
+
+async def test_a_log_does_without_a_run_that_older_checkpoints_and_slots_do_not_need():
+    storage, state = Watched(versioning=False), dict[str, Any]()
+    with tiny():
+        async with quick(storage) as one:
+            await write_until_there_are_runs(one, storage, state)
+        known = {key async for key in keys_before_the_newest(storage)}
+        for run in (await storage.document())["runs"]:
+            if run["key"] not in known:
+                await storage.delete(BUCKET, run["key"])
+        async with memory_client(storage) as fresh:
+            assert await everything(fresh, NAMES) == state
+
+
+async def keys_before_the_newest(storage):
+    """The runs that older checkpoints name, and slots."""
+    for name, key in await names_of(storage):
+        document = await read(storage, key)
+        if not name.is_checkpoint or document != await storage.document():
+            for run in (*document.get("runs", ()), *document["update"].get("runs", ())):
+                yield run["key"]

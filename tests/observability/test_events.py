@@ -1,26 +1,21 @@
-"""What hooks receive, and what is counted."""
+"""Events: each says what happened, once, and in order."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import inspect
 import itertools
-import logging
-import typing
 
 import pytest
 from helpers import BUCKET, COMMIT, MANIFEST, POLL, Unreliable, eventually, memory_client, soon
 from proxy import FaultyProxy
 
-from mps3 import MPS3, AccessError, ConflictError, Ref, Statistics, UnavailableError, WithdrawnError
-from mps3.observability import events
+from mps3 import MPS3, AccessError, ConflictError, Ref, UnavailableError, WithdrawnError
 from mps3.observability.events import (
     Acknowledged,
     CameOnline,
     CommitSent,
     Conflicted,
-    Event,
     Merged,
     Polled,
     RequestMade,
@@ -33,28 +28,8 @@ from mps3.observability.events import (
 HERE = Ref(MANIFEST, BUCKET)
 
 
-class Events(list):
-    """A hook that keeps what it receives."""
-
-    def __call__(self, event: Event) -> None:
-        self.append(event)
-
-    def of(self, kind: type) -> list[typing.Any]:
-        return [event for event in self if isinstance(event, kind)]
-
-
-@pytest.fixture
-def seen():
-    return Events()
-
-
-@pytest.fixture(params=[True, False], ids=["merge", "log"])
-def storage(request):
-    return Unreliable(versioning=request.param)
-
-
 async def test_a_write_from_the_call_to_the_acknowledgement(storage, seen):
-    async with memory_client(storage, hooks=[seen]) as one:
+    async with memory_client(storage, hooks=[seen], inline=0) as one:
         commit = await one.put_all({"a": 1, "b": "two"})
         story = [event for event in seen if isinstance(event, WriteMade | CommitSent | Acknowledged | WriteFailed)]
         made, sent, acknowledged = story
@@ -104,10 +79,10 @@ async def test_requests_say_how_they_ended(storage, seen):
 
 
 async def test_a_cached_value_is_no_request(storage, seen, tmp_path):
-    async with memory_client(storage) as other:
+    async with memory_client(storage, inline=0) as other:
         await other.put("k", "x" * 1000)
     for _ in range(2):
-        async with memory_client(storage, hooks=[seen], offline=tmp_path) as one:
+        async with memory_client(storage, hooks=[seen], offline=tmp_path, inline=0) as one:
             assert await one.get("k") == "x" * 1000
     received = [event.received for event in seen.of(RequestMade) if (event.key or "").startswith("k")]
     assert received == [1002]
@@ -173,7 +148,7 @@ def once(storage, operation, key, error):
 
 
 async def test_a_value_and_a_commit_that_are_tried_again(storage, seen):
-    async with memory_client(storage, hooks=[seen]) as one:
+    async with memory_client(storage, hooks=[seen], inline=0) as one:
         await one.put("k", 0)
         storage.fail = once(storage, "put", COMMIT, UnavailableError("lost", operation="PutObject"))
         commit = await soon(one.put("k", 1))
@@ -252,7 +227,7 @@ async def test_a_write_that_is_pending_when_the_client_closes(storage, seen):
         assert not write.pending
         await asyncio.sleep(0)
     assert [event.error.kind for event in seen.of(WriteFailed)] == ["ClosedError"]
-    assert one._observer._made == {}
+    assert one._observer._pending_writes == {}
 
 
 async def test_writes_of_an_earlier_life(storage, seen, tmp_path):
@@ -288,7 +263,7 @@ async def test_transactions_that_have_to_run_again(seen):
         counted = one.statistics()
         assert (counted.writes, counted.failed_writes, counted.commits) == (3, 0, 2)
         assert counted.conflicts == len(seen.of(Conflicted))
-        assert one._observer._made == one._observer._in_flight == {}
+        assert one._observer._pending_writes == one._observer._sent_commits == {}
 
 
 async def test_a_condition_that_does_not_hold(storage, seen):
@@ -301,7 +276,7 @@ async def test_a_condition_that_does_not_hold(storage, seen):
         assert failed.writes == (seen.of(WriteMade)[-1].write,)
         assert len(seen.of(Conflicted)) == one.statistics().conflicts == one.statistics().failed_writes == 1
         await one.put("l", 1, if_version=None)
-        assert one._observer._made == one._observer._in_flight == {}
+        assert one._observer._pending_writes == one._observer._sent_commits == {}
 
 
 async def test_a_transaction_that_is_undecided_when_the_client_closes(seen):
@@ -316,11 +291,11 @@ async def test_a_transaction_that_is_undecided_when_the_client_closes(seen):
         closing.cancel()
         await asyncio.wait([closing, task])
     assert [event.error.kind for event in seen.of(WriteFailed)] == ["ClosedError"]
-    assert one._observer._made == one._observer._in_flight == {}
+    assert one._observer._pending_writes == one._observer._sent_commits == {}
 
 
 async def test_what_is_held_is_counted(storage):
-    async with memory_client(storage) as one, memory_client(storage) as other:
+    async with memory_client(storage, inline=0) as one, memory_client(storage, inline=0) as other:
         await one.put("k", "x" * 100)
         subscription, watch = one.subscribe("k"), one.watch()
         await anext(subscription)
@@ -350,78 +325,3 @@ async def test_requests_that_are_repeated_below(bucket, s3_config, server, seen)
             assert again.error.kind == "UnavailableError" and again.wait >= 0
             assert one.statistics().request_retries == 1
             assert one.statistics().failed_requests == 0
-
-
-# Hooks
-
-
-async def test_a_hook_that_raises_breaks_nothing_and_is_logged_once(storage, seen, caplog):
-    def broken(event):
-        raise ValueError("no")
-
-    def cancelled(event):
-        raise asyncio.CancelledError
-
-    async with memory_client(storage, hooks=[broken, seen, cancelled]) as one:
-        for number in range(5):
-            await one.put("k", number)
-        assert await one.get("k") == 4
-    assert len(seen.of(Acknowledged)) == 5
-    logged = [record.getMessage() for record in caplog.records if "hook" in record.getMessage()]
-    assert len(logged) == 2
-    assert "broken" in logged[0] and "cancelled" in logged[1]
-
-
-async def notes(event):
-    pass
-
-
-@pytest.mark.parametrize("hook", [None, 1, notes])
-def test_what_cannot_be_a_hook_is_refused(hook):
-    with pytest.raises(TypeError, match="hook"):
-        MPS3("b", storage=Unreliable(), hooks=[hook])
-
-
-async def test_without_hooks_no_event_is_made(storage, monkeypatch):
-    """Nor is the clock read for one."""
-    for kind in typing.get_args(Event):
-        monkeypatch.setattr(f"mps3.observability.observer.{kind.__name__}", None)
-    async with memory_client(storage) as one:
-        await one.put("k", 1)
-        one.put("l", 1).withdraw()
-        one.go_offline()
-        one.go_online()
-        assert await one.get("k") == 1
-        assert one._observer._made == one._observer._in_flight == {}
-
-
-async def test_nothing_is_left_of_what_is_done(storage, seen):
-    async with memory_client(storage, hooks=[seen]) as one:
-        for number in range(5):
-            await one.put("k", number)
-        one.put("l", 1).withdraw()
-        await asyncio.sleep(0)
-        assert one._observer._made == one._observer._in_flight == {}
-
-
-def test_events_are_frozen_and_documented():
-    kinds = typing.get_args(Event)
-    assert set(kinds) == {
-        value
-        for value in vars(events).values()
-        if dataclasses.is_dataclass(value) and value.__module__ == events.__name__ and value is not events.Problem
-    }
-    for kind in (*kinds, events.Problem, Statistics):
-        assert kind.__dataclass_params__.frozen and "__slots__" in vars(kind)
-        for field in dataclasses.fields(kind):
-            assert f"\n    {field.name}: " in inspect.getdoc(kind), (kind, field.name)
-
-
-async def test_statistics_are_a_snapshot(storage):
-    async with memory_client(storage) as one:
-        before = one.statistics()
-        requests = dict(before.requests)
-        await one.put("k", 1)
-        assert before.requests == requests
-        assert one.statistics().commits == before.commits + 1
-    assert logging.getLogger("mps3.events").handlers == []

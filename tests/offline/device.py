@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
-from helpers import BUCKET, COMMIT, POLL, Unreliable
+from commits import slots_of
+from helpers import BUCKET, COMMIT, POLL, StoreWithClock, Unreliable, eventually, stored_manifest
 
 from mps3 import MPS3, UnavailableError
 from mps3.support.sqlite import close
@@ -16,7 +18,7 @@ class Device:
 
     def __init__(self, directory: Any, *, versioning: bool = True) -> None:
         self.directory = directory
-        self.storage = Unreliable(versioning=versioning)
+        self.storage = StoreWithClock(versioning=versioning)
         self.open: list[MPS3] = []
 
     async def begin(self, **options: Any) -> MPS3:
@@ -37,7 +39,7 @@ class Device:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for outbox_queue in client._keepers:
+        for outbox_queue in client._outbox_queues:
             while outbox_queue._task is not None:
                 outbox_queue._task.cancel()
                 await asyncio.gather(outbox_queue._task, return_exceptions=True)
@@ -77,3 +79,19 @@ class Device:
 
 def refuse(storage: Unreliable, error: UnavailableError) -> None:
     storage.fail = lambda operation, key: error
+
+
+async def drained(client: MPS3) -> None:
+    """Wait until nothing is on its way any more."""
+    await eventually(lambda: client.status().pending == 0)
+
+
+def outboxes(device: Device) -> list[Path]:
+    return sorted((device.directory / "outbox").glob("*.sqlite3"))
+
+
+async def commits(device: Device) -> list[tuple[str, int, list[str]]]:
+    """All commits of the manifest, in order, as (session, sequence, keys)."""
+    head = await stored_manifest(device.storage)
+    made = await slots_of(device.storage) if head["journal"] == "log" else [*head["log"], head]
+    return [(one["session"], one["sequence"], sorted(one["update"]["files"])) for one in made]

@@ -9,7 +9,7 @@ from helpers import BUCKET, MANIFEST, Unreliable, eventually
 
 from mps3 import MPS3, ConfigurationError, CorruptionError, FormatError, LocalStorage, MemoryStorage, UnavailableError
 from mps3.storage.identity import identity_of
-from mps3.storage.s3.identity import normal_endpoint, s3_identity
+from mps3.storage.s3.identity import normalize_endpoint, s3_identity
 
 NOBODY = "http://127.0.0.1:9"  # nothing listens there
 KEYS = {"aws_access_key_id": "AKIAEXAMPLEEXAMPLE", "aws_secret_access_key": "a secret", "region_name": "eu-central-1"}
@@ -132,14 +132,14 @@ async def test_no_credentials_are_in_the_directory_or_the_error(tmp_path, server
     ],
 )  # fmt: skip
 def test_one_endpoint_is_one_store_however_it_is_spelled(spellings):
-    assert len({normal_endpoint(spelling) for spelling in spellings}) == 1
+    assert len({normalize_endpoint(spelling) for spelling in spellings}) == 1
 
 
 def test_other_endpoints_are_other_stores():
     others = ["http://host:9000", "http://host:9001", "http://host", "http://hosts:9000", "http://host:9000/a",
               "https://s3.amazonaws.com", "https://s3.cn-north-1.amazonaws.com.cn",
               "https://s3.us-gov-west-1.amazonaws.com", "https://s3.amazonaws.com.example.org"]  # fmt: skip
-    assert len({normal_endpoint(other) for other in others}) == len(others)
+    assert len({normalize_endpoint(other) for other in others}) == len(others)
 
 
 def test_the_endpoint_counts_wherever_it_is_configured(tmp_path, monkeypatch):

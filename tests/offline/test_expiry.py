@@ -8,12 +8,9 @@ import orjson
 from helpers import Clock, eventually
 
 from mps3 import AccessError
+from offline.device import drained
 
 HOUR = 3600.0
-
-
-async def drained(client):
-    await eventually(lambda: client.status().pending == 0)
 
 
 async def test_the_time_counts_from_when_a_kept_write_reached_the_store(device):
@@ -39,7 +36,7 @@ async def test_the_time_counts_from_when_a_kept_write_reached_the_store(device):
 
 async def test_a_refused_write_is_retried_with_its_time(device):
     device.storage._clock = clock = Clock()
-    client = await device.begin()
+    client = await device.begin(inline=0)
     client.go_offline()
     await client.put("k", 1, expires_in=30).kept()
     device.storage.refuse(AccessError("no"), key="k" if device.storage._versioning else None)

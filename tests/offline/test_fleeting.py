@@ -10,10 +10,7 @@ import pytest
 from helpers import COMMIT, Clock, eventually
 
 from mps3.support.environment import Environment
-
-
-async def drained(client):
-    await eventually(lambda: client.status().pending == 0)
+from offline.device import drained
 
 
 def kept(device):
@@ -45,7 +42,7 @@ async def test_a_presence_is_not_kept_and_no_ghost_comes_back(device):
     here.update({"color": "blue"})
     await client.put("stays", 1).kept()
     assert await client.get("room/ann") == {"color": "blue"}
-    here._beating.cancel()
+    here._renewing.cancel()
     await device.kill(client)
     assert kept(device) == 1
     again = await device.begin()

@@ -9,10 +9,7 @@ import pytest
 from helpers import COMMIT, eventually, soon
 
 from mps3.support.environment import Environment
-
-
-async def drained(client):
-    await eventually(lambda: client.status().pending == 0)
+from offline.device import drained
 
 
 class SetWorld(Environment):
@@ -68,11 +65,11 @@ async def test_the_order_is_not_that_of_clocks_that_are_set(device, monkeypatch)
 async def test_the_order_goes_on_after_the_machine_was_started_anew(device, monkeypatch):
     starts = iter(("first", "second", "second", "third"))
     current = ""
-    monkeypatch.setattr("mps3.offline.identity.boot", lambda: current)
+    monkeypatch.setattr("mps3.offline.store_file.boot_id", lambda: current)
     offset = 0.0
     monkeypatch.setattr(Environment, "monotonic", lambda self: __import__("time").monotonic() - offset)
     values = []
-    for number, current in enumerate(starts):  # noqa: B007 - boot() tells it
+    for number, current in enumerate(starts):  # noqa: B007 - boot_id() returns it
         offset += 1000.0  # the monotonic clock begins anew
         client = await device.begin(online=False) if number else await device.begin()
         client.go_offline()
@@ -114,7 +111,7 @@ async def test_writes_of_an_older_version_go_by_when_they_say_that_they_were_mad
     await clients[1].put("k", "older").kept()
     await clients[0].put("k", "newer").kept()
     for client in clients:
-        await client._keepers[0]._durable_outbox._connection.execute("UPDATE writes SET stamp = NULL")
+        await client._outbox_queues[0]._durable_outbox._connection.execute("UPDATE writes SET stamp = NULL")
         await device.kill(client)
     again = await device.begin()
     await drained(again)

@@ -1,37 +1,19 @@
-"""Writes that are kept reach the store once, and in order, whatever becomes of the client."""
+"""The outbox: what is kept offline is sent exactly once, whatever becomes of the process."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import sqlite3
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
+from commits import slots_of
 from helpers import BUCKET, COMMIT, MANIFEST, eventually, soon, stored_manifest
 
-from mps3 import DELETE, AccessError, ClosedError, CorruptionError, FormatError, UnavailableError, UnknownOutcomeError
+from mps3 import DELETE, AccessError, ClosedError, UnavailableError, UnknownOutcomeError
 from mps3.journal import settle
-from mps3.offline.directory import SCHEMAS
-from mps3.storage.memory import MemoryStorage
 from mps3.support.environment import Environment
-
-
-def outboxes(device):
-    return sorted((device.directory / "outbox").glob("*.sqlite3"))
-
-
-async def commits(device):
-    """All commits of the manifest, in order, as (session, sequence, keys)."""
-    document = await stored_manifest(device.storage)
-    own = {name: document[name] for name in ("session", "sequence", "update")}
-    return [(one["session"], one["sequence"], sorted(one["update"]["files"])) for one in (*document["log"], own)]
-
-
-async def drained(client):
-    await eventually(lambda: client.status().pending == 0)
+from offline.device import commits, drained, outboxes
 
 
 async def test_what_is_kept_offline_is_sent_by_the_next_life(device):
@@ -111,7 +93,7 @@ async def repeats(device):
 
 
 async def test_a_commit_that_did_not_land_is_sent_with_the_same_sequence_and_fresh_values(device):
-    client = await device.begin()
+    client = await device.begin(inline=0)
     await client.put("first", 1)
     session, sequence, _ = (await commits(device))[-1]
     device.storage.hold("put", COMMIT)
@@ -124,7 +106,7 @@ async def test_a_commit_that_did_not_land_is_sent_with_the_same_sequence_and_fre
     device.storage.release()
     device.storage.calls.clear()
 
-    again = await device.begin()
+    again = await device.begin(inline=0)
     await drained(again)
     assert sum(key.split("@")[0] == "a" for operation, key in device.storage.calls if operation == "put") == 1
     found = await commits(device)
@@ -133,7 +115,7 @@ async def test_a_commit_that_did_not_land_is_sent_with_the_same_sequence_and_fre
 
 
 async def test_of_many_values_to_be_stored_again_only_those_that_failed_are(device):
-    client = await device.begin()
+    client = await device.begin(inline=0)
     await client.put("a", 0)
     device.storage.hold("put", COMMIT)
     device.storage.calls.clear()
@@ -174,12 +156,8 @@ async def test_a_life_may_die_again_and_again(device):
 async def test_what_nobody_can_know_is_set_aside(device, monkeypatch):
     monkeypatch.setattr(settle, "SESSIONS", 3)
     monkeypatch.setattr("mps3.format.commit_age.LATENESS", 2.0)  # the merge journal forgets nothing before that
-    window = {"merge": 0.05, "log": 0.05}[await kind(device)]
-    monkeypatch.setattr("mps3.journal.merge.journal.MergeJournal.__init__.__kwdefaults__", {"window": window})
-    monkeypatch.setattr("mps3.journal.conditional.KEPT", 1)
-    monkeypatch.setattr(
-        "mps3.journal.conditional.ConditionalJournal.__init__.__kwdefaults__", {"trusted": False, "window": window}
-    )
+    monkeypatch.setattr("mps3.journal.merge.journal.MergeJournal.__init__.__kwdefaults__", {"window": 0.05})
+    monkeypatch.setattr("mps3.journal.log.tail.EVERY", 1)
     client = await device.begin()
     took_effect = device.swallow_answer()
     client.put_all({"a": "before", "only": 1})
@@ -195,8 +173,8 @@ async def test_what_nobody_can_know_is_set_aside(device, monkeypatch):
         await device.end(stranger)
         number += 1
         assert number < 60
-        await asyncio.sleep(0.3)
-    await asyncio.sleep(1.1)
+        device.storage.later(0.3)
+    device.storage.later(1.1)
     again = await device.begin()
     await drained(again)
     (rejected,) = again.rejected()
@@ -232,7 +210,7 @@ async def test_clients_that_are_always_killed_leave_no_files_behind_for_ever(dev
     for number in range(5):
         client = await device.begin()
         await client.put("a", number)
-        await eventually(lambda client=client: client._keepers[0]._task is None)  # that it left is written down
+        await eventually(lambda client=client: client._outbox_queues[0]._task is None)  # that it left is written down
         await device.kill(client)
     assert len(outboxes(device)) == 1
     again = await device.begin()
@@ -252,98 +230,6 @@ async def test_a_withdrawn_write_is_forgotten(device):
     await drained(again)
     assert await again.get("a", "absent") == "absent"
     assert await again.get("b") == 1
-
-
-async def test_a_full_disk_keeps_nothing_and_loses_nothing(device, caplog):
-    client = await device.begin()
-    await client.put("a", 0).kept()
-    connection = client._keepers[0]._durable_outbox._connection
-    await drained(client)
-    await connection.execute("PRAGMA max_page_count = 1")
-    write = client.put("large", "x" * 500_000)
-    with pytest.raises(UnavailableError, match="full"):
-        await write.kept()
-    client.put("larger", "z" * 500_000)
-    await eventually(lambda: caplog.text.count("could not be kept") == 1)  # once, though there are two
-    await soon(write)  # it is sent all the same
-    client.go_offline()
-    lost = client.put("larger", "y" * 500_000)
-    with pytest.raises(UnavailableError, match="full"):
-        await lost.kept()
-    await connection.execute("PRAGMA max_page_count = 100000")
-    await client.put("b", 1).kept()
-    client.go_online()
-    await soon(lost)
-    await drained(client)
-    assert (await client.get("b"), await client.get("large")) == (1, "x" * 500_000)
-
-
-async def test_a_commit_waits_while_it_cannot_be_recorded_that_it_leaves(device):
-    client = await device.begin()
-    client.go_offline()
-    await client.put("a", 1).kept()
-    durable_outbox = client._keepers[0]._durable_outbox
-    write = durable_outbox.write
-
-    async def full(operations):
-        raise UnavailableError("the disk is full")
-
-    durable_outbox.write = full
-    device.storage.calls.clear()
-    client.go_online()
-    await eventually(lambda: device.storage.count("get", MANIFEST) >= 3)
-    assert client.status().pending == 1
-    assert device.storage.count("put", COMMIT) == 0
-    durable_outbox.write = write
-    await eventually(lambda: client.status().pending == 0)
-
-
-async def test_a_damaged_outbox_is_left_as_it_is_and_said(device):
-    client = await device.begin()
-    client.go_offline()
-    await client.put("a", "x" * 10_000).kept()
-    await device.kill(client)
-    (file,) = outboxes(device)
-    sound = file.read_bytes()
-    file.write_bytes(b"not a database at all" * 1000)
-    with pytest.raises(CorruptionError, match=r"the outbox .* is damaged.*move it away"):
-        await device.begin()
-    assert file.read_bytes() == b"not a database at all" * 1000
-    file.write_bytes(sound)
-    again = await device.begin()
-    await drained(again)
-    assert await again.get("a") == "x" * 10_000
-
-
-async def test_an_outbox_of_a_newer_version_is_left_as_it_is(device):
-    client = await device.begin()
-    client.go_offline()
-    await client.put("a", 1).kept()
-    await device.kill(client)
-    (file,) = outboxes(device)
-    with sqlite3.connect(file) as connection:
-        connection.execute(f"PRAGMA user_version = {len(SCHEMAS) + 1}")
-    connection.close()
-    with pytest.raises(FormatError, match="newer mps3"):
-        await device.begin()
-    with sqlite3.connect(file) as connection:
-        connection.execute(f"PRAGMA user_version = {len(SCHEMAS)}")
-    connection.close()
-    again = await device.begin()
-    await drained(again)
-
-
-async def test_a_directory_that_is_none(device, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(Exception, match="cannot be a directory") as caught:
-        await device.begin(offline=tmp_path / "file")
-    assert type(caught.value).__name__ == "ConfigurationError"
-
-
-@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="there is no file system that nobody may write to")
-async def test_a_directory_that_cannot_be_written(device):
-    with pytest.raises(AccessError, match="let this user write to it"):
-        await device.begin(offline="/sys/kernel/mps3")
 
 
 class Backwards(Environment):
@@ -379,7 +265,7 @@ async def test_a_clock_that_is_set_back_changes_nothing(device):
 
 
 async def test_what_is_refused_is_set_aside_and_the_others_go_on(device):
-    client = await device.begin()
+    client = await device.begin(inline=0)
     client.go_offline()
     writes = [client.put(key, {"at": key}) for key in ("a", "bad", "b")]
     writes.append(client.put("a", 2))
@@ -400,7 +286,7 @@ async def test_what_is_refused_is_set_aside_and_the_others_go_on(device):
     await client.put("c", 3)
     await device.kill(client)
 
-    again = await device.begin()
+    again = await device.begin(inline=0)
     (rejected,) = again.rejected()
     assert isinstance(rejected.error, AccessError)
     assert rejected.error.operation == "PutObject"
@@ -410,7 +296,7 @@ async def test_what_is_refused_is_set_aside_and_the_others_go_on(device):
     await rejected.retry()
     assert await again.get("bad") == {"at": "bad"}
     await device.end(again)
-    assert (await device.begin()).rejected() == ()
+    assert (await device.begin(inline=0)).rejected() == ()
 
 
 async def test_a_dropped_refusal_is_forgotten(device):
@@ -438,8 +324,10 @@ async def test_writes_to_another_manifest_go_out_although_nobody_opens_it(device
     await device.kill(client)
     again = await device.begin()
     await drained(again)
-    found = json.loads((await MemoryStorage.get(device.storage, BUCKET, "other.json")).body)
-    assert list(found["update"]["files"]) == ["a"]
+    last = await stored_manifest(device.storage, "other.json")
+    if last["journal"] == "log":
+        *_, last = await slots_of(device.storage, "other.json")
+    assert list(last["update"]["files"]) == ["a"]
     assert await again.get("a", manifest="other.json") == 1
 
 

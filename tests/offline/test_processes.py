@@ -89,7 +89,7 @@ async def test_only_one_of_many_takes_over(start, tmp_path):
             for _ in range(4)
         ]
         await asyncio.gather(*(client.__aenter__() for client in clients))
-        owners = [client for client in clients if len(client._keepers) == 2]
+        owners = [client for client in clients if len(client._outbox_queues) == 2]
         assert len(owners) == 1
         await eventually(lambda: owners[0].status().pending == 0)
         for client in clients:

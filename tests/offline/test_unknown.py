@@ -10,7 +10,7 @@ from mps3 import UnavailableError
 
 @pytest.mark.parametrize("directory", [True, False])
 async def test_offline_an_unknown_key_is_absent_and_an_unknown_value_is_an_error(device, directory):
-    stranger = await device.stranger()
+    stranger = await device.begin(offline=None, inline=0)
     await stranger.put("unread", 1)
     client = await device.begin(**({} if directory else {"offline": None}))
     assert await client.keys() == ["unread"]

@@ -133,9 +133,11 @@ class Life:
     async def open(self) -> None:
         for attempt in count():
             since = len(self.environment.history)
+            inline = self.environment.dice(f"{self.name} inline {attempt}").random() < self.environment.options.inline
             client = MPS3(
                 "bucket",
                 storage=self.storage,
+                inline=1024 if inline else 0,
                 poll_interval=self.environment.options.poll_interval,
                 offline=SimDirectory(self.disk) if self.environment.options.durable else None,
                 environment=mps3.support.environment.Environment(
@@ -380,7 +382,7 @@ class Life:
             self.withdrawn.add(name)
             if self.environment.options.durable:
                 self.record(Withdrawing(self.now(), self.name, name))
-                await self.client._keepers[0].submit()  # after all that was submitted before
+                await self.client._outbox_queues[0].submit()  # after all that was submitted before
             self.record(Withdrawn(self.now(), self.name, name))
 
     # What it sees.
@@ -393,7 +395,7 @@ class Life:
             if self.environment.options.watchers:
                 self.views.append((view, len(self.environment.history)))
             files = {key: view.look_up(key) for key in view.names()}
-            values = {key: self.environment.write_of(key, file["version"]) for key, file in files.items()}
+            values = {key: self.environment.write_of(key, file) for key, file in files.items()}
             ids, versions = ([getattr(commit, name) for commit in view.commits] for name in ("id", "version"))
             self.record(State(self.now(), self.name, values, ids, versions))
             if self.environment.options.transactions:
@@ -522,7 +524,7 @@ class Life:
     def record_told(self, *, last: bool = False) -> None:
         view, overlay = self.client._manifests[self.client._default].state()
         view = view.at(self.watch._moment)
-        resolved = {key: self.environment.write_of(key, file["version"]) for key, file in view.items()}
+        resolved = {key: self.environment.write_of(key, file) for key, file in view.items()}
         read = dict(resolved)
         for key, content in overlay.items():
             if content is None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mps3.offline.protocol import (
+    DirectoryOwner,
     Done,
     Forget,
     Keep,
@@ -18,7 +19,6 @@ from mps3.offline.protocol import (
     Send,
     Sent,
     SetAside,
-    Store,
     StoredSession,
     StoredWrite,
 )
@@ -68,7 +68,7 @@ class SimDirectory:
         self._disk = disk
         self.cache = SimCache(disk)
 
-    async def open(self, store: Store) -> tuple[SimShelf, Sequence[SimShelf]]:
+    async def open(self, owner: DirectoryOwner) -> tuple[SimShelf, Sequence[SimShelf]]:
         await self._disk.turn()
         process = PROCESS.get()
         own = Outbox(process)
@@ -98,7 +98,7 @@ class SimShelf:
         # The checker does not know that what expired before it was sent is not sent any more: here it never does.
         return -math.inf if self._inherited else asyncio.get_running_loop().time()
 
-    async def lines(self) -> Sequence[StoredSession]:
+    async def sessions(self) -> Sequence[StoredSession]:
         await self._disk.turn()
         outbox = self._outbox
         return [

@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import random
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -95,8 +95,11 @@ class World:
         shown = {name: value for name, value in vars(event).items() if name not in HIDDEN}
         self.store.note(event.client, type(event).__name__, "", " ".join(f"{k}={v}" for k, v in shown.items()))
 
-    def write_of(self, key: str, version: str) -> str:
-        """Which write made this version of a value."""
+    def write_of(self, key: str, file: Mapping[str, Any]) -> str:
+        """Which write made a value."""
+        if "value" in file:
+            return str(file["value"]["write"])
+        version = file["version"]
         if (key, version) not in self._writes:
             body = self.store.body(BUCKET, key, version)
             self._writes[key, version] = "nothing" if body is None else json.loads(body)["write"]
@@ -334,7 +337,7 @@ def _written(environment: World) -> tuple[dict[str, set[str]], set[str]]:
     for kept in commits(environment.store):
         document = json.loads(kept.body or b"{}")
         files = changes(environment.store, document["update"])
-        names = {environment.write_of(key, file["version"]) for key, file in files.items() if file}
+        names = {environment.write_of(key, file) for key, file in files.items() if file}
         commit = f"{document['session']}.{document['sequence']}"
         writes[commit] = names
         if kept.visible - kept.stamp > WINDOW - environment.options.faults.skew:
@@ -356,9 +359,7 @@ def _overdue(environment: World) -> set[str]:
     stored: dict[bool, set[str]] = {True: set(), False: set()}
     for one, update in documents:
         over = any(store.shown(one) >= ends.get(pair, math.inf) for pair in update.get("expect", {}).items())
-        stored[over] |= {
-            environment.write_of(key, file["version"]) for key, file in changes(store, update).items() if file
-        }
+        stored[over] |= {environment.write_of(key, file) for key, file in changes(store, update).items() if file}
     return stored[True] - stored[False]
 
 
@@ -376,7 +377,7 @@ def _ends(environment: World) -> Ends:
     for kept in commits(environment.store):
         for key, file in changes(environment.store, json.loads(kept.body or b"{}")["update"]).items():
             if (moment := expires_of(file)) is not None:
-                end, write = moment - EPOCH - environment.store.offset, environment.write_of(key, file["version"])
+                end, write = moment - EPOCH - environment.store.offset, environment.write_of(key, file)
                 first, last = found.get(write, (end, end))
                 found[write] = min(first, end), max(last, end)
     options = environment.options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shlex
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ FLAGS: Final = {
     "expiring": "some values expire",
     "transact": "half of what clients do is transactions",
     "forgetful": "documents remember few sessions, many come and go, and answers are withheld",
+    "stored": "every value is an object of its own, in every history, not in a third of them",
     "leases": "half of what clients do is transactions, and half of those need a lease that expires",
 }
 """What a kind may have, each a flag of the command line, and what it means."""
@@ -49,6 +51,7 @@ class Kind:
     expiring: bool = False
     transact: bool = False
     forgetful: bool = False
+    stored: bool = False
     leases: bool = False
     broken: str | None = None
     whole: bool = False
@@ -74,6 +77,8 @@ class Kind:
             expiring=EXPIRING if self.expiring else 0.0,
             transactions=self.transact or self.leases,
             leases=self.leases,
+            # What is broken shows where values are stored.
+            inline=0.0 if self.stored or broken else random.Random(f"inline {seed}").choice([0.0, 0.5, 1.0]),
         )
         if self.forgetful or (broken is not None and broken.forgetful):
             options = forgetful(options, seed)

@@ -47,6 +47,7 @@ class Options:
         sessions: How many sessions a document remembers; ``None``: as many as documents do.
         visitors: How many clients come, write once, and go, one after the other.
         leases: Whether half of the transactions need a lease that expires.
+        inline: The chance, for each life of a client, that small values are part of its commits.
     """
 
     clients: int = 3
@@ -80,6 +81,7 @@ class Options:
     sessions: int | None = None
     visitors: int = 0
     leases: bool = False
+    inline: float = 0.0
 
 
 def draw_durable(seed: int, *, versioning: bool = True, collect: bool = False) -> Options:

@@ -423,7 +423,7 @@ class SimStorage:
             await asyncio.sleep(self._latency())
         if faults.lost and dice.random() < faults.lost:
             raise self._failure(operation, bucket, key, "answer lost")
-        self._time.hear(date)
+        self._time.observe(date)
 
     async def _write(self, operation: str, bucket: str, key: str, arrive: Any, sent: _Sent) -> None:
         """Send a write. Once sent it takes effect, whatever becomes of the caller meanwhile."""

@@ -29,6 +29,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from mps3.errors import ConflictError, CorruptionError, MPS3Error, UnavailableError, UnknownOutcomeError
+from mps3.format.file_entry import inline_body
 
 from .history import Event, Violation
 
@@ -263,7 +264,8 @@ class Transacting:
     def state(self, view: Any, *, final: bool = False) -> TxState:
         """What a resolved state has of the keys of transactions."""
         store = self.life.environment.store
-        bodies = {key: store.body("bucket", key, file["version"]) for key, file in view.items("tx/")}
+        files = dict(view.items("tx/"))
+        bodies = {key: inline_body(file) or store.body("bucket", key, file["version"]) for key, file in files.items()}
         values = {key: json.loads(body) for key, body in bodies.items() if body is not None}
         return TxState(self.life.now(), self.life.name, values, final)
 

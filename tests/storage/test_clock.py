@@ -13,8 +13,7 @@ from storage.clockless import ClocklessStorage
 
 from mps3 import MemoryStorage
 from mps3.storage import TellsTime
-from mps3.storage.clock import SPAN, StoreClock
-from mps3.storage.clocked import ClockedStorage
+from mps3.storage.clock import SPAN, ClockedStorage, StoreClock
 from mps3.storage.s3.storage import S3Storage
 
 
@@ -36,30 +35,30 @@ def here():
 def test_nobody_knows_before_the_first_answer(here):
     clock = StoreClock(here)
     assert clock.now() == -math.inf
-    clock.hear(None)
+    clock.observe(None)
     assert clock.now() == -math.inf
 
 
 def test_it_goes_on_between_answers_and_never_back(here):
     clock = StoreClock(here)
-    clock.hear(1000.0)
+    clock.observe(1000.0)
     assert clock.now() == 1000.0
     here.time += 5
     assert clock.now() == 1005.0
-    clock.hear(1003.0)  # an old stamp, or a slow answer
+    clock.observe(1003.0)  # an old stamp, or a slow answer
     assert clock.now() == 1005.0
-    clock.hear(2000.0)  # this machine was asleep
+    clock.observe(2000.0)  # this machine was asleep
     assert clock.now() == 2000.0
 
 
 def test_a_fast_clock_here_is_forgiven_after_a_while(here):
     clock = StoreClock(here)
     store = 1000.0
-    clock.hear(store)
+    clock.observe(store)
     for _ in range(100):
         here.time += 11
         store += 10
-        clock.hear(store)
+        clock.observe(store)
     assert store <= clock.now() <= store + 2 * (SPAN + 11) / 10
     here.time = 50.0  # what no monotonic clock does
     assert clock.now() >= store
@@ -76,7 +75,7 @@ def test_it_is_never_ahead_and_late_by_an_answer_and_its_rounding_at_the_most(of
         here.time += gap
         date = math.floor(here.time + offset)
         here.time += latency
-        clock.hear(date)
+        clock.observe(date)
         now = here.time + offset
         assert now - 1 - latency - 1e-6 <= clock.now() <= now + 1e-6
 

@@ -276,7 +276,7 @@ async def test_a_directory_of_an_earlier_version_takes_its_time_from_its_stamps(
     await storage.open()
     with machine(HOUR):
         stored = (await storage.put("b", "k", b"1")).modified
-    await storage._database._open_one(storage._database._writer).execute("DROP TABLE clock")
+    await storage._database._require_open(storage._database._writer).execute("DROP TABLE clock")
     await storage.aclose()
     again = LocalStorage(tmp_path)
     await again.open()

@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from aiohttp import web
-from helpers import BUCKET, MANIFEST, client, soon
+from helpers import BUCKET, MANIFEST, NoBackoff, client, soon
 from in_memory_s3 import InMemoryS3, xml
+from storage.s3_storage import talking_to
 
 from mps3 import CorruptionError, MemoryStorage, UnavailableError
 from mps3.collect.bucket import Buckets
 from mps3.journal.merge.listing import VersionListing
 from mps3.storage import Page, Scan, VersionPage
 from mps3.storage.s3.storage import S3Storage
-from mps3.support.environment import Environment
-
-
-class Quick(Environment):
-    """Does not wait between attempts."""
-
-    def backoff(self, attempt: int, *, first: float = 0.0, most: float = 0.0) -> float:
-        return 0.0
-
-
-@contextlib.asynccontextmanager
-async def storage_of(server: InMemoryS3) -> AsyncIterator[S3Storage]:
-    storage = S3Storage(server.s3_config, environment=Quick())
-    await storage.open()
-    try:
-        yield storage
-    finally:
-        await storage.aclose()
 
 
 async def versions_of(storage: S3Storage, key: str, limit: int | None = None) -> list[str]:
@@ -61,7 +42,7 @@ AWKWARD = ["a", "a%2Fb", "a b+c", "a/é", "z"]
 @pytest.mark.parametrize("page", [1, 2, 3, 7])
 async def test_all_versions_are_listed_though_every_version_marker_is_null(page):
     """Swift's S3 API sends NextVersionIdMarker null with every page, and takes null for the end of the key."""
-    async with InMemoryS3(swift=True, page=page) as server, storage_of(server) as storage:
+    async with InMemoryS3(swift=True, page=page) as server, talking_to(server) as storage:
         for number in range(5):
             for key in AWKWARD:
                 server.add(key, b"%d" % number)
@@ -89,7 +70,7 @@ async def test_wrong_markers_do_not_cut_a_listing(marker, key_marker):
             text = before + (f"{tag}{name}<" if key_marker == "first" else "<NextKeyMarker><") + rest.partition("<")[2]
         return xml(text)
 
-    async with InMemoryS3(page=2, answer=answer) as server, storage_of(server) as storage:
+    async with InMemoryS3(page=2, answer=answer) as server, talking_to(server) as storage:
         for number in range(5):
             for key in ("a", "b"):
                 server.add(key, b"%d" % number)
@@ -111,14 +92,14 @@ def cut(kind: str) -> Any:
 
 
 async def test_an_empty_page_after_a_truncated_one_is_damage_and_not_the_end():
-    async with InMemoryS3(page=2, answer=cut("Versions")) as server, storage_of(server) as storage:
+    async with InMemoryS3(page=2, answer=cut("Versions")) as server, talking_to(server) as storage:
         for number in range(5):
             server.add("a", b"%d" % number)
         with pytest.raises(UnavailableError, match="damaged"):
             await versions_of(storage, "a")
         with pytest.raises(UnavailableError, match="damaged"):
             await scanned(storage)
-    async with InMemoryS3(page=2, answer=cut("ListBucket"), versioning="Off") as server, storage_of(server) as storage:
+    async with InMemoryS3(page=2, answer=cut("ListBucket"), versioning="Off") as server, talking_to(server) as storage:
         for number in range(5):
             server.add(f"a{number}", b"")
         first = await storage.list(BUCKET)
@@ -138,7 +119,7 @@ async def test_empty_pages_that_say_that_more_follow_end_with_an_error():
             f"<NextContinuationToken>{number}</NextContinuationToken></{root}>"
         )
 
-    async with InMemoryS3(answer=answer) as server, storage_of(server) as storage:
+    async with InMemoryS3(answer=answer) as server, talking_to(server) as storage:
         with pytest.raises(UnavailableError, match="damaged"):
             await soon(versions_of(storage, "a"))
         with pytest.raises(UnavailableError, match="damaged"):
@@ -193,7 +174,7 @@ class Circling(MemoryStorage):
 async def test_a_listing_that_goes_in_circles_is_an_error(versioning):
     storage = Circling(versioning=versioning)
     await storage.put(BUCKET, "key", b"")
-    buckets = Buckets(storage, Quick(), None)
+    buckets = Buckets(storage, NoBackoff(), None)
     with pytest.raises(UnavailableError, match="circles"):
         _ = [page async for page in buckets.everything(BUCKET)]
     with pytest.raises(UnavailableError, match="circles"):

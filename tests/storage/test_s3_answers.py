@@ -4,72 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import itertools
-import random
 import re
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import httpx
 import httpx2
 import pytest
 from aiohttp import web
 from helpers import client, soon
-from scripted_s3 import HELLO, SLOW_DOWN, Received, ScriptedS3, answer, error
-from servers import Counted, CountingProxy
+from scripted_s3 import HELLO, PAGE, Received, ScriptedS3, answer, error
+from servers import CountingProxy
+from storage.s3_storage import AUTHS, CALLS, READS, WRITES, talking_to
 
 from mps3 import AccessError, ConfigurationError, CorruptionError, MPS3Error, UnavailableError
 from mps3.storage import ABSENT, pagination
-from mps3.storage.s3 import answers as answers_module
-from mps3.storage.s3.storage import S3Storage
-from mps3.support.environment import Environment
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-PAGE = b"<!DOCTYPE html><html><body>Accept the terms</body></html>"
-READS = {
-    "get": lambda storage: storage.get("bucket", "key"),
-    "head": lambda storage: storage.head("bucket", "key"),
-    "versions": lambda storage: storage.versions("bucket", "key"),
-    "list": lambda storage: storage.list("bucket", "prefix"),
-    "scan": lambda storage: storage.scan("bucket", "prefix"),
-    "capabilities": lambda storage: storage.capabilities("bucket"),
-}
-WRITES = {
-    "put": lambda storage: storage.put("bucket", "key", b"{}", sha256=hashlib.sha256(b"{}").digest()),
-    "commit": lambda storage: storage.put("bucket", "key", b"{}"),
-    "create": lambda storage: storage.put("bucket", "key", b"{}", if_none_match=True),
-    "replace": lambda storage: storage.put("bucket", "key", b"{}", if_match='"5d4"'),
-    "delete": lambda storage: storage.delete("bucket", "key"),
-}
-CALLS = READS | WRITES
-AUTHS = {"sdk": None, "httpx": httpx.BasicAuth("a", "b"), "httpx2": httpx2.BasicAuth("a", "b")}
-
-
-class Impatient(Environment):
-    def __init__(self) -> None:
-        super().__init__(random.Random(0))
-
-    def backoff(self, attempt: int, *, first: float, most: float) -> float:
-        return 0.0
-
-
-@contextlib.asynccontextmanager
-async def talking(s3_config: dict[str, Any], **options: Any) -> AsyncIterator[S3Storage]:
-    storage = S3Storage(s3_config, **({"environment": Impatient()} | options))
-    await storage.open()
-    try:
-        yield storage
-    finally:
-        await storage.aclose()
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[ScriptedS3]:
-    async with ScriptedS3() as fake:
-        yield fake
-
+from mps3.storage.s3 import responses as responses_module
 
 # Success --------------------------------------------------------------------------------------------------------------
 
@@ -88,12 +37,12 @@ HALF = {
 
 @pytest.mark.parametrize("auth", AUTHS)
 async def test_a_put_that_the_store_does_not_confirm_in_full_is_unknown(fake, auth):
-    async with talking(fake.s3_config, auth=AUTHS[auth]) as storage:
+    async with talking_to(fake, auth=AUTHS[auth]) as storage:
         for what, reply in HALF.items():
             fake.answers = [reply]
             for name in WRITES.keys() - {"delete"}:
                 fake.received.clear()
-                with pytest.raises(UnavailableError, match="not known") as caught:
+                with pytest.raises(UnavailableError, match="unknown") as caught:
                     await WRITES[name](storage)
                 assert caught.value.maybe_written, (what, name)
                 assert len(fake.received) == 1, (what, name)
@@ -101,14 +50,14 @@ async def test_a_put_that_the_store_does_not_confirm_in_full_is_unknown(fake, au
 
 async def test_a_version_confirms_a_put_too(fake):
     fake.answers = [answer(200, x_amz_version_id="v1")]
-    async with talking(fake.s3_config) as storage:
+    async with talking_to(fake) as storage:
         assert (await storage.put("bucket", "key", b"")).version == "v1"
 
 
 @pytest.mark.parametrize("auth", AUTHS)
 async def test_a_page_that_comes_with_200_is_no_answer(fake, auth):
     fake.answers = [answer(200, PAGE, content_type="text/html")]
-    async with talking(fake.s3_config, auth=AUTHS[auth]) as storage:
+    async with talking_to(fake, auth=AUTHS[auth]) as storage:
         for name in (*READS, "delete"):
             fake.received.clear()
             with pytest.raises(UnavailableError, match="damaged"):
@@ -118,7 +67,7 @@ async def test_a_page_that_comes_with_200_is_no_answer(fake, auth):
 
 async def test_an_empty_200_is_no_answer(fake):
     fake.answers = [answer(200)]
-    async with talking(fake.s3_config) as storage:
+    async with talking_to(fake) as storage:
         for call in READS.values():
             with pytest.raises(UnavailableError):
                 await call(storage)
@@ -132,7 +81,7 @@ async def test_an_empty_200_is_no_answer(fake):
 @pytest.mark.parametrize("auth", AUTHS)
 async def test_a_404_of_somebody_else_is_no_absence(fake, auth, body):
     fake.answers = [answer(404, body)]
-    async with talking(fake.s3_config, auth=AUTHS[auth]) as storage:
+    async with talking_to(fake, auth=AUTHS[auth]) as storage:
         with pytest.raises(UnavailableError, match="Check endpoint_url"):
             await storage.get("bucket", "key")
         with pytest.raises(UnavailableError) as caught:
@@ -144,14 +93,14 @@ async def test_a_404_of_somebody_else_is_no_absence(fake, auth, body):
 
 async def test_nothing_is_unchanged_that_nobody_knew(fake):
     fake.answers = [answer(304)]
-    async with talking(fake.s3_config) as storage:
+    async with talking_to(fake) as storage:
         with pytest.raises(MPS3Error):
             await storage.get("bucket", "key")
 
 
 async def test_a_stranger_does_not_tell_the_time(fake):
     fake.answers = [answer(200, PAGE, date="Fri, 01 Jan 2038 00:00:00 GMT")]
-    async with talking(fake.s3_config) as storage:
+    async with talking_to(fake) as storage:
         for call in CALLS.values():
             with pytest.raises(UnavailableError):
                 await call(storage)
@@ -166,7 +115,7 @@ async def test_a_listing_of_something_else_is_left_out(fake):
         )
         return answer(200, f"<{root}><IsTruncated>false</IsTruncated>{items}</{root}>".encode())
 
-    async with talking(fake.s3_config) as storage:
+    async with talking_to(fake) as storage:
         fake.answers = [page("ListBucketResult", "Contents")]
         assert [entry.key for entry in (await storage.list("bucket", "prefix/")).entries] == ["prefix/a"]
         fake.answers = [page("ListVersionsResult", "Version")]
@@ -205,163 +154,6 @@ async def test_what_is_acknowledged_is_there_though_a_portal_answered_first(
         await soon(one.put("color", "blue"))
         assert portal.left == 0
         assert await soon(other.get("color")) == "blue"
-
-
-# Redirects ------------------------------------------------------------------------------------------------------------
-
-REDIRECTS = [300, 301, 302, 303, 307, 308]
-
-
-@pytest.mark.parametrize("auth", AUTHS)
-async def test_a_redirect_is_never_followed_and_names_region_and_endpoint(fake, auth):
-    config = fake.s3_config | {"aws_session_token": "TOKEN"}
-    async with ScriptedS3() as elsewhere, talking(config, auth=AUTHS[auth]) as storage:
-        location = f"http://u:pw@127.0.0.1:{elsewhere.port}/x?sig=secret"
-        for status, call in itertools.product(REDIRECTS, CALLS.values()):
-            fake.answers = [answer(status, PAGE, location=location)]
-            fake.received.clear()
-            with pytest.raises(ConfigurationError) as caught:
-                await call(storage)
-            assert "region_name (us-east-1)" in str(caught.value)
-            assert f"endpoint_url ({config['endpoint_url']})" in str(caught.value)
-            assert str(elsewhere.port) in str(caught.value)
-            assert "pw" not in str(caught.value) and "secret" not in str(caught.value)
-            assert not caught.value.maybe_written
-            assert len(fake.received) == 1
-    assert elsewhere.received == []
-
-
-class Redirecting(CountingProxy):
-    """Sends some requests elsewhere."""
-
-    method = contains = location = ""
-    status = 301
-
-    async def _pass_on(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.method == self.method and self.contains in request.raw_path:
-            self.requests.append(Counted(request.method, request.raw_path, "", self.status, 0, 0))
-            await request.read()
-            text = "<Error><Code>PermanentRedirect</Code><Message>elsewhere</Message></Error>"
-            return web.Response(
-                status=self.status, text=text, content_type="application/xml", headers={"Location": self.location}
-            )
-        return await super()._pass_on(request)
-
-
-@pytest.mark.server
-@pytest.mark.parametrize("journal", ["merge", "log"])
-async def test_a_write_that_is_redirected_after_the_store_has_answered_is_tried_again(
-    make_bucket, s3_config, server, journal
-):
-    bucket = make_bucket("Enabled" if journal == "merge" else None)
-    async with (
-        ScriptedS3() as elsewhere,
-        Redirecting(server.url) as proxy,
-        client(bucket, s3_config | {"endpoint_url": proxy.url}, journal=journal, poll_interval=60) as one,
-    ):
-        await soon(one.put("color", "red"))
-        proxy.location = f"http://127.0.0.1:{elsewhere.port}/"
-        for proxy.contains, proxy.status in itertools.product(("/color", "/manifest.json"), (301, 307)):
-            proxy.clear()
-            proxy.method = "PUT"
-            write = asyncio.ensure_future(one.put("color", f"blue {proxy.contains} {proxy.status}"))
-            async with asyncio.timeout(10):
-                while not [request for request in proxy.requests if request.status in {301, 307}]:
-                    await asyncio.sleep(0.01)
-            assert not write.done()
-            proxy.method = ""
-            await soon(write)
-            assert await soon(one.get("color")) == f"blue {proxy.contains} {proxy.status}"
-    assert elsewhere.received == []
-
-
-@pytest.mark.server
-async def test_a_client_whose_first_request_is_redirected_fails(make_bucket, s3_config, server):
-    bucket = make_bucket("Enabled")
-    async with Redirecting(server.url) as proxy:
-        proxy.method, proxy.contains = "GET", "/"
-        with pytest.raises(ConfigurationError, match=r"region_name .* endpoint_url"):
-            async with client(bucket, s3_config | {"endpoint_url": proxy.url}) as one:
-                await soon(one.get("color"))
-
-
-@pytest.mark.parametrize("auth", AUTHS)
-async def test_a_redirect_after_the_bucket_has_answered_is_an_outage(fake, auth):
-    async with ScriptedS3() as elsewhere, talking(fake.s3_config, auth=AUTHS[auth]) as storage:
-        fake.answers = [HELLO]
-        await storage.get("bucket", "key")
-        for status, call in itertools.product(REDIRECTS, CALLS.values()):
-            fake.answers = [answer(status, PAGE, location=f"http://127.0.0.1:{elsewhere.port}/x")]
-            with pytest.raises(UnavailableError) as caught:
-                await call(storage)
-            assert "region_name (us-east-1)" in str(caught.value)
-            assert f"endpoint_url ({fake.s3_config['endpoint_url']})" in str(caught.value)
-            assert str(elsewhere.port) in str(caught.value)
-            assert not caught.value.maybe_written
-        fake.answers = [error(301, "PermanentRedirect")]
-        with pytest.raises(UnavailableError, match="PermanentRedirect"):
-            await storage.get("bucket", "key")
-        # A wrong region is not what a portal answers.
-        fake.answers = [error(400, "AuthorizationHeaderMalformed")]
-        with pytest.raises(ConfigurationError):
-            await storage.get("bucket", "key")
-        fake.answers = [answer(302)]
-        with pytest.raises(ConfigurationError):
-            await storage.get("other", "key")
-        fake.answers = [answer(302), HELLO]
-        assert await storage.get("bucket", "key")
-    assert elsewhere.received == []
-
-
-async def test_a_redirect_after_an_unknown_outcome_leaves_it_unknown(fake):
-    async with talking(fake.s3_config) as storage:
-        fake.answers = [HELLO]
-        await storage.get("bucket", "key")
-        fake.answers = [error(500, "InternalError"), answer(302)]
-        with pytest.raises(UnavailableError) as caught:
-            await storage.delete("bucket", "key")
-        assert caught.value.maybe_written
-
-
-@pytest.mark.parametrize(
-    ("reply", "region"),
-    [
-        (error(301, "PermanentRedirect", "use the other one", "<Endpoint>b.s3.eu-west-3.amazonaws.com</Endpoint>"), ""),
-        (error(307, "TemporaryRedirect", extra="<Endpoint>b.s3.eu-west-3.amazonaws.com</Endpoint>"), ""),
-        (answer(301, x_amz_bucket_region="eu-west-3"), "eu-west-3"),
-        (error(400, "AuthorizationHeaderMalformed", "the region is wrong", "<Region>eu-west-3</Region>"), "eu-west-3"),
-        (answer(400, x_amz_bucket_region="eu-west-3"), None),
-    ],
-    ids=["301 without a region", "307", "301 with a region", "400 with a region", "400"],
-)
-async def test_the_sdk_does_not_go_to_another_region(fake, reply, region):
-    fake.answers = [reply]
-    async with talking(fake.s3_config) as storage:
-        for name, call in CALLS.items():
-            fake.received.clear()
-            with pytest.raises(ConfigurationError) as caught:
-                await call(storage)
-            assert len(fake.received) == 1
-            if name == "head" and b" 400 " in reply[:20]:
-                continue  # it has no body that could say so
-            if region is not None:
-                assert "region_name (us-east-1)" in str(caught.value) and (region in str(caught.value))
-
-
-async def test_an_auth_is_not_sent_elsewhere_for_its_token(fake):
-    class Auth(httpx2.Auth):
-        requires_response_body = True
-
-        def auth_flow(self, request: Any) -> Any:
-            response = yield httpx2.Request("POST", f"http://127.0.0.1:{fake.port}/token", content=b"s3cr3t")
-            response.raise_for_status()
-            yield request
-
-    async with ScriptedS3() as elsewhere, talking(fake.s3_config, auth=Auth()) as storage:
-        fake.answers = [answer(307, location=f"http://127.0.0.1:{elsewhere.port}/")]
-        with pytest.raises(AccessError):
-            await storage.get("bucket", "key")
-    assert elsewhere.received == []
 
 
 # Length ---------------------------------------------------------------------------------------------------------------
@@ -403,7 +195,7 @@ CHUNKED = b"\r\nTransfer-Encoding: chunked"
 
 @pytest.mark.parametrize("auth", AUTHS)
 async def test_an_error_without_end_is_judged_by_its_status(auth):
-    async with Endless(b"") as endless, talking(endless.s3_config, auth=AUTHS[auth]) as storage:
+    async with Endless(b"") as endless, talking_to(endless, auth=AUTHS[auth]) as storage:
         for status, kind in ((500, UnavailableError), (403, AccessError), (400, MPS3Error), (302, ConfigurationError)):
             endless.head, endless.sent = b"HTTP/1.1 %d X" % status + CHUNKED, 0
             for call in (READS["get"], READS["versions"], WRITES["put"]):
@@ -416,7 +208,7 @@ async def test_an_error_without_end_is_judged_by_its_status(auth):
 async def test_an_answer_without_end_is_damage(auth):
     async with (
         Endless(b'HTTP/1.1 200 OK\r\nETag: "1"' + CHUNKED, b"<a>" + b" " * 60_000) as endless,
-        talking(endless.s3_config, auth=AUTHS[auth]) as storage,
+        talking_to(endless, auth=AUTHS[auth]) as storage,
     ):
         for name in ("versions", "list", "capabilities", "put", "delete"):
             endless.sent = 0
@@ -429,7 +221,7 @@ async def test_an_answer_without_end_is_damage(auth):
 async def test_millions_of_tags_are_not_parsed(fake, auth):
     """It would hold up the event loop for seconds."""
     pages = [b"<a/>" * 2_000_000, b"<Version/>" * 800_000, b"&#1;" * 2_000_000, b"<a>" * 2_000_000]
-    async with talking(fake.s3_config, auth=AUTHS[auth]) as storage:
+    async with talking_to(fake, auth=AUTHS[auth]) as storage:
         for page in pages:
             fake.answers = [answer(200, b"<ListVersionsResult>" + page)]
             with pytest.raises(UnavailableError, match="more tags and entities"):
@@ -442,10 +234,10 @@ async def test_millions_of_tags_are_not_parsed(fake, auth):
 
 @pytest.mark.parametrize("auth", AUTHS)
 async def test_an_object_of_which_nobody_says_how_long_it_is_has_a_bound(auth, monkeypatch):
-    monkeypatch.setattr(answers_module, "LARGEST", 1 << 20)
+    monkeypatch.setattr(responses_module, "MAX_OBJECT_BYTES", 1 << 20)
     async with (
         Endless(b'HTTP/1.1 200 OK\r\nETag: "1"' + CHUNKED) as endless,
-        talking(endless.s3_config, auth=AUTHS[auth]) as storage,
+        talking_to(endless, auth=AUTHS[auth]) as storage,
     ):
         with pytest.raises(CorruptionError, match="more than"):
             await storage.get("bucket", "key")
@@ -460,7 +252,7 @@ async def test_a_large_object_arrives_also_through_an_auth_that_makes_its_own_re
 
     body = b"<&" * (5 << 20)
     fake.answers = [answer(200, body, ETag='"1"')]
-    async with talking(fake.s3_config, auth=Copying()) as storage:
+    async with talking_to(fake, auth=Copying()) as storage:
         assert (await storage.get("bucket", "key")).body == body
 
 
@@ -470,7 +262,7 @@ async def test_a_small_answer_does_not_become_a_large_one(fake, auth):
 
     bomb = gzip.compress(b" " * (64 << 20))
     fake.answers = [answer(500, bomb, content_encoding="gzip")]
-    async with talking(fake.s3_config, auth=AUTHS[auth]) as storage:
+    async with talking_to(fake, auth=AUTHS[auth]) as storage:
         with pytest.raises(UnavailableError):
             await storage.versions("bucket", "key")
     assert fake.received[0].headers["accept-encoding"] == "identity"
@@ -497,7 +289,7 @@ class Listing(ScriptedS3):
 @pytest.mark.parametrize(("circle", "why"), [(False, "more than 50 pages"), (True, "circles")])
 async def test_a_listing_ends(circle, why, monkeypatch):
     monkeypatch.setattr(pagination, "MAX_PAGES", 50)
-    async with Listing() as fake, talking(fake.s3_config) as storage:
+    async with Listing() as fake, talking_to(fake) as storage:
         fake.circle = circle
         for pages in (storage.versions, storage.list, storage.scan):
             fake.received.clear()
@@ -510,102 +302,7 @@ async def test_a_listing_ends(circle, why, monkeypatch):
             assert len(fake.received) < (20 if circle else 60)
 
 
-# What became of a write -----------------------------------------------------------------------------------------------
-
-
-OUTCOMES = {
-    True: [
-        None,
-        answer(500),
-        error(503, "ServiceUnavailable"),
-        error(400, "RequestTimeout"),
-        error(200, "InternalError"),
-        answer(200, PAGE),
-        answer(502, PAGE),
-    ],
-    False: [
-        SLOW_DOWN,
-        answer(429),
-        error(403, "AccessDenied"),
-        error(404, "NoSuchBucket"),
-        error(413, "EntityTooLarge"),
-        error(501, "NotImplemented"),
-        error(400, "BadDigest"),
-        answer(302, location="http://elsewhere/"),
-        answer(404, PAGE),
-    ],
-}
-
-
-@pytest.mark.parametrize("maybe", OUTCOMES)
-async def test_an_error_says_whether_the_write_may_count(fake, maybe):
-    async with talking(fake.s3_config) as storage:
-        for reply in OUTCOMES[maybe]:
-            fake.answers = [reply]
-            for name in ("put", "delete"):
-                with pytest.raises(MPS3Error) as caught:
-                    await WRITES[name](storage)
-                assert caught.value.maybe_written is maybe, (reply, name)
-            with pytest.raises(MPS3Error) as caught:
-                await storage.list("bucket")
-            assert not caught.value.maybe_written
-
-
-@pytest.mark.parametrize("status", [404, 409, 412])
-async def test_a_conflict_has_written_nothing(fake, status):
-    fake.answers = [error(status, "PreconditionFailed")]
-    async with talking(fake.s3_config) as storage:
-        with pytest.raises(MPS3Error) as caught:
-            await storage.put("bucket", "key", b"", if_match='"1"')
-    assert not caught.value.maybe_written
-
-
-async def test_a_delete_that_was_refused_at_last_may_have_worked_at_first(fake):
-    fake.answers = [None, error(403, "AccessDenied")]
-    async with talking(fake.s3_config) as storage:
-        with pytest.raises(AccessError) as caught:
-            await storage.delete("bucket", "key")
-    assert caught.value.maybe_written
-
-
-async def test_a_write_whose_time_is_over_may_count_if_it_was_under_way(fake):
-    fake.answers = [b"hang"]
-    async with talking(fake.s3_config, timeout=0.3) as storage:
-        with pytest.raises(UnavailableError) as caught:
-            await storage.put("bucket", "key", b"")
-    assert caught.value.maybe_written
-    fake.answers = [SLOW_DOWN]
-    environment = Environment(random.Random(1))
-    environment.backoff = lambda *_, **__: 60.0
-    async with talking(fake.s3_config, timeout=0.5, environment=environment) as storage:
-        with pytest.raises(UnavailableError) as caught:
-            await storage.put("bucket", "key", b"")
-    assert not caught.value.maybe_written
-
-
-async def test_a_write_that_never_left_does_not_count(fake):
-    await fake.__aexit__()
-    async with talking(fake.s3_config) as storage:
-        with pytest.raises(UnavailableError) as caught:
-            await storage.put("bucket", "key", b"")
-    assert not caught.value.maybe_written
-
-
-async def test_closing_leaves_a_write_under_way_in_doubt(fake):
-    fake.answers = [b"hang"]
-    async with talking(fake.s3_config) as storage:
-        call = asyncio.ensure_future(storage.put("bucket", "key", b""))
-        while not fake.received:
-            await asyncio.sleep(0.01)
-    with pytest.raises(MPS3Error) as caught:
-        await call
-    assert caught.value.maybe_written
-    with pytest.raises(MPS3Error) as caught:
-        await storage.put("bucket", "key", b"")
-    assert not caught.value.maybe_written
-
-
 async def test_hello_is_an_object(fake):
     fake.answers = [HELLO]
-    async with talking(fake.s3_config) as storage:
+    async with talking_to(fake) as storage:
         assert (await storage.get("bucket", "key")).body == b"hello"

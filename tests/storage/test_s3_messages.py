@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import datetime as dt
 import logging
-import random
 import ssl
 import time
 from pathlib import Path
@@ -18,40 +17,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from helpers import soon
-from scripted_s3 import ScriptedS3, answer, error
+from helpers import NoBackoff, soon
+from scripted_s3 import answer, error
+from storage.s3_storage import opened, talking_to
 
 from mps3 import MPS3, AccessError, ConfigurationError, MPS3Error, UnavailableError
+from mps3.storage.s3.redaction import MAX_INPUT, public_url, redact
 from mps3.storage.s3.storage import S3Storage
-from mps3.storage.s3.wording import READ, clean, public_url
-from mps3.support.environment import Environment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-
-class Impatient(Environment):
-    def __init__(self) -> None:
-        super().__init__(random.Random(0))
-
-    def backoff(self, attempt: int, *, first: float, most: float) -> float:
-        return 0.0
-
-
-@contextlib.asynccontextmanager
-async def talking(s3_config: dict[str, Any], **options: Any) -> AsyncIterator[S3Storage]:
-    storage = S3Storage(s3_config, **({"environment": Impatient()} | options))
-    await storage.open()
-    try:
-        yield storage
-    finally:
-        await storage.aclose()
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[ScriptedS3]:
-    async with ScriptedS3() as fake:
-        yield fake
 
 
 # What is to change ----------------------------------------------------------------------------------------------------
@@ -82,7 +57,7 @@ ADVICE = [
     (error(401, "Unauthorized"), "Check the credentials"),
     (answer(401), "Check the credentials"),
     (answer(401, b"<html>log in</html>"), "Check the credentials"),
-    (answer(403, b"<html>blocked by the company</html>"), "stands before the store"),
+    (answer(403, b"<html>blocked by the company</html>"), "An intermediary before the store"),
     (error(403, "QuotaExceeded"), "quota"),
     (error(403, "AccessDenied", "Transaction cap exceeded, see the Caps page"), "quota"),
     (error(400, "XMinioAdminBucketQuotaExceeded", "Bucket quota exceeded"), "quota"),
@@ -101,7 +76,7 @@ ADVICE = [
 
 
 async def test_each_refusal_says_what_is_to_change(fake):
-    async with talking(fake.s3_config) as storage:
+    async with talking_to(fake) as storage:
         for reply, advice in ADVICE:
             fake.answers = [reply]
             with pytest.raises(MPS3Error) as caught:
@@ -114,7 +89,7 @@ async def test_each_refusal_says_what_is_to_change(fake):
 @pytest.mark.parametrize("reply", [error(403, "AccessDenied"), answer(403), error(403, "AccessDenied", UNALLOWED)])
 async def test_what_is_not_allowed_is_named(fake, reply):
     fake.answers = [reply]
-    async with talking(fake.s3_config) as storage:
+    async with talking_to(fake) as storage:
         with pytest.raises(AccessError, match=r"Allow s3:PutObject on arn:aws:s3:::bucket/key$"):
             await storage.put("bucket", "key", b"")
 
@@ -128,7 +103,7 @@ async def test_what_is_not_allowed_is_named(fake, reply):
 )
 async def test_a_damaged_answer_says_its_reason(fake, reply, reason):
     fake.answers = [reply]
-    async with talking(fake.s3_config) as storage:
+    async with talking_to(fake) as storage:
         with pytest.raises(UnavailableError, match=reason):
             await storage.get("bucket", "key")
         fake.answers = [answer(200, b"<html>hi</html>")]
@@ -203,13 +178,13 @@ async def test_a_certificate_that_is_not_trusted(tmp_path, auth, host, days, adv
     pem, secret = certificate(tmp_path, host, days=days)
     async with https(pem, secret) as s3_config:
         trusted = {} if advice == "AWS_CA_BUNDLE" else {"verify": str(pem)}
-        async with talking(s3_config | trusted, auth=auth) as storage:
+        async with opened(s3_config | trusted, environment=NoBackoff(), auth=auth) as storage:
             with pytest.raises(UnavailableError) as caught:
                 await storage.put("bucket", "key", b"")
             assert advice in str(caught.value)
             assert not caught.value.maybe_written
         if advice == "AWS_CA_BUNDLE":
-            async with talking(s3_config | {"verify": str(pem)}, auth=auth) as storage:
+            async with opened(s3_config | {"verify": str(pem)}, environment=NoBackoff(), auth=auth) as storage:
                 assert (await storage.get("bucket", "key")).body == b"hello"
 
 
@@ -222,7 +197,7 @@ async def test_https_to_a_server_without():
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     s3_config = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
     s3_config["endpoint_url"] = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with talking(s3_config) as storage:
+    async with opened(s3_config, environment=NoBackoff()) as storage:
         with pytest.raises(UnavailableError, match="begin with http://"):
             await storage.get("bucket", "key")
     server.close()
@@ -342,7 +317,7 @@ async def test_a_password_in_the_endpoint_of_a_url_is_in_no_message(endpoint):
 )
 def test_urls_in_messages(url, public):
     assert public_url(url) == public
-    assert "PASSWORD" not in clean(f'cannot connect to "{url}" now')
+    assert "PASSWORD" not in redact(f'cannot connect to "{url}" now')
 
 
 @pytest.mark.parametrize(
@@ -356,11 +331,11 @@ def test_urls_in_messages(url, public):
         "password: PASSWORD",
         "Credential=PASSWORD/2026/us-east-1, Signature=PASSWORD",
         "see ftp://u:PASSWORD@h and http://x:PASSWORD@y",
-        "x" * (READ - 20) + " http://user:PASSWORD" + "y" * 50 + "@host",
+        "x" * (MAX_INPUT - 20) + " http://user:PASSWORD" + "y" * 50 + "@host",
     ],
 )
 def test_secrets_in_the_words_of_servers(text):
-    assert "PASSWORD" not in clean(text)
+    assert "PASSWORD" not in redact(text)
 
 
 @pytest.mark.parametrize(
@@ -385,11 +360,11 @@ def test_secrets_in_the_words_of_servers(text):
 )
 async def test_a_long_message_takes_no_time(fake, text):
     started = time.perf_counter()
-    assert len(clean(text)) <= 300
+    assert len(redact(text)) <= 300
     assert time.perf_counter() - started < 2
     body = f"<Error><Code>AccessDenied</Code><Message>{text}</Message></Error>".replace("\x00", "-").encode()
     fake.answers = [answer(403, body)]
-    async with talking(fake.s3_config) as storage:
+    async with talking_to(fake) as storage:
         started = time.perf_counter()
         with pytest.raises(AccessError) as caught:
             await storage.put("bucket", "key", b"")
@@ -399,7 +374,7 @@ async def test_a_long_message_takes_no_time(fake, text):
 
 async def test_what_a_server_or_a_bucket_calls_itself_stays_on_its_line(fake):
     fake.answers = [error(403, "Access\u202eDenied", "no\u2028more\x85lines &#27;[31m".replace("&#27;", "\u009b"))]
-    async with talking(fake.s3_config) as storage:
+    async with talking_to(fake) as storage:
         with pytest.raises(AccessError) as caught:
             await storage.get("bucket", "a\nb\x1b", version="v\n\u202e")
     assert str(caught.value).isprintable()

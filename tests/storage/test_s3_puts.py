@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import hashlib
-from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
 from helpers import client, soon
 from scripted_s3 import HELLO, Received, ScriptedS3, answer, error
 from servers import CountingProxy
+from storage.s3_storage import talking_to
 
 from mps3 import ConfigurationError
 from mps3.storage.s3.storage import S3Storage
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 SHA256, MD5 = "x-amz-checksum-sha256", "content-md5"
 LOCKED = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters"
@@ -48,16 +44,6 @@ class Choosy(ScriptedS3):
         return answer(200, ETag='"1"')
 
 
-@contextlib.asynccontextmanager
-async def talking(fake: ScriptedS3, **options: Any) -> AsyncIterator[S3Storage]:
-    storage = S3Storage(fake.s3_config, **options)
-    await storage.open()
-    try:
-        yield storage
-    finally:
-        await storage.aclose()
-
-
 async def put_all_kinds(storage: S3Storage) -> None:
     await storage.put("bucket", "key", b"{}", sha256=hashlib.sha256(b"{}").digest(), metadata={"a": "b"})
     await storage.put("bucket", "key", b"{}")
@@ -79,7 +65,7 @@ async def put_all_kinds(storage: S3Storage) -> None:
     ids=["either", "none needed", "md5 besides", "md5 instead", "md5 after 501", "takes none", "sha256 only"],
 )
 async def test_every_put_has_the_checksum_that_the_store_takes(store, requests, last):
-    async with Choosy(**store) as fake, talking(fake) as storage:
+    async with Choosy(**store) as fake, talking_to(fake) as storage:
         await put_all_kinds(storage)
     assert len(fake.received) == requests
     assert {SHA256, MD5} & fake.received[-1].headers.keys() == last
@@ -87,13 +73,13 @@ async def test_every_put_has_the_checksum_that_the_store_takes(store, requests, 
 
 @pytest.mark.parametrize("says", [LOCKED, OLD_LOCKED])
 async def test_a_checksum_that_the_bucket_insists_on_is_sent_also_when_they_are_switched_off(says):
-    async with Choosy(wants={MD5}, takes={MD5}, says=says) as fake, talking(fake, checksums=False) as storage:
+    async with Choosy(wants={MD5}, takes={MD5}, says=says) as fake, talking_to(fake, checksums=False) as storage:
         await put_all_kinds(storage)
     assert [MD5 in one.headers for one in fake.received] == [False, *[True] * 4]
 
 
 async def test_a_bucket_that_wants_a_checksum_and_takes_none_is_told_of():
-    async with Choosy(wants={SHA256, MD5}, takes=set()) as fake, talking(fake) as storage:
+    async with Choosy(wants={SHA256, MD5}, takes=set()) as fake, talking_to(fake) as storage:
         with pytest.raises(ConfigurationError, match="object lock") as caught:
             await storage.put("bucket", "key", b"{}")
     assert len(fake.received) <= 4
@@ -102,7 +88,7 @@ async def test_a_bucket_that_wants_a_checksum_and_takes_none_is_told_of():
 
 async def test_what_is_sent_again_has_the_right_etag(monkeypatch):
     """Quotes and checksums are found out apart from each other."""
-    async with Choosy(wants={MD5}, takes={MD5}) as fake, talking(fake) as storage:
+    async with Choosy(wants={MD5}, takes={MD5}) as fake, talking_to(fake) as storage:
         strict = fake.reply
 
         def reply(received: Received) -> bytes:

@@ -11,7 +11,7 @@ import { Store } from "./store.js";
 const find = (id) => document.getElementById(id);
 const NAMES = ["Otter", "Heron", "Lynx", "Newt", "Wren", "Badger", "Finch", "Marten", "Plover", "Hare"];
 
-// Not `randomUUID`, which exists only where the page came by HTTPS or from this machine.
+// `randomUUID` exists only on pages from HTTPS or from this machine.
 function id() {
   const bytes = crypto.getRandomValues(new Uint8Array(8));
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -91,7 +91,7 @@ function describe() {
   return store.unsent ? ["saving", "Saving…"] : ["live", "Live"];
 }
 
-// Say something for a while, and offer to undo it.
+// Show a message for a while, with a button to undo.
 function told(text, undo) {
   const toast = document.createElement("div");
   toast.className = "toast";

@@ -1,18 +1,18 @@
-// Columns and their cards. What is shown is brought in line with the store, element by element, so that what somebody
-// types into, drags or looks at stays the element it is.
+// Columns and their cards. A change of the store updates single elements, so that an element that a user edits, drags or
+// focuses is never replaced.
 
 import { clone, fill } from "./dom.js";
 
 const CALM = matchMedia("(prefers-reduced-motion: reduce)");
-const CLOSE = 1e-9; // ranks that are nearer to each other than this leave no room between them
+const CLOSE = 1e-9; // ranks closer than this leave no room between them
 
 export class Columns {
   #cards = new Map();
   #columns = new Map();
 
   /**
-   * @param {HTMLElement} element Where they are shown.
-   * @param {Store} store What is shown.
+   * @param {HTMLElement} element The element that contains the columns.
+   * @param {Store} store The data.
    * @param {{id: () => string, open: (id: string) => void, told: (text: string, undo?: () => void) => void}} does
    */
   constructor(element, store, does) {
@@ -27,7 +27,7 @@ export class Columns {
     element.append(this.more);
   }
 
-  /** Show the store as it is now; `news` are keys that others have changed. */
+  /** Show the present state of the store; `news` are keys that other users have changed. */
   show(news = []) {
     const places = this.#places();
     const columns = this.store.all("column");
@@ -54,7 +54,7 @@ export class Columns {
     this.#glide(places, new Set(news));
   }
 
-  /** The element of a card, if it is shown. */
+  /** Return the element of a card, if it is shown. */
   card(id) {
     return this.#cards.get(id);
   }
@@ -85,7 +85,7 @@ export class Columns {
     this.card(id)?.focus();
   }
 
-  // The cards of a column. Those of a column that somebody deleted meanwhile are in the first one.
+  // Return the cards of a column. Cards of a deleted column are in the first column.
   #in(column) {
     const columns = this.store.all("column").map(([id]) => id);
     const place = (card) => (columns.includes(card.column) ? card.column : columns[0]);
@@ -167,12 +167,12 @@ export class Columns {
     this.does.told(`Column deleted${many}.`, () => this.store.edit(Object.fromEntries(gone)));
   }
 
-  // Where each card is now.
+  // Return the position of each card.
   #places() {
     return new Map([...this.#cards].map(([id, element]) => [id, element.getBoundingClientRect()]));
   }
 
-  // Let cards that stand elsewhere now go there, and those that others have changed light up.
+  // Animate cards that have moved, and highlight cards that other users have changed.
   #glide(places, news) {
     if (CALM.matches) return;
     for (const [id, element] of this.#cards) {
@@ -189,7 +189,7 @@ export class Columns {
   }
 }
 
-// Put elements in order before anything else there, and leave alone what is in its place already.
+// Put elements in order at the start of a parent, without touching those in the right place.
 function arrange(parent, elements) {
   let next = parent.firstElementChild;
   for (const element of elements) {
@@ -199,7 +199,7 @@ function arrange(parent, elements) {
   }
 }
 
-// A rank for a place among cards. Where there is no room left, all get new ones.
+// Return a rank between two cards. If there is no room left, all cards get new ranks.
 function between(cards, position, rerank) {
   const rank = (place) => cards[place]?.[1].rank;
   const [above, below] = [rank(position - 1), rank(position)];

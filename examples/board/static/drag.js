@@ -1,13 +1,13 @@
-// Dragging cards with a mouse, a pen, or by the grip with a finger.
+// Drag cards with a mouse, a pen, or by the grip with a finger.
 
 const FAR = 5; // pixels, before a press becomes a drag
 
 /**
  * Let cards be dragged between columns.
- * @param {HTMLElement} columns Has the columns.
- * @param {(id: string, column: string, after: string | null) => void} drop Says where a card was dropped: behind which.
- * @param {() => void} back Says that a card was not dropped and belongs back where it was.
- * @returns {{card: HTMLElement | null, cancel: () => void}} What is being dragged.
+ * @param {HTMLElement} columns The element that contains the columns.
+ * @param {(id: string, column: string, after: string | null) => void} drop Called when a card is dropped, with the card before it.
+ * @param {() => void} back Called when a card was not dropped, to put it back.
+ * @returns {{card: HTMLElement | null, cancel: () => void}} The card that is being dragged.
  */
 export function dragging(columns, drop, back) {
   const state = { card: null, cancel: () => {} };
@@ -44,7 +44,7 @@ export function dragging(columns, drop, back) {
       let after = hole.previousElementSibling;
       if (after === card) after = card.previousElementSibling;
       hole.replaceWith(card);
-      const quiet = new AbortController(); // the click that ends a drag is none
+      const quiet = new AbortController(); // ignore the click that ends a drag
       addEventListener("click", (click) => click.stopPropagation(), { capture: true, signal: quiet.signal });
       setTimeout(() => quiet.abort());
       if (dropped) drop(card.dataset.id, column.dataset.id, after?.dataset.id ?? null);
@@ -55,7 +55,7 @@ export function dragging(columns, drop, back) {
     addEventListener("pointermove", (move) => {
       const [x, y] = [move.clientX - down.clientX, move.clientY - down.clientY];
       if (!state.card && Math.hypot(x, y) < FAR) return;
-      if (!card.isConnected) return finish(false); // somebody has deleted it
+      if (!card.isConnected) return finish(false); // another user has deleted it
       if (!state.card) begin();
       move.preventDefault();
       card.style.translate = `${x}px ${y}px`;
@@ -68,7 +68,7 @@ export function dragging(columns, drop, back) {
   return state;
 }
 
-// Move the hole to where the card would be dropped.
+// Move the placeholder to the position of a drop.
 function open(columns, hole, card, x, y) {
   const distance = (box) => Math.max(box.left - x, 0, x - box.right);
   const boxes = [...columns.querySelectorAll(".column")].map((column) => [distance(column.getBoundingClientRect()), column]);

@@ -1,14 +1,14 @@
-// The dialogs: one for a card, one for who you are.
+// The dialogs: one for a card, one for the user.
 
 export const COLOURS = 8;
 
-/** Let a dialog be left by its buttons, or by a click beside it. */
+/** Close a dialog by its buttons, or by a click outside of it. */
 function closing(dialog) {
   dialog.querySelector(".cancel").addEventListener("click", () => dialog.close("cancel"));
   dialog.addEventListener("pointerdown", (event) => event.target === dialog && dialog.close("cancel"));
 }
 
-/** Fill in the colours to choose from. */
+/** Fill in the available colours. */
 function colours(fieldset, chosen) {
   fieldset.replaceChildren();
   for (let colour = 0; colour < COLOURS; colour += 1) {
@@ -28,7 +28,7 @@ export class Editor {
 
   /**
    * @param {HTMLDialogElement} dialog The dialog.
-   * @param {Store} store Has the cards.
+   * @param {Store} store The data.
    * @param {{looks: (id: string | null) => void, told: (text: string, undo?: () => void) => void}} does
    */
   constructor(dialog, store, does) {
@@ -69,7 +69,7 @@ export class Editor {
     this.does.looks(id);
   }
 
-  /** Say who else looks at the card; close it if it is gone. */
+  /** Show the other users who have the card open; close the dialog if the card is deleted. */
   show(others) {
     if (this.#id === null) return;
     if (!this.store.get(`card/${this.#id}`)) {
@@ -83,7 +83,7 @@ export class Editor {
     note.textContent = `${names.join(" and ")} ${names.length > 1 ? "look" : "looks"} at this card, too.`;
   }
 
-  // Only what was changed here: the rest may be somebody else's meanwhile.
+  // Only members that were changed here: other users may have changed the rest.
   #save() {
     const now = {
       title: this.form.title.value.trim() || this.before.title,
@@ -97,7 +97,7 @@ export class Editor {
   }
 }
 
-/** Ask who somebody is. */
+/** Ask for the name and the colour of the user. */
 export function me(dialog, guest, done) {
   const form = dialog.querySelector("form");
   closing(dialog);

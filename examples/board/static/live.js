@@ -1,10 +1,10 @@
-// The events of the server, for as long as the page is open.
+// Receives the events of the server while the page is open.
 
 /**
- * Listen from now on, and go on after every interruption where it was.
- * @param {() => URLSearchParams} identity Who listens.
- * @param {Record<string, (data: any) => void>} handlers By the names of events; and `open` and `lost`.
- * @returns {() => void} Begins anew, for instance as somebody else.
+ * Listen from now on, and continue after every interruption.
+ * @param {() => URLSearchParams} identity The user who listens.
+ * @param {Record<string, (data: any) => void>} handlers Handlers by the names of events, and `open` and `lost`.
+ * @returns {() => void} Connects again, for example as another user.
  */
 export function live(identity, handlers) {
   let source;
@@ -25,8 +25,8 @@ export function live(identity, handlers) {
     };
     opened.onerror = () => {
       handlers.lost();
-      // Mostly the browser tries again by itself, and says what the last event was. It gives up after an answer that is
-      // no stream of events, such as that of a proxy whose server is away.
+      // Usually the browser connects again by itself, and sends the id of the last event. It gives up after an answer
+      // that is not a stream of events, such as an error of a proxy whose server is down.
       if (opened.readyState === EventSource.CLOSED && opened === source) {
         failures += 1;
         timer = setTimeout(connect, Math.min(250 * 2 ** failures, 5000));
@@ -41,7 +41,7 @@ export function live(identity, handlers) {
   }
 
   addEventListener("online", connect);
-  addEventListener("pagehide", () => source.close()); // the others should not wait to hear it
+  addEventListener("pagehide", () => source.close()); // so that other users see at once that this tab is closed
   addEventListener("pageshow", (event) => event.persisted && connect());
   connect();
   return connect;

@@ -1,13 +1,13 @@
-// Sends the edits of this tab, one after the other, as often as it takes. An edit says what is to be, not what to do, so
-// that sending it twice does no harm.
+// Sends the edits of this tab, one after the other, until each succeeds. An edit contains the new values, so sending it
+// twice has no further effect.
 
 const PATIENCE = 15_000; // milliseconds
 
 /**
  * Send edits from now on.
- * @param {Store} store Has them.
- * @param {(message: string) => void} complain Says that one was refused.
- * @returns {() => void} Call it when the server may be there again.
+ * @param {Store} store The store with the edits.
+ * @param {(message: string) => void} complain Called when an edit was refused.
+ * @returns {() => void} Tries again at once. Call it when the server may be available again.
  */
 export function outbox(store, complain) {
   let busy = false;

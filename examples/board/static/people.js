@@ -1,9 +1,9 @@
-// Who is here: their initials in the header and on the card they look at, and where they point.
+// The present users: initials in the header and on the card that they have open, and pointers.
 
 import { clone, fill } from "./dom.js";
 
-const PACE = 400; // milliseconds between two messages of where somebody points; each is a commit
-const AGAIN = 10_000; // milliseconds after which it is said again which card is open, before it is forgotten
+const PACE = 400; // milliseconds between two positions of a pointer; each is a commit
+const AGAIN = 10_000; // milliseconds until the open card is sent again, before it expires
 
 export class People {
   #there = new Map();
@@ -19,13 +19,13 @@ export class People {
     this.tab = tab;
   }
 
-  /** These are here now, by the ids of their tabs. */
+  /** Set the present users, by the ids of their tabs. */
   here(members) {
     this.#there = new Map(Object.entries(members));
     this.show();
   }
 
-  /** They point somewhere else now, or nowhere (null). */
+  /** Set the positions of pointers; null removes a pointer. */
   at(moves) {
     for (const [tab, where] of Object.entries(moves)) {
       if (where === null) this.#at.delete(tab);
@@ -34,14 +34,14 @@ export class People {
     this.show();
   }
 
-  /** The connection is lost: nothing is known any more. */
+  /** Forget everything when the connection is lost. */
   lost() {
     this.#there.clear();
     this.#at.clear();
     this.show();
   }
 
-  /** The others who look at a card. */
+  /** Return the other users who have a card open. */
   lookingAt(card) {
     return this.#others().filter(([, guest]) => guest.card === card).map(([, guest]) => guest);
   }
@@ -78,7 +78,7 @@ export class People {
   }
 }
 
-/** Somebody's initials. */
+/** Return the initials of a name. */
 function avatar({ name, colour }, own = false) {
   const element = document.createElement(own ? "button" : "span");
   element.className = own ? "avatar own" : "avatar";
@@ -90,10 +90,10 @@ function avatar({ name, colour }, own = false) {
 }
 
 /**
- * Tell the others where this tab points, as often as is decent.
+ * Send the pointer of this tab to the others, at a limited rate.
  * @param {string} tab The id of this tab.
- * @param {HTMLElement} board Has the cards.
- * @returns {(card: string | null) => void} Tells which card is open.
+ * @param {HTMLElement} board The element that contains the cards.
+ * @returns {(card: string | null) => void} Sends which card is open.
  */
 export function pointing(tab, board) {
   const where = { x: null, y: null, card: null };
@@ -108,7 +108,7 @@ export function pointing(tab, board) {
     told = now;
     timer = setTimeout(tell, PACE);
     const headers = { "Content-Type": "application/json" };
-    // If it does not arrive, the next one will.
+    // A lost position does not matter: the next one follows.
     await fetch(`/at/${tab}`, { method: "PUT", headers, body: now }).catch(() => {});
   }
 

@@ -1,16 +1,16 @@
-// What this tab knows. What it shows is made of three layers: what is committed; over it what its server has written
-// and the store has not confirmed yet; and on top the edits of this tab, which are kept until they are seen committed.
+// The data of this tab, in three layers: the committed state; over it the pending writes of its server; and on top the
+// edits of this tab, until their commits arrive.
 
 const REMEMBERED = 1000;
-const KEPT = "edits"; // where unsent edits survive a reload
+const KEPT = "edits"; // the key of unsent edits, which survive a reload
 
 export class Store extends EventTarget {
   #committed = new Map();
-  #listing = null; // the present, while it is still arriving
+  #listing = null; // the initial values, while they arrive
   #pending = new Map();
   #edits = [];
   #seen = new Set(); // ids of commits that have arrived
-  #wholes = 0; // how often commits arrived that were not told one by one
+  #wholes = 0; // how often a batch combined several commits
 
   constructor(storage) {
     super();
@@ -19,14 +19,14 @@ export class Store extends EventTarget {
     this.#edits = kept.map((changes) => ({ changes, commit: null }));
   }
 
-  /** The value of a key as it is to be shown; undefined if there is none. */
+  /** Return the value of a key to show; undefined if there is none. */
   get(key) {
     let value = this.#pending.has(key) ? this.#pending.get(key) : this.#committed.get(key);
     for (const { changes } of this.#edits) if (key in changes) value = edited(value, changes[key]);
     return value;
   }
 
-  /** All of one kind, [id, value], by their ranks. */
+  /** Return all values of one kind, [id, value], by their ranks. */
   all(kind) {
     const keys = new Set([...this.#committed.keys(), ...this.#pending.keys()]);
     for (const { changes } of this.#edits) for (const key of Object.keys(changes)) keys.add(key);
@@ -39,7 +39,7 @@ export class Store extends EventTarget {
     return found.sort(([a, one], [b, other]) => one.rank - other.rank || (a < b ? -1 : 1));
   }
 
-  /** Change keys, all together: {key: members to set, or null to delete}. Shows at once. */
+  /** Change keys, all together: {key: members to set, or null to delete}. Visible at once. */
   edit(changes) {
     this.#edits.push({ changes, commit: null });
     this.#keep();
@@ -47,14 +47,14 @@ export class Store extends EventTarget {
     this.dispatchEvent(new Event("edit"));
   }
 
-  /** The first edit that is to be sent. */
+  /** Return the first unsent edit. */
   next() {
     const edit = this.#edits.find(({ commit }) => commit === null);
     if (edit) edit.wholes = this.#wholes;
     return edit;
   }
 
-  /** Whether a change of a key has not been sent. */
+  /** Return whether a change of a key has not been sent. */
   waits(key) {
     return this.#edits.some(({ changes, commit }) => commit === null && key in changes);
   }
@@ -63,7 +63,7 @@ export class Store extends EventTarget {
     return this.#edits.filter((edit) => edit.commit === null).length;
   }
 
-  /** An edit is part of a commit. It stays until that arrives among the events, else it would flicker. */
+  /** Note the commit of an edit. The edit stays until the commit arrives among the events, to avoid flicker. */
   accepted(edit, commit) {
     edit.commit = commit;
     if (commit === null || this.#seen.has(commit) || edit.wholes !== this.#wholes) this.#drop(edit);
@@ -71,21 +71,21 @@ export class Store extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** An edit will never be part of anything. */
+  /** Drop an edit that was refused. */
   refused(edit) {
     this.#drop(edit);
     this.#keep();
     this.dispatchEvent(new Event("change"));
   }
 
-  /** The events begin, for the first time or again: what the last server had not committed may be lost. */
+  /** Handle the start of the events. Pending writes of the previous server may be lost. */
   connected() {
     this.#listing = null;
     this.#pending.clear();
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Take in a batch of changes. */
+  /** Apply a batch of changes. */
   receive({ id, initial, end, skipped, changes }) {
     const before = new Map(changes.map(({ key }) => [key, JSON.stringify(this.get(key))]));
     if (initial) this.#listing ??= new Map();
@@ -104,7 +104,7 @@ export class Store extends EventTarget {
       this.#listing = null;
     }
     if (id !== null) this.#remember(id);
-    // Where commits are not told one by one, those that are waited for are among them.
+    // A batch that combines several commits includes those that edits wait for.
     const whole = end || skipped;
     if (whole) this.#wholes += 1;
     this.#edits = this.#edits.filter(({ commit }) => commit === null || !(whole || commit === id));

@@ -5,41 +5,48 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
 
 import click
 
-from .context import command_context, options
+from .context import command_context, store_options
 from .exits import INTERRUPTED
 from .key_completion import complete_keys
 from .output import discard_output, say, show_log
 from .positionals import Positionals
 
-Function: TypeAlias = Callable[..., Awaitable[int | None]]
+Work: TypeAlias = Coroutine[Any, Any, int | None]
 
 
-def store_command(usage: str = "", kind: type[click.Command] = click.Command) -> Callable[[Function], click.Command]:
-    """A command on a store, from an async function that is given a `CommandContext`, its words and its options.
+def store_command(
+    usage: str = "", kind: type[click.Command] = click.Command
+) -> Callable[[Callable[..., Work]], click.Command]:
+    """Make a command on a store from an async function of a `CommandContext`, the arguments and the options.
 
     Args:
-        usage: What it takes besides the URL: ``KEY [VALUE]``, ``[PREFIX]``, ``KEY...``.
-        kind: Of click's command.
+        usage: The arguments besides the URL: ``KEY [VALUE]``, ``[PREFIX]``, ``KEY...``.
+        kind: The class of the command.
     """
     takes = Positionals.read(usage)
-    common = {str(option.name) for option in options()}
+    common = {str(option.name) for option in store_options()}
 
-    def decorate(function: Function) -> click.Command:
+    def decorate(function: Callable[..., Work]) -> click.Command:
         def invoke(words: tuple[str, ...], **given: Any) -> int | None:
             url, named = takes.split(words, given["url"])
             context = command_context(url, given)
             return perform(function(context, **named, **{name: given[name] for name in given.keys() - common}))
 
+        words = click.Argument(
+            ["words"],
+            nargs=-1,
+            metavar=f"[URL] {usage}".rstrip(),
+            shell_complete=lambda ctx, _, incomplete: complete_keys(takes, ctx, incomplete),
+        )
         own = list(reversed(getattr(function, "__click_params__", [])))
         return kind(
             function.__name__,
-            context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-            params=[_words(usage, takes), *own, *options()],
+            params=[words, *own, *store_options()],
             callback=invoke,
             help=inspect.getdoc(function),
         )
@@ -47,28 +54,15 @@ def store_command(usage: str = "", kind: type[click.Command] = click.Command) ->
     return decorate
 
 
-def perform(work: Awaitable[int | None]) -> int | None:
+def perform(work: Work) -> int | None:
     """Run something to its end, or to Ctrl-C."""
-
-    async def main() -> int | None:
-        return await work
-
     show_log()
     try:
-        return asyncio.run(main())
+        return asyncio.run(work)
     except KeyboardInterrupt:
         if sys.stderr.isatty():
-            say("", raw=True)  # the prompt comes on a line of its own
+            say("", raw=True)  # so that the prompt comes on a line of its own
         raise click.exceptions.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         discard_output()
         raise click.exceptions.Exit(0) from None
-
-
-def _words(usage: str, takes: Positionals) -> click.Argument:
-    return click.Argument(
-        ["words"],
-        nargs=-1,
-        metavar=f"[URL] {usage}".rstrip(),
-        shell_complete=lambda ctx, _, incomplete: complete_keys(takes, ctx, incomplete),
-    )

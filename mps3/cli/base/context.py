@@ -19,16 +19,16 @@ from ...support.environment import Environment
 from .output import Output, say, silence_log
 from .positionals import no_store
 
-_S3: Final = {"profile_name": "profile", "endpoint_url": "endpoint_url", "region_name": "region"}
-"""What the SDK is told by which option."""
+_S3_OPTIONS: Final = {"profile": "profile_name", "endpoint_url": "endpoint_url", "region": "region_name"}
+"""What the SDK calls the options for S3."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommandContext:
-    """What every command is given.
+    """The context of a command.
 
     Attributes:
-        location: Which store.
+        location: The store.
         out: Where to print.
     """
 
@@ -39,7 +39,7 @@ class CommandContext:
     async def client(
         self, *, poll_interval: float = 60.0, create: bool = False, announce: bool = False
     ) -> AsyncIterator[MPS3]:
-        """A client of the store. One that looks by itself need not poll often.
+        """Open a client of the store. Most commands read once, so it need not poll often.
 
         Args:
             poll_interval: Seconds between polls.
@@ -54,24 +54,24 @@ class CommandContext:
             try:
                 yield client
             except asyncio.CancelledError:
-                # Whoever presses Ctrl-C does not want to wait until everything is sent, nor hear that it was not.
+                # After Ctrl-C, do not wait until pending writes are sent, and do not report that they were not.
                 silence_log()
                 client.go_offline()
                 raise
 
     def storage(self, *, create: bool, announce: bool = False) -> Storage:
-        """The same, without a client."""
+        """Return the store. The arguments are as for `client`."""
         path = self.location.path
         if self.location.scheme == "file" and not os.path.isdir(path):  # noqa: PTH112 - it is a text
             if not create:
-                raise ConfigurationError(f"there is no directory {path!r}; writing to it makes one")
+                raise ConfigurationError(f"there is no directory {path!r}; a write creates it")
             if announce:
-                say(f"there was no directory {path!r}: it is made")
+                say(f"there was no directory {path!r}: it is created")
         return locate(self.location, Environment())
 
 
-def options() -> list[click.Parameter]:
-    """The options that say which store, and how to print."""
+def store_options() -> list[click.Parameter]:
+    """Return the options that all commands on a store have."""
     return [
         click.Option(["--json/--no-json"], default=None, help="Print JSON lines, or for people; else what fits."),
         click.Option(["--url"], help="The URL of the store; no argument is taken for one then."),
@@ -83,28 +83,27 @@ def options() -> list[click.Parameter]:
 
 
 def command_context(url: str | None, given: Mapping[str, Any]) -> CommandContext:
-    """What a command is given.
+    """Return the context of a command.
 
     Args:
-        url: Of the store; ``None`` if nobody gave one.
-        given: The values of `options`, by their names.
+        url: The URL of the store, if there is one.
+        given: The values of `store_options`, by their names.
 
     Raises:
         click.UsageError: There is no URL, or the options do not fit.
         ConfigurationError: The URL is not one of a store.
     """
-    s3 = {name: given.get(option) for name, option in _S3.items()}
-    return CommandContext(_location(url, given.get("manifest"), s3), Output(json=given.get("json")))
-
-
-def _location(url: str | None, manifest: str | None, s3: Mapping[str, str | None]) -> Location:
     if not url:
         raise no_store()
     location = parse(url)
-    given = {name: value for name, value in s3.items() if value}
-    if "endpoint_url" in given:
-        check_endpoint(str(given["endpoint_url"]))
-    if given and location.scheme != "s3":
+    s3_config = {name: given[option] for option, name in _S3_OPTIONS.items() if given.get(option)}
+    if "endpoint_url" in s3_config:
+        check_endpoint(s3_config["endpoint_url"])
+    if s3_config and location.scheme != "s3":
         raise click.UsageError("--profile, --endpoint-url and --region are for stores on S3: s3://bucket")
-    location = replace(location, s3_config={**location.s3_config, **given})
-    return replace(location, manifest=manifest) if manifest else location
+    location = replace(
+        location,
+        s3_config={**location.s3_config, **s3_config},
+        manifest=given.get("manifest") or location.manifest,
+    )
+    return CommandContext(location, Output(json=given.get("json")))

@@ -12,57 +12,34 @@ from typing import Final
 
 import orjson
 
-from ...storage.url import discreet
 from ...text import HIDDEN, printable
 
-__all__ = [
-    "compact",
-    "count",
-    "diff",
-    "discreet",
-    "is_same",
-    "is_small",
-    "json_text",
-    "moment",
-    "pretty",
-    "safe",
-    "short_id",
-    "size",
-    "some",
-    "whole",
-]
-
-_JSON_UNSEEN: Final = re.compile(f"[\x7f{HIDDEN}]")
-
-
-def safe(text: str) -> str:
-    """A text in which control characters and those that nobody sees, or that turn its direction, are spelt out."""
-    return printable(text)
+_TO_ESCAPE: Final = re.compile(f"[\x7f{HIDDEN}]")
 
 
 def json_text(value: object) -> str:
-    """A value as JSON on one line, with escapes for what a terminal would obey or nobody would see. It means the same.
+    """Return a value as JSON on one line, with escapes for what a terminal would obey or would not show.
 
     Args:
         value: What `orjson` takes; `whole` makes it of a value that nests deep.
     """
-    return _JSON_UNSEEN.sub(_escape, orjson.dumps(value, default=str).decode())
+    return _TO_ESCAPE.sub(_escape, orjson.dumps(value, default=str).decode())
 
 
 def whole(value: object) -> orjson.Fragment:
-    """A value as a part of a JSON document that is printed: it may nest as deep as it may on its own."""
+    """Return a value as a part of a JSON document, in which it may nest as deep as on its own."""
     return orjson.Fragment(_dumped(value))
 
 
 def compact(value: object, width: int = 0) -> str:
-    """A value as JSON on one line, cut to so many characters if that is not 0."""
-    text = safe(_dumped(value).decode())
+    """Return a value as JSON on one line, cut to ``width`` characters if that is not 0."""
+    text = printable(_dumped(value).decode())
     return text if not width or len(text) <= width else text[: width - 1] + "…"
 
 
 def pretty(value: object) -> list[str]:
-    """A value as JSON on as many lines as it takes."""
-    return [safe(line) for line in _dumped(value, orjson.OPT_INDENT_2).decode().split("\n")]
+    """Return a value as indented JSON, line by line."""
+    return [printable(line) for line in _dumped(value, orjson.OPT_INDENT_2).decode().split("\n")]
 
 
 def _dumped(value: object, option: int = 0) -> bytes:
@@ -79,32 +56,32 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def diff(old: object, new: object) -> Iterator[tuple[str, str]]:
-    """What is different between two values: lines, each with ``+``, ``-`` or a space before it."""
+    """Return the difference between two values: lines, each with ``+``, ``-`` or a space before it."""
     for line in difflib.unified_diff(pretty(old), pretty(new), n=1, lineterm=""):
         if not line.startswith(("---", "+++", "@@")):
             yield line[0], line[1:]
 
 
 def is_same(one: object, other: object) -> bool:
-    """Whether two values are the same as JSON, for which 1 is neither 1.0 nor true."""
+    """Return whether two values are the same as JSON, for which 1 is neither 1.0 nor true."""
     if isinstance(one, Enum) or isinstance(other, Enum):
         return one is other
     return _dumped(one, orjson.OPT_SORT_KEYS) == _dumped(other, orjson.OPT_SORT_KEYS)
 
 
 def is_small(value: object) -> bool:
-    """Whether a value is shown on one line as a matter of course."""
+    """Return whether a value fits on a line together with another one."""
     return not isinstance(value, dict | list) or len(_dumped(value)) <= 32
 
 
 def short_id(commit: str) -> str:
-    """As much of the id of a commit as tells it from others."""
+    """Return the id of a commit with its session shortened."""
     session, dot, sequence = commit.rpartition(".")
-    return safe(session[:8] + dot + sequence)
+    return printable(session[:8] + dot + sequence)
 
 
 def moment(time: datetime | None) -> str:
-    """A time on the clock of whoever looks."""
+    """Return a time in the time zone of this machine; an empty text for ``None``."""
     if time is None:
         return ""
     try:
@@ -114,7 +91,7 @@ def moment(time: datetime | None) -> str:
 
 
 def size(number: float) -> str:
-    """Bytes for people."""
+    """Return a number of bytes with a unit."""
     for unit in ("B", "kB", "MB", "GB"):
         if number < 1000:
             return f"{number:.0f} B" if unit == "B" else f"{number:.1f} {unit}"
@@ -123,11 +100,11 @@ def size(number: float) -> str:
 
 
 def some(names: list[str], most: int = 6) -> str:
-    """A list of names that does not get long."""
-    shown = ", ".join(map(safe, names[:most]))
+    """Return the first names of a list, and how many more there are."""
+    shown = ", ".join(map(printable, names[:most]))
     return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
 
 
 def count(number: int, what: str) -> str:
-    """So many of something."""
+    """Return a number with its noun, in the plural if it is not one."""
     return f"{number:,} {what}" + ("" if number == 1 else "s")

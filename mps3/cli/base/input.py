@@ -1,4 +1,4 @@
-"""Reading from a file or from standard input, which may take as long as somebody types."""
+"""Reading from a file or from standard input, which may block for as long as somebody types."""
 
 from __future__ import annotations
 
@@ -16,97 +16,81 @@ from .output import say
 
 T = TypeVar("T")
 
-LONGEST: Final = 128 * 2**20
+MAX_BYTES: Final = 128 * 2**20
 """Bytes of a value, or of a line with one, that are read at the most: they are in memory."""
-PIECE: Final = 1 << 16
-"""Bytes that are read in one go."""
+_BLOCK: Final = 1 << 16
+"""Bytes that are read at a time."""
 _NOT_JSON: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
-"""What stands nowhere in JSON, and in no text but a damaged one."""
+"""Control characters that JSON does not allow anywhere."""
 
 
 def standard_input(what: str) -> BinaryIO:
-    """Standard input, as bytes; not to be closed.
-
-    Args:
-        what: To tell whoever sits at the keyboard.
-    """
+    """Return standard input as bytes. On a terminal, say that ``what`` is read from the keyboard."""
     if sys.stdin.isatty():
         say(f"reading {what} from the keyboard: end with Ctrl-D")
-    return _own_input()
+    return _standard_input()
 
 
 async def confirm(question: str) -> bool:
     """Ask a question on the terminal, and return whether the answer is yes."""
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
-    answer = await run_blocking(_own_input().readline)
+    answer = await run_blocking(_standard_input().readline)
     return answer.strip().lower() in {b"y", b"yes"}
 
 
-def _own_input() -> BinaryIO:
-    # Not Python's own object: at its end the program closes that, and has to wait for whoever reads from it. Nobody
-    # may close this one, for the same reason; there is nothing to close either.
+def _standard_input() -> BinaryIO:
+    # Python closes `sys.stdin` when it ends, and waits for a thread that reads from it. It does not wait for this one.
     return open(sys.stdin.fileno(), "rb", closefd=False)
 
 
 def read_all(stream: BinaryIO, what: str) -> bytes:
     """Read a stream up to its end.
 
-    Args:
-        stream: Where from.
-        what: Its name, for the error.
-
     Raises:
-        click.UsageError: That is more than `LONGEST`.
+        click.UsageError: It has more than `MAX_BYTES`; the message calls it ``what``.
     """
-    pieces: list[bytes] = []
-    size, piece = 0, b""
-    # A short one is the last: on a terminal, asking again would take another Ctrl-D.
-    while not pieces or len(piece) == PIECE:
-        piece = stream.read(PIECE)
-        pieces.append(piece)
-        size += len(piece)
-        if size > LONGEST:
-            raise too_long(what)
-    return b"".join(pieces)
+    blocks: list[bytes] = []
+    size, block = 0, b""
+    # A short block is the last one: on a terminal, another read would wait for another Ctrl-D.
+    while not blocks or len(block) == _BLOCK:
+        block = stream.read(_BLOCK)
+        blocks.append(block)
+        size += len(block)
+        if size > MAX_BYTES:
+            raise _too_long(what)
+    return b"".join(blocks)
 
 
 def read_lines(stream: BinaryIO, what: str) -> Iterator[bytes]:
-    """Read lines of JSON objects, none of which may be longer than `LONGEST` bytes.
-
-    A long line that is certainly no such object ends early, so that whoever reads it refuses it.
-
-    Args:
-        stream: Where from.
-        what: Its name, for the error.
+    """Read lines of JSON objects. A line that cannot be one ends early, so that it is refused and not read on.
 
     Raises:
-        click.UsageError: A line is longer than that.
+        click.UsageError: A line has more than `MAX_BYTES`; the message calls the stream ``what``.
     """
     number = 0
-    while piece := stream.readline(PIECE):
+    while block := stream.readline(_BLOCK):
         number += 1
-        pieces, size = [piece], len(piece)
-        start = piece.lstrip()
-        while not piece.endswith(b"\n"):
-            start = start or piece.lstrip()
-            if (start and not start.startswith(b"{")) or _NOT_JSON.search(piece):
+        blocks, size = [block], len(block)
+        start = block.lstrip()
+        while not block.endswith(b"\n"):
+            start = start or block.lstrip()
+            if (start and not start.startswith(b"{")) or _NOT_JSON.search(block):
                 break
-            if len(piece) < PIECE or not (piece := stream.readline(PIECE)):
+            if len(block) < _BLOCK or not (block := stream.readline(_BLOCK)):
                 break
-            pieces.append(piece)
-            size += len(piece)
-            if size > LONGEST:
-                raise too_long(f"{what}, line {number},")
-        yield pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            blocks.append(block)
+            size += len(block)
+            if size > MAX_BYTES:
+                raise _too_long(f"{what}, line {number},")
+        yield b"".join(blocks)
 
 
-def too_long(what: str) -> click.UsageError:
-    """Return the error for input that takes too much memory."""
-    return click.UsageError(f"{what} has more than {LONGEST >> 20} MiB, the most that this command reads")
+def _too_long(what: str) -> click.UsageError:
+    return click.UsageError(f"{what} has more than {MAX_BYTES >> 20} MiB, the most that this command reads")
 
 
 async def run_blocking(function: Callable[[], T]) -> T:
-    """Call what may block, in a thread that nobody waits for when the program ends: Ctrl-C does not wait for input."""
+    """Call what may block in a daemon thread: when the program ends, it does not wait for the call."""
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[T] = loop.create_future()
 

@@ -12,10 +12,9 @@ from click.shell_completion import CompletionItem
 from .context import CommandContext, command_context
 from .positionals import Positionals, looks_like_url, rejoin_urls
 
-_PATIENCE: Final = 3.0
+_TIMEOUT: Final = 3.0
 """Seconds until completion gives up."""
-_MOST: Final = 200
-"""Keys that are offered at most."""
+_MAX_KEYS: Final = 200
 SHELL_SAFE: Final = re.compile(r"[\w/.@+][\w/.@%+:=-]*")
 """Letters and digits of all languages, and the characters that have no meaning in bash, zsh and fish."""
 
@@ -23,8 +22,8 @@ SHELL_SAFE: Final = re.compile(r"[\w/.@+][\w/.@%+:=-]*")
 def complete_keys(takes: Positionals, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
     """Return keys where the command takes a key or a prefix, and nothing after any error.
 
-    Anybody may have named a key, and the shell puts it on a command line that is run next. Only names are offered that
-    no shell takes for anything but a word, with quotes around it or without, and no command for an option or a URL.
+    Names of keys are untrusted, and the shell puts them on the command line that runs next. Only names are offered
+    that every shell takes for a word, quoted or not, and that a command takes neither for an option nor for a URL.
     """
     given = ctx.params
     try:
@@ -40,5 +39,5 @@ def complete_keys(takes: Positionals, ctx: click.Context, incomplete: str) -> li
 
 
 async def _keys(context: CommandContext, prefix: str) -> list[str]:
-    async with asyncio.timeout(_PATIENCE), context.client() as client:
-        return [key for key in await client.keys(prefix) if SHELL_SAFE.fullmatch(key)][:_MOST]
+    async with asyncio.timeout(_TIMEOUT), context.client() as client:
+        return [key for key in await client.keys(prefix) if SHELL_SAFE.fullmatch(key)][:_MAX_KEYS]

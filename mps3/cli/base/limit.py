@@ -1,58 +1,49 @@
-"""The option ``--limit`` of lists: without it, a pipe gets all lines, and a terminal some and a note about more."""
+"""The option ``--limit`` of lists: by default a pipe gets all lines, and a terminal 20 and a note if there are more."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 import click
 
 from .output import Output, say
 
-FIT: Final = 20
-"""Lines on a terminal, unless one says otherwise."""
+T = TypeVar("T")
+
+TERMINAL_LIMIT: Final = 20
+
+limit_option: Final = click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(0),
+    metavar="N",
+    help=f"How many at the most; 0: all. Without it {TERMINAL_LIMIT} on a terminal, and all elsewhere.",
+)
 
 
-def limit_option() -> Callable[[Any], Any]:
-    """The option ``--limit``."""
-    said = f"How many at the most; 0: all. Without it {FIT} on a terminal, and all elsewhere."
-    return click.option("-n", "--limit", type=click.IntRange(0), default=None, metavar="N", help=said)
-
-
-@dataclass(frozen=True, slots=True)
 class Limit:
-    """How many are shown.
+    """How many entries a command lists.
 
-    Attributes:
-        shown: How many at the most; ``None``: all.
-        terminal: Whether somebody looks on a terminal, who is to know that there are more.
+    Args:
+        given: The value of the option.
     """
 
-    shown: int | None
-    terminal: bool
+    def __init__(self, given: int | None) -> None:
+        self._on_terminal = sys.stdout.isatty()
+        self._most = (TERMINAL_LIMIT if self._on_terminal else None) if given is None else given or None
+        self._more = False
 
-    @classmethod
-    def of(cls, given: int | None) -> Limit:
-        """What the option says, or what fits."""
-        terminal = sys.stdout.isatty()
-        shown = (FIT if terminal else None) if given is None else given or None
-        return cls(shown, terminal)
+    async def newest(self, ask: Callable[[int | None], Awaitable[list[T]]]) -> list[T]:
+        """Return the newest entries. ``ask`` is called with how many to read at the most; ``None``: all."""
+        # On a terminal, one more tells whether there are more.
+        found = await ask(self._most if self._most is None or not self._on_terminal else self._most + 1)
+        self._more = self._most is not None and len(found) > self._most
+        return found[: self._most]
 
-    @property
-    def asked(self) -> int | None:
-        """How many to ask for: one more tells whether there are more."""
-        return self.shown if self.shown is None or not self.terminal else self.shown + 1
-
-    def cut(self, found: list[Any]) -> tuple[list[Any], bool]:
-        """Those that are shown, and whether there are more."""
-        return found[: self.shown], self.shown is not None and len(found) > self.shown
-
-    def tell(self, out: Output) -> None:
-        """Say that there are more."""
-        said = f"there is more: these are the newest {self.shown:,}; -n 0 lists all"
-        if out.human:
-            out.line((said, "dim"))
-        else:
-            say(said)
+    def tell_more(self, out: Output) -> None:
+        """Print a note if there are more entries."""
+        if self._more:
+            note = f"there is more: these are the newest {self._most:,}; -n 0 lists all"
+            (out.note if out.human else say)(note)

@@ -8,20 +8,27 @@ import os
 import sys
 import traceback
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from .formatting import discreet, json_text, safe
+from ...storage.url import discreet
+from ...text import printable
+from .formatting import diff, json_text, short_id
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
+
+    from ... import Commit
+
+MARK_STYLES: Final = {"+": "green", "-": "red", "~": "yellow", " ": "dim"}
+"""How lines about new, deleted, changed and unchanged things are shown."""
 
 
 class Output:
     """Standard output.
 
     Args:
-        json: Whether to print JSON; ``None`` for what fits: for people on a terminal, and JSON anywhere else.
+        json: Whether to print JSON; ``None``: on anything but a terminal.
 
     Attributes:
         human: Whether it is for people.
@@ -55,8 +62,30 @@ class Output:
 
         self.console.print(Text.assemble(*parts))
 
+    def note(self, text: str) -> None:
+        """Print a remark for people."""
+        self.line((text, "dim"))
+
+    def diff(self, old: Any, new: Any) -> None:
+        """Print the difference between two values for people."""
+        for mark, text in diff(old, new):
+            self.line((f"    {mark} {text}", MARK_STYLES[mark]))
+
+    def commit(self, what: str, names: str, commit: Commit) -> None:
+        """Print a commit that this command has made.
+
+        Args:
+            what: What it has done to its keys.
+            names: The keys, for people.
+            commit: The commit.
+        """
+        if self.human:
+            self.line(f"{what} ", (names, "bold"), (f"  {short_id(commit.id)}", "dim"))
+        else:
+            self.json({"commit": commit.id, "versions": dict(commit.versions)})
+
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> None:
-        """Print a table for people. The last column is as wide as it likes.
+        """Print a table for people. The last column is not padded.
 
         Args:
             header: What stands above the columns.
@@ -75,14 +104,14 @@ class Output:
                 cells.append(space + cell if column in right else cell + space)
             return "  ".join(cells).rstrip()
 
-        self.line((laid_out(header), "dim"))
+        self.note(laid_out(header))
         for row in rows:
             self.line(laid_out(row))
 
 
 def say(message: str, *, raw: bool = False) -> None:
-    """Print a message to standard error, on one line."""
-    line = message if raw else "mps3: " + safe(discreet(" ".join(message.split("\n"))))
+    """Print a message to standard error, on one line unless it is ``raw``."""
+    line = message if raw else "mps3: " + printable(discreet(" ".join(message.split("\n"))))
     try:
         print(line, file=sys.stderr, flush=True)  # noqa: T201
     except (OSError, ValueError):
@@ -93,17 +122,17 @@ def report_bug(error: Exception) -> None:
     """Print a message about an unexpected error."""
     if os.environ.get("MPS3_DEBUG"):
         lines = "".join(traceback.format_exception(error)).splitlines()
-        say("\n".join(safe(discreet(line)) for line in lines), raw=True)
+        say("\n".join(printable(discreet(line)) for line in lines), raw=True)
     say(f"this should not have happened ({type(error).__name__}); MPS3_DEBUG=1 shows where, for a bug report")
 
 
 def set_encodings() -> None:
     """Print JSON as UTF-8, whatever the system is set to, and on a terminal what it can show.
 
-    A process that was started without standard output or standard error prints into the void.
+    In a process without standard output or standard error, what is printed is discarded.
     """
     if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for as long as the process lives
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - until the process ends
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
@@ -115,33 +144,28 @@ def set_encodings() -> None:
 
 
 def discard_output() -> None:
-    """Discard further output, because its reader has closed the pipe.
-
-    The interpreter flushes once more at its end, and must not fail then.
-    """
+    """Discard further output, because its reader has closed the pipe: the interpreter flushes it at its end."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError):
-        return  # it is no file
+        return  # standard output is not a file
 
 
-class _Log(logging.Handler):
-    """What the library logs, in one line each."""
-
+class _LogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         say(record.getMessage())
 
 
 def show_log() -> None:
-    """Show warnings of the library as everything else is shown; those of others are of no use to users."""
+    """Print warnings of the library as messages, and no log of other libraries."""
     log = logging.getLogger("mps3")
     log.setLevel(logging.NOTSET)
-    if not any(isinstance(handler, _Log) for handler in log.handlers):
-        log.addHandler(_Log(logging.WARNING))
+    if not any(isinstance(handler, _LogHandler) for handler in log.handlers):
+        log.addHandler(_LogHandler(logging.WARNING))
         log.propagate = False
     logging.getLogger().addHandler(logging.NullHandler())
 
 
 def silence_log() -> None:
-    """Stop showing the log of the library."""
+    """Stop printing the log of the library."""
     logging.getLogger("mps3").setLevel(logging.CRITICAL + 1)

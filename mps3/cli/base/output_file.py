@@ -13,36 +13,34 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-_OWN: Final = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")
-"""What names files that this process has open already."""
+_OPEN_FILES: Final = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")
+"""Paths that name files that this process has open already."""
 _BINARY: Final = getattr(os, "O_BINARY", 0)
-_NEW: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | _BINARY
+_NEW: Final = (
+    os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | _BINARY
+)
 
 
 class FileWriter:
-    """Takes bytes, and returns when they are written. It may block, and then be closed by another thread.
-
-    Args:
-        descriptor: Of the file.
-    """
+    """Writes bytes to a file descriptor. It may block in one thread, and be closed by another one."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._open = True
 
     def __call__(self, data: bytes) -> None:
-        """Write."""
+        """Write all of it, unless the file is closed meanwhile."""
         view = memoryview(data)
         while view:
-            with self._turn:
+            with self._lock:
                 if not self._open:
-                    return  # nobody wants it any more
+                    return
                 view = view[os.write(self.descriptor, view) :]
 
     def close(self) -> None:
-        """Close the file, unless it was closed before."""
-        with self._turn:
+        """Close the file, unless it is closed."""
+        with self._lock:
             if self._open:
                 self._open = False
                 os.close(self.descriptor)
@@ -50,27 +48,23 @@ class FileWriter:
 
 @contextmanager
 def standard_output() -> Iterator[Callable[[bytes], None]]:
-    """Standard output, as bytes."""
-    # Not through Python's own object: at its end the program flushes that, and would wait for whoever does not read.
+    """Open standard output for bytes."""
     sys.stdout.flush()
     try:
         descriptor = sys.stdout.fileno()
-    except io.UnsupportedOperation:  # it is something of Python's own
+    except io.UnsupportedOperation:  # it is not a file of the system
         yield lambda data: print(data.decode(), end="", flush=True)  # noqa: T201
     else:
+        # Python flushes `sys.stdout` at its end, and would wait for a reader that does not read.
         yield FileWriter(descriptor)
 
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[FileWriter]:
-    """A file to write, which is what it was before until all is written.
+    """Open a file to write that is replaced when all is written, and stays as it was after an error.
 
-    A regular file is replaced as a whole, and keeps its mode, its owner and what else the system knows of it; a
-    symbolic link stays, and what it leads to is replaced. What is no regular file, such as a device or a pipe, is
-    written to as it is.
-
-    Args:
-        path: Its name.
+    A regular file keeps its mode, owner and extended attributes, and a symbolic link stays one. Anything else, such as
+    a device or a pipe, is written to directly.
 
     Raises:
         OSError: It cannot be written to.
@@ -79,43 +73,36 @@ def replace_file(path: Path) -> Iterator[FileWriter]:
         known = path.stat()
     except FileNotFoundError:
         known = None
-    if known is not None and (not stat.S_ISREG(known.st_mode) or str(path.absolute()).startswith(_OWN)):
+    if known is not None and (not stat.S_ISREG(known.st_mode) or str(path.absolute()).startswith(_OPEN_FILES)):
         sink = FileWriter(os.open(path, os.O_WRONLY | os.O_APPEND | _BINARY))
         yield sink
-        sink.close()  # after an error the end of the process does: nobody waits for a write that may block
+        sink.close()  # not after an error, since a write in another thread may block; the end of the process closes it
         return
     if known is not None:
-        os.close(os.open(path, os.O_WRONLY | _BINARY))  # whoever may not write to it may not replace it either
+        os.close(os.open(path, os.O_WRONLY | _BINARY))  # replacing a file needs permission to write to it
     real = path.resolve()
-    with _temporary_file(real, 0o666 if known is None else 0o600) as (name, sink):
+    temporary = real.with_name(f".mps3-{secrets.token_hex(16)}")
+    sink = FileWriter(os.open(temporary, _NEW, 0o666 if known is None else 0o600))
+    try:
         if known is not None:
-            _copy_attributes(name, sink.descriptor, real, known)
+            _copy_attributes(temporary, sink.descriptor, real, known)
         yield sink
         os.fsync(sink.descriptor)
         sink.close()
-        name.replace(real)
-
-
-@contextmanager
-def _temporary_file(real: Path, mode: int) -> Iterator[tuple[Path, FileWriter]]:
-    """A new file in the directory of another, with a name that nobody can foresee; it is gone in the end."""
-    name = real.with_name(f".mps3-{secrets.token_hex(16)}")
-    sink = FileWriter(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NEW, mode))
-    try:
-        yield name, sink
+        temporary.replace(real)
     finally:
         sink.close()
-        name.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def _copy_attributes(name: Path, descriptor: int, real: Path, known: os.stat_result) -> None:
-    """Give a file the owner, the mode and the attributes of the one that it replaces."""
+def _copy_attributes(temporary: Path, descriptor: int, real: Path, known: os.stat_result) -> None:
+    """Give a file the owner, the mode and the extended attributes of the file that it replaces."""
     mode = stat.S_IMODE(known.st_mode)
     if hasattr(os, "fchown"):
         try:
             os.fchown(descriptor, -1, known.st_gid)
         except OSError:
-            mode &= ~0o2070  # what the old group was allowed is not for this one
+            mode &= ~0o2070  # the permissions of the old group are not for the new one
         try:
             os.fchown(descriptor, known.st_uid, -1)
         except OSError:
@@ -128,4 +115,4 @@ def _copy_attributes(name: Path, descriptor: int, real: Path, known: os.stat_res
     if hasattr(os, "fchmod"):
         os.fchmod(descriptor, mode)
     else:
-        name.chmod(mode)
+        temporary.chmod(mode)

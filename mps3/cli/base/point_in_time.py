@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, timezone
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 
@@ -14,21 +15,54 @@ if TYPE_CHECKING:
     from ... import MPS3
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw]?)\Z")
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw]?)\Z")
 _COMMIT: Final = re.compile(r"([0-9a-f]{4,})\.(\d+)\Z")
-_WHOLE: Final = 32
-"""Digits of a session that nobody shortened."""
-_FAR: Final = 1000
-"""Commits among which a short id is looked for."""
+_SESSION_LENGTH: Final = 32
+_MAX_COMMITS: Final = 1000
+"""Commits among which an abbreviated id is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class AbbreviatedId:
+    """The id of a commit with the first digits of its session."""
+
+    session: str
+    sequence: int
+
+
+Point: TypeAlias = datetime | str | AbbreviatedId
+"""A time, the id of a commit or a cursor, or an abbreviated id."""
+
+
+class ParsedType(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic since click 8.4
+    """The type of an option that a function parses.
+
+    Args:
+        name: What help calls a value.
+        parse: Parses a value, or raises a `ValueError`.
+        wrong: What is wrong with a value that cannot be parsed.
+    """
+
+    def __init__(self, name: str, parse: Callable[[str], Any], wrong: str) -> None:
+        self.name = name
+        self._parse = parse
+        self._wrong = wrong
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse a value that is a text."""
+        try:
+            return self._parse(value) if isinstance(value, str) else value
+        except ValueError:
+            self.fail(f"{value!r} is {self._wrong}", param, ctx)
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read ``7d``, ``12h``, ``30m``, ``1w`` or a number of seconds.
+    """Parse ``7d``, ``12h``, ``30m``, ``1w`` or a number of seconds.
 
     Raises:
         ValueError: It is none of these.
     """
-    found = _SPAN.match(text)
+    found = _DURATION.match(text)
     if found is None:
         raise ValueError(text)
     try:
@@ -37,72 +71,18 @@ def parse_duration(text: str) -> timedelta:
         raise ValueError(text) from error
 
 
-class Duration(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic since click 8.4
-    """An option that is a span of time."""
-
-    name = "span"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Read it."""
-        if isinstance(value, timedelta):
-            return value
-        try:
-            return parse_duration(value)
-        except ValueError:
-            self.fail(f"{value!r} is no span of time such as 30m, 12h, 7d or 1w", param, ctx)
+def _parse_seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise ValueError(text)
+    return number
 
 
-class Seconds(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """An option that is a positive number of seconds."""
-
-    name = "seconds"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read it."""
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not 0 < number < math.inf:
-            self.fail(f"{value!r} is not a positive number of seconds", param, ctx)
-        return number
-
-
-@dataclass(frozen=True, slots=True)
-class AbbreviatedId:
-    """The id of a commit, shortened."""
-
-    session: str
-    sequence: int
-
-
-class PointInTime(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """An option that is a moment of the past."""
-
-    name = "when"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime | str | AbbreviatedId:
-        """Read it."""
-        if not isinstance(value, str):
-            return value  # type: ignore[no-any-return]
-        if (found := _COMMIT.match(value)) is not None:
-            return value if len(found[1]) >= _WHOLE else AbbreviatedId(found[1], int(found[2]))
-        if value.startswith("["):
-            return value  # a cursor
-        moment = _time(value)
-        if moment is None:
-            self.fail(
-                f"{value!r} is neither a commit (mps3 log shows them), nor a time such as 2026-01-31T12:00, "
-                "nor an age such as 10m",
-                param,
-                ctx,
-            )
-        return moment
-
-
-def _time(text: str) -> datetime | None:
+def _parse_point(text: str) -> Point:
+    if (found := _COMMIT.match(text)) is not None:
+        return text if len(found[1]) >= _SESSION_LENGTH else AbbreviatedId(found[1], int(found[2]))
+    if text.startswith("["):
+        return text  # a cursor
     now = datetime.now(timezone.utc)
     try:
         if text[-1:] in _UNITS:
@@ -112,11 +92,24 @@ def _time(text: str) -> datetime | None:
         else:
             moment = datetime.fromisoformat(text)
         return moment.astimezone() if moment.tzinfo is None else moment
-    except (ValueError, OverflowError):
-        return None
+    except OverflowError as error:
+        raise ValueError(text) from error
 
 
-async def resolve_point(client: MPS3, when: datetime | str | AbbreviatedId) -> datetime | str:
+DURATION: Final = ParsedType("span", parse_duration, "no span of time such as 30m, 12h, 7d or 1w")
+SECONDS: Final = ParsedType("seconds", _parse_seconds, "not a positive number of seconds")
+POINT: Final = ParsedType(
+    "when",
+    _parse_point,
+    "neither a commit (mps3 log shows them), nor a time such as 2026-01-31T12:00, nor an age such as 10m",
+)
+
+at_option: Final = click.option(
+    "--at", type=POINT, metavar="WHEN", help="As it was: at a commit, at a time, or 10m ago."
+)
+
+
+async def resolve_point(client: MPS3, when: Point) -> datetime | str:
     """Return the commit or the time that a point in time stands for.
 
     Raises:
@@ -126,10 +119,10 @@ async def resolve_point(client: MPS3, when: datetime | str | AbbreviatedId) -> d
         return when
     found = [
         entry.id
-        for entry in await client.log(limit=_FAR)
+        for entry in await client.log(limit=_MAX_COMMITS)
         if entry.session.startswith(when.session) and entry.id.endswith(f".{when.sequence}")
     ]
     if len(found) == 1:
         return found[0]
-    what = "more than one commit" if found else f"no commit among the last {_FAR:,}"
+    what = "more than one commit" if found else f"no commit among the last {_MAX_COMMITS:,}"
     raise click.UsageError(f"there is {what} {when.session}….{when.sequence}: give the whole id (mps3 log --json)")

@@ -12,12 +12,12 @@ import click
 
 _SCHEMES: Final = ("s3:", "file:", "memory:")
 _URL: Final = re.compile(r"\s*(?:(s3|file|memory):|[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
-_FORMS: Final = "s3://bucket/manifest.json or file:///some/directory"
+_EXAMPLES: Final = "s3://bucket/manifest.json or file:///some/directory"
 
 
 def no_store() -> click.UsageError:
     """Return the error for a command that is not told which store to use."""
-    return click.UsageError(f"which store? Its URL comes first, or is in MPS3_URL: {_FORMS}")
+    return click.UsageError(f"which store? Its URL comes first, or is in MPS3_URL: {_EXAMPLES}")
 
 
 def looks_like_url(word: str) -> bool:
@@ -27,12 +27,12 @@ def looks_like_url(word: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Positionals:
-    """What a command takes besides the URL of the store, as in ``KEY [VALUE]`` or ``KEY...``.
+    """The arguments that a command takes besides the URL of the store, as in ``KEY [VALUE]`` or ``KEY...``.
 
     Attributes:
-        needed: Names of those that must be there.
-        optional: Names of those that may follow.
-        many: Whether the last one may be repeated; it is a list then.
+        needed: Names of the required arguments.
+        optional: Names of the optional arguments.
+        many: Whether the last one may be repeated; its value is a list then.
     """
 
     needed: tuple[str, ...]
@@ -43,25 +43,24 @@ class Positionals:
     def read(cls, usage: str) -> Positionals:
         """Parse a usage line."""
         parts = usage.split()
-        many = usage.endswith("...")
         names = [part.strip("[].").lower() for part in parts]
         needed = sum(not part.startswith("[") for part in parts)
-        return cls(tuple(names[:needed]), tuple(names[needed:]), many)
+        return cls(tuple(names[:needed]), tuple(names[needed:]), usage.endswith("..."))
 
     def split(self, words: Sequence[str], url: str | None) -> tuple[str | None, dict[str, Any]]:
-        """Tell the URL from the others.
+        """Return the URL, and the other arguments by their names.
 
-        The first word is the URL if it looks like one, unless that was given as an option; or unless it is needed
-        for something else, and the environment has the URL. Where nothing else can stand, it is one anyway. A URL
-        that is none of a store is refused there, so that nobody takes the answer about a prefix for one about a store.
+        The first word is the URL if it looks like one, unless ``--url`` is given, or the word is needed for a required
+        argument and the environment has a URL. If the command takes no other argument, it is the URL in any case. A
+        URL that is not one of a store is refused, and not taken for a prefix.
 
         Args:
-            words: As they were given.
-            url: Given as an option.
+            words: The words on the command line.
+            url: The value of ``--url``.
 
         Raises:
-            click.UsageError: There are too few, or too many, one of them is no text, or the first one is the URL of
-                something else.
+            click.UsageError: There are too few words, or too many; one of them is not UTF-8; or the first one is a URL
+                of something else.
         """
         left = list(words)
         default = os.environ.get("MPS3_URL")
@@ -73,7 +72,7 @@ class Positionals:
                 if not alone:
                     _check_scheme(url)
             elif self.optional and len(left) == len(self.needed) and looks_like_url(left[0]):
-                # Whoever forgot the key must not write to the store that the environment names.
+                # If the key was forgotten, this must not write to the store that the environment names.
                 name = self.needed[0].upper()
                 raise click.UsageError(f"{name} is missing; for one that looks like a URL, give the store with --url")
         if url is None:
@@ -107,7 +106,7 @@ def _check_scheme(url: str) -> None:
     found = _URL.match(url)
     if found is None or found[1] is None:
         raise click.UsageError(
-            f"which store? {url!r} is not the URL of one: {_FORMS}; for a key or a prefix that looks like a URL, "
+            f"which store? {url!r} is not the URL of one: {_EXAMPLES}; for a key or a prefix that looks like a URL, "
             "give the store with --url"
         )
 

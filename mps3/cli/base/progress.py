@@ -1,4 +1,4 @@
-"""How far something has come, on standard error: bars on a terminal, and else a line now and then."""
+"""Progress on standard error: a bar on a terminal, and elsewhere a line every few seconds."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, TextIO, TypeAlias
 
-EVERY: Final = 5.0
+LINE_INTERVAL: Final = 5.0
 """Seconds between two lines, where there is no bar."""
 
-Tell: TypeAlias = Callable[[int, str], None]
-"""Takes how much is done, and what to say of it."""
+Report: TypeAlias = Callable[[int, str], None]
+"""Takes how much is done, and a text about it."""
 
 
 @contextmanager
-def progress(total: int | None = None, *, quiet: bool = False, stream: TextIO | None = None) -> Iterator[Tell]:
-    """Show how far something has come.
+def progress(total: int | None = None, *, quiet: bool = False, stream: TextIO | None = None) -> Iterator[Report]:
+    """Show progress.
 
     Args:
-        total: What there is to do; ``None`` if nobody knows.
+        total: How much there is to do, if that is known.
         quiet: Show nothing.
-        stream: Where; standard error if ``None``.
+        stream: Standard error if ``None``.
     """
     stream = sys.stderr if stream is None else stream
     if quiet:
@@ -32,7 +32,6 @@ def progress(total: int | None = None, *, quiet: bool = False, stream: TextIO | 
         from rich.console import Console  # noqa: PLC0415
 
         known = (rich.MofNCompleteColumn(), rich.TimeRemainingColumn()) if total else ()
-        # Texts of ours, which are no markup.
         text = rich.TextColumn("{task.description}", markup=False)
         columns = (rich.SpinnerColumn(), rich.BarColumn(20), text, *known, rich.TimeElapsedColumn())
         with rich.Progress(*columns, console=Console(file=stream), transient=True) as bars:
@@ -41,10 +40,10 @@ def progress(total: int | None = None, *, quiet: bool = False, stream: TextIO | 
     else:
         last = time.monotonic()
 
-        def tell(_done: int, text: str) -> None:
+        def report(_done: int, text: str) -> None:
             nonlocal last
-            if time.monotonic() - last >= EVERY:
+            if time.monotonic() - last >= LINE_INTERVAL:
                 last = time.monotonic()
                 print(text, file=stream, flush=True)
 
-        yield tell
+        yield report

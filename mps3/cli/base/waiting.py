@@ -1,4 +1,4 @@
-"""Waiting for a commit, and what Ctrl-C means meanwhile."""
+"""Waiting for a commit, and messages after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ C = TypeVar("C")
 
 
 async def wait_restored(work: Awaitable[C]) -> C:
-    """Wait until something is restored. Ctrl-C says that it may have been."""
+    """Wait until something is restored. After Ctrl-C, say that it may have been."""
     try:
         return await work
     except asyncio.CancelledError:
@@ -24,7 +24,7 @@ async def wait_restored(work: Awaitable[C]) -> C:
 
 
 async def wait_committed(write: Write) -> Commit:
-    """Wait until a write is durable. Ctrl-C takes it back, if it has not left yet, and says which."""
+    """Wait until a write is durable. After Ctrl-C, withdraw it if it has not been sent, and say whether it was."""
     try:
         return await write
     except asyncio.CancelledError:

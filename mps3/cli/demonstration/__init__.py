@@ -1,1 +1,1 @@
-"""The two shows of ``mps3 demo``: a game on a terminal, and a transcript anywhere else."""
+"""What ``mps3 demo`` shows: a game on a terminal, and a transcript elsewhere."""

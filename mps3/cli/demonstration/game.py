@@ -1,11 +1,11 @@
-"""Ann and Bob run after stars. Each has a client of one store, and a pane that shows what that client knows."""
+"""A game of two players, who collect stars. Each has a client, and a pane with the state of that client."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Mapping
+from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from ... import DELETE, MPS3, MemoryStorage
@@ -15,38 +15,26 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 30
 HEIGHT: Final = 9
-_STEP: Final = 0.25
-"""Seconds between two steps of a player."""
-_POLL: Final = 0.25
-"""Seconds between two looks of a client at the store."""
+_STEP_INTERVAL: Final = 0.25
+_POLL_INTERVAL: Final = 0.25
 _ONLINE, _OFFLINE = 24, 12
-"""Steps that Bob has a network, and steps that he has none."""
+"""Steps for which Bob has a network, and then has none."""
 _NAMES: Final = ("ann", "bob")
 _STYLES: Final = {"ann": "bold cyan", "bob": "bold magenta", "star": "bold yellow"}
 
 
 class Player:
-    """One of the two.
+    """A player with a client, and what the client knows: values by their keys, and the last events."""
 
-    Args:
-        name: What they are called.
-        client: Theirs.
-        chance: Where stars appear.
-
-    Attributes:
-        world: What their client knows, by key.
-        news: What happened last.
-    """
-
-    def __init__(self, name: str, client: MPS3, chance: random.Random) -> None:
+    def __init__(self, name: str, client: MPS3, random: Random) -> None:
         self.name = name
         self.client = client
         self.world: dict[str, Any] = {}
         self.news: deque[str] = deque(maxlen=3)
-        self._chance = chance
+        self._random = random
 
     async def follow(self) -> None:
-        """Keep `world` as it is in the store, with this client's own writes."""
+        """Keep `world` up to date."""
         async for batch in self.client.watch():
             for change in batch.changes:
                 if change.value is DELETE:
@@ -57,10 +45,10 @@ class Player:
                     self.world[change.key] = change.value
 
     async def play(self) -> None:
-        """Run after the star; nothing waits for the store."""
+        """Move towards the star; no move waits for the store."""
         step = 0
         while True:
-            await asyncio.sleep(_STEP)
+            await asyncio.sleep(_STEP_INTERVAL)
             step += 1
             if self.name == "bob" and step % (_ONLINE + _OFFLINE) == _ONLINE:
                 self.client.go_offline()
@@ -71,19 +59,19 @@ class Player:
             self.move()
 
     def move(self) -> None:
-        """One step; the star and the score change together."""
+        """Move one step, or collect the star: the star and the score change in one commit."""
         star, (x, y) = self.world.get("star"), self.world.get(f"at/{self.name}", [0, 0])
         if star is None:
             return
         if [x, y] == star:
             score = self.world.get(f"score/{self.name}", 0)
-            self.client.put_all({"star": self.place(), f"score/{self.name}": score + 1})
+            self.client.put_all({"star": self.random_place(), f"score/{self.name}": score + 1})
             return
         self.client.put(f"at/{self.name}", [x + _sign(star[0] - x), y + _sign(star[1] - y)])
 
-    def place(self) -> list[int]:
-        """Somewhere."""
-        return [self._chance.randrange(WIDTH), self._chance.randrange(HEIGHT)]
+    def random_place(self) -> list[int]:
+        """Return coordinates of the field."""
+        return [self._random.randrange(WIDTH), self._random.randrange(HEIGHT)]
 
 
 def _sign(number: int) -> int:
@@ -91,7 +79,7 @@ def _sign(number: int) -> int:
 
 
 def field(world: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
-    """What a client knows, as rows of characters and their styles. Pure."""
+    """Return the field as rows of characters with their styles."""
     rows = [[("·", "dim")] * WIDTH for _ in range(HEIGHT)]
     things = [("star", "★", world.get("star")), *((name, name[0].upper(), world.get(f"at/{name}")) for name in _NAMES)]
     for what, character, place in things:
@@ -101,7 +89,7 @@ def field(world: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
 
 
 def pane(player: Player) -> RenderableType:
-    """What one of them sees."""
+    """Return the pane of a player."""
     from rich.panel import Panel  # noqa: PLC0415 - takes a while to load
     from rich.text import Text  # noqa: PLC0415
 
@@ -117,20 +105,16 @@ def pane(player: Player) -> RenderableType:
 
 
 async def play(seconds: float) -> None:
-    """Let them play.
-
-    Args:
-        seconds: How long.
-    """
+    """Show the game for so many seconds."""
     from rich.columns import Columns  # noqa: PLC0415 - takes a while to load
     from rich.console import Console, Group  # noqa: PLC0415
     from rich.live import Live  # noqa: PLC0415
 
-    options: dict[str, Any] = {"storage": MemoryStorage(), "poll_interval": _POLL}
-    chance = random.Random()  # noqa: S311 - a game
+    options: dict[str, Any] = {"storage": MemoryStorage(), "poll_interval": _POLL_INTERVAL}
+    random = Random()  # noqa: S311 - a game
     async with MPS3("demo", **options) as one, MPS3("demo", **options) as other:
-        players = Player("ann", one, chance), Player("bob", other, chance)
-        await one.put_all({"at/ann": [2, 2], "at/bob": [WIDTH - 3, HEIGHT - 3], "star": players[0].place()})
+        players = Player("ann", one, random), Player("bob", other, random)
+        await one.put_all({"at/ann": [2, 2], "at/bob": [WIDTH - 3, HEIGHT - 3], "star": players[0].random_place()})
 
         def frame() -> RenderableType:
             note = "One store in memory, two clients. Bob loses his network now and then. Ctrl-C ends it."

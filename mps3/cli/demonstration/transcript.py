@@ -1,4 +1,4 @@
-"""Two clients of one store, step by step, as text in two columns."""
+"""A transcript of two clients of one store, in two columns."""
 
 from __future__ import annotations
 
@@ -9,40 +9,31 @@ from ... import DELETE, MPS3, Batch, MemoryStorage, Subscription
 from ..base.formatting import compact
 
 _WIDTH: Final = 40
-_POLL: Final = 0.05
-"""Seconds between polls: nobody pays for them here."""
-_PATIENCE: Final = 30.0
-"""Seconds after which something is wrong."""
+_POLL_INTERVAL: Final = 0.05
+_TIMEOUT: Final = 30.0
+"""Seconds to wait for a change."""
 
 
 class _User:
-    """One of the two.
+    """A user with a client, and the column for what the user does."""
 
-    Args:
-        name: What they are called.
-        client: Theirs.
-        column: Where what they do is printed.
-        stream: Where.
-    """
-
-    def __init__(self, name: str, client: MPS3, column: int, stream: TextIO) -> None:
-        self.name = name
+    def __init__(self, client: MPS3, column: int, stream: TextIO) -> None:
         self.client = client
         self._column = column
         self._stream = stream
         self._batches: Subscription[Batch[Any]] = client.watch()
 
     def says(self, text: str) -> None:
-        """Print what they do."""
+        """Print what the user does."""
         print(" " * self._column + text, file=self._stream, flush=True)
 
-    async def looks(self) -> None:
-        """See what there is, which is nothing."""
+    async def starts(self) -> None:
+        """Wait for the present state, which is empty."""
         await anext(self._batches)
 
     async def sees(self, *keys: str) -> None:
-        """Wait for the commit of somebody else that changes these keys, and print what it says."""
-        async with asyncio.timeout(_PATIENCE):
+        """Wait for the commit of the other user that changes these keys, and print its changes."""
+        async with asyncio.timeout(_TIMEOUT):
             async for batch in self._batches:
                 if batch.id is not None and {change.key for change in batch.changes} == {*keys}:
                     seen = ", ".join(_named(change.key, change.value) for change in batch.changes)
@@ -59,19 +50,14 @@ def _named(key: str, value: Any) -> str:
     return f"{key} is gone" if value is DELETE else f"{key} = {compact(value)}"
 
 
-async def tell(stream: TextIO) -> None:
-    """Let them do it.
-
-    Args:
-        stream: Where to print.
-    """
-    store = MemoryStorage()
-    options: dict[str, Any] = {"storage": store, "poll_interval": _POLL}
+async def print_transcript(stream: TextIO) -> None:
+    """Run two clients, and print what they do and see."""
+    options: dict[str, Any] = {"storage": MemoryStorage(), "poll_interval": _POLL_INTERVAL}
     async with MPS3("demo", **options) as one, MPS3("demo", **options) as other:
-        ann, bob = _User("ann", one, 0, stream), _User("bob", other, _WIDTH, stream)
+        ann, bob = _User(one, 0, stream), _User(other, _WIDTH, stream)
         print(f"{'ANN':{_WIDTH}}BOB", file=stream)
-        await ann.looks()
-        await bob.looks()
+        await ann.starts()
+        await bob.starts()
         await ann.puts(color="red")
         await bob.sees("color")
         await bob.puts(shape="circle", size=3)

@@ -13,6 +13,7 @@ from ...errors import ConfigurationError, ConflictError, CorruptionError, MPS3Er
 from ...format.commit_age import Moment
 from ...format.document import LIMIT, CommitEntry, Document
 from ...format.document_codec import decode
+from ...format.file_entry import expires_of
 from ...format.slot import filler, root_document, slot_key
 from ...format.state import EMPTY, View
 from ...storage.protocol import ABSENT, Storage
@@ -33,7 +34,7 @@ from .contention import Crowd
 from .fold import COLLECTED, COLLECTS, Judgement, collection
 from .opening import open_log
 from .past import LogPast
-from .reader import LogReader, ReadSlot
+from .reader import LogReader, ReadSlot, stamp_of
 from .retention import retained
 from .tail import LogTail
 
@@ -332,16 +333,16 @@ class LogJournal:
             if read is not None:
                 break
             slot = await self._next_slot(slot)
+            note(attempt, self.view)
             if attempt.expect or self._tail.number + 1 == slot:
-                attempt.doubtful = False
                 self._require(attempt)
         self._crowd.won()
         judgement = await self._confirm(slot, read)
         self._conclude(attempt, judgement)
 
     def _conclude(self, attempt: Attempt, judgement: Judgement | None) -> None:
-        """Act upon what became of a commit at its place."""
-        attempt.doubtful, attempt.unanswered = False, 0
+        """Act upon what became of a commit at its place; ``None`` if `fate` has found that, and goes on telling."""
+        attempt.doubtful, attempt.unanswered = judgement is None, 0
         if judgement is Judgement.OUTLIVED:
             raise self._outlived()
         counting = self.counting(attempt)
@@ -371,19 +372,12 @@ class LogJournal:
             found = await self._whose(attempt, slot)
             if found is None:
                 if isinstance(error, ConflictError):
-                    raise UnavailableError(
-                        f"the store refuses to create s3://{self._bucket}/{slot_key(self._key, slot)}, and does not "
-                        "show it",
-                        bucket=self._bucket,
-                        key=self._key,
-                        operation="PutObject",
-                        maybe_written=True,
-                    ) from error
+                    raise self._refused(slot, error) from error
                 raise
             self._ahead[slot] = found
             if self._is_own(found.document, attempt) and not self._is_foreign(attempt, found.document):
                 return found
-            attempt.doubtful, attempt.unanswered = False, 0
+            _lost(attempt)
             self._crowd.lost()
             return None
         except MPS3Error as error:
@@ -394,16 +388,59 @@ class LogJournal:
             # The slot may have been collected before this PUT arrived (L9).
             await self._open()
             if self._tail.number >= slot:
-                return self._found_again(attempt, slot)
+                return self._found_again(attempt)
             found = await self._reader.slot(slot)
-            return found if found is not None and self._is_own(found.document, attempt) else None
+            if found is None:
+                raise UnavailableError(
+                    f"the store does not show s3://{self._bucket}/{slot_key(self._key, slot)}, which it has created",
+                    bucket=self._bucket,
+                    key=self._key,
+                    operation="PutObject",
+                    maybe_written=True,
+                )
+            if self._is_own(found.document, attempt):
+                return found
+            _lost(attempt)
+            return None
         if slot == self._tail.number + 1:
             self._contact.heard(asked)
-        if stored.modified is None or attempt.expect:
-            return await self._reader.slot(slot) or ReadSlot(document, stored.modified or 0.0, len(body))
-        return ReadSlot(document, stored.modified, len(body))
+        if stored.modified is None or self._is_near_an_end(attempt, stored.modified):
+            return await self._reader.slot(slot) or ReadSlot(document, stamp_of(stored.modified), len(body))
+        return ReadSlot(document, stamp_of(stored.modified), len(body))
 
-    def _found_again(self, attempt: Attempt, slot: int) -> ReadSlot | None:
+    def _refused(self, slot: int, error: ConflictError) -> MPS3Error:
+        """Return the error for a slot that the store refuses to create, and does not show."""
+        self._stalls.failed(slot, error)
+        if not self._stalls.is_hopeless():
+            return UnavailableError(
+                f"the store refuses to create s3://{self._bucket}/{slot_key(self._key, slot)}, and does not show it",
+                bucket=self._bucket,
+                key=self._key,
+                operation="PutObject",
+                maybe_written=True,
+            )
+        failures, lasted = self._stalls.failures, self._stalls.lasted
+        self._stalls.moved()  # the next commit is tried anew
+        return ConfigurationError(
+            f"the store has refused {failures} times in {lasted:.0f} s to create "
+            f"s3://{self._bucket}/{slot_key(self._key, slot)} because it exists, but shows that it does not: something "
+            "between this client and the store answers in its place",
+            bucket=self._bucket,
+            key=self._key,
+            operation="PutObject",
+            maybe_written=True,
+        )
+
+    def _is_near_an_end(self, attempt: Attempt, modified: float) -> bool:
+        """Return whether it depends on the stamp that others see whether a transaction counts.
+
+        The time of the answer is not that stamp, though near it.
+        """
+        state = self.view.at(-math.inf)
+        ends = (expires_of(state.look_up(name)) for name in attempt.expect)
+        return any(end is not None and end <= modified + 2 * self._window for end in ends)
+
+    def _found_again(self, attempt: Attempt) -> ReadSlot | None:
         """Return the commit as the state has it, after its slot may have been collected.
 
         Raises:
@@ -415,9 +452,7 @@ class LogJournal:
             update = attempt.said[-1] if counting is None else counting.update
             session, sequence = self._author(attempt), attempt.sequence
             return ReadSlot(Document("log", self._window, session, sequence, None, update), modified, 0)
-        if slot <= self._tail.base.sequence:
-            raise unknown(self._bucket, self._key)
-        attempt.doubtful, attempt.unanswered = False, 0
+        _lost(attempt)
         return None
 
     def _is_foreign(self, attempt: Attempt, document: Document) -> bool:
@@ -429,7 +464,7 @@ class LogJournal:
         if self._contact.is_long_ago():
             await self._open()
             if slot <= self._tail.number:
-                return self._found_again(attempt, slot) or ReadSlot(filler(self._window), 0.0, 0)
+                return self._found_again(attempt) or ReadSlot(filler(self._window), 0.0, 0)
         return found
 
     async def _next_slot(self, lost: int) -> int:
@@ -468,7 +503,7 @@ class LogJournal:
         except MPS3Error as error:
             error.maybe_written = True  # the commit above it is there
             raise
-        self._ahead[number] = ReadSlot(document, stored.modified or 0.0, len(body))
+        self._ahead[number] = ReadSlot(document, stamp_of(stored.modified), len(body))
 
     async def _settle(self, attempt: Attempt) -> int | None:
         """Find out what became of a commit whose answer was lost (L3).
@@ -486,7 +521,7 @@ class LogJournal:
                 if self._is_own(found.document, attempt) and not self._is_foreign(attempt, found.document):
                     self._conclude(attempt, await self._confirm(slot, found))
                     return None
-                attempt.doubtful, attempt.unanswered = False, 0
+                _lost(attempt)
                 return await self._next_slot(slot)
         elif slot is None:
             await self.resolve()
@@ -501,7 +536,7 @@ class LogJournal:
         if self._has_arrived(attempt):
             return None
         if slot is not None:
-            attempt.doubtful, attempt.unanswered = False, 0  # its slot has something else
+            _lost(attempt)  # its slot has something else
         return self._tail.number + 1
 
     def _has_arrived(self, attempt: Attempt) -> bool:
@@ -548,6 +583,11 @@ class LogJournal:
         """Stop what is done in the background."""
         await self._checkpoints.aclose()
         await self._compactor.aclose()
+
+
+def _lost(attempt: Attempt) -> None:
+    """Record that no try of a commit has a slot, so that what is remembered from now on tells whether one has."""
+    attempt.doubtful, attempt.unanswered, attempt.witnesses = False, 0, None
 
 
 def _names_objects(update: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from typing import Final
 from ...errors import CorruptionError
 from ...format.document import LIMIT, Document
 from ...format.names import LOG_SUFFIX
+from ...format.schema import whole_milliseconds
 from ...format.slot import LAST, NOBODY, SlotName, checkpoint_key, slot_key
 from ...storage.pagination import PageProgress
 from ...storage.protocol import Absence, Object, Storage
@@ -27,7 +28,7 @@ class ReadSlot:
 
     Attributes:
         document: What it holds.
-        modified: The store's time stamp, in seconds since 1970; zero if the store tells none.
+        modified: The store's time stamp as `stamp_of` returns it.
         size: In bytes.
     """
 
@@ -118,7 +119,7 @@ class LogReader:
             document = await read_document(
                 "log", self._runs, found.body, bucket=self._bucket, key=self._key, version=key, known={}
             )
-            return ReadSlot(document, found.modified or 0.0, len(found.body))
+            return ReadSlot(document, stamp_of(found.modified), len(found.body))
 
         return await read_verified(ask, check)
 
@@ -155,11 +156,19 @@ class LogReader:
             page = await self._storage.list(self._bucket, prefix, start=start)
             for entry in page.entries:
                 ordered, last = ordered and entry.key > last, entry.key
-            names = ((SlotName.parse(self._key, entry.key), entry.modified) for entry in page.entries)
+            names = ((SlotName.parse(self._key, entry.key), stamp_of(entry.modified)) for entry in page.entries)
             yield [(name, modified) for name, modified in names if name is not None], ordered
             start = pages.forward(page.next)
             if start is None:
                 return
+
+
+def stamp_of(modified: float | None) -> float:
+    """Return a time stamp in seconds since 1970 as documents keep it, in whole milliseconds; zero if there is none.
+
+    So a stamp is the same wherever it comes from, and a revision is found by the time that it is said to have.
+    """
+    return 0.0 if modified is None else whole_milliseconds(modified) / 1000
 
 
 def _is_slot(document: Document, most: int) -> bool:

@@ -1,6 +1,6 @@
-"""S3 and what is compatible with it, through aiobotocore: requests, signatures, errors, listings, vendors.
+"""S3 and compatible services, through aiobotocore: requests, signatures, errors, listings, vendors.
 
-This is the only place that imports the SDK. It takes long to load, so nothing above imports this package at its top.
+Only this package imports the SDK. The import is slow, so no other module imports this package at its top.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ __all__ = ["S3Storage"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the SDK when somebody asks for the storage, and not before."""
+    """Import the SDK at the first access to the storage."""
     if name == "S3Storage":
-        from .storage import S3Storage  # noqa: PLC0415 - takes longer to load than all else together
+        from .storage import S3Storage  # noqa: PLC0415 - slow to import
 
         return S3Storage
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

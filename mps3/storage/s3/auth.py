@@ -1,4 +1,4 @@
-"""Requests that somebody else authorises: any ``httpx.Auth``, between the SDK and the network."""
+"""Requests that an ``httpx.Auth`` authorises instead of the SDK."""
 
 from __future__ import annotations
 
@@ -14,41 +14,44 @@ from botocore.exceptions import HTTPClientError, TokenRetrievalError
 
 from ...errors import ConfigurationError
 from ...types import Auth
-from .transport import HEAD, Budget
+from .transport import ERROR_HEAD_BYTES, ResponseLimit
 
 _LIBRARIES: Final = ("httpx2", "httpx")
-_TARGETS: Final = ("target", "aiobotocore_raw_proxy_target")
-"""Where the SDK leaves the target of a request: for the store itself, and for a proxy before it."""
-_WORDS: Final = "mps3"
-_DOTS: Final = {".": "%2E", "..": "%2E%2E"}
-_NO_DOTS: Final = {escaped: dots for dots, escaped in _DOTS.items()}
+_TARGET_EXTENSIONS: Final = ("target", "aiobotocore_raw_proxy_target")
+"""The extensions in which the SDK puts the target of a request: for the store itself, and for a proxy."""
+_ORIGINAL: Final = "mps3"
+_ESCAPED_DOTS: Final = {".": "%2E", "..": "%2E%2E"}
+_UNESCAPED_DOTS: Final = {escaped: dots for dots, escaped in _ESCAPED_DOTS.items()}
 
 
-def authorised_session(auth: Auth) -> type:
-    """A session class for the SDK that sends through httpx, and lets ``auth`` see and change each request.
+def auth_session_class(auth: Auth) -> type:
+    """Return a session class for the SDK that sends through httpx, with ``auth``.
 
     Raises:
-        ConfigurationError: There is no httpx, or ``auth`` is none of its.
+        ConfigurationError: httpx is not installed, or ``auth`` is not an ``httpx.Auth``.
     """
-    from aiobotocore import httpxsession  # noqa: PLC0415 - only who uses `auth` needs it
+    from aiobotocore import httpxsession  # noqa: PLC0415 - only `auth` needs it
 
     native = getattr(httpxsession, "httpx", None)
     if native is None:
         raise ConfigurationError(
             "`auth` sends requests through httpx, which is not installed: pip install 'mps3[auth]'"
         )
-    # The SDK would rather have httpx2, and says so once; that is the user's to choose.
+    # The SDK warns once that it prefers httpx2, but the choice is the user's.
     httpxsession._LEGACY_HTTPX_WARNED = True  # noqa: SLF001
-    flow = _guarded(_native(auth, native), native)
+    flow = _with_marked_errors(_native(auth, native), native)
     streamed: ContextVar[bool] = ContextVar("mps3_streamed")
-    bound = _bound(native, streamed)
+    bound_response = _response_hook(native, streamed)
 
-    class Session(httpxsession.HttpxSession):  # type: ignore[misc, unused-ignore]
+    class AuthHTTPSession(httpxsession.HttpxSession):  # type: ignore[misc, unused-ignore]
         async def _get_session(self, *args: Any) -> Any:
             client = await super()._get_session(*args)
             if client.auth is not flow:
                 client.auth = flow
-                client.event_hooks = {"request": [_aim(client.timeout.as_dict())], "response": [bound]}
+                client.event_hooks = {
+                    "request": [_request_hook(client.timeout.as_dict())],
+                    "response": [bound_response],
+                }
                 client.follow_redirects = False
                 client.headers["Accept-Encoding"] = "identity"
             return client
@@ -56,69 +59,64 @@ def authorised_session(auth: Auth) -> type:
         async def send(self, request: Any) -> Any:
             streamed.set(request.stream_output)
             try:
-                return await super().send(_untidied(request))
+                return await super().send(_with_escaped_dots(request))
             except HTTPClientError as error:
                 failure = error.kwargs.get("error")
                 if isinstance(failure, _AuthError):
-                    raise failure.verdict() from failure.__cause__
+                    raise failure.as_sdk_error() from failure.__cause__
                 raise
 
-    return Session
+    return AuthHTTPSession
 
 
-# Paths: libraries tidy them, but `a/../b` is a key like any other -----------------------------------------------------
+# Paths: libraries normalize them, but `a/../b` is a valid key ---------------------------------------------------------
 
 
-def _untidied(request: Any) -> Any:
-    """The request with segments that are dots written so that no library takes them for directories.
+def _with_escaped_dots(request: Any) -> Any:
+    """Return the request with segments of dots escaped, so that no library removes them.
 
-    Whoever signs the decoded path then signs the right one.
+    An auth that signs the decoded path then signs the right one.
     """
     path, mark, query = request.url.partition("?")
-    untidied = copy.copy(request)
-    untidied.url = _replaced(path, _DOTS) + mark + query
-    return untidied
+    escaped_request = copy.copy(request)
+    escaped_request.url = _replace_segments(path, _ESCAPED_DOTS) + mark + query
+    return escaped_request
 
 
-def _replaced(path: str, segments: dict[str, str]) -> str:
+def _replace_segments(path: str, segments: dict[str, str]) -> str:
     return "/".join(segments.get(segment, segment) for segment in path.split("/"))
 
 
-def _aim(timeout: dict[str, Any]) -> Callable[[Any], Awaitable[None]]:
-    """What to do with each request before it leaves, also with those that an auth makes itself."""
+def _request_hook(timeout: dict[str, Any]) -> Callable[[Any], Awaitable[None]]:
+    """Return a hook for each request before it is sent, including the requests of the auth itself."""
 
-    async def aim(request: Any) -> None:
-        """Send the request where ``auth`` wants it, or else to the SDK's very words."""
+    async def on_request(request: Any) -> None:
+        """Send the request to the target of ``auth``; to the SDK's exact target if ``auth`` has not changed it."""
         extensions = {"timeout": timeout, **request.extensions}
         url = request.url
-        for name in _TARGETS:
+        for name in _TARGET_EXTENSIONS:
             target = extensions.pop(name, None)
             if target is None:
                 continue
-            if _WORDS not in extensions:
+            if _ORIGINAL not in extensions:
                 parts = urlsplit(target.decode())
-                extensions[_WORDS] = (parts.path, parts.query, type(url)(target.decode()))
-            path, query, original = extensions[_WORDS]
-            tidy = url.raw_path.partition(b"?")[0]
-            if tidy == original.raw_path.partition(b"?")[0]:
-                tidy = _replaced(path, _NO_DOTS).encode()
+                extensions[_ORIGINAL] = (parts.path, parts.query, type(url)(target.decode()))
+            path, query, original = extensions[_ORIGINAL]
+            normalized = url.raw_path.partition(b"?")[0]
+            if normalized == original.raw_path.partition(b"?")[0]:
+                normalized = _replace_segments(path, _UNESCAPED_DOTS).encode()
             asked = query.encode() if url.query == original.query else url.query
-            extensions[name] = tidy + (b"?" + asked if asked else b"")
+            extensions[name] = normalized + (b"?" + asked if asked else b"")
         request.extensions = extensions
 
-    return aim
+    return on_request
 
 
-# Answers: of any length, if nobody looks ------------------------------------------------------------------------------
+# Responses: their size must be bounded --------------------------------------------------------------------------------
 
 
-def _bound(native: Any, streamed: ContextVar[bool]) -> Callable[[Any], Awaitable[None]]:
-    """What to do with each answer before anybody reads it.
-
-    Args:
-        native: The library that receives it.
-        streamed: Whether what is asked for is an object, which its reader bounds.
-    """
+def _response_hook(native: Any, streamed: ContextVar[bool]) -> Callable[[Any], Awaitable[None]]:
+    """Return a hook that bounds each response, except for an object (``streamed``), whose reader bounds it."""
 
     class Bounded(native.AsyncByteStream):  # type: ignore[misc, unused-ignore]
         def __init__(self, stream: Any, status: int) -> None:
@@ -126,11 +124,11 @@ def _bound(native: Any, streamed: ContextVar[bool]) -> Callable[[Any], Awaitable
             self._status = status
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            budget, empty = Budget(self._status), True
+            budget, empty = ResponseLimit(self._status), True
             async for chunk in self._stream:
-                if not budget.pays(chunk):
+                if not budget.accepts(chunk):
                     if empty:
-                        yield chunk[:HEAD]
+                        yield chunk[:ERROR_HEAD_BYTES]
                     return
                 yield chunk
                 empty = False
@@ -138,37 +136,37 @@ def _bound(native: Any, streamed: ContextVar[bool]) -> Callable[[Any], Awaitable
         async def aclose(self) -> None:
             await self._stream.aclose()
 
-    async def bound(response: Any) -> None:
+    async def on_response(response: Any) -> None:
         if streamed.get() and response.status_code < 300:
-            return  # also when the auth made a request of its own of the SDK's
-        if _WORDS in response.request.extensions:
-            # Nobody asked for it, and a small answer could become a very large one.
+            return  # also if the auth has replaced the request
+        if _ORIGINAL in response.request.extensions:
+            # The request accepts no encoding, and a small response could expand to a very large one.
             response.headers.pop("content-encoding", None)
         response.stream = Bounded(response.stream, response.status_code)
 
-    return bound
+    return on_response
 
 
-# What goes wrong in an auth -------------------------------------------------------------------------------------------
+# Errors of an auth ----------------------------------------------------------------------------------------------------
 
 
 class _AuthError(Exception):
-    """Carries what an auth raised through the SDK."""
+    """Carries an error of an auth through the SDK."""
 
-    def verdict(self) -> Exception:
-        """What the SDK would have raised for such a failure. What the auth said may hold secrets: only its type."""
+    def as_sdk_error(self) -> Exception:
+        """Return the error that the SDK would raise. It names only the type, because the message may hold secrets."""
         cause = self.__cause__
-        words = f"it raised {type(cause).__name__}"
+        reason = f"it raised {type(cause).__name__}"
         status = getattr(getattr(cause, "response", None), "status_code", 0)
         network = [library.TransportError for library in _loaded()]
         if status >= 500 or status == 429 or isinstance(cause, (OSError, aiohttp.ClientError, *network)):
-            return ConnectionError(f"`auth` did not get through: {words}")
-        refused: Exception = TokenRetrievalError(provider="`auth`", error_msg=words)
+            return ConnectionError(f"`auth` could not connect: {reason}")
+        refused: Exception = TokenRetrievalError(provider="`auth`", error_msg=reason)
         return refused
 
 
-def _guarded(auth: Any, native: Any) -> Any:
-    """The same auth, whose failures can be told from those of the network."""
+def _with_marked_errors(auth: Any, native: Any) -> Any:
+    """Return the same auth, whose errors are distinct from those of the network."""
 
     class Guarded(native.Auth):  # type: ignore[misc, unused-ignore]
         async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
@@ -189,7 +187,7 @@ def _guarded(auth: Any, native: Any) -> Any:
     return Guarded()
 
 
-# Two libraries: httpx and its fork have the same words, but not the same types ----------------------------------------
+# Two libraries: httpx and its fork have the same names, but distinct types --------------------------------------------
 
 
 def _loaded() -> list[Any]:
@@ -207,7 +205,7 @@ def _native(auth: Auth, native: Any) -> Any:
 
 def _adapt(auth: Auth, foreign: Any, native: Any) -> Any:
     class Body(foreign.AsyncByteStream):  # type: ignore[misc, unused-ignore]
-        """Read when the auth reads it, and else left to the SDK."""
+        """A body that is read only if the auth reads it."""
 
         def __init__(self, response: Any) -> None:
             self._response = response

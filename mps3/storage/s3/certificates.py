@@ -1,4 +1,4 @@
-"""Files with certificates that the SDK reads at the first request, and whose names it does not tell then."""
+"""A check of the certificate files. The SDK reads them at the first request, and its error does not name the file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,10 @@ from ...errors import ConfigurationError
 
 
 def check_certificates(session: Any, options: Mapping[str, Any]) -> None:
-    """Read the files with certificates that a client is going to use. Not on an event loop.
-
-    Args:
-        session: The SDK's session.
-        options: Arguments of its ``create_client``.
+    """Read the certificate files of a client. It blocks.
 
     Raises:
-        ConfigurationError: One cannot be read. It names the file, and where that was named.
+        ConfigurationError: A file cannot be read. The error names the file and its setting.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     for name, path in _bundles(session, options):
@@ -36,7 +32,7 @@ def check_certificates(session: Any, options: Mapping[str, Any]) -> None:
 
 
 def _bundles(session: Any, options: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Where the SDK takes a bundle from, in its own order."""
+    """Return the settings and paths of CA bundles, in the SDK's order of precedence."""
     verify = options.get("verify")
     if verify is not None:
         return [] if isinstance(verify, bool) else [("verify in s3_config", verify)]

@@ -1,6 +1,6 @@
-"""Making the SDK's client: its settings, and all that it would load lazily, in a thread.
+"""The SDK's client: its settings, and its creation in a thread, with all that it would load lazily.
 
-Made on the event loop, a client holds it up for some 250 ms, and its first request for 60 ms more.
+On the event loop, the creation would block for about 250 ms, and the first request for 60 ms more.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from botocore.loaders import JSONFileLoader
 
 from ...errors import ConfigurationError
 from ...types import Auth
-from . import answers as s3_answers
 from . import listing as s3_listing
-from .auth import authorised_session
+from . import responses as s3_responses
+from .auth import auth_session_class
 from .certificates import check_certificates
-from .transport import Session
+from .redaction import has_credentials, public_url
+from .transport import HTTPSession
 from .vendors import Vendor, vendor_of
-from .wording import has_credentials, public_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,20 +38,13 @@ CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 15.0
 LARGE: Final = 1 << 19
 
-# What a client reads from the SDK's data. Whatever another version of the SDK reads besides is only slower.
+# The data files that a client reads. If another version of the SDK reads more, it is only slower.
 _DATA: Final = ("endpoints", "partitions", "sdk-default-configuration")
 _MODELS: Final = ("service-2", "endpoint-rule-set-1")
 
 
 class S3Connection:
-    """A client of the SDK.
-
-    Attributes:
-        client: It.
-        vendor: Who serves its endpoint.
-        endpoint: Its endpoint, without secrets.
-        region: The region that its requests are signed for.
-    """
+    """A client of the SDK, with the vendor, the endpoint (without secrets) and the region of its requests."""
 
     def __init__(self, client: Any, context: AbstractAsyncContextManager[Any], vendor: Vendor) -> None:
         self.client = client
@@ -66,14 +59,7 @@ class S3Connection:
 
 
 async def connect(s3_config: Mapping[str, Any], auth: Auth | None = None) -> S3Connection:
-    """Make a client, without holding up the event loop.
-
-    Args:
-        s3_config: Keyword arguments of ``create_client("s3")``, and ``profile_name``.
-        auth: Authorises the requests instead of the SDK.
-
-    Returns:
-        The client, ready for its first request. No connection is open yet.
+    """Create a client in a thread. No connection is open yet.
 
     Raises:
         ConfigurationError: The endpoint holds a password, or a file with certificates cannot be read.
@@ -86,7 +72,7 @@ def _connect(options: dict[str, Any], auth: Auth | None) -> S3Connection:
     _preload(session)
     endpoint_url = _endpoint_url(session, options)
     if endpoint_url and has_credentials(endpoint_url):
-        # They would be sent beside the signature, if at all, and repeated wherever the endpoint is named.
+        # S3 has no use for them, and every message that names the endpoint would repeat them.
         raise ConfigurationError(
             f"endpoint_url ({public_url(endpoint_url)}) has a user or a password in it, which S3 does not know: give "
             "credentials as other S3 tools take them, or as auth=httpx.BasicAuth(…), and write an @ of a path as %40"
@@ -97,9 +83,9 @@ def _connect(options: dict[str, Any], auth: Auth | None) -> S3Connection:
         options["region_name"] = vendor.region_of(endpoint_url)
     options["config"] = _config(session, options, vendor)
     if auth is not None:
-        unsigned = AioConfig(signature_version=UNSIGNED, http_session_cls=authorised_session(auth))
+        unsigned = AioConfig(signature_version=UNSIGNED, http_session_cls=auth_session_class(auth))
         options["config"] = options["config"].merge(unsigned)
-    # Nothing in a client belongs to a loop before its first request, so this thread may have one of its own.
+    # A client is not bound to an event loop before its first request, so this thread may use its own loop.
     return asyncio.run(_create(session, options, vendor))
 
 
@@ -107,16 +93,16 @@ async def _create(session: Any, options: dict[str, Any], vendor: Vendor) -> S3Co
     context = session.create_client("s3", **options)
     client = await context.__aenter__()
     s3_listing.register(client.meta.events)
-    s3_answers.register(client.meta.events)
-    client.meta.events.register_last("before-call.s3.PutObject", _at_once)
+    s3_responses.register(client.meta.events)
+    client.meta.events.register_last("before-call.s3.PutObject", _disable_expect_continue)
     client.meta.events.register("before-call.s3", lambda params, **_: params["headers"].update(vendor.headers))
-    client.meta.events.register("before-call.s3", _stay)
-    await _rehearse(client)
+    client.meta.events.register("before-call.s3", _disable_redirects)
+    await _warm_up(client)
     return S3Connection(client, context, vendor)
 
 
-def configured(s3_config: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """The endpoint and the region, wherever they are configured; ``None`` for one that is not."""
+def configured_endpoint(s3_config: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the endpoint and the region from all sources of configuration; ``None`` for each that is not set."""
     session = AioSession(profile=s3_config.get("profile_name"))
     return _endpoint_url(session, s3_config), s3_config.get("region_name") or session.get_config_variable("region")
 
@@ -130,9 +116,9 @@ def _config(session: Any, options: Mapping[str, Any], vendor: Vendor) -> AioConf
         "max_pool_connections": CONNECTIONS,
         "connect_timeout": CONNECT_TIMEOUT,
         "read_timeout": READ_TIMEOUT,
-        # Only the storage knows which failures it may repeat.
+        # `S3Session` repeats requests, because the SDK does not know which failures are safe to repeat.
         "retries": {"mode": "standard", "total_max_attempts": 1},
-        "http_session_cls": Session,
+        "http_session_cls": HTTPSession,
     }
     settings |= _for_vendor(session, vendor)
     config = AioConfig(**settings)
@@ -145,7 +131,7 @@ def _config(session: Any, options: Mapping[str, Any], vendor: Vendor) -> AioConf
 
 
 def _for_vendor(session: Any, vendor: Vendor) -> dict[str, Any]:
-    """Settings that the vendor understands, except where the user's environment or profile says otherwise."""
+    """Return the settings for a vendor, except those that the user's environment or profile sets."""
     profile = session.get_scoped_config()
     settings: dict[str, Any] = {}
     for name in ("request_checksum_calculation", "response_checksum_validation"):
@@ -157,7 +143,7 @@ def _for_vendor(session: Any, vendor: Vendor) -> dict[str, Any]:
 
 
 def _endpoint_url(session: Any, options: Mapping[str, Any]) -> str | None:
-    """The endpoint as it is configured, wherever; ``None`` if it is not."""
+    """Return the endpoint from all sources of configuration; ``None`` if it is not set."""
     if options.get("endpoint_url"):
         return str(options["endpoint_url"])
     profile = session.get_scoped_config()
@@ -173,32 +159,25 @@ def _endpoint_url(session: Any, options: Mapping[str, Any]) -> str | None:
     )
 
 
-def _stay(params: dict[str, Any], **_: Any) -> None:
-    """Tell the SDK that it has followed a redirect already.
-
-    It would send the request to another region, with all that is in it, and looks for that region with requests
-    whose answers it follows again.
-    """
+def _disable_redirects(params: dict[str, Any], **_: Any) -> None:
+    """Mark a request as already redirected, so that the SDK does not send its body and headers to another region."""
     params["context"].setdefault("s3_redirect", {})["redirected"] = True
 
 
-def _at_once(params: dict[str, Any], **_: Any) -> None:
-    """Send a body with its head.
-
-    The SDK would wait for the store's "100 Continue" first, one more journey for every object.
-    """
+def _disable_expect_continue(params: dict[str, Any], **_: Any) -> None:
+    """Send the body without waiting for "100 Continue", which would cost one more round trip for each object."""
     params["headers"].pop("Expect", None)
     if hasattr(params["body"], "read"):
         body = params["body"].read()
-        # aiohttp sends bytes in one go, which would hold up the event loop if they are many; it warns of that.
+        # aiohttp sends bytes in one call, which would block the event loop if there are many.
         params["body"] = io.BytesIO(body) if len(body) > LARGE else body
 
 
 # What would be loaded lazily ------------------------------------------------------------------------------------------
 
 
-class _QuickLoader(JSONFileLoader):  # type: ignore[misc, unused-ignore]
-    """Parses a model in a fifth of the time: no thread runs meanwhile, and so neither does the event loop."""
+class _OrjsonLoader(JSONFileLoader):  # type: ignore[misc, unused-ignore]
+    """A faster loader: parsing holds the GIL, and so blocks the event loop of the other thread."""
 
     def load_file(self, file_path: str) -> Any:
         openers: tuple[tuple[str, Callable[..., Any]], ...] = ((".json", open), (".json.gz", gzip.open))
@@ -213,11 +192,11 @@ class _QuickLoader(JSONFileLoader):  # type: ignore[misc, unused-ignore]
 
 def _preload(session: Any) -> None:
     loader = session.get_component("data_loader")
-    loader.file_loader = _QuickLoader()
+    loader.file_loader = _OrjsonLoader()
     for name in _DATA:
         loader.load_data(name)
     for name in _MODELS:
-        # The cache distinguishes how the arguments are given.
+        # The cache distinguishes positional from keyword arguments.
         loader.load_service_model("s3", name, api_version=None)
         loader.load_service_model("s3", type_name=name, api_version=None)
 
@@ -226,7 +205,7 @@ _VERSIONS: Final = (
     b"<ListVersionsResult><Version><Key>key</Key><VersionId>1</VersionId><Size>2</Size>"
     b"<LastModified>2020-01-01T00:00:00.000Z</LastModified></Version></ListVersionsResult>"
 )
-_REHEARSED: Final[dict[str, tuple[dict[str, Any], int, bytes]]] = {
+_WARM_UP_CALLS: Final[dict[str, tuple[dict[str, Any], int, bytes]]] = {
     "get_object": ({"Key": "key", "IfNoneMatch": '"0"'}, 304, b""),
     "put_object": ({"Key": "key", "Body": b"{}", "ContentType": "application/json", "IfNoneMatch": "*"}, 200, b""),
     "delete_object": ({"Key": "key"}, 204, b""),
@@ -236,8 +215,8 @@ _REHEARSED: Final[dict[str, tuple[dict[str, Any], int, bytes]]] = {
 }
 
 
-class _NoStream:
-    """The body of an answer that was not received."""
+class _CannedBody:
+    """The body of a canned response."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -249,27 +228,23 @@ class _NoStream:
         return self._body
 
 
-async def _rehearse(client: Any) -> None:
-    """Make each kind of request once, and answer it before it is sent."""
+async def _warm_up(client: Any) -> None:
+    """Make each kind of request once, and answer it before it is sent, so that the SDK loads what it needs."""
     operations = client.meta.method_to_api_mapping
-    answers = {operations[method]: (status, body) for method, (_, status, body) in _REHEARSED.items()}
+    answers = {operations[method]: (status, body) for method, (_, status, body) in _WARM_UP_CALLS.items()}
 
     def answer(request: Any, event_name: str, **_: Any) -> AioAWSResponse:
         status, body = answers[event_name.rpartition(".")[2]]
-        return AioAWSResponse(request.url, status, {"content-length": str(len(body))}, _NoStream(body))
+        return AioAWSResponse(request.url, status, {"content-length": str(len(body))}, _CannedBody(body))
 
     client.meta.events.register("before-send.s3", answer)
     try:
-        for method, (params, *_) in _REHEARSED.items():
-            await _rehearse_one(getattr(client, method), params)
+        for method, (params, *_) in _WARM_UP_CALLS.items():
+            try:
+                await getattr(client, method)(Bucket="warm-up", **params)
+            except (NoCredentialsError, PartialCredentialsError):
+                raise
+            except (BotoCoreError, ClientError):
+                continue  # if it is not harmless, the first real request fails too
     finally:
         client.meta.events.unregister("before-send.s3", answer)
-
-
-async def _rehearse_one(call: Callable[..., Any], params: dict[str, Any]) -> None:
-    try:
-        await call(Bucket="rehearsal", **params)
-    except (NoCredentialsError, PartialCredentialsError):
-        raise
-    except (BotoCoreError, ClientError):
-        return  # The first real request will tell, if it fails too.

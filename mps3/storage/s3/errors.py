@@ -1,4 +1,4 @@
-"""What failures of S3 mean: each error of the SDK becomes one of ours."""
+"""The classification of failures: each error of the SDK becomes an error of `mps3.errors`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,19 @@ from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 
 from ...errors import AccessError, ConfigurationError, ConflictError, MPS3Error, UnavailableError
-from .answers import strange
-from .listing import GarbledError
-from .refusals import ACCOUNT, EXPIRED, UNKNOWN, elsewhere, insecure, over_quota, remedy, too_large
-from .request import Failure, S3Request
-from .wording import clean, words
+from .advice import (
+    ACCOUNT_CODES,
+    EXPIRED_CODES,
+    UNKNOWN_CODES,
+    is_over_quota,
+    redirect_advice,
+    refusal_advice,
+    tls_advice,
+    too_large_advice,
+)
+from .redaction import error_text, redact
+from .request import Failure, MalformedResponseError, S3Request
+from .responses import why_not_s3
 
 _THROTTLED: Final = {
     "BandwidthLimitExceeded",
@@ -31,7 +39,14 @@ _THROTTLED: Final = {
     "TooManyRequests",
     "TooManyRequestsException",
 }
-_REFUSED: Final = {"AccessDenied", "Forbidden", "UnauthorizedAccess", *ACCOUNT, *EXPIRED, *UNKNOWN}
+_REFUSED: Final = {
+    "AccessDenied",
+    "Forbidden",
+    "UnauthorizedAccess",
+    *ACCOUNT_CODES,
+    *EXPIRED_CODES,
+    *UNKNOWN_CODES,
+}
 _SKEWED: Final = {"RequestTimeTooSkewed", "RequestInTheFuture"}
 _DAMAGED: Final = {"BadDigest", "IncompleteBody", "InvalidDigest", "XAmzContentSHA256Mismatch"}
 _IN_PROGRESS: Final = {"ConditionalRequestConflict", "OperationAborted"}
@@ -55,74 +70,69 @@ _CREDENTIALS: Final = (
     sdk.SSOError,
 )
 _NETWORK: Final = (sdk.HTTPClientError, sdk.MetadataRetrievalError, aiohttp.ClientError, OSError, TimeoutError)
-_GARBLED: Final = (
+_MALFORMED_RESPONSE: Final = (
     sdk.IncompleteReadError,
     sdk.ChecksumError,
     sdk.FlexibleChecksumError,
     ResponseParserError,
-    GarbledError,
+    MalformedResponseError,
 )
 
 
-def failure_of(error: Exception, request: S3Request) -> Failure:
-    """Say what an error of the SDK means.
-
-    Args:
-        error: Whatever the SDK raised.
-        request: What was asked of the store when it did.
-    """
+def classify_error(error: Exception, request: S3Request) -> Failure:
+    """Classify an error that the SDK raised for a request."""
     if isinstance(error, sdk.ClientError):
         if error.operation_name != request.operation:
-            return _judge_credentials(error, request)
-        return _judge_answer(error, request)
+            return _classify_credentials(error, request)
+        return _classify_response(error, request)
     if isinstance(error, _CREDENTIALS):
-        why = f"no usable credentials ({words(error)}). Check the credentials"
-        return Failure(request.error(AccessError, why), harmless=True)
-    if isinstance(error, _GARBLED):
-        return _damaged(error, request)
+        why = f"no usable credentials ({error_text(error)}). Check the credentials"
+        return request.failure(AccessError, why, no_effect=True)
+    if isinstance(error, _MALFORMED_RESPONSE):
+        return _classify_malformed(error, request)
     if isinstance(error, (sdk.ConnectionError, *_NETWORK)):
-        return _judge_network(error, request)
+        return _classify_network(error, request)
     if isinstance(error, (sdk.BotoCoreError, ValueError, TypeError)):
-        return Failure(request.error(ConfigurationError, words(error)), harmless=True)
-    return Failure(request.error(UnavailableError, f"{type(error).__name__} in the SDK"))
+        return request.failure(ConfigurationError, error_text(error), no_effect=True)
+    return request.failure(UnavailableError, f"{type(error).__name__} in the SDK")
 
 
-def is_garbled(error: Exception) -> bool:
-    """Whether an answer arrived that is not what the store has sent."""
-    return isinstance(error, _GARBLED)
+def is_malformed(error: Exception) -> bool:
+    """Whether a response was damaged in transit, or is not one of the store."""
+    return isinstance(error, _MALFORMED_RESPONSE)
 
 
 def code_of(error: sdk.ClientError) -> str:
-    """The error code of an answer, such as ``NoSuchKey``; its status if it has none."""
+    """Return the error code of a response, such as ``NoSuchKey``; its status if it has none."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def status_of(error: sdk.ClientError) -> int:
-    """The HTTP status of an answer."""
+    """Return the HTTP status of a response."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def is_absent(error: sdk.ClientError, request: S3Request) -> bool:
-    """Whether an answer says that there is no such object or version, rather than no such bucket."""
-    if strange(error.response) is not None:
-        return False  # whoever says so is not the store
+    """Whether a response says that the object or version does not exist, and not that the bucket does not."""
+    if why_not_s3(error.response) is not None:
+        return False  # the response is not one of the store
     code, status = code_of(error), status_of(error)
     if code in {"NoSuchKey", "NoSuchVersion"} or (status == 404 and code != "NoSuchBucket"):
         return True
     if request.version is None:
         return False
-    # A delete marker, or what cannot be a version of this store.
+    # The version is a delete marker, or an invalid version id.
     argument = str(error.response.get("Error", {}).get("ArgumentName", "")).lower()
     return status == 405 or (code == "InvalidArgument" and argument == "versionid")
 
 
 def is_unsigned(error: sdk.ClientError) -> bool:
-    """Whether an answer has only a status, and no error code of S3: anything on the way may have given it."""
+    """Whether a response has a status but no error code of S3. Any intermediary may have sent it."""
     return code_of(error) in {"", "Unknown", str(status_of(error))}
 
 
 def refuses_checksum(error: sdk.ClientError) -> bool:
-    """Whether a store does not take the header with a checksum."""
+    """Whether a store refuses the header with the checksum."""
     if status_of(error) == 501:
         return True
     said = str(error.response.get("Error", {})).lower()
@@ -130,7 +140,7 @@ def refuses_checksum(error: sdk.ClientError) -> bool:
 
 
 def demands_checksum(error: sdk.ClientError) -> bool:
-    """Whether a store takes no object without a checksum, or not without Content-MD5, as with object lock."""
+    """Whether a store requires a checksum, or Content-MD5, as with object lock."""
     if status_of(error) not in {400, 403, 411, 412, 422}:
         return False
     code, message = code_of(error), _message(error).lower()
@@ -140,116 +150,120 @@ def demands_checksum(error: sdk.ClientError) -> bool:
     return named and any(word in message for word in ("required", "missing", "must", "need"))
 
 
-def _judge_answer(error: sdk.ClientError, request: S3Request) -> Failure:
+def _classify_response(error: sdk.ClientError, request: S3Request) -> Failure:
     status = status_of(error)
-    failure = _of_status(error, request)
+    failure = _classify_status(error, request)
     if 300 <= status < 500 and status != 408 and code_of(error) != "RequestTimeout":
-        return replace(failure, harmless=True)  # whoever refuses has written nothing
+        return replace(failure, no_effect=True)  # a refused request has no effect
     return failure
 
 
-def _of_status(error: sdk.ClientError, request: S3Request) -> Failure:
+def _classify_status(error: sdk.ClientError, request: S3Request) -> Failure:
     code, status = code_of(error), status_of(error)
-    said, message = _said(error), _message(error)
-    if strange(error.response) is not None:
-        return _of_a_stranger(error, request)
+    said, message = _summary(error), _message(error)
+    if why_not_s3(error.response) is not None:
+        return _classify_intermediary(error, request)
     if code == "NoSuchBucket":
-        return Failure(request.error(ConfigurationError, f'there is no bucket "{request.bucket}". Create it first'))
+        return request.failure(ConfigurationError, f'there is no bucket "{request.bucket}". Create it first')
     if code in _SKEWED:
-        return Failure(request.error(AccessError, f"{said}. Set this machine's clock"))
+        return request.failure(AccessError, f"{said}. Set this machine's clock")
     if code in _ELSEWHERE or 300 <= status < 400 or (status == 400 and _is_of_another_region(error, request)):
         return _redirected(said, error, request)
     if request.conditional and (status in {404, 409, 412} or code in _IN_PROGRESS):
-        return Failure(request.error(ConflictError, f"the condition did not hold ({said})"))
+        return request.failure(ConflictError, f"the condition did not hold ({said})")
     if status == 429 or (code in _THROTTLED and status in {400, 503}):
-        slower = request.error(UnavailableError, f"the store asks to slow down ({said})")
-        return Failure(slower, passing=True, harmless=True)
+        why = f"the store asks to slow down ({said})"
+        return request.failure(UnavailableError, why, transient=True, no_effect=True)
     if code in _IN_PROGRESS:
-        return Failure(request.error(UnavailableError, said), passing=True, harmless=True)
+        return request.failure(UnavailableError, said, transient=True, no_effect=True)
     if code in _DAMAGED:
-        return Failure(request.error(UnavailableError, f"damaged on its way ({said})"), passing=True, harmless=True)
+        return request.failure(UnavailableError, f"damaged in transit ({said})", transient=True, no_effect=True)
     if code == "InvalidObjectState":
-        return Failure(request.error(ConfigurationError, f"{said}. The object is archived: restore it first"))
+        return request.failure(ConfigurationError, f"{said}. The object is archived: restore it first")
     if status == 413 or code in _TOO_LARGE:
-        return Failure(request.error(ConfigurationError, too_large(said, request)))
+        return request.failure(ConfigurationError, too_large_advice(said, request))
     if demands_checksum(error):
         why = f"{said}. The bucket takes an object only with a checksum, as with object lock, and refused those sent"
-        return Failure(request.error(ConfigurationError, why))
+        return request.failure(ConfigurationError, why)
     if code in _REFUSED or status in {401, 403}:
-        return Failure(request.error(AccessError, f"{said}. {remedy(code, status, message, request)}"))
-    if over_quota(code, message):
+        return request.failure(AccessError, f"{said}. {refusal_advice(code, status, message, request)}")
+    if is_over_quota(code, message):
         kind = UnavailableError if status >= 500 else ConfigurationError
-        return Failure(request.error(kind, f"{said}. {remedy(code, status, message, request)}"), passing=status >= 500)
+        why = f"{said}. {refusal_advice(code, status, message, request)}"
+        return request.failure(kind, why, transient=status >= 500)
     if status == 501 or code == "NotImplemented":
-        return Failure(request.error(ConfigurationError, f"the store cannot do this ({said})"), harmless=True)
+        return request.failure(ConfigurationError, f"the store cannot do this ({said})", no_effect=True)
     if status >= 500 or status == 408 or code == "RequestTimeout" or status < 300:
-        return Failure(request.error(UnavailableError, said), passing=True)
-    return Failure(request.error(ConfigurationError, said))
+        return request.failure(UnavailableError, said, transient=True)
+    return request.failure(ConfigurationError, said)
 
 
-def _of_a_stranger(error: sdk.ClientError, request: S3Request) -> Failure:
-    """An error that does not come from the store, but from something that stands before it."""
-    status, why = status_of(error), strange(error.response)
+def _classify_intermediary(error: sdk.ClientError, request: S3Request) -> Failure:
+    """Classify an error that comes from an intermediary, not from the store."""
+    status, why = status_of(error), why_not_s3(error.response)
     if 300 <= status < 400:
         return _redirected(f"status {status}", error, request)
     if status in {401, 403, 407, 451}:
-        hint = "Whoever stands before the store refuses the request. Check the credentials, and endpoint_url"
-        return Failure(request.error(AccessError, f"{status}: {why}. {hint}"))
+        hint = "An intermediary before the store refuses the request. Check the credentials, and endpoint_url"
+        return request.failure(AccessError, f"{status}: {why}. {hint}")
     if status == 413:
-        return Failure(request.error(ConfigurationError, too_large(f"{status}: {why}", request)))
+        return request.failure(ConfigurationError, too_large_advice(f"{status}: {why}", request))
     said = f"{status}: {why}. Check endpoint_url"
     if status in _MALFORMED:
-        return Failure(request.error(ConfigurationError, said))
-    return Failure(request.error(UnavailableError, said + (_doubt(request) if status >= 500 else "")), passing=True)
+        return request.failure(ConfigurationError, said)
+    if status >= 500:
+        said += _unknown_effect(request)
+    return request.failure(UnavailableError, said, transient=True)
 
 
 def _redirected(said: str, error: sdk.ClientError, request: S3Request) -> Failure:
-    """Classify an answer that names another place, where the client does not go.
+    """Classify a redirect, which the client does not follow.
 
-    On first contact the settings are wrong. Once the store has answered for the bucket, the settings are right, and
-    the redirect most likely comes from a captive portal, which goes away.
+    On first contact, the settings are wrong. Once the store has answered for the bucket, the settings are right, and
+    the redirect most likely comes from a captive portal, so it is temporary.
     """
-    why = elsewhere(said, _headers(error), _error(error), request)
+    why = redirect_advice(said, _headers(error), _error(error), request)
     if request.reached and 300 <= status_of(error) < 400:
-        return Failure(request.error(UnavailableError, why), passing=True)
-    return Failure(request.error(ConfigurationError, why))
+        return request.failure(UnavailableError, why, transient=True)
+    return request.failure(ConfigurationError, why)
 
 
-def _judge_credentials(error: sdk.ClientError, request: S3Request) -> Failure:
-    """The store was not asked yet: whoever gives out credentials refused, or did not answer."""
-    said = f"{clean(error.operation_name)}: {_said(error)}"
+def _classify_credentials(error: sdk.ClientError, request: S3Request) -> Failure:
+    """Classify an error of the service that provides the credentials. The store has received nothing."""
+    said = f"{redact(error.operation_name)}: {_summary(error)}"
     if status_of(error) >= 500 or status_of(error) == 429 or code_of(error) in _THROTTLED:
         why = f"no credentials at the moment ({said})"
-        return Failure(request.error(UnavailableError, why), passing=True, harmless=True)
-    return Failure(request.error(AccessError, f"no usable credentials ({said}). Check the credentials"), harmless=True)
+        return request.failure(UnavailableError, why, transient=True, no_effect=True)
+    return request.failure(AccessError, f"no usable credentials ({said}). Check the credentials", no_effect=True)
 
 
-def _damaged(error: Exception, request: S3Request) -> Failure:
-    """An answer that is not whole, or none of S3, though its status says that all is well."""
-    # What the SDK says of what it cannot parse is all of it.
-    why = "it is no XML that S3 would send" if isinstance(error, ResponseParserError) else words(error)
-    return Failure(request.error(UnavailableError, f"the answer was damaged: {why}{_doubt(request)}"), passing=True)
+def _classify_malformed(error: Exception, request: S3Request) -> Failure:
+    """Classify a response that is incomplete or not of S3, although its status is a success."""
+    # The parser's message repeats the whole body.
+    why = "it is not XML of S3" if isinstance(error, ResponseParserError) else error_text(error)
+    why = f"the response was damaged: {why}{_unknown_effect(request)}"
+    return request.failure(UnavailableError, why, transient=True)
 
 
-def _doubt(request: S3Request) -> str:
-    return ". Whether it took effect is not known" if request.writes else ""
+def _unknown_effect(request: S3Request) -> str:
+    return ". It is unknown whether it took effect" if request.writes else ""
 
 
-def _judge_network(error: Exception, request: S3Request) -> Failure:
+def _classify_network(error: Exception, request: S3Request) -> Failure:
     inner = getattr(error, "kwargs", {}).get("error", error)
-    if isinstance(inner, GarbledError):
-        return _damaged(inner, request)
+    if isinstance(inner, MalformedResponseError):
+        return _classify_malformed(inner, request)
     if isinstance(error, sdk.SSLError):
-        return Failure(request.error(UnavailableError, insecure(words(inner))), harmless=True)
+        return request.failure(UnavailableError, tls_advice(error_text(inner)), no_effect=True)
     if isinstance(inner, ValueError):
-        return Failure(request.error(ConfigurationError, words(inner)), harmless=True)
-    why = f"{type(error).__name__} ({words(inner)})" if inner is not error else words(error)
-    return Failure(request.error(UnavailableError, why), passing=True, harmless=_never_sent(error, inner))
+        return request.failure(ConfigurationError, error_text(inner), no_effect=True)
+    why = f"{type(error).__name__} ({error_text(inner)})" if inner is not error else error_text(error)
+    return request.failure(UnavailableError, why, transient=True, no_effect=_never_sent(error, inner))
 
 
 def _never_sent(error: Exception, inner: object) -> bool:
-    """Whether no connection was made, so that the store has heard nothing."""
-    # The SDK calls it a connection error as well when an existing connection breaks.
+    """Whether no connection was made, so that the store has received nothing."""
+    # The SDK also raises a connection error when an existing connection breaks.
     return (
         isinstance(inner, aiohttp.ClientConnectorError)
         or (isinstance(error, sdk.ConnectTimeoutError) and isinstance(inner, aiohttp.ClientError))
@@ -268,7 +282,7 @@ def _headers(error: sdk.ClientError) -> Mapping[str, Any]:
 
 
 def _is_of_another_region(error: sdk.ClientError, request: S3Request) -> bool:
-    """Whether the answer to a HEAD, which has no body, says where the bucket is instead."""
+    """Whether the response to a HEAD, which has no body, names another region."""
     region = _headers(error).get("x-amz-bucket-region")
     return request.operation == "HeadObject" and bool(region) and region != request.region
 
@@ -277,19 +291,15 @@ def _message(error: sdk.ClientError) -> str:
     return str(_error(error).get("Message") or "")
 
 
-def _said(error: sdk.ClientError) -> str:
-    status, code, message = str(status_of(error)), clean(code_of(error)), clean(_message(error))
+def _summary(error: sdk.ClientError) -> str:
+    status, code, message = str(status_of(error)), redact(code_of(error)), redact(_message(error))
     return (status if code in {"", status} else f"{status} {code}") + (f": {message}" if message else "")
 
 
 def setup_error(error: Exception) -> MPS3Error:
-    """What an error means that comes before the first request.
-
-    Args:
-        error: Whatever the SDK raised when the client was made.
-    """
+    """Return the error for an exception that the SDK raised when the client was created."""
     if isinstance(error, _CREDENTIALS):
-        return AccessError(f"no usable credentials ({words(error)}). Check the credentials")
+        return AccessError(f"no usable credentials ({error_text(error)}). Check the credentials")
     if isinstance(error, (sdk.ConnectionError, *_NETWORK)):
-        return UnavailableError(f"the client could not be made: {words(error)}")
-    return ConfigurationError(f"s3_config is wrong: {words(error)}")
+        return UnavailableError(f"the client could not be created: {error_text(error)}")
+    return ConfigurationError(f"s3_config is wrong: {error_text(error)}")

@@ -1,4 +1,4 @@
-"""Which store an S3 configuration names, however its endpoint is spelled. Loads the SDK only if it has to."""
+"""The identity of the store of an S3 configuration. It loads the SDK only if the endpoint is not given."""
 
 from __future__ import annotations
 
@@ -14,48 +14,42 @@ _LOOPBACK: Final = "127.0.0.1"
 
 
 def s3_identity(s3_config: Mapping[str, Any]) -> str:
-    """Which store it is: its endpoint without what may be spelled in several ways, and without credentials.
-
-    Args:
-        s3_config: Keyword arguments of ``create_client("s3")``, and ``profile_name``.
+    """Return the normalized endpoint, without credentials.
 
     Raises:
         MPS3Error: The configuration cannot be read.
     """
     endpoint, region = s3_config.get("endpoint_url"), s3_config.get("region_name")
     if not endpoint:
-        from .client import configured  # noqa: PLC0415 - the SDK, which alone knows its profiles
+        from .client import configured_endpoint  # noqa: PLC0415 - imports the SDK, which reads its profiles
         from .errors import setup_error  # noqa: PLC0415
 
         try:
-            endpoint, region = configured(s3_config)
+            endpoint, region = configured_endpoint(s3_config)
         except Exception as error:
             raise setup_error(error) from error
-    return f"s3 {normal_endpoint(str(endpoint)) if endpoint else _aws(str(region or ''))}"
+    return f"s3 {normalize_endpoint(str(endpoint)) if endpoint else _aws_partition(str(region or ''))}"
 
 
-def normal_endpoint(endpoint: str) -> str:
-    """An endpoint in one spelling: ``host``, ``host:port`` or ``host/path``.
+def normalize_endpoint(endpoint: str) -> str:
+    """Return an endpoint as ``host``, ``host:port`` or ``host/path``.
 
-    The scheme does not count, nor does the port that goes with it: a server is the same with and without encryption.
-
-    Args:
-        endpoint: A URL.
+    The scheme and its default port are dropped, because a server is the same with and without encryption.
     """
     parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
     try:
         port = parts.port
     except ValueError:
         port = None
-    host = _normal_host(parts.hostname or "")
+    host = _normalize_host(parts.hostname or "")
     if match := _AWS.match(host):
-        return _aws(_region_in(host), china=match[1] is not None)
+        return _aws_partition(_region_in(host), china=match[1] is not None)
     path = "/".join(piece for piece in unquote(parts.path).split("/") if piece)
     shown = host if port in (None, _PORTS.get(parts.scheme.lower())) else f"{host}:{port}"
     return f"{shown}/{path}" if path else shown
 
 
-def _normal_host(host: str) -> str:
+def _normalize_host(host: str) -> str:
     host = host.lower().rstrip(".")
     if host == "localhost":
         return _LOOPBACK
@@ -73,8 +67,8 @@ def _normal_host(host: str) -> str:
         return host
 
 
-def _aws(region: str, *, china: bool = False) -> str:
-    """The names of buckets are unique in a partition of AWS, whatever the region."""
+def _aws_partition(region: str, *, china: bool = False) -> str:
+    """Return the endpoint of a partition of AWS, in which the names of buckets are unique in all regions."""
     if china or region.startswith("cn-"):
         return "s3.amazonaws.com.cn"
     match = re.match(r"(us-gov|us-iso[a-z]*|eu-isoe|eusc)-", region)

@@ -1,8 +1,8 @@
-"""Reading the listings of S3.
+"""The parser of S3's listings.
 
-The SDK sorts versions and delete markers into two lists and so loses the order that they stand in,
-which is the only thing that tells which one is newer: time stamps are coarse, and may even run backwards.
-So listings are read here, and the SDK gets an empty one.
+The SDK splits versions and delete markers into two lists and so loses their order. Only the order tells which one is
+newer, because time stamps are coarse and may even run backwards. So listings are parsed here, and the SDK gets an empty
+one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 
+from .request import MalformedResponseError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -23,14 +25,14 @@ _MEMBER: Final = "mps3.Listing"
 _ROOTS: Final = {"ListObjectVersions": "ListVersionsResult", "ListObjectsV2": "ListBucketResult"}
 _ITEMS: Final = {"Version", "DeleteMarker", "Contents"}
 _STUB: Final = b"<Listing/>"
-MOST_EMPTY: Final = 100
-"""Empty pages in a row that a listing may have."""
+MAX_EMPTY_PAGES: Final = 100
+"""The most consecutive empty pages of a listing."""
 
-# XML 1.0 has no control characters, but keys do, and Ceph repeats them in places where it does not encode keys.
-# Characters that Unicode assigns to nobody stand in for them.
+# XML 1.0 has no control characters, but keys may, and Ceph sends them where it does not encode keys.
+# Unicode noncharacters replace them while the XML is parsed.
 _FORBIDDEN: Final = re.compile(rb"([\x00-\x08\x0b\x0c\x0e-\x1f])|&#(?:[xX]0*([0-9a-fA-F]{1,2})|0*([0-9]{1,2}));")
-_STAND_IN: Final = 0xFDD0
-_UNMENDED: Final = {_STAND_IN + code: code for code in range(0x20)}
+_REPLACEMENT: Final = 0xFDD0
+_CONTROLS: Final = {_REPLACEMENT + code: code for code in range(0x20)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +50,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A page of a listing.
+    """A page of a listing, with its items in the order of the document.
 
-    Attributes:
-        items: In the order of the document.
-        truncated: Whether more follow.
-        key_marker: The key from which the next page of versions follows, as the store sent it: Ceph
-            encodes the keys of the items, and not this one.
-        version_marker: And the version.
-        token: With which the next page of objects is asked for.
+    The next page starts after the markers (of versions) or at the token (of objects). The key marker is as the store
+    sent it: Ceph encodes the keys of the items, but not the marker.
     """
 
     items: tuple[Item, ...]
@@ -66,37 +63,24 @@ class Listing:
     token: str | None
 
 
-class GarbledError(Exception):
-    """An answer is not what was asked for, whatever its status says."""
-
-
 def register(events: Any) -> None:
-    """Have the listings that a client receives read here.
-
-    Args:
-        events: The event system of the client.
-    """
+    """Have the listings that a client receives parsed here."""
     for operation in _ROOTS:
         events.register_first(f"before-parse.s3.{operation}", _on_answer)
 
 
 def listing(response: dict[str, Any]) -> Listing:
-    """The listing in a response of the SDK.
-
-    Raises:
-        GarbledError: There is none, whatever the status said.
-    """
+    """Return the listing in a response of the SDK, or raise `MalformedResponseError`."""
     found = response.get(_MEMBER)
     if not isinstance(found, Listing):
-        raise GarbledError("the answer is not a listing")
+        raise MalformedResponseError("the answer is not a listing")
     return found
 
 
 def newest_first(items: Iterable[Item]) -> list[Item]:
-    """Put versions of one key in order.
+    """Return versions of one key, newest first.
 
-    That is the order they are in, unless the latest is not the first: some servers (moto) list all
-    delete markers after all versions.
+    They are in this order already, except for servers (moto) that list all delete markers after all versions.
     """
     listed = [*items]
     if any(item.latest for item in listed[1:]) and not listed[0].latest:
@@ -107,7 +91,7 @@ def newest_first(items: Iterable[Item]) -> list[Item]:
 def _on_answer(
     operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
 ) -> None:
-    # The SDK has seen it before and made a 500 of what it could not parse.
+    # The SDK has seen the response before, and has set status 500 if it could not parse it.
     if response_dict["status_code"] not in {200, 500}:
         return
     try:
@@ -116,7 +100,7 @@ def _on_answer(
             return
         customized_response_dict[_MEMBER] = _read(root)
     except (ET.ParseError, ValueError):
-        return  # Left to the SDK, which makes it an error.
+        return  # the SDK raises an error
     response_dict["status_code"], response_dict["body"] = 200, _STUB
 
 
@@ -124,19 +108,19 @@ def _parse(body: bytes) -> ET.Element:
     try:
         return ET.fromstring(body)  # noqa: S314 - expat bounds the expansion of entities
     except ET.ParseError:
-        mended = _FORBIDDEN.sub(_mended, body)
-        if mended == body:
+        replaced = _FORBIDDEN.sub(_replace_control, body)
+        if replaced == body:
             raise
-    root = ET.fromstring(mended)  # noqa: S314
+    root = ET.fromstring(replaced)  # noqa: S314
     for element in root.iter():
-        element.text = element.text and element.text.translate(_UNMENDED)
+        element.text = element.text and element.text.translate(_CONTROLS)
     return root
 
 
-def _mended(match: re.Match[bytes]) -> bytes:
+def _replace_control(match: re.Match[bytes]) -> bytes:
     raw, hexadecimal, decimal = match.groups()
     code = raw[0] if raw else int(hexadecimal, 16) if hexadecimal else int(decimal)
-    return chr(_STAND_IN + code).encode() if code < 0x20 else match[0]
+    return chr(_REPLACEMENT + code).encode() if code < 0x20 else match[0]
 
 
 def _read(root: ET.Element) -> Listing:
@@ -155,7 +139,7 @@ def _item(element: ET.Element, *, encoded: bool) -> Item:
     fields = _texts(element)
     key = fields.get("Key", "")
     return Item(
-        # A key that is not UTF-8 cannot be ours, and must not keep us from reading those that are.
+        # A key that is not UTF-8 is not a key of this library, and must not prevent reading the others.
         key=unquote_plus(key, errors="surrogateescape") if encoded else key,
         version=fields.get("VersionId") or "null",
         modified=_seconds(fields["LastModified"]) if "LastModified" in fields else 0.0,
@@ -180,65 +164,53 @@ def _seconds(text: str) -> float:
 
 
 def next_versions(key: str, page: Listing, start: str | None) -> str | None:
-    """Where the next page of a key's versions starts; ``None`` if there is none.
+    """Return the start of the next page of a key's versions; ``None`` if there is none.
 
     Raises:
-        GarbledError: More versions follow or should have followed, but nothing tells where.
+        MalformedResponseError: The listing is truncated without a marker, or ends where more must follow.
     """
     _check_end(page, start)
-    # Whatever else starts with our key comes after it, so with that all of its versions have been listed.
+    # Other keys with this prefix sort after the key, so the listing of its versions is complete.
     if not page.truncated or (page.items and page.items[-1].key != key):
         return None
     own = [item for item in page.items if item.key == key]
     if own:
         return _forward(start, [key, _last_version(own, page.version_marker)])
     if page.key_marker is None:
-        raise GarbledError("more versions follow, but not where")
+        raise MalformedResponseError("more versions follow, but not where")
     marker = key if key in _spellings(page.key_marker) else page.key_marker
     return _forward(start, [marker, page.version_marker], empty=True)
 
 
 def next_scan(page: Listing, start: str | None) -> str | None:
-    """Where the next page of all versions starts; ``None`` if there is none.
-
-    Raises:
-        GarbledError: More versions follow or should have followed, but nothing tells where.
-    """
+    """Return the start of the next page of all versions; ``None`` if there is none. It raises as `next_versions`."""
     _check_end(page, start)
     if not page.truncated:
         return None
     if page.items:
         # Some servers (moto) list all delete markers after all versions: the last item is not the last key then.
-        last = max((item.key for item in page.items), key=_in_order)
+        last = max((item.key for item in page.items), key=_sort_key)
         own = [item for item in page.items if item.key == last]
         return _forward(start, [last, _last_version(own, page.version_marker)])
     if not page.key_marker:
-        raise GarbledError("more versions follow, but not where")
+        raise MalformedResponseError("more versions follow, but not where")
     return _forward(start, [unquote_plus(page.key_marker), page.version_marker], empty=True)
 
 
 def next_objects(page: Listing, start: str | None) -> str | None:
-    """Where the next page of objects starts; ``None`` if there is none.
-
-    Raises:
-        GarbledError: More objects follow or should have followed, but nothing tells where.
-    """
+    """Return the start of the next page of objects; ``None`` if there is none. It raises as `next_versions`."""
     _check_end(page, start)
     if not page.truncated:
         return None
     if page.token:
         return _forward(start, [page.token, None], empty=not page.items)
     if not page.items:
-        raise GarbledError("more objects follow, but not where")
+        raise MalformedResponseError("more objects follow, but not where")
     return _forward(start, [None, page.items[-1].key])
 
 
 def start_of(start: str | None) -> tuple[str | None, str | None]:
-    """The two markers that the next page is asked for with.
-
-    Args:
-        start: What `next_versions`, `next_scan` or `next_objects` returned for the page before.
-    """
+    """Return the two markers of a start that `next_versions`, `next_scan` or `next_objects` returned."""
     if start is None:
         return None, None
     first, second, *_ = json.loads(start)
@@ -246,14 +218,10 @@ def start_of(start: str | None) -> tuple[str | None, str | None]:
 
 
 def _last_version(items: list[Item], marker: str | None) -> str:
-    """The version after which the next page starts.
+    """Return the version after which the next page starts, from all items of one key.
 
-    It is that of the last item, whatever the marker says: Swift always says "null", which is the end of the key to it.
-    Only where delete markers stand apart, the last item need not be the last of the page, and the marker tells.
-
-    Args:
-        items: All items of one key.
-        marker: What the store calls the last version of the page.
+    It is the version of the last item. The store's marker is not used, because Swift always sends "null". Only where
+    delete markers are listed apart, the last item may not be the last of the page, and the marker is used.
     """
     ordered = newest_first(items)
     apart = all(one.deleted <= other.deleted for one, other in pairwise(items)) and items[-1].deleted
@@ -263,27 +231,27 @@ def _last_version(items: list[Item], marker: str | None) -> str:
 
 
 def _spellings(marker: str) -> set[str]:
-    """What a key marker may stand for: some stores encode it, and some encode only the keys of the items."""
+    """Return the keys that a key marker may mean: some stores encode it, and some encode only the keys of items."""
     return {marker, unquote_plus(marker)}
 
 
-def _in_order(key: str) -> bytes:
+def _sort_key(key: str) -> bytes:
     return key.encode(errors="surrogateescape")
 
 
 def _check_end(page: Listing, start: str | None) -> None:
-    """Refuse an empty end after a page that said that more follows: something is missing."""
+    """Raise `MalformedResponseError` for an empty last page after a page that said that more follow."""
     if start is not None and not page.items and not page.truncated:
-        raise GarbledError("the page before said that more follows, and nothing does")
+        raise MalformedResponseError("the previous page said that more follows, and nothing does")
 
 
 def _forward(start: str | None, marker: list[str | None], *, empty: bool = False) -> str:
     following = [*marker]
     before = json.loads(start) if start else []
     if following == before[:2]:
-        raise GarbledError("the listing does not move forward")
-    # How many pages in a row were empty. There are some where a store skips what it may not show.
+        raise MalformedResponseError("the listing does not move forward")
+    # Count consecutive empty pages. A store may send some where it skips what the client may not see.
     pages = 1 + (before[2] if len(before) > 2 else 0) if empty else 0
-    if pages > MOST_EMPTY:
-        raise GarbledError(f"{pages} pages in a row are empty, and each says that more follows")
+    if pages > MAX_EMPTY_PAGES:
+        raise MalformedResponseError(f"{pages} pages in a row are empty, and each says that more follows")
     return json.dumps([*following, pages] if empty else following)

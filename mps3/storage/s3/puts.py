@@ -1,4 +1,4 @@
-"""How a store wants its PUTs, which is found out from what it refuses."""
+"""The headers that a store accepts with a PUT, which are detected from its refusals."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from botocore.exceptions import ClientError
 
 from .errors import demands_checksum, refuses_checksum, status_of
 
-_LONG: Final = 1 << 18
+_LARGE: Final = 1 << 18
 _SHA256: Final = "ChecksumSHA256"
 _MD5: Final = "ContentMD5"
 
 
-class Dialect:
-    """What one store takes: which checksum a PUT has, and how an ETag is written in a condition.
+class PutDialect:
+    """The dialect of one store: which checksum a PUT has, and whether the ETag of a condition is quoted.
 
-    A bucket with object lock takes no PUT without a checksum, so every PUT has one: SHA-256, or MD5 where the
-    store does not take that or insists on this, or none where it takes neither.
+    A bucket with object lock requires a checksum, so every PUT has one: SHA-256, or MD5 where the store refuses
+    SHA-256 or requires MD5, or none where it refuses both.
 
     Args:
-        checksums: Whether to send a checksum also where the store does not insist on one.
+        checksums: Whether to send a checksum that the store does not require.
     """
 
     def __init__(self, *, checksums: bool) -> None:
@@ -32,15 +32,12 @@ class Dialect:
         self._unquoted: bool | None = None  # not known yet
 
     async def put(self, client: Any, params: dict[str, Any], sha256: bytes | None) -> Any:
-        """Put an object, again in other words where the store refuses some.
+        """Put an object, again with other headers if the store refuses some.
 
-        Args:
-            client: The SDK's client.
-            params: Its arguments, without a checksum.
-            sha256: The SHA-256 digest of the body, if it is known.
+        ``sha256`` is the digest of the body, if it is known.
 
         Raises:
-            ClientError: The store refuses it in any words.
+            ClientError: The store refuses it with all headers.
         """
         params = dict(params)
         if self._sha256:
@@ -55,24 +52,24 @@ class Dialect:
             try:
                 response = await client.put_object(**params)
             except ClientError as error:
-                if not await self._reworded(error, params, tried):
+                if not await self._adapt(error, params, tried):
                     raise
             else:
                 self._learn(params, tried, if_match)
                 return response
 
-    async def _reworded(self, error: ClientError, params: dict[str, Any], tried: set[str]) -> bool:
-        """Whether a PUT that was refused can be made in other words, which are in ``params`` then."""
+    async def _adapt(self, error: ClientError, params: dict[str, Any], tried: set[str]) -> bool:
+        """Change ``params`` for another attempt after a refusal; return whether there is another one."""
         if demands_checksum(error):
             missing = next((name for name in (_MD5, _SHA256) if name not in tried), None)
         elif refuses_checksum(error) and (_SHA256 in params or _MD5 in params):
-            # After SHA-256 comes MD5, and then none.
+            # The order is SHA-256, MD5, none.
             params.pop(_SHA256 if _SHA256 in params else _MD5)
             missing = None if _MD5 in tried else _MD5
             if missing is None:
                 return True
         elif status_of(error) == 412 and self._unquoted is None and params.get("IfMatch", "").startswith('"'):
-            # Ceph compares the ETag that it sends in quotes with the one it gets, quotes and all.
+            # Ceph sends quoted ETags, and does not remove the quotes before it compares them.
             params["IfMatch"] = params["IfMatch"].strip('"')
             return True
         else:
@@ -97,7 +94,7 @@ def _text(digest: bytes) -> str:
 
 
 async def _digest(name: str, body: bytes) -> bytes:
-    if len(body) <= _LONG:
+    if len(body) <= _LARGE:
         return _hash(name, body)
     return await asyncio.to_thread(_hash, name, body)
 

@@ -1,26 +1,41 @@
-"""What is asked of S3, and what is to be done when that fails."""
+"""A request to S3, and the classification of its failure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from ...errors import MPS3Error
-from .wording import printable
+from ...text import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The classification of a failure.
+
+    Attributes:
+        error: The error for the caller.
+        transient: Whether another attempt may succeed soon.
+        no_effect: Whether the request certainly had no effect.
+    """
+
+    error: MPS3Error
+    transient: bool = False
+    no_effect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class S3Request:
-    """What was asked of the store.
+    """What a request asks for.
 
     Attributes:
-        operation: As S3 names it, such as ``PutObject``.
-        action: The permission that it takes, such as ``s3:PutObject``.
+        operation: The operation of S3, such as ``PutObject``.
+        action: The permission that it needs, such as ``s3:PutObject``.
         bucket: The bucket.
         key: The key, if it is about one.
         version: The version, if it is about one.
-        conditional: Whether it is a write with a condition.
-        repeatable: Whether it may be repeated though it may have taken effect.
-        size: The bytes of the object that is sent, if one is.
+        conditional: Whether it is a conditional write.
+        repeatable: Whether it may be repeated even if it may have taken effect.
+        size: The number of bytes of the object that is sent, if any.
         endpoint: Where it is sent to, without secrets.
         region: The region that it is signed for.
         reached: Whether the store has answered an earlier request for this bucket.
@@ -49,17 +64,12 @@ class S3Request:
 
     @property
     def resource(self) -> str:
-        """What a policy calls that which it is about."""
+        """The ARN of its resource, as in a policy."""
         about_bucket = self.key is None or self.action.startswith("s3:List")
         return f"arn:aws:s3:::{printable(self.bucket)}" + ("" if about_bucket else f"/{printable(self.key or '')}")
 
     def error(self, kind: type[MPS3Error], why: str) -> MPS3Error:
-        """An error about this request.
-
-        Args:
-            kind: Its class.
-            why: What happened, and what can be done about it.
-        """
+        """Return an error about this request. ``why`` says what happened, and what to do about it."""
         return kind(
             f"{self} failed: {why}",
             bucket=self.bucket,
@@ -68,17 +78,10 @@ class S3Request:
             version=self.version,
         )
 
+    def failure(self, kind: type[MPS3Error], why: str, *, transient: bool = False, no_effect: bool = False) -> Failure:
+        """Return a failure of this request. The arguments are those of `error` and `Failure`."""
+        return Failure(self.error(kind, why), transient=transient, no_effect=no_effect)
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What is to be done about a failure.
 
-    Attributes:
-        error: What the caller is told.
-        passing: Whether another attempt may succeed soon.
-        harmless: Whether the request has certainly had no effect.
-    """
-
-    error: MPS3Error
-    passing: bool = False
-    harmless: bool = False
+class MalformedResponseError(Exception):
+    """A response is not one of S3, or not complete, whatever its status is."""

@@ -1,4 +1,7 @@
-"""A connection to an S3-compatible service that several users share, and what its answers have told so far."""
+"""The session of a storage with its service: one client of the SDK for several users, and the retries of requests.
+
+Requests are repeated here and nowhere else, because only this place knows which failures certainly had no effect.
+"""
 
 from __future__ import annotations
 
@@ -6,40 +9,33 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from ...errors import MPS3Error
+from ...errors import ClosedError, MPS3Error, UnavailableError
 from ...support.environment import Environment
 from ...types import Auth
+from ..bypass import BYPASS
 from ..clock import StoreClock
-from .answers import answered
-from .attempts import attempts
+from ..retries import repeating
 from .client import S3Connection, connect
-from .errors import setup_error
+from .errors import classify_error, is_malformed, setup_error
 from .request import S3Request
+from .responses import server_time
 
 T = TypeVar("T")
 
+ATTEMPTS: Final = 4
+
 
 class S3Session:
-    """The session of one storage with its service.
-
-    Args:
-        s3_config: As for `mps3.storage.s3.storage.S3Storage`.
-        environment: The source of jitter.
-        auth: Authorises the requests instead of the SDK.
-        timeout: The most seconds that one call may take with all its attempts.
+    """The session of one storage with its service. The arguments are those of `mps3.storage.s3.storage.S3Storage`.
 
     Attributes:
         connection: The client of the SDK; ``None`` while the session is closed.
     """
 
     def __init__(
-        self,
-        s3_config: Mapping[str, Any],
-        environment: Environment,
-        auth: Auth | None,
-        timeout: float,
+        self, s3_config: Mapping[str, Any], environment: Environment, auth: Auth | None, timeout: float
     ) -> None:
         self.connection: S3Connection | None = None
         self._s3_config = s3_config
@@ -52,12 +48,7 @@ class S3Session:
         self._reached: set[str] = set()  # the buckets for which the service has answered
 
     async def open(self) -> None:
-        """Make the client, unless another user has. It connects with the first request.
-
-        Raises:
-            ConfigurationError: ``s3_config`` is wrong.
-            AccessError: There are no credentials.
-        """
+        """Create the client, unless another user has."""
         if not self._users:
             self._opening = asyncio.Lock()  # a lock belongs to the event loop in which a task first waited for it
         self._users += 1
@@ -82,26 +73,69 @@ class S3Session:
             await connection.aclose()
 
     def clock(self) -> float | None:
-        """Return the earliest time that it can be at the store, in seconds since 1970; ``None`` before an answer."""
+        """Return a lower bound of the store's time, in seconds since 1970; ``None`` before a response."""
         now = self._clock.now()
         return None if now == -math.inf else now
 
-    def hear(self, response: Mapping[str, Any]) -> float | None:
-        """Return the store's clock when it sent this answer, and remember it for `clock`."""
-        moment = answered(response)
-        self._clock.hear(moment)
-        return moment
+    def observe_time(self, response: Mapping[str, Any]) -> float | None:
+        """Return the time when the store sent a response, and record it for `clock`."""
+        time = server_time(response)
+        self._clock.observe(time)
+        return time
 
     async def call(self, request: S3Request, send: Callable[[Any], Awaitable[T]]) -> T:
-        """Make a request, as `mps3.storage.s3.attempts.attempts`.
+        """Send a request through the SDK's client. Repeat it where that can help and cannot take effect twice.
 
-        Args:
-            request: The request.
-            send: Sends it through the SDK's client.
+        Raises:
+            MPS3Error: It failed. `MPS3Error.maybe_written` covers all attempts.
         """
         request = replace(request, reached=request.bucket in self._reached)
-        result = await attempts(
-            request, send, lambda: self.connection, environment=self._environment, timeout=self._timeout
-        )
+        result = await self._call_with_retries(request, send)
         self._reached.add(request.bucket)
         return result
+
+    async def _call_with_retries(self, request: S3Request, send: Callable[[Any], Awaitable[T]]) -> T:
+        last: Exception | None = None
+        # Whether an attempt that failed, or the current one, may have taken effect.
+        doubtful = sending = False
+
+        def marked(error: MPS3Error) -> MPS3Error:
+            error.maybe_written = request.writes and (doubtful or sending)
+            return error
+
+        try:
+            async with asyncio.timeout(self._timeout):
+                for attempt in range(1, ATTEMPTS + 1):
+                    connection = self.connection
+                    if connection is None:
+                        raise marked(_closed(request))
+                    request = replace(request, endpoint=connection.endpoint, region=connection.region)
+                    sending = True
+                    token = BYPASS.set(True) if last is not None and is_malformed(last) else None
+                    try:
+                        return await send(connection.client)
+                    except MPS3Error as error:
+                        marked(error)
+                        raise
+                    except Exception as error:
+                        if self.connection is None:
+                            raise marked(_closed(request)) from error
+                        failure = classify_error(error, request)
+                        sending, doubtful = False, doubtful or not failure.no_effect
+                        again = failure.transient and (request.repeatable or failure.no_effect)
+                        if not again or attempt == ATTEMPTS:
+                            raise marked(failure.error) from error
+                        last = error
+                    finally:
+                        if token is not None:
+                            BYPASS.reset(token)
+                    wait = self._environment.backoff(attempt, first=0.1, most=5.0)
+                    repeating(attempt, wait, marked(failure.error))
+                    await asyncio.sleep(wait)
+        except TimeoutError as error:
+            raise marked(request.error(UnavailableError, f"no answer in {self._timeout:g} s")) from last or error
+        raise AssertionError  # the last attempt returns or raises
+
+
+def _closed(request: S3Request) -> MPS3Error:
+    return request.error(ClosedError, "the storage is closed, or was never opened")

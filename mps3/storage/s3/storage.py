@@ -28,12 +28,12 @@ from ..protocol import (
     Version,
     VersionPage,
 )
-from .answers import etag_of, read, require, require_object, stamp, version_of
 from .errors import is_absent, is_unsigned, status_of
 from .identity import s3_identity
-from .listing import GarbledError, listing, newest_first, next_objects, next_scan, next_versions, start_of
-from .puts import Dialect
-from .request import S3Request
+from .listing import listing, newest_first, next_objects, next_scan, next_versions, start_of
+from .puts import PutDialect
+from .request import MalformedResponseError, S3Request
+from .responses import etag_of, read, require, require_object, stamp, version_of
 from .session import S3Session
 from .vendors import Vendor
 
@@ -46,16 +46,20 @@ PAGE: Final = 1000
 class S3Storage(Storage):
     """Buckets of an S3-compatible service.
 
+    The methods raise the errors of `mps3.storage.Storage`. An ``AccessError`` names the missing permission, such as
+    ``s3:GetObjectVersion``. An ``UnavailableError`` means that the store did not answer in time, or that the response
+    is not one of the store; after a write, `MPS3Error.maybe_written` says whether it may have taken effect.
+
     Args:
         s3_config: Keyword arguments of aiobotocore's ``create_client("s3")``, such as ``endpoint_url``,
             ``region_name``, ``aws_access_key_id``, ``aws_secret_access_key`` or ``config``; and
-            ``profile_name``, a profile of the AWS configuration. What is not given comes from the
-            environment, as usual.
-        environment: Where chance comes from.
-        auth: Any ``httpx.Auth``: it authorises the requests, which leave unsigned by the SDK.
-        timeout: How long one call may take with all its attempts, in seconds.
-        checksums: Whether to send a checksum with every object, for the store to verify. One that the bucket
-            insists on is sent anyway.
+            ``profile_name``, a profile of the AWS configuration. The other settings come from the environment, as in
+            other tools of AWS.
+        environment: The source of jitter.
+        auth: Any ``httpx.Auth``. It authorises the requests instead of the SDK.
+        timeout: The most seconds of one call with all its attempts.
+        checksums: Whether to send a checksum with every object, for the store to verify. A checksum that the bucket
+            requires is always sent.
     """
 
     def __init__(
@@ -69,7 +73,7 @@ class S3Storage(Storage):
     ) -> None:
         self._s3_config = dict(s3_config or {})
         self._session = S3Session(self._s3_config, environment or Environment(), auth, timeout)
-        self._dialect = Dialect(checksums=checksums)
+        self._dialect = PutDialect(checksums=checksums)
 
     def __repr__(self) -> str:
         # Without s3_config, which may hold credentials.
@@ -82,12 +86,12 @@ class S3Storage(Storage):
 
     @property
     def vendor(self) -> Vendor | None:
-        """Who serves the endpoint, once it is open."""
+        """The vendor of the endpoint; ``None`` while the storage is closed."""
         connection = self._session.connection
         return None if connection is None else connection.vendor
 
     def clock(self) -> float | None:
-        """As `mps3.storage.TellsTime.clock`, in whole seconds, from the answers so far."""
+        """As `mps3.storage.TellsTime.clock`, from the responses so far, whose resolution is one second."""
         return self._session.clock()
 
     def identity(self) -> str:
@@ -95,10 +99,10 @@ class S3Storage(Storage):
         return s3_identity(self._s3_config)
 
     async def open(self) -> None:
-        """Make the client, unless another user has. It connects with the first request.
+        """Create the client, unless another user has. It connects with the first request.
 
         Raises:
-            ConfigurationError: ``s3_config`` is wrong.
+            ConfigurationError: ``s3_config`` is invalid.
             AccessError: There are no credentials.
         """
         await self._session.open()
@@ -108,13 +112,7 @@ class S3Storage(Storage):
         await self._session.aclose()
 
     async def capabilities(self, bucket: str) -> Capabilities:
-        """Return what a bucket can do. Versioning is ``off`` too where the store has no versions at all.
-
-        Raises:
-            ConfigurationError: There is no such bucket.
-            AccessError: ``s3:GetBucketVersioning`` is not allowed.
-            UnavailableError: The store did not answer in time.
-        """
+        """As `mps3.storage.Storage.capabilities`. Versioning is also ``off`` where the store does not support it."""
 
         async def send(client: Any) -> Capabilities:
             try:
@@ -142,14 +140,7 @@ class S3Storage(Storage):
         if_none_match: str | None = None,
         limit: int | None = None,
     ) -> Object | Absence:
-        """Read an object, as `mps3.storage.Storage.get`.
-
-        Raises:
-            CorruptionError: It is larger than ``limit``.
-            ConfigurationError: There is no such bucket, or the key cannot be one.
-            AccessError: ``s3:GetObject`` or ``s3:GetObjectVersion`` is not allowed.
-            UnavailableError: The store did not answer in time, or what answered is not the store.
-        """
+        """As `mps3.storage.Storage.get`."""
         action = "s3:GetObject" if version is None else "s3:GetObjectVersion"
         request = S3Request("GetObject", action, bucket, key, version)
         params = _given(Bucket=bucket, Key=key, VersionId=version, IfNoneMatch=strong(if_none_match))
@@ -159,19 +150,19 @@ class S3Storage(Storage):
                 response = await client.get_object(**params)
             except ClientError as error:
                 if status_of(error) == 304 and if_none_match is not None:
-                    self._session.hear(error.response)
+                    self._session.observe_time(error.response)
                     return UNCHANGED
                 if is_absent(error, request):
                     if not BYPASS.get() and is_unsigned(error):
-                        raise GarbledError("nobody says that the store has answered") from error
-                    self._session.hear(error.response)
+                        raise MalformedResponseError("it may not be a response of the store") from error
+                    self._session.observe_time(error.response)
                     return ABSENT
                 raise
-            # Whatever happens in here, and be it a cancellation, the connection is given back or closed.
+            # The context returns or closes the connection, also after a cancellation.
             body = response["Body"]
-            async with body:  # older SDKs do not return it here
+            async with body:  # older SDKs do not return the stream here
                 require_object(response)
-                self._session.hear(response)
+                self._session.observe_time(response)
                 seen = replace(request, version=version_of(response) or version)
                 content = await read(body, response.get("ContentLength"), limit, seen)
             return Object(content, version_of(response), etag_of(response), stamp(response.get("LastModified")))
@@ -189,17 +180,11 @@ class S3Storage(Storage):
         if_none_match: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> Stored:
-        """Write an object, as `mps3.storage.Storage.put`.
+        """As `mps3.storage.Storage.put`.
 
-        It repeats only a request that certainly had no effect: one that the store refused because it was busy, or
-        that never left because there was no connection. A write counts once the answer has an ETag or a version: a
-        proxy or a portal between here and the store can answer 200 too.
-
-        Raises:
-            ConflictError: The condition did not hold; nothing was written.
-            ConfigurationError: There is no such bucket, or it takes no such object.
-            AccessError: ``s3:PutObject`` is not allowed.
-            UnavailableError: It may have been written, or not; `MPS3Error.maybe_written` says whether it may.
+        It repeats only a request that certainly had no effect: the store was busy and refused it, or there was no
+        connection. A write succeeds only if the response has an ETag or a version, because an intermediary can answer
+        200 too.
         """
         conditional = if_match is not None or if_none_match
         request = S3Request(
@@ -218,18 +203,12 @@ class S3Storage(Storage):
         async def send(client: Any) -> Stored:
             response = await self._dialect.put(client, params, sha256)
             require_object(response)
-            return Stored(version_of(response), etag_of(response), self._session.hear(response))
+            return Stored(version_of(response), etag_of(response), self._session.observe_time(response))
 
         return await self._session.call(request, send)
 
     async def head(self, bucket: str, key: str, *, version: str | None = None) -> Head | Absence:
-        """Return what is known of an object, as `mps3.storage.Storage.head`.
-
-        Raises:
-            ConfigurationError: The key cannot be one.
-            AccessError: ``s3:GetObject`` or ``s3:GetObjectVersion`` is not allowed.
-            UnavailableError: The store did not answer in time.
-        """
+        """As `mps3.storage.Storage.head`."""
         action = "s3:GetObject" if version is None else "s3:GetObjectVersion"
         request = S3Request("HeadObject", action, bucket, key, version)
 
@@ -237,7 +216,7 @@ class S3Storage(Storage):
             try:
                 response = await client.head_object(**_given(Bucket=bucket, Key=key, VersionId=version))
             except ClientError as error:
-                # Without a body nothing says what 400 is about; of what was listed it is the version.
+                # Without a body, a 400 about an existing object is about the version.
                 if is_absent(error, request) or (version is not None and status_of(error) == 400):
                     return ABSENT
                 raise
@@ -248,13 +227,7 @@ class S3Storage(Storage):
         return await self._session.call(request, send)
 
     async def delete(self, bucket: str, key: str, *, version: str | None = None) -> None:
-        """Delete an object or a version, as `mps3.storage.Storage.delete`.
-
-        Raises:
-            ConfigurationError: There is no such bucket.
-            AccessError: ``s3:DeleteObject`` or ``s3:DeleteObjectVersion`` is not allowed.
-            UnavailableError: It may have been deleted, or not; `MPS3Error.maybe_written` says whether it may.
-        """
+        """As `mps3.storage.Storage.delete`."""
         action = "s3:DeleteObject" if version is None else "s3:DeleteObjectVersion"
         request = S3Request("DeleteObject", action, bucket, key, version)
 
@@ -270,23 +243,9 @@ class S3Storage(Storage):
     async def versions(
         self, bucket: str, key: str, *, start: str | None = None, limit: int | None = None
     ) -> VersionPage:
-        """List the versions of one key, as `mps3.storage.Storage.versions`.
-
-        Raises:
-            ConfigurationError: There is no such bucket.
-            AccessError: ``s3:ListBucketVersions`` is not allowed.
-            UnavailableError: The store did not answer in time.
-        """
+        """As `mps3.storage.Storage.versions`."""
         request = S3Request("ListObjectVersions", "s3:ListBucketVersions", bucket, key)
-        key_marker, version_marker = start_of(start)
-        params = _given(
-            Bucket=bucket,
-            Prefix=key,
-            KeyMarker=key_marker,
-            VersionIdMarker=version_marker,
-            MaxKeys=min(limit or PAGE, PAGE),
-            EncodingType="url",
-        )
+        params = _version_params(bucket, key, start, limit)
 
         async def send(client: Any) -> VersionPage:
             response = await client.list_object_versions(**params)
@@ -295,18 +254,12 @@ class S3Storage(Storage):
                 Version(item.version, item.modified, item.etag, item.size, item.deleted)
                 for item in newest_first(item for item in page.items if item.key == key)
             )
-            return VersionPage(versions, next_versions(key, page, start), self._session.hear(response))
+            return VersionPage(versions, next_versions(key, page, start), self._session.observe_time(response))
 
         return await self._session.call(request, send)
 
     async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
-        """List current objects, as `mps3.storage.Storage.list`.
-
-        Raises:
-            ConfigurationError: There is no such bucket.
-            AccessError: ``s3:ListBucket`` is not allowed.
-            UnavailableError: The store did not answer in time.
-        """
+        """As `mps3.storage.Storage.list`."""
         request = S3Request("ListObjectsV2", "s3:ListBucket", bucket)
         token, after = start_of(start)
         params = _given(
@@ -323,34 +276,32 @@ class S3Storage(Storage):
         return await self._session.call(request, send)
 
     async def scan(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Scan:
-        """List the versions of many objects, as `mps3.storage.Storage.scan`.
-
-        Raises:
-            ConfigurationError: There is no such bucket.
-            AccessError: ``s3:ListBucketVersions`` is not allowed.
-            UnavailableError: The store did not answer in time.
-        """
+        """As `mps3.storage.Storage.scan`."""
         request = S3Request("ListObjectVersions", "s3:ListBucketVersions", bucket)
-        key_marker, version_marker = start_of(start)
-        params = _given(
-            Bucket=bucket,
-            Prefix=prefix,
-            KeyMarker=key_marker,
-            VersionIdMarker=version_marker,
-            MaxKeys=PAGE,
-            EncodingType="url",
-        )
+        params = _version_params(bucket, prefix, start)
 
         async def send(client: Any) -> Scan:
             page = listing(await client.list_object_versions(**params))
             found = tuple(
                 ListedVersion(item.key, item.version, item.modified, item.size, item.deleted)
                 for item in page.items
-                if item.key.startswith(prefix)  # nobody deletes what nobody asked for
+                if item.key.startswith(prefix)  # the caller may delete what is listed
             )
             return Scan(found, next_scan(page, start))
 
         return await self._session.call(request, send)
+
+
+def _version_params(bucket: str, prefix: str, start: str | None, limit: int | None = None) -> dict[str, Any]:
+    key_marker, version_marker = start_of(start)
+    return _given(
+        Bucket=bucket,
+        Prefix=prefix,
+        KeyMarker=key_marker,
+        VersionIdMarker=version_marker,
+        MaxKeys=min(limit or PAGE, PAGE),
+        EncodingType="url",
+    )
 
 
 def _given(**params: Any) -> dict[str, Any]:

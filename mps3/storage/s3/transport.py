@@ -1,4 +1,4 @@
-"""How requests get to the store and answers back: each is sent once, to nobody else, and no answer fills the memory."""
+"""The HTTP transport: a request is sent once, redirects are not followed, and the size of a response is bounded."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ import aiohttp
 from aiobotocore.httpsession import AIOHTTPSession
 
 from ..bypass import BYPASS
-from .listing import GarbledError
+from .request import MalformedResponseError
 
 CHUNK: Final = 1 << 16
-ANSWER: Final = 1 << 23
-"""Bytes of an answer that is no object. The longest are pages of a listing: 1,000 keys of 1,024 bytes, encoded."""
-ERROR: Final = 1 << 18
-"""Bytes of an answer that is an error. Of a longer one only the status and the headers count."""
-HEAD: Final = 1 << 10
-"""Bytes of such an error that are kept: they tell whether it comes from S3."""
-TAGS: Final = 1 << 17
-"""Tags of an answer. To parse millions takes many seconds, and a page of a listing has some 40,000."""
-ENTITIES: Final = 1 << 19
-"""Entities of an answer: keys may be full of them, where a store does not encode keys."""
-ERROR_TAGS: Final = 1 << 12
-"""Tags of an error, and its entities."""
+MAX_RESPONSE_BYTES: Final = 1 << 23
+"""The most bytes of a response that is not an object. The longest is a listing: 1,000 encoded keys of 1,024 bytes."""
+MAX_ERROR_BYTES: Final = 1 << 18
+"""The most bytes of an error. Of a longer one, only the status and the headers are used."""
+ERROR_HEAD_BYTES: Final = 1 << 10
+"""Bytes of such an error that are kept. They show whether it comes from S3."""
+MAX_TAGS: Final = 1 << 17
+"""The most tags of a response. Parsing millions takes many seconds; a page of a listing has about 40,000."""
+MAX_ENTITIES: Final = 1 << 19
+"""The most entities of a response. Keys may have many where a store does not encode keys."""
+MAX_ERROR_TAGS: Final = 1 << 12
+"""The most tags, and the most entities, of an error."""
 
 
-class _Once(AIOHTTPSession):  # type: ignore[misc, unused-ignore]
-    """Sends each request once, and only where it is meant to go."""
+class _SingleSendSession(AIOHTTPSession):  # type: ignore[misc, unused-ignore]
+    """A session that sends each request once, and follows no redirect."""
 
     async def _get_session(self, proxy_url: str | None) -> Any:
         session = await super()._get_session(proxy_url)
         # aiohttp repeats GET, PUT and DELETE by itself when a connection breaks, also after the store has
         # carried them out: a conditional PUT would then conflict with itself.
         session._retry_connection = False  # noqa: SLF001
-        session._response_class = _Response  # noqa: SLF001
-        return _Straight(session)
+        session._response_class = _BoundedResponse  # noqa: SLF001
+        return _NoRedirectSession(session)
 
 
-class Session(_Once):
-    """The same, over a connection that nothing else uses if the answer has to be certain."""
+class HTTPSession(_SingleSendSession):
+    """A session that uses a new connection for each request while `BYPASS` is set."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         given = {**(options.get("connector_args") or {}), "force_close": True}
         given.pop("keepalive_timeout", None)
-        self._anew = _Once(*args, **{**options, "connector_args": given})
+        self._anew = _SingleSendSession(*args, **{**options, "connector_args": given})
 
     async def __aenter__(self) -> Any:
         await self._anew.__aenter__()
@@ -57,14 +57,14 @@ class Session(_Once):
             await super().__aexit__(*error)
 
     async def send(self, request: Any) -> Any:
-        """Send a request."""
+        """Send a request, as the base class."""
         if BYPASS.get():
             return await self._anew.send(request)
         return await super().send(request)
 
 
-class _Straight:
-    """An HTTP session that follows no redirect: whoever answers with one would get the request's body and token."""
+class _NoRedirectSession:
+    """A session without redirects, because their target would receive the body and the token of the request."""
 
     def __init__(self, session: Any) -> None:
         self._session = session
@@ -73,8 +73,8 @@ class _Straight:
         return self._session.request(method, **{**options, "allow_redirects": False})
 
 
-class _Response(aiohttp.ClientResponse):
-    """An answer whose body is read whole only while it is no longer than answers are."""
+class _BoundedResponse(aiohttp.ClientResponse):
+    """A response whose body is read only up to a `ResponseLimit`."""
 
     async def read(self) -> bytes:
         if self._body is None:
@@ -86,36 +86,28 @@ class _Response(aiohttp.ClientResponse):
         return self._body
 
     async def _read(self) -> bytes:
-        budget = Budget(self.status)
+        budget = ResponseLimit(self.status)
         chunks: list[bytes] = []
         async for chunk in self.content.iter_chunked(CHUNK):
-            if not budget.pays(chunk):
+            if not budget.accepts(chunk):
                 self.close()
-                return b"".join([*chunks, chunk])[:HEAD]
+                return b"".join([*chunks, chunk])[:ERROR_HEAD_BYTES]
             chunks.append(chunk)
         self.release()
         return b"".join(chunks)
 
 
-class Budget:
-    """How long an answer may be that is read whole, and parsed.
-
-    Args:
-        status: Of the answer.
-    """
+class ResponseLimit:
+    """The remaining bytes, tags and entities of a response with this status that may be read and parsed."""
 
     def __init__(self, status: int) -> None:
         self._error = status >= 300
-        self._bytes = ERROR if self._error else ANSWER
-        self._tags = ERROR_TAGS if self._error else TAGS
-        self._entities = ERROR_TAGS if self._error else ENTITIES
+        self._bytes = MAX_ERROR_BYTES if self._error else MAX_RESPONSE_BYTES
+        self._tags = MAX_ERROR_TAGS if self._error else MAX_TAGS
+        self._entities = MAX_ERROR_TAGS if self._error else MAX_ENTITIES
 
-    def pays(self, chunk: bytes) -> bool:
-        """Whether some more bytes are within it. An error that is longer counts as one without words.
-
-        Raises:
-            GarbledError: They are not, and the answer is no error.
-        """
+    def accepts(self, chunk: bytes) -> bool:
+        """Whether another chunk is within the limit. It raises `MalformedResponseError` if not, except for an error."""
         self._bytes -= len(chunk)
         self._tags -= chunk.count(b"<")
         self._entities -= chunk.count(b"&")
@@ -123,6 +115,8 @@ class Budget:
             return True
         if self._error:
             return False
-        raise GarbledError(
-            f"it has more than {ANSWER} bytes" if self._bytes < 0 else "it has more tags and entities than any listing"
+        raise MalformedResponseError(
+            f"it has more than {MAX_RESPONSE_BYTES} bytes"
+            if self._bytes < 0
+            else "it has more tags and entities than any listing"
         )

@@ -1,7 +1,7 @@
-"""Who serves an endpoint, and what is set by default there.
+"""The vendors of S3-compatible services, and their default settings.
 
-A default is here only where the vendor documents it, or where many users of the SDK met the problem. All of
-them give way to what the user sets. What a vendor can do is not here: that is tried.
+A default is here only if the vendor documents it, or if many users of the SDK reported the problem. Settings of the
+user take precedence. The features of a vendor are not here, because the client detects them.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """A service, or what is known of one that is not known.
+    """A vendor.
 
     Attributes:
-        name: What people call it.
-        host: Matches the hosts of its endpoints, which the bucket's name may precede. A group ``region`` is the
-            region that requests are signed for.
-        addressing: Where the bucket's name stands; ``None`` leaves it to the SDK.
-        sdk_checksums: Whether the SDK may add checksums of its own to requests, as it does since early 2025.
-        region: The region that requests are signed for, if the host does not tell.
-        headers: What every request says besides.
-        versions: Whether its buckets can keep versions. It is what an error advises; what a bucket does is tried.
-        limits: What users of this library should know, one sentence each.
+        name: Its name.
+        host: A pattern of the hosts of its endpoints, without a bucket. A group ``region`` is the region that
+            requests are signed for.
+        addressing: The addressing style; ``None`` leaves it to the SDK.
+        sdk_checksums: Whether the SDK may add its own checksums to requests, as it does since early 2025.
+        region: The region that requests are signed for, if the host does not name it.
+        headers: Additional headers of every request.
+        limits: Notes for users of this library, one sentence each.
+        versions: Whether its buckets support versioning. Only the advice of errors uses it.
     """
 
     name: str
@@ -39,19 +39,16 @@ class Vendor:
     versions: bool = True
 
     def region_of(self, endpoint_url: str) -> str | None:
-        """The region to sign for, where the vendor wants a certain one."""
-        match = self._match(endpoint_url)
+        """Return the region to sign for, if the vendor requires one."""
+        match = self.match(endpoint_url)
         return self.region if match is None else match.groupdict().get("region") or self.region
 
-    def serves(self, endpoint_url: str) -> bool:
-        """Whether an endpoint is one of this vendor's."""
-        return self._match(endpoint_url) is not None
-
-    def _match(self, endpoint_url: str) -> re.Match[str] | None:
+    def match(self, endpoint_url: str) -> re.Match[str] | None:
+        """Match the host of an endpoint."""
         try:
             host = urlsplit(endpoint_url).hostname or ""
         except ValueError:
-            return None  # the SDK says it better
+            return None  # the SDK raises a better error
         return re.search(rf"(?:^|\.){self.host}$", host)
 
 
@@ -65,7 +62,7 @@ S3_EXPRESS: Final = Vendor(
     versions=False,
 )
 GENERIC: Final = Vendor("unknown", r"(?!)")
-"""Path style and no checksums of the SDK's: what the most servers understand."""
+"""Path-style addressing without checksums of the SDK, which most servers support."""
 
 _KNOWN: Final = (
     S3_EXPRESS,
@@ -123,11 +120,7 @@ _KNOWN: Final = (
 
 
 def vendor_of(endpoint_url: str | None) -> Vendor:
-    """Who serves an endpoint.
-
-    Args:
-        endpoint_url: The endpoint; ``None`` for the SDK's own choice, which is AWS.
-    """
+    """Return the vendor of an endpoint. ``None`` is the SDK's default, AWS."""
     if endpoint_url is None:
         return AWS
-    return next((vendor for vendor in _KNOWN if vendor.serves(endpoint_url)), GENERIC)
+    return next((vendor for vendor in _KNOWN if vendor.match(endpoint_url)), GENERIC)

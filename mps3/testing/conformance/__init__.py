@@ -1,4 +1,4 @@
-"""What every `mps3.storage.Storage` must do, as checks that can be run against one.
+"""Checks of what every `mps3.storage.Storage` must do.
 
 All at once::
 
@@ -11,8 +11,8 @@ or one by one, with any test framework, against a storage that is open::
     async def test_conformance(check, storage):
         await check(storage, "a-bucket-for-tests")
 
-The bucket should be one for tests: the checks write to it under names of their own (and a few
-awkward ones, such as ``..``), and leave what they wrote.
+Use a bucket for tests: the checks write objects with keys of their own (and a few awkward keys, such as ``..``), and do
+not delete all of them.
 """
 
 from __future__ import annotations
@@ -20,35 +20,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from .asking import Skipped
-from .listings import (
-    deleted,
-    deleted_version,
-    described,
-    exact_key,
-    listing,
-    newest_first,
-    old_versions,
-    paged_versions,
-    scanned,
-    told_the_time,
-    without_versions,
-)
-from .objects import (
-    absent,
-    awkward_keys,
-    checksum,
-    control_characters,
-    empty_body,
-    large_body,
-    limited,
-    missing_bucket,
-    overwritten,
-    round_trip,
-    shared,
-    unchanged,
-)
-from .races import cancelled_puts, concurrent_puts, conditional_create, conditional_replace, whole_puts
+from . import listings, objects, races
+from .helpers import Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -60,46 +33,46 @@ if TYPE_CHECKING:
 __all__ = ["CHECKS", "Report", "Result", "Skipped", "check_storage"]
 
 CHECKS: Final[tuple[Check, ...]] = (
-    round_trip,
-    empty_body,
-    large_body,
-    absent,
-    overwritten,
-    unchanged,
-    limited,
-    checksum,
-    newest_first,
-    paged_versions,
-    exact_key,
-    old_versions,
-    deleted,
-    deleted_version,
-    without_versions,
-    awkward_keys,
-    control_characters,
-    listing,
-    described,
-    scanned,
-    told_the_time,
-    concurrent_puts,
-    whole_puts,
-    cancelled_puts,
-    conditional_create,
-    conditional_replace,
-    missing_bucket,
-    shared,  # the last one: if it fails, the storage is closed
+    objects.round_trip,
+    objects.empty_body,
+    objects.large_body,
+    objects.absent,
+    objects.overwritten,
+    objects.unchanged,
+    objects.limited,
+    objects.checksum,
+    listings.newest_first,
+    listings.paged_versions,
+    listings.exact_key,
+    listings.old_versions,
+    listings.deleted,
+    listings.deleted_version,
+    listings.without_versions,
+    objects.awkward_keys,
+    objects.control_characters,
+    listings.listing,
+    listings.described,
+    listings.scanned,
+    listings.store_time,
+    races.concurrent_puts,
+    races.whole_puts,
+    races.cancelled_puts,
+    races.conditional_create,
+    races.conditional_replace,
+    objects.missing_bucket,
+    objects.shared,  # the last one, because the storage is closed if it fails
 )
-"""Each takes an open storage and a bucket, raises `AssertionError` with the sentence of the
-documentation that does not hold, or `Skipped` if it does not apply."""
+"""Each takes an open storage and a bucket, and raises an `AssertionError` with the sentence of the documentation that
+does not hold, or `Skipped` if it does not apply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How one check went.
+    """The result of one check.
 
     Attributes:
         check: Its name.
-        outcome: ``skipped`` if it does not apply.
+        outcome: ``skipped`` if the check does not apply.
         detail: What does not hold, or why it was skipped.
     """
 
@@ -113,7 +86,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How all checks went.
+    """The results of all checks.
 
     Attributes:
         results: One for each check, in the order of `CHECKS`.
@@ -135,10 +108,10 @@ async def check_storage(storage: Storage, bucket: str) -> Report:
 
     Args:
         storage: The storage, not open yet.
-        bucket: A bucket in it that is for tests.
+        bucket: A bucket for tests.
 
     Returns:
-        How each check went. It raises only what ``open`` and ``aclose`` raise.
+        The result of each check. Errors of ``open`` and ``aclose`` are raised.
     """
     await storage.aclose()
     await storage.open()

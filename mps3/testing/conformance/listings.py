@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...storage.protocol import ABSENT, Head, Storage, TellsTime
-from .asking import (
+from .helpers import (
     MANY,
     ROUNDS,
     Skipped,
@@ -19,7 +19,7 @@ from .asking import (
 
 
 async def newest_first(storage: Storage, bucket: str) -> None:
-    """Versions are listed newest first, with what they are."""
+    """Versions are listed newest first, with their sizes, times and ETags."""
     await needs_versions(storage, bucket)
     key = key_for("newest first")
     stored = [await storage.put(bucket, key, b"x" * number) for number in range(ROUNDS)]
@@ -45,7 +45,7 @@ async def newest_first(storage: Storage, bucket: str) -> None:
 
 
 async def paged_versions(storage: Storage, bucket: str) -> None:
-    """Versions can be listed a few at a time, while new ones come."""
+    """Versions can be listed a few at a time, while new ones are written."""
     await needs_versions(storage, bucket)
     key = key_for("paged")
     stored = [(await storage.put(bucket, key, b"%d" % number)).version for number in range(7)]
@@ -113,7 +113,7 @@ async def deleted(storage: Storage, bucket: str) -> None:
 
 
 async def deleted_version(storage: Storage, bucket: str) -> None:
-    """A version is deleted for good, and nothing else is."""
+    """A version is deleted permanently, and nothing else is."""
     await needs_versions(storage, bucket)
     key = key_for("deleted version")
     stored = [(await storage.put(bucket, key, b"%d" % number)).version for number in range(3)]
@@ -132,7 +132,7 @@ async def deleted_version(storage: Storage, bucket: str) -> None:
 
 
 async def without_versions(storage: Storage, bucket: str) -> None:
-    """Without versions there is one, called null."""
+    """Without versioning an object has one version, called null."""
     if await has_versions(storage, bucket):
         raise Skipped("the bucket has versions")
     key = key_for("without versions")
@@ -167,7 +167,7 @@ async def listing(storage: Storage, bucket: str) -> None:
 
 
 async def described(storage: Storage, bucket: str) -> None:
-    """An object says what was said of it when it was put."""
+    """The metadata given to put is returned by head."""
     key = key_for("described")
     metadata = {"mps3-manifests": "bucket/a%2Cb,bucket/c", "mps3-place": "0" * 64}
     stored = await storage.put(bucket, key, b"described", metadata=metadata)
@@ -193,7 +193,7 @@ async def described(storage: Storage, bucket: str) -> None:
 
 
 async def scanned(storage: Storage, bucket: str) -> None:
-    """All versions of many objects can be listed, and deleted on the way."""
+    """All versions of many objects can be listed, with their delete markers."""
     await needs_versions(storage, bucket)
     prefix = key_for("scanned")
     put = []
@@ -212,8 +212,8 @@ async def scanned(storage: Storage, bucket: str) -> None:
     require(markers == [f"{prefix}/00"], f"scan: lists delete markers as such; got {markers!r}")
 
 
-async def told_the_time(storage: Storage, bucket: str) -> None:
-    """The store tells its time, by which it stamps versions."""
+async def store_time(storage: Storage, bucket: str) -> None:
+    """The store tells the time of the clock that stamps versions."""
     await needs_versions(storage, bucket)
     key = key_for("told the time")
     stored = await storage.put(bucket, key, b"x")
@@ -222,10 +222,10 @@ async def told_the_time(storage: Storage, bucket: str) -> None:
         stored.modified is not None and page.answered is not None,
         "Stored.modified and VersionPage.answered say when the store answered; writers that slept are noticed by that",
     )
-    for told in (stored.modified, page.answered):
+    for time in (stored.modified, page.answered):
         require(
-            told is not None and abs(told - page.versions[0].modified) < 5,
-            f"Stored.modified and VersionPage.answered are of the clock that stamps the versions; got {told} "
+            time is not None and abs(time - page.versions[0].modified) < 5,
+            f"Stored.modified and VersionPage.answered are of the clock that stamps the versions; got {time} "
             f"where the version is of {page.versions[0].modified}",
         )
     if isinstance(storage, TellsTime):

@@ -1,4 +1,4 @@
-"""Objects: what was put can be read, under any key, and nothing else."""
+"""Objects: what was put can be read, under any key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ...errors import ConfigurationError, CorruptionError, MPS3Error
 from ...storage.protocol import ABSENT, UNCHANGED, Object, Storage
-from .asking import ROUNDS, Skipped, all_entries, all_versions, key_for, raises, read, require
+from .helpers import ROUNDS, Skipped, all_entries, all_versions, key_for, raises, read, require
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,13 +19,13 @@ AWKWARD: Final = (
     *("'", '"', "<a>", "&amp;", "*", "~", "$a", "{a}", "[a]", "a|b", "a,b"),
     *("\u2028", "\ufeff", "é", "e\u0301", "E", "e", "日本語", "🦊", "👩‍👩‍👧", "\U0010ffff", "ﬁ", "null", "versions"),
 )
-"""Keys that stores have been seen to mangle."""
+"""Keys that some stores change."""
 CONTROL: Final = ("\x01", "a\nb", "a\rb", "a\tb", "\x1f", "\x7f", "\x80")
-"""Keys that XML cannot or does not always carry."""
+"""Keys that XML cannot represent, or not always."""
 
 
 async def round_trip(storage: Storage, bucket: str) -> None:
-    """What was put is got, byte for byte."""
+    """What was put is read, byte for byte."""
     for body in (b"hello", bytes(range(256)), b"\r\n\r\n0\r\n\r\n", b"\x1f\x8b not gzip"):
         key = key_for("round trip")
         stored = await storage.put(bucket, key, body, sha256=hashlib.sha256(body).digest())
@@ -63,7 +63,7 @@ async def large_body(storage: Storage, bucket: str) -> None:
 
 
 async def absent(storage: Storage, bucket: str) -> None:
-    """What is not there is ABSENT, not an error."""
+    """An object that does not exist is ABSENT, not an error."""
     key = key_for("absent")
     require(await storage.get(bucket, key) is ABSENT, "get: ABSENT if there is no such object")
     require(await storage.get(bucket, key, if_none_match='"0"') is ABSENT, "get: ABSENT whatever if_none_match says")
@@ -114,7 +114,7 @@ async def limited(storage: Storage, bucket: str) -> None:
 
 
 async def checksum(storage: Storage, bucket: str) -> None:
-    """A body that does not have its digest is refused, if the store can."""
+    """A body with another digest is refused, if the store verifies digests."""
     key = key_for("checksum")
     try:
         await storage.put(bucket, key, b"body", sha256=hashlib.sha256(b"another").digest())
@@ -153,7 +153,7 @@ async def _taken_literally(storage: Storage, bucket: str, own: str, keys: list[s
 
 
 async def missing_bucket(storage: Storage, bucket: str) -> None:  # noqa: ARG001 - as all checks
-    """A bucket that does not exist is said to be missing."""
+    """A bucket that does not exist is a ConfigurationError."""
     missing = f"mps3-missing-{secrets.token_hex(8)}"
     try:
         await storage.capabilities(missing)

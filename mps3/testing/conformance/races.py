@@ -1,4 +1,4 @@
-"""Many at once, and conditions: one wins, and what is written is whole."""
+"""Concurrent puts, with conditions and without: one wins, and objects are written as a whole."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 from ...errors import ConflictError
 from ...storage.protocol import ABSENT, Object, Storage
-from .asking import MANY, ROUNDS, all_versions, has_versions, key_for, needs_condition, one_wins, raises, read, require
+from .helpers import MANY, ROUNDS, all_versions, has_versions, key_for, needs_condition, one_wins, raises, read, require
 
 
 async def concurrent_puts(storage: Storage, bucket: str) -> None:
@@ -26,7 +26,7 @@ async def concurrent_puts(storage: Storage, bucket: str) -> None:
 
 
 async def whole_puts(storage: Storage, bucket: str) -> None:
-    """Readers see an object whole."""
+    """Readers see an object as a whole."""
     key = key_for("whole")
     await storage.put(bucket, key, b"0" * 200_000)
 
@@ -60,7 +60,7 @@ async def cancelled_puts(storage: Storage, bucket: str) -> None:
 
 
 async def conditional_create(storage: Storage, bucket: str) -> None:
-    """Of those who create an object, one does."""
+    """One of several clients that create an object succeeds."""
     await needs_condition(storage, bucket, "conditional_create")
     key = key_for("create")
     stored = await storage.put(bucket, key, b"one", if_none_match=True)
@@ -75,7 +75,7 @@ async def conditional_create(storage: Storage, bucket: str) -> None:
 
 
 async def conditional_replace(storage: Storage, bucket: str) -> None:
-    """Of those who replace an object as they saw it, one does."""
+    """One of several clients that replace the same state of an object succeeds."""
     await needs_condition(storage, bucket, "conditional_replace")
     key = key_for("replace")
     sentence = "put: ConflictError if there is no object with the ETag if_match"

@@ -1,4 +1,4 @@
-"""What an answer of S3 must have to be one. Whoever stands between here and the store can answer 200 too."""
+"""Checks that a response is one of S3, because an intermediary can answer 200 too, and access to its fields."""
 
 from __future__ import annotations
 
@@ -11,117 +11,104 @@ from typing import Any, Final
 from botocore.exceptions import IncompleteReadError
 
 from ...errors import CorruptionError, MPS3Error
-from .listing import GarbledError
-from .request import S3Request
+from .request import MalformedResponseError, S3Request
 from .transport import CHUNK
 
 _PLAIN: Final = {"", "identity", "aws-chunked"}
-_MEMBER: Final = "mps3.Strange"
-_LOOKED_AT: Final = 1024
+_MEMBER: Final = "mps3.NotS3"
+_HEAD_BYTES: Final = 1024
 _ROOT: Final = re.compile(
     rb"\s{0,99}(?:<\?[^>]{0,200}\?>\s{0,99})?(?:<!--[^>]{0,500}-->\s{0,99})?<(?:[\w.-]{1,50}:)?(\w{1,50})"
 )
-LARGEST: Final = 1 << 28
-"""Bytes of an object of which nobody says how many it may have. This library always says so of what it writes."""
+MAX_OBJECT_BYTES: Final = 1 << 28
+"""The most bytes of an object that is read without a limit. This library always has a limit for what it writes."""
 
 
 def register(events: Any) -> None:
-    """Have the answers that a client receives looked at here.
-
-    Args:
-        events: The event system of the client.
-    """
-    events.register_first("before-parse.s3", _look)
+    """Have the responses that a client receives checked here."""
+    events.register_first("before-parse.s3", _on_response)
 
 
-def _look(
+def _on_response(
     operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
 ) -> None:
-    if isinstance(response_dict["body"], bytes):  # what else there is is the stream of an object
-        why = _strange(operation_model.name, response_dict["status_code"], response_dict["body"])
+    if isinstance(response_dict["body"], bytes):  # otherwise it is the stream of an object
+        why = _why_not_s3(operation_model.name, response_dict["status_code"], response_dict["body"])
         if why is not None:
             customized_response_dict[_MEMBER] = why
 
 
-def _strange(operation: str, status: int, body: bytes) -> str | None:
+def _why_not_s3(operation: str, status: int, body: bytes) -> str | None:
     if status >= 300:
-        return _not(body, "Error") if body.strip() else None
+        return _why_unexpected(body, "Error") if body.strip() else None
     if operation == "GetBucketVersioning":
-        return _not(body, "Versioning")
+        return _why_unexpected(body, "Versioning")
     if operation in {"PutObject", "DeleteObject"}:
-        return _not(body, "Result") if body.strip() else None
+        return _why_unexpected(body, "Result") if body.strip() else None
     return None
 
 
-def _not(body: bytes, expected: str) -> str | None:
-    """Why a body is not what it should be: XML whose root has a name with this in it."""
-    head = body[:_LOOKED_AT].removeprefix(b"\xef\xbb\xbf")
+def _why_unexpected(body: bytes, expected: str) -> str | None:
+    """Return why a body is not XML with this text in the name of its root; ``None`` if it is."""
+    head = body[:_HEAD_BYTES].removeprefix(b"\xef\xbb\xbf")
     root = _ROOT.match(head)
     name = root[1].decode() if root else ""
     if expected in name:
         return None
     if name.lower() == "html" or b"<!doctype html" in head.lower() or b"<html" in head.lower():
-        return "a web page came instead of an answer of S3"
+        return "a web page came instead of a response of S3"
     if not body.strip():
-        return "an empty answer came instead of one of S3"
-    return "something else came instead of an answer of S3"
+        return "an empty response came instead of one of S3"
+    return "something else came instead of a response of S3"
 
 
-def strange(response: Mapping[str, Any]) -> str | None:
-    """Why an answer, or an error, is none of S3; ``None`` if it may be one."""
+def why_not_s3(response: Mapping[str, Any]) -> str | None:
+    """Return why a response, or an error, is not one of S3; ``None`` if it may be one."""
     why = response.get(_MEMBER)
     return None if why is None else str(why)
 
 
 def require(response: Mapping[str, Any]) -> None:
-    """Refuse an answer with a body that is none of S3.
-
-    Raises:
-        GarbledError: It is such a one.
-    """
-    why = strange(response)
+    """Raise `MalformedResponseError` for a response whose body is not one of S3."""
+    why = why_not_s3(response)
     if why is not None:
-        raise GarbledError(why)
+        raise MalformedResponseError(why)
 
 
 def require_object(response: Mapping[str, Any]) -> None:
-    """Refuse an answer that is about an object, and does not say which: S3 names its ETag, or its version.
-
-    Raises:
-        GarbledError: It names neither, or is not an answer of S3 at all.
-    """
+    """Raise `MalformedResponseError` for a response without the ETag or the version of an object."""
     require(response)
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 200)
     if status not in {200, 201, 204}:
-        raise GarbledError(f"status {status} says neither that it was done nor that it was not")
+        raise MalformedResponseError(f"status {status} is neither a success nor an error")
     encoding = str(response.get("ContentEncoding") or "").strip().lower()
     if encoding not in _PLAIN:
-        raise GarbledError(
-            f"something on the way here encodes what was stored as it is (Content-Encoding: {encoding:.20})"
+        raise MalformedResponseError(
+            f"an intermediary encodes what was stored without encoding (Content-Encoding: {encoding:.20})"
         )
     if etag_of(response) is None and version_of(response) is None:
-        raise GarbledError("it has neither an ETag nor a version, so it is not the store that answered")
+        raise MalformedResponseError("it has neither an ETag nor a version, so it is not a response of the store")
 
 
 def version_of(response: Mapping[str, Any]) -> str | None:
-    """The version that an answer names; ``None`` in a bucket without versions."""
+    """Return the version that a response names; ``None`` in a bucket without versions."""
     version = response.get("VersionId")
     return None if version in {None, "", "null"} else str(version)
 
 
 def etag_of(response: Mapping[str, Any]) -> str | None:
-    """The ETag that an answer names, as the store sent it."""
+    """Return the ETag that a response names, as the store sent it."""
     etag = str(response.get("ETag") or "")
     return etag if etag.strip('" ') else None
 
 
 def stamp(moment: datetime | None) -> float | None:
-    """A time stamp in seconds since 1970."""
+    """Return a time stamp in seconds since 1970."""
     return None if moment is None else moment.timestamp()
 
 
-def answered(response: Mapping[str, Any]) -> float | None:
-    """The store's clock when it answered."""
+def server_time(response: Mapping[str, Any]) -> float | None:
+    """Return the time when the store sent a response, in seconds since 1970."""
     date = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     try:
         return None if date is None else parsedate_to_datetime(date).timestamp()
@@ -130,19 +117,13 @@ def answered(response: Mapping[str, Any]) -> float | None:
 
 
 async def read(body: Any, length: int | None, limit: int | None, request: S3Request) -> bytes:
-    """Read an object.
-
-    Args:
-        body: The stream of its bytes.
-        length: How many there are, if the store said so.
-        limit: How many there may be; `LARGEST` if ``None``.
-        request: Of which object.
+    """Read the body of an object.
 
     Raises:
-        CorruptionError: There are more than ``limit``.
-        IncompleteReadError: There are fewer or more than ``length``.
+        CorruptionError: It has more bytes than ``limit``, or than `MAX_OBJECT_BYTES` without a limit.
+        IncompleteReadError: It has not ``length`` bytes, if the store has sent its length.
     """
-    limit = LARGEST if limit is None else limit
+    limit = MAX_OBJECT_BYTES if limit is None else limit
     if length is not None and length > limit:
         raise _too_large(request, limit)
     most = limit if length is None else length

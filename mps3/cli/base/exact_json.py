@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 _LONG: Final = re.compile(rb"[0-9]{19}")
-_MOST: Final = 20
+_MAX_DIGITS: Final = 20
 """Digits of the longest integer that 64 bits hold."""
 
 
@@ -23,17 +23,17 @@ def loads(body: bytes | str) -> Any:
     value = orjson.loads(body)
     data = body.encode() if isinstance(body, str) else body
     if _LONG.search(data):
-        # The standard library tells integers as they are written.
+        # The standard library passes integers on as they are written.
         try:
-            json.loads(data, parse_int=_checked)
+            json.loads(data, parse_int=_check)
         except RecursionError:
             raise ValueError("it nests too deep") from None
     return value
 
 
-def _checked(digits: str) -> int:
-    if len(digits.lstrip("-")) > _MOST or not -(2**63) <= (number := int(digits)) < 2**64:
-        shown = digits if len(digits) <= 2 * _MOST else f"{digits[:_MOST]}…"
+def _check(digits: str) -> int:
+    if len(digits.lstrip("-")) > _MAX_DIGITS or not -(2**63) <= (number := int(digits)) < 2**64:
+        shown = digits if len(digits) <= 2 * _MAX_DIGITS else f"{digits[:_MAX_DIGITS]}…"
         raise ValueError(
             f"it has an integer of more than 64 bits ({shown}), which is not kept exactly: write it as a text"
         )

@@ -1,4 +1,4 @@
-"""A machine's clock made fit for a store: it never goes back, and it goes on though the machine's is set back."""
+"""A wall clock that never goes back: it goes on even when this machine's clock is set back."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 TOLERANCE: Final = 1e-6
-"""Seconds by which two clocks may differ that run alike: what rounding makes of times since 1970."""
+"""Seconds that two equal clocks may differ by, because times since 1970 are rounded."""
 
 
-class RisingClock:
-    """The time of a store that has no clock but this machine's.
+class MonotonicWallClock:
+    """The clock of a store that has only this machine's clock.
 
-    It shows what the machine's clock shows. Where that is set back or stands still, the time goes on from what was
-    shown last, by the clock of the event loop, which nobody sets.
+    It follows the machine's clock. When that is set back or stands still, it goes on from the last time shown, by the
+    clock of the event loop, which is never set.
 
     Args:
         clock: The machine's clock, in seconds since 1970.
@@ -25,11 +25,11 @@ class RisingClock:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._last = -math.inf
-        # How far ahead of each loop's clock the time is: the clocks of two loops have nothing in common.
+        # How far the time is ahead of each loop's clock: the clocks of two loops are unrelated.
         self._ahead: WeakKeyDictionary[asyncio.AbstractEventLoop, float] = WeakKeyDictionary()
 
     def __call__(self) -> float:
-        """What time it is, in seconds since 1970."""
+        """Return the time, in seconds since 1970."""
         shown = self._clock()
         try:
             loop = asyncio.get_running_loop()
@@ -43,9 +43,9 @@ class RisingClock:
             self._ahead[loop] = self._last - here
         return self._last
 
-    def copy(self) -> RisingClock:
-        """Another one that shows the same time now, and goes on by itself."""
-        copied = RisingClock(self._clock)
+    def copy(self) -> MonotonicWallClock:
+        """Return an independent clock that shows the same time now."""
+        copied = MonotonicWallClock(self._clock)
         copied._last = self._last
         copied._ahead = self._ahead.copy()
         return copied

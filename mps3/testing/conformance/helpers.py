@@ -1,4 +1,4 @@
-"""What the checks share: asking a storage, and saying what does not hold."""
+"""What the checks share: assertions, reads and listings, and conditions for skipping."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", Page, Scan, VersionPage)
 
-MOST_PAGES: Final = 1000
-"""A listing of more does not end."""
+MAX_PAGES: Final = 1000
+"""Pages of a listing; one with more is taken for endless."""
 MANY: Final = 24
-"""Calls at once, or objects of a listing."""
+"""Concurrent calls, or objects of a listing."""
 ROUNDS: Final = 8
-"""How often something is repeated."""
+"""Repetitions."""
 
 
 class Skipped(Exception):  # noqa: N818 - nothing is wrong
@@ -33,14 +33,14 @@ def require(holds: bool, sentence: str) -> None:  # noqa: FBT001 - reads as asse
 
 
 def key_for(what: str) -> str:
-    """A key of its own for a check."""
+    """Return a new key for a check."""
     return f"mps3 conformance/{what}/{secrets.token_hex(8)}"
 
 
 async def read(
     storage: Storage, bucket: str, key: str, *, version: str | None = None, limit: int | None = None
 ) -> Object:
-    """An object that has to be there."""
+    """Return an object; fail if it is not there."""
     found = await storage.get(bucket, key, version=version, limit=limit)
     if not isinstance(found, Object):
         raise AssertionError(f"Does not hold: get: read an object; {key!r} is {found.value} (version {version})")  # noqa: TRY004
@@ -48,9 +48,9 @@ async def read(
 
 
 async def all_pages(ask: Callable[[str | None], Awaitable[P]], start: str | None = None) -> list[P]:
-    """All pages of a listing, the first of which begins at ``start``."""
+    """Return all pages of a listing that begins at ``start``."""
     pages: list[P] = []
-    for _ in range(MOST_PAGES):
+    for _ in range(MAX_PAGES):
         page = await ask(start)
         pages.append(page)
         start = page.next
@@ -62,13 +62,13 @@ async def all_pages(ask: Callable[[str | None], Awaitable[P]], start: str | None
 async def all_versions(
     storage: Storage, bucket: str, key: str, *, start: str | None = None, limit: int | None = None
 ) -> list[Version]:
-    """All versions of a key, page by page."""
+    """Return all versions of a key, listed page by page."""
     pages = await all_pages(lambda start: storage.versions(bucket, key, start=start, limit=limit), start)
     return [version for page in pages for version in page.versions]
 
 
 async def all_entries(storage: Storage, bucket: str, prefix: str) -> list[ListedObject]:
-    """All objects below a prefix, page by page."""
+    """Return all objects with a prefix, listed page by page."""
     pages = await all_pages(lambda start: storage.list(bucket, prefix, start=start))
     return [entry for page in pages for entry in page.entries]
 
@@ -76,7 +76,7 @@ async def all_entries(storage: Storage, bucket: str, prefix: str) -> list[Listed
 async def raises(
     kind: type[MPS3Error], call: Awaitable[object], sentence: str, bucket: str, key: str | None = None
 ) -> None:
-    """Fail unless a call raises an error of ours, with all that it should say."""
+    """Fail unless a call raises an error of one kind that has the bucket, the key and the operation in it."""
     try:
         result = await call
     except kind as error:
@@ -95,7 +95,7 @@ async def one_wins(puts: list[Awaitable[Stored]]) -> None:
     won = [answer for answer in answers if isinstance(answer, Stored)]
     others = [answer for answer in answers if not isinstance(answer, Stored | ConflictError | UnavailableError)]
     require(others == [], f"put: ConflictError if the condition did not hold, not {others!r}")
-    # Some stores give up on a race with an error of their own, which leaves open who has won.
+    # Some stores end a race with an error of their own, which does not tell which put has won.
     doubtful = any(isinstance(answer, UnavailableError) for answer in answers)
     require(
         len(won) == 1 or (won == [] and doubtful),
@@ -104,7 +104,7 @@ async def one_wins(puts: list[Awaitable[Stored]]) -> None:
 
 
 async def has_versions(storage: Storage, bucket: str) -> bool:
-    """Whether the bucket has versions; skip the check where they are suspended."""
+    """Return whether the bucket has versions; skip the check where they are suspended."""
     versioning = (await storage.capabilities(bucket)).versioning
     if versioning == "suspended":
         raise Skipped("versioning is suspended")
@@ -120,7 +120,7 @@ async def needs_versions(storage: Storage, bucket: str) -> None:
 async def needs_condition(
     storage: Storage, bucket: str, name: Literal["conditional_create", "conditional_replace"]
 ) -> None:
-    """Skip what the store does not enforce, unless it claims to."""
+    """Skip the check if the store does not enforce the condition; fail if it claims to."""
     claim = getattr(await storage.capabilities(bucket), name, None)
     reason = await _why_not_enforced(storage, bucket, name)
     if reason is not None:
