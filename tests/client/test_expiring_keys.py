@@ -12,6 +12,7 @@ from unittest.mock import patch
 import orjson
 import pytest
 from client.watch_reader import present
+from commits import settled_document
 from helpers import (
     BUCKET,
     COMMIT,
@@ -31,7 +32,8 @@ from mps3 import DELETE, MPS3, ConfigurationError, ConflictError, CorruptionErro
 from mps3.collect.options import GRACE
 from mps3.format.document import CommitEntry
 from mps3.format.schema import format_time
-from mps3.journal import conditional, levels
+from mps3.journal import levels
+from mps3.journal.log import checkpoints, tail
 from mps3.journal.validation import evaluate
 from mps3.storage import Object
 from mps3.support.environment import Environment
@@ -200,7 +202,7 @@ async def test_a_store_without_a_clock_is_judged_by_its_stamps():
 
 
 async def test_what_expired_long_ago_is_left_out_and_collected(storage):
-    with patch.object(conditional, "KEPT", 3):
+    with patch.object(tail, "EVERY", 3), patch.object(checkpoints, "KEPT", 3):
         async with memory_client(storage) as one:
             await one.put("k", 1, expires_in=30)
             await one.put("stays", 1, expires_in=10 * 24 * HOUR)
@@ -208,8 +210,11 @@ async def test_what_expired_long_ago_is_left_out_and_collected(storage):
             for number in range(8):
                 storage.later(10)
                 await one.put("other", number)
-            found = await stored_manifest(storage)
-            assert set(found["files"]) == {"stays", "other"}
+
+            async def left_out() -> bool:
+                return set((await settled_document(storage)).get("files", ())) == {"stays", "other"}
+
+            await eventually(left_out)
             assert await one.keys() == ["other", "stays"]
             storage.later(2 * GRACE.total_seconds() + HOUR)
             await one.put("other", 9)
@@ -221,7 +226,8 @@ async def test_what_expired_long_ago_is_left_out_and_collected(storage):
 async def test_what_expired_in_runs_is_left_out_when_they_are_merged(storage):
     with (
         patch.multiple(levels, SPILL=300, FANOUT=2, PART=2**20, LARGE=2**20),
-        patch.object(conditional, "KEPT", 3),
+        patch.object(tail, "EVERY", 3),
+        patch.object(checkpoints, "KEPT", 3),
     ):
         async with memory_client(storage) as one:
             for number in range(12):
@@ -240,13 +246,13 @@ async def test_what_expired_in_runs_is_left_out_when_they_are_merged(storage):
                 storage.later(10)
                 for _ in range(4):
                     await one.put(f"other/{storage.clock()}", 1)
-                runs = (await stored_manifest(storage))["runs"]
+                runs = (await settled_document(storage)).get("runs", ())
                 bodies = [(await storage.get(BUCKET, run["key"])).body for run in runs]
                 return len(bodies) > 0 and not any(b'"expires"' in body for body in bodies)
 
             await eventually(left_out)
             assert [key for key in await one.keys() if key[0] != "o"] == sorted(f"stays/{n}" for n in range(12))
-            assert (await stored_manifest(storage))["expired"]
+            assert (await settled_document(storage))["expired"]
 
 
 async def test_other_manifests_and_buckets(storage):
