@@ -12,7 +12,7 @@ from unittest.mock import patch
 import orjson
 import pytest
 from client.watch_reader import present
-from commits import settled_document
+from commits import read, settled_document
 from helpers import (
     BUCKET,
     COMMIT,
@@ -23,7 +23,6 @@ from helpers import (
     eventually,
     memory_client,
     soon,
-    stored_manifest,
 )
 from simulation.loop import run
 from storage.clockless import ClocklessStorage
@@ -32,6 +31,7 @@ from mps3 import DELETE, MPS3, ConfigurationError, ConflictError, CorruptionErro
 from mps3.collect.options import GRACE
 from mps3.format.document import CommitEntry
 from mps3.format.schema import format_time
+from mps3.format.slot import slot_key
 from mps3.journal import levels
 from mps3.journal.log import checkpoints, tail
 from mps3.journal.validation import evaluate
@@ -370,10 +370,12 @@ def test_a_transaction_is_judged_by_its_own_time():
 async def test_a_time_that_is_none_is_refused(storage, expires):
     async with memory_client(storage) as one:
         await one.put("k", 1, expires_in=60)
-        found = await stored_manifest(storage)
+        key = MANIFEST if storage._versioning else slot_key(MANIFEST, 1)
+        found = await read(storage, key)
         found["update"]["files"]["k"]["expires"] = expires
         if expires is None:  # in settled files there is nothing to take away
             found["files"] = {"j": {"version": "1", "expires": None}}
-        await storage.put(BUCKET, MANIFEST, orjson.dumps(found))
-        with pytest.raises(CorruptionError, match="expires"):
+        await storage.put(BUCKET, key, orjson.dumps(found))
+    with pytest.raises(CorruptionError, match="expires"):
+        async with memory_client(storage) as one:
             await one.get("k")
