@@ -10,6 +10,8 @@ from dataclasses import astuple, dataclass
 from typing import Any, Final
 
 from mps3.errors import ConflictError
+from mps3.format.names import LOG_SUFFIX
+from mps3.format.slot import CHECKPOINT
 from mps3.storage import UNCHANGED, Absence
 
 MANIFEST: Final = "manifest.json"
