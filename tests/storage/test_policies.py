@@ -186,7 +186,7 @@ async def test_who_may_write_only_what_is_hers(mps3_clock: VirtualClock) -> None
         async with MPS3(BUCKET, "users/bob.json", storage=storage, poll_interval=60, inline=0) as bob:
             await bob.put("users/bob/status", "here")
         guarded = Guarded(storage, policies()["ann"])
-        async with MPS3(BUCKET, "users/ann.json", storage=guarded, poll_interval=60) as ann:
+        async with MPS3(BUCKET, "users/ann.json", storage=guarded, poll_interval=60, inline=0) as ann:
             for value in (1, 2):  # with runs
                 await ann.put_all(dict.fromkeys((f"users/ann/{number}" for number in range(450)), value))
             await mps3_clock.advance(60)
