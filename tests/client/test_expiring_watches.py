@@ -44,8 +44,6 @@ async def test_a_watch_that_goes_on_is_told_what_was_left_out_meanwhile(storage)
                 storage.later(10)
                 await ann.put("other", 1)
             assert "'k'" not in str(await settled_document(storage))
-            storage.later(10)  # a checkpoint leaves out what expired before its own last commit, at the latest
-            await ann.put("other", 1)
             watch = bob.watch(since=batch.cursor)
             told = await soon(anext(watch))
             assert (told.id, [(change.key, change.value) for change in told.changes]) == (None, [("k", DELETE)])
@@ -56,7 +54,11 @@ async def test_a_watch_that_goes_on_is_told_what_was_left_out_meanwhile(storage)
                     break
             again = bob.watch(since=batch.cursor)
             commit = await ann.put("other", 2)
-            assert (await soon(anext(again))).id == commit.id
+            batch = await soon(anext(again))
+            if not storage._versioning and batch.id is None:  # a checkpoint may be so new that it is told twice
+                assert [(change.key, change.value) for change in batch.changes] == [("k", DELETE)]
+                batch = await soon(anext(again))
+            assert batch.id == commit.id
 
 
 async def test_a_slow_watch_is_not_shown_who_has_left(storage):
