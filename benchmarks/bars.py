@@ -167,7 +167,7 @@ def _change(results: Results, journal: str) -> Bar:
         row.keys: (
             row.facts["manifest GETs, at most"] == 1
             and row.facts["listings, at most"] == listings
-            and row.facts["value GETs, at most"] == 1
+            and row.facts["value GETs, at most"] <= 1  # small values are in the commit
         )
         for row in found
     }

@@ -10,6 +10,8 @@ from dataclasses import astuple, dataclass
 from typing import Any, Final
 
 from mps3.errors import ConflictError
+from mps3.format.names import LOG_SUFFIX
+from mps3.format.slot import CHECKPOINT
 from mps3.storage import UNCHANGED, Absence
 
 MANIFEST: Final = "manifest.json"
@@ -97,7 +99,7 @@ class Tally:
 
     def without_polls(self) -> Tally:
         """Without the polls that found nothing, which are the price of time and of no operation."""
-        return Tally(row for row in self.rows() if row[:3] != ("GET", "manifest", 304))
+        return Tally(row for row in self.rows() if row[:3] not in (("GET", "manifest", 304), ("GET", "manifest", 404)))
 
     def select(self, kind: str | None = None, target: str | None = None, status: int | None = None) -> Sum:
         """The sum of the requests that are all of this; ``None`` stands for any."""
@@ -148,8 +150,8 @@ class Meter:
 
 def target_of(key: str) -> str:
     """What kind of object a key names."""
-    if key == MANIFEST:
-        return "manifest"
+    if key == MANIFEST or (key.startswith(MANIFEST + LOG_SUFFIX) and not key.endswith(CHECKPOINT)):
+        return "manifest"  # a slot is the commit that it holds
     return "run" if key.startswith(f"{MANIFEST}.") else "value"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from mps3 import MPS3, MemoryStorage, UnavailableError
 from mps3.errors import MPS3Error
+from mps3.format.slot import SlotName
 from mps3.support.environment import Environment
 
 POLL = 0.05
@@ -19,6 +20,8 @@ WINDOW = 3.0
 PATIENCE = 60.0  # seconds after which a test that waits has failed, on a machine however busy
 BUCKET = "bucket"
 MANIFEST = "manifest.json"
+COMMIT = "any commit of manifest.json"
+"""In the place of a key: the manifest itself with the merge journal, each slot with the log journal."""
 
 AWKWARD_KEYS = {
     "plain": "key",
@@ -153,12 +156,12 @@ class Unreliable(MemoryStorage):
         self.fail = lambda operation, key: None
 
     def refuse(self, error: MPS3Error, *, operation: str = "put", key: str | None = None) -> None:
-        self.fail = lambda asked, name: error if asked == operation and key in (None, name) else None
+        self.fail = lambda asked, name: error if asked == operation and self.is_meant(key, name) else None
 
     def hold(self, operation: str, key: str | None = None) -> None:
         """Let matching calls wait until :meth:`release`."""
         self.switch.clear()
-        self.hang = lambda asked, name: asked == operation and key in (None, name)
+        self.hang = lambda asked, name: asked == operation and self.is_meant(key, name)
 
     def hold_all(self) -> None:
         self.switch.clear()
@@ -169,7 +172,14 @@ class Unreliable(MemoryStorage):
         self.switch.set()
 
     def count(self, operation: str, key: str | None = None) -> int:
-        return sum(asked == operation and key in (None, name) for asked, name in self.calls)
+        return sum(asked == operation and self.is_meant(key, name) for asked, name in self.calls)
+
+    def is_meant(self, wanted: str | None, key: str) -> bool:
+        """Whether a key is the wanted one: any for ``None``, that of a commit for `COMMIT`."""
+        if wanted != COMMIT:
+            return wanted in (None, key)
+        slot = SlotName.parse(MANIFEST, key)
+        return key == MANIFEST if slot is None and self._versioning else slot is not None and not slot.is_checkpoint
 
     async def _pass(self, operation: str, key: str) -> None:
         self.calls.append((operation, key))

@@ -40,7 +40,7 @@ def collect(place: Place, keys: Sequence[str]) -> Row:
         dice = random.Random(len(keys))
         meter, clock = place.meter(), asyncio.get_running_loop().time
         written: dict[str, int] = {}
-        async with place.client(meter, poll_interval=3600) as client:
+        async with place.client(meter, poll_interval=3600, inline=0) as client:
             await asyncio.sleep(2 * RETENTION.total_seconds())  # from loading the keys
             for number in range(COMMITS):
                 key = dice.choice(keys)

@@ -37,6 +37,7 @@ class Attempt:
         earlier: Whether there were tries in an earlier life of the client.
         said: What its tries said, one after the other, but for those of an earlier life of the client.
         slot: With the log journal, the slot that it was last sent to.
+        lost: With the log journal, how many slots another client was given that it was sent to.
     """
 
     sequence: int
@@ -56,6 +57,7 @@ class Attempt:
     earlier: bool = False
     said: list[Mapping[str, Any]] = field(default_factory=list)
     slot: int | None = None
+    lost: int = 0
 
     def is_forged(self, entry: CommitEntry) -> bool:
         """Whether a commit with the same identity is certainly none of its tries: somebody else has made it."""

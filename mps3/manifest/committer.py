@@ -217,7 +217,12 @@ class Committer:
         session = attempt.session or journal.session
         identity = commit_id(session, attempt.sequence)
         self._observer.sent(self._state.ref, session, identity, attempt, commit.group)
-        await journal.append(attempt)
+        lost = attempt.lost
+        try:
+            await journal.append(attempt)
+        finally:
+            for _ in range(attempt.lost - lost):
+                self._observer.conflicted(self._state.ref, attempt, 0.0)
         return True
 
     def _avoid_used_sequence(self, journal: Journal, commit: InFlightCommit) -> None:

@@ -12,8 +12,10 @@ from unittest.mock import patch
 import orjson
 import pytest
 from client.watch_reader import present
+from commits import read, settled_document
 from helpers import (
     BUCKET,
+    COMMIT,
     MANIFEST,
     StoreWithClock,
     Unreliable,
@@ -21,7 +23,6 @@ from helpers import (
     eventually,
     memory_client,
     soon,
-    stored_manifest,
 )
 from simulation.loop import run
 from storage.clockless import ClocklessStorage
@@ -30,7 +31,9 @@ from mps3 import DELETE, MPS3, ConfigurationError, ConflictError, CorruptionErro
 from mps3.collect.options import GRACE
 from mps3.format.document import CommitEntry
 from mps3.format.schema import format_time
-from mps3.journal import conditional, levels
+from mps3.format.slot import slot_key
+from mps3.journal import levels
+from mps3.journal.log import checkpoints, tail
 from mps3.journal.validation import evaluate
 from mps3.storage import Object
 from mps3.support.environment import Environment
@@ -150,9 +153,9 @@ async def test_deleting_needs_no_time(storage):
 async def test_the_time_counts_from_when_a_value_was_stored_last_before_its_commit(storage):
     async with memory_client(storage) as one:
         await one.put("other", 1)
-        storage.refuse(UnavailableError("not now"), key=MANIFEST)
+        storage.refuse(UnavailableError("not now"), key=COMMIT)
         write = one.put("k", 1, expires_in=30)
-        await eventually(lambda: storage.count("put", MANIFEST) > 1)
+        await eventually(lambda: storage.count("put", COMMIT) > 1)
         storage.later(HOUR)
         storage.up()
         await soon(write)
@@ -199,7 +202,7 @@ async def test_a_store_without_a_clock_is_judged_by_its_stamps():
 
 
 async def test_what_expired_long_ago_is_left_out_and_collected(storage):
-    with patch.object(conditional, "KEPT", 3):
+    with patch.object(tail, "EVERY", 3), patch.object(checkpoints, "KEPT", 3):
         async with memory_client(storage) as one:
             await one.put("k", 1, expires_in=30)
             await one.put("stays", 1, expires_in=10 * 24 * HOUR)
@@ -207,8 +210,11 @@ async def test_what_expired_long_ago_is_left_out_and_collected(storage):
             for number in range(8):
                 storage.later(10)
                 await one.put("other", number)
-            found = await stored_manifest(storage)
-            assert set(found["files"]) == {"stays", "other"}
+
+            async def left_out() -> bool:
+                return set((await settled_document(storage)).get("files", ())) == {"stays", "other"}
+
+            await eventually(left_out)
             assert await one.keys() == ["other", "stays"]
             storage.later(2 * GRACE.total_seconds() + HOUR)
             await one.put("other", 9)
@@ -220,7 +226,8 @@ async def test_what_expired_long_ago_is_left_out_and_collected(storage):
 async def test_what_expired_in_runs_is_left_out_when_they_are_merged(storage):
     with (
         patch.multiple(levels, SPILL=300, FANOUT=2, PART=2**20, LARGE=2**20),
-        patch.object(conditional, "KEPT", 3),
+        patch.object(tail, "EVERY", 3),
+        patch.object(checkpoints, "KEPT", 3),
     ):
         async with memory_client(storage) as one:
             for number in range(12):
@@ -239,13 +246,13 @@ async def test_what_expired_in_runs_is_left_out_when_they_are_merged(storage):
                 storage.later(10)
                 for _ in range(4):
                     await one.put(f"other/{storage.clock()}", 1)
-                runs = (await stored_manifest(storage))["runs"]
+                runs = (await settled_document(storage)).get("runs", ())
                 bodies = [(await storage.get(BUCKET, run["key"])).body for run in runs]
                 return len(bodies) > 0 and not any(b'"expires"' in body for body in bodies)
 
             await eventually(left_out)
             assert [key for key in await one.keys() if key[0] != "o"] == sorted(f"stays/{n}" for n in range(12))
-            assert (await stored_manifest(storage))["expired"]
+            assert (await settled_document(storage))["expired"]
 
 
 async def test_other_manifests_and_buckets(storage):
@@ -363,10 +370,12 @@ def test_a_transaction_is_judged_by_its_own_time():
 async def test_a_time_that_is_none_is_refused(storage, expires):
     async with memory_client(storage) as one:
         await one.put("k", 1, expires_in=60)
-        found = await stored_manifest(storage)
+        key = MANIFEST if storage._versioning else slot_key(MANIFEST, 1)
+        found = await read(storage, key)
         found["update"]["files"]["k"]["expires"] = expires
         if expires is None:  # in settled files there is nothing to take away
             found["files"] = {"j": {"version": "1", "expires": None}}
-        await storage.put(BUCKET, MANIFEST, orjson.dumps(found))
-        with pytest.raises(CorruptionError, match="expires"):
+        await storage.put(BUCKET, key, orjson.dumps(found))
+    with pytest.raises(CorruptionError, match="expires"):
+        async with memory_client(storage) as one:
             await one.get("k")

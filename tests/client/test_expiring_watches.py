@@ -6,10 +6,11 @@ from unittest.mock import patch
 
 import pytest
 from client.watch_reader import present
-from helpers import MANIFEST, StoreWithClock, memory_client, soon, stored_manifest
+from commits import settled_document
+from helpers import COMMIT, StoreWithClock, memory_client, soon
 
-from mps3 import DELETE, ExpiredError
-from mps3.journal import conditional
+from mps3 import DELETE
+from mps3.journal.log import checkpoints, tail
 
 HOUR = 3600.0
 
@@ -34,21 +35,16 @@ async def test_a_watch_that_goes_on_is_told_what_expired_meanwhile(storage):
 
 
 async def test_a_watch_that_goes_on_is_told_what_was_left_out_meanwhile(storage):
-    with patch.object(conditional, "KEPT", 3):
+    with patch.object(tail, "EVERY", 3), patch.object(checkpoints, "KEPT", 3):
         async with memory_client(storage) as ann, memory_client(storage) as bob:
             await ann.put("k", 1, expires_in=30)
             batch = await present(bob.watch())
             storage.later(31)
-            while "k" in str(await stored_manifest(storage)):
+            while not (await settled_document(storage)).get("expired"):
                 storage.later(10)
                 await ann.put("other", 1)
-            assert (await stored_manifest(storage))["expired"]
+            assert "'k'" not in str(await settled_document(storage))
             watch = bob.watch(since=batch.cursor)
-            if not storage._versioning:
-                # Nothing is known any more of that commit.
-                with pytest.raises(ExpiredError):
-                    await soon(anext(watch))
-                return
             told = await soon(anext(watch))
             assert (told.id, [(change.key, change.value) for change in told.changes]) == (None, [("k", DELETE)])
             # Whoever has been told that is not told again, when it goes on from what it was told last.
@@ -58,7 +54,11 @@ async def test_a_watch_that_goes_on_is_told_what_was_left_out_meanwhile(storage)
                     break
             again = bob.watch(since=batch.cursor)
             commit = await ann.put("other", 2)
-            assert (await soon(anext(again))).id == commit.id
+            batch = await soon(anext(again))
+            if not storage._versioning and batch.id is None:  # a checkpoint may be so new that it is told twice
+                assert [(change.key, change.value) for change in batch.changes] == [("k", DELETE)]
+                batch = await soon(anext(again))
+            assert batch.id == commit.id
 
 
 async def test_a_slow_watch_is_not_shown_who_has_left(storage):
@@ -80,7 +80,7 @@ async def test_own_pending_values_are_shown_until_they_are_stored(storage):
         watch, values = one.watch(), one.subscribe("k", "absent")
         await present(watch)
         assert await soon(anext(values)) == 1
-        storage.hold("put", MANIFEST)
+        storage.hold("put", COMMIT)
         write = one.put("k", 2, expires_in=HOUR)
         assert await soon(anext(values)) == 2
         storage.later(31)

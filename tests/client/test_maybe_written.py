@@ -78,7 +78,7 @@ async def sees(one: Any, value: Any) -> bool:
     return await one.get("key") == value
 
 
-async def test_the_conditional_journal_does_not_depend_on_versioning():
+async def test_the_log_journal_does_not_depend_on_versioning():
     async with InMemoryS3() as server, client(BUCKET, server.s3_config, journal="log") as one:
         await soon(one.put("key", 1))
         server.versioning = "Suspended"

@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 import pytest
-from helpers import BUCKET, MANIFEST, Unreliable, eventually, memory_client, settle, soon, stored_manifest
+from helpers import BUCKET, COMMIT, MANIFEST, Unreliable, eventually, memory_client, settle, soon, stored_manifest
 
 from mps3 import AccessError, ClosedError, Commit, ConfigurationError, Ref, UnavailableError, WithdrawnError
 from mps3.storage import ABSENT
@@ -56,7 +56,7 @@ async def test_a_delete_shows_at_once(storage, client):
 
 async def test_others_see_nothing_of_it_yet(storage, client):
     async with memory_client(storage) as other:
-        storage.hold("put", MANIFEST)
+        storage.hold("put", COMMIT)
         write = client.put("k", 1)
         await asyncio.sleep(0.1)
         assert await other.get("k", "absent") == "absent"
@@ -75,7 +75,7 @@ async def test_the_newest_of_several_puts_shows(storage, client):
     assert await client.get("k") == 4
 
 
-@pytest.mark.parametrize("key", ["k", MANIFEST], ids=["the value", "the commit"])
+@pytest.mark.parametrize("key", ["k", COMMIT], ids=["the value", "the commit"])
 async def test_what_can_never_be_is_taken_back(storage, client, key, caplog):
     await client.put("k", "stored")
     subscription = client.subscribe("k")
@@ -103,7 +103,7 @@ async def test_what_can_never_be_is_taken_back(storage, client, key, caplog):
     assert await soon(anext(subscription)) == "later"
 
 
-@pytest.mark.parametrize("key", ["k", MANIFEST], ids=["the value", "the commit"])
+@pytest.mark.parametrize("key", ["k", COMMIT], ids=["the value", "the commit"])
 async def test_what_nobody_awaits_is_logged(storage, client, key, caplog):
     storage.refuse(REFUSED, key=key)
     client.put("k", "refused")
@@ -240,9 +240,9 @@ async def test_a_write_whose_value_is_on_its_way_can_be_withdrawn(storage, clien
 
 
 async def test_a_write_on_its_way_cannot_be_withdrawn(storage, client):
-    storage.hold("put", MANIFEST)
+    storage.hold("put", COMMIT)
     write = client.put("k", 1)
-    await eventually(lambda: storage.count("put", MANIFEST))
+    await eventually(lambda: storage.count("put", COMMIT))
     assert not write.withdraw()
     storage.release()
     await write
@@ -289,15 +289,15 @@ async def test_a_put_that_is_deleted_at_once_is_not_uploaded(storage, client):
 
 
 async def test_writes_gather_while_a_commit_is_under_way(storage, client):
-    storage.hold("put", MANIFEST)
+    storage.hold("put", COMMIT)
     writes = [client.put("first", 0)]
-    await eventually(lambda: storage.count("put", MANIFEST))
+    await eventually(lambda: storage.count("put", COMMIT))
     for number in range(50):
         writes.append(client.put(f"k{number}", number))
         await asyncio.sleep(0.001)
     storage.release()
     await asyncio.gather(*writes)
-    assert storage.count("put", MANIFEST) == 2
+    assert storage.count("put", COMMIT) == 2
 
 
 async def test_values_go_out_together_but_not_all(storage, client):
@@ -316,7 +316,7 @@ async def test_a_commit_that_cannot_be_repeated_for_ever_is_repeated(storage, cl
     await client.put("k", 0)
     storage.fail = lambda operation, key: UnavailableError("down") if operation == "versions" else None
     write = client.put("k", 1)
-    await eventually(lambda: storage.count("put", MANIFEST) >= 2)
+    await eventually(lambda: storage.count("put", COMMIT) >= 2)
     storage.up()
     commit = await soon(write)
     assert await client.get("k") == 1

@@ -294,7 +294,7 @@ async def test_beyond_what_is_kept_is_an_error_that_says_so():
             await client.restore_all(commits[1].id)
 
 
-async def test_without_versions_only_the_last_commits_are_known():
+async def test_without_versions_the_log_is_the_past():
     clock = Clock()
     storage = MemoryStorage(versioning=False, clock=clock)
     async with memory_client(storage) as client:
@@ -303,14 +303,13 @@ async def test_without_versions_only_the_last_commits_are_known():
             commits.append(await client.put("k", number))
             clock.later(10)
         assert await client.get("k", at=commits[100].id) == 100
-        with pytest.raises(ExpiredError, match="without versioning, only the last commits are kept"):
-            await client.get("k", at=commits[2].id)
+        assert await client.get("k", at=commits[2].id) == 2
         found = await client.history("k")
-        assert len(found) < 135 and found[-1].id is None
-        assert await found[-1].value() == 139 - len(found) + 1
+        assert [revision.id for revision in found] == [commit.id for commit in reversed(commits)]
+        assert await found[-1].value() == 0
 
 
-async def test_the_conditional_journal_has_a_past_in_a_bucket_with_versions():
+async def test_the_log_journal_has_a_past_in_a_bucket_with_versions():
     clock = Clock()
     storage = MemoryStorage(clock=clock)
     async with memory_client(storage, journal="log") as client:

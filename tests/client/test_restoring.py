@@ -6,7 +6,7 @@ import asyncio
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from helpers import BUCKET, StoreWithClock, client, memory_client
+from helpers import BUCKET, COMMIT, StoreWithClock, client, memory_client
 
 from mps3 import DELETE, MPS3, CorruptionError, ExpiredError, MemoryStorage
 
@@ -216,9 +216,9 @@ async def test_a_restored_key_that_waits_expires_when_it_was_to(storage):
         commit = await one.put("k", 1, expires_in=HOUR)
         expires = await expiry(one, "k")
         await one.delete("k")
-        storage.hold("put", "manifest.json")
+        storage.hold("put", COMMIT)
         restoring = asyncio.create_task(one.restore("k", commit.id))
-        while not storage.count("put", "manifest.json") > 2:
+        while not storage.count("put", COMMIT) > 2:
             await asyncio.sleep(0.01)
         storage.later(900)  # so long that its value is stored again
         storage.release()

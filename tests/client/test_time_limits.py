@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 import pytest
-from helpers import MANIFEST, Unreliable, eventually, memory_client, soon
+from helpers import COMMIT, MANIFEST, Unreliable, eventually, memory_client, soon
 
 from mps3 import ClosedError, WithdrawnError
 
@@ -50,7 +50,7 @@ async def test_what_has_left_cannot_be_withdrawn_after_the_timeout():
     storage = Unreliable()
     async with memory_client(storage) as one:
         await one.put("key", 0)
-        storage.hold("put", MANIFEST)
+        storage.hold("put", COMMIT)
         write = one.put("key", 1)
         await eventually(lambda: storage.hang("put", MANIFEST) and storage.calls[-1] == ("put", MANIFEST))
         with pytest.raises(TimeoutError):

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from unittest.mock import patch
 
 import pytest
-from helpers import MANIFEST, Unreliable, client, eventually, memory_client, no_task_left, soon
+from helpers import COMMIT, Unreliable, client, eventually, memory_client, no_task_left, soon
 from stores import place
 
 from mps3 import DELETE, ClosedError, ConflictError, MemoryStorage, Ref, UnavailableError, WithdrawnError
@@ -37,13 +37,13 @@ def short_window(request):
 
 
 class Deaf(Unreliable):
-    """Carries out a PUT of the manifest, and loses the answer, so many times."""
+    """Carries out a commit, and loses the answer, so many times."""
 
     deaf = 0
 
     async def put(self, bucket, key, body, **options):
         stored = await super().put(bucket, key, body, **options)
-        if self.deaf and key == MANIFEST:
+        if self.deaf and self.is_meant(COMMIT, key):
             self.deaf -= 1
             raise UnavailableError("the answer is lost")
         return stored

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from client.watch_reader import WatchReader
-from helpers import BUCKET, MANIFEST, Clock, Unreliable, eventually, memory_client, no_task_left, soon
+from helpers import BUCKET, COMMIT, Clock, Unreliable, eventually, memory_client, no_task_left, soon
 
 from mps3 import DELETE, AccessError, Batch, Change, ClosedError, CorruptionError, MemoryStorage, Ref, WithdrawnError
 from mps3.manifest.listeners import VIEWS
@@ -73,11 +73,11 @@ async def test_own_writes_are_pending_and_then_confirmed(storage):
         await client.put("k", 0)
         reader = WatchReader(client.watch())
         await reader.present()
-        storage.hold("put", MANIFEST)
-        before = storage.count("put", MANIFEST)
+        storage.hold("put", COMMIT)
+        before = storage.count("put", COMMIT)
         write = client.put_all({"k": 1, "l": 1})
         batch = await reader.next()
-        await eventually(lambda: storage.count("put", MANIFEST) > before)
+        await eventually(lambda: storage.count("put", COMMIT) > before)
         assert (batch.id, batch.changes) == (None, (Change("k", 1, None, True), Change("l", 1, None, True)))
         assert batch.cursor == reader.batches[0].cursor
         deletion = client.delete("k")
@@ -108,7 +108,7 @@ async def test_what_is_withdrawn_or_fails_is_taken_back(storage):
         storage.release()
         with pytest.raises(WithdrawnError):
             await write
-        storage.refuse(AccessError("no"), key=MANIFEST)
+        storage.refuse(AccessError("no"), key=COMMIT)
         write = client.put("k", 2)
         with pytest.raises(AccessError):
             await write
@@ -143,9 +143,11 @@ async def test_what_others_commit_does_not_hide_what_is_pending(storage):
 
 
 @pytest.mark.parametrize("versioning", [True, False], ids=["merge", "log"])
-async def test_a_reader_that_falls_behind_is_told_so(versioning):
+async def test_a_reader_that_falls_behind_is_told_so(versioning, monkeypatch):
     clock = Clock()
     storage = MemoryStorage(versioning=versioning, clock=clock)
+    monkeypatch.setattr("mps3.journal.log.checkpoints.MOST", 16)
+    monkeypatch.setattr("mps3.journal.log.checkpoints.KEPT", 16)
     async with memory_client(storage) as ann, memory_client(storage) as bob:
         await ann.put_all({"k": 0, "gone": 1, "same": 2})
         reader = WatchReader(bob.watch())
@@ -322,10 +324,11 @@ async def test_keys_of_other_buckets_have_their_url(storage):
 async def test_what_a_manifest_names_is_not_trusted(storage, caplog):
     async with memory_client(storage) as client:
         await client.put("k", 1)
-        found = await MemoryStorage.get(storage, BUCKET, MANIFEST)
-        assert isinstance(found, Object)
     other = MemoryStorage(versioning=storage._versioning)
-    await other.put(BUCKET, MANIFEST, found.body.replace(b'"k"', b'"s3://k"'))
+    for entry in (await MemoryStorage.list(storage, BUCKET)).entries:
+        found = await MemoryStorage.get(storage, BUCKET, entry.key)
+        assert isinstance(found, Object)
+        await other.put(BUCKET, entry.key, found.body.replace(b'"k"', b'"s3://k"'))
     async with memory_client(other) as client:
         batch = await soon(anext(client.watch()))
         assert batch.initial and batch.changes == ()

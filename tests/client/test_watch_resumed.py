@@ -16,8 +16,8 @@ from mps3 import MPS3, ExpiredError, MemoryStorage, Ref
 from mps3.format.state import View
 from mps3.journal.attempt import Attempt
 from mps3.journal.merge.journal import MergeJournal
-from mps3.journal.past import Past
 from mps3.journal.replay import Replay
+from mps3.journal.versioned_past import VersionedPast as Past
 from mps3.storage import Object
 from mps3.support.environment import Environment
 

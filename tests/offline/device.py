@@ -6,7 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from helpers import BUCKET, MANIFEST, POLL, StoreWithClock, Unreliable, eventually, stored_manifest
+from commits import slots_of
+from helpers import BUCKET, COMMIT, POLL, StoreWithClock, Unreliable, eventually, stored_manifest
 
 from mps3 import MPS3, UnavailableError
 from mps3.support.sqlite import close
@@ -53,14 +54,14 @@ class Device:
         """Another device: without the directory, and with the same store."""
         return await self.begin(offline=None)
 
-    def swallow_answer(self, key: str = MANIFEST) -> asyncio.Event:
+    def swallow_answer(self, key: str = COMMIT) -> asyncio.Event:
         """The next PUT of a key takes effect, and is never answered. Set once it took effect."""
         took_effect = asyncio.Event()
         put = type(self.storage).put
 
         async def swallow(bucket: str, name: str, body: bytes, **options: Any) -> Any:
             stored = await put(self.storage, bucket, name, body, **options)
-            if name != key:
+            if not self.storage.is_meant(key, name):
                 return stored
             del self.storage.put
             took_effect.set()
@@ -91,6 +92,6 @@ def outboxes(device: Device) -> list[Path]:
 
 async def commits(device: Device) -> list[tuple[str, int, list[str]]]:
     """All commits of the manifest, in order, as (session, sequence, keys)."""
-    document = await stored_manifest(device.storage)
-    own = {name: document[name] for name in ("session", "sequence", "update")}
-    return [(one["session"], one["sequence"], sorted(one["update"]["files"])) for one in (*document["log"], own)]
+    head = await stored_manifest(device.storage)
+    made = await slots_of(device.storage) if head["journal"] == "log" else [*head["log"], head]
+    return [(one["session"], one["sequence"], sorted(one["update"]["files"])) for one in made]

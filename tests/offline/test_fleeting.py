@@ -7,7 +7,7 @@ import sqlite3
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from helpers import Clock, eventually
+from helpers import COMMIT, Clock, eventually
 
 from mps3.support.environment import Environment
 from offline.device import drained
@@ -118,20 +118,20 @@ async def test_what_was_to_expire_has_the_time_that_is_left(device):
 
 async def test_what_had_left_and_was_to_expire_is_not_sent_again_once_its_time_is_over(device):
     client = await device.begin()
-    device.storage.hold("put", "manifest.json")
+    device.storage.hold("put", COMMIT)
     device.storage.calls.clear()
     client.put("ghost", 1, expires_in=30)
     client.put("stays", 1)
-    await eventually(lambda: device.storage.count("put", "manifest.json"))
+    await eventually(lambda: device.storage.count("put", COMMIT))
     await device.kill(client)
     device.storage.release()
     again = await device.begin(environment=LaterWorld(31))
     await drained(again)
     assert await again.get_all() == {"stays": 1}
-    device.storage.hold("put", "manifest.json")
+    device.storage.hold("put", COMMIT)
     device.storage.calls.clear()
     again.put("ghost", 1, expires_in=30)
-    await eventually(lambda: device.storage.count("put", "manifest.json"))
+    await eventually(lambda: device.storage.count("put", COMMIT))
     await device.kill(again)
     device.storage.release()
     last = await device.begin(environment=LaterWorld(62))

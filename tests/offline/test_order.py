@@ -6,7 +6,7 @@ import itertools
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from helpers import eventually, soon
+from helpers import COMMIT, eventually, soon
 
 from mps3.support.environment import Environment
 from offline.device import drained
@@ -86,11 +86,11 @@ async def test_what_had_left_is_sent_as_one_among_the_writes_of_others(device):
     one, two = await device.begin(), await device.begin()
     two.go_offline()
     await two.put_all({"a": "older", "only/two": 1}).kept()
-    device.storage.hold("put", "manifest.json")
+    device.storage.hold("put", COMMIT)
     device.storage.calls.clear()
     one.put("a", "sent")
     one.put("b", "sent")
-    await eventually(lambda: device.storage.count("put", "manifest.json"))
+    await eventually(lambda: device.storage.count("put", COMMIT))
     await one.put("c", "later").kept()
     await two.put("b", "newer").kept()
     await two.put("c", "newest").kept()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from helpers import BUCKET, MANIFEST, eventually, soon
+from commits import slots_of
+from helpers import BUCKET, COMMIT, MANIFEST, eventually, soon, stored_manifest
 
 from mps3 import DELETE, AccessError, ClosedError, UnavailableError, UnknownOutcomeError
 from mps3.journal import settle
-from mps3.storage.memory import MemoryStorage
 from mps3.support.environment import Environment
 from offline.device import commits, drained, outboxes
 
@@ -61,7 +60,7 @@ async def test_a_client_that_closes_offline_leaves_its_writes_to_the_next(device
 
 async def test_without_a_directory_kept_means_committed(device):
     client = await device.stranger()
-    device.storage.hold("put", MANIFEST)
+    device.storage.hold("put", COMMIT)
     write = client.put("a", 1)
     kept = asyncio.create_task(write.kept())
     await asyncio.sleep(0.1)
@@ -97,10 +96,10 @@ async def test_a_commit_that_did_not_land_is_sent_with_the_same_sequence_and_fre
     client = await device.begin(inline=0)
     await client.put("first", 1)
     session, sequence, _ = (await commits(device))[-1]
-    device.storage.hold("put", MANIFEST)
+    device.storage.hold("put", COMMIT)
     device.storage.calls.clear()
     client.put("a", 1)
-    await eventually(lambda: device.storage.count("put", MANIFEST))
+    await eventually(lambda: device.storage.count("put", COMMIT))
     client.put("b", 2)
     await client.put("c", 3).kept()
     await device.kill(client)
@@ -118,10 +117,10 @@ async def test_a_commit_that_did_not_land_is_sent_with_the_same_sequence_and_fre
 async def test_of_many_values_to_be_stored_again_only_those_that_failed_are(device):
     client = await device.begin(inline=0)
     await client.put("a", 0)
-    device.storage.hold("put", MANIFEST)
+    device.storage.hold("put", COMMIT)
     device.storage.calls.clear()
     first = client.put("first", 1)
-    await eventually(lambda: device.storage.count("put", MANIFEST))
+    await eventually(lambda: device.storage.count("put", COMMIT))
     writes = [client.put(f"k/{number}", number) for number in range(40)]
     stored = lambda: sum(key.startswith("k/") for operation, key in device.storage.calls if operation == "put")
     await eventually(lambda: stored() == 40)
@@ -157,12 +156,8 @@ async def test_a_life_may_die_again_and_again(device):
 async def test_what_nobody_can_know_is_set_aside(device, monkeypatch):
     monkeypatch.setattr(settle, "SESSIONS", 3)
     monkeypatch.setattr("mps3.format.commit_age.LATENESS", 2.0)  # the merge journal forgets nothing before that
-    window = {"merge": 0.05, "log": 0.05}[await kind(device)]
-    monkeypatch.setattr("mps3.journal.merge.journal.MergeJournal.__init__.__kwdefaults__", {"window": window})
-    monkeypatch.setattr("mps3.journal.conditional.KEPT", 1)
-    monkeypatch.setattr(
-        "mps3.journal.conditional.ConditionalJournal.__init__.__kwdefaults__", {"trusted": False, "window": window}
-    )
+    monkeypatch.setattr("mps3.journal.merge.journal.MergeJournal.__init__.__kwdefaults__", {"window": 0.05})
+    monkeypatch.setattr("mps3.journal.log.tail.EVERY", 1)
     client = await device.begin()
     took_effect = device.swallow_answer()
     client.put_all({"a": "before", "only": 1})
@@ -306,7 +301,7 @@ async def test_what_is_refused_is_set_aside_and_the_others_go_on(device):
 
 async def test_a_dropped_refusal_is_forgotten(device):
     client = await device.begin()
-    device.storage.refuse(AccessError("refused", bucket=BUCKET, key=MANIFEST, operation="PutObject"), key=MANIFEST)
+    device.storage.refuse(AccessError("refused", bucket=BUCKET, key=MANIFEST, operation="PutObject"), key=COMMIT)
     with pytest.raises(AccessError):
         await client.put("a", 1)
     device.up()
@@ -329,8 +324,10 @@ async def test_writes_to_another_manifest_go_out_although_nobody_opens_it(device
     await device.kill(client)
     again = await device.begin()
     await drained(again)
-    found = json.loads((await MemoryStorage.get(device.storage, BUCKET, "other.json")).body)
-    assert list(found["update"]["files"]) == ["a"]
+    last = await stored_manifest(device.storage, "other.json")
+    if last["journal"] == "log":
+        *_, last = await slots_of(device.storage, "other.json")
+    assert list(last["update"]["files"]) == ["a"]
     assert await again.get("a", manifest="other.json") == 1
 
 

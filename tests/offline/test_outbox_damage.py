@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from helpers import MANIFEST, eventually, soon
+from helpers import COMMIT, eventually, soon
 
 from mps3 import AccessError, CorruptionError, FormatError, UnavailableError
 from mps3.offline.directory import SCHEMAS
@@ -50,9 +50,9 @@ async def test_a_commit_waits_while_it_cannot_be_recorded_that_it_leaves(device)
     durable_outbox.write = full
     device.storage.calls.clear()
     client.go_online()
-    await eventually(lambda: device.storage.count("get", MANIFEST) >= 3)
+    await eventually(lambda: device.storage.count("get", COMMIT) >= 3)
     assert client.status().pending == 1
-    assert device.storage.count("put", MANIFEST) == 0
+    assert device.storage.count("put", COMMIT) == 0
     durable_outbox.write = write
     await eventually(lambda: client.status().pending == 0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from helpers import BUCKET, MANIFEST, eventually, no_task_left, settle, soon
+from helpers import BUCKET, COMMIT, MANIFEST, eventually, no_task_left, settle, soon
 
 from mps3 import MPS3, AccessError, ClosedError, ConfigurationError, MemoryStorage, UnavailableError
 
@@ -112,7 +112,7 @@ async def test_a_store_that_falls_silent_is_as_good_as_gone(device, monkeypatch,
     assert await soon(anext(values)) == 1
     changes = client.status_changes()
     assert (await soon(anext(changes))).online
-    device.storage.hold("get" if under_way == "a poll" else "put", MANIFEST)
+    device.storage.hold("get" if under_way == "a poll" else "put", COMMIT)
     write = client.put("b", 2) if under_way == "a commit" else None
     await eventually(lambda: not client.status().online)
     assert "not answered" in str(client.status().last_error)

@@ -94,7 +94,7 @@ class Guarded(StorageWrapper):
 
 
 def client(storage: Storage) -> MPS3:
-    return MPS3(BUCKET, KEY, storage=storage, poll_interval=60)
+    return MPS3(BUCKET, KEY, storage=storage, poll_interval=60, inline=0)
 
 
 async def read(storage: Storage) -> None:
@@ -183,10 +183,10 @@ async def test_who_may_write_only_what_is_hers(mps3_clock: VirtualClock) -> None
     storage = MemoryStorage(clock=mps3_clock.time)
     await storage.open()
     try:
-        async with MPS3(BUCKET, "users/bob.json", storage=storage, poll_interval=60) as bob:
+        async with MPS3(BUCKET, "users/bob.json", storage=storage, poll_interval=60, inline=0) as bob:
             await bob.put("users/bob/status", "here")
         guarded = Guarded(storage, policies()["ann"])
-        async with MPS3(BUCKET, "users/ann.json", storage=guarded, poll_interval=60) as ann:
+        async with MPS3(BUCKET, "users/ann.json", storage=guarded, poll_interval=60, inline=0) as ann:
             for value in (1, 2):  # with runs
                 await ann.put_all(dict.fromkeys((f"users/ann/{number}" for number in range(450)), value))
             await mps3_clock.advance(60)

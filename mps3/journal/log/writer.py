@@ -103,6 +103,7 @@ class SlotWriter(LogFollower):
             if self._is_own(found.document, attempt) and not self._is_foreign(attempt, found.document):
                 return found
             _lost(attempt)
+            attempt.lost += 1
             self._crowd.lost()
             return None
         except MPS3Error as error:
