@@ -8,9 +8,11 @@ import gzip
 import itertools
 import json
 from collections.abc import Callable
+from functools import partial
 
+import helpers
 import pytest
-from helpers import BUCKET, MANIFEST, Unreliable, client, eventually, memory_client, soon
+from helpers import BUCKET, MANIFEST, Unreliable, eventually, soon
 from proxy import FaultyProxy, Request, Response, _header, _with, _without
 
 from mps3 import CorruptionError, UnavailableError
@@ -19,6 +21,9 @@ from mps3.journal import levels
 from mps3.storage import Object
 from mps3.storage.bypass import BYPASS
 from mps3.storage.s3.storage import S3Storage
+
+client = partial(helpers.client, inline=0)
+memory_client = partial(helpers.memory_client, inline=0)
 
 PAGE = b"<!DOCTYPE html><html><head><title>Welcome</title></head><body>Please sign in<br></body></html>"
 XHTML = b'<html xmlns="http://www.w3.org/1999/xhtml"><body>Please sign in</body></html>'

@@ -146,7 +146,7 @@ async def test_what_is_acknowledged_is_there_though_a_portal_answered_first(
     bucket = make_bucket("Enabled" if journal == "merge" else None)
     async with (
         Portal(server.url, contains, 0) as portal,
-        client(bucket, s3_config | {"endpoint_url": portal.url}, journal=journal) as one,
+        client(bucket, s3_config | {"endpoint_url": portal.url}, journal=journal, inline=0) as one,
         client(bucket, s3_config, journal=journal) as other,
     ):
         await soon(one.put("color", "red"))

@@ -64,7 +64,7 @@ async def test_a_write_that_is_redirected_after_the_store_has_answered_is_tried_
     async with (
         ScriptedS3() as elsewhere,
         Redirecting(server.url) as proxy,
-        client(bucket, s3_config | {"endpoint_url": proxy.url}, journal=journal, poll_interval=60) as one,
+        client(bucket, s3_config | {"endpoint_url": proxy.url}, journal=journal, poll_interval=60, inline=0) as one,
     ):
         await soon(one.put("color", "red"))
         proxy.location = f"http://127.0.0.1:{elsewhere.port}/"
