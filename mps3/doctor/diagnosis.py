@@ -91,7 +91,7 @@ async def diagnose(
 
 async def _versioning(storage: Storage, bucket: str, journal: JournalKind) -> CheckResult:
     versioning = (await storage.capabilities(bucket)).versioning
-    # The conditional journal does not need versions.
+    # The log journal does not need versions.
     return versioning != "suspended" or journal == "log", versioning
 
 

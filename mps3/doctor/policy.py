@@ -15,7 +15,7 @@ def policy(bucket: str, manifest: str, journal: str, *, versioned: bool = False)
     Args:
         bucket: The bucket of the manifest and the values.
         manifest: The manifest's key.
-        journal: ``merge`` or ``conditional``.
+        journal: ``log`` or ``merge``.
         versioned: Whether the bucket keeps versions; with ``merge`` it does.
     """
     versioned = versioned or journal == "merge"
