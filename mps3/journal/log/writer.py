@@ -211,6 +211,16 @@ class SlotWriter(LogFollower):
             for result in await gather_bounded(self._fill, [n for n in missing if n not in self._ahead], AHEAD):
                 if isinstance(result, BaseException):
                     raise result
+        if self._contact.is_long_ago():
+            # What was taken for a hole may have been a commit that was collected meanwhile (L9).
+            await self._open()
+            raise UnavailableError(
+                f"the store was silent for long, so a commit to s3://{self._bucket}/{self._key} has to be looked for",
+                bucket=self._bucket,
+                key=self._key,
+                operation="PutObject",
+                maybe_written=True,
+            )
         judgement: Judgement | None = None
         while self._tail.number < slot:
             number = self._tail.number + 1
