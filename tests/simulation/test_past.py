@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mps3 import MPS3, MPS3Error
+from mps3 import MPS3, ExpiredError, MPS3Error
 from mps3.journal.log.past import LogPast
 from mps3.journal.past import Past
 from mps3.journal.versioned_past import VersionedPast
@@ -84,7 +84,10 @@ def test_the_state_at_a_commit_is_the_same_however_far_one_has_read(kind, seeds,
                         monkeypatch.setattr(past, "walk", walk)
                         monkeypatch.setattr(past, "walk_to", walk_to)
                     found.append(await said(client, at))
-                if found[0] != found[2] or found[1] != found[2]:
+                if kind.collect and not kind.versioning:
+                    # A collection that was cut off leaves a gap in the log. A walk that begins behind it tells more.
+                    found = [one for one in found if one is not ExpiredError]
+                if any(one != found[0] for one in found):
                     different.append((at, found))
         for past, (walk, _) in WALKS.items():
             monkeypatch.setattr(past, "walk", walk)
@@ -93,4 +96,5 @@ def test_the_state_at_a_commit_is_the_same_however_far_one_has_read(kind, seeds,
     for seed in seeds:
         assert not one(seed, kind).violations
     assert not different
-    assert any(begun) or kind.collect
+    # Without collections these histories are too short for a checkpoint that is later than a moment by some windows.
+    assert any(begun) or (kind.collect if kind.versioning else not kind.collect)

@@ -52,7 +52,7 @@ class LogPast:
         if not later or later[-1] >= int(view.commits[0].version):
             return None
         walk = LogWalk(self, self._reader, EMPTY, listing)
-        return walk if await walk.begin_at(later[-1]) else None
+        return walk if await walk.begin_at(later[-1], moment + 2 * self._window) else None
 
     async def checkpoints(self, after: int) -> list[Document]:
         """Return all checkpoints behind a slot."""
@@ -117,10 +117,13 @@ class LogWalk:
             self._bases[self._start] = view.document
         self._note_end()
 
-    async def begin_at(self, number: int) -> bool:
-        """Begin with a checkpoint. Return whether it is there."""
+    async def begin_at(self, number: int, moment: float) -> bool:
+        """Begin with a checkpoint. Return whether it is there, and its last commit was made after a moment.
+
+        It may have been written long after that.
+        """
         found = await self._reader.checkpoint(number)
-        if found is None:
+        if found is None or found.document.log[-1].modified <= moment:
             return False
         self._start, self.oldest = number, found.document
         self._bases[number] = found.document
