@@ -313,7 +313,7 @@ async def test_on_stores_of_all_kinds(place, versioning, monkeypatch):
         if versioning:
             assert tried.runs == done.runs
             for foreseen, tally in ((tried.values, done.values), (tried.manifest, done.manifest)):
-                assert 0 < foreseen.deleted <= tally.deleted  # a moment later more may go
+                assert foreseen.deleted <= tally.deleted  # a moment later more may go
     async with client(bucket, **given, inline=0) as two:
         assert [await two.get(key) for key in ("k", "awkward \u00e9 key?&", "gone", "lost")] == [3, 1, None, None]
         assert not isinstance(await storage.head(bucket, "stranger"), type(await storage.head(bucket, orphan)))
