@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mps3 import Ref
 from mps3.errors import ConfigurationError, CorruptionError, FormatError
 from mps3.format.document import LIMIT, CommitEntry, Document
 from mps3.format.document_codec import decode, encode
+from mps3.format.names import Names
 from mps3.format.run_reference import RunReference
 from mps3.format.schema import DEEPEST, format_time, whole_milliseconds
 
@@ -22,6 +24,8 @@ PLACE = {"bucket": "bucket", "key": "manifest.json"}
 SHA256 = "0123456789abcdef" * 4
 
 words = st.text(min_size=1, max_size=8)
+# A name that no key has, such as "s3://", is left out by readers, and refused by writers: other tests are about these.
+names = words.filter(lambda name: name in Names(Ref("manifest.json", "bucket")))
 whole = st.integers(0, 2**53 - 1)
 json_values = st.recursive(
     st.none()
@@ -49,11 +53,11 @@ def file_entries(*, patch: bool = False) -> st.SearchStrategy[dict]:
     )
 
 
-files = st.dictionaries(words, st.none() | file_entries(), max_size=3)
+files = st.dictionaries(names, st.none() | file_entries(), max_size=3)
 updates = st.builds(
     lambda extra, changes: {**extra, "files": changes},
     extras("files", "runs", "expect"),
-    st.dictionaries(words, st.none() | file_entries(patch=True), max_size=3),
+    st.dictionaries(names, st.none() | file_entries(patch=True), max_size=3),
 )
 ENTRY = ("session", "sequence", "version", "modified", "previous", "update")
 entries = st.builds(
