@@ -61,13 +61,8 @@ def checkpoint_key(manifest: str, number: int) -> str:
     return slot_key(manifest, number) + CHECKPOINT
 
 
-def root_document(window: float) -> Document:
-    """Return the document that the key of the manifest itself holds: it says which journal this is."""
-    return Document("log", window, NOBODY, 0, None, NOTHING)
-
-
-def filler(window: float) -> Document:
-    """Return the document of a slot that changes nothing."""
+def empty_document(window: float) -> Document:
+    """Return a document that changes nothing: the one at the key of the manifest itself, and that of a filler."""
     return Document("log", window, NOBODY, 0, None, NOTHING)
 
 

@@ -35,7 +35,12 @@ class Walk(Protocol):
 
     async def find(self, wanted: Callable[[CommitEntry], bool]) -> int | None:
         """Go back until there is such a commit; return the place of the last one among `commits`."""
-        ...
+        while True:
+            for place in reversed(range(len(self.commits))):
+                if wanted(self.commits[place]):
+                    return place
+            if not await self.further():
+                return None
 
     async def state_at(self, place: int) -> View:
         """Return the state that the commit at this place of `commits` made, with all before it.

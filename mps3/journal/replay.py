@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import takewhile
 
 from ..errors import ExpiredError
 from ..format.document import CommitEntry, Document
 from ..format.state import EMPTY, View, build_view, needed_runs
 from ..storage.protocol import Version
-from .order import store_order
+from .order import causal_order, store_order
+from .past import Walk
 from .settle import SESSIONS
 from .version_reader import VersionReader
 from .version_search import PagedListing
 from .versions import ManifestVersions
 
 
-class Replay:
+class Replay(Walk):
     """Commits of a manifest, from the newest back.
 
     Attributes:
@@ -68,7 +69,7 @@ class Replay:
             document: What the version holds.
             listing: What is listed so far.
         """
-        name = self._source.name(listing.versions[place])
+        name = listing.versions[place].version
         entry = document.entry(name, listing.versions[place].modified)
         self._own = frozenset(commit.id for commit in (*document.log, entry))
         self._settled = self._sessions = document.sessions
@@ -87,9 +88,7 @@ class Replay:
         """
         edge = min((version.modified for version in self._reader.versions), default=math.inf)
         names = [
-            name
-            for version in reversed(self._reader.versions)
-            if (name := self._source.name(version)) in self._reader.documents
+            name for version in reversed(self._reader.versions) if (name := version.version) in self._reader.documents
         ]
         for place, name in enumerate(names):
             base = self._reader.documents[name]
@@ -110,9 +109,7 @@ class Replay:
         self, base: Document, listed: Sequence[Version], log: Sequence[CommitEntry] = ()
     ) -> float | None:
         """Tell the commits from a document on, if nothing is missing; else as `_missing_from`."""
-        ordered = self._source.ordered(
-            store_order((*base.log, *log), self._reader.said(listed)), base.sessions, base.log
-        )
+        ordered = causal_order(store_order((*base.log, *log), self._reader.said(listed)), base.sessions, base.log)
         try:
             relevant, counting = await self._source.judge(base, ordered)
         except ExpiredError:
@@ -205,18 +202,9 @@ class Replay:
         self._reader.keep(self._reader.versions[-1], oldest)
         self.oldest = oldest
         # Where clocks are apart, the first commit need not be the oldest version.
-        listed = {self._source.name(version) for version in self._reader.versions}
+        listed = {version.version for version in self._reader.versions}
         known = all(entry.version in listed for entry in oldest.log)
         self.complete = known and not (oldest.files or oldest.runs or oldest.sessions)
-
-    async def find(self, wanted: Callable[[CommitEntry], bool]) -> int | None:
-        """Go back until there is such a commit: the place of the last one among `commits`."""
-        while True:
-            for place in reversed(range(len(self.commits))):
-                if wanted(self.commits[place]):
-                    return place
-            if not await self.further():
-                return None
 
     async def state_at(self, place: int) -> View:
         """The state that the commit at this place of `commits` made, with all before it.
@@ -229,7 +217,7 @@ class Replay:
         base, entries = await self._base(commit)
         if base is None:
             raise self._source.expired(f"the state at the commit {commit.id} is not kept any more")
-        _, ordered = await self._source.judge(base, self._source.ordered(entries, base.sessions, base.log))
+        _, ordered = await self._source.judge(base, causal_order(entries, base.sessions, base.log))
         upto = next((index for index, one in enumerate(ordered) if one.id == commit.id), None)
         if upto is None:
             # It repeats one that was settled: nothing of its own.
@@ -240,7 +228,7 @@ class Replay:
         return build_view(base, commit.version, commits, held, 0.0, EMPTY)
 
     def _version(self, commit: CommitEntry) -> Version | None:
-        return next((one for one in self._reader.versions if self._source.name(one) == commit.version), None)
+        return next((one for one in self._reader.versions if one.version == commit.version), None)
 
     async def _base(self, commit: CommitEntry) -> tuple[Document | None, list[CommitEntry]]:
         """A document that the state at a commit is built upon, and the commits that may come over it, unordered."""

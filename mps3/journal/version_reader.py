@@ -60,7 +60,7 @@ class VersionReader:
             listing: What is listed so far.
         """
         self._listing = listing
-        self._above = frozenset(map(self._source.name, listing.versions[:place]))
+        self._above = frozenset(one.version for one in listing.versions[:place])
         listing.taken = place
         self.keep(listing.versions[place], document)
 
@@ -79,14 +79,14 @@ class VersionReader:
 
     def unlisted(self, base: Document) -> list[CommitEntry]:
         """What others say of versions that are not listed, and ``base`` does not."""
-        listed = map(self._source.name, self.versions)
+        listed = (one.version for one in self.versions)
         names = {*listed, *self._above, *self.late, *(entry.version for entry in base.log)}
         return [entry for name, entry in self.entries.items() if name not in names]
 
     async def sequence_before(self, commit: CommitEntry) -> float:
         """The commit of its session that its writer knew last."""
         if commit.version not in self._before:
-            await self._fetch([one for one in self.versions if self._source.name(one) == commit.version])
+            await self._fetch([one for one in self.versions if one.version == commit.version])
         return self._before.get(commit.version, math.inf)
 
     def reached(self, bound: float) -> list[Version]:
@@ -95,7 +95,7 @@ class VersionReader:
 
     def said(self, versions: Sequence[Version]) -> list[CommitEntry]:
         """The commits of some versions, oldest first, but those that came too late for anyone."""
-        names = (self._source.name(version) for version in reversed(versions))
+        names = (version.version for version in reversed(versions))
         return [self.entries[name] for name in names if name in self.entries and name not in self.late]
 
     def end_after(self, moment: float) -> None:
@@ -107,11 +107,11 @@ class VersionReader:
         """A commit that became visible when others had settled past it counts only where it was repeated (R8)."""
         versions: dict[str, list[Version]] = {}
         for version in reversed(self.versions):
-            if (entry := self.entries.get(self._source.name(version))) is not None:
+            if (entry := self.entries.get(version.version)) is not None:
                 versions.setdefault(entry.id, []).append(version)
         for repeated in versions.values():
             for place, again in enumerate(repeated[1:], 1):
-                name = self._source.name(again)
+                name = again.version
                 if (
                     name not in self._checked
                     and (document := await self._source.fetch(again, self.entries)) is not None
@@ -123,19 +123,19 @@ class VersionReader:
                     if name not in self.late and not known:
                         bound = document.bound()
                         before = [one for one in repeated[:place] if one.modified < bound]
-                        self.late.update(self._source.name(one) for one in before)
+                        self.late.update(one.version for one in before)
 
     async def _read(self) -> None:
         """Every commit among the versions; the log of one document spares reading those before it."""
         stride = len(self.versions)  # one document says how long logs are here
-        while missing := [version for version in self.versions if self._source.name(version) not in self.entries]:
+        while missing := [version for version in self.versions if version.version not in self.entries]:
             # A log holds at least the commit before.
             stride = max(2, await self._fetch(missing[::stride][:FETCHES]))
 
     async def _fetch(self, versions: Sequence[Version]) -> int:
         """Read documents; how long the log of the last of them is."""
         length = 0
-        missing = [version for version in versions if self._source.name(version) not in self.documents]
+        missing = [version for version in versions if version.version not in self.documents]
         for start in range(0, len(missing), FETCHES):
             batch = missing[start : start + FETCHES]
             found = await asyncio.gather(*(self._source.fetch(version, self.entries) for version in batch))
@@ -150,7 +150,7 @@ class VersionReader:
 
     def keep(self, version: Version, document: Document) -> None:
         """Remember what a version holds."""
-        name = self._source.name(version)
+        name = version.version
         self.entries.setdefault(name, document.entry(name, version.modified))
         for entry in document.log:
             self.entries.setdefault(entry.version, entry)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from ..errors import CorruptionError, ExpiredError
 from ..format.document import LIMIT, CommitEntry, Document, Kind
-from ..format.run import Run
-from ..format.run_reference import RunReference
-from ..format.schema import NOTHING, whole_milliseconds
+from ..format.schema import whole_milliseconds
 from ..format.state import needed_runs
 from ..storage.pagination import PageProgress
 from ..storage.protocol import Absence, Object, Storage, Version
 from ..storage.verification import read_verified
 from .document_io import read_document
-from .order import causal_order, once
+from .kept_runs import KeptRuns
+from .order import once
 from .runs import Runs
 from .validation import any_transaction, evaluate, settled_file
 
 
-class ManifestVersions:
+class ManifestVersions(KeptRuns):
     """Reads the versions of a manifest.
 
     Args:
@@ -31,11 +29,9 @@ class ManifestVersions:
     """
 
     def __init__(self, storage: Storage, bucket: str, key: str, kind: Kind, runs: Runs) -> None:
+        super().__init__(bucket, key, runs)
         self._storage = storage
-        self._bucket = bucket
-        self._key = key
         self._kind = kind
-        self._runs = runs
 
     async def judge(
         self, base: Document, ordered: Sequence[CommitEntry]
@@ -50,25 +46,6 @@ class ManifestVersions:
             return commits, commits
         held = await self.load(needed_runs(base, ordered))
         return evaluate(ordered, base.sessions, settled_file(base, held), held)
-
-    async def runs_of(self, commits: Iterable[CommitEntry]) -> Mapping[str, Run]:
-        """The runs that commits name, by their SHA-256.
-
-        Raises:
-            ExpiredError: One is not kept any more.
-        """
-        return await self.load(tuple(reference for commit in commits for reference in commit.runs))
-
-    async def load(self, references: Sequence[RunReference]) -> Mapping[str, Run]:
-        """The same for any runs of the past."""
-        try:
-            return await self._runs.load(references)
-        except CorruptionError as error:
-            raise self.expired("a part of that state is not kept any more") from error
-
-    def expired(self, why: str) -> ExpiredError:
-        """What to say when the past does not reach so far."""
-        return ExpiredError(f"{why} (s3://{self._bucket}/{self._key})", bucket=self._bucket, key=self._key)
 
     async def page(self, start: str | None, limit: int) -> tuple[list[Version], str | None]:
         """Some versions of the manifest, newest first, and where the next ones are."""
@@ -105,19 +82,3 @@ class ManifestVersions:
             )
 
         return await read_verified(ask, check)
-
-    def name(self, version: Version) -> str:
-        """What logs call a version."""
-        return version.version
-
-    def ordered(
-        self, entries: Sequence[CommitEntry], sessions: Mapping[str, int] = NOTHING, log: Sequence[CommitEntry] = ()
-    ) -> list[CommitEntry]:
-        """Commits in their order.
-
-        Args:
-            entries: In the store's order.
-            sessions: The last sequence of each session that is settled.
-            log: That of the document which says so.
-        """
-        return causal_order(entries, sessions, log)

@@ -14,7 +14,7 @@ from proxy import FaultyProxy
 
 from mps3 import MPS3, AccessError, ConflictError, Ref, UnavailableError, WithdrawnError
 from mps3.format.document_codec import encode
-from mps3.format.slot import filler
+from mps3.format.slot import empty_document
 from mps3.observability.events import (
     Acknowledged,
     CameOnline,
@@ -133,7 +133,7 @@ async def test_conflicts(seen):
 
         async def somebody_is_faster(bucket: str, key: str, body: bytes, **options: Any) -> Any:
             storage.put = put
-            await put(bucket, key, encode(filler(3.0), bucket=bucket, key=key), **options)
+            await put(bucket, key, encode(empty_document(3.0), bucket=bucket, key=key), **options)
             return await put(bucket, key, body, **options)
 
         storage.put = somebody_is_faster

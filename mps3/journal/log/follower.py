@@ -178,16 +178,14 @@ class LogFollower:
         await self._advance()
         return len(found) == count
 
-    async def _advance(self) -> bool:
-        """Take in the slots that are known to follow. Return whether there were any."""
-        before = self._tail.number
+    async def _advance(self) -> None:
+        """Take in the slots that are known to follow."""
         while (read := self._ahead.get(self._tail.number + 1)) is not None:
             await self._tail.extend(self._tail.number + 1, read)
             del self._ahead[self._tail.number]
         for number in [number for number in self._ahead if number <= self._tail.number]:
             del self._ahead[number]
         await self._checkpoints.shorten()
-        return self._tail.number > before
 
     async def _open(self) -> bool:
         """Begin with the newest checkpoint (L7). Return whether the state is another one."""

@@ -10,7 +10,7 @@ from typing import Final
 from ...errors import ConflictError, CorruptionError, MPS3Error
 from ...format.document import LIMIT
 from ...format.document_codec import decode
-from ...format.slot import root_document
+from ...format.slot import empty_document
 from ...format.state import EMPTY
 from ...storage.protocol import ABSENT
 from ..attempt import Attempt
@@ -58,7 +58,7 @@ class LogJournal(SlotWriter):
         if not self._trusted:
             await require_creation(self._storage, self._bucket, self._key, self._environment)
             self._trusted = True
-        document = root_document(self._window)
+        document = empty_document(self._window)
         body = await encode_document(document, self._runs, bucket=self._bucket, key=self._key)
         try:
             await self._storage.put(self._bucket, self._key, body, if_none_match=True)

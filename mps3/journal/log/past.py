@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ...errors import CorruptionError, ExpiredError
+from ...errors import CorruptionError
 from ...format.document import CommitEntry, Document
-from ...format.run import Run
-from ...format.run_reference import RunReference
 from ...format.state import EMPTY, View, build_view, needed_runs
-from ...support.gather import gather_bounded
+from ...support.gather import map_concurrently
+from ..kept_runs import KeptRuns
+from ..past import Walk
 from ..runs import Runs
-from .reader import CONCURRENCY, Listing, LogReader, ReadSlot
+from .reader import CONCURRENCY, Listing, LogReader
 from .tail import LogTail
 
 
-class LogPast:
+class LogPast(KeptRuns):
     """Finds what a manifest was before.
 
     Args:
@@ -28,10 +27,8 @@ class LogPast:
     """
 
     def __init__(self, bucket: str, key: str, reader: LogReader, runs: Runs, window: float) -> None:
-        self._bucket = bucket
-        self._key = key
+        super().__init__(bucket, key, runs)
         self._reader = reader
-        self._runs = runs
         self._window = window
 
     async def walk(self, view: View) -> LogWalk:
@@ -58,41 +55,15 @@ class LogPast:
         """Return all checkpoints behind a slot."""
         listing = await self._reader.list_all()
         numbers = [number for number in listing.checkpoints if number > after]
-        results = await gather_bounded(self._reader.checkpoint, numbers, CONCURRENCY)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return [result.document for result in results if isinstance(result, ReadSlot)]
-
-    async def runs_of(self, commits: Iterable[CommitEntry]) -> Mapping[str, Run]:
-        """Return the runs that commits name, by their SHA-256.
-
-        Raises:
-            ExpiredError: One is not kept any more.
-        """
-        return await self.load(tuple(reference for commit in commits for reference in commit.runs))
-
-    async def load(self, references: Sequence[RunReference]) -> Mapping[str, Run]:
-        """Return runs of the past, by their SHA-256.
-
-        Raises:
-            ExpiredError: One is not kept any more.
-        """
-        try:
-            return await self._runs.load(references)
-        except CorruptionError as error:
-            raise self.expired("a part of that state is not kept any more") from error
-
-    def expired(self, why: str) -> ExpiredError:
-        """Return the error for a state that is not kept."""
-        return ExpiredError(f"{why} (s3://{self._bucket}/{self._key})", bucket=self._bucket, key=self._key)
+        found = await map_concurrently(self._reader.checkpoint, numbers, CONCURRENCY)
+        return [checkpoint.document for checkpoint in found if checkpoint is not None]
 
     def tail(self) -> LogTail:
         """Return an empty state."""
         return LogTail(self._runs, self._window)
 
 
-class LogWalk:
+class LogWalk(Walk):
     """Commits of a log, from the newest back.
 
     Attributes:
@@ -172,15 +143,6 @@ class LogWalk:
         except CorruptionError:
             return None
         return tail
-
-    async def find(self, wanted: Callable[[CommitEntry], bool]) -> int | None:
-        """Go back until there is such a commit; return the place of the last one among `commits`."""
-        while True:
-            for place in reversed(range(len(self.commits))):
-                if wanted(self.commits[place]):
-                    return place
-            if not await self.further():
-                return None
 
     async def state_at(self, place: int) -> View:
         """Return the state that the commit at this place of `commits` made.

@@ -14,7 +14,7 @@ from ...format.slot import LAST, NOBODY, SlotName, checkpoint_key, slot_key
 from ...storage.pagination import PageProgress
 from ...storage.protocol import Absence, Object, Storage
 from ...storage.verification import read_verified
-from ...support.gather import gather_bounded
+from ...support.gather import map_concurrently
 from ..document_io import read_document
 from ..runs import Runs
 
@@ -83,11 +83,8 @@ class LogReader:
             MPS3Error: One could not be read.
         """
         wanted = list(numbers)
-        results = await gather_bounded(self.slot, wanted, CONCURRENCY)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return {number: result for number, result in zip(wanted, results, strict=True) if isinstance(result, ReadSlot)}
+        found = await map_concurrently(self.slot, wanted, CONCURRENCY)
+        return {number: slot for number, slot in zip(wanted, found, strict=True) if slot is not None}
 
     async def checkpoint(self, number: int) -> ReadSlot | None:
         """Read a checkpoint; ``None`` if it does not exist.
@@ -128,25 +125,21 @@ class LogReader:
 
         A store that lists in order shows the newest first, so one page is enough. Of any other, all pages are read.
         """
-        found: list[SlotName] = []
-        stamps: dict[int, float] = {}
-        async for page, ordered in self._pages():
-            for name, modified in page:
-                found.append(name)
-                if name.is_checkpoint:
-                    stamps[name.number] = modified
-            if stamps and ordered:
-                break
-        return _listing(found, stamps)
+        return await self._list(whole=False)
 
     async def list_all(self) -> Listing:
         """List all slots and checkpoints."""
-        found: list[SlotName] = []
+        return await self._list(whole=True)
+
+    async def _list(self, *, whole: bool) -> Listing:
+        slots: set[int] = set()
         stamps: dict[int, float] = {}
-        async for page, _ in self._pages():
-            found.extend(name for name, _ in page)
+        async for page, ordered in self._pages():
+            slots.update(name.number for name, _ in page if not name.is_checkpoint)
             stamps.update((name.number, modified) for name, modified in page if name.is_checkpoint)
-        return _listing(found, stamps)
+            if stamps and ordered and not whole:
+                break
+        return Listing(tuple(sorted(stamps, reverse=True)), frozenset(slots), stamps)
 
     async def _pages(self) -> AsyncIterator[tuple[list[tuple[SlotName, float]], bool]]:
         """List page by page, and whether everything was in order so far."""
@@ -175,8 +168,3 @@ def _is_slot(document: Document, most: int) -> bool:
     """Return whether a checkpoint says which slot its last commit has."""
     version = document.log[-1].version if len(document.log) == 1 else ""
     return version.isascii() and version.isdigit() and len(version) <= len(str(LAST)) and 0 < int(version) <= most
-
-
-def _listing(found: list[SlotName], stamps: dict[int, float]) -> Listing:
-    slots = frozenset(name.number for name in found if not name.is_checkpoint)
-    return Listing(tuple(sorted(stamps, reverse=True)), slots, stamps)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from ...format.document import CommitEntry, Document
-from ...format.slot import checkpoint_stamp, is_filler, root_document, slot_entry
+from ...format.slot import checkpoint_stamp, empty_document, is_filler, slot_entry
 from ...format.state import EMPTY, View, build_view, needed_runs
 from ..runs import Runs
 from .fold import Judgement, apply, judge
@@ -44,7 +44,7 @@ class LogTail:
     def reset(self) -> None:
         """Forget everything."""
         self.number = self.due = 0
-        self.base = root_document(self._window)
+        self.base = empty_document(self._window)
         self.view: View = EMPTY
         self.modified = 0.0
         self._bytes = 0

@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import ConfigurationError, ConflictError, MPS3Error, UnavailableError
 from ...format.document import CommitEntry, Document
 from ...format.file_entry import expires_of
-from ...format.slot import filler, slot_key
+from ...format.slot import empty_document, slot_key
 from ...support.gather import gather_bounded
 from ..attempt import Attempt, require
 from ..document_io import encode_document
@@ -100,7 +100,7 @@ class SlotWriter(LogFollower):
                     raise self._refused(slot, error) from error
                 raise
             self._ahead[slot] = found
-            if self._is_own(found.document, attempt) and not self._is_foreign(attempt, found.document):
+            if self._holds(found.document, attempt):
                 return found
             _lost(attempt)
             attempt.lost += 1
@@ -181,16 +181,17 @@ class SlotWriter(LogFollower):
         _lost(attempt)
         return None
 
-    def _is_foreign(self, attempt: Attempt, document: Document) -> bool:
+    def _holds(self, document: Document, attempt: Attempt) -> bool:
+        """Return whether a slot has a commit of this client, and not one that somebody made in its name."""
         entry = CommitEntry(document.session, document.sequence, "", 0.0, None, document.update)
-        return attempt.is_forged(entry)
+        return self._is_own(document, attempt) and not attempt.is_forged(entry)
 
     async def _whose(self, attempt: Attempt, slot: int) -> ReadSlot | None:
         found = await self._reader.slot(slot)
         if self._contact.is_long_ago():
             await self._open()
             if slot <= self._tail.number:
-                return self._found_again(attempt) or ReadSlot(filler(self._window), 0.0, 0)
+                return self._found_again(attempt) or ReadSlot(empty_document(self._window), 0.0, 0)
         return found
 
     async def _next_slot(self, lost: int) -> int:
@@ -230,7 +231,7 @@ class SlotWriter(LogFollower):
 
     async def _fill(self, number: int) -> None:
         """Put a filler into a slot that nobody has taken."""
-        document = filler(self._window)
+        document = empty_document(self._window)
         body = await encode_document(document, self._runs, bucket=self._bucket, key=self._key)
         try:
             stored = await self._storage.put(self._bucket, slot_key(self._key, number), body, if_none_match=True)
@@ -254,7 +255,7 @@ class SlotWriter(LogFollower):
                 if found is None:
                     return slot  # never another one, before it is known that this one is not ours
                 self._ahead[slot] = found
-                if self._is_own(found.document, attempt) and not self._is_foreign(attempt, found.document):
+                if self._holds(found.document, attempt):
                     self._conclude(attempt, await self._confirm(slot, found))
                     return None
                 _lost(attempt)
