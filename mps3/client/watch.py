@@ -67,6 +67,10 @@ class Watch(Subscription[Batch[JSON]]):
         self._cursor: str | None = None
         # The expiries up to this time have been delivered, by the store's clock.
         self._moment = -math.inf
+        # Keys that have expired and were never delivered, or were delivered as deleted.
+        self._begun = -math.inf
+        self._lapsed: set[str] = set()
+        self._prune_at = BATCH_SIZE
         # The pending writes of this client that have been delivered.
         self._shown: dict[str, PendingValue | None] = {}
         manifest.listeners.add_watcher(self._watcher)
@@ -132,7 +136,7 @@ class Watch(Subscription[Batch[JSON]]):
             self._steps.extend(steps)
             self._cursor = self._since
             self._deliver_deletions(missed(view, old, moment))
-        self._moment = moment
+        self._moment = self._begun = moment
         self._watcher.views.clear()
         self._remember(view)
         self._watcher.touch(overlay)
@@ -220,10 +224,12 @@ class Watch(Subscription[Batch[JSON]]):
             return {
                 name: file
                 for name, file in found
-                if self._matches(name) and (file is not None or before.look_up(name) is not None)
+                if self._matches(name)
+                and (file is not None or (before.look_up(name) is not None and name not in lapsed))
             }
 
-        before = old.at(self._moment)
+        # A key that has expired since may not have been delivered as deleted: the newest state had a value again.
+        before, lapsed = old.at(self._begun), frozenset(self._lapsed)
         return await in_thread_if_large(weight(old, new), find)
 
     def _remember(self, view: View) -> None:
@@ -232,6 +238,9 @@ class Watch(Subscription[Batch[JSON]]):
             self._delivered[commit.id] = None
         for identity in list(islice(self._delivered, max(0, len(self._delivered) - REMEMBERED))):
             del self._delivered[identity]
+        if len(self._lapsed) > self._prune_at:
+            self._lapsed = {name for name in self._lapsed if view.look_up(name) is not None}
+            self._prune_at = BATCH_SIZE + 2 * len(self._lapsed)
 
     async def _deliver(self) -> None:
         """Fetch the values of the next steps together, and prepare their batches."""
@@ -248,6 +257,8 @@ class Watch(Subscription[Batch[JSON]]):
         except CorruptionError:
             await self._skip()
             return
+        self._lapsed.difference_update(name for name, file in wanted if file is not None)
+        self._lapsed.update(name for name, file in wanted if file is None)
         for step in group:
             batch = Batch(step.id, tuple(islice(changes, len(step.files))), skipped=step.skipped, cursor=step.cursor)
             self._ready.append(batch)
@@ -281,6 +292,7 @@ class Watch(Subscription[Batch[JSON]]):
             labels = sorted(map(self._naming.label, deleted[start : start + BATCH_SIZE]))
             changes: tuple[Change[JSON], ...] = tuple(Change(label, DELETE, None) for label in labels)
             self._ready.append(Batch(None, changes, cursor=self._cursor))
+        self._lapsed.update(deleted)
         self._redeliver_pending(deleted)
         return bool(deleted)
 

@@ -28,15 +28,18 @@ def main() -> int:
     for name, meaning in FLAGS.items():
         parser.add_argument(f"--{name}", action="store_true", help=meaning)
     parser.add_argument("--broken", nargs="?", const="all", help="break the client on purpose: " + ", ".join(BREAKS))
+    parser.add_argument("--whole", action="store_true", help="do not break it after all: the history must be good")
     parser.add_argument("--idle", action="store_true", help="show polls that found nothing new, too")
     arguments = parser.parse_args()
+    if arguments.whole and (arguments.broken is None or arguments.seed is None):
+        parser.error("--whole: give a seed, and --broken")
     if arguments.broken not in (None, *BREAKS) and (arguments.broken != "all" or arguments.seed is not None):
         parser.error(f"--broken={arguments.broken}: give one of {', '.join(BREAKS)}")
     kind = Kind(versioning=not arguments.unversioned, **{name: getattr(arguments, name) for name in FLAGS})
     if arguments.seed is not None:
         if arguments.broken:
             collect = kind.collect or BREAKS[arguments.broken].collect
-            kind = replace(kind, broken=arguments.broken, collect=collect)
+            kind = replace(kind, broken=arguments.broken, collect=collect, whole=arguments.whole)
         result = one(arguments.seed, kind)
         print(report(result, idle=arguments.idle))
         return bool(result.violations)

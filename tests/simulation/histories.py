@@ -350,12 +350,12 @@ def _overdue(environment: World) -> set[str]:
     store = environment.store
     kept = commits(store)
     documents = [(one, json.loads(one.body or b"{}")["update"]) for one in kept]
-    ends = {
-        (key, file["version"]): end
-        for _, update in documents
-        for key, file in changes(store, update).items()
-        if (end := expires_of(file)) is not None
-    }
+    # A commit that is made again says again when an inline value expires, and either of the two may count.
+    ends: dict[tuple[str, str], float] = {}
+    for _, update in documents:
+        for key, file in changes(store, update).items():
+            if (end := expires_of(file)) is not None:
+                ends[key, file["version"]] = max(end, ends.get((key, file["version"]), end))
     stored: dict[bool, set[str]] = {True: set(), False: set()}
     for one, update in documents:
         over = any(store.shown(one) >= ends.get(pair, math.inf) for pair in update.get("expect", {}).items())

@@ -96,6 +96,8 @@ class Kind:
         """What the command line needs to replay it."""
         flags = [] if self.versioning else ["--unversioned"]
         flags += [f"--{name}" for name in FLAGS if getattr(self, name)]
-        if self.broken is not None and not self.whole:
+        if self.broken is not None:
             flags.append(f"--broken={shlex.quote(self.broken)}")
+        if self.whole:
+            flags.append("--whole")
         return " ".join(flags)

@@ -101,7 +101,7 @@ class LogJournal(SlotWriter):
         if announced:
             # So that no checkpoint that was made before the announcement, and arrives later, is the newest.
             await self._checkpoints.write()
-        return await retained(self.past, self.view, self._runs, seconds)
+        return await retained(self.past, self.view, self._runs, seconds, announced=announced)
 
     async def aclose(self) -> None:
         """Stop what is done in the background."""

@@ -1,0 +1,23 @@
+"""Histories that went wrong once."""
+
+from __future__ import annotations
+
+import pytest
+
+from .kinds import Kind
+from .runner import one
+
+FOUND = [
+    # A watch was not told that a key had gone that had a value which expired, then another one, and then none.
+    (65, Kind(versioning=False, watch=True, expiring=True)),
+    # A collection took what was stored after its announcement, and committed while it was asleep.
+    (21, Kind.that_shows("R17 announcement", whole=True)),
+    (22, Kind.that_shows("L9 a late answer", whole=True)),
+    # The check believed the earlier of two ends of a lease.
+    (82, Kind(leases=True)),
+]
+
+
+@pytest.mark.parametrize(("seed", "kind"), FOUND, ids=[f"{seed} {kind.flags()}" for seed, kind in FOUND])
+def test_a_history_that_went_wrong_is_good(seed, kind):
+    assert one(seed, kind).violations == []
