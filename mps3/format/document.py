@@ -143,13 +143,26 @@ class Document:
         """Which commits may still join those of its log: whose time stamp, in seconds since 1970, is not less (R3)."""
         for entry in reversed(self.log):
             if entry.version == self.previous:
-                return float(max(0, math.floor(entry.modified - self.window)))
+                return max(0.0, visible_before(entry.modified, self.window))
         return 0.0
 
     def references(self) -> tuple[RunReference, ...]:
         """All runs that it needs: those of the settled files, of its log, and of its own change."""
         logged = (reference for entry in self.log for reference in entry.runs)
         return (*self.runs, *logged, *update_runs(self.update))
+
+
+def visible_before(stamp: float, window: float) -> float:
+    """Return a time before which no version can become visible any more, once one with this time stamp is visible.
+
+    Some stores round their stamps down to whole seconds. The time is then rounded down, too.
+
+    Args:
+        stamp: The store's time stamp, in seconds since 1970.
+        window: The window, in seconds.
+    """
+    before = stamp - window
+    return float(math.floor(before)) if stamp == math.floor(stamp) else before
 
 
 def commit_id(session: str, sequence: int) -> str:

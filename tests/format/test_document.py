@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mps3 import Ref
 from mps3.errors import ConfigurationError, CorruptionError, FormatError
-from mps3.format.document import LIMIT, CommitEntry, Document
+from mps3.format.document import LIMIT, CommitEntry, Document, visible_before
 from mps3.format.document_codec import decode, encode
 from mps3.format.names import Names
 from mps3.format.run_reference import RunReference
@@ -408,3 +408,17 @@ def test_a_time_is_kept_to_the_millisecond_and_never_later(seconds):
     kept = read(document).log[0].modified
     assert kept == whole_milliseconds(seconds) / 1000
     assert -1e-6 < seconds - kept < 0.001 + 1e-6
+
+
+@given(st.integers(0, 10**7), st.integers(1, 10**4), st.integers(0, 10**7), st.booleans())
+def test_what_is_stamped_before_that_was_stored_more_than_a_window_ago(stored, window, other, seconds):
+    """Times in milliseconds; a store with whole seconds rounds them down."""
+    stamp, listed = (moment - moment % 1000 if seconds else moment for moment in (stored, other))
+    before = visible_before(stamp / 1000, window / 1000)
+    if listed / 1000 < before - 1e-9:
+        assert other <= stored - window
+
+
+@pytest.mark.parametrize(("stamp", "before"), [(100.0, 96.0), (100.5, 97.25), (0.5, -2.75)])
+def test_only_stamps_of_whole_seconds_are_rounded(stamp, before):
+    assert visible_before(stamp, 3.25) == pytest.approx(before)

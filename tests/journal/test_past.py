@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
@@ -13,7 +12,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from mps3.client.resumption import joined_commits
-from mps3.format.document import CommitEntry, Document
+from mps3.format.document import CommitEntry, Document, visible_before
 from mps3.format.state import EMPTY, FrozenLayers, View
 from mps3.journal.order import causal_order, needed, once, store_order
 from mps3.journal.replay import Replay
@@ -63,7 +62,7 @@ class Bucket:
         if head is None:
             return blank
         log = commits or [self.stored(seen)[-1]]
-        bound = math.floor(log[-1].modified - self.window)
+        bound = visible_before(log[-1].modified, self.window)
         settled = list(takewhile(lambda one: one.modified < bound, log))
         rest = needed(ordered, log[len(settled) :], bound - self.window) if commits else tuple(log)
         sessions = {**head.sessions, **{one.session: one.sequence for one in settled}}

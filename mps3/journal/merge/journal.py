@@ -11,7 +11,7 @@ from itertools import takewhile
 
 from ...errors import ConfigurationError, ConflictError, MPS3Error, UnavailableError
 from ...format.commit_age import max_commit_age, refresh_age
-from ...format.document import CommitEntry, Document
+from ...format.document import CommitEntry, Document, visible_before
 from ...storage.protocol import Stored
 from ..attempt import Attempt, OutdatedError, require
 from ..order import needed
@@ -204,7 +204,7 @@ class MergeJournal(MergeResolver):
         # A log without a commit is one whose head repeats a settled one; readers still need its stamp.
         relevant = self._judged.relevant
         log = relevant or (base.entry(view.head, self._newest_stamp),)
-        bound = math.floor(log[-1].modified - base.window)
+        bound = visible_before(log[-1].modified, base.window)
         # A transaction is shown when it cannot be contested any more; whoever watches should still find it in the log.
         longer = bound - base.window
         settled = list(takewhile(lambda commit: commit.modified < (longer if commit.is_transaction else bound), log))

@@ -26,6 +26,10 @@ PACE: Final = 50
 """Commits a second, of all writers together, above which each writer gathers for longer (R15)."""
 
 
+STAMP: Final = 0.002
+"""Seconds after which a store whose time stamps are not whole seconds gives another one."""
+
+
 class MergeResolver(BaseJournal):
     """The reading half of the merge journal.
 
@@ -190,9 +194,9 @@ class MergeResolver(BaseJournal):
             started = self._environment.monotonic()
             return await self._resolve(await listing.again(bound), known, started, tries - 1)
         entries, ordered = await self._unsettled.context(document, newest, listing, bound)
-        stamp = max(version.modified for version in listing.versions)
-        known_since = self._known(ordered)
-        judged, held = await self._unsettled.judge(document, ordered, stamp)
+        stamps = [version.modified for version in listing.versions]
+        stamp, known_since = max(stamps), self._known(ordered)
+        judged, held = await self._unsettled.judge(document, ordered, stamps)
         pace = self._pace(judged.counting, stamp, document.window)
         shown, before = judged.shown, self._view
         view = await self._runs.work(
@@ -267,5 +271,5 @@ class MergeResolver(BaseJournal):
 
 
 def _longest(transaction: CommitEntry, document: Document) -> float:
-    """Seconds after which a new version has a time stamp that decides on a transaction; stamps may be whole seconds."""
-    return document.window + 1 - transaction.modified % 1
+    """Return the seconds after which a new version has a time stamp that decides on a transaction."""
+    return document.window + (1 if transaction.modified % 1 == 0 else STAMP)

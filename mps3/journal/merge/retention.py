@@ -69,7 +69,7 @@ async def _retained(unsettled: Unsettled, listing: VersionListing, view: View, s
         oldest = min(bound, former) - slack
         _, ordered = await unsettled.context(document, newest, listing, bound)
         try:
-            judged, held = await unsettled.judge(document, ordered, newest.modified)
+            judged, held = await unsettled.judge(document, ordered, [newest.modified])
         except MissingRunError:
             raise OvertakenError from None
         views.insert(0, build_view(document, newest.version, judged.shown, held, 0.0))

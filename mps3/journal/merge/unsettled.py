@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import takewhile
 from typing import Final
 
 from ...errors import CorruptionError
-from ...format.document import LIMIT, CommitEntry, Document, Kind
+from ...format.document import LIMIT, CommitEntry, Document, Kind, visible_before
 from ...format.run import Run
 from ...format.state import needed_runs
 from ...storage.protocol import ABSENT, Absence, Object, Storage, Version
@@ -208,30 +208,31 @@ class Unsettled:
         )
 
     def bound(self, document: Document, version: str | None = None) -> float:
-        """How far back to list (R3), and what may be settled (R7): stamps are whole seconds in some stores."""
+        """How far back to list (R3), and what may be settled (R7)."""
         if document.previous is None:
             return -math.inf
         for entry in reversed(document.log):
             if entry.version == document.previous:
-                return math.floor(entry.modified - document.window)
+                return visible_before(entry.modified, document.window)
         raise self._corrupt(version, "its log does not hold the commit that it names as previous")
 
     async def judge(
-        self, document: Document, ordered: list[CommitEntry], newest: float
+        self, document: Document, ordered: list[CommitEntry], stamps: Iterable[float]
     ) -> tuple[Evaluation, Mapping[str, Run]]:
         """R4 and R20: what counts of a document's unsettled past, and the runs that it needs.
 
         Args:
             document: The newest.
             ordered: Its past, in order.
-            newest: The newest time stamp that was listed, in seconds since 1970.
+            stamps: The time stamps that were listed, in seconds since 1970.
         """
         if not any_transaction(ordered):
             commits = tuple(once(ordered, document.sessions))
             return Evaluation(commits, commits), await self._runs.load(needed_runs(document, commits))
         held = await self._runs.load(needed_runs(document, ordered))
         relevant, counting = evaluate(ordered, document.sessions, settled_file(document, held), held)
-        open_ = undecided(ordered, relevant, math.floor(newest - document.window))
+        visible = max(visible_before(stamp, document.window) for stamp in stamps)
+        open_ = undecided(ordered, relevant, visible)
         return Evaluation(tuple(relevant), tuple(counting), open_), held
 
     def _corrupt(self, version: str | None, why: str) -> CorruptionError:
