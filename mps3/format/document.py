@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias
 
 import orjson
 
@@ -57,7 +57,8 @@ class CommitEntry:
     @property
     def files(self) -> Files:
         """What it changes, beside what its `runs` say."""
-        return cast("Files", self.update.get("files", NOTHING))
+        files: Files = self.update.get("files", NOTHING)
+        return files
 
     @property
     def runs(self) -> tuple[RunReference, ...]:
@@ -67,7 +68,8 @@ class CommitEntry:
     @property
     def expect(self) -> Mapping[str, str | None]:
         """The versions that keys must have at its place in the order for it to count (R20); ``None``: absent."""
-        return cast("Mapping[str, str | None]", self.update.get("expect", NOTHING))
+        expect: Mapping[str, str | None] = self.update.get("expect", NOTHING)
+        return expect
 
     @property
     def closes(self) -> bool:
@@ -77,7 +79,7 @@ class CommitEntry:
     @property
     def is_transaction(self) -> bool:
         """Whether it depends on its place in the order whether it counts (R20)."""
-        return bool(self.expect) or self.closes
+        return ("expect" in self.update and bool(self.update["expect"])) or self.update.get("closes") is True
 
     def encoded(self) -> bytes:
         """As it stands in a log."""

@@ -7,7 +7,7 @@ client can have written are left out. What is written is checked by the same rul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import orjson
@@ -102,19 +102,25 @@ def encode(document: Document, *, bucket: str, key: str, trusted: bool = False) 
             key,
         )
     if not trusted:
-        _check_readable(document, body, bucket, key)
+        _check_readable(document, members, body, bucket, key)
     return body
 
 
-def _check_readable(document: Document, body: bytes, bucket: str, key: str) -> None:
-    """Refuse to write what no client could read, or build upon."""
-    log = {entry.version: entry for entry in document.log}
+def _check_readable(document: Document, members: Mapping[str, Any], body: bytes, bucket: str, key: str) -> None:
+    """Refuse to write what no client could read, or build upon.
+
+    The commits of its log were read before, or checked when they were written. So only their number is checked.
+    """
     try:
-        read = decode(body, bucket=bucket, key=key, version=None, known=log)
-    except MPS3Error as error:
+        _check_size(body)
+        if document.log:
+            _check_log(document.log)
+            body = orjson.dumps({**members, "log": []}, default=dict)
+        read = decode(body, bucket=bucket, key=key, version=None)
+    except (MPS3Error, MalformedError) as error:
+        why = error.__context__ or error
         raise _unwritable(
-            f"no client could read the manifest s3://{bucket}/{key} with this commit ({error.__context__}), so nothing "
-            "is written",
+            f"no client could read the manifest s3://{bucket}/{key} with this commit ({why}), so nothing is written",
             bucket,
             key,
         ) from error
@@ -151,12 +157,7 @@ def decode(
     """
     place = f"s3://{bucket}/{key}" + (f" (version {version})" if version else "")
     try:
-        if len(body) > LIMIT:
-            raise MalformedError(f"it has {len(body)} bytes, more than {LIMIT}")
-        if is_richer(body, limits.PARTS, pause):
-            raise MalformedError(f"it has more than {limits.PARTS} arrays, objects and commas")
-        if len(body) > limits.ESCAPES and body.count(b"\\") > limits.ESCAPES:
-            raise MalformedError(f"it has more than {limits.ESCAPES} backslashes")
+        _check_size(body, pause)
         try:
             raw = parse(body)
         except orjson.JSONDecodeError as error:
@@ -184,6 +185,22 @@ def decode(
             operation="GetObject",
             version=version,
         ) from None
+
+
+def _check_size(body: bytes, pause: Callable[[], object] = lambda: None) -> None:
+    if len(body) > LIMIT:
+        raise MalformedError(f"it has {len(body)} bytes, more than {LIMIT}")
+    if is_richer(body, limits.PARTS, pause):
+        raise MalformedError(f"it has more than {limits.PARTS} arrays, objects and commas")
+    if len(body) > limits.ESCAPES and body.count(b"\\") > limits.ESCAPES:
+        raise MalformedError(f"it has more than {limits.ESCAPES} backslashes")
+
+
+def _check_log(log: Sequence[CommitEntry]) -> None:
+    if len(log) > limits.LOG:
+        raise MalformedError(f"its log has more than {limits.LOG} commits")
+    if sum(len(entry.files) for entry in log) > limits.LOGGED:
+        raise MalformedError(f"the commits in its log change more than {limits.LOGGED} keys")
 
 
 class _OtherFormat(Exception):  # noqa: N818 - never leaves this module

@@ -297,6 +297,8 @@ def changed_names(old: View, new: View, among: Mapping[str, object]) -> Iterator
 
     Each step looks at a few dozen keys, so that one can do something else between two of them.
     """
+    if not among:
+        return
     few = candidates(old, new)
     left = iter(list(among) if few is None else [name for name in few if name in among])
     common = common_layers(old, new)
@@ -330,10 +332,27 @@ def differences(old: View, new: View, prefix: str, below: str | None = None) -> 
             yield name, said
 
 
+def _replaced(old: View, new: View) -> Iterable[str] | None:
+    """The keys of which the topmost layers say something else, where these alone differ; ``None`` where not."""
+    common = common_layers(old, new)
+    tops = []
+    for view in (old, new):
+        above = view.layers[common:]
+        if len(above) > 1 or any(isinstance(layer, Run) for layer in above):
+            return None
+        tops.append(cast("Files", above[0]) if above else NOTHING)
+    before, after = tops
+    names = [name for name, file in after.items() if before.get(name, _MISSING) is not file]
+    names += before.keys() - after.keys()
+    return names
+
+
 def candidates(old: View, new: View) -> Iterable[str] | None:
     """The keys that may differ; ``None`` where that would be a long list, or cannot be known."""
     if old is new:
         return ()
+    if (few := _replaced(old, new)) is not None:
+        return few
     if old.document is None or new.document is None:
         return None
     settled = new.document.sessions

@@ -13,7 +13,9 @@ from ..format.schema import NOTHING
 from .runs import LONG, Runs
 
 HEAVY: Final = 300
-"""Commits and files of a document that have about `mps3.journal.runs.LONG` bytes."""
+"""Files of a document that have about `mps3.journal.runs.LONG` bytes."""
+LIGHTER: Final = 10
+"""How many commits of a log take as long to write as one file."""
 
 
 async def read_document(
@@ -56,7 +58,8 @@ async def encode_document(document: Document, runs: Runs, *, bucket: str, key: s
     Raises:
         ConfigurationError: It has grown beyond what any client would read, or no client could read it.
     """
-    weight = len(document.files) + sum(1 + len(entry.files) for entry in document.log)
+    # The commits of its log are already encoded.
+    weight = len(document.files) + len(document.update.get("files", NOTHING)) + len(document.log) // LIGHTER
     size = weight * (LONG // HEAVY)
     return await runs.work(lambda _: encode(document, bucket=bucket, key=key), size)
 

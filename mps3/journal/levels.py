@@ -157,10 +157,13 @@ def is_large(update: Mapping[str, object], log: Iterable[CommitEntry] = ()) -> b
     files: Files = update.get("files") or {}  # type: ignore[assignment]
     if not files:
         return False
-    if len(files) > limits.MANY or sum(len(commit.files) for commit in log) > limits.CROWDED:
+    if len(files) > limits.MANY:
+        return True
+    logged_keys = sum([len(commit.update.get("files", ())) for commit in log])
+    if logged_keys > limits.CROWDED:
         return True
     body = orjson.dumps(files, default=dict)
-    logged = sum(len(commit.encoded()) for commit in log)
+    logged = sum([len(commit.encoded()) for commit in log])
     return (
         len(body) > LARGE
         or logged > limits.CROWDED_BYTES

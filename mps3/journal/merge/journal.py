@@ -18,7 +18,8 @@ from ..order import needed
 from ..outcome import CommitOutcome, not_yet, outcome_of, settled_sessions, unknown
 from ..protocol import Retained, Verdict
 from ..settle import settle
-from .resolver import NULL, MergeResolver
+from .listing import NULL
+from .resolver import MergeResolver
 from .retention import retained
 from .unsettled import OvertakenError
 

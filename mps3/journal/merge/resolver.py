@@ -11,17 +11,16 @@ from ...errors import CorruptionError, FormatError, UnavailableError
 from ...format.commit_age import Moment
 from ...format.document import LIMIT, CommitEntry, Document
 from ...format.state import EMPTY, View, build_view
-from ...storage.protocol import ABSENT, Object, Storage, Stored
+from ...storage.protocol import ABSENT, Object, Storage, Stored, Version
 from ...support.environment import Environment
 from ..base import MOST_READS, WINDOW, BaseJournal
 from ..runs import NAME, MissingRunError
 from ..snapshot import JournalSnapshot
 from ..validation import Evaluation
-from .listing import VersionListing
+from .advance import advance_view
+from .listing import NULL, VersionListing
 from .unsettled import OvertakenError, Unsettled
 
-NULL: Final = "null"
-"""How a version is listed that is none."""
 PACE: Final = 50
 """Commits a second, of all writers together, above which each writer gathers for longer (R15)."""
 
@@ -55,6 +54,7 @@ class MergeResolver(BaseJournal):
         self._known_since: dict[str, float] = {}
         self._decides_at = math.inf
         self._audit_at = math.inf
+        self._listed: dict[str, Version] = {}
         self._listed_nothing = False
         self._newest_stamp = -math.inf
         self._behind_since: float | None = None
@@ -129,7 +129,11 @@ class MergeResolver(BaseJournal):
 
     def _listing(self) -> VersionListing:
         return VersionListing(
-            self._storage, self._bucket, self._key, page=min(1000, 8 + len(self._view.commits) * 9 // 8)
+            self._storage,
+            self._bucket,
+            self._key,
+            page=min(1000, 8 + len(self._view.commits) * 9 // 8),
+            known=self._listed,
         )
 
     async def _look(self, *, found: Object | None = None, own: tuple[Stored, Document] | None = None) -> bool:
@@ -199,10 +203,12 @@ class MergeResolver(BaseJournal):
         judged, held = await self._unsettled.judge(document, ordered, stamps)
         pace = self._pace(judged.counting, stamp, document.window)
         shown, before = judged.shown, self._view
-        view = await self._runs.work(
-            lambda _: build_view(document, newest.version, shown, held, pace, before, judged.undecided),
-            NAME * sum(len(commit.files) for commit in shown),
-        )
+        view = advance_view(before, document, newest.version, shown, pace, judged.undecided)
+        if view is None:
+            view = await self._runs.work(
+                lambda _: build_view(document, newest.version, shown, held, pace, before, judged.undecided),
+                NAME * sum(len(commit.files) for commit in shown),
+            )
         if self._goes_back(view, stamp, document.window):
             raise UnavailableError(
                 f"the store answered with an older state of s3://{self._bucket}/{self._key} than before",
@@ -220,15 +226,14 @@ class MergeResolver(BaseJournal):
             (known_since[one.version] + _longest(one, document) for one in judged.undecided), default=math.inf
         )
         # A commit may arrive as part of the settled files, too.
-        changed = newest.version != self._view.head or [commit.version for commit in view.commits] != [
-            commit.version for commit in self._view.commits
-        ]
+        changed = newest.version != self._view.head or view.commits != self._view.commits
         top = listing.versions[0]
         self._etag = etag if top is newest else top.etag
         self._top = top.version
         self._looked(listing, started)
         self._window = document.window
         self._newest_stamp = stamp
+        self._listed = {version.version: version for version in listing.versions}
         self._unsettled.keep(entries, listing)
         self._ordered = ordered
         self._judged = judged

@@ -64,7 +64,8 @@ class Unsettled:
             listing: It.
         """
         self._entries = entries
-        self._late &= {version.version for version in listing.versions}
+        if self._late:
+            self._late &= {version.version for version in listing.versions}
 
     async def head(
         self, listing: VersionListing, known: dict[str, tuple[Document, str | None]]
