@@ -46,8 +46,8 @@ class CommitEntry:
     previous: str | None
     update: Mapping[str, Any]
     extra: Mapping[str, Any] = field(default_factory=_nothing)
-    # A log is written again with each commit, its entries never change.
-    _written: list[bytes] = field(default_factory=list, compare=False, repr=False)
+    # A log is written again with each commit, its entries never change, and seldom what they come after.
+    _written: dict[tuple[bool, bool], bytes] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def id(self) -> str:
@@ -81,20 +81,28 @@ class CommitEntry:
         """Whether it depends on its place in the order whether it counts (R20)."""
         return ("expect" in self.update and bool(self.update["expect"])) or self.update.get("closes") is True
 
-    def encoded(self) -> bytes:
-        """As it stands in a log."""
-        if not self._written:
+    def encoded(self, before: CommitEntry | None = None) -> bytes:
+        """Return the entry as it stands in a log.
+
+        Args:
+            before: The entry before it there. What follows from that is left out: the same session, and that it is
+                based on that.
+        """
+        same = before is not None and before.session == self.session
+        based = before is not None and before.version == self.previous
+        written = self._written.get((same, based))
+        if written is None:
             members = {
-                "session": self.session,
+                **({} if same else {"session": self.session}),
                 "sequence": self.sequence,
                 "version": self.version,
                 "modified": format_time(self.modified),
-                "previous": self.previous,
+                **({} if based else {"previous": self.previous}),
                 "update": self.update,
                 **self.extra,
             }
-            self._written.append(orjson.dumps(members, default=dict))
-        return self._written[0]
+            self._written[same, based] = written = orjson.dumps(members, default=dict)
+        return written
 
 
 @dataclass(frozen=True, slots=True)

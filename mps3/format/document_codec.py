@@ -249,7 +249,6 @@ class _Reading:
         window = raw.get("window")
         if isinstance(window, bool) or not isinstance(window, int | float) or not 0 < window <= 86_400:
             raise MalformedError("`window` is not a number of seconds up to a day")
-        entries = enumerate(as_list(raw.get("log", []), "log", limits.LOG))
         return Document(
             journal=cast("Kind", journal),
             window=window,
@@ -257,7 +256,7 @@ class _Reading:
             sequence=as_whole(raw.get("sequence"), "sequence"),
             previous=as_optional_text(raw.get("previous"), "previous"),
             update=self._update(raw.get("update"), "update"),
-            log=tuple(self.entry(entry, index) for index, entry in entries),
+            log=self.log(raw.get("log", [])),
             files=self._files(raw.get("files", {}), "files", limits.FILES, patch=False),
             sessions=_sessions(raw.get("sessions", {})),
             runs=read_references(raw.get("runs", []), "runs"),
@@ -273,8 +272,15 @@ class _Reading:
             skipped=tuple(self._skipped),
         )
 
-    def entry(self, raw: object, index: int) -> CommitEntry:
-        """One commit of its log."""
+    def log(self, raw: object) -> tuple[CommitEntry, ...]:
+        """Its log."""
+        entries: list[CommitEntry] = []
+        for index, entry in enumerate(as_list(raw, "log", limits.LOG)):
+            entries.append(self._entry(entry, index, entries[-1] if entries else None))
+        return tuple(entries)
+
+    def _entry(self, raw: object, index: int, before: CommitEntry | None) -> CommitEntry:
+        """One commit of its log, given the one before it."""
         where = f"log[{index}]"
         raw = as_object(raw, where)
         version = raw.get("version")
@@ -285,12 +291,14 @@ class _Reading:
         self._logged += len(update.get("files", NOTHING))
         if self._logged > limits.LOGGED:
             raise MalformedError(f"the commits in its log change more than {limits.LOGGED} keys")
+        session = before.session if before and "session" not in raw else raw.get("session")
+        previous = before.version if before and "previous" not in raw else raw.get("previous")
         return CommitEntry(
-            session=as_text(raw.get("session"), f"{where}.session"),
+            session=as_text(session, f"{where}.session"),
             sequence=as_whole(raw.get("sequence"), f"{where}.sequence"),
             version=as_text(raw.get("version"), f"{where}.version"),
             modified=as_time(raw.get("modified"), f"{where}.modified"),
-            previous=as_optional_text(raw.get("previous"), f"{where}.previous"),
+            previous=as_optional_text(previous, f"{where}.previous"),
             update=update,
             extra=unknown_members(raw, _KNOWN_ENTRY, where),
         )
@@ -322,7 +330,11 @@ class _Reading:
 
 def encode_entries(entries: Iterable[CommitEntry]) -> list[Any]:
     """Commits as a log holds them, before they become JSON."""
-    return [orjson.Fragment(entry.encoded()) for entry in entries]
+    written, before = [], None
+    for entry in entries:
+        written.append(orjson.Fragment(entry.encoded(before)))
+        before = entry
+    return written
 
 
 def decode_entries(raw: object) -> tuple[CommitEntry, ...]:
@@ -331,8 +343,7 @@ def decode_entries(raw: object) -> tuple[CommitEntry, ...]:
     Raises:
         ValueError: It is not that.
     """
-    reading = _Reading(None, NOTHING, lambda: None, large=False)
-    return tuple(reading.entry(entry, index) for index, entry in enumerate(as_list(raw, "log", limits.LOG)))
+    return _Reading(None, NOTHING, lambda: None, large=False).log(raw)
 
 
 def _recent(raw: object, where: str) -> tuple[float, int]:

@@ -216,7 +216,7 @@ EMPTY: Final = View(None, None, (), (), NOTHING, FrozenLayers(()))
 
 def needed_runs(document: Document, commits: Iterable[CommitEntry]) -> tuple[RunReference, ...]:
     """The runs that `build_view` wants to have at hand."""
-    return (*document.runs, *(run for commit in commits for run in commit.runs))
+    return (*document.runs, *(run for commit in commits if "runs" in commit.update for run in commit.runs))
 
 
 def build_view(

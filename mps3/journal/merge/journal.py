@@ -127,6 +127,7 @@ class MergeJournal(MergeResolver):
     async def _put(self, attempt: Attempt, body: bytes) -> Stored:
         before, attempt.doubtful = attempt.doubtful, True
         attempt.unanswered += 1
+        self._sent = len(body)
         try:
             stored = await self._storage.put(self._bucket, self._key, body)
         except UnavailableError:
@@ -176,7 +177,7 @@ class MergeJournal(MergeResolver):
 
     def counting(self, attempt: Attempt) -> CommitEntry | None:
         """The version of a commit that counts, as long as it is listed."""
-        return next((entry for entry in self._judged.counting if self._is_own(entry, attempt)), None)
+        return next((one for one in reversed(self._judged.counting) if self._is_own(one, attempt)), None)
 
     def _too_slow(self, seconds: float) -> bool:
         return seconds > self._window / 2
@@ -190,7 +191,7 @@ class MergeJournal(MergeResolver):
         # A transaction is there whether it holds or not.
         return any(
             self._is_own(commit, attempt) and commit.modified >= self._newest_stamp - self._window
-            for commit in (self._judged.relevant if attempt.is_transaction else self._view.commits)
+            for commit in reversed(self._judged.relevant if attempt.is_transaction else self._view.commits)
         )
 
     async def _compose(self, attempt: Attempt) -> Document:
@@ -209,10 +210,12 @@ class MergeJournal(MergeResolver):
         # A transaction is shown when it cannot be contested any more; whoever watches should still find it in the log.
         longer = bound - base.window
         settled = list(takewhile(lambda commit: commit.modified < (longer if commit.is_transaction else bound), log))
-        unsettled = needed(self._ordered, log[len(settled) :], longer) if relevant else log
-        holding = {entry.version for entry in self._judged.counting}
+        unsettled = log[len(settled) :]
+        if relevant and len(relevant) < len(self._ordered):
+            unsettled = needed(self._ordered, unsettled, longer)
+        holding = {entry.version for entry in self._judged.counting} if settled else ()
         counting = [commit for commit in settled if commit.version in holding or not relevant]
-        now = max(entry.modified for entry in log)
+        now = max([entry.modified for entry in log])
         into = await settle(base, counting, view, self._runs, self._compactor, now=now)
         return self._next_document(
             attempt,

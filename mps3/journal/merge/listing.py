@@ -11,7 +11,7 @@ from ...storage.pagination import PageProgress
 from ...storage.protocol import Storage, Version
 
 NULL: Final = "null"
-"""How a version is listed that is none. It can be replaced."""
+"""How a version is listed that is none."""
 
 
 def rounded(version: Version) -> Version:
@@ -30,7 +30,7 @@ class VersionListing:
         bucket: Its bucket.
         key: The key.
         page: How many versions the first request asks for; a listing is paid by its bytes.
-        known: What an earlier listing showed, by version.
+        known: What an earlier listing showed, by version. No version is `NULL`, which can be replaced.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class VersionListing:
     async def more(self) -> None:
         """Read the next page."""
         page = await self._storage.versions(self._bucket, self._key, start=self._next, limit=self._page)
+        known, seen = self._known, self._seen
         for version in page.versions:
-            if version.version not in self._seen:
-                self._seen.add(version.version)
-                known = self._known.get(version.version)
-                is_same = known is not None and known.etag == version.etag and version.version != NULL
-                self.versions.append(known if known is not None and is_same else rounded(version))
+            if (name := version.version) not in seen:
+                seen.add(name)
+                found = known.get(name)
+                self.versions.append(rounded(version) if found is None or found.etag != version.etag else found)
         self._pages = (self._pages[1], list(page.versions) or self._pages[1])
         if not self.pages:
             self.answered = page.answered

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-from itertools import takewhile
 from typing import Final
 
 from ...errors import CorruptionError, FormatError, UnavailableError
@@ -25,6 +24,10 @@ PACE: Final = 50
 """Commits a second, of all writers together, above which each writer gathers for longer (R15)."""
 
 
+ALONE: Final = 2
+"""How many times as many a writer makes who is alone."""
+ROOM: Final = 64 * 2**10
+"""Bytes of a document up to which such a writer waits less than others."""
 STAMP: Final = 0.002
 """Seconds after which a store whose time stamps are not whole seconds gives another one."""
 
@@ -61,6 +64,8 @@ class MergeResolver(BaseJournal):
         self._top: str | None = None
         self._clock: float | None = None
         self._looked_at = -math.inf
+        # The bytes of the last document that was sent.
+        self._sent = 0
 
     @property
     def tentative(self) -> View:
@@ -200,7 +205,7 @@ class MergeResolver(BaseJournal):
         entries, ordered = await self._unsettled.context(document, newest, listing, bound)
         stamps = [version.modified for version in listing.versions]
         stamp, known_since = max(stamps), self._known(ordered)
-        judged, held = await self._unsettled.judge(document, ordered, stamps)
+        judged, held = await self._unsettled.judge(document, ordered, stamps if known_since else None)
         pace = self._pace(judged.counting, stamp, document.window)
         shown, before = judged.shown, self._view
         view = advance_view(before, document, newest.version, shown, pace, judged.undecided)
@@ -233,7 +238,7 @@ class MergeResolver(BaseJournal):
         self._looked(listing, started)
         self._window = document.window
         self._newest_stamp = stamp
-        self._listed = {version.version: version for version in listing.versions}
+        self._listed = {version.version: version for version in listing.versions if version.version != NULL}
         self._unsettled.keep(entries, listing)
         self._ordered = ordered
         self._judged = judged
@@ -250,8 +255,8 @@ class MergeResolver(BaseJournal):
 
     def _looked(self, listing: VersionListing, started: float) -> None:
         """Remember when it was, by the store's clock and by this client's, that no version was newer than these."""
-        stamps = (version.modified for version in listing.versions)
-        self._clock = None if listing.answered is None else max(listing.answered, *stamps, -math.inf)
+        stamps = [version.modified for version in listing.versions]
+        self._clock = None if listing.answered is None else max([listing.answered, *stamps])
         self._looked_at = started
 
     def _goes_back(self, view: View, stamp: float, window: float) -> bool:
@@ -269,10 +274,18 @@ class MergeResolver(BaseJournal):
         return self._environment.monotonic() < self._behind_since + window
 
     def _pace(self, commits: tuple[CommitEntry, ...], newest: float, window: float) -> float:
-        recent = list(takewhile(lambda commit: commit.modified >= newest - window, reversed(commits)))
-        if len(recent) <= PACE * window:
+        """R15: how many seconds each writer should leave from the beginning of one commit to that of the next."""
+        room = PACE * window
+        if len(commits) <= room / 2:
             return 0.0
-        return len({commit.session for commit in recent}) / PACE
+        since = newest - window
+        recent = [commit for commit in commits if commit.modified >= since]
+        writers = len({commit.session for commit in recent})
+        if writers > 1:
+            return writers / PACE if len(recent) > room else 0.0
+        # Nobody else has to send and to read what a writer who is alone logs, and waiting gathers nothing.
+        full = max(len(recent) / (ALONE * room), self._sent / ROOM)
+        return min(1.0, 1.5 * max(0.0, full - 1 / 3) / ALONE) / PACE
 
 
 def _longest(transaction: CommitEntry, document: Document) -> float:

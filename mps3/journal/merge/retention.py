@@ -12,6 +12,7 @@ from ...storage.protocol import Version
 from ..base import MOST_READS
 from ..protocol import Retained
 from ..runs import MissingRunError
+from ..validation import any_transaction
 from .listing import VersionListing
 from .unsettled import FETCHES, OvertakenError, Unsettled
 
@@ -68,8 +69,9 @@ async def _retained(unsettled: Unsettled, listing: VersionListing, view: View, s
         needed = [one for one in listing.versions if one.modified >= former - slack and not one.deleted]
         oldest = min(bound, former) - slack
         _, ordered = await unsettled.context(document, newest, listing, bound)
+        stamps = [newest.modified] if any_transaction(ordered) else None
         try:
-            judged, held = await unsettled.judge(document, ordered, [newest.modified])
+            judged, held = await unsettled.judge(document, ordered, stamps)
         except MissingRunError:
             raise OvertakenError from None
         views.insert(0, build_view(document, newest.version, judged.shown, held, 0.0))

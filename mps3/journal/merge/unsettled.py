@@ -17,7 +17,7 @@ from ...storage.verification import read_verified
 from ..document_io import read_document
 from ..order import causal_order, once, store_order
 from ..runs import Runs
-from ..validation import Evaluation, any_transaction, evaluate, settled_file, undecided
+from ..validation import Evaluation, evaluate, settled_file, undecided
 from .listing import VersionListing
 
 FETCHES: Final = 16
@@ -218,16 +218,16 @@ class Unsettled:
         raise self._corrupt(version, "its log does not hold the commit that it names as previous")
 
     async def judge(
-        self, document: Document, ordered: list[CommitEntry], stamps: Iterable[float]
+        self, document: Document, ordered: list[CommitEntry], stamps: Iterable[float] | None
     ) -> tuple[Evaluation, Mapping[str, Run]]:
         """R4 and R20: what counts of a document's unsettled past, and the runs that it needs.
 
         Args:
             document: The newest.
             ordered: Its past, in order.
-            stamps: The time stamps that were listed, in seconds since 1970.
+            stamps: The time stamps that were listed, in seconds since 1970; ``None`` if there is no transaction.
         """
-        if not any_transaction(ordered):
+        if stamps is None:
             commits = tuple(once(ordered, document.sessions))
             return Evaluation(commits, commits), await self._runs.load(needed_runs(document, commits))
         held = await self._runs.load(needed_runs(document, ordered))
