@@ -199,7 +199,7 @@ def _check_size(body: bytes, pause: Callable[[], object] = lambda: None) -> None
 def _check_log(log: Sequence[CommitEntry]) -> None:
     if len(log) > limits.LOG:
         raise MalformedError(f"its log has more than {limits.LOG} commits")
-    if sum(len(entry.files) for entry in log) > limits.LOGGED:
+    if sum([len(entry.update.get("files", NOTHING)) for entry in log]) > limits.LOGGED:
         raise MalformedError(f"the commits in its log change more than {limits.LOGGED} keys")
 
 

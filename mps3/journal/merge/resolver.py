@@ -18,16 +18,9 @@ from ..snapshot import JournalSnapshot
 from ..validation import Evaluation
 from .advance import advance_view
 from .listing import NULL, VersionListing
+from .pace import pace
 from .unsettled import OvertakenError, Unsettled
 
-PACE: Final = 50
-"""Commits a second, of all writers together, above which each writer gathers for longer (R15)."""
-
-
-ALONE: Final = 2
-"""How many times as many a writer makes who is alone."""
-ROOM: Final = 64 * 2**10
-"""Bytes of a document up to which such a writer waits less than others."""
 STAMP: Final = 0.002
 """Seconds after which a store whose time stamps are not whole seconds gives another one."""
 
@@ -206,12 +199,12 @@ class MergeResolver(BaseJournal):
         stamps = [version.modified for version in listing.versions]
         stamp, known_since = max(stamps), self._known(ordered)
         judged, held = await self._unsettled.judge(document, ordered, stamps if known_since else None)
-        pace = self._pace(judged.counting, stamp, document.window)
+        wait = pace(judged.counting, stamp, document.window, self._sent)
         shown, before = judged.shown, self._view
-        view = advance_view(before, document, newest.version, shown, pace, judged.undecided)
+        view = advance_view(before, document, newest.version, shown, wait, judged.undecided)
         if view is None:
             view = await self._runs.work(
-                lambda _: build_view(document, newest.version, shown, held, pace, before, judged.undecided),
+                lambda _: build_view(document, newest.version, shown, held, wait, before, judged.undecided),
                 NAME * sum(len(commit.files) for commit in shown),
             )
         if self._goes_back(view, stamp, document.window):
@@ -245,7 +238,7 @@ class MergeResolver(BaseJournal):
         self._known_since = known_since
         self._view = self._tentative = view
         if judged.undecided:
-            self._tentative = build_view(document, newest.version, judged.counting, held, pace, view)
+            self._tentative = build_view(document, newest.version, judged.counting, held, wait, view)
         return changed
 
     def _known(self, ordered: list[CommitEntry]) -> dict[str, float]:
@@ -265,27 +258,14 @@ class MergeResolver(BaseJournal):
         Not for ever: a session may be unknown because it was forgotten, and a commit that nobody
         acknowledged may have become visible so late that others settled past it.
         """
-        known = all(view.has(commit.session, commit.sequence) for commit in self._view.commits)
+        last = {commit.session: commit.sequence for commit in self._view.commits}
+        known = all(view.has(session, sequence) for session, sequence in last.items())
         if known or stamp >= self._newest_stamp + window:
             self._behind_since = None
             return False
         if self._behind_since is None:
             self._behind_since = self._environment.monotonic()
         return self._environment.monotonic() < self._behind_since + window
-
-    def _pace(self, commits: tuple[CommitEntry, ...], newest: float, window: float) -> float:
-        """R15: how many seconds each writer should leave from the beginning of one commit to that of the next."""
-        room = PACE * window
-        if len(commits) <= room / 2:
-            return 0.0
-        since = newest - window
-        recent = [commit for commit in commits if commit.modified >= since]
-        writers = len({commit.session for commit in recent})
-        if writers > 1:
-            return writers / PACE if len(recent) > room else 0.0
-        # Nobody else has to send and to read what a writer who is alone logs, and waiting gathers nothing.
-        full = max(len(recent) / (ALONE * room), self._sent / ROOM)
-        return min(1.0, 1.5 * max(0.0, full - 1 / 3) / ALONE) / PACE
 
 
 def _longest(transaction: CommitEntry, document: Document) -> float:
