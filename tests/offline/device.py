@@ -94,4 +94,9 @@ async def commits(device: Device) -> list[tuple[str, int, list[str]]]:
     """All commits of the manifest, in order, as (session, sequence, keys)."""
     head = await stored_manifest(device.storage)
     made = await slots_of(device.storage) if head["journal"] == "log" else [*head["log"], head]
-    return [(one["session"], one["sequence"], sorted(one["update"]["files"])) for one in made]
+    found: list[tuple[str, int, list[str]]] = []
+    for one in made:
+        # In a log, an entry without a session has that of the entry before it.
+        session = one.get("session", found and found[-1][0])
+        found.append((session, one["sequence"], sorted(one["update"]["files"])))
+    return found

@@ -400,7 +400,10 @@ def _manifests(store: SimStore) -> list[str]:
     lines = []
     for kept in commits(store):
         document = json.loads(kept.body or b"{}")
-        log = [f"{entry['session'][:4]}/{entry['sequence']}@{entry['version']}" for entry in document.get("log", ())]
+        log = [
+            f"{entry.get('session', '')[:4]}/{entry['sequence']}@{entry['version']}"
+            for entry in document.get("log", ())
+        ]
         lines.append(
             f"{kept.name} stamp {kept.stamp:.3f} visible {kept.visible:.3f} by {kept.by}"
             f" = {str(document.get('session'))[:4]}/{document.get('sequence')} after {document.get('previous')}"
