@@ -262,6 +262,7 @@ class SlotWriter(LogFollower):
         except MPS3Error as error:
             error.maybe_written = True  # the commit above it is there
             raise
+        self._created.add(number)
         self._ahead[number] = ReadSlot(document, stamp_of(stored.modified), len(body))
 
     async def _settle(self, attempt: Attempt) -> int | None:
