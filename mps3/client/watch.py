@@ -257,8 +257,8 @@ class Watch(Subscription[Batch[JSON]]):
         except CorruptionError:
             await self._skip()
             return
-        self._lapsed.difference_update(name for name, file in wanted if file is not None)
-        self._lapsed.update(name for name, file in wanted if file is None)
+        for name, file in wanted:
+            (self._lapsed.discard if file else self._lapsed.add)(name)
         for step in group:
             batch = Batch(step.id, tuple(islice(changes, len(step.files))), skipped=step.skipped, cursor=step.cursor)
             self._ready.append(batch)

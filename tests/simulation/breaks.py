@@ -391,8 +391,8 @@ def _takes_what_was_refused_for_lost() -> Iterator[None]:
     """L3: a slot that is told to exist is somebody else's, without looking."""
     whose = LogJournal._whose
 
-    async def unseen(self: LogJournal, attempt: Any, slot: int) -> Any:
-        found = await whose(self, attempt, slot)
+    async def unseen(self: LogJournal, attempt: Any, *slots: Any) -> Any:
+        found = await whose(self, attempt, *slots)
         if found is None or not self._is_own(found.document, attempt):
             return found
         return replace(found, document=replace(found.document, session="somebody", sequence=1))

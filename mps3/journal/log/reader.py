@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from ...errors import CorruptionError
+from ...errors import CorruptionError, UnavailableError
 from ...format.document import LIMIT, Document
 from ...format.names import LOG_SUFFIX
 from ...format.schema import whole_milliseconds
 from ...format.slot import LAST, NOBODY, SlotName, checkpoint_key, slot_key
 from ...storage.pagination import PageProgress
-from ...storage.protocol import Absence, Object, Storage
+from ...storage.protocol import Absence, Object, Page, Storage
 from ...storage.verification import read_verified
 from ...support.gather import map_concurrently
 from ..document_io import read_document
@@ -20,6 +21,8 @@ from ..runs import Runs
 
 CONCURRENCY: Final = 32
 """Slots that are read at once."""
+AGAIN: Final = 2
+"""How often a page of a listing is asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,7 @@ class LogReader:
         prefix, start, last, ordered = self._key + LOG_SUFFIX, None, "", True
         pages = PageProgress(self._bucket, prefix, "ListObjectsV2")
         while True:
-            page = await self._storage.list(self._bucket, prefix, start=start)
+            page = await self._page(prefix, start)
             for entry in page.entries:
                 ordered, last = ordered and entry.key > last, entry.key
             names = ((SlotName.parse(self._key, entry.key), stamp_of(entry.modified)) for entry in page.entries)
@@ -154,6 +157,13 @@ class LogReader:
             start = pages.forward(page.next)
             if start is None:
                 return
+
+    async def _page(self, prefix: str, start: str | None) -> Page:
+        """List one page. One that follows others is asked for again, so that long listings come to an end."""
+        for _ in range(0 if start is None else AGAIN):
+            with contextlib.suppress(UnavailableError):
+                return await self._storage.list(self._bucket, prefix, start=start)
+        return await self._storage.list(self._bucket, prefix, start=start)
 
 
 def stamp_of(modified: float | None) -> float:
