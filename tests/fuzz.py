@@ -20,7 +20,7 @@ from mps3.format.document_codec import decode, encode
 from mps3.format.file_entry import FileEntry
 from mps3.format.run import Run, check_run, encode_runs, index_run
 from mps3.format.state import build_view
-from mps3.journal.order import causal_order, needed, once, store_order
+from mps3.journal.merge.order import causal_order, needed, once, store_order
 
 TEXTS = [
     "",

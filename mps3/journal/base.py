@@ -14,12 +14,12 @@ from ..support.environment import Environment
 from .attempt import Attempt
 from .compactor import Compactor
 from .document_io import encode_document
+from .merge.versioned_past import VersionedPast
 from .outcome import note
 from .past import Past
 from .runs import Runs
 from .settle import Settled
 from .stall_detector import StallDetector
-from .versioned_past import VersionedPast
 
 WINDOW: Final = 3.0
 """Seconds that new manifests allow for a version to become visible; recorded in the manifest."""

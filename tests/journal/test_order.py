@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mps3.format.document import CommitEntry, commit_id
-from mps3.journal.order import _is_causal, causal_order, needed, once, store_order
+from mps3.journal.merge.order import _is_causal, causal_order, needed, once, store_order
 
 
 def entry(version: str, session: str = "s", sequence: int = 0, previous: str | None = None) -> CommitEntry:
@@ -301,7 +301,7 @@ def test_what_is_in_its_order_already_is_not_moved(entries, settled, data):
     """Whatever is settled, and logged: the short way is the long way."""
     log = data.draw(st.lists(st.sampled_from(entries), unique_by=lambda one: one.version)) if entries else []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mps3.journal.order._is_causal", lambda entries: False)
+        patch.setattr("mps3.journal.merge.order._is_causal", lambda entries: False)
         whole = causal_order(entries, settled, log)
     assert causal_order(entries, settled, log) == whole
 

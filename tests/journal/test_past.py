@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from mps3.client.resumption import joined_commits
 from mps3.format.document import CommitEntry, Document, visible_before
 from mps3.format.state import EMPTY, FrozenLayers, View
-from mps3.journal.order import causal_order, needed, once, store_order
-from mps3.journal.replay import Replay
-from mps3.journal.versioned_past import VersionedPast
+from mps3.journal.merge.order import causal_order, needed, once, store_order
+from mps3.journal.merge.replay import Replay
+from mps3.journal.merge.versioned_past import VersionedPast
 from mps3.storage import Version
 
 START = 1000.0
@@ -209,8 +209,8 @@ def test_a_walk_that_begins_near_a_commit_finds_what_the_whole_walk_finds(bucket
 
     async def go(moment: Any, found: Any) -> None:
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("mps3.journal.version_reader.FIRST", step)
-            patched.setattr("mps3.journal.version_search.ROUNDING", 0.0)
+            patched.setattr("mps3.journal.merge.version_reader.FIRST", step)
+            patched.setattr("mps3.journal.merge.version_search.ROUNDING", 0.0)
             walk = await past.walk_to(view, moment)
             if walk is None:
                 return

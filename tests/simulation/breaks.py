@@ -30,8 +30,8 @@ from mps3.journal.log.journal import LogJournal
 from mps3.journal.merge import journal as merge
 from mps3.journal.merge import unsettled
 from mps3.journal.merge.journal import MergeJournal
+from mps3.journal.merge.order import once
 from mps3.journal.merge.unsettled import Unsettled
-from mps3.journal.order import once
 from mps3.manifest.committer import Committer
 from mps3.manifest.manifest import Manifest
 from mps3.manifest.session import Session

@@ -17,8 +17,8 @@ from mps3.format.file_entry import expires_of
 from mps3.format.slot import NOBODY
 from mps3.journal import diff as steps
 from mps3.journal import levels, settle
-from mps3.journal import replay as walk
 from mps3.journal.log import checkpoints, tail
+from mps3.journal.merge import replay as walk
 
 from .checker import Ends, check
 from .client import Book, Life

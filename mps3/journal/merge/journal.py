@@ -14,11 +14,11 @@ from ...format.commit_age import max_commit_age, refresh_age
 from ...format.document import CommitEntry, Document, visible_before
 from ...storage.protocol import Stored
 from ..attempt import Attempt, OutdatedError, require
-from ..order import needed
 from ..outcome import CommitOutcome, not_yet, outcome_of, settled_sessions, unknown
 from ..protocol import Retained, Verdict
 from ..settle import settle
 from .listing import NULL
+from .order import needed
 from .resolver import MergeResolver
 from .retention import retained
 from .unsettled import OvertakenError

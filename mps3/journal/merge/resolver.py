@@ -15,11 +15,11 @@ from ...support.environment import Environment
 from ..base import MOST_READS, WINDOW, BaseJournal
 from ..runs import NAME, MissingRunError
 from ..snapshot import JournalSnapshot
-from ..validation import Evaluation
 from .advance import advance_view
 from .listing import NULL, VersionListing
 from .pace import pace
 from .unsettled import OvertakenError, Unsettled
+from .validation import Evaluation
 
 STAMP: Final = 0.002
 """Seconds after which a store whose time stamps are not whole seconds gives another one."""

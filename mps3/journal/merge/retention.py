@@ -12,9 +12,9 @@ from ...storage.protocol import Version
 from ..base import MOST_READS
 from ..protocol import Retained
 from ..runs import MissingRunError
-from ..validation import any_transaction
 from .listing import VersionListing
 from .unsettled import FETCHES, OvertakenError, Unsettled
+from .validation import any_transaction
 
 
 async def retained(

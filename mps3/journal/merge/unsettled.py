@@ -15,10 +15,10 @@ from ...format.state import needed_runs
 from ...storage.protocol import ABSENT, Absence, Object, Storage, Version
 from ...storage.verification import read_verified
 from ..document_io import read_document
-from ..order import causal_order, once, store_order
 from ..runs import Runs
-from ..validation import Evaluation, evaluate, settled_file, undecided
 from .listing import VersionListing
+from .order import causal_order, once, store_order
+from .validation import Evaluation, evaluate, settled_file, undecided
 
 FETCHES: Final = 16
 """Versions that are fetched at once."""

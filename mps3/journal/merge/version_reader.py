@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Final
 
-from ..format.document import CommitEntry, Document
-from ..storage.protocol import Version
+from ...format.document import CommitEntry, Document
+from ...storage.protocol import Version
 from .order import once
 from .version_search import PagedListing
 from .versions import ManifestVersions

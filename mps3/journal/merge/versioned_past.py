@@ -6,7 +6,7 @@ be read to know every commit. Without versions there is only the log of the newe
 
 from __future__ import annotations
 
-from ..format.state import View
+from ...format.state import View
 from .replay import Replay
 from .version_search import PagedListing, search_by_commit, search_by_time
 from .versions import ManifestVersions

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..format.document import LIMIT, CommitEntry, Document, Kind
-from ..format.schema import whole_milliseconds
-from ..format.state import needed_runs
-from ..storage.pagination import PageProgress
-from ..storage.protocol import Absence, Object, Storage, Version
-from ..storage.verification import read_verified
-from .document_io import read_document
-from .kept_runs import KeptRuns
+from ...format.document import LIMIT, CommitEntry, Document, Kind
+from ...format.schema import whole_milliseconds
+from ...format.state import needed_runs
+from ...storage.pagination import PageProgress
+from ...storage.protocol import Absence, Object, Storage, Version
+from ...storage.verification import read_verified
+from ..document_io import read_document
+from ..kept_runs import KeptRuns
+from ..runs import Runs
 from .order import once
-from .runs import Runs
 from .validation import any_transaction, evaluate, settled_file
 
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..format.document import CommitEntry, Document
-from ..format.file_entry import FileEntry, version_of
-from ..format.run import Run
-from ..format.state import FrozenLayers, alive, look_up
+from ...format.document import CommitEntry, Document
+from ...format.file_entry import FileEntry, version_of
+from ...format.run import Run
+from ...format.state import FrozenLayers, alive, look_up
 
 _MISSING: Final = object()
 

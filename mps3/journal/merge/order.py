@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import dropwhile
 
-from ..format.document import CommitEntry
-from ..format.schema import NOTHING
+from ...format.document import CommitEntry
+from ...format.schema import NOTHING
 
 
 def store_order(log: Sequence[CommitEntry], listed: Sequence[CommitEntry]) -> list[CommitEntry]:

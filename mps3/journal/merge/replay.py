@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from itertools import takewhile
 
-from ..errors import ExpiredError
-from ..format.document import CommitEntry, Document
-from ..format.state import EMPTY, View, build_view, needed_runs
-from ..storage.protocol import Version
+from ...errors import ExpiredError
+from ...format.document import CommitEntry, Document
+from ...format.state import EMPTY, View, build_view, needed_runs
+from ...storage.protocol import Version
+from ..past import Walk
+from ..settle import SESSIONS
 from .order import causal_order, store_order
-from .past import Walk
-from .settle import SESSIONS
 from .version_reader import VersionReader
 from .version_search import PagedListing
 from .versions import ManifestVersions

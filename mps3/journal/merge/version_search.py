@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..errors import CorruptionError
-from ..format.document import Document
-from ..storage.protocol import Version
+from ...errors import CorruptionError
+from ...format.document import Document
+from ...storage.protocol import Version
 from .versions import ManifestVersions
 
 FIRST: Final = 32
