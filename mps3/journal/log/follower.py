@@ -7,16 +7,15 @@ from typing import Final
 
 from ...errors import ConfigurationError, CorruptionError, MPS3Error, UnavailableError
 from ...format.commit_age import Moment
-from ...format.document import CommitEntry, Document
+from ...format.document import CommitEntry
 from ...format.state import View
 from ...storage.protocol import Storage
 from ...support.environment import Environment
 from ..attempt import Attempt
-from ..compactor import Compactor
+from ..base import WINDOW, BaseJournal
 from ..outcome import CommitOutcome, outcome_of
 from ..protocol import Verdict
-from ..runs import MissingRunError, Runs
-from ..stall_detector import StallDetector
+from ..runs import MissingRunError
 from .checkpoints import Checkpoints
 from .contact import LastContact
 from .contention import Crowd
@@ -26,14 +25,13 @@ from .past import LogPast
 from .reader import LogReader, ReadSlot
 from .tail import LogTail
 
-WINDOW: Final = 3.0
 AHEAD: Final = 16
 """Slots that are read at once, at the most, while there is news."""
 FAR: Final = 256
 """Slots that are read one after the other, at the most, before the log is listed."""
 
 
-class LogFollower:
+class LogFollower(BaseJournal):
     """Follows the log of one manifest.
 
     Args:
@@ -57,14 +55,7 @@ class LogFollower:
         trusted: bool = False,
         window: float = WINDOW,
     ) -> None:
-        self._storage = storage
-        self._bucket = bucket
-        self._key = key
-        self._environment = environment
-        self._window = window
-        self._session = environment.name()
-        self._runs = Runs(storage, bucket, key, self._now, unique=environment.name)
-        self._compactor = Compactor(self._runs, environment, whole=True)
+        super().__init__(storage, bucket, key, environment, window=window, unique=environment.name, whole=True)
         self._reader = LogReader(storage, bucket, key, self._runs)
         self._tail = LogTail(self._runs, window)
         self._contact = LastContact(storage, environment)
@@ -72,18 +63,12 @@ class LogFollower:
         self._checkpoints = Checkpoints(
             storage, bucket, key, self._tail, self._reader, self._runs, self._compactor, environment
         )
-        self._stalls = StallDetector(environment, f"s3://{bucket}/{key}")
         self._ahead: dict[int, ReadSlot] = {}
         self._created: set[int] = set()
         self._early: tuple[tuple[float, float], LogTail] | None = None
         self._opened = False
         self._exists = exists
         self._trusted = trusted
-
-    @property
-    def session(self) -> str:
-        """This client's name among the writers."""
-        return self._session
 
     @property
     def view(self) -> View:
@@ -112,12 +97,6 @@ class LogFollower:
 
     def _now(self) -> Moment:
         return Moment(self._environment.monotonic(), collected=collection(self.view))
-
-    def _author(self, attempt: Attempt) -> str:
-        return attempt.session or self._session
-
-    def _is_own(self, entry: CommitEntry | Document, attempt: Attempt) -> bool:
-        return (entry.session, entry.sequence) == (self._author(attempt), attempt.sequence)
 
     # What became of a commit
 

@@ -107,4 +107,4 @@ class LogJournal(SlotWriter):
     async def aclose(self) -> None:
         """Stop what is done in the background."""
         await self._checkpoints.aclose()
-        await self._compactor.aclose()
+        await super().aclose()

@@ -14,7 +14,8 @@ from ...format.commit_age import max_commit_age, refresh_age
 from ...format.document import CommitEntry, Document, visible_before
 from ...storage.protocol import Stored
 from ..attempt import Attempt, OutdatedError, require
-from ..outcome import CommitOutcome, not_yet, outcome_of, settled_sessions, unknown
+from ..document_io import encode_document
+from ..outcome import CommitOutcome, not_yet, note, outcome_of, settled_sessions, unknown
 from ..protocol import Retained, Verdict
 from ..settle import settle
 from .listing import NULL
@@ -36,7 +37,9 @@ class MergeJournal(MergeResolver):
         except (ConflictError, UnavailableError) as error:
             self._not_moved(attempt, error)
             raise
-        self._acknowledged()
+        self._stalls.moved()
+        self._runs.named()
+        self._compactor.consider(self._view)
 
     def _not_moved(self, attempt: Attempt, failure: ConflictError | UnavailableError) -> None:
         """A commit was stored and does not count, or is not listed: give up if that is so again and again."""
@@ -124,6 +127,18 @@ class MergeJournal(MergeResolver):
                 version=stored.version,
             )
 
+    def _is_head(self, attempt: Attempt) -> bool:
+        return self._view.document is not None and self._is_own(self._view.document, attempt)
+
+    async def _begin_try(self, attempt: Attempt) -> tuple[Document, bytes]:
+        """Return the document to be written for a commit, and its bytes."""
+        note(attempt, self._view)
+        attempt.tries += 1
+        attempt.update = await self._runs.by_reference(attempt.update, self._view.commits)
+        attempt.said.append(attempt.update)
+        document = await self._compose(attempt)
+        return document, await encode_document(document, self._runs, bucket=self._bucket, key=self._key)
+
     async def _put(self, attempt: Attempt, body: bytes) -> Stored:
         before, attempt.doubtful = attempt.doubtful, True
         attempt.unanswered += 1
@@ -198,7 +213,16 @@ class MergeJournal(MergeResolver):
         """R2: the next document."""
         view, base = self._view, self._view.document
         if base is None or view.head is None:
-            return self._first_document(attempt, self._until(attempt))
+            return Document(
+                journal=self.kind,
+                window=self._window,
+                session=self._author(attempt),
+                sequence=attempt.sequence,
+                previous=None,
+                update=attempt.update,
+                attempt=attempt.tries,
+                until=self._until(attempt),
+            )
         # What was stored without a version would be replaced by another one without, which would follow itself.
         replaceable = NULL in {view.head, *(commit.version for commit in view.commits)}
         if replaceable and (await self._storage.capabilities(self._bucket)).versioning != "enabled":
@@ -217,14 +241,23 @@ class MergeJournal(MergeResolver):
         counting = [commit for commit in settled if commit.version in holding or not relevant]
         now = max([entry.modified for entry in log])
         into = await settle(base, counting, view, self._runs, self._compactor, now=now)
-        return self._next_document(
-            attempt,
-            base,
-            into,
+        return Document(
+            journal=self.kind,
+            window=base.window,
+            session=self._author(attempt),
+            sequence=attempt.sequence,
             previous=log[-1].version,
+            update=attempt.update,
             log=unsettled,
+            files=into.files,
+            sessions=into.sessions,
+            recent=into.recent,
+            runs=into.runs,
+            attempt=attempt.tries,
             until=self._until(attempt),
             collected=base.collected,
+            expired=into.expired,
+            extra=base.extra,
         )
 
     def _without_versions(self, *, stored: bool) -> ConfigurationError:

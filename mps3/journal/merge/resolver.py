@@ -12,14 +12,17 @@ from ...format.document import LIMIT, CommitEntry, Document
 from ...format.state import EMPTY, View, build_view
 from ...storage.protocol import ABSENT, Object, Storage, Stored, Version
 from ...support.environment import Environment
-from ..base import MOST_READS, WINDOW, BaseJournal
+from ..attempt import Attempt
+from ..base import WINDOW, BaseJournal
+from ..past import Past
 from ..runs import NAME, MissingRunError
 from ..snapshot import JournalSnapshot
 from .advance import advance_view
 from .listing import NULL, VersionListing
 from .pace import pace
-from .unsettled import OvertakenError, Unsettled
+from .unsettled import MOST_READS, OvertakenError, Unsettled
 from .validation import Evaluation
+from .versioned_past import VersionedPast
 
 STAMP: Final = 0.002
 """Seconds after which a store whose time stamps are not whole seconds gives another one."""
@@ -42,6 +45,8 @@ class MergeResolver(BaseJournal):
         self, storage: Storage, bucket: str, key: str, environment: Environment, *, window: float = WINDOW
     ) -> None:
         super().__init__(storage, bucket, key, environment, window=window)
+        self._view = EMPTY
+        self._etag: str | None = None
         self._unsettled = Unsettled(self.kind, storage, bucket, key, self._runs)
         self._tentative = EMPTY
         self._ordered: list[CommitEntry] = []
@@ -61,6 +66,11 @@ class MergeResolver(BaseJournal):
         self._sent = 0
 
     @property
+    def view(self) -> View:
+        """The newest state that was resolved."""
+        return self._view
+
+    @property
     def tentative(self) -> View:
         """The same with the transactions that are not decided yet, as they stand now."""
         return self._tentative
@@ -74,6 +84,15 @@ class MergeResolver(BaseJournal):
     def clock(self) -> float | None:
         """The store's clock when its versions were listed last."""
         return self._clock
+
+    @property
+    def past(self) -> Past:
+        """What came before."""
+        return VersionedPast(self._storage, self._bucket, self._key, self.kind, self._runs)
+
+    def is_usurped(self, attempt: Attempt) -> bool:  # noqa: ARG002 - tries may arrive late
+        """Whether somebody else has used the identity of a doubtful commit, so that no try of it can count any more."""
+        return False
 
     def _now(self) -> Moment:
         return Moment(self._environment.monotonic(), self._clock)

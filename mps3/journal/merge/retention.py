@@ -9,11 +9,10 @@ from collections.abc import Callable
 from ...format.commit_age import max_commit_age
 from ...format.state import View, build_view
 from ...storage.protocol import Version
-from ..base import MOST_READS
 from ..protocol import Retained
 from ..runs import MissingRunError
 from .listing import VersionListing
-from .unsettled import FETCHES, OvertakenError, Unsettled
+from .unsettled import FETCHES, MOST_READS, OvertakenError, Unsettled
 from .validation import any_transaction
 
 

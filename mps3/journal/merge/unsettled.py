@@ -20,6 +20,8 @@ from .listing import VersionListing
 from .order import causal_order, once, store_order
 from .validation import Evaluation, evaluate, settled_file, undecided
 
+MOST_READS: Final = 5
+"""How often something is read, until nothing happens meanwhile that spoils it."""
 FETCHES: Final = 16
 """Versions that are fetched at once."""
 COMMIT: Final = 128
