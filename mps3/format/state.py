@@ -177,7 +177,7 @@ class View:
         own = (one for one in self.commits if (one.session, one.sequence) == (session, sequence))
         return not settled and all(map(is_forged, own))
 
-    def said_by(self, commit: CommitEntry) -> tuple[Layer, ...]:
+    def layers_of(self, commit: CommitEntry) -> tuple[Layer, ...]:
         """What one of the commits says, the newest layer first."""
         runs = {reference.sha256 for reference in commit.runs}
         return commit.files, *(one for one in self.layers if isinstance(one, Run) and one.sha256 in runs)

@@ -97,7 +97,7 @@ def outcome_of_kept(
         seen: The `kept_markers` of the time when it was first sent.
         most: How many sessions a document remembers; ``None``: as many as documents do.
     """
-    return _fate(view, session, sequence, versions_in(update), seen, most)
+    return _outcome(view, session, sequence, versions_in(update), seen, most)
 
 
 def outcome_of(view: View, session: str, attempt: Attempt) -> CommitOutcome:
@@ -110,7 +110,7 @@ def outcome_of(view: View, session: str, attempt: Attempt) -> CommitOutcome:
     """
     if not attempt.doubtful:
         return CommitOutcome.NOT_YET
-    return _fate(view, session, attempt.sequence, attempt.named, attempt.witnesses or NOTHING, None)
+    return _outcome(view, session, attempt.sequence, attempt.named, attempt.witnesses or NOTHING, None)
 
 
 def note(attempt: Attempt, view: View) -> None:
@@ -149,7 +149,7 @@ def versions_in(update: Mapping[str, Any]) -> set[tuple[str, str]]:
     return {(name, file["version"]) for name, file in files if file is not None and file.get("version") is not None}
 
 
-def _fate(
+def _outcome(
     view: View,
     session: str,
     sequence: int,

@@ -15,7 +15,7 @@ from .past import Past
 from .snapshot import JournalSnapshot
 
 
-class Verdict(Enum):
+class TransactionStatus(Enum):
     """How a transaction stands."""
 
     COMMITTED = "holds"
@@ -27,7 +27,7 @@ class Verdict(Enum):
     ABORTED = "void"
     """It is void, for good."""
     UNKNOWN = "unknown"
-    """It has not arrived, or so long ago that nobody remembers: see `Journal.fate`."""
+    """It has not arrived, or so long ago that nobody remembers: see `Journal.outcome`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +84,11 @@ class Journal(Protocol):
         """
         ...
 
-    def verdict(self, attempt: Attempt) -> Verdict:
+    def status_of(self, attempt: Attempt) -> TransactionStatus:
         """How a transaction stands, by what was resolved last."""
         ...
 
-    def fate(self, attempt: Attempt) -> CommitOutcome:
+    def outcome(self, attempt: Attempt) -> CommitOutcome:
         """What became of a commit whose answer was lost, by what was resolved last."""
         ...
 
@@ -129,7 +129,7 @@ class Journal(Protocol):
     async def append(self, attempt: Attempt) -> None:
         """Try to commit. When it returns, the commit is acknowledged and part of `view`.
 
-        A transaction, that is an attempt with ``expect``, has only arrived then: see `verdict`.
+        A transaction, that is an attempt with ``expect``, has only arrived then: see `status_of`.
 
         Raises:
             OutdatedError: It is a transaction, and would be void. This try was not sent; an earlier one may have been.

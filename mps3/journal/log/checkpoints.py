@@ -127,7 +127,7 @@ class Checkpoints:
         """Return the checkpoint of the newest state; ``None`` before the first commit."""
         async with self._making:
             await self._follow_collection()
-            return await self._settle()
+            return await self._compose()
 
     async def _follow_collection(self) -> None:
         """After a collection, build upon the newest checkpoint: runs that only an older one names may be deleted."""
@@ -140,7 +140,7 @@ class Checkpoints:
                 await tail.rebase(found.document)
                 return
 
-    async def _settle(self) -> Document | None:
+    async def _compose(self) -> Document | None:
         tail = self._tail
         stamp, number, view, base = tail.stamp(), tail.number, tail.view, tail.base
         if stamp is None or view.document is None:

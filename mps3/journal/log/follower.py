@@ -14,7 +14,7 @@ from ...support.environment import Environment
 from ..attempt import Attempt
 from ..base import WINDOW, BaseJournal
 from ..outcome import CommitOutcome, outcome_of
-from ..protocol import Verdict
+from ..protocol import TransactionStatus
 from ..runs import MissingRunError
 from .checkpoints import Checkpoints
 from .contact import LastContact
@@ -100,13 +100,17 @@ class LogFollower(BaseJournal):
 
     # What became of a commit
 
-    def verdict(self, attempt: Attempt) -> Verdict:
+    def status_of(self, attempt: Attempt) -> TransactionStatus:
         """How a transaction stands."""
-        if self.fate(attempt) in (CommitOutcome.LANDED, CommitOutcome.SETTLED):
-            return Verdict.COMMITTED
-        return Verdict.ABORTED if attempt.slot is not None and attempt.slot <= self._tail.number else Verdict.UNKNOWN
+        if self.outcome(attempt) in (CommitOutcome.LANDED, CommitOutcome.SETTLED):
+            return TransactionStatus.COMMITTED
+        return (
+            TransactionStatus.ABORTED
+            if attempt.slot is not None and attempt.slot <= self._tail.number
+            else TransactionStatus.UNKNOWN
+        )
 
-    def fate(self, attempt: Attempt) -> CommitOutcome:
+    def outcome(self, attempt: Attempt) -> CommitOutcome:
         """What became of a commit whose answer was lost, by what was read last."""
         if not attempt.doubtful and self.view.has(self._author(attempt), attempt.sequence):
             return CommitOutcome.LANDED

@@ -39,7 +39,7 @@ class LogJournal(SlotWriter):
         if not self._opened:
             await self._open()
         self._created.clear()
-        slot = await self._settle(attempt) if attempt.doubtful else self._tail.number + 1
+        slot = await self._find_slot(attempt) if attempt.doubtful else self._tail.number + 1
         if slot is not None:
             if attempt.closes and self.view.has(self._author(attempt), attempt.sequence - 1):
                 return  # the transaction that it should end has arrived

@@ -16,7 +16,7 @@ from ...storage.protocol import Stored
 from ..attempt import Attempt, OutdatedError, require
 from ..document_io import encode_document
 from ..outcome import CommitOutcome, not_yet, note, outcome_of, settled_sessions, unknown
-from ..protocol import Retained, Verdict
+from ..protocol import Retained, TransactionStatus
 from ..settle import settle
 from .listing import NULL
 from .order import needed
@@ -73,16 +73,19 @@ class MergeJournal(MergeResolver):
     async def _append(self, attempt: Attempt) -> None:
         if attempt.doubtful:
             await self._look()
-            holds = not attempt.is_transaction or self.verdict(attempt) in (Verdict.OPEN, Verdict.COMMITTED)
+            holds = not attempt.is_transaction or self.status_of(attempt) in (
+                TransactionStatus.OPEN,
+                TransactionStatus.COMMITTED,
+            )
             if self._is_head(attempt) and holds:
                 return
             if self._is_settled(attempt):
                 return
         if attempt.is_transaction:
-            verdict = self.verdict(attempt)
-            if verdict is Verdict.COMMITTED:
+            status = self.status_of(attempt)
+            if status is TransactionStatus.COMMITTED:
                 return
-            if verdict is not Verdict.OPEN:
+            if status is not TransactionStatus.OPEN:
                 require(attempt, self._tentative, self._bucket, self._key)
         if self._environment.monotonic() - self._looked_at > refresh_age():
             await self._look()
@@ -108,7 +111,7 @@ class MergeJournal(MergeResolver):
         counting = self.counting(attempt)
         if counting is not None and attempt.is_forged(counting):
             attempt.tries, attempt.doubtful = 0, False
-            attempt.said.clear()
+            attempt.sent_updates.clear()
             raise ConflictError(
                 f"somebody else has made a commit to s3://{self._bucket}/{self._key} in the name of this client; it is "
                 "made again under another one",
@@ -135,7 +138,7 @@ class MergeJournal(MergeResolver):
         note(attempt, self._view)
         attempt.tries += 1
         attempt.update = await self._runs.by_reference(attempt.update, self._view.commits)
-        attempt.said.append(attempt.update)
+        attempt.sent_updates.append(attempt.update)
         document = await self._compose(attempt)
         return document, await encode_document(document, self._runs, bucket=self._bucket, key=self._key)
 
@@ -161,7 +164,7 @@ class MergeJournal(MergeResolver):
         Raises:
             UnknownOutcomeError: Nobody can tell whether it has landed.
         """
-        found = self.fate(attempt)
+        found = self.outcome(attempt)
         if found is CommitOutcome.UNKNOWN:
             raise unknown(self._bucket, self._key)
         if found is CommitOutcome.NOT_YET:
@@ -169,7 +172,7 @@ class MergeJournal(MergeResolver):
             not_yet(attempt, settled_sessions(self._view))
         return found is CommitOutcome.SETTLED
 
-    def fate(self, attempt: Attempt) -> CommitOutcome:
+    def outcome(self, attempt: Attempt) -> CommitOutcome:
         """What became of a commit whose answer was lost, by what was resolved last."""
         if self.counting(attempt) is not None:
             return CommitOutcome.LANDED
@@ -179,16 +182,20 @@ class MergeJournal(MergeResolver):
         """Whether a try that was never answered may still arrive."""
         return attempt.unanswered > 0
 
-    def verdict(self, attempt: Attempt) -> Verdict:
+    def status_of(self, attempt: Attempt) -> TransactionStatus:
         """How a transaction stands, by what was resolved."""
         if outcome_of(self._view, self._author(attempt), attempt) in (CommitOutcome.LANDED, CommitOutcome.SETTLED):
-            return Verdict.COMMITTED
+            return TransactionStatus.COMMITTED
         own = {entry.version for entry in self._judged.relevant if self._is_own(entry, attempt)}
         if any(entry.version in own for entry in self._judged.counting):
-            return Verdict.OPEN
+            return TransactionStatus.OPEN
         if not own:
-            return Verdict.UNKNOWN
-        return Verdict.FAILING if any(one.version in own for one in self._judged.undecided) else Verdict.ABORTED
+            return TransactionStatus.UNKNOWN
+        return (
+            TransactionStatus.FAILING
+            if any(one.version in own for one in self._judged.undecided)
+            else TransactionStatus.ABORTED
+        )
 
     def counting(self, attempt: Attempt) -> CommitEntry | None:
         """The version of a commit that counts, as long as it is listed."""

@@ -109,7 +109,7 @@ class Replay(Walk):
         self, base: Document, listed: Sequence[Version], log: Sequence[CommitEntry] = ()
     ) -> float | None:
         """Tell the commits from a document on, if nothing is missing; else as `_missing_from`."""
-        ordered = causal_order(store_order((*base.log, *log), self._reader.said(listed)), base.sessions, base.log)
+        ordered = causal_order(store_order((*base.log, *log), self._reader.entries_of(listed)), base.sessions, base.log)
         try:
             relevant, counting = await self._source.judge(base, ordered)
         except ExpiredError:
@@ -250,5 +250,5 @@ class Replay(Walk):
         counted = {one.id for one in self.commits}
         # What the document itself knew of, a void transaction for instance, keeps its place among the others.
         own = {one.version for one in base.log}
-        listed = [one for one in self._reader.said(near) if one.id in counted or one.version in own]
+        listed = [one for one in self._reader.entries_of(near) if one.id in counted or one.version in own]
         return base, store_order(base.log, listed)

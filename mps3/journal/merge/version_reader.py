@@ -93,7 +93,7 @@ class VersionReader:
         """The versions back to the first that is older."""
         return list(takewhile(lambda version: version.modified >= bound, self.versions))
 
-    def said(self, versions: Sequence[Version]) -> list[CommitEntry]:
+    def entries_of(self, versions: Sequence[Version]) -> list[CommitEntry]:
         """The commits of some versions, oldest first, but those that came too late for anyone."""
         names = (version.version for version in reversed(versions))
         return [self.entries[name] for name in names if name in self.entries and name not in self.late]
