@@ -60,7 +60,7 @@ class Attempt:
     lost: int = 0
 
     def is_forged(self, entry: CommitEntry) -> bool:
-        """Whether a commit with the same identity is certainly none of its tries: somebody else has made it."""
+        """Return whether somebody else has certainly made a commit with the same identity: it is none of its tries."""
         return len(self.sent_updates) == self.tries and all(entry.update != update for update in self.sent_updates)
 
     @property

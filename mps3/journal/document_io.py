@@ -53,7 +53,7 @@ async def read_document(
 
 
 async def encode_document(document: Document, runs: Runs, *, bucket: str, key: str) -> bytes:
-    """The bytes of a document, which other clients can read. A large one is written in a thread.
+    """Return the bytes of a document, which other clients can read. A large one is written in a thread.
 
     Raises:
         ConfigurationError: It has grown beyond what any client would read, or no client could read it.
@@ -65,7 +65,7 @@ async def encode_document(document: Document, runs: Runs, *, bucket: str, key: s
 
 
 def wrong_journal(kind: Kind, bucket: str, key: str, version: str | None = None) -> ConfigurationError:
-    """What to say when a manifest is written with another journal than was asked for."""
+    """Return what to say when a manifest is written with another journal than was asked for."""
     return ConfigurationError(
         f'the manifest s3://{bucket}/{key} is written with the {kind} journal: open it with journal="{kind}" or "auto"',
         bucket=bucket,

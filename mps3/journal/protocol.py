@@ -85,23 +85,23 @@ class Journal(Protocol):
         ...
 
     def status_of(self, attempt: Attempt) -> TransactionStatus:
-        """How a transaction stands, by what was resolved last."""
+        """Return how a transaction stands, by what was resolved last."""
         ...
 
     def outcome(self, attempt: Attempt) -> CommitOutcome:
-        """What became of a commit whose answer was lost, by what was resolved last."""
+        """Return what became of a commit whose answer was lost, by what was resolved last."""
         ...
 
     def may_arrive(self, attempt: Attempt) -> bool:
-        """Whether a try of a commit that was never answered may still arrive, and count."""
+        """Return whether a try of a commit that was never answered may still arrive, and count."""
         ...
 
     def is_usurped(self, attempt: Attempt) -> bool:
-        """Whether somebody else has used the identity of a doubtful commit, so that no try of it can count any more."""
+        """Return whether somebody else has used the identity of a doubtful commit, so that no try of it can count."""
         ...
 
     def counting(self, attempt: Attempt) -> CommitEntry | None:
-        """What of several tries of a commit counts; ``None`` if that is not known (any more)."""
+        """Return what of several tries of a commit counts; ``None`` if that is not known (any more)."""
         ...
 
     @property
@@ -141,7 +141,7 @@ class Journal(Protocol):
         ...
 
     def save(self) -> JournalSnapshot:
-        """What another journal of this manifest can go on from."""
+        """Return what another journal of this manifest can go on from."""
         ...
 
     async def restore(self, saved: JournalSnapshot) -> None:
@@ -158,7 +158,7 @@ class Journal(Protocol):
         ...
 
     async def retained(self, seconds: float, *, announced: bool = False) -> Retained | None:
-        """What collecting leaves alone. It may be called while other calls are under way.
+        """Return what collecting leaves alone. It may be called while other calls are under way.
 
         Args:
             seconds: How far back all states are kept.

@@ -42,7 +42,7 @@ class MergeJournal(MergeResolver):
         self._compactor.consider(self._view)
 
     def _not_moved(self, attempt: Attempt, failure: ConflictError | UnavailableError) -> None:
-        """A commit was stored and does not count, or is not listed: give up if that is so again and again."""
+        """Give up if commits were stored again and again and do not count, or are not listed."""
         late = isinstance(failure, ConflictError)
         if failure.version is None or (not late and any(one.version == failure.version for one in self._ordered)):
             return  # it may not have been stored, or it is there
@@ -159,7 +159,7 @@ class MergeJournal(MergeResolver):
         return stored
 
     def _is_settled(self, attempt: Attempt) -> bool:
-        """Whether a commit landed so long ago that nobody can move past it.
+        """Return whether a commit landed so long ago that nobody can move past it.
 
         Raises:
             UnknownOutcomeError: Nobody can tell whether it has landed.
@@ -173,17 +173,17 @@ class MergeJournal(MergeResolver):
         return found is CommitOutcome.SETTLED
 
     def outcome(self, attempt: Attempt) -> CommitOutcome:
-        """What became of a commit whose answer was lost, by what was resolved last."""
+        """Return what became of a commit whose answer was lost, by what was resolved last."""
         if self.counting(attempt) is not None:
             return CommitOutcome.LANDED
         return outcome_of(self._view, self._author(attempt), attempt)
 
     def may_arrive(self, attempt: Attempt) -> bool:
-        """Whether a try that was never answered may still arrive."""
+        """Return whether a try that was never answered may still arrive."""
         return attempt.unanswered > 0
 
     def status_of(self, attempt: Attempt) -> TransactionStatus:
-        """How a transaction stands, by what was resolved."""
+        """Return how a transaction stands, by what was resolved."""
         if outcome_of(self._view, self._author(attempt), attempt) in (CommitOutcome.LANDED, CommitOutcome.SETTLED):
             return TransactionStatus.COMMITTED
         own = {entry.version for entry in self._judged.relevant if self._is_own(entry, attempt)}
@@ -198,14 +198,14 @@ class MergeJournal(MergeResolver):
         )
 
     def counting(self, attempt: Attempt) -> CommitEntry | None:
-        """The version of a commit that counts, as long as it is listed."""
+        """Return the version of a commit that counts, as long as it is listed."""
         return next((one for one in reversed(self._judged.counting) if self._is_own(one, attempt)), None)
 
     def _too_slow(self, seconds: float) -> bool:
         return seconds > self._window / 2
 
     def _in_time(self, attempt: Attempt) -> bool:
-        """R8, by the store's stamps: whether no writer can have settled past the commit without seeing it.
+        """Return whether no writer can have settled past the commit without seeing it, by the store's stamps (R8).
 
         Whoever did not see it builds on versions no newer than the newest one listed now, and settles
         (R7) only what is a window older than that.
@@ -217,7 +217,7 @@ class MergeJournal(MergeResolver):
         )
 
     async def _compose(self, attempt: Attempt) -> Document:
-        """R2: the next document."""
+        """Return the next document (R2)."""
         view, base = self._view, self._view.document
         if base is None or view.head is None:
             return Document(
@@ -278,7 +278,7 @@ class MergeJournal(MergeResolver):
         )
 
     async def retained(self, seconds: float, *, announced: bool = False) -> Retained | None:  # noqa: ARG002 - it needs no announcement
-        """What collecting leaves alone."""
+        """Return what collecting leaves alone."""
         try:
             return await retained(self._unsettled, self._listing, self._view, seconds)
         except OvertakenError:

@@ -94,7 +94,7 @@ class VersionListing:
         return self.pages > 1 and self._confirmed != len(self.versions)
 
     async def again(self, moment: float) -> VersionListing:
-        """The same once more, in as few pages as can be."""
+        """Return the same listing once more, read in as few pages as can be."""
         listing = VersionListing(self._storage, self._bucket, self._key, page=1000, known=self._known)
         await listing.back_to(moment)
         if [one.version for one in listing.versions] == [one.version for one in self.versions]:
@@ -107,6 +107,6 @@ class VersionListing:
         return self.versions[self.late] if len(self.versions) > self.late else None
 
     async def pass_over(self) -> None:
-        """The newest version does not count (R16): the one before it is the head."""
+        """Take the version before the newest one for the head: the newest does not count (R16)."""
         self.late += 1
         await self.back_to(math.inf)

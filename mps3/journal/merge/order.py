@@ -14,7 +14,7 @@ from ...format.schema import NOTHING
 
 
 def store_order(log: Sequence[CommitEntry], listed: Sequence[CommitEntry]) -> list[CommitEntry]:
-    """All entries in the store's version order, oldest first, each version once.
+    """Return all entries in the store's version order, oldest first, each version once.
 
     Args:
         log: The head's log, in resolved order: it may reach further back than the listing.
@@ -29,7 +29,7 @@ def store_order(log: Sequence[CommitEntry], listed: Sequence[CommitEntry]) -> li
 def causal_order(
     entries: Sequence[CommitEntry], sessions: Mapping[str, int] = NOTHING, log: Sequence[CommitEntry] = ()
 ) -> list[CommitEntry]:
-    """R5: the given order, but never before the commit it was based on, nor before its session's earlier ones.
+    """Return entries in order (R5): none before what it was based on, nor before the earlier ones of its session.
 
     Args:
         entries: In the store's order, each version once.
@@ -72,7 +72,7 @@ def _is_causal(entries: Iterable[CommitEntry]) -> bool:
 
 
 def _predecessors(entry: CommitEntry, entries: Sequence[CommitEntry], index: Mapping[str, int]) -> list[list[int]]:
-    """Groups of positions; an entry comes after the first of each group."""
+    """Return groups of positions; an entry comes after the first of each group."""
     place = None if entry.previous is None else index.get(entry.previous)
     if place is None:
         return []
@@ -145,7 +145,7 @@ def once(entries: Iterable[CommitEntry], sessions: Mapping[str, int]) -> list[Co
 
 
 def needed(ordered: Iterable[CommitEntry], commits: Sequence[CommitEntry], since: float) -> tuple[CommitEntry, ...]:
-    """What a log must hold for commits to keep their places: them, and the repetitions among them.
+    """Return what a log must hold for commits to keep their places: them, and the repetitions among them.
 
     Somebody may have seen one version of a commit as the last of all, and have based another on that,
     where a third counts now (R4). Without the first nobody would know any more what the other comes after.

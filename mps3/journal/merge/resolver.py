@@ -91,7 +91,7 @@ class MergeResolver(BaseJournal):
         return VersionedPast(self._storage, self._bucket, self._key, self.kind, self._runs)
 
     def is_usurped(self, attempt: Attempt) -> bool:  # noqa: ARG002 - tries may arrive late
-        """Whether somebody else has used the identity of a doubtful commit, so that no try of it can count any more."""
+        """Return whether somebody else has used the identity of a doubtful commit, so that no try of it can count."""
         return False
 
     def _now(self) -> Moment:
@@ -116,7 +116,7 @@ class MergeResolver(BaseJournal):
         return self._audit_due() and await self._look()
 
     def save(self) -> JournalSnapshot:
-        """What another journal of this manifest can go on from."""
+        """Return what another journal of this manifest can go on from."""
         return JournalSnapshot.of(self.kind, self._view, self._etag, self._newest_stamp)
 
     async def restore(self, saved: JournalSnapshot) -> None:
@@ -181,7 +181,7 @@ class MergeResolver(BaseJournal):
         started: float,
         tries: int = MOST_READS,
     ) -> bool:
-        """R3: the state at the newest version listed. Sets all that is remembered, at once, or nothing."""
+        """Resolve the state at the newest version listed (R3). Set all that is remembered, at once, or nothing."""
         if not tries:
             raise UnavailableError(
                 f"s3://{self._bucket}/{self._key} changes faster than its versions can be listed and read",
@@ -217,7 +217,7 @@ class MergeResolver(BaseJournal):
         entries, ordered = await self._unsettled.context(document, newest, listing, bound)
         stamps = [version.modified for version in listing.versions]
         stamp, known_since = max(stamps), self._known(ordered)
-        judged, held = await self._unsettled.judge(document, ordered, stamps if known_since else None)
+        judged, held = await self._unsettled.judge(document, ordered, stamps)
         wait = pace(judged.counting, stamp, document.window, self._sent)
         shown, before = judged.shown, self._view
         view = advance_view(before, document, newest.version, shown, wait, judged.undecided)
@@ -261,7 +261,7 @@ class MergeResolver(BaseJournal):
         return changed
 
     def _known(self, ordered: list[CommitEntry]) -> dict[str, float]:
-        """Since when the transactions among some commits have been known, by this client's clock."""
+        """Return since when the transactions among some commits have been known, by this client's clock."""
         now = self._environment.monotonic()
         return {one.version: self._known_since.get(one.version, now) for one in ordered if one.is_transaction}
 
@@ -272,7 +272,7 @@ class MergeResolver(BaseJournal):
         self._looked_at = started
 
     def _goes_back(self, view: View, stamp: float, window: float) -> bool:
-        """R13: whether this is an older state than was shown.
+        """Return whether this is an older state than was shown (R13).
 
         Not for ever: a session may be unknown because it was forgotten, and a commit that nobody
         acknowledged may have become visible so late that others settled past it.

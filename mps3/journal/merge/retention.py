@@ -13,13 +13,12 @@ from ..protocol import Retained
 from ..runs import MissingRunError
 from .listing import VersionListing
 from .unsettled import FETCHES, MOST_READS, OvertakenError, Unsettled
-from .validation import any_transaction
 
 
 async def retained(
     unsettled: Unsettled, new_listing: Callable[[], VersionListing], view: View, seconds: float
 ) -> Retained | None:
-    """What collecting leaves alone.
+    """Return what collecting leaves alone.
 
     The oldest state that is kept needs its own version, and those back to the bound of its listing. A
     writer builds on a state that is at most `LATENESS` old, so a run that no document named for that long
@@ -68,9 +67,8 @@ async def _retained(unsettled: Unsettled, listing: VersionListing, view: View, s
         needed = [one for one in listing.versions if one.modified >= former - slack and not one.deleted]
         oldest = min(bound, former) - slack
         _, ordered = await unsettled.context(document, newest, listing, bound)
-        stamps = [newest.modified] if any_transaction(ordered) else None
         try:
-            judged, held = await unsettled.judge(document, ordered, stamps)
+            judged, held = await unsettled.judge(document, ordered, [newest.modified])
         except MissingRunError:
             raise OvertakenError from None
         views.insert(0, build_view(document, newest.version, judged.shown, held, 0.0))
