@@ -127,12 +127,7 @@ class InMemoryS3:
 
     def _put(self, request: web.BaseRequest, key: str, body: bytes) -> web.Response:
         before = self._newest(key)
-        wanted = request.headers.get("If-Match")
-        if wanted is not None and before is None:
-            return error(404, "NoSuchKey")
-        if (wanted is not None and before is not None and wanted != before.etag) or (
-            "If-None-Match" in request.headers and before is not None
-        ):
+        if "If-None-Match" in request.headers and before is not None:
             return error(412, "PreconditionFailed")
         meta = {name: value for name, value in request.headers.items() if name.lower().startswith("x-amz-meta-")}
         row = self.add(key, body, meta)
