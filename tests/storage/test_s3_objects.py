@@ -217,6 +217,14 @@ async def test_a_put_as_it_is_sent(fake):
     assert second.headers["x-amz-checksum-sha256"] == first.headers["x-amz-checksum-sha256"]
 
 
+async def test_a_large_body_is_sent_without_waiting_for_a_go_ahead(fake):
+    body = b"x" * 700_000
+    async with talking_to(fake) as storage:
+        await storage.put("bucket", "key", body)
+    assert "expect" not in fake.received[0].headers
+    assert fake.received[0].body == body
+
+
 async def test_an_object_is_created_once(s3_storage, plain_bucket):
     await s3_storage.put(plain_bucket, "key", b"1", if_none_match=True)
     with pytest.raises(ConflictError) as caught:

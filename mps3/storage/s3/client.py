@@ -94,7 +94,8 @@ async def _create(session: Any, options: dict[str, Any], vendor: Vendor) -> S3Co
     client = await context.__aenter__()
     s3_listing.register(client.meta.events)
     s3_responses.register(client.meta.events)
-    client.meta.events.register_last("before-call.s3.PutObject", _disable_expect_continue)
+    # The SDK adds the header after the handlers of a single operation have run.
+    client.meta.events.register_last("before-call.s3", _disable_expect_continue)
     client.meta.events.register("before-call.s3", lambda params, **_: params["headers"].update(vendor.headers))
     client.meta.events.register("before-call.s3", _disable_redirects)
     await _warm_up(client)
