@@ -10,6 +10,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from .errors import demands_checksum, refuses_checksum
+from .vendors import GENERATION, Vendor
 
 _LARGE: Final = 1 << 18
 _SHA256: Final = "ChecksumSHA256"
@@ -20,7 +21,8 @@ class PutDialect:
     """The dialect of one store: which checksum a PUT has.
 
     A bucket with object lock requires a checksum, so every PUT has one: SHA-256, or MD5 where the store refuses
-    SHA-256 or requires MD5, or none where it refuses both.
+    SHA-256 or requires MD5, or none where it refuses both. A PUT with a condition of Google's has MD5, because it can
+    have no header of AWS.
 
     Args:
         checksums: Whether to send a checksum that the store does not require.
@@ -30,7 +32,7 @@ class PutDialect:
         self._sha256 = checksums
         self._md5 = False
 
-    async def put(self, client: Any, params: dict[str, Any], sha256: bytes | None) -> Any:
+    async def put(self, client: Any, params: dict[str, Any], sha256: bytes | None, vendor: Vendor | None) -> Any:
         """Put an object, again with other headers if the store refuses some.
 
         ``sha256`` is the digest of the body, if it is known.
@@ -39,9 +41,10 @@ class PutDialect:
             ClientError: The store refuses it with all headers.
         """
         params = dict(params)
-        if self._sha256:
+        md5_only = "IfNoneMatch" in params and vendor is not None and vendor.create_header == GENERATION
+        if self._sha256 and not md5_only:
             params[_SHA256] = _text(sha256 or await _digest("sha256", params["Body"]))
-        if self._md5:
+        if self._md5 or (self._sha256 and md5_only):
             params[_MD5] = _text(await _digest("md5", params["Body"]))
         tried: set[str] = {name for name in (_SHA256, _MD5) if name in params}
         while True:
@@ -51,7 +54,8 @@ class PutDialect:
                 if not await self._adapt(error, params, tried):
                     raise
             else:
-                self._learn(params, tried)
+                if not md5_only:
+                    self._learn(params, tried)
                 return response
 
     async def _adapt(self, error: ClientError, params: dict[str, Any], tried: set[str]) -> bool:

@@ -198,7 +198,7 @@ class S3Storage(Storage):
         )
 
         async def send(client: Any) -> Stored:
-            response = await self._dialect.put(client, params, sha256)
+            response = await self._dialect.put(client, params, sha256, self.vendor)
             require_object(response)
             return Stored(version_of(response), etag_of(response), self._session.observe_time(response))
 
