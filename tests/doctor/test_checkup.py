@@ -149,6 +149,14 @@ async def test_changed_etags_are_told_of(versioning):
         assert server.everything == []
 
 
+async def test_a_store_that_takes_few_puts_a_second_to_an_object(monkeypatch):
+    monkeypatch.setattr("mps3.journal.trials.PACE", 0.25)
+    async with InMemoryS3(versioning="Off", pace=0.2) as server:
+        found = await examine(server)
+        assert found.healthy and found.journal == "log", found.findings
+        assert server.refused and server.everything == []
+
+
 async def test_time_stamps_that_are_minutes_off():
     async with InMemoryS3(stamp=900.0) as server:
         found = await examine(server)
