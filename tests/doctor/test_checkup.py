@@ -140,7 +140,7 @@ async def test_weak_etags_are_told_and_do_no_harm():
 
 
 @pytest.mark.parametrize("versioning", ["Enabled", "Off"])
-async def test_changed_etags_are_told_of(versioning):
+async def test_changed_etags_are_told_and_do_no_harm(versioning):
     async with InMemoryS3(versioning=versioning, etag_of_get=lambda etag: etag[:-1] + '-gzip"') as server:
         found = await examine(server)
         assert found.healthy
@@ -163,7 +163,7 @@ async def test_time_stamps_that_are_minutes_off():
         assert "s later than the store's own clock" in failed(found)["listing in pages"]
 
 
-async def test_a_log_in_a_versioned_bucket_needs_create_if_absent():
+async def test_a_log_in_a_versioned_bucket_needs_conditions():
     def careless(server: InMemoryS3, request: web.BaseRequest, key: str) -> web.Response | None:
         if request.method == "PUT" and "If-None-Match" in request.headers:
             row = server.add(key, b"{}")
