@@ -150,7 +150,6 @@ class LocalStorage:
         body: bytes,
         *,
         sha256: bytes | None = None,
-        if_match: str | None = None,
         if_none_match: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> Stored:
@@ -176,12 +175,11 @@ class LocalStorage:
             etag=etag,
             size=len(body),
             body=body,
-            if_match=if_match,
             if_none_match=if_none_match,
             metadata=json.dumps(dict(metadata)) if metadata else None,
         )
         if not written:
-            raise conflict(bucket, key, if_match)
+            raise conflict(bucket, key)
         return Stored(version=version, etag=etag, modified=written[0][0])
 
     async def head(self, bucket: str, key: str, *, version: str | None = None) -> Head | Absence:

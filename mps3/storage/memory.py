@@ -85,10 +85,11 @@ def checked_etag(body: bytes, sha256: bytes | None, bucket: str, key: str) -> st
     return etag_of(body)
 
 
-def conflict(bucket: str, key: str, if_match: str | None) -> ConflictError:
-    """Return the error for a condition that did not hold."""
-    found = "there is such an object already" if if_match is None else f"it does not have the ETag {if_match}"
-    return ConflictError(f"{key!r} was not written: {found}", bucket=bucket, key=key, operation="PutObject")
+def conflict(bucket: str, key: str) -> ConflictError:
+    """Return the error for an object that should be created, and exists."""
+    return ConflictError(
+        f"{key!r} was not written: there is such an object already", bucket=bucket, key=key, operation="PutObject"
+    )
 
 
 def too_large(bucket: str, key: str, version: str | None, size: int, limit: int) -> CorruptionError:
@@ -213,7 +214,6 @@ class MemoryStorage:
         body: bytes,
         *,
         sha256: bytes | None = None,
-        if_match: str | None = None,
         if_none_match: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> Stored:
@@ -222,9 +222,8 @@ class MemoryStorage:
         etag = checked_etag(body, sha256, bucket, key)
         await asyncio.sleep(0)
         newest = _newest(self._rows(bucket, key))
-        current = None if newest is None else newest.etag
-        if (if_none_match and current is not None) or (if_match is not None and if_match != current):
-            raise conflict(bucket, key, if_match)
+        if if_none_match and newest is not None and newest.etag is not None:
+            raise conflict(bucket, key)
         row = self._append(bucket, key, etag, bytes(body), metadata)
         return Stored(version=row.version, etag=etag, modified=row.modified)
 
