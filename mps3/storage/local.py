@@ -6,7 +6,6 @@ cancelled or killed, no transaction stays open and no lock stays held.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import secrets
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 
 
 FILE_NAME: Final = "objects.sqlite3"
-LARGE: Final = 1 << 16
-"""Bytes from which a thread hashes, because the event loop would stall."""
 
 
 class LocalStorage:
@@ -160,10 +157,7 @@ class LocalStorage:
             CorruptionError: ``body`` does not have the digest ``sha256``.
         """
         check_names(bucket, key, "PutObject")
-        if len(body) < LARGE:
-            etag = checked_etag(body, sha256, bucket, key)
-        else:
-            etag = await asyncio.to_thread(checked_etag, body, sha256, bucket, key)
+        etag = await checked_etag(body, sha256, bucket, key)
         version = secrets.token_urlsafe(24) if self._versioning else None
         written = await self._database.write(
             "PutObject",
