@@ -115,7 +115,7 @@ def _outdated(current: FileEntry, patch: Mapping[str, Any]) -> AbstractSet[str]:
     if "value" in patch:
         return _REPLACED if new else _MOVED
     if not new:
-        return frozenset()
+        return _MOVED if "value" in current and patch.get("sha256") is not None else frozenset()
     return _REPLACED if "value" in current else _EXPIRES
 
 
