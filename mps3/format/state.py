@@ -149,6 +149,12 @@ class View:
     undecided: tuple[CommitEntry, ...] = ()
     moment: float = -math.inf
 
+    @property
+    def last(self) -> CommitEntry | None:
+        """The last commit. Of the last one that a checkpoint contains, only its author and its time are known."""
+        commits = self.commits or (() if self.document is None else self.document.log)
+        return commits[-1] if commits else None
+
     def at(self, moment: float) -> View:
         """The same state as it looks at this moment."""
         return replace(self, moment=moment)

@@ -55,9 +55,6 @@ async def test_a_watch_that_goes_on_is_told_what_was_left_out_meanwhile(storage)
             again = bob.watch(since=batch.cursor)
             commit = await ann.put("other", 2)
             batch = await soon(anext(again))
-            if not storage._versioning and batch.id is None:  # a checkpoint may be so new that it is told twice
-                assert [(change.key, change.value) for change in batch.changes] == [("k", DELETE)]
-                batch = await soon(anext(again))
             assert batch.id == commit.id
 
 

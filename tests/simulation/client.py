@@ -495,9 +495,12 @@ class Life:
 
     def tell(self, batch: Any) -> None:
         book = self.book
+        deleted = [change.key for change in batch.changes if change.value is DELETE and not change.pending]
+        repeated = tuple(key for key in deleted if not (batch.id or key in book.values or key in book.shown))
         book.take(batch)
         commit = None if batch.initial else batch.id
-        self.record(Batched(self.now(), self.name, self.watcher, commit, batch.end_of_initial, batch.skipped))
+        told = batch.end_of_initial, batch.skipped, repeated
+        self.record(Batched(self.now(), self.name, self.watcher, commit, *told))
         if not book.listing and batch.id is not None:
             # It is a state like any other, if not of now.
             if not (self.watch._steps or self.watch._ready):
