@@ -261,7 +261,8 @@ class Watch(Subscription[Batch[JSON]]):
                 break
             group.append(step)
             size += len(step.files)
-        wanted = [(name, self._file_to_deliver(name, file)) for step in group for name, file in step.files.items()]
+        found = [item for step in group for item in step.files.items()]
+        wanted = [(name, self._file_to_deliver(name, file)) for name, file in found]
         try:
             changes = iter(await self._changes(wanted))
         except CorruptionError:
@@ -269,6 +270,8 @@ class Watch(Subscription[Batch[JSON]]):
             return
         self._lapsed.difference_update(name for name, file in wanted if file is not None)
         self._lapsed.update(name for name, file in wanted if file is None)
+        if wanted != found:
+            self._reported = self._moment
         for step in group:
             self._cursor = self._told(step.cursor)
             batch = Batch(step.id, tuple(islice(changes, len(step.files))), skipped=step.skipped, cursor=self._cursor)
@@ -290,9 +293,9 @@ class Watch(Subscription[Batch[JSON]]):
         before, self._moment = self._moment, max(self._moment, self._manifest.expire())
         names, self._watcher.expired = self._watcher.expired, {}
         old, now, newest = view.at(before), view.at(self._moment), self._manifest.state()[0].at(self._moment)
-        names = [name for name in names if old.look_up(name) is not None and now.look_up(name) is None]
-        coming = {name for step in self._steps for name in step.files} if names else set()
-        return self._deliver_deletions(name for name in names if newest.look_up(name) is None and name not in coming)
+        expired = [name for name in names if old.look_up(name) is not None and now.look_up(name) is None]
+        coming = {name for step in self._steps for name in step.files} if expired else ()
+        return self._deliver_deletions(name for name in expired if newest.look_up(name) is None and name not in coming)
 
     def _deliver_deletions(self, names: Iterable[str]) -> bool:
         deleted = [name for name in sorted(names) if self._matches(name)]
