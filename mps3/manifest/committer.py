@@ -33,6 +33,8 @@ EARLIER_TRIES: Final = 1000
 """How often an earlier client may have written a commit, at the most."""
 LAST_SEQUENCE: Final = 2**53 - 1
 """The last sequence of a session that can be written."""
+SLEPT: Final = 1.0
+"""Seconds that the machine has slept after which a commit is preceded by a read."""
 FIRST_CONFLICT: Final = 0.05
 LONGEST_CONFLICT: Final = 2.0
 
@@ -95,6 +97,7 @@ class Committer:
         self._environment = context.environment
         self._contents = context.contents
         self._observer = context.observer
+        self._slept = context.environment.slept()
         self.commit_at = -math.inf
 
     def recover(self, stored: StoredSession, group: list[Pending], session: Session, sent: Sent) -> None:
@@ -199,9 +202,12 @@ class Committer:
         attempt = commit.attempt
         if commit.sent is not None:
             return await self._find_outcome(journal, commit, commit.sent, started)
-        # A commit must not build on a state that could not be read, or that is too old.
-        if self._reachability.is_stale(started):
+        # A commit must not build on a state that could not be read, or that is too old. After a sleep of the machine,
+        # its clock does not tell how old that is, nor what time it is at the store, from which expiries count (R19).
+        slept = self._environment.slept()
+        if self._reachability.is_stale(started) or slept - self._slept > SLEPT:
             await journal.resolve()
+            self._slept = slept
         self._avoid_used_sequence(journal, commit)
         await self._store_again(journal, commit)
         note(attempt, journal.view)
