@@ -166,10 +166,14 @@ class Runs:
         """
         if not levels.is_large(update, log):
             return update
-        files: dict[str, Any] = {}
-        # Over something, so that what is deleted is still mentioned.
-        apply_update(update, files, FrozenLayers(({},)))
-        saved = await self.save(files)
+
+        def encoded(breathe: Callable[[], object]) -> Iterator[tuple[RunReference, bytes]]:
+            files: dict[str, Any] = {}
+            # Over something, so that what is deleted is still mentioned.
+            apply_update(update, files, FrozenLayers(({},)))
+            return encode_runs(files, levels.PART, breathe)
+
+        saved = await self._save(encoded, NAME * 4 * len(update["files"]))
         rest = {name: value for name, value in update.items() if name != "files"}
         return {**rest, "runs": [encode_reference(reference) for reference in saved.references]}
 

@@ -15,7 +15,7 @@ LEAST: Final = 3
 SPREAD: Final = 0.25
 """The jump behind the tail, as a part of the number of writers."""
 MOST: Final = 64.0
-BUSY: Final = 2.0
+BUSY: Final = 2.5
 """Writers from which on it is likely that a slot is lost."""
 
 

@@ -54,7 +54,7 @@ class LogJournal(SlotWriter):
 
     async def _require_root(self) -> None:
         """Create the manifest before its first commit, once the store was seen to enforce conditions."""
-        if self._exists:
+        if self._exists or self._tail.number:
             return
         if not self._trusted:
             await require_creation(self._storage, self._bucket, self._key, self._environment)

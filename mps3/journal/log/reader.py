@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
@@ -23,6 +24,13 @@ CONCURRENCY: Final = 32
 """Slots that are read at once."""
 AGAIN: Final = 2
 """How often a page of a listing is asked for again."""
+SMALL: Final = 2**20
+"""Bytes of a slot or a checkpoint that is read at once with others. Larger ones are read one after another: a writer
+stores a change of more than 64 KiB as a run, but somebody else could make every slot as large as a manifest may be."""
+
+
+class _LargeError(Exception):
+    """An object has more than `SMALL` bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,7 @@ class LogReader:
         self._bucket = bucket
         self._key = key
         self._runs = runs
+        self._large = asyncio.Lock()
 
     async def slot(self, number: int) -> ReadSlot | None:
         """Read a slot; ``None`` if it does not exist.
@@ -81,6 +90,8 @@ class LogReader:
 
     async def slots(self, numbers: Iterable[int]) -> dict[int, ReadSlot]:
         """Read several slots at once. Those that do not exist are not in the result.
+
+        The bytes that are in memory at once are at most `CONCURRENCY` times `SMALL`, and those of one larger slot.
 
         Raises:
             MPS3Error: One could not be read.
@@ -110,8 +121,20 @@ class LogReader:
         return found
 
     async def _read(self, key: str) -> ReadSlot | None:
+        try:
+            return await self._read_up_to(SMALL, key)
+        except _LargeError:
+            async with self._large:
+                return await self._read_up_to(LIMIT, key)
+
+    async def _read_up_to(self, limit: int, key: str) -> ReadSlot | None:
         async def ask() -> Object | Absence:
-            return await self._storage.get(self._bucket, key, limit=LIMIT)
+            try:
+                return await self._storage.get(self._bucket, key, limit=limit)
+            except CorruptionError as error:
+                if limit == LIMIT:
+                    raise
+                raise _LargeError from error
 
         async def check(found: Object | Absence) -> ReadSlot | None:
             if not isinstance(found, Object):
