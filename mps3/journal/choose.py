@@ -23,7 +23,10 @@ from .runs import LONG
 async def choose_journal(
     storage: Storage, bucket: str, key: str, kind: JournalKind, environment: Environment
 ) -> Journal:
-    """The journal of a manifest: the one it is written with, or else the one that its bucket permits.
+    """The journal of a manifest: the one it is written with, or else the one that its store permits.
+
+    A new manifest gets the log journal wherever the store enforces create-if-absent, with versioning or without. The
+    store is tried for that before there is a manifest, and not again afterwards.
 
     Args:
         storage: The store.
@@ -36,22 +39,23 @@ async def choose_journal(
         ConfigurationError: The bucket permits neither, or not the one that was asked for.
         MPS3Error: The manifest cannot be read.
     """
-    trusted = False
-    chosen = await _follow(storage, bucket, key)
-    exists = chosen is not None
-    if chosen is None:
-        chosen, trusted = await _by_bucket(storage, bucket, key, kind, environment)
-    if kind not in ("auto", chosen):
-        raise wrong_journal(chosen, bucket, key)
-    if chosen == "merge":
+    written = await _follow(storage, bucket, key)
+    if written is None:
+        return await _by_bucket(storage, bucket, key, kind, environment)
+    if kind not in ("auto", written):
+        raise wrong_journal(written, bucket, key)
+    if written == "merge":
         await _require_versioning(storage, bucket)
-        return MergeJournal(storage, bucket, key, environment)
-    return LogJournal(storage, bucket, key, environment, exists=exists, trusted=trusted)
+    return known_journal(storage, bucket, key, written, environment, exists=True)
 
 
-def known_journal(storage: Storage, bucket: str, key: str, kind: Kind, environment: Environment) -> Journal:
+def known_journal(
+    storage: Storage, bucket: str, key: str, kind: Kind, environment: Environment, *, exists: bool = False
+) -> Journal:
     """The journal of a manifest that is known to be written with it, made without asking the store."""
-    return (MergeJournal if kind == "merge" else LogJournal)(storage, bucket, key, environment)
+    if kind == "merge":
+        return MergeJournal(storage, bucket, key, environment)
+    return LogJournal(storage, bucket, key, environment, exists=exists)
 
 
 async def _follow(storage: Storage, bucket: str, key: str) -> Kind | None:
@@ -67,41 +71,48 @@ async def _follow(storage: Storage, bucket: str, key: str) -> Kind | None:
     return await read_verified(ask, check)
 
 
-async def _by_bucket(
-    storage: Storage, bucket: str, key: str, kind: JournalKind, environment: Environment
-) -> tuple[Kind, bool]:
+async def _by_bucket(storage: Storage, bucket: str, key: str, kind: JournalKind, environment: Environment) -> Journal:
+    """The journal of a manifest that does not exist yet."""
     capabilities = await storage.capabilities(bucket)
-    versioning = capabilities.versioning
-    if kind == "merge" or (kind == "auto" and versioning == "enabled"):
-        return "merge", False
-    if kind == "auto" and versioning == "suspended":
-        raise _unversioned(bucket, capabilities)
+    versioned = capabilities.versioning == "enabled"
+    if kind == "merge":
+        if not versioned:
+            raise _unversioned(bucket, capabilities)
+        return MergeJournal(storage, bucket, key, environment)
+    log = partial(LogJournal, storage, bucket, key, environment, contested=versioned)
     try:
         lacking = await lacking_creation(storage, bucket, key, environment)
     except AccessError:
         # Who may only read finds out nothing, and need not: the first commit asks again.
-        return "log", False
+        return log()
     if lacking is None:
-        return "log", True
+        return log(trusted=True)
     if kind == "log":
-        raise ConfigurationError(
-            f"the log journal needs create-if-absent, and the store of bucket {bucket} does not enforce "
-            f"it: {lacking}. Use "
-            + (
-                "a bucket with versioning enabled, or another store"
-                if capabilities.versionable
-                else "another store, which enforces them or has a bucket with versioning enabled"
-            ),
-            bucket=bucket,
-            operation="PutObject",
-        )
-    raise _unversioned(bucket, capabilities, lacking)
+        raise _without_creation(bucket, capabilities, lacking)
+    if not versioned:
+        raise _unversioned(bucket, capabilities, lacking)
+    return MergeJournal(storage, bucket, key, environment)
 
 
 async def _require_versioning(storage: Storage, bucket: str) -> None:
     capabilities = await storage.capabilities(bucket)
     if capabilities.versioning != "enabled":
         raise _unversioned(bucket, capabilities)
+
+
+def _without_creation(bucket: str, capabilities: Capabilities, lacking: str) -> ConfigurationError:
+    if capabilities.versioning == "enabled":
+        remedy = 'the merge journal (journal="merge" or "auto"), since the bucket has versioning enabled'
+    elif capabilities.versionable:
+        remedy = "a bucket with versioning enabled, or another store"
+    else:
+        remedy = "another store, which enforces it or has a bucket with versioning enabled"
+    return ConfigurationError(
+        f"the log journal needs create-if-absent, and the store of bucket {bucket} does not enforce it: {lacking}. "
+        f"Use {remedy}",
+        bucket=bucket,
+        operation="PutObject",
+    )
 
 
 def _unversioned(bucket: str, capabilities: Capabilities, lacking: str | None = None) -> ConfigurationError:
