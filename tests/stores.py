@@ -45,3 +45,14 @@ async def manifest_of(storage: Any, bucket: str) -> dict[str, Any]:
 
 async def keys_of(storage: Any, bucket: str) -> list[str]:
     return sorted(entry.key for entry in (await storage.list(bucket)).entries)
+
+
+async def everything_in(storage: Any, bucket: str) -> list[tuple[str, str]]:
+    """All versions and delete markers, each as its key and its version."""
+    found, start = [], None
+    while True:
+        page = await storage.scan(bucket, start=start)
+        found += [(one.key, one.version) for one in page.found]
+        start = page.next
+        if start is None:
+            return found
