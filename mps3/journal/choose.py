@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from functools import partial
+from typing import Final
 
 from ..errors import AccessError, ConfigurationError
 from ..format.document import LIMIT, Kind
@@ -12,12 +14,15 @@ from ..storage.protocol import Absence, Capabilities, Object, Storage
 from ..storage.verification import read_verified
 from ..support.environment import Environment
 from ..types import JournalKind
-from .document_io import wrong_journal
+from .document_io import deleted_manifest, wrong_journal
 from .log.journal import LogJournal
 from .merge.journal import MergeJournal
 from .probe import lacking_creation
 from .protocol import Journal
 from .runs import LONG
+
+VERSIONS: Final = 100
+"""How many versions and delete markers of a manifest are looked at to find out whether it was deleted."""
 
 
 async def choose_journal(
@@ -37,11 +42,12 @@ async def choose_journal(
 
     Raises:
         ConfigurationError: The bucket permits neither, or not the one that was asked for.
+        CorruptionError: The manifest was deleted, and its versions are kept.
         MPS3Error: The manifest cannot be read.
     """
     written = await _follow(storage, bucket, key)
     if written is None:
-        return await _by_bucket(storage, bucket, key, kind, environment)
+        return await _create(storage, bucket, key, kind, environment)
     if kind not in ("auto", written):
         raise wrong_journal(written, bucket, key)
     if written == "merge":
@@ -71,7 +77,19 @@ async def _follow(storage: Storage, bucket: str, key: str) -> Kind | None:
     return await read_verified(ask, check)
 
 
-async def _by_bucket(storage: Storage, bucket: str, key: str, kind: JournalKind, environment: Environment) -> Journal:
+async def _refuse_deleted(storage: Storage, bucket: str, key: str) -> None:
+    """Refuse a manifest that was deleted, and can be restored: to begin anew would spoil what is there.
+
+    Raises:
+        CorruptionError: It was deleted.
+    """
+    with contextlib.suppress(AccessError):  # only who may list versions finds out
+        newest, *older = (await storage.versions(bucket, key, limit=VERSIONS)).versions or (None,)
+        if newest is not None and newest.deleted and not all(version.deleted for version in older):
+            raise deleted_manifest(bucket, key, newest.version)
+
+
+async def _create(storage: Storage, bucket: str, key: str, kind: JournalKind, environment: Environment) -> Journal:
     """The journal of a manifest that does not exist yet."""
     capabilities = await storage.capabilities(bucket)
     versioned = capabilities.versioning == "enabled"
@@ -79,6 +97,8 @@ async def _by_bucket(storage: Storage, bucket: str, key: str, kind: JournalKind,
         if not versioned:
             raise _unversioned(bucket, capabilities)
         return MergeJournal(storage, bucket, key, environment)
+    if versioned:
+        await _refuse_deleted(storage, bucket, key)
     log = partial(LogJournal, storage, bucket, key, environment, contested=versioned)
     try:
         lacking = await lacking_creation(storage, bucket, key, environment)

@@ -14,7 +14,7 @@ from ...format.run import Run
 from ...format.state import needed_runs
 from ...storage.protocol import ABSENT, Absence, Object, Storage, Version
 from ...storage.verification import read_verified
-from ..document_io import read_document
+from ..document_io import deleted_manifest, read_document
 from ..order import causal_order, once, store_order
 from ..runs import Runs
 from ..validation import Evaluation, any_transaction, evaluate, settled_file, undecided
@@ -245,12 +245,4 @@ class Unsettled:
 
     def deleted(self, marker: str | None) -> CorruptionError:
         """What to say when the manifest is not there any more."""
-        remedy = f"remove its delete marker {marker}" if marker else "restore it"
-        return CorruptionError(
-            f"the manifest s3://{self._bucket}/{self._key} was deleted: {remedy} to have it back, "
-            "or use another manifest",
-            bucket=self._bucket,
-            key=self._key,
-            operation="GetObject",
-            version=marker,
-        )
+        return deleted_manifest(self._bucket, self._key, marker)
