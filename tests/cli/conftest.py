@@ -20,6 +20,7 @@ import pytest
 from helpers import PATIENCE
 
 import mps3 as package
+from mps3 import MPS3
 from mps3.cli import main
 from mps3.storage import local_clock
 
@@ -56,10 +57,14 @@ def url(tmp_path, monkeypatch):
     return found
 
 
-@pytest.fixture(params=["file", *(pytest.param(kind, marks=pytest.mark.server) for kind in ("versions", "plain"))])
+@pytest.fixture(
+    params=["file", "merge", *(pytest.param(kind, marks=pytest.mark.server) for kind in ("versions", "plain"))]
+)
 def store(request, tmp_path, monkeypatch):
     """A store of every kind, which `MPS3_URL` names."""
-    if request.param == "file":
+    if request.param == "merge":
+        monkeypatch.setitem(MPS3.__init__.__kwdefaults__, "journal", "merge")
+    if request.param in ("file", "merge"):
         found = f"file://{tmp_path}/store"
     else:
         server = request.getfixturevalue("server")
