@@ -15,10 +15,13 @@ from mps3.storage.s3.storage import S3Storage
 
 @pytest.fixture(params=["memory", "local", pytest.param("server", marks=pytest.mark.server)])
 async def place(request, tmp_path):
-    """Makes stores of one kind, with versions or without: (bucket, what a client is made with)."""
+    """Makes stores of one kind, with versions or without: (bucket, what a client is made with, the store).
+
+    Unless that is left to the client, it is made with the merge journal where there are versions.
+    """
     opened: list[Any] = []
 
-    async def make(versioning: bool) -> tuple[str, dict[str, Any], Any]:
+    async def make(versioning: bool, *, auto: bool = False) -> tuple[str, dict[str, Any], Any]:
         if request.param == "server":
             bucket = request.getfixturevalue("make_bucket")("Enabled" if versioning else None)
             options = {"s3_config": request.getfixturevalue("s3_config")}
@@ -30,6 +33,8 @@ async def place(request, tmp_path):
             options = {"s3_config": None, "storage": storage}
         await storage.open()
         opened.append(storage)
+        if versioning and not auto:
+            options["journal"] = "merge"
         return bucket, options, storage
 
     yield make

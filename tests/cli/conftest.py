@@ -20,7 +20,6 @@ import pytest
 from helpers import PATIENCE
 
 import mps3 as package
-from mps3 import MPS3
 from mps3.cli import main
 from mps3.storage import local_clock
 
@@ -62,8 +61,6 @@ def url(tmp_path, monkeypatch):
 )
 def store(request, tmp_path, monkeypatch):
     """A store of every kind, which `MPS3_URL` names."""
-    if request.param == "merge":
-        monkeypatch.setitem(MPS3.__init__.__kwdefaults__, "journal", "merge")
     if request.param in ("file", "merge"):
         found = f"file://{tmp_path}/store"
     else:

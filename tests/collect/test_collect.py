@@ -285,7 +285,7 @@ async def test_a_broken_manifest_stops_it(make, clock):
 async def test_on_stores_of_all_kinds(place, versioning, journal, monkeypatch):
     """In a few seconds, as their clocks cannot be set forward."""
     monkeypatch.setattr(commit_age, "LATENESS", 1.0)
-    bucket, given, storage = await place(versioning)
+    bucket, given, storage = await place(versioning, auto=True)
     short = {"retention": 0, "grace": 2}
     merge = journal == "merge"
     wanted = 3 if merge else 1

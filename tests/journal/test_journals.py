@@ -31,7 +31,7 @@ __all__ = ["place"]  # a fixture
 
 @pytest.mark.parametrize("versioning", [True, False], ids=["versioned", "unversioned"])
 async def test_the_log_journal_is_taken_with_versions_and_without(place, versioning):
-    bucket, options, storage = await place(versioning)
+    bucket, options, storage = await place(versioning, auto=True)
     async with client(bucket, **options, inline=0) as one:
         assert await everything_in(storage, bucket) == []  # the probe has left nothing
         await soon(one.put("key", 1))
@@ -46,7 +46,7 @@ async def test_the_log_journal_is_taken_with_versions_and_without(place, version
 
 @pytest.mark.parametrize(("versioning", "kind"), [(True, "merge"), (True, "log"), (False, "log")])
 async def test_a_manifest_decides_whatever_the_bucket(place, versioning, kind):
-    bucket, options, _ = await place(versioning)
+    bucket, options, _ = await place(versioning, auto=True)
     async with client(bucket, journal=kind, **options) as one:
         await soon(one.put("key", 1))
     for same in ("auto", kind):
@@ -261,7 +261,7 @@ async def sees(one: Any, two: Any, key: str) -> bool:
 
 @pytest.mark.parametrize("versioning", [True, False])
 async def test_the_probe_leaves_nothing(place, versioning):
-    bucket, _, storage = await place(versioning)
+    bucket, _, storage = await place(versioning, auto=True)
     assert await lacking_creation(storage, bucket, MANIFEST, Environment()) is None
     assert await everything_in(storage, bucket) == []
 
