@@ -10,7 +10,7 @@ from typing import Any
 
 import helpers
 import pytest
-from helpers import BUCKET, MANIFEST, PATIENCE, client, eventually, memory_client, soon
+from helpers import BUCKET, MANIFEST, PATIENCE, Unreliable, client, eventually, memory_client, soon
 from stores import everything_in, keys_of, manifest_of, place
 
 from mps3 import AccessError, ConfigurationError, MemoryStorage, UnavailableError
@@ -181,6 +181,22 @@ async def test_conditions_are_probed_once_for_a_manifest():
     async with memory_client(storage) as two:
         await soon(two.put("key", 2))
     assert [key.partition("@")[0] for key, _ in storage.puts] == [slot_key(MANIFEST, 2)]
+
+
+@pytest.mark.parametrize("versioning", [True, False])
+async def test_a_manifest_that_exists_costs_no_question_about_its_bucket(versioning):
+    storage = Unreliable(versioning=versioning)
+    async with memory_client(storage, journal="auto") as one:
+        await one.put("key", 1)
+    storage.calls.clear()
+    async with memory_client(storage, journal="auto", poll_interval=60) as two:
+        await soon(two.put("key", 2))
+        await soon(two.put("key", 3))
+    assert not [call for call in storage.calls if call[0] in ("capabilities", "versions") or ".probe/" in call[1]]
+    assert [key for operation, key in storage.calls if operation == "put"] == [
+        slot_key(MANIFEST, 2),
+        slot_key(MANIFEST, 3),
+    ]
 
 
 @pytest.mark.parametrize("condition", ["ignored", "refused"])
