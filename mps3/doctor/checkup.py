@@ -13,7 +13,7 @@ import orjson
 from ..content.owner_metadata import MANIFESTS, owner_metadata
 from ..errors import AccessError, ConfigurationError, MPS3Error
 from ..format.commit_age import refresh_age
-from ..journal.trials import SUFFIX, remove
+from ..journal.trials import SUFFIX, put_at_pace, remove
 from ..storage.etags import bare, is_weak
 from ..storage.protocol import UNCHANGED, Head, Object, Storage, Stored
 from ..support.environment import Environment
@@ -91,12 +91,14 @@ class Checkup:
         return error is None
 
     async def _put(self, key: str, body: bytes) -> Stored:
-        return await self._storage.put(
-            self._bucket,
-            key,
-            body,
-            sha256=hashlib.sha256(body).digest(),
-            metadata=owner_metadata([self._ref], self._bucket, key),
+        return await put_at_pace(
+            lambda: self._storage.put(
+                self._bucket,
+                key,
+                body,
+                sha256=hashlib.sha256(body).digest(),
+                metadata=owner_metadata([self._ref], self._bucket, key),
+            )
         )
 
     async def _write(self) -> CheckResult:
@@ -223,7 +225,9 @@ class Checkup:
 
     async def _put_with_wrong_checksum(self) -> CheckResult:
         try:
-            await self._storage.put(self._bucket, self._key, b"{}", sha256=hashlib.sha256(b"[]").digest())
+            await put_at_pace(
+                lambda: self._storage.put(self._bucket, self._key, b"{}", sha256=hashlib.sha256(b"[]").digest())
+            )
         except AccessError:
             raise
         except MPS3Error:

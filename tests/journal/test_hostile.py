@@ -318,3 +318,14 @@ async def test_nothing_is_deleted_by_a_listing_that_is_cut(most):
         storage.most = 1000
         assert (await soon(one.collect(retention=timedelta(days=2), grace=1200))).deleted > 0
         assert (await soon(one.collect(retention=timedelta(days=2), grace=1200))).deleted == 0
+
+
+async def test_a_log_without_its_beginning_is_refused():
+    storage = MemoryStorage(versioning=False)
+    async with memory_client(storage, journal="log") as one:
+        await one.put("a", 1)
+    body = (await storage.get(BUCKET, slot_key(MANIFEST, 1))).body
+    await storage.delete(BUCKET, slot_key(MANIFEST, 1))
+    await storage.put(BUCKET, slot_key(MANIFEST, 5000), body)
+    with pytest.raises(CorruptionError, match="begins with slot 5000, and there is no checkpoint"):
+        await memory_client(storage).open()

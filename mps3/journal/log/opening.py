@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from ...errors import UnavailableError
+from ...errors import CorruptionError, UnavailableError
 from ..runs import MissingRunError
 from .reader import Listing, LogReader
 from .tail import LogTail
 
 TRIES: Final = 5
 """Listings, at the most, of a log that is collected at the same time."""
+HOLES: Final = 256
+"""Slots that are absent before the first that is there, at the most, while many clients write at once."""
 AT_ONCE: Final = 256
 """Slots that are held at once before they are taken in."""
 
@@ -20,6 +22,7 @@ async def open_log(reader: LogReader, tail: LogTail) -> None:
     """Read the newest state into an empty tail.
 
     Raises:
+        CorruptionError: The beginning of the log is missing.
         UnavailableError: Objects that were listed were gone when they were read, several times.
         MissingRunError: A run is missing that the only checkpoint names.
     """
@@ -58,6 +61,12 @@ async def _read(reader: LogReader, tail: LogTail, listing: Listing) -> bool:
             continue
         if checkpoint is None and failure is not None and not numbers:
             break
+        if checkpoint is None and not numbers and min(listing.slots, default=0) > HOLES:
+            raise CorruptionError(
+                f"the log of the manifest begins with slot {min(listing.slots)}, and there is no checkpoint: somebody has "
+                "deleted a part of it. Restore that, or use another manifest",
+                operation="ListObjectsV2",
+            )
         for start in range(0, len(numbers), AT_ONCE):
             part = numbers[start : start + AT_ONCE]
             if start:
