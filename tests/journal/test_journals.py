@@ -181,10 +181,8 @@ async def test_a_manifest_that_exists_costs_no_question_about_its_bucket(version
         await soon(two.put("key", 2))
         await soon(two.put("key", 3))
     assert not [call for call in storage.calls if call[0] in ("capabilities", "versions") or ".probe/" in call[1]]
-    assert [key for operation, key in storage.calls if operation == "put"] == [
-        slot_key(MANIFEST, 2),
-        slot_key(MANIFEST, 3),
-    ]
+    made = [key for operation, key in storage.calls if operation == "put" and not key.endswith(".checkpoint")]
+    assert made == [slot_key(MANIFEST, 2), slot_key(MANIFEST, 3)]
 
 
 @pytest.mark.parametrize("condition", ["ignored", "refused"])
