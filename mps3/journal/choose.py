@@ -7,7 +7,7 @@ import contextlib
 from functools import partial
 from typing import Final
 
-from ..errors import AccessError, ConfigurationError
+from ..errors import AccessError, ConfigurationError, MPS3Error
 from ..format.document import LIMIT, Kind
 from ..format.document_codec import decode
 from ..storage.protocol import Absence, Capabilities, Object, Storage
@@ -26,7 +26,7 @@ VERSIONS: Final = 100
 
 
 async def choose_journal(
-    storage: Storage, bucket: str, key: str, kind: JournalKind, environment: Environment
+    storage: Storage, bucket: str, key: str, kind: JournalKind, environment: Environment, *, early: bool = False
 ) -> Journal:
     """The journal of a manifest: the one it is written with, or else the one that its store permits.
 
@@ -39,29 +39,37 @@ async def choose_journal(
         key: The manifest's key.
         kind: What was asked for.
         environment: Time, chance and names.
+        early: Whether to read the newest state of a log meanwhile.
 
     Raises:
         ConfigurationError: The bucket permits neither, or not the one that was asked for.
         CorruptionError: The manifest was deleted, and its versions are kept.
         MPS3Error: The manifest cannot be read.
     """
-    written = await _follow(storage, bucket, key)
-    if written is None:
-        return await _create(storage, bucket, key, kind, environment)
-    if kind not in ("auto", written):
-        raise wrong_journal(written, bucket, key)
-    if written == "merge":
-        await _require_versioning(storage, bucket)
-    return known_journal(storage, bucket, key, written, environment, exists=True)
+    log = LogJournal(storage, bucket, key, environment, exists=True)
+    reading = asyncio.create_task(log.open_early()) if early and kind != "merge" else None
+    try:
+        written = await _follow(storage, bucket, key)
+        if written is None:
+            return await _create(storage, bucket, key, kind, environment)
+        if kind not in ("auto", written):
+            raise wrong_journal(written, bucket, key)
+        if written == "merge":
+            await _require_versioning(storage, bucket)
+            return MergeJournal(storage, bucket, key, environment)
+        if reading is not None:
+            with contextlib.suppress(MPS3Error):  # it comes again when the journal is read
+                await reading
+        return log
+    finally:
+        if reading is not None:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
 
 
-def known_journal(
-    storage: Storage, bucket: str, key: str, kind: Kind, environment: Environment, *, exists: bool = False
-) -> Journal:
+def known_journal(storage: Storage, bucket: str, key: str, kind: Kind, environment: Environment) -> Journal:
     """The journal of a manifest that is known to be written with it, made without asking the store."""
-    if kind == "merge":
-        return MergeJournal(storage, bucket, key, environment)
-    return LogJournal(storage, bucket, key, environment, exists=exists)
+    return (MergeJournal if kind == "merge" else LogJournal)(storage, bucket, key, environment)
 
 
 async def _follow(storage: Storage, bucket: str, key: str) -> Kind | None:
