@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, CorruptionError
 from ..format.document import CommitEntry, Document, Kind
 from ..format.document_codec import decode, encode
 from ..format.schema import NOTHING
@@ -71,4 +71,16 @@ def wrong_journal(kind: Kind, bucket: str, key: str, version: str | None = None)
         bucket=bucket,
         key=key,
         version=version,
+    )
+
+
+def deleted_manifest(bucket: str, key: str, marker: str | None) -> CorruptionError:
+    """What to say when a manifest is not there any more; ``marker`` is the version of its delete marker."""
+    remedy = f"remove its delete marker {marker}" if marker else "restore it"
+    return CorruptionError(
+        f"the manifest s3://{bucket}/{key} was deleted: {remedy} to have it back, or use another manifest",
+        bucket=bucket,
+        key=key,
+        operation="GetObject",
+        version=marker,
     )

@@ -41,7 +41,8 @@ class Retained:
         versions_before: Older versions of the manifest than this are not needed any more, but for the head.
         runs: Finds out the keys of the runs that are still needed; ``None`` if that cannot be told any more.
         head: The version, or the ETag, of the newest version of the manifest.
-        slots_before: With the log journal, the slot of the oldest checkpoint that is needed; zero for all.
+        slots_before: With the log journal, the slot of the oldest checkpoint that is needed, zero if all slots are;
+            ``None`` with the merge journal.
     """
 
     moment: float
@@ -50,7 +51,7 @@ class Retained:
     versions_before: float
     runs: Callable[[], Awaitable[frozenset[str] | None]]
     head: str | None
-    slots_before: int = 0
+    slots_before: int | None = None
 
 
 class Journal(Protocol):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from commits import slots_of
-from helpers import BUCKET, COMMIT, POLL, StoreWithClock, Unreliable, eventually, stored_manifest
+from helpers import BUCKET, COMMIT, POLL, StoreWithClock, Unreliable, by_versions, eventually, stored_manifest
 
 from mps3 import MPS3, UnavailableError
 from mps3.support.sqlite import close
@@ -22,7 +22,8 @@ class Device:
         self.open: list[MPS3] = []
 
     async def begin(self, **options: Any) -> MPS3:
-        client = MPS3(BUCKET, storage=self.storage, **{"offline": self.directory, "poll_interval": POLL, **options})
+        usual = {"offline": self.directory, "poll_interval": POLL, **by_versions(self.storage)}
+        client = MPS3(BUCKET, storage=self.storage, **{**usual, **options})
         await client.__aenter__()
         self.open.append(client)
         return client

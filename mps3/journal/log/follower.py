@@ -7,12 +7,14 @@ from typing import Final
 
 from ...errors import ConfigurationError, CorruptionError, MPS3Error, UnavailableError
 from ...format.commit_age import Moment
-from ...format.document import CommitEntry
+from ...format.document import LIMIT, CommitEntry
+from ...format.document_codec import decode
 from ...format.state import View
-from ...storage.protocol import Storage
+from ...storage.protocol import Object, Storage
 from ...support.environment import Environment
 from ..attempt import Attempt
 from ..base import WINDOW, BaseJournal
+from ..document_io import wrong_journal
 from ..outcome import CommitOutcome, outcome_of
 from ..protocol import TransactionStatus
 from ..runs import MissingRunError
@@ -41,6 +43,7 @@ class LogFollower(BaseJournal):
         environment: Time, chance and names.
         exists: Whether the manifest was seen to be there: then conditions were seen to be enforced.
         trusted: Whether the store was seen to enforce conditions.
+        contested: Whether somebody else may create the manifest with the merge journal: the bucket keeps versions.
         window: Seconds by which clocks of the store's nodes may differ, of a new manifest.
     """
 
@@ -53,6 +56,7 @@ class LogFollower(BaseJournal):
         *,
         exists: bool = False,
         trusted: bool = False,
+        contested: bool = False,
         window: float = WINDOW,
     ) -> None:
         super().__init__(storage, bucket, key, environment, window=window, unique=environment.name, whole=True)
@@ -69,6 +73,7 @@ class LogFollower(BaseJournal):
         self._opened = False
         self._exists = exists
         self._trusted = trusted
+        self._contested = contested
 
     @property
     def view(self) -> View:
@@ -137,6 +142,8 @@ class LogFollower(BaseJournal):
         if not self._opened:
             return await self._open()
         before = self._tail.number
+        if self._contested and not self._exists and not await self._appeared():
+            return False  # the manifest comes before its first slot
         try:
             while self._tail.number - before < FAR:
                 news = await self._poll(min(AHEAD, max(1, self._tail.number - before)))
@@ -147,6 +154,28 @@ class LogFollower(BaseJournal):
         except MissingRunError:
             pass  # it was collected: newer states do not need it
         return await self._open() or self._tail.number > before
+
+    async def _appeared(self) -> bool:
+        """Return whether somebody has created the manifest since it was found to be absent.
+
+        Raises:
+            ConfigurationError: With the merge journal, whose commits are in no slot.
+        """
+        asked = self._contact.ask()
+        await self._check_root()
+        if not self._exists:
+            self._contact.heard(asked)
+        return self._exists
+
+    async def _check_root(self) -> None:
+        """Look for the manifest, and refuse one that is written with the merge journal."""
+        found = await self._storage.get(self._bucket, self._key, limit=LIMIT)
+        if not isinstance(found, Object):
+            return
+        kind = decode(found.body, bucket=self._bucket, key=self._key, version=found.version).journal
+        if kind != "log":
+            raise wrong_journal(kind, self._bucket, self._key, found.version)
+        self._exists = True
 
     async def _poll(self, count: int) -> bool | None:
         """Read the next slots, as many as have come lately (L8).

@@ -8,13 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from ...errors import ConflictError, CorruptionError, MPS3Error
-from ...format.document import LIMIT
-from ...format.document_codec import decode
 from ...format.slot import empty_document
 from ...format.state import EMPTY
-from ...storage.protocol import ABSENT
 from ..attempt import Attempt
-from ..document_io import encode_document, wrong_journal
+from ..document_io import encode_document
 from ..probe import require_creation
 from ..protocol import Retained
 from ..snapshot import JournalSnapshot
@@ -69,15 +66,6 @@ class LogJournal(SlotWriter):
             error.maybe_written = False  # a manifest without commits says nothing
             raise
         self._exists = True
-
-    async def _check_root(self) -> None:
-        found = await self._storage.get(self._bucket, self._key, limit=LIMIT)
-        if found is ABSENT:
-            return
-        version = getattr(found, "version", None)
-        kind = decode(getattr(found, "body", b""), bucket=self._bucket, key=self._key, version=version).journal
-        if kind != "log":
-            raise wrong_journal(kind, self._bucket, self._key, version)
 
     # Keeping, collecting, closing
 

@@ -14,7 +14,7 @@ from ...format.run import Run
 from ...format.state import needed_runs
 from ...storage.protocol import ABSENT, Absence, Object, Storage, Version
 from ...storage.verification import read_verified
-from ..document_io import read_document
+from ..document_io import deleted_manifest, read_document
 from ..runs import Runs
 from .listing import VersionListing
 from .order import causal_order, once, store_order
@@ -248,13 +248,5 @@ class Unsettled:
         )
 
     def deleted(self, marker: str | None) -> CorruptionError:
-        """Return what to say when the manifest is not there any more."""
-        remedy = f"remove its delete marker {marker}" if marker else "restore it"
-        return CorruptionError(
-            f"the manifest s3://{self._bucket}/{self._key} was deleted: {remedy} to have it back, "
-            "or use another manifest",
-            bucket=self._bucket,
-            key=self._key,
-            operation="GetObject",
-            version=marker,
-        )
+        """Return the error for a manifest that is not there any more."""
+        return deleted_manifest(self._bucket, self._key, marker)
