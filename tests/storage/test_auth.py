@@ -144,13 +144,14 @@ async def test_tokens_that_go_stale(library, server, bucket):
         async with client(bucket, config, auth=auth) as one:
             async with one.subscribe("key", "nothing") as values:
                 assert await soon(anext(values)) == "nothing"
-                assert gateway.issued == 1
+                first = gateway.issued
+                assert first <= 2, "two requests are sent at once while it is opened"
                 for number in range(3):
                     gateway.rotate()
                     await soon(one.put("key", number))
                     assert await soon(anext(values)) == number
                 assert one.status().last_error is None
-            assert gateway.issued >= 4
+            assert gateway.issued >= first + 3
         assert {path.split("/")[1] for _, path, status in gateway.requests if status} == {"api"}
         assert {status for _, _, status in gateway.requests if status >= 400} <= {
             401,

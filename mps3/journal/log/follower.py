@@ -61,6 +61,7 @@ class LogFollower(BaseJournal):
     ) -> None:
         super().__init__(storage, bucket, key, environment, window=window, unique=environment.name, whole=True)
         self._reader = LogReader(storage, bucket, key, self._runs)
+        self._past = LogPast(bucket, key, self._reader, self._runs, window)
         self._tail = LogTail(self._runs, window)
         self._contact = LastContact(storage, environment)
         self._crowd = Crowd()
@@ -98,7 +99,7 @@ class LogFollower(BaseJournal):
     @property
     def past(self) -> LogPast:
         """What came before."""
-        return LogPast(self._bucket, self._key, self._reader, self._runs, self._window)
+        return self._past
 
     def _now(self) -> Moment:
         return Moment(self._environment.monotonic(), collected=collection(self.view))
