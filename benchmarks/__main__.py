@@ -42,7 +42,9 @@ def main() -> int:
     judged = bars(results, plan.sizes[-1])
     print()
     for bar in judged:
-        print(f"{bar.verdict:>14}: {bar.what}: {bar.measured}")
+        for journal, finding in bar.found.items():
+            if finding.judged or finding.holds is not None:
+                print(f"{finding.verdict or 'not judged':>14}: {bar.what} ({journal}): {finding.measured}")
     print(f"\n{time.monotonic() - began:.0f} s in all")
     if options.page:
         from plot import draw  # noqa: PLC0415 - needs matplotlib, which nothing else does

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from meter import BUCKET, MANIFEST
+from meter import BUCKET, target_of
 from results import Row
 from virtual import Place
 
@@ -23,14 +23,14 @@ def collect(place: Place, keys: Sequence[str]) -> Row:
     """Three weeks of commits later: a dry run, then in earnest, then once more."""
 
     async def stored() -> dict[str, int]:
-        """How many versions there are of the manifest, of runs and of values, and the bytes of all."""
+        """How many versions there are of the manifest (or slots), of runs and of values, and the bytes of all."""
+        kinds = {"manifest": "manifest versions", "run": "runs", "value": "value versions"}
         found = {"manifest versions": 0, "runs": 0, "value versions": 0, "bytes": 0}
         start = None
         while True:
             page = await place.storage.scan(BUCKET, start=start)
             for one in page.found:
-                run = one.key.startswith(f"{MANIFEST}.")
-                found["manifest versions" if one.key == MANIFEST else "runs" if run else "value versions"] += 1
+                found[kinds[target_of(one.key)]] += 1
                 found["bytes"] += one.size
             start = page.next
             if start is None:
