@@ -120,8 +120,10 @@ def turns(place: Place, count: int) -> Row:
     async def main() -> Row:
         dice = random.Random(count)
         meters = place.meter(), place.meter()
-        async with place.client(meters[0]) as ann, place.client(meters[1]) as bob:
-            await ann.put("shared", "first")
+        async with AsyncExitStack() as stack:
+            ann = await stack.enter_async_context(place.client(meters[0]))
+            await ann.put("shared", "first")  # bob finds a manifest
+            bob = await stack.enter_async_context(place.client(meters[1]))
             tally, seconds, clock = Tally(), 0.0, asyncio.get_running_loop().time
             for number in range(count):
                 await asyncio.sleep(dice.uniform(*HUMAN))
