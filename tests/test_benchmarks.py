@@ -95,10 +95,10 @@ def test_time_is_virtual_and_goes_on():
 def test_a_put_costs_requests_of_the_latency_each(journal, requests):
     place, keys = Place(journal, latency=0.03), names(10)
     row = sizes.put(place, keys, 20)
-    assert [row.per_operation(kind) for kind in requests] == [1] * len(requests)
-    assert row.facts["requests, median"] == row.per_operation() == len(requests)
+    assert [row.tally.count(kind, "manifest") for kind in requests] == [20] * len(requests)
+    assert row.facts["requests, median"] == len(requests)
     assert row.seconds / row.operations == pytest.approx(0.03 * len(requests), rel=0.2)
-    assert dollars(row) == pytest.approx(5 * len(requests))
+    assert dollars(row) == pytest.approx(5 * row.per_operation())
 
 
 @pytest.mark.parametrize("journal", JOURNALS)
@@ -140,7 +140,7 @@ def test_scenarios_run_and_are_judged(journal):
     results = Results()
     results.add(sizes.put(place, keys, 5), sizes.put_all(place, keys, 10, 2), sizes.cold_open(place, keys))
     results.add(sizes.change(place, keys), sizes.idle(place, keys, 1), contention.at_the_seam(place, 3, 2))
-    assert results.find("put_all of 10").per_operation("PUT") == 1  # small values are in the commit
+    assert results.find("put_all of 10").tally.count("PUT", "manifest") == 2  # small values are in the commits
     judged = {bar.what: bar.found[journal] for bar in bars(results, 10)}
     (change,) = [found for what, found in judged.items() if what.startswith("a change")]
     assert change.measured == ("1 GET" if journal == "log" else "1 GET, 1 listing")
@@ -168,7 +168,7 @@ def test_entries_are_as_long_as_they_are_stored():
         assert isinstance(found, Object)
         return len(found.body)
 
-    assert entry_bytes(keys) == pytest.approx(place.run(main), rel=0.01)
+    assert entry_bytes(keys) == pytest.approx(place.run(main), rel=0.05)
 
 
 def test_work_elsewhere_comes_back_or_says_why_not():
@@ -254,7 +254,14 @@ def test_the_page_keeps_what_stands_around_the_parts(tmp_path):
     page = tmp_path / "performance.md"
     page.write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")
     results = Results()
-    results.add(Row("put", 10, tally=Tally([("PUT", "value", 200, 2, 10, 0), ("LIST", "manifest", 200, 1, 0, 900)])))
+    results.add(
+        Row(
+            "put",
+            10,
+            tally=Tally([("PUT", "value", 200, 2, 10, 0), ("LIST", "manifest", 200, 1, 0, 900)]),
+            facts={"requests, median": 3.0, "bytes sent, median": 10.0},
+        )
+    )
     results.skip("memory", None, "a | in a reason")
     said = parts(results, bars(results, 10), command="a command", store="nothing", latency=0.03)
     write(page, said)
