@@ -71,7 +71,7 @@ QUICK: Final = Plan(
     commits_on_the_wire=2,
     turns=20,
     loading=60.0,
-    limit=120.0,
+    limit=200.0,
 )
 
 

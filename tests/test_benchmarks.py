@@ -262,7 +262,7 @@ def test_the_page_keeps_what_stands_around_the_parts(tmp_path):
             facts={"requests, median": 3.0, "bytes sent, median": 10.0},
         )
     )
-    results.skip("memory", None, "a | in a reason")
+    results.skip(named("memory", "log"), None, "a | in a reason")
     said = parts(results, bars(results, 10), command="a command", store="nothing", latency=0.03)
     write(page, said)
     once = page.read_text(encoding="utf-8")
