@@ -130,8 +130,9 @@ class Heart:
         self._began, self._worked = time.perf_counter(), time.thread_time()
 
     def _note(self) -> None:
-        self.wall = max(self.wall, time.perf_counter() - self._began - BEAT)
-        self.longest = max(self.longest, time.thread_time() - self._worked)
+        stop = time.perf_counter() - self._began - BEAT
+        self.wall = max(self.wall, stop)
+        self.longest = max(self.longest, min(stop, time.thread_time() - self._worked))
         self._mark()
 
     async def _beat(self) -> None:
