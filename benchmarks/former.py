@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Final
 
-WHEN: Final = "27 November 2026"
-COMMIT: Final = "2e6b2ce"
 FIGURES: Final = (
     # what, with merge, with conditional replacements
     ("put, one after another, 10 keys", "2 PUT, 1 listing, 16.1 kB sent, 90 ms", "2 PUT, 48.6 kB sent, 60 ms"),
