@@ -257,8 +257,9 @@ class Watch(Subscription[Batch[JSON]]):
         except CorruptionError:
             await self._skip()
             return
-        self._lapsed.difference_update(name for name, file in wanted if file is not None)
-        self._lapsed.update(name for name, file in wanted if file is None)
+        delivered = dict(wanted)  # of several steps with one key, the last
+        self._lapsed.difference_update(name for name, file in delivered.items() if file is not None)
+        self._lapsed.update(name for name, file in delivered.items() if file is None)
         for step in group:
             batch = Batch(step.id, tuple(islice(changes, len(step.files))), skipped=step.skipped, cursor=step.cursor)
             self._ready.append(batch)

@@ -10,6 +10,9 @@ from .runner import one
 FOUND = [
     # A watch was not told that a key had gone that had a value which expired, then another one, and then none.
     (65, Kind(versioning=False, watch=True, expiring=True)),
+    # A watch that skipped to the present did not tell of a deletion: the key had been deleted before, and put again,
+    # in steps that were delivered together.
+    (30033, Kind(overdue=True, watch=True)),
     # A collection took what was stored after its announcement, and committed while it was asleep.
     (21, Kind.that_shows("R17 announcement", whole=True)),
     (22, Kind.that_shows("L9 a late answer", whole=True)),
