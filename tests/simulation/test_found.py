@@ -13,6 +13,8 @@ FOUND = [
     # A watch that skipped to the present did not tell of a deletion: the key had been deleted before, and put again,
     # in steps that were delivered together.
     (30033, Kind(overdue=True, watch=True)),
+    # A watch told of an older commit while what hides it was delivered already, and had changed places with others.
+    (91, Kind(overdue=True, watch=True)),
     # A collection took what was stored after its announcement, and committed while it was asleep.
     (21, Kind.that_shows("R17 announcement", whole=True)),
     (22, Kind.that_shows("L9 a late answer", whole=True)),
