@@ -15,6 +15,9 @@ FOUND = [
     (30033, Kind(overdue=True, watch=True)),
     # A watch told of an older commit while what hides it was delivered already, and had changed places with others.
     (91, Kind(overdue=True, watch=True)),
+    # A commit that was stored too slowly was acknowledged because others had settled it, and lost when a writer that
+    # had not seen it settled past it.
+    (31105, Kind(overdue=True, watch=True, expiring=True)),
     # A collection took what was stored after its announcement, and committed while it was asleep.
     (21, Kind.that_shows("R17 announcement", whole=True)),
     (22, Kind.that_shows("L9 a late answer", whole=True)),
