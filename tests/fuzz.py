@@ -11,15 +11,20 @@ import math
 import random
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from mps3.errors import CorruptionError, FormatError
-from mps3.format.document import CommitEntry
+from mps3.format import limits
+from mps3.format.document import CommitEntry, Document
 from mps3.format.document_codec import decode, encode
-from mps3.format.file_entry import FileEntry
+from mps3.format.file_entry import FileEntry, inline_body, nests_deep, sha256_of_value, size_of_value
 from mps3.format.run import Run, check_run, encode_runs, index_run
-from mps3.format.state import build_view
+from mps3.format.slot import checkpoint_stamp, empty_document, is_filler, slot_entry
+from mps3.format.state import View, build_view
+from mps3.journal.diff import advance
+from mps3.journal.log.fold import Judgement, apply, judge
 from mps3.journal.order import causal_order, needed, once, store_order
 
 TEXTS = [
@@ -34,8 +39,17 @@ TEXTS = [
     "2026-01-31T12:00:00.000Z",
     "1500-01-01T00:00:00Z",
     "v1",
+    "NaN",
+    "[" * 70,
 ]
 NUMBERS: list[Any] = [0, 1, -1, 2, 2**53, 2**63, 2**70, 1.5, -0.0, 1e308, True]
+NO_JSON = [math.nan, math.inf, "\ud800", 10**400]
+"""What `json` writes, and no document can have."""
+TIMES = ["2026-01-31T12:00:00.000Z", "2026-01-31T13:00:00+01:00", "9999-12-31T23:59:59.999Z", "1970-01-01T00:00:00Z"]
+KEYS = TEXTS[1:5]
+VERSIONS = ["v1", "v2", "b"]
+MANIFEST = 20
+"""Documents that are taken for slots of one log."""
 
 
 def anything(dice: random.Random, depth: int = 0) -> Any:
@@ -51,12 +65,58 @@ def anything(dice: random.Random, depth: int = 0) -> Any:
     return {dice.choice(TEXTS): anything(dice, depth + 1) for _ in range(dice.randrange(4))}
 
 
+def nested(depth: int, innermost: Any = None) -> Any:
+    for number in range(depth):
+        innermost = [innermost] if number % 2 else {"": innermost}
+    return innermost
+
+
+def value(dice: random.Random) -> Any:
+    """An inline value, nearly always one that is allowed."""
+    kind = dice.random()
+    if kind < 0.97:
+        return anything(dice, 3)
+    if kind < 0.98:
+        return nested(dice.choice([1, limits.INLINE_DEPTH - 1, limits.INLINE_DEPTH, limits.INLINE_DEPTH + 1, 300]))
+    if kind < 0.985:
+        return dice.choice(NO_JSON)
+    if kind < 0.99:
+        return "x" * (limits.INLINE - dice.randrange(4))
+    return [anything(dice, 3)] * dice.choice([10, 1000])
+
+
 def file(dice: random.Random) -> Any:
-    return {"version": dice.choice(TEXTS[1:]), "sha256": dice.choice(["0" * 64, None]), "size": dice.randrange(99)}
+    """A file, stored or inline, or what is neither."""
+    said: dict[str, Any] = {"version": dice.choice(VERSIONS)}
+    kind = dice.random()
+    if kind < 0.5:
+        said |= {"value": value(dice), "size": dice.randrange(99)}
+    elif kind < 0.9:
+        said |= {"sha256": dice.choice(["0" * 64, None]), "size": dice.randrange(99)}
+    if dice.random() < 0.3:
+        said["expires"] = dice.choice(TIMES)
+    if dice.random() < 0.01:
+        said["sha256"] = "f" * 64  # beside a value
+    if dice.random() < 0.1:
+        said["unknown"] = anything(dice, 2)
+    if dice.random() < 0.02:
+        said[dice.choice(["size", "version", "value", "sha256", "expires"])] = dice.choice([None, -1, 2**60, *TEXTS])
+    return said
 
 
 def files(dice: random.Random) -> dict[str, Any]:
-    return {dice.choice(TEXTS[1:]): dice.choice([file(dice), None]) for _ in range(dice.randrange(4))}
+    return {
+        dice.choice(KEYS if dice.random() < 0.9 else TEXTS[1:]): file(dice) if dice.random() < 0.8 else None
+        for _ in range(dice.randrange(4))
+    }
+
+
+def others(dice: random.Random) -> dict[str, Any]:
+    """What a commit says besides files, which is mostly nothing."""
+    if dice.random() < 0.8:
+        return {}
+    expected = {dice.choice(KEYS): dice.choice([None, *VERSIONS])}
+    return dice.choice([{"expect": expected}, {"closes": True}, {"collects": True}, {"collected": "a.1"}])
 
 
 def valid(dice: random.Random) -> dict[str, Any]:
@@ -68,7 +128,7 @@ def valid(dice: random.Random) -> dict[str, Any]:
             "session": dice.choice("ab"),
             "sequence": dice.randrange(4),
             "previous": dice.choice([None, *versions]),
-            "update": {"files": files(dice)},
+            "update": {"files": files(dice), **others(dice)},
         }
 
     log = [
@@ -112,13 +172,81 @@ def stored(files: Mapping[str, FileEntry | None]) -> Run:
     return index_run(reference.sha256, body)
 
 
-def try_one(dice: random.Random) -> str:
+def encoded(dice: random.Random) -> bytes:
+    """The bytes of a document, nearly always of one that has been damaged."""
     document = valid(dice)
     for _ in range(dice.choice([0, 0, 1, 1, 2, 5])):
         document = damage(dice, document)
     body = json.dumps(document).encode()
-    if dice.random() < 0.1:
-        body = garble(dice, body)
+    return garble(dice, body) if dice.random() < 0.1 else body
+
+
+def all_files(read: Document) -> Iterator[FileEntry]:
+    """What a document says of keys, wherever it says it."""
+    updates = [read.update, *(entry.update for entry in read.log)]
+    for said in (read.files, *(update.get("files", {}) for update in updates)):
+        yield from (one for one in said.values() if one is not None)
+
+
+def check_values(read: Document) -> None:
+    """Inline values are within the limits, and what users are told of them is true."""
+    for one in all_files(read):
+        body = inline_body(one)
+        if body is None:
+            assert "value" not in one
+            continue
+        assert len(body) <= limits.INLINE and not nests_deep(body)
+        assert json.loads(body) == one["value"] and one.get("sha256") is None
+        assert size_of_value(one) == len(body) and len(sha256_of_value(one) or "") == 64
+
+
+def check_state(view: View) -> None:
+    """A state can be written, as settled files and as a run, and read again, whatever has led to it."""
+    files = dict(view.items())
+    assert not files or dict(stored(files).items()) == files
+    assert view.document is not None
+    settled = replace(view.document, files=files, log=(), update={}, runs=())
+    assert decode(encode(settled, bucket="b", key="m"), bucket="b", key="m", version="v9").files == files
+
+
+def check_log(slots: list[Document]) -> None:
+    """The states of a log are the same, commit by commit, from the beginning and from a checkpoint on."""
+    base = empty_document(3)
+    view, kept = build_view(base, None, (), {}, 0.0), list[CommitEntry]()
+    shown, told = view, dict[str, FileEntry]()
+    checkpoint: Document | None = None
+    after: list[CommitEntry] = []
+    for number, slot in enumerate(slots, 1):
+        sequence = number if number % 4 else slot.sequence
+        entry = slot_entry(replace(slot, sequence=sequence), number, 1.77e9 + number)
+        if is_filler(slot) or entry.runs or judge(view, entry) is not Judgement.COUNTS:
+            continue
+        view = apply(view, entry)
+        kept.append(entry)
+        if number % 3:  # a watch is told of one commit or of two
+            steps = advance(shown, view, (), lambda _: True, [""]) or []
+            changes = {name: said for step in steps for name, said in step.files.items()}
+            told, shown = {name: said for name, said in {**told, **changes}.items() if said is not None}, view
+            assert told == dict(view.items())
+        if checkpoint is not None:
+            after.append(entry)
+        elif number > len(slots) // 2:
+            files = {name: view.look_up(name) for name, _ in view.items()}
+            stamp = checkpoint_stamp(entry)
+            checkpoint = replace(base, sequence=number, previous=stamp.version, log=(stamp,), files=files)
+            checkpoint = replace(checkpoint, sessions=view.sessions)
+            body = encode(checkpoint, bucket="b", key="m")
+            assert decode(body, bucket="b", key="m", version="v9") == checkpoint
+    assert build_view(base, None, tuple(kept), {}, 0.0).layers == tuple(layer for layer in view.layers if layer)
+    if checkpoint is not None:
+        assert dict(build_view(checkpoint, None, tuple(after), {}, 0.0).items()) == dict(view.items())
+    if kept:
+        check_state(view)
+
+
+def try_one(dice: random.Random, slots: list[Document]) -> str:
+    """Read a document, and check what became of it; those that were read gather as slots."""
+    body = encoded(dice)
     try:
         read = decode(body, bucket="b", key="m", version="v9")
     except CorruptionError as error:
@@ -128,6 +256,8 @@ def try_one(dice: random.Random) -> str:
         return "newer"
     written = encode(read, bucket="b", key="m")
     assert decode(written, bucket="b", key="m", version="v9") == read, "what was read is not what is written"
+    check_values(read)
+    slots.append(read)
     own: CommitEntry = read.entry("v9", 1.0)
     listed = [*dice.sample(read.log, dice.randrange(len(read.log) + 1)), own]
     listed = list({entry.version: entry for entry in listed}.values())
@@ -138,9 +268,17 @@ def try_one(dice: random.Random) -> str:
     assert len({entry.id for entry in again}) == len(again) <= len(log) <= len(ordered)
     held = {reference.sha256: stored({"x": {"version": "1"}}) for reference in read.references()}
     view = build_view(read, "v9", tuple(commits), held, 0.0)
-    files = dict(view.items())
-    assert not files or dict(stored(files).items()) == files
+    check_state(view)
+    check_state(view.at(1.77e9))
     return "read"
+
+
+def try_some(dice: random.Random, most: int) -> Iterator[str]:
+    """Read some documents of one manifest."""
+    slots: list[Document] = []
+    for _ in range(most):
+        yield try_one(dice, slots)
+    check_log(slots)
 
 
 def main() -> int:
@@ -150,15 +288,15 @@ def main() -> int:
     options = parser.parse_args()
     counts: dict[str, int] = {}
     began = time.monotonic()
-    for number in range(options.documents):
+    for number in range(0, options.documents, MANIFEST):
         seed = f"{options.seed} {number}"
         try:
-            outcome = try_one(random.Random(seed))
+            for outcome in try_some(random.Random(seed), MANIFEST):
+                counts[outcome] = counts.get(outcome, 0) + 1
         except Exception:
             print(f"unexpected, with the seed {seed!r}", file=sys.stderr)
             raise
-        counts[outcome] = counts.get(outcome, 0) + 1
-    print(f"{options.documents} documents in {time.monotonic() - began:.0f} s, 0 unexpected errors: {counts}")
+    print(f"{sum(counts.values())} documents in {time.monotonic() - began:.0f} s, 0 unexpected errors: {counts}")
     return 0
 
 

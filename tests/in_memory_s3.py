@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -52,6 +53,9 @@ class InMemoryS3:
         answer: Answers a request in place of the server, or returns ``None``. Called with the server and the request.
         asked: How often each kind of request arrived.
         stamp: Seconds that are added to the time stamps of versions.
+        pace: Seconds that must have passed since the last PUT to the same object, or the answer is 429; as Cloudflare
+            R2 and Google say of theirs.
+        refused: The keys of the PUTs that came too soon.
     """
 
     versioning: str | None = "Enabled"
@@ -61,12 +65,15 @@ class InMemoryS3:
     answer: Callable[[InMemoryS3, web.BaseRequest, str], web.Response | None] = lambda server, request, key: None
     after: Callable[[InMemoryS3, web.BaseRequest, str], None] = lambda server, request, key: None
     stamp: float = 0.0
+    pace: float = 0.0
+    refused: list[str] = field(default_factory=list)
     rows: dict[str, list[Row]] = field(default_factory=dict)  # the newest first
     asked: Counter[str] = field(default_factory=Counter)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __aenter__(self) -> Self:
         self._numbers = itertools.count(1)
+        self._last: dict[str, float] = {}
         self._runner = web.ServerRunner(web.Server(self._serve), shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -107,6 +114,11 @@ class InMemoryS3:
         self.asked[method] += 1
         match method:
             case "PUT":
+                now = time.monotonic()
+                if now - self._last.get(key, -math.inf) < self.pace:
+                    self.refused.append(key)
+                    return error(429, "TooManyRequests")
+                self._last[key] = now
                 return self._put(request, key, body)
             case "GET" | "HEAD":
                 return self._get(request, key)
@@ -127,12 +139,7 @@ class InMemoryS3:
 
     def _put(self, request: web.BaseRequest, key: str, body: bytes) -> web.Response:
         before = self._newest(key)
-        wanted = request.headers.get("If-Match")
-        if wanted is not None and before is None:
-            return error(404, "NoSuchKey")
-        if (wanted is not None and before is not None and wanted != before.etag) or (
-            "If-None-Match" in request.headers and before is not None
-        ):
+        if "If-None-Match" in request.headers and before is not None:
             return error(412, "PreconditionFailed")
         meta = {name: value for name, value in request.headers.items() if name.lower().startswith("x-amz-meta-")}
         row = self.add(key, body, meta)

@@ -183,7 +183,7 @@ def test_words_are_frozen(kind):
             Batch: {"id", "initial", "end_of_initial", "skipped", "changes", "cursor"},
             Change: {"key", "value", "version", "pending"},
             Revision: {"id", "version", "time"},
-            LogEntry: {"id", "time", "session", "versions"},
+            LogEntry: {"id", "time", "session", "versions", "slot"},
             FileInfo: {"key", "ref", "version", "size", "sha256"},
         }[kind]
     )

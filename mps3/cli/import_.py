@@ -20,6 +20,7 @@ from .base.command import store_command
 from .base.context import CommandContext
 from .base.exact_json import loads
 from .base.formatting import count
+from .base.inline import inline_option
 from .base.input import read_lines, run_blocking, standard_input
 from .base.output import say
 from .base.progress import progress
@@ -53,7 +54,8 @@ class Line(NamedTuple):
     "--chunk", type=click.IntRange(1), default=MAX_KEYS, metavar="N", help=f"Keys of one commit ({MAX_KEYS:,})."
 )
 @click.option("--dry-run", is_flag=True, help="Only check the lines.")
-async def command(context: CommandContext, file: str | None, *, chunk: int, dry_run: bool) -> None:
+@inline_option
+async def command(context: CommandContext, file: str | None, *, chunk: int, dry_run: bool, inline: int) -> None:
     """Write keys and values from JSON lines, as mps3 export prints them: {"key": "color", "value": "red"}.
 
     A FILE is checked as a whole before anything is written. Without one, or with -, the lines come from standard input;
@@ -72,7 +74,7 @@ async def command(context: CommandContext, file: str | None, *, chunk: int, dry_
             total = await run_blocking(lambda: sum(1 for _ in read()))
             stream.seek(start)
         if not dry_run:
-            done, commits, expired = await _write(context, chunks(read(), chunk), total)
+            done, commits, expired = await _write(context, chunks(read(), chunk), total, inline)
         else:
             done = await run_blocking(lambda: sum(1 for _ in read())) if total is None else total
     if context.out.human:
@@ -91,11 +93,13 @@ def _open(file: str | None) -> AbstractContextManager[BinaryIO]:
     return Path(file).open("rb")
 
 
-async def _write(context: CommandContext, groups: Iterator[list[Line]], total: int | None) -> tuple[int, int, int]:
+async def _write(
+    context: CommandContext, groups: Iterator[list[Line]], total: int | None, inline: int
+) -> tuple[int, int, int]:
     """Commit groups of lines; return how many lines, commits and expired keys there were."""
     done = commits = expired = 0
     following = partial(next, groups, None)
-    async with context.client(create=True) as client:
+    async with context.client(inline=inline, create=True) as client:
         try:
             with progress(total) as report:
                 while group := await run_blocking(following):

@@ -13,6 +13,7 @@ from ..text import printable
 from .base.command import store_command
 from .base.context import CommandContext
 from .base.exact_json import loads
+from .base.inline import inline_option
 from .base.input import read_all, run_blocking, standard_input
 from .base.point_in_time import SECONDS
 from .base.waiting import wait_committed
@@ -33,6 +34,7 @@ class _CommandWithNumber(click.Command):
 @click.option("--if-version", metavar="VERSION", help="Only if this is the version now; mps3 ls -l shows them.")
 @click.option("--if-absent", is_flag=True, help="Only if there is no such key.")
 @click.option("--expires-in", type=SECONDS, metavar="SECONDS", help="The time after which the key expires.")
+@inline_option
 async def command(
     context: CommandContext,
     key: str,
@@ -42,6 +44,7 @@ async def command(
     if_version: str | None,
     if_absent: bool,
     expires_in: float | None,
+    inline: int,
 ) -> None:
     """Set a key.
 
@@ -51,7 +54,7 @@ async def command(
         raise click.UsageError("--if-version and --if-absent exclude each other")
     condition = None if if_absent else UNCHECKED if if_version is None else if_version
     content = await _value(value, text=text)
-    async with context.client(create=True) as client:
+    async with context.client(inline=inline, create=True) as client:
         commit = await wait_committed(client.put(key, content, expires_in=expires_in, if_version=condition))
     context.out.commit("put", printable(key), commit)
 

@@ -14,6 +14,7 @@ from ..text import printable
 from .base.command import store_command
 from .base.context import CommandContext
 from .base.formatting import compact, count, is_same, is_small, moment, short_id, some
+from .base.inline import inline_option
 from .base.input import confirm
 from .base.output import MARK_STYLES, Output, say
 from .base.point_in_time import POINT, Point, resolve_point
@@ -30,6 +31,7 @@ _LISTED: Final = 20
 @click.option(
     "--bucket", "buckets", multiple=True, metavar="NAME", help="Another bucket to write values into, too. Repeat it."
 )
+@inline_option
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 async def command(
     context: CommandContext,
@@ -39,6 +41,7 @@ async def command(
     everything: bool,
     prefix: str | None,
     buckets: tuple[str, ...],
+    inline: int,
     yes: bool,
 ) -> None:
     """Restore the earlier value of KEY, or of many keys, in one new commit.
@@ -50,7 +53,7 @@ async def command(
     if (key is not None) + everything + (prefix is not None) != 1:
         raise click.UsageError("say what to bring back: a KEY, --prefix PREFIX, or --all")
     allowed = check_buckets(buckets)
-    async with context.client() as client:
+    async with context.client(inline=inline) as client:
         at = await resolve_point(client, to)
         if key is not None:
             commit = await _restore_one(client, context.out, key, at, yes=yes)

@@ -85,7 +85,7 @@ class Snapshot:
     """
 
     def __init__(self, view: View, naming: Naming, reader: ValueReader, manifest: Ref, bucket: str) -> None:
-        self.id: str | None = view.commits[-1].id if view.commits else None
+        self.id: str | None = None if view.last is None else view.last.id
         self._view = view
         self._naming = naming
         self._reader = reader

@@ -24,21 +24,25 @@ class LogEntry:
         session: The session of the client that made it.
         versions: The version of each key that it wrote; ``None`` for a deleted key. A key in another bucket than the
             default is written ``s3://bucket/key``. A commit without keys announces a garbage collection.
+        slot: The number of its slot in the log journal; ``None`` with the merge journal.
     """
 
     id: str
     time: datetime | None
     session: str
     versions: Mapping[str, str | None]
+    slot: int | None = None
 
 
 async def read_log(past: Past, newest: View, naming: Naming, prefix: str, limit: int | None) -> list[LogEntry]:
     """Return the commits to keys with a prefix, and only those of their keys, newest first."""
     known: dict[str, LogEntry] = {}
+    has_slots = newest.document is not None and newest.document.journal == "log"
 
     async def read(commit: CommitEntry) -> LogEntry | None:
         if commit.id not in known:
-            known[commit.id] = await _entry(past, commit, naming, prefix)
+            slot = int(commit.version) if has_slots else None
+            known[commit.id] = await _entry(past, commit, naming, prefix, slot)
         entry = known[commit.id]
         return entry if entry.versions or not prefix else None
 
@@ -46,7 +50,7 @@ async def read_log(past: Past, newest: View, naming: Naming, prefix: str, limit:
     return entries
 
 
-async def _entry(past: Past, commit: CommitEntry, naming: Naming, prefix: str) -> LogEntry:
+async def _entry(past: Past, commit: CommitEntry, naming: Naming, prefix: str, slot: int | None) -> LogEntry:
     runs = await past.runs_of([commit])
     matches = naming.matches(prefix)
 
@@ -61,4 +65,5 @@ async def _entry(past: Past, commit: CommitEntry, naming: Naming, prefix: str) -
         return dict(sorted((naming.label(name), version) for name, version in found.items()))
 
     size = len(commit.files) + sum(reference.entries for reference in commit.runs)
-    return LogEntry(commit.id, time_of(commit), commit.session, await in_thread_if_large(size, find))
+    versions = await in_thread_if_large(size, find)
+    return LogEntry(commit.id, time_of(commit), commit.session, versions, slot)

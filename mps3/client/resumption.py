@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import UnavailableError
 from ..format.document import CommitEntry
@@ -15,7 +15,11 @@ from .threads import in_thread_if_large
 
 
 class Resumption:
-    """Finds the changes since a cursor, of the names that ``matches`` accepts."""
+    """Finds the changes since a cursor, of the names that ``matches`` accepts.
+
+    Attributes:
+        until: The expiries up to this time were reported before the cursor, by the store's clock; see `steps`.
+    """
 
     def __init__(
         self, manifest: Manifest, position: Position, matches: Callable[[str], bool], prefixes: Sequence[str]
@@ -25,9 +29,10 @@ class Resumption:
         self._matches = matches
         self._prefixes = prefixes
         self._retried = False
+        self.until = position.moment
 
     async def steps(self, view: View) -> list[Step]:
-        """Return the steps from the cursor to a state.
+        """Return the steps from the cursor to a state, and set `until`.
 
         Raises:
             ExpiredError: The commit of the cursor is not kept any more.
@@ -36,6 +41,7 @@ class Resumption:
         position = self._position
         fresh = position.fresh_in(view)
         if fresh is not None:
+            self._found((*(view.document.log if view.document else ()), *view.commits), view)
             return await in_thread_if_large(
                 weight(EMPTY, view), replay, view, view.commits, set(fresh), self._matches, self._prefixes
             )
@@ -53,6 +59,7 @@ class Resumption:
                 raise past.expired(
                     f"the commit {position.id} is not known (any more): start again, with a watch without `since`"
                 )
+        self._found(commits, view)
         wanted = set(fresh)
         start = next((place for place, commit in enumerate(commits) if commit.id in wanted), len(commits))
         start = min(start, len(commits) - len(view.commits))
@@ -60,29 +67,27 @@ class Resumption:
         size = len(commits) + sum(len(run.body) // 100 for run in runs.values())
         return await in_thread_if_large(size, replay, view, commits, wanted, self._matches, self._prefixes, runs)
 
+    def _found(self, commits: Iterable[CommitEntry], view: View) -> None:
+        # When a commit was delivered, the keys that had expired before it had been reported. Its time may be that of
+        # another node of the store than the time of the reader was.
+        window = view.document.window if view.document else 0.0
+        times = [commit.modified - window for commit in commits if commit.id == self._position.id]
+        self.until = max(self._position.moment, *times)
+
     async def last_seen(self, view: View) -> View | None:
-        """Return the state at the cursor, if the commits do not show which keys have expired since.
+        """Return the state at the cursor, if the newest state does not show which keys have expired since.
+
+        Call `steps` before.
 
         Raises:
             ExpiredError: That state is not kept.
         """
         document = view.document
-        if document is None or document.expired is None:
+        if document is None or document.expired is None or document.expired <= self.until:
             return None
         position = self._position
-        since = document.expired + document.window
-
-        # When such a commit was delivered, the keys that the manifest omits now had been reported as expired.
-        def is_recent(commit: CommitEntry) -> bool:
-            return commit.modified >= since
-
-        seen = next((commit for commit in view.commits if commit.id == position.id), None)
-        if seen is not None and is_recent(seen):
-            return None
         walk = await self._manifest.past.walk(view)
         place = await walk.find(lambda commit: commit.id == position.id)
-        if place is not None and is_recent(walk.commits[place]):
-            return None
         if place is None:
             raise self._manifest.past.expired(
                 f"the expiries since the commit {position.id} are not known: start again, with a watch without `since`"

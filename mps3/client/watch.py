@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Final
 
@@ -12,7 +13,7 @@ from ..content.reader import ValueReader
 from ..content.store import ValueStore
 from ..content.value import PendingValue
 from ..errors import ClosedError, CorruptionError, UnavailableError
-from ..format.expiry import missed
+from ..format.expiry import missed, names_expired
 from ..format.file_entry import FileEntry
 from ..format.names import Naming
 from ..format.state import View, alive, differences, weight
@@ -67,6 +68,8 @@ class Watch(Subscription[Batch[JSON]]):
         self._cursor: str | None = None
         # The expiries up to this time have been delivered, by the store's clock.
         self._moment = -math.inf
+        # The same when the last of them was prepared: cursors tell it.
+        self._reported = -math.inf
         # Keys that have expired and were never delivered, or were delivered as deleted.
         self._begun = -math.inf
         self._lapsed: set[str] = set()
@@ -128,6 +131,8 @@ class Watch(Subscription[Batch[JSON]]):
         view, overlay = self._manifest.state()
         if self._since is None:
             self._initial = InitialListing(view, self._files(view.at(moment)))
+            if names_expired(view, moment):
+                self._reported = moment  # they are not in the listing
         else:
             if self._resumption is None:
                 position = Position.read(self._since)
@@ -135,7 +140,12 @@ class Watch(Subscription[Batch[JSON]]):
             steps, old = await self._resumption.steps(view), await self._resumption.last_seen(view)
             self._steps.extend(steps)
             self._cursor = self._since
-            self._deliver_deletions(missed(view, old, moment))
+            until = self._resumption.until
+            told = {name for step in steps for name in step.files}
+            expired = missed(view, old, until, moment) - told
+            moment = self._moment = max(moment, until)
+            self._reported = Position.read(self._since).moment
+            self._deliver_deletions(expired)
         self._moment = self._begun = moment
         self._watcher.views.clear()
         self._remember(view)
@@ -161,8 +171,8 @@ class Watch(Subscription[Batch[JSON]]):
         initial.chunk = None
         if initial.last:
             self._initial = None
-            self._cursor = cursor_of(initial.view)
-            newest = initial.view.commits[-1].id if initial.view.commits else None
+            self._cursor = self._told(cursor_of(initial.view))
+            newest = None if initial.view.last is None else initial.view.last.id
             self._ready.append(Batch(newest, changes, initial=True, end_of_initial=True, cursor=self._cursor))
         else:
             self._ready.append(Batch(None, changes, initial=True))
@@ -211,7 +221,7 @@ class Watch(Subscription[Batch[JSON]]):
         """Skip to the newest state in one step."""
         new, _ = self._manifest.state()
         files.update(await self._differences(old, new))
-        newest = new.commits[-1].id if new.commits else None
+        newest = None if new.last is None else new.last.id
         self._steps.clear()
         self._steps.append(Step(newest, dict(sorted(files.items())), cursor_of(new), skipped=True))
         self._watcher.views.clear()
@@ -251,19 +261,21 @@ class Watch(Subscription[Batch[JSON]]):
                 break
             group.append(step)
             size += len(step.files)
-        wanted = [(name, self._file_to_deliver(name, file)) for step in group for name, file in step.files.items()]
+        found = [item for step in group for item in step.files.items()]
+        wanted = [(name, self._file_to_deliver(name, file)) for name, file in found]
         try:
             changes = iter(await self._changes(wanted))
         except CorruptionError:
             await self._skip()
             return
-        delivered = dict(wanted)  # of several steps with one key, the last
-        self._lapsed.difference_update(name for name, file in delivered.items() if file is not None)
-        self._lapsed.update(name for name, file in delivered.items() if file is None)
+        for name, file in wanted:
+            (self._lapsed.discard if file else self._lapsed.add)(name)
+        if wanted != found:
+            self._reported = self._moment
         for step in group:
-            batch = Batch(step.id, tuple(islice(changes, len(step.files))), skipped=step.skipped, cursor=step.cursor)
+            self._cursor = self._told(step.cursor)
+            batch = Batch(step.id, tuple(islice(changes, len(step.files))), skipped=step.skipped, cursor=self._cursor)
             self._ready.append(batch)
-            self._cursor = step.cursor
             self._redeliver_pending(step.files)
             self._steps.popleft()
 
@@ -278,24 +290,31 @@ class Watch(Subscription[Batch[JSON]]):
 
     def _deliver_expired(self, view: View) -> bool:
         """Prepare batches for the keys that have expired since the last call. Return whether there are any."""
-        before, self._moment = self._moment, self._manifest.expire()
+        before, self._moment = self._moment, max(self._moment, self._manifest.expire())
         names, self._watcher.expired = self._watcher.expired, {}
         old, now, newest = view.at(before), view.at(self._moment), self._manifest.state()[0].at(self._moment)
-        return self._deliver_deletions(
-            name
-            for name in names
-            if old.look_up(name) is not None and now.look_up(name) is None and newest.look_up(name) is None
-        )
+        expired = [name for name in names if old.look_up(name) is not None and now.look_up(name) is None]
+        coming = {name for step in self._steps for name in step.files} if expired else ()
+        return self._deliver_deletions(name for name in expired if newest.look_up(name) is None and name not in coming)
 
     def _deliver_deletions(self, names: Iterable[str]) -> bool:
         deleted = [name for name in sorted(names) if self._matches(name)]
         for start in range(0, len(deleted), BATCH_SIZE):
+            if start + BATCH_SIZE >= len(deleted):
+                self._reported = self._moment
+                self._cursor = self._told(self._cursor)
             labels = sorted(map(self._naming.label, deleted[start : start + BATCH_SIZE]))
             changes: tuple[Change[JSON], ...] = tuple(Change(label, DELETE, None) for label in labels)
             self._ready.append(Batch(None, changes, cursor=self._cursor))
         self._lapsed.update(deleted)
         self._redeliver_pending(deleted)
         return bool(deleted)
+
+    def _told(self, cursor: str | None) -> str | None:
+        """Return a cursor that also tells which expiries have been delivered, if there were any."""
+        if cursor is None or self._reported == -math.inf:
+            return cursor
+        return replace(Position.read(cursor), moment=self._reported).written()
 
     def _file_to_deliver(self, name: str, file: FileEntry | None) -> FileEntry | None:
         """Return the file to deliver for a changed key: ``None`` if it has expired, and no newer file follows."""

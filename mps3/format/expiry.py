@@ -22,6 +22,11 @@ def expiring(layer: Layer) -> Iterator[tuple[float, str]]:
                 yield moment, name
 
 
+def names_expired(view: View, moment: float) -> bool:
+    """Return whether a state may still name keys that have expired at this time."""
+    return any(expires <= moment for layer in view.layers for expires, _ in expiring(layer))
+
+
 def gone(view: View, moment: float) -> set[str]:
     """Return the keys that a state still names although they have expired at this time."""
     found = {name for layer in view.layers for expires, name in expiring(layer) if expires <= moment}
@@ -29,18 +34,21 @@ def gone(view: View, moment: float) -> set[str]:
     return {name for name in found if view.look_up(name) is not None and present.look_up(name) is None}
 
 
-def missed(view: View, old: View | None, moment: float) -> set[str]:
-    """Return the keys whose expiry a reader may have missed, if it is not known when it read its last state.
+def missed(view: View, old: View | None, until: float, moment: float) -> set[str]:
+    """Return the keys whose expiry a reader has missed.
 
     Args:
         view: The newest state.
-        old: The last state that the reader knows; ``None`` if no expired key of it can have been dropped since.
+        old: The last state that the reader knows; ``None`` if no key that it has missed can have been dropped since.
+        until: The time up to which the reader knows what has expired, by the store's clock.
         moment: The time now, by the store's clock.
     """
-    found = gone(view, moment)
+    known = view.at(until)
+    found = {name for name in gone(view, moment) if known.look_up(name) is not None}
     if old is not None:
+        known = old.at(until)
         named = {name for layer in old.layers for _, name in expiring(layer)}
-        found.update(name for name in named if old.look_up(name) is not None and view.look_up(name) is None)
+        found.update(name for name in named if known.look_up(name) is not None and view.look_up(name) is None)
     return found
 
 

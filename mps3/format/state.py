@@ -115,7 +115,7 @@ def _outdated(current: FileEntry, patch: Mapping[str, Any]) -> AbstractSet[str]:
     if "value" in patch:
         return _REPLACED if new else _MOVED
     if not new:
-        return frozenset()
+        return _MOVED if "value" in current and patch.get("sha256") is not None else frozenset()
     return _REPLACED if "value" in current else _EXPIRES
 
 
@@ -148,6 +148,12 @@ class View:
     pace: float = 0.0
     undecided: tuple[CommitEntry, ...] = ()
     moment: float = -math.inf
+
+    @property
+    def last(self) -> CommitEntry | None:
+        """The last commit. Of the last one that a checkpoint contains, only its author and its time are known."""
+        commits = self.commits or (() if self.document is None else self.document.log)
+        return commits[-1] if commits else None
 
     def at(self, moment: float) -> View:
         """The same state as it looks at this moment."""

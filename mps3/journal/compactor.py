@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Final, TypeAlias
 
 from ..errors import MPS3Error
+from ..format import limits
 from ..format.expiry import expired_for_all
 from ..format.file_entry import Files
 from ..format.state import View
@@ -34,11 +35,13 @@ class Compactor:
     Args:
         runs: Where runs are stored.
         environment: Time, chance and names.
+        whole: Whether documents are written seldom and hold more, so that only merging is done between them.
     """
 
-    def __init__(self, runs: Runs, environment: Environment) -> None:
+    def __init__(self, runs: Runs, environment: Environment, *, whole: bool = False) -> None:
         self._runs = runs
         self._environment = environment
+        self._whole = whole
         self._task: asyncio.Task[None] | None = None
         self._results: list[_Result] = []
 
@@ -73,7 +76,7 @@ class Compactor:
         """
         await self._renew(files, runs)
         files, runs = self._applied(files, runs)
-        if levels.size_of(files) > levels.OVERDUE * levels.SPILL:
+        if self._has_overflown(files):
             files, runs = self._add(await self._spill(files, runs), files, runs)
         if sources := levels.due(runs, levels.OVERDUE * levels.FANOUT):
             files, runs = self._add(await self._merge(sources, expired, oldest=runs[0] is sources[0]), files, runs)
@@ -117,13 +120,19 @@ class Compactor:
                 files, runs = applied
         return files, runs
 
-    @staticmethod
-    def _due(files: Files, runs: Stack) -> bool:
-        return levels.size_of(files) > levels.SPILL or bool(levels.due(runs))
+    def _has_overflown(self, files: Files) -> bool:
+        most = levels.CHECKPOINT if self._whole else levels.OVERDUE * levels.SPILL
+        return levels.size_of(files) > most or len(files) > limits.FILES // 2
+
+    def _spill_due(self, files: Files) -> bool:
+        return not self._whole and levels.size_of(files) > levels.SPILL
+
+    def _due(self, files: Files, runs: Stack) -> bool:
+        return self._spill_due(files) or bool(levels.due(runs))
 
     async def _background(self, files: Files, runs: Stack, expired: float) -> None:
         try:
-            if levels.size_of(files) > levels.SPILL:
+            if self._spill_due(files):
                 self._results.append(await self._spill(files, runs))
             elif sources := levels.due(runs):
                 self._results.append(await self._merge(sources, expired, oldest=runs[0] is sources[0]))

@@ -288,7 +288,7 @@ def _mark(view: View) -> str:
 def cursor_of(view: View) -> str | None:
     """Where to go on after all that a state has; ``None`` if it has nothing."""
     if not view.commits:
-        return None
+        return None if view.last is None else view.last.id
     last = len(view.commits) - 1
     return Cursors(view, view.commits).after(last, range(last + 1))
 
@@ -304,6 +304,7 @@ class Position:
         sessions: The last sequence delivered of each session.
         left: Commits that were not delivered although they are older.
         mark: Stands for what was settled.
+        moment: The expiries up to this time were delivered, by the store's clock, in seconds since 1970.
     """
 
     id: str
@@ -311,12 +312,13 @@ class Position:
     sessions: Mapping[str, int] = field(default_factory=dict)
     left: frozenset[str] = frozenset()
     mark: str = ""
+    moment: float = -math.inf
 
     @classmethod
     def read(cls, since: str) -> Position:
         """What a caller gave: whatever it is not, it is at least the name of some commit."""
         try:
-            last, bound, sessions, left, mark = orjson.loads(since)
+            last, bound, sessions, left, mark, *moment = orjson.loads(since)
         except (ValueError, TypeError):
             return cls(since)
         if (
@@ -327,9 +329,15 @@ class Position:
             and isinstance(left, list)
             and all(isinstance(one, str) for one in left)
             and isinstance(mark, str)
+            and (not moment or [type(one) for one in moment] == [float])
         ):
-            return cls(last, bound, sessions, frozenset(left), mark)
+            return cls(last, bound, sessions, frozenset(left), mark, *moment)
         return cls(since)
+
+    def written(self) -> str:
+        """The cursor, with the moment."""
+        members = (self.id, self.bound, self.sessions, sorted(self.left), self.mark, self.moment)
+        return orjson.dumps(members).decode()
 
     def fresh(self, commits: Sequence[CommitEntry], reach: float) -> list[str] | None:
         """Which of ``commits``, in order, were not delivered; ``None`` if they do not go back far enough.
@@ -355,4 +363,7 @@ class Position:
         """Which commits of a state were not delivered; ``None`` if others may have been settled meanwhile."""
         if self.bound is not None and self.mark != _mark(view):
             return None
+        document = view.document
+        if document is not None and document.journal == "log" and self.id in {entry.id for entry in document.log}:
+            return [commit.id for commit in view.commits]  # the commit is the last one of the checkpoint
         return self.fresh(view.commits, -1.0)

@@ -21,6 +21,8 @@ from ..format.run_reference import RunReference
 
 SPILL = 8 * 2**10
 """Settled files of more bytes than this go into a run, inline values included. All are sent with each commit."""
+CHECKPOINT = 192 * 2**10
+"""Files of more bytes than this in a checkpoint of a log go into a run. It is seldom written, and read at once."""
 FANOUT = 8
 """Runs of a level that become one."""
 PART = 8 * 2**20

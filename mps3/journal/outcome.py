@@ -23,6 +23,8 @@ KEPT_MARKERS: Final = 8
 """How many of the sessions settled last are kept on disk when something is sent."""
 FURTHER: Final = (16, 32, 64, 128, 256, 384, 448, 480)
 """Which of the sessions settled before those are kept, too, counted from the last: the last ones may all be busy."""
+NAMED: Final = 1000
+"""Keys of a commit of which the versions are noted."""
 
 
 class CommitOutcome(Enum):
@@ -144,8 +146,8 @@ def unknown(bucket: str | None, key: str, why: str = "") -> UnknownOutcomeError:
 
 
 def versions_in(update: Mapping[str, Any]) -> set[tuple[str, str]]:
-    """The keys that a commit sets, and the versions that it gives them."""
-    files = update.get("files", NOTHING).items()
+    """Some of the keys that a commit sets, and the versions that it gives them: one that is still there is enough."""
+    files = islice(update.get("files", NOTHING).items(), NAMED)
     return {(name, file["version"]) for name, file in files if file is not None and file.get("version") is not None}
 
 

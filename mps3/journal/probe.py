@@ -10,7 +10,7 @@ import orjson
 from ..errors import ConfigurationError, ConflictError, MPS3Error
 from ..storage.protocol import Object, Storage, Stored
 from ..support.environment import Environment
-from .trials import SUFFIX, remove, to_the_end
+from .trials import SUFFIX, put_at_pace, remove, to_the_end
 
 __all__ = ["SUFFIX", "lacking_creation", "require_creation", "to_the_end"]
 
@@ -56,7 +56,7 @@ async def _lacking(storage: Storage, bucket: str, key: str, made: list[Stored]) 
         return f"it refuses a PUT with If-None-Match ({error})"
     made.append(first)
     try:
-        made.append(await storage.put(bucket, key, _BODIES[1], if_none_match=True))
+        made.append(await put_at_pace(lambda: storage.put(bucket, key, _BODIES[1], if_none_match=True)))
     except (ConflictError, ConfigurationError):
         pass
     else:

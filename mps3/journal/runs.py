@@ -128,6 +128,18 @@ class Runs:
         """Store ``files`` as a run. Whoever saves the same writes the same objects."""
         return await self._save(partial(encode_runs, files, levels.PART), levels.size_of(files))
 
+    async def whole(self, files: Files, stack: levels.Stack) -> tuple[Files, levels.Stack]:
+        """Take the runs under some files into them, where all are few."""
+        size = levels.size_of(files) + sum(run.size for run in stack)
+        if not stack or size > levels.CHECKPOINT or sum(run.entries for run in stack) + len(files) > limits.FILES // 2:
+            return files, stack
+        held = await self.load(stack)
+        found: dict[str, Any] = {}
+        for run in stack:
+            found.update(held[run.sha256].items())
+        found.update(files)
+        return {name: file for name, file in found.items() if file is not None}, ()
+
     async def merge(self, runs: Sequence[Run], *, oldest: bool, expired: float | None = None) -> StoredRun:
         """Store what several runs say together; see `merge_runs`."""
         stop = threading.Event()
@@ -154,10 +166,14 @@ class Runs:
         """
         if not levels.is_large(update, log):
             return update
-        files: dict[str, Any] = {}
-        # Over something, so that what is deleted is still mentioned.
-        apply_update(update, files, FrozenLayers(({},)))
-        saved = await self.save(files)
+
+        def encoded(breathe: Callable[[], object]) -> Iterator[tuple[RunReference, bytes]]:
+            files: dict[str, Any] = {}
+            # Over something, so that what is deleted is still mentioned.
+            apply_update(update, files, FrozenLayers(({},)))
+            return encode_runs(files, levels.PART, breathe)
+
+        saved = await self._save(encoded, NAME * 4 * len(update["files"]))
         rest = {name: value for name, value in update.items() if name != "files"}
         return {**rest, "runs": [encode_reference(reference) for reference in saved.references]}
 

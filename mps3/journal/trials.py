@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-from ..errors import AccessError, MPS3Error
+from ..errors import AccessError, MPS3Error, UnavailableError
 from ..storage.pagination import PageProgress
-from ..storage.protocol import Storage
+from ..storage.protocol import Storage, Stored
 
 SUFFIX: Final = ".probe/"
 """What follows a manifest's key in the keys of such objects."""
 PATIENCE: Final = 5.0
 """Seconds that an interrupted trial has to come to its end, and again to remove what it made."""
+PACE: Final = 1.5
+"""Seconds before another PUT to an object, where the store has refused one: some stores take one a second."""
 
 T = TypeVar("T")
 
@@ -32,6 +34,24 @@ async def to_the_end(trial: Coroutine[Any, Any, T]) -> T:
         if task.done() and not task.cancelled():
             task.exception()  # nobody needs to hear of it
         raise
+
+
+async def put_at_pace(put: Callable[[], Awaitable[Stored]]) -> Stored:
+    """Write an object that was written a moment ago; once more after a pause if the store is not ready for it.
+
+    Args:
+        put: Sends the PUT.
+
+    Raises:
+        MPS3Error: Whatever ``put`` raises.
+    """
+    try:
+        return await put()
+    except UnavailableError as error:
+        if error.maybe_written:
+            raise
+    await asyncio.sleep(PACE)
+    return await put()
 
 
 async def remove(storage: Storage, bucket: str, key: str) -> MPS3Error | None:

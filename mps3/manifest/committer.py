@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..content.store import AT_ONCE
+from ..content.value import PendingValue
 from ..errors import ConflictError, MPS3Error, UnavailableError, UnknownOutcomeError
 from ..format.document import commit_id
 from ..journal.attempt import Attempt, OutdatedError
@@ -15,6 +16,7 @@ from ..journal.outcome import CommitOutcome, few, note, versions_in
 from ..journal.protocol import Journal, Verdict
 from ..offline.protocol import Sent, StoredSession
 from ..support.gather import gather_bounded
+from ..support.steps import in_steps
 from ..types import UNCHECKED
 from .completion import CommitCompletion
 from .context import ManifestContext
@@ -31,6 +33,8 @@ EARLIER_TRIES: Final = 1000
 """How often an earlier client may have written a commit, at the most."""
 LAST_SEQUENCE: Final = 2**53 - 1
 """The last sequence of a session that can be written."""
+SLEPT: Final = 1.0
+"""Seconds that the machine has slept after which a commit is preceded by a read."""
 FIRST_CONFLICT: Final = 0.05
 LONGEST_CONFLICT: Final = 2.0
 
@@ -93,6 +97,7 @@ class Committer:
         self._environment = context.environment
         self._contents = context.contents
         self._observer = context.observer
+        self._slept = context.environment.slept()
         self.commit_at = -math.inf
 
     def recover(self, stored: StoredSession, group: list[Pending], session: Session, sent: Sent) -> None:
@@ -125,7 +130,6 @@ class Committer:
             # Another try of a transaction, made from a newer state.
             commit = InFlightCommit(first.attempt, group, session)
             first.attempt.expect, first.attempt.collected = first.expect, first.last_collection
-            commit.fill()
             return commit
         marks = {pending.last_collection for pending in group if any(pending.changes.values())}
         attempt = Attempt(
@@ -146,9 +150,7 @@ class Committer:
         if first.expect:
             first.attempt = attempt
             attempt.unanswered = 0 if resend is None else 1
-        commit = InFlightCommit(attempt, group, session)
-        commit.fill()
-        return commit
+        return InFlightCommit(attempt, group, session)
 
     async def _store_again(self, journal: Journal, commit: InFlightCommit) -> None:
         """Store values again that may be collected before they are committed (R1).
@@ -156,18 +158,18 @@ class Committer:
         Nothing collects inline values, but it is now that they are stored, and that their time begins (R19).
         """
         collected = self._state.last_collection
-        contents = [content for content in final_changes(commit.group).values() if content is not None]
-        for content in contents:
-            if content.inline:
-                self._contents.set_expiry(content)
-        contents = [content for content in contents if not content.inline]
         known = commit.attempt.collected == collected
-        contents = [
-            content
-            for content in contents
-            if not (known or commit.renewed.get(content, UNCHECKED) == collected)
-            or self._contents.is_too_old(content, journal.clock)
-        ]
+        contents: list[PendingValue] = []
+        async for part in in_steps(final_changes(commit.group).values()):
+            for content in part:
+                if content is None:
+                    continue
+                if content.inline:
+                    self._contents.set_expiry(content)
+                elif not (known or commit.renewed.get(content, UNCHECKED) == collected) or self._contents.is_too_old(
+                    content, journal.clock
+                ):
+                    contents.append(content)
         while contents:
             results = await gather_bounded(self._contents.store_again, contents, AT_ONCE)
             again = []
@@ -182,7 +184,7 @@ class Committer:
                 raise next(result for result in results if isinstance(result, BaseException))
             contents = again  # only those that failed: of many, some fail each time
         commit.attempt.collected = collected
-        commit.fill()
+        await commit.fill()
 
     async def send(self, journal: Journal) -> SendResult:
         """Try once to commit what is being sent."""
@@ -200,9 +202,12 @@ class Committer:
         attempt = commit.attempt
         if commit.sent is not None:
             return await self._find_outcome(journal, commit, commit.sent, started)
-        # A commit must not build on a state that could not be read, or that is too old.
-        if self._reachability.is_stale(started):
+        # A commit must not build on a state that could not be read, or that is too old. After a sleep of the machine,
+        # its clock does not tell how old that is, nor what time it is at the store, from which expiries count (R19).
+        slept = self._environment.slept()
+        if self._reachability.is_stale(started) or slept - self._slept > SLEPT:
             await journal.resolve()
+            self._slept = slept
         self._avoid_used_sequence(journal, commit)
         await self._store_again(journal, commit)
         note(attempt, journal.view)

@@ -102,10 +102,11 @@ class CommitCompletion:
 
 def _versions(journal: Journal, commit: InFlightCommit) -> dict[str, str | None]:
     """Return the versions of the values in a commit; ``None`` for a deleted key."""
-    attempt, final = commit.attempt, final_changes(commit.group)
+    attempt = commit.attempt
+    if attempt.tries == 1 and commit.versions and not commit.renewed:
+        return commit.versions
+    final = final_changes(commit.group)
     versions = {name: None if content is None else content.version for name, content in final.items()}
-    if attempt.tries == 1 and not commit.renewed:
-        return versions
     # Of several tries with values stored again, an earlier one may count.
     own = (attempt.session or journal.session, attempt.sequence)
     view = journal.view

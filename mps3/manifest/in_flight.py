@@ -12,6 +12,7 @@ from ..errors import ConflictError, MPS3Error, UnknownOutcomeError
 from ..journal.attempt import Attempt, OutdatedError
 from ..journal.outcome import unknown
 from ..offline.protocol import Sent
+from ..support.steps import in_steps
 from .pending import Pending, final_changes
 from .session import Session
 
@@ -28,6 +29,7 @@ class InFlightCommit:
         group: The writes in it.
         session: The session under whose name they are committed.
         sent: How an earlier client may have sent them.
+        versions: The versions of its values as it was last filled; ``None`` for a deleted key.
         recorded: The update that was recorded before it was sent.
         failures: How often the store did not answer.
         conflicts: How often another client committed first.
@@ -50,15 +52,23 @@ class InFlightCommit:
     renewed: dict[PendingValue, str | None] = field(default_factory=dict)
     failed: MPS3Error | None = None
     closes: InFlightCommit | None = None
+    versions: dict[str, str | None] = field(default_factory=dict)
 
-    def fill(self) -> None:
+    async def fill(self) -> None:
         """Set the update of the attempt from the writes, as their values are stored now."""
-        final = final_changes(self.group)
-        changes = {name: None if content is None else content.patch for name, content in final.items()}
-        stored = [content.stored for content in final.values() if content is not None and content.stored is not None]
+        changes: dict[str, Any] = {}
+        versions: dict[str, str | None] = {}
+        first = math.inf
+        async for part in in_steps(final_changes(self.group).items()):
+            for name, content in part:
+                changes[name] = None if content is None else content.patch
+                versions[name] = None if content is None else content.version
+                if content is not None and content.stored is not None:
+                    first = min(first, content.stored)
         expect = {"expect": dict(self.attempt.expect)} if self.attempt.expect else {}
+        self.versions = versions
         self.attempt.update = {"files": changes, **expect, **(CLOSES if self.closes is not None else {})}
-        self.attempt.stored = min(stored, default=None)
+        self.attempt.stored = None if math.isinf(first) else first
 
     def retry_now(self) -> None:
         """Let it be tried again at once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -139,8 +139,11 @@ class Listeners:
         for watcher in list(self._watchers.values()):
             watcher.expire(names)
 
-    def notify(self, names: Iterable[str]) -> None:
+    def notify(self, names: Collection[str]) -> None:
         """Notify the listeners of these keys."""
+        if len(names) > len(self._listeners):
+            among = frozenset(names) if isinstance(names, Sequence) else names
+            names = [name for name in self._listeners if name in among]
         for name in names:
             for listener in list(self._listeners.get(name, {}).values()):
                 listener.changed.set()

@@ -92,14 +92,11 @@ class CachedStorage(StorageWrapper):
         body: bytes,
         *,
         sha256: bytes | None = None,
-        if_match: str | None = None,
         if_none_match: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> Stored:
         """As `mps3.storage.Storage.put`."""
-        stored = await super().put(
-            bucket, key, body, sha256=sha256, if_match=if_match, if_none_match=if_none_match, metadata=metadata
-        )
+        stored = await super().put(bucket, key, body, sha256=sha256, if_none_match=if_none_match, metadata=metadata)
         if _NEVER_CHANGES.search(key):
             self._cache.add(bucket, key, "", body)
         elif stored.version is not None and self._is_cacheable(bucket, key, stored.version):

@@ -6,7 +6,6 @@ cancelled or killed, no transaction stays open and no lock stays held.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import secrets
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 
 
 FILE_NAME: Final = "objects.sqlite3"
-LARGE: Final = 1 << 16
-"""Bytes from which a thread hashes, because the event loop would stall."""
 
 
 class LocalStorage:
@@ -150,7 +147,6 @@ class LocalStorage:
         body: bytes,
         *,
         sha256: bytes | None = None,
-        if_match: str | None = None,
         if_none_match: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> Stored:
@@ -161,10 +157,7 @@ class LocalStorage:
             CorruptionError: ``body`` does not have the digest ``sha256``.
         """
         check_names(bucket, key, "PutObject")
-        if len(body) < LARGE:
-            etag = checked_etag(body, sha256, bucket, key)
-        else:
-            etag = await asyncio.to_thread(checked_etag, body, sha256, bucket, key)
+        etag = await checked_etag(body, sha256, bucket, key)
         version = secrets.token_urlsafe(24) if self._versioning else None
         written = await self._database.write(
             "PutObject",
@@ -176,12 +169,11 @@ class LocalStorage:
             etag=etag,
             size=len(body),
             body=body,
-            if_match=if_match,
             if_none_match=if_none_match,
             metadata=json.dumps(dict(metadata)) if metadata else None,
         )
         if not written:
-            raise conflict(bucket, key, if_match)
+            raise conflict(bucket, key)
         return Stored(version=version, etag=etag, modified=written[0][0])
 
     async def head(self, bucket: str, key: str, *, version: str | None = None) -> Head | Absence:

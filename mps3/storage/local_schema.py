@@ -43,7 +43,7 @@ _STAMP: Final = f"max(:now, {TIME}, {NEWEST_STAMP} + 0.0002)"
 PUT: Final = f"""
     INSERT OR REPLACE INTO objects (bucket, key, version, modified, etag, size, body, metadata)
     SELECT :bucket, :key, :version, {_STAMP}, :etag, :size, :body, :metadata
-    WHERE (:if_match IS NULL OR :if_match = ({_NEWEST})) AND (NOT :if_none_match OR ({_NEWEST}) IS NULL)
+    WHERE NOT :if_none_match OR ({_NEWEST}) IS NULL
     RETURNING modified
 """
 PUT_DELETE_MARKER: Final = f"""

@@ -64,31 +64,40 @@ def check_names(bucket: str, key: str, operation: str) -> None:
         ) from cause
 
 
+LARGE = 1 << 16
+"""Bytes from which a thread hashes, because the event loop would stall."""
+
+
 def etag_of(body: bytes) -> str:
     """Return the ETag that S3 gives to an object of a single PUT."""
     return f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
 
 
-def checked_etag(body: bytes, sha256: bytes | None, bucket: str, key: str) -> str:
-    """Return the ETag of ``body``.
+async def checked_etag(body: bytes, sha256: bytes | None, bucket: str, key: str) -> str:
+    """Return the ETag of ``body``; a thread computes that of a large one.
 
     Raises:
         CorruptionError: ``body`` does not have the digest ``sha256``.
     """
-    if sha256 is not None and hashlib.sha256(body).digest() != sha256:
-        raise CorruptionError(
-            f"The body for {key!r} does not have the SHA-256 digest that came with it: it was changed in transit",
-            bucket=bucket,
-            key=key,
-            operation="PutObject",
-        )
-    return etag_of(body)
+
+    def check() -> str:
+        if sha256 is not None and hashlib.sha256(body).digest() != sha256:
+            raise CorruptionError(
+                f"The body for {key!r} does not have the SHA-256 digest that came with it: it was changed in transit",
+                bucket=bucket,
+                key=key,
+                operation="PutObject",
+            )
+        return etag_of(body)
+
+    return check() if len(body) < LARGE else await asyncio.to_thread(check)
 
 
-def conflict(bucket: str, key: str, if_match: str | None) -> ConflictError:
-    """Return the error for a condition that did not hold."""
-    found = "there is such an object already" if if_match is None else f"it does not have the ETag {if_match}"
-    return ConflictError(f"{key!r} was not written: {found}", bucket=bucket, key=key, operation="PutObject")
+def conflict(bucket: str, key: str) -> ConflictError:
+    """Return the error for an object that should be created, and exists."""
+    return ConflictError(
+        f"{key!r} was not written: there is such an object already", bucket=bucket, key=key, operation="PutObject"
+    )
 
 
 def too_large(bucket: str, key: str, version: str | None, size: int, limit: int) -> CorruptionError:
@@ -213,18 +222,16 @@ class MemoryStorage:
         body: bytes,
         *,
         sha256: bytes | None = None,
-        if_match: str | None = None,
         if_none_match: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> Stored:
         """As `mps3.storage.Storage.put`."""
         check_names(bucket, key, "PutObject")
-        etag = checked_etag(body, sha256, bucket, key)
+        etag = await checked_etag(body, sha256, bucket, key)
         await asyncio.sleep(0)
         newest = _newest(self._rows(bucket, key))
-        current = None if newest is None else newest.etag
-        if (if_none_match and current is not None) or (if_match is not None and if_match != current):
-            raise conflict(bucket, key, if_match)
+        if if_none_match and newest is not None and newest.etag is not None:
+            raise conflict(bucket, key)
         row = self._append(bucket, key, etag, bytes(body), metadata)
         return Stored(version=row.version, etag=etag, modified=row.modified)
 

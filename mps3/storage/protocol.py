@@ -251,7 +251,6 @@ class Storage(Protocol):
         body: bytes,
         *,
         sha256: bytes | None = None,
-        if_match: str | None = None,
         if_none_match: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> Stored:
@@ -264,7 +263,6 @@ class Storage(Protocol):
             key: The key, taken literally.
             body: Its bytes.
             sha256: The SHA-256 digest of ``body``, for the store to verify if it can.
-            if_match: Only replace the object that has this ETag.
             if_none_match: Only create the object: it must not exist.
             metadata: Metadata that ``head`` returns: lower-case names, printable ASCII without a space at either end,
                 2,000 bytes in all.

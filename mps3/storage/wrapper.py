@@ -82,7 +82,6 @@ class StorageWrapper:
         body: bytes,
         *,
         sha256: bytes | None = None,
-        if_match: str | None = None,
         if_none_match: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> Stored:
@@ -91,9 +90,7 @@ class StorageWrapper:
             "PutObject",
             bucket,
             key,
-            lambda: self._storage.put(
-                bucket, key, body, sha256=sha256, if_match=if_match, if_none_match=if_none_match, metadata=metadata
-            ),
+            lambda: self._storage.put(bucket, key, body, sha256=sha256, if_none_match=if_none_match, metadata=metadata),
             sent=len(body),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random as _random
+import time
 from datetime import datetime, timezone
 from typing import Final
 
@@ -12,6 +13,17 @@ FIRST_WAIT: Final = 0.2
 """The longest wait before the first retry, in seconds."""
 LONGEST_WAIT: Final = 10.0
 """The longest wait before any retry, in seconds."""
+
+
+# A clock that counts while the machine sleeps, and one that does not, as that of the event loop.
+_CLOCKS: Final = next(
+    (
+        (getattr(time, counting), getattr(time, standing))
+        for counting, standing in (("CLOCK_BOOTTIME", "CLOCK_MONOTONIC"), ("CLOCK_MONOTONIC", "CLOCK_UPTIME_RAW"))
+        if hasattr(time, counting) and hasattr(time, standing)
+    ),
+    None,
+)
 
 
 async def wait_for_event(event: asyncio.Event, timeout: float) -> None:  # noqa: ASYNC109 - its end is no error
@@ -39,6 +51,13 @@ class Environment:
     def monotonic(self) -> float:
         """Return seconds of a clock that never goes back."""
         return asyncio.get_running_loop().time()
+
+    def slept(self) -> float:
+        """Return the seconds that this machine has slept since it was booted, as far as `monotonic` has missed them."""
+        if _CLOCKS is None:
+            return 0.0
+        counting, standing = map(time.clock_gettime, _CLOCKS)
+        return counting - standing
 
     def now(self) -> datetime:
         """Return the time of day, for display only."""

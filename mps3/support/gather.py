@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
+from .steps import STEP
+
 CONCURRENCY: Final = 64
 """Calls that run at once, unless the caller sets another limit."""
 
@@ -27,6 +29,8 @@ async def map_concurrently(
     async def work() -> None:
         for index, item in remaining:
             results[index] = await function(item)
+            if index % STEP == STEP - 1:
+                await asyncio.sleep(0)  # a call that has nothing to wait for lets nothing else run
 
     tasks = [asyncio.ensure_future(work()) for _ in range(min(limit, len(items)))]
     try:

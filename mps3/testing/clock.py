@@ -212,6 +212,10 @@ class VirtualEnvironment(Environment):
         super().__init__(Random(seed))  # noqa: S311 - it has to be reproducible
         self._clock = VirtualClock()
 
+    def slept(self) -> float:
+        """Return zero: in virtual time, no machine sleeps."""
+        return 0.0
+
     def now(self) -> datetime:
         """Return the wall clock of the loop."""
         return self._clock.now()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 
 import pytest
+
+from mps3 import MPS3
+from mps3.storage.local import LocalStorage
 
 
 def put(mps3, key, value):
@@ -16,6 +20,42 @@ def put(mps3, key, value):
 def short(commit):
     session, _, sequence = commit.partition(".")
     return f"{session[:8]}.{sequence}"
+
+
+@pytest.fixture(params=["merge", "log"])
+def journal(request, url):
+    """The journal of the manifest in the store, in which nothing is yet."""
+
+    async def create() -> None:
+        storage = LocalStorage(url.removeprefix("file://"))
+        async with MPS3("default", storage=storage, journal=request.param) as client:
+            await client.put("first", 0)
+
+    asyncio.run(create())
+    return request.param
+
+
+def test_the_log_journal_has_slots(mps3, journal):
+    for value in range(2):
+        put(mps3, "k", str(value))
+    lines = mps3("log").lines
+    assert [line.get("slot") for line in lines] == ([3, 2, 1] if journal == "log" else [None] * 3)
+    assert [list(line) for line in mps3("log", "first").lines] == [list(lines[-1])]
+    assert mps3("log", "nobody").lines == [] and mps3("log", "nobody", "--no-json").out == "when  commit  what\n"
+    shown = mps3("log", "k", "--no-json").out.splitlines()
+    slots = ["slot", "   3", "   2"] if journal == "log" else ["when", "20", "20"]
+    assert all(line.startswith(start) for line, start in zip(shown, slots, strict=True)), shown
+    assert shown[0].split()[-3:] == ["when", "commit", "what"]
+    assert all(len({line.index(word) for line in shown if word in line}) == 1 for word in ("put", "20"))
+
+
+def test_numbers_of_slots_have_gaps_where_no_commit_counts(mps3, journal):
+    put(mps3, "k", "1")
+    refused = mps3("put", "k", "2", "--if-absent")
+    assert refused.code == 6
+    put(mps3, "k", "3")
+    slots = [line.get("slot") for line in mps3("log").lines]
+    assert slots == sorted(slots, reverse=True) if journal == "log" else slots == [None] * 3
 
 
 def test_when_who_what(mps3, url):
@@ -30,7 +70,7 @@ def test_when_who_what(mps3, url):
     assert mps3("log", "-n", "1").lines == lines[:1]
     assert mps3("log", "-n", "0").lines == lines
     shown = mps3("log", "--no-json").out.splitlines()
-    assert shown[0].split() == ["when", "commit", "what"]
+    assert shown[0].split()[-3:] == ["when", "commit", "what"]
     assert shown[1].endswith("  deleted color") and shown[2].endswith(f"{short(second)}  put size")
 
 

@@ -225,7 +225,7 @@ async def test_what_expired_long_ago_is_left_out_and_collected(storage):
 
 async def test_what_expired_in_runs_is_left_out_when_they_are_merged(storage):
     with (
-        patch.multiple(levels, SPILL=300, FANOUT=2, PART=2**20, LARGE=2**20),
+        patch.multiple(levels, SPILL=300, CHECKPOINT=300, FANOUT=2, PART=2**20, LARGE=2**20),
         patch.object(tail, "EVERY", 3),
         patch.object(checkpoints, "KEPT", 3),
     ):

@@ -270,6 +270,7 @@ async def test_the_log_stays_small_however_much_is_written(storage):
 
 async def test_settled_values_become_runs(storage, monkeypatch):
     monkeypatch.setattr(levels, "SPILL", 2000)
+    monkeypatch.setattr(levels, "CHECKPOINT", 2000)
     monkeypatch.setattr("mps3.journal.merge.journal.MergeJournal.__init__.__kwdefaults__", {"window": 0.05})
     monkeypatch.setattr("mps3.journal.log.tail.EVERY", 4)
     monkeypatch.setattr("mps3.journal.log.checkpoints.KEPT", 4)

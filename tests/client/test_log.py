@@ -62,6 +62,15 @@ async def test_a_commit_whose_change_is_stored_as_a_run(storage):
         assert found.versions == {"k/2999": commit.versions["k/2999"]}
 
 
+async def test_each_commit_of_a_log_journal_has_its_slot(storage):
+    async with memory_client(storage) as client:
+        for number in range(70):  # more than one checkpoint
+            await client.put("k", number)
+        await client.collect(dry_run=False)
+        slots = [commit.slot for commit in await client.log("k")]
+        assert slots == ([None] * 70 if storage._versioning else list(range(70, 0, -1)))
+
+
 async def test_further_back_than_one_page():
     async with memory_client(MemoryStorage()) as client:
         commits = [await client.put("k", number) for number in range(100)]

@@ -15,6 +15,7 @@ from stores import place
 from mps3 import MPS3, ExpiredError, MemoryStorage, Ref
 from mps3.format.state import View
 from mps3.journal.attempt import Attempt
+from mps3.journal.log.tail import EVERY
 from mps3.journal.merge.journal import MergeJournal
 from mps3.journal.replay import Replay
 from mps3.journal.versioned_past import VersionedPast as Past
@@ -42,6 +43,25 @@ async def test_going_on_after_a_batch(storage):
         third = WatchReader(bob.watch(since=again.batches[2].cursor))
         await third.until(lambda reader: len(reader.batches) == 2)
         assert third.ids == [commit.id for commit in commits[3:]]
+
+
+async def test_going_on_after_a_present_that_ends_with_a_checkpoint():
+    """A client that opens a log at its newest checkpoint has no commit, but knows which was the last one."""
+    storage = Unreliable(versioning=False)
+    async with memory_client(storage) as ann:
+        commits = [await ann.put("k", number) for number in range(EVERY)]
+        while not any(key.endswith(".checkpoint") for key in storage._buckets[BUCKET]):
+            await asyncio.sleep(0.01)
+        async with memory_client(storage) as bob:
+            reader = WatchReader(bob.watch())
+            (present,) = await reader.present()
+            assert present.id == present.cursor == (await bob.snapshot()).id == commits[-1].id
+            again = await ann.put("k", 1)
+            before = len(storage.calls)
+            resumed = await soon(anext(bob.watch(since=present.cursor)))
+            assert resumed.id == again.id
+            assert not any(operation == "list" for operation, _ in storage.calls[before:])
+            assert (await soon(anext(bob.watch(since=commits[-2].id)))).id == commits[-1].id
 
 
 async def test_going_on_after_what_was_settled_long_ago():

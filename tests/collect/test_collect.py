@@ -106,6 +106,7 @@ async def test_what_was_never_committed_goes(make, clock, versioning):
 @versioning
 async def test_runs_that_nobody_names_go(make, clock, versioning, monkeypatch):
     monkeypatch.setattr(levels, "SPILL", 300)
+    monkeypatch.setattr(levels, "CHECKPOINT", 300)
     monkeypatch.setattr(levels, "FANOUT", 1000)
     storage = make(versioning)
     async with memory_client(storage) as one:
@@ -135,6 +136,7 @@ async def test_runs_that_were_merged_go(make, clock, versioning, monkeypatch):
     monkeypatch.setattr(tail, "EVERY", 4)
     monkeypatch.setattr(checkpoints, "KEPT", 3)
     monkeypatch.setattr(levels, "SPILL", 300)
+    monkeypatch.setattr(levels, "CHECKPOINT", 300)
     monkeypatch.setattr(levels, "FANOUT", 2)
     storage = make(versioning)
     async with memory_client(storage) as one:

@@ -71,6 +71,7 @@ async def test_a_value_that_was_stored_again_for_nothing(monkeypatch):
 async def test_a_collector_that_sleeps_while_others_collect(make, clock, monkeypatch):
     """When it wakes up, the documents are gone that name the runs which it was about to keep."""
     monkeypatch.setattr(levels, "SPILL", 300)
+    monkeypatch.setattr(levels, "CHECKPOINT", 300)
     monkeypatch.setattr(levels, "FANOUT", 1000)
     storage = make(True)
     async with memory_client(storage) as other, memory_client(storage, poll_interval=3600) as sleeper:

@@ -65,7 +65,6 @@ class Careless(Store):
     """Takes conditions and ignores them."""
 
     async def put(self, bucket: str, key: str, body: bytes, **options: Any) -> Any:
-        options.pop("if_match", None)
         options.pop("if_none_match", None)
         return await super().put(bucket, key, body, **options)
 

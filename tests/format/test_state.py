@@ -238,3 +238,11 @@ def test_unknown_members_stay_beside_an_inline_value_and_are_merged():
     assert before["value"] == {"a": 1} and before["future"] == {"x": 1}
     moved = patched({**before, "expires": "2026-01-31T12:00:30.000Z"}, {"version": "1", "sha256": SHA256, "value": 1})
     assert moved["value"] == 1 and moved["expires"]
+
+
+def test_a_value_that_moves_to_an_object_is_not_inline_any_more():
+    before = {"version": "1", "value": {"a": 1}, "size": 7, "expires": "2026-01-31T12:00:30.000Z", "kind": "k"}
+    after = patched(before, {"version": "1", "sha256": SHA256})
+    assert after == {"version": "1", "sha256": SHA256, "expires": before["expires"], "kind": "k"}
+    assert patched(before, {"version": "1", "sha256": None, "size": 8}) == {**before, "size": 8}
+    assert patched(before, {"version": "2", "sha256": SHA256}) == {"version": "2", "sha256": SHA256, "kind": "k"}

@@ -68,7 +68,7 @@ class Watched(MemoryStorage):
 def tiny(**sizes: int):
     """Sizes at which a few commits spill and merge, of which the log keeps few."""
     with (
-        patch.multiple(levels, **{"SPILL": 400, "FANOUT": 2, "PART": 900, "LARGE": 1500, **sizes}),
+        patch.multiple(levels, **{"SPILL": 400, "CHECKPOINT": 400, "FANOUT": 2, "PART": 900, "LARGE": 1500, **sizes}),
         patch.object(tail, "EVERY", 4),
         patch.multiple(checkpoints, KEPT=3, MOST=12),
     ):

@@ -321,7 +321,7 @@ def _leaves_out_what_lives() -> Iterator[None]:
 @contextmanager
 def _watch_goes_on_without_asking_who_left() -> Iterator[None]:
     """A watch that goes on is told only of what expires from now on."""
-    with patch.object(watch, "missed", lambda view, old, moment: set()):
+    with patch.object(watch, "missed", lambda *arguments: set()):
         yield
 
 
@@ -391,8 +391,8 @@ def _takes_what_was_refused_for_lost() -> Iterator[None]:
     """L3: a slot that is told to exist is somebody else's, without looking."""
     whose = LogJournal._whose
 
-    async def unseen(self: LogJournal, attempt: Any, slot: int) -> Any:
-        found = await whose(self, attempt, slot)
+    async def unseen(self: LogJournal, attempt: Any, *slots: Any) -> Any:
+        found = await whose(self, attempt, *slots)
         if found is None or not self._is_own(found.document, attempt):
             return found
         return replace(found, document=replace(found.document, session="somebody", sequence=1))

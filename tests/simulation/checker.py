@@ -299,6 +299,8 @@ class _Check:
             if event.id in watcher.ids:
                 self._wrong("watched", f"{event.watcher} is told of {event.id} twice")
             watcher.ids.add(event.id)
+        for key in event.repeated:
+            self._wrong("watched", f"{event.watcher} is told twice that {key} is gone")
 
     def _told(self, event: Told) -> None:
         for one, other, what in (

@@ -53,6 +53,7 @@ class Book:
         listing: Whether the present is not complete.
         values: What is committed.
         shown: The same with pending changes; it does not outlive a watch.
+        pending: Keys of pending changes, which may be taken back.
     """
 
     def __init__(self) -> None:
@@ -65,12 +66,15 @@ class Book:
         self.listing = False
         self.values: dict[str, str] = {}
         self.shown: dict[str, str] = {}
+        self.pending: set[str] = set()
 
     def take(self, batch: Any) -> None:
         if batch.initial and not self.listing:
             self.begin()
         self.listing = batch.initial and not batch.end_of_initial
         for change in batch.changes:
+            if change.pending:
+                self.pending.add(change.key)
             for values in (self.shown,) if change.pending else (self.values, self.shown):
                 if change.value is DELETE:
                     values.pop(change.key, None)
@@ -472,7 +476,7 @@ class Life:
         slow = dice.choice([0.0, 0.0, 0.5, 8.0])
         while not self.closing:
             most = dice.choice([1, 5, 1000, 1000])
-            self.book.shown = dict(self.book.values)
+            self.book.shown, self.book.pending = dict(self.book.values), set()
             try:
                 async with self.client.watch(since=self.book.cursor) as self.watch:
                     async for batch in self.watch:
@@ -495,9 +499,12 @@ class Life:
 
     def tell(self, batch: Any) -> None:
         book = self.book
+        deleted = [change.key for change in batch.changes if change.value is DELETE and not change.pending]
+        repeated = tuple(key for key in deleted if not (batch.id or key in book.values or key in book.pending))
         book.take(batch)
         commit = None if batch.initial else batch.id
-        self.record(Batched(self.now(), self.name, self.watcher, commit, batch.end_of_initial, batch.skipped))
+        told = batch.end_of_initial, batch.skipped, repeated
+        self.record(Batched(self.now(), self.name, self.watcher, commit, *told))
         if not book.listing and batch.id is not None:
             # It is a state like any other, if not of now.
             if not (self.watch._steps or self.watch._ready):

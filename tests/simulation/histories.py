@@ -250,9 +250,9 @@ def _wrong(environment: World, promise: str, text: str) -> None:
 def tiny() -> Iterator[None]:
     """Sizes at which every history spills, merges, splits runs, and stores changes as runs."""
     with (
-        patch.multiple(levels, SPILL=100, FANOUT=2, PART=250, LARGE=400),
+        patch.multiple(levels, SPILL=100, CHECKPOINT=400, FANOUT=2, PART=250, LARGE=400),
         patch.object(tail, "EVERY", 4),
-        patch.multiple(checkpoints, KEPT=3, MOST=12, SOME=1),
+        patch.multiple(checkpoints, KEPT=3, MOST=12, QUIET=((5.0, 1),)),
     ):
         yield
 
@@ -265,7 +265,7 @@ def few_sessions(number: int) -> Iterator[None]:
         patch.object(walk, "SESSIONS", number),
         patch.object(steps, "REMEMBERED", number),
         patch.object(tail, "EVERY", 4),
-        patch.multiple(checkpoints, KEPT=3, MOST=12, SOME=1),
+        patch.multiple(checkpoints, KEPT=3, MOST=12, QUIET=((5.0, 1),)),
     ):
         yield
 

@@ -143,6 +143,7 @@ class Batched:
     """A watch of everything gave a batch. ``watcher`` lives as long as its state, over all its watches and lives.
 
     ``id``: of its commit. ``listed``: whether it ended the present, so that all that comes later is to follow.
+    ``repeated``: keys that it deletes without a commit, and that were not there.
     """
 
     at: float
@@ -151,6 +152,7 @@ class Batched:
     id: str | None
     listed: bool
     skipped: bool
+    repeated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -235,23 +235,21 @@ class SimStorage:
         body: bytes,
         *,
         sha256: bytes | None = None,
-        if_match: str | None = None,
         if_none_match: bool = False,
         metadata: Any = None,
     ) -> Stored:
         if sha256 is not None:
             assert hashlib.sha256(body).digest() == sha256, f"wrong digest for {key}"
-        conditional = if_none_match or if_match is not None
         sent = _Sent(get_running_loop().create_future())
         body = bytes(body)
 
         def arrive() -> None:
-            if conditional:
+            if if_none_match:
                 current = self._store.newest(bucket, key, self._now())
-                etag = None if current is None or current.body is None else current.etag
+                exists = current is not None and current.body is not None
                 contended = current is not None and current.by != self._client
                 spurious = contended and self._dice.random() < self._faults.conflict
-                if spurious or (etag is not None if if_none_match else etag != if_match):
+                if spurious or exists:
                     self._store.note(self._client, "PUT", key, "conflict" + " (spurious)" * spurious)
                     sent.conflict = True
                     return

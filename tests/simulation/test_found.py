@@ -10,6 +10,8 @@ from .runner import one
 FOUND = [
     # A watch was not told that a key had gone that had a value which expired, then another one, and then none.
     (65, Kind(versioning=False, watch=True, expiring=True)),
+    # The same of a key that was delivered as deleted and then with a value, together.
+    (18, Kind(watch=True, expiring=True)),
     # A watch that skipped to the present did not tell of a deletion: the key had been deleted before, and put again,
     # in steps that were delivered together.
     (30033, Kind(overdue=True, watch=True)),

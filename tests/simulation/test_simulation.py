@@ -120,7 +120,7 @@ def test_a_failure_says_how_to_replay_it():
         ({"tiny": True, "collect": True}, " --collect --tiny"),
         ({"broken": "R3 no siblings"}, " --broken='R3 no siblings'"),
         ({"broken": "R3 no siblings", "overdue": True}, " --overdue --broken='R3 no siblings'"),
-        ({"broken": "R7 bound", "whole": True}, ""),
+        ({"broken": "R7 bound", "whole": True}, " --broken='R7 bound' --whole"),
     ]:
         result = replace(one(1, Kind(**options)), violations=[Violation("lost", 1.0, "w1")])
         assert report(result).endswith(f"replay with: python -m tests.simulation 1{flags}"), options

@@ -33,7 +33,6 @@ WRITES: Mapping[str, Call] = {
     "put": lambda storage: storage.put("bucket", "key", b"{}", sha256=hashlib.sha256(b"{}").digest()),
     "commit": lambda storage: storage.put("bucket", "key", b"{}"),
     "create": lambda storage: storage.put("bucket", "key", b"{}", if_none_match=True),
-    "replace": lambda storage: storage.put("bucket", "key", b"{}", if_match='"5d4"'),
     "delete": lambda storage: storage.delete("bucket", "key"),
 }
 CALLS: Mapping[str, Call] = {**READS, **WRITES}

@@ -118,7 +118,7 @@ class Normalising(MemoryStorage):
 class Checking(MemoryStorage):
     async def put(self, bucket, key, body, *, if_none_match=False, **options):
         if if_none_match and await self.get(bucket, key) is not ABSENT:
-            options["if_match"] = "never"
+            options["if_none_match"] = True
         return await super().put(bucket, key, body, **options)
 
 
@@ -160,7 +160,7 @@ async def test_broken_storages_fail(kind):
 
 
 class Careless(MemoryStorage):
-    async def put(self, bucket, key, body, *, sha256=None, if_match=None, if_none_match=False, metadata=None):
+    async def put(self, bucket, key, body, *, sha256=None, if_none_match=False, metadata=None):
         return await super().put(bucket, key, body, metadata=metadata)
 
 

@@ -12,7 +12,7 @@ from blockbuster import blockbuster_ctx
 from storage.local_store import another_connection, no_threads_left, storage
 
 from mps3.errors import AccessError, ConfigurationError, CorruptionError, UnavailableError
-from mps3.storage import ABSENT, local
+from mps3.storage import ABSENT, memory
 from mps3.storage.local import FILE_NAME, LocalStorage
 from mps3.storage.local_database import LOCK_WAIT
 from mps3.storage.memory import PAGE_SIZE
@@ -200,14 +200,14 @@ async def test_never_blocks_the_event_loop(tmp_path, versioning):
 
 
 async def test_a_large_body_is_hashed_elsewhere(storage, monkeypatch):
-    threads, checked_etag = {}, local.checked_etag
+    threads, etag_of = {}, memory.etag_of
 
-    def recorded(body, *arguments):
+    def recorded(body):
         threads[len(body)] = threading.current_thread()
-        return checked_etag(body, *arguments)
+        return etag_of(body)
 
-    monkeypatch.setattr(local, "checked_etag", recorded)
+    monkeypatch.setattr(memory, "etag_of", recorded)
     await storage.put("b", "k", b"")
-    await storage.put("b", "k", b"x" * local.LARGE)
+    await storage.put("b", "k", b"x" * memory.LARGE)
     assert threads[0] is threading.current_thread()
-    assert threads[local.LARGE] is not threading.current_thread()
+    assert threads[memory.LARGE] is not threading.current_thread()

@@ -48,7 +48,7 @@ async def put_all_kinds(storage: S3Storage) -> None:
     await storage.put("bucket", "key", b"{}", sha256=hashlib.sha256(b"{}").digest(), metadata={"a": "b"})
     await storage.put("bucket", "key", b"{}")
     await storage.put("bucket", "key", b"{}", if_none_match=True)
-    await storage.put("bucket", "key", b"x" * 300_000, if_match='"1"')
+    await storage.put("bucket", "key", b"x" * 300_000)
 
 
 @pytest.mark.parametrize(
@@ -84,23 +84,6 @@ async def test_a_bucket_that_wants_a_checksum_and_takes_none_is_told_of():
             await storage.put("bucket", "key", b"{}")
     assert len(fake.received) <= 4
     assert not caught.value.maybe_written
-
-
-async def test_what_is_sent_again_has_the_right_etag(monkeypatch):
-    """Quotes and checksums are found out apart from each other."""
-    async with Choosy(wants={MD5}, takes={MD5}) as fake, talking_to(fake) as storage:
-        strict = fake.reply
-
-        def reply(received: Received) -> bytes:
-            found = strict(received)
-            return error(412, "PreconditionFailed") if '"' in received.headers.get("if-match", "") else found
-
-        monkeypatch.setattr(fake, "reply", reply)
-        for _ in range(2):
-            await storage.put("bucket", "key", b"{}", if_match='"1"')
-    assert fake.received[-1].headers["if-match"] == "1"
-    assert MD5 in fake.received[-1].headers
-    assert len(fake.received) == 4
 
 
 class Locked(CountingProxy):

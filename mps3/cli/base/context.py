@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from ... import MPS3, ConfigurationError
+from ...content.store import INLINE
 from ...storage.locate import locate
 from ...storage.protocol import Storage
 from ...storage.url import Location, check_endpoint, parse
@@ -37,12 +38,13 @@ class CommandContext:
 
     @asynccontextmanager
     async def client(
-        self, *, poll_interval: float = 60.0, create: bool = False, announce: bool = False
+        self, *, poll_interval: float = 60.0, inline: int = INLINE, create: bool = False, announce: bool = False
     ) -> AsyncIterator[MPS3]:
         """Open a client of the store. Most commands read once, so it need not poll often.
 
         Args:
             poll_interval: Seconds between polls.
+            inline: Bytes of the largest value that becomes part of its commit; 0 for none.
             create: Whether a directory may be created.
             announce: Whether to print a message when it is created.
 
@@ -50,7 +52,9 @@ class CommandContext:
             ConfigurationError: There is no such directory.
         """
         storage, where = self.storage(create=create, announce=announce), self.location
-        async with MPS3(where.bucket, where.manifest, storage=storage, poll_interval=poll_interval) as client:
+        async with MPS3(
+            where.bucket, where.manifest, storage=storage, poll_interval=poll_interval, inline=inline
+        ) as client:
             try:
                 yield client
             except asyncio.CancelledError:

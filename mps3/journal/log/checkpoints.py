@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
@@ -20,10 +21,12 @@ from .fold import collection
 from .reader import LogReader
 from .tail import LogTail
 
-QUIET: Final = 5.0
-"""Seconds without another commit after which a checkpoint of some slots is written, so that opening is cheap."""
-SOME: Final = 8
-"""Slots that are worth a checkpoint when things go quiet."""
+QUIET: Final = ((5.0, 8), (30.0, 3))
+"""Seconds without another commit after which a checkpoint of so many slots is written, so that opening is cheap."""
+LEFT: Final = 3
+"""Slots that are worth a checkpoint when a client that has made one of them is closed."""
+CLOSING: Final = 2.0
+"""Seconds that closing waits for it."""
 KEPT: Final = 64
 """Commits that the state holds at least above its checkpoint, so that a lost answer is recognised and watches go on."""
 MOST: Final = 512
@@ -68,24 +71,42 @@ class Checkpoints:
         self._task: asyncio.Task[None] | None = None
         self._quiet: asyncio.TimerHandle | None = None
         self._newest: Document | None = None
+        self._committed = False
         self._written = 0
         self._making = asyncio.Lock()
 
-    def consider(self, slot: int | None) -> None:
+    def consider(self, created: Collection[int]) -> None:
         """After a commit of this client: write a checkpoint if one is due at its slot, or later when things go quiet.
 
         Each slot has one writer, so each checkpoint has one.
+
+        Args:
+            created: The slots that this client has created for the commit.
         """
+        self._committed = True
         if self._quiet is not None:
             self._quiet.cancel()
-        if slot is not None and self._tail.due == slot:
+        if self._tail.due in created:
             self._write()
         else:
-            self._quiet = asyncio.get_running_loop().call_later(QUIET, self._if_quiet, self._tail.number)
+            self._wait(self._tail.number, *QUIET)
 
-    def _if_quiet(self, number: int) -> None:
-        if self._tail.number == number and number - max(self._written, self._tail.due) >= SOME:
-            self._write()
+    def _wait(self, number: int, first: tuple[float, int], *later: tuple[float, int]) -> None:
+        def is_quiet() -> None:
+            if self._tail.number != number:
+                return
+            if self._uncovered >= some:
+                self._write()
+            elif later:
+                self._wait(number, *later)
+
+        seconds, some = first
+        self._quiet = asyncio.get_running_loop().call_later(seconds, is_quiet)
+
+    @property
+    def _uncovered(self) -> int:
+        """How many slots come after the last checkpoint that is known to be written, or being written."""
+        return self._tail.number - max(self._written, self._tail.due)
 
     def _write(self) -> None:
         if self._task is None:
@@ -125,6 +146,7 @@ class Checkpoints:
         if stamp is None or view.document is None:
             return None
         into = await settle(base, view.commits, view, self._runs, self._compactor)
+        files, runs = await self._runs.whole(into.files, into.runs)
         return replace(
             base,
             session=NOBODY,
@@ -132,10 +154,10 @@ class Checkpoints:
             previous=stamp.version,
             update={},
             log=(stamp,),
-            files=into.files,
+            files=files,
             sessions=into.sessions,
             recent=into.recent,
-            runs=into.runs,
+            runs=runs,
             collected=view.document.collected,
             expired=into.expired,
         )
@@ -169,9 +191,14 @@ class Checkpoints:
             self._task = None
 
     async def aclose(self) -> None:
-        """Stop. A checkpoint that is being written is not waited for."""
+        """Write a last checkpoint, if there is much to read without it, and stop."""
         if self._quiet is not None:
             self._quiet.cancel()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        if self._committed and self._uncovered >= LEFT:
+            self._write()
+        if (task := self._task) is not None:
+            try:
+                await asyncio.wait([task], timeout=CLOSING)
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)

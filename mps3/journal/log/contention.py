@@ -12,9 +12,11 @@ from typing import Final
 OFFSETS: Final = (1, 2, 3, 5, 8, 13, 21, 34)
 """Distances from a lost slot at which the next ones are looked for."""
 LEAST: Final = 3
-SPREAD: Final = 0.5
+SPREAD: Final = 0.25
 """The jump behind the tail, as a part of the number of writers."""
 MOST: Final = 64.0
+BUSY: Final = 2.5
+"""Writers from which on it is likely that a slot is lost."""
 
 
 class Crowd:
@@ -35,6 +37,10 @@ class Crowd:
         """Return the distances from a lost slot at which to look."""
         furthest = max(LEAST, self._size * 1.5)
         return [offset for offset in OFFSETS if offset <= furthest]
+
+    def look_beside(self, slot: int) -> list[int]:
+        """Return the slots to look at while one is created: that one and some above it, unless nobody else commits."""
+        return [slot, *(slot + offset for offset in self.look_at())] if self._size >= BUSY else []
 
     def jump(self, chance: random.Random) -> int:
         """Return how many slots to leave free behind the last that exists."""

@@ -64,7 +64,7 @@ class LogFollower:
         self._window = window
         self._session = environment.name()
         self._runs = Runs(storage, bucket, key, self._now, unique=environment.name)
-        self._compactor = Compactor(self._runs, environment)
+        self._compactor = Compactor(self._runs, environment, whole=True)
         self._reader = LogReader(storage, bucket, key, self._runs)
         self._tail = LogTail(self._runs, window)
         self._contact = LastContact(storage, environment)
@@ -74,6 +74,8 @@ class LogFollower:
         )
         self._stalls = StallDetector(environment, f"s3://{bucket}/{key}")
         self._ahead: dict[int, ReadSlot] = {}
+        self._created: set[int] = set()
+        self._early: tuple[tuple[float, float], LogTail] | None = None
         self._opened = False
         self._exists = exists
         self._trusted = trusted
@@ -190,9 +192,8 @@ class LogFollower:
     async def _open(self) -> bool:
         """Begin with the newest checkpoint (L7). Return whether the state is another one."""
         before, head = self._tail.number, self.view.head
-        fresh = LogTail(self._runs, self._window)
-        asked = self._contact.ask()
-        await open_log(self._reader, fresh)
+        asked, fresh = self._early or await self._read_newest()
+        self._early = None
         if fresh.number < before:
             raise self._went_back(fresh.number)
         self._contact.heard(asked)
@@ -201,6 +202,16 @@ class LogFollower:
         self._opened = True
         self._exists = self._exists or fresh.number > 0
         return head != self.view.head
+
+    async def open_early(self) -> None:
+        """Read the newest state before it is needed, for the next call of `resolve`."""
+        self._early = await self._read_newest()
+
+    async def _read_newest(self) -> tuple[tuple[float, float], LogTail]:
+        fresh = LogTail(self._runs, self._window)
+        asked = self._contact.ask()
+        await open_log(self._reader, fresh)
+        return asked, fresh
 
     def _went_back(self, number: int) -> MPS3Error:
         """Return the error for a log that is shorter than before: it may be an old answer, but not for long."""

@@ -38,6 +38,7 @@ class LogJournal(SlotWriter):
         """
         if not self._opened:
             await self._open()
+        self._created.clear()
         slot = await self._settle(attempt) if attempt.doubtful else self._tail.number + 1
         if slot is not None:
             if attempt.closes and self.view.has(self._author(attempt), attempt.sequence - 1):
@@ -49,11 +50,11 @@ class LogJournal(SlotWriter):
         self._stalls.moved()
         self._runs.named()
         self._compactor.consider(self.view)
-        self._checkpoints.consider(attempt.slot)
+        self._checkpoints.consider({*self._created, attempt.slot or 0})
 
     async def _require_root(self) -> None:
         """Create the manifest before its first commit, once the store was seen to enforce conditions."""
-        if self._exists:
+        if self._exists or self._tail.number:
             return
         if not self._trusted:
             await require_creation(self._storage, self._bucket, self._key, self._environment)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from ...errors import CorruptionError
+from ...errors import CorruptionError, UnavailableError
 from ...format.document import LIMIT, Document
 from ...format.names import LOG_SUFFIX
 from ...format.schema import whole_milliseconds
 from ...format.slot import LAST, NOBODY, SlotName, checkpoint_key, slot_key
 from ...storage.pagination import PageProgress
-from ...storage.protocol import Absence, Object, Storage
+from ...storage.protocol import Absence, Object, Page, Storage
 from ...storage.verification import read_verified
 from ...support.gather import map_concurrently
 from ..document_io import read_document
@@ -20,6 +22,15 @@ from ..runs import Runs
 
 CONCURRENCY: Final = 32
 """Slots that are read at once."""
+AGAIN: Final = 2
+"""How often a page of a listing is asked for again."""
+SMALL: Final = 2**20
+"""Bytes of a slot or a checkpoint that is read at once with others. Larger ones are read one after another: a writer
+stores a change of more than 64 KiB as a run, but somebody else could make every slot as large as a manifest may be."""
+
+
+class _LargeError(Exception):
+    """An object has more than `SMALL` bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +78,7 @@ class LogReader:
         self._bucket = bucket
         self._key = key
         self._runs = runs
+        self._large = asyncio.Lock()
 
     async def slot(self, number: int) -> ReadSlot | None:
         """Read a slot; ``None`` if it does not exist.
@@ -78,6 +90,8 @@ class LogReader:
 
     async def slots(self, numbers: Iterable[int]) -> dict[int, ReadSlot]:
         """Read several slots at once. Those that do not exist are not in the result.
+
+        The bytes that are in memory at once are at most `CONCURRENCY` times `SMALL`, and those of one larger slot.
 
         Raises:
             MPS3Error: One could not be read.
@@ -107,8 +121,20 @@ class LogReader:
         return found
 
     async def _read(self, key: str) -> ReadSlot | None:
+        try:
+            return await self._read_up_to(SMALL, key)
+        except _LargeError:
+            async with self._large:
+                return await self._read_up_to(LIMIT, key)
+
+    async def _read_up_to(self, limit: int, key: str) -> ReadSlot | None:
         async def ask() -> Object | Absence:
-            return await self._storage.get(self._bucket, key, limit=LIMIT)
+            try:
+                return await self._storage.get(self._bucket, key, limit=limit)
+            except CorruptionError as error:
+                if limit == LIMIT:
+                    raise
+                raise _LargeError from error
 
         async def check(found: Object | Absence) -> ReadSlot | None:
             if not isinstance(found, Object):
@@ -146,7 +172,7 @@ class LogReader:
         prefix, start, last, ordered = self._key + LOG_SUFFIX, None, "", True
         pages = PageProgress(self._bucket, prefix, "ListObjectsV2")
         while True:
-            page = await self._storage.list(self._bucket, prefix, start=start)
+            page = await self._page(prefix, start)
             for entry in page.entries:
                 ordered, last = ordered and entry.key > last, entry.key
             names = ((SlotName.parse(self._key, entry.key), stamp_of(entry.modified)) for entry in page.entries)
@@ -154,6 +180,13 @@ class LogReader:
             start = pages.forward(page.next)
             if start is None:
                 return
+
+    async def _page(self, prefix: str, start: str | None) -> Page:
+        """List one page. One that follows others is asked for again, so that long listings come to an end."""
+        for _ in range(0 if start is None else AGAIN):
+            with contextlib.suppress(UnavailableError):
+                return await self._storage.list(self._bucket, prefix, start=start)
+        return await self._storage.list(self._bucket, prefix, start=start)
 
 
 def stamp_of(modified: float | None) -> float:

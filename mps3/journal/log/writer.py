@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...errors import ConfigurationError, ConflictError, MPS3Error, UnavailableError
 from ...format.document import CommitEntry, Document
 from ...format.file_entry import expires_of
 from ...format.slot import empty_document, slot_key
+from ...storage.protocol import Stored
 from ...support.gather import gather_bounded
 from ..attempt import Attempt, require
 from ..document_io import encode_document
@@ -91,10 +93,12 @@ class SlotWriter(LogFollower):
         attempt.unanswered = 1
         asked = self._contact.ask()
         try:
-            stored = await self._storage.put(self._bucket, slot_key(self._key, slot), body, if_none_match=True)
+            stored = await self._create(slot, body)
         except (ConflictError, UnavailableError) as error:
             # A lost answer may look like a conflict, and a lost race like a failure: the slot tells (L3).
-            found = await self._whose(attempt, slot)
+            found = self._ahead.get(slot)
+            if found is None or self._contact.is_long_ago():
+                found = await self._whose(attempt, slot, self._crowd.look_at())
             if found is None:
                 if isinstance(error, ConflictError):
                     raise self._refused(slot, error) from error
@@ -133,6 +137,22 @@ class SlotWriter(LogFollower):
         if stored.modified is None or self._is_near_an_end(attempt, stored.modified):
             return await self._reader.slot(slot) or ReadSlot(document, stamp_of(stored.modified), len(body))
         return ReadSlot(document, stamp_of(stored.modified), len(body))
+
+    async def _create(self, slot: int, body: bytes) -> Stored:
+        """Create a slot, and read those below it at the same time, and where others write some above it (L4)."""
+        wanted = [*range(self._tail.number + 1, slot), *self._crowd.look_beside(slot)]
+        wanted = [number for number in wanted if number not in self._ahead]
+        putting = self._storage.put(self._bucket, slot_key(self._key, slot), body, if_none_match=True)
+        if not wanted:
+            return await putting
+        stored, found = await asyncio.gather(putting, self._reader.slots(wanted), return_exceptions=True)
+        if not isinstance(found, BaseException):
+            self._ahead.update((number, read) for number, read in found.items() if number > self._tail.number)
+        elif not isinstance(found, MPS3Error):
+            raise found  # an error of the store comes again when the slot is needed
+        if isinstance(stored, BaseException):
+            raise stored
+        return stored
 
     def _refused(self, slot: int, error: ConflictError) -> MPS3Error:
         """Return the error for a slot that the store refuses to create, and does not show."""
@@ -186,18 +206,20 @@ class SlotWriter(LogFollower):
         entry = CommitEntry(document.session, document.sequence, "", 0.0, None, document.update)
         return self._is_own(document, attempt) and not attempt.is_forged(entry)
 
-    async def _whose(self, attempt: Attempt, slot: int) -> ReadSlot | None:
-        found = await self._reader.slot(slot)
+    async def _whose(self, attempt: Attempt, slot: int, further: Iterable[int] = ()) -> ReadSlot | None:
+        """Read a slot, and others at some distances from it at the same time."""
+        wanted = (slot + offset for offset in further)
+        read = await self._reader.slots([slot, *(number for number in wanted if number not in self._ahead)])
+        found = read.pop(slot, None)
         if self._contact.is_long_ago():
             await self._open()
             if slot <= self._tail.number:
                 return self._found_again(attempt) or ReadSlot(empty_document(self._window), 0.0, 0)
+        self._ahead.update(read)
         return found
 
     async def _next_slot(self, lost: int) -> int:
-        """Return the slot to try after one was lost: near the tail, which a few parallel reads find (L4)."""
-        wanted = [lost + offset for offset in self._crowd.look_at() if lost + offset not in self._ahead]
-        self._ahead.update(await self._reader.slots(wanted))
+        """Return the slot to try after one was lost: near the last that was seen (L4)."""
         await self._advance()
         top = max([lost, self._tail.number, *self._ahead])
         return top + 1 + self._crowd.jump(self._environment.random)
@@ -240,6 +262,7 @@ class SlotWriter(LogFollower):
         except MPS3Error as error:
             error.maybe_written = True  # the commit above it is there
             raise
+        self._created.add(number)
         self._ahead[number] = ReadSlot(document, stamp_of(stored.modified), len(body))
 
     async def _settle(self, attempt: Attempt) -> int | None:

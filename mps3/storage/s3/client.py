@@ -21,13 +21,14 @@ from botocore.loaders import JSONFileLoader
 
 from ...errors import ConfigurationError
 from ...types import Auth
+from . import google
 from . import listing as s3_listing
 from . import responses as s3_responses
 from .auth import auth_session_class
 from .certificates import check_certificates
 from .redaction import has_credentials, public_url
 from .transport import HTTPSession
-from .vendors import Vendor, vendor_of
+from .vendors import GENERATION, Vendor, vendor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -94,9 +95,12 @@ async def _create(session: Any, options: dict[str, Any], vendor: Vendor) -> S3Co
     client = await context.__aenter__()
     s3_listing.register(client.meta.events)
     s3_responses.register(client.meta.events)
-    client.meta.events.register_last("before-call.s3.PutObject", _disable_expect_continue)
+    # The SDK adds the header after the handlers of a single operation have run.
+    client.meta.events.register_last("before-call.s3", _disable_expect_continue)
     client.meta.events.register("before-call.s3", lambda params, **_: params["headers"].update(vendor.headers))
     client.meta.events.register("before-call.s3", _disable_redirects)
+    if vendor.create_header == GENERATION:
+        google.register(client.meta.events)
     await _warm_up(client)
     return S3Connection(client, context, vendor)
 

@@ -169,7 +169,7 @@ def _classify_status(error: sdk.ClientError, request: S3Request) -> Failure:
         return request.failure(AccessError, f"{said}. Set this machine's clock")
     if code in _ELSEWHERE or 300 <= status < 400 or (status == 400 and _is_of_another_region(error, request)):
         return _redirected(said, error, request)
-    if request.conditional and (status in {404, 409, 412} or code in _IN_PROGRESS):
+    if request.conditional and (status in {409, 412} or code in _IN_PROGRESS):
         return request.failure(ConflictError, f"the condition did not hold ({said})")
     if status == 429 or (code in _THROTTLED and status in {400, 503}):
         why = f"the store asks to slow down ({said})"

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from .errors import demands_checksum, refuses_checksum, status_of
+from .errors import demands_checksum, refuses_checksum
+from .vendors import GENERATION, Vendor
 
 _LARGE: Final = 1 << 18
 _SHA256: Final = "ChecksumSHA256"
@@ -17,10 +18,11 @@ _MD5: Final = "ContentMD5"
 
 
 class PutDialect:
-    """The dialect of one store: which checksum a PUT has, and whether the ETag of a condition is quoted.
+    """The dialect of one store: which checksum a PUT has.
 
     A bucket with object lock requires a checksum, so every PUT has one: SHA-256, or MD5 where the store refuses
-    SHA-256 or requires MD5, or none where it refuses both.
+    SHA-256 or requires MD5, or none where it refuses both. A PUT with a condition of Google's has MD5, because it can
+    have no header of AWS.
 
     Args:
         checksums: Whether to send a checksum that the store does not require.
@@ -29,9 +31,8 @@ class PutDialect:
     def __init__(self, *, checksums: bool) -> None:
         self._sha256 = checksums
         self._md5 = False
-        self._unquoted: bool | None = None  # not known yet
 
-    async def put(self, client: Any, params: dict[str, Any], sha256: bytes | None) -> Any:
+    async def put(self, client: Any, params: dict[str, Any], sha256: bytes | None, vendor: Vendor | None) -> Any:
         """Put an object, again with other headers if the store refuses some.
 
         ``sha256`` is the digest of the body, if it is known.
@@ -40,13 +41,11 @@ class PutDialect:
             ClientError: The store refuses it with all headers.
         """
         params = dict(params)
-        if self._sha256:
+        md5_only = "IfNoneMatch" in params and vendor is not None and vendor.create_header == GENERATION
+        if self._sha256 and not md5_only:
             params[_SHA256] = _text(sha256 or await _digest("sha256", params["Body"]))
-        if self._md5:
+        if self._md5 or (self._sha256 and md5_only):
             params[_MD5] = _text(await _digest("md5", params["Body"]))
-        if_match = params.get("IfMatch", "")
-        if self._unquoted and if_match:
-            params["IfMatch"] = params["IfMatch"].strip('"')
         tried: set[str] = {name for name in (_SHA256, _MD5) if name in params}
         while True:
             try:
@@ -55,7 +54,8 @@ class PutDialect:
                 if not await self._adapt(error, params, tried):
                     raise
             else:
-                self._learn(params, tried, if_match)
+                if not md5_only:
+                    self._learn(params, tried)
                 return response
 
     async def _adapt(self, error: ClientError, params: dict[str, Any], tried: set[str]) -> bool:
@@ -68,10 +68,6 @@ class PutDialect:
             missing = None if _MD5 in tried else _MD5
             if missing is None:
                 return True
-        elif status_of(error) == 412 and self._unquoted is None and params.get("IfMatch", "").startswith('"'):
-            # Ceph sends quoted ETags, and does not remove the quotes before it compares them.
-            params["IfMatch"] = params["IfMatch"].strip('"')
-            return True
         else:
             return False
         if missing is None:
@@ -80,13 +76,11 @@ class PutDialect:
         tried.add(missing)
         return True
 
-    def _learn(self, params: dict[str, Any], tried: set[str], if_match: str) -> None:
+    def _learn(self, params: dict[str, Any], tried: set[str]) -> None:
         if _SHA256 in tried and _SHA256 not in params:
             self._sha256 = False
         if _MD5 in tried:
             self._md5 = _MD5 in params
-        if if_match.startswith('"') and self._unquoted is None:
-            self._unquoted = not params["IfMatch"].startswith('"')
 
 
 def _text(digest: bytes) -> str:

@@ -176,7 +176,6 @@ class S3Storage(Storage):
         body: bytes,
         *,
         sha256: bytes | None = None,
-        if_match: str | None = None,
         if_none_match: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> Stored:
@@ -186,22 +185,20 @@ class S3Storage(Storage):
         connection. A write succeeds only if the response has an ETag or a version, because an intermediary can answer
         200 too.
         """
-        conditional = if_match is not None or if_none_match
         request = S3Request(
-            "PutObject", "s3:PutObject", bucket, key, conditional=conditional, repeatable=False, size=len(body)
+            "PutObject", "s3:PutObject", bucket, key, conditional=if_none_match, repeatable=False, size=len(body)
         )
         params = _given(
             Bucket=bucket,
             Key=key,
             Body=body,
             ContentType="application/json",
-            IfMatch=strong(if_match),
             IfNoneMatch="*" if if_none_match else None,
             Metadata=dict(metadata) if metadata else None,
         )
 
         async def send(client: Any) -> Stored:
-            response = await self._dialect.put(client, params, sha256)
+            response = await self._dialect.put(client, params, sha256, self.vendor)
             require_object(response)
             return Stored(version_of(response), etag_of(response), self._session.observe_time(response))
 

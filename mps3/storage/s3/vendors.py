@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+IF_NONE_MATCH: Final = "If-None-Match"
+GENERATION: Final = "x-goog-if-generation-match"
+
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
@@ -25,6 +28,7 @@ class Vendor:
         sdk_checksums: Whether the SDK may add its own checksums to requests, as it does since early 2025.
         region: The region that requests are signed for, if the host does not name it.
         headers: Additional headers of every request.
+        create_header: The header of a PUT that creates an object only if there is none.
         limits: Notes for users of this library, one sentence each.
         versions: Whether its buckets support versioning. Only the advice of errors uses it.
     """
@@ -35,6 +39,7 @@ class Vendor:
     sdk_checksums: bool = False
     region: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    create_header: str = IF_NONE_MATCH
     limits: tuple[str, ...] = ()
     versions: bool = True
 
@@ -73,7 +78,7 @@ _KNOWN: Final = (
         region="auto",
         limits=(
             "R2 keeps no versions.",
-            "About one write a second to each key, and so one commit a second to each manifest.",
+            "About one write a second to each key, which does not limit the log journal.",
         ),
         versions=False,
     ),
@@ -88,9 +93,10 @@ _KNOWN: Final = (
     Vendor(
         "Google Cloud Storage",
         r"storage\.googleapis\.com",
+        create_header=GENERATION,
         limits=(
-            "Conditions have headers of Google's own, which the S3 API does not send.",
-            "About one write a second to each key, and so one commit a second to each manifest.",
+            "Create-if-absent has a header of Google's own, and is signed with Google's algorithm.",
+            "About one write a second to each key, which limits the merge journal, but not the log journal.",
         ),
     ),
     Vendor(

@@ -58,7 +58,6 @@ CHECKS: Final[tuple[Check, ...]] = (
     races.whole_puts,
     races.cancelled_puts,
     races.conditional_create,
-    races.conditional_replace,
     objects.missing_bucket,
     objects.shared,  # the last one, because the storage is closed if it fails
 )

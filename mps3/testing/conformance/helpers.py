@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from ...errors import ConfigurationError, ConflictError, MPS3Error, UnavailableError
 from ...storage.protocol import ListedObject, Object, Page, Scan, Storage, Stored, Version, VersionPage
@@ -117,25 +117,20 @@ async def needs_versions(storage: Storage, bucket: str) -> None:
         raise Skipped("the bucket has no versions")
 
 
-async def needs_condition(
-    storage: Storage, bucket: str, name: Literal["conditional_create", "conditional_replace"]
-) -> None:
-    """Skip the check if the store does not enforce the condition; fail if it claims to."""
-    claim = getattr(await storage.capabilities(bucket), name, None)
-    reason = await _why_not_enforced(storage, bucket, name)
+async def needs_conditional_create(storage: Storage, bucket: str) -> None:
+    """Skip the check if the store does not enforce ``if_none_match``; fail if it claims to."""
+    claim = getattr(await storage.capabilities(bucket), "conditional_create", None)
+    reason = await _why_not_enforced(storage, bucket)
     if reason is not None:
-        require(not claim, f"Capabilities.{name} is claimed, but {reason}")
+        require(not claim, f"Capabilities.conditional_create is claimed, but {reason}")
         raise Skipped(reason)
 
 
-async def _why_not_enforced(storage: Storage, bucket: str, name: str) -> str | None:
+async def _why_not_enforced(storage: Storage, bucket: str) -> str | None:
     key = key_for("condition")
     await storage.put(bucket, key, b"one")
     try:
-        if name == "conditional_create":
-            await storage.put(bucket, key, b"two", if_none_match=True)
-        else:
-            await storage.put(bucket, key, b"two", if_match='"0"')
+        await storage.put(bucket, key, b"two", if_none_match=True)
     except ConflictError:
         pass
     except ConfigurationError as error:
@@ -143,10 +138,7 @@ async def _why_not_enforced(storage: Storage, bucket: str, name: str) -> str | N
     else:
         return "the store ignores the condition"
     try:
-        if name == "conditional_create":
-            await storage.put(bucket, key_for("condition"), b"one", if_none_match=True)
-        else:
-            await storage.put(bucket, key, b"two", if_match=(await read(storage, bucket, key)).etag)
+        await storage.put(bucket, key_for("condition"), b"one", if_none_match=True)
     except ConflictError:
         return "the store refuses the condition even if it holds"
     return None

@@ -6,7 +6,18 @@ import asyncio
 
 from ...errors import ConflictError
 from ...storage.protocol import ABSENT, Object, Storage
-from .helpers import MANY, ROUNDS, all_versions, has_versions, key_for, needs_condition, one_wins, raises, read, require
+from .helpers import (
+    MANY,
+    ROUNDS,
+    all_versions,
+    has_versions,
+    key_for,
+    needs_conditional_create,
+    one_wins,
+    raises,
+    read,
+    require,
+)
 
 
 async def concurrent_puts(storage: Storage, bucket: str) -> None:
@@ -61,7 +72,7 @@ async def cancelled_puts(storage: Storage, bucket: str) -> None:
 
 async def conditional_create(storage: Storage, bucket: str) -> None:
     """One of several clients that create an object succeeds."""
-    await needs_condition(storage, bucket, "conditional_create")
+    await needs_conditional_create(storage, bucket)
     key = key_for("create")
     stored = await storage.put(bucket, key, b"one", if_none_match=True)
     sentence = "put: ConflictError if there is such an object and if_none_match is given"
@@ -72,21 +83,3 @@ async def conditional_create(storage: Storage, bucket: str) -> None:
     await storage.put(bucket, key, b"three", if_none_match=True)
     race = key_for("create")
     await one_wins([storage.put(bucket, race, b"%d" % one, if_none_match=True) for one in range(MANY)])
-
-
-async def conditional_replace(storage: Storage, bucket: str) -> None:
-    """One of several clients that replace the same state of an object succeeds."""
-    await needs_condition(storage, bucket, "conditional_replace")
-    key = key_for("replace")
-    sentence = "put: ConflictError if there is no object with the ETag if_match"
-    await raises(ConflictError, storage.put(bucket, key, b"x", if_match='"0"'), sentence, bucket, key)
-    await storage.put(bucket, key, b"one")
-    first = (await read(storage, bucket, key)).etag
-    await storage.put(bucket, key, b"two", if_match=first)
-    await raises(ConflictError, storage.put(bucket, key, b"three", if_match=first), sentence, bucket, key)
-    found = await read(storage, bucket, key)
-    require(found.body == b"two", "put: on ConflictError nothing was written")
-    await one_wins([storage.put(bucket, key, b"3%d" % one, if_match=found.etag) for one in range(MANY)])
-    last = (await read(storage, bucket, key)).etag
-    await storage.delete(bucket, key)
-    await raises(ConflictError, storage.put(bucket, key, b"four", if_match=last), sentence, bucket, key)
