@@ -20,6 +20,8 @@ FOUND = [
     # A commit that was stored too slowly was acknowledged because others had settled it, and lost when a writer that
     # had not seen it settled past it.
     (31105, Kind(overdue=True, watch=True, expiring=True)),
+    # A conditional write had failed, and the client was killed before that was on its disk: the next one sent it.
+    (31036, Kind(versioning=False, durable=True, transact=True)),
     # A collection took what was stored after its announcement, and committed while it was asleep.
     (21, Kind.that_shows("R17 announcement", whole=True)),
     (22, Kind.that_shows("L9 a late answer", whole=True)),
