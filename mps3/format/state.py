@@ -152,7 +152,10 @@ class View:
     @property
     def last(self) -> CommitEntry | None:
         """The last commit. Of the last one that a checkpoint contains, only its author and its time are known."""
-        commits = self.commits or (() if self.document is None else self.document.log)
+        commits = self.commits
+        # With the merge journal, what the log holds beside the commits is not decided yet, or repeats settled ones.
+        if not commits and self.document is not None and self.document.journal == "log":
+            commits = self.document.log
         return commits[-1] if commits else None
 
     def at(self, moment: float) -> View:

@@ -22,6 +22,8 @@ FOUND = [
     (31105, Kind(overdue=True, watch=True, expiring=True)),
     # A conditional write had failed, and the client was killed before that was on its disk: the next one sent it.
     (31036, Kind(versioning=False, durable=True, transact=True)),
+    # The cursor of an empty present named a transaction that was not decided yet, which was then never told.
+    (31097, Kind(watch=True, transact=True, tiny=True)),
     # A collection took what was stored after its announcement, and committed while it was asleep.
     (21, Kind.that_shows("R17 announcement", whole=True)),
     (22, Kind.that_shows("L9 a late answer", whole=True)),
