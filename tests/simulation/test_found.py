@@ -24,6 +24,8 @@ FOUND = [
     (31036, Kind(versioning=False, durable=True, transact=True)),
     # The cursor of an empty present named a transaction that was not decided yet, which was then never told.
     (31097, Kind(watch=True, transact=True, tiny=True)),
+    # The check held an overdue commit to a place before what others had based on it, though they had settled past it.
+    (31007, Kind(overdue=True, watch=True, collect=True)),
     # A collection took what was stored after its announcement, and committed while it was asleep.
     (21, Kind.that_shows("R17 announcement", whole=True)),
     (22, Kind.that_shows("L9 a late answer", whole=True)),
