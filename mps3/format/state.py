@@ -348,10 +348,11 @@ def candidates(old: View, new: View) -> Iterable[str] | None:
     settled = new.document.sessions
     if not all(old.has(session, sequence) for session, sequence in settled.items()):
         return None  # commits were settled that the older view has never seen
-    large = {commit.id for commit in new.commits if commit.runs}
-    large ^= {commit.id for commit in old.commits if commit.runs and commit.sequence > settled.get(commit.session, -1)}
-    if large:
-        return None
+    before = [commit for commit in old.commits if commit.runs]
+    large = [commit.id for commit in before if commit.sequence <= settled.get(commit.session, -1)]
+    large += [commit.id for commit in new.commits if commit.runs]
+    if large != [commit.id for commit in before]:
+        return None  # a large change is new, or has another place among the others
     names: dict[str, None] = {}
     for view in (old, new):
         names.update(dict.fromkeys(view.document.files if view.document else ()))

@@ -26,6 +26,8 @@ FOUND = [
     (31097, Kind(watch=True, transact=True, tiny=True)),
     # The check held an overdue commit to a place before what others had based on it, though they had settled past it.
     (31007, Kind(overdue=True, watch=True, collect=True)),
+    # Two changes that were stored as runs had changed places, and a watch was not told of what differed then.
+    (30505, Kind(overdue=True, watch=True)),
     # A collection took what was stored after its announcement, and committed while it was asleep.
     (21, Kind.that_shows("R17 announcement", whole=True)),
     (22, Kind.that_shows("L9 a late answer", whole=True)),
