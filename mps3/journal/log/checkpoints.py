@@ -30,7 +30,8 @@ CLOSING: Final = 2.0
 KEPT: Final = 64
 """Commits that the state holds at least above its checkpoint, so that a lost answer is recognised and watches go on."""
 MOST: Final = 512
-"""Commits after which the state is built upon a checkpoint of this client's own making, which is not written."""
+"""Commits after which the state is built upon another checkpoint: one that was written, or else one of this client's own
+making, which is not."""
 
 _log = logging.getLogger("mps3")
 
@@ -73,6 +74,7 @@ class Checkpoints:
         self._newest: Document | None = None
         self._committed = False
         self._written = 0
+        self._shorten_from = 0
         self._making = asyncio.Lock()
 
     def consider(self, created: Collection[int]) -> None:
@@ -113,15 +115,33 @@ class Checkpoints:
             self._task = asyncio.get_running_loop().create_task(self._checkpoint(), name="mps3 checkpoint")
 
     async def shorten(self) -> None:
-        """Build the state upon a newer checkpoint where it holds many commits."""
+        """Build the state upon a newer checkpoint where it holds many commits. Where that fails, it stays as it is."""
         tail = self._tail
         if self._newest is not None and self._newest.sequence <= tail.base.sequence:
             self._newest = None
-        if self._newest is not None and tail.number - self._newest.sequence >= KEPT:
-            document, self._newest = self._newest, None
-            await tail.rebase(document)
-        elif self._newest is None and len(tail.view.commits) >= MOST:
-            self._newest = await self._make()
+        try:
+            if self._newest is None:
+                if len(tail.view.commits) >= max(MOST, self._shorten_from):
+                    # Another client's, first: to make one may take runs, which readers may not be allowed to store.
+                    self._newest = await self._find() or await self._make()
+                    self._shorten_from = 0
+            elif tail.number - self._newest.sequence >= KEPT:
+                document, self._newest = self._newest, None
+                await tail.rebase(document)
+        except MPS3Error as error:
+            self._shorten_from = len(tail.view.commits) + MOST
+            _log.debug("could not build s3://%s/%s upon a newer checkpoint: %s", self._bucket, self._key, error)
+
+    async def _find(self) -> Document | None:
+        """Return the newest checkpoint that was written, if many commits are no longer needed with it."""
+        tail = self._tail
+        listing = await self._reader.list_newest()
+        for number in listing.checkpoints:
+            if not tail.base.sequence + MOST // 2 <= number <= tail.number:
+                continue
+            if (found := await self._reader.checkpoint(number)) is not None:
+                return found.document
+        return None
 
     async def _make(self) -> Document | None:
         """Return the checkpoint of the newest state; ``None`` before the first commit."""

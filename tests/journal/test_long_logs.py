@@ -1,0 +1,55 @@
+"""What a client does that follows many commits of others, and makes none itself."""
+
+from __future__ import annotations
+
+import pytest
+from helpers import Unreliable, eventually, memory_client
+
+from mps3 import AccessError
+from mps3.journal.log import checkpoints
+
+WRITER = {"poll_interval": 60.0, "journal": "log", "inline": 1024}
+
+
+class ReadOnly(Unreliable):
+    """The same store with a key that may only read."""
+
+    def __init__(self, writable: Unreliable) -> None:
+        super().__init__(versioning=False)
+        self._buckets = writable._buckets
+        self.refuse(AccessError("this key may only read", operation="PutObject"))
+
+
+@pytest.fixture
+def storage(monkeypatch) -> Unreliable:
+    monkeypatch.setattr(checkpoints, "MOST", 8)
+    monkeypatch.setattr(checkpoints, "KEPT", 4)
+    monkeypatch.setattr("mps3.journal.levels.CHECKPOINT", 500)
+    return Unreliable(versioning=False)
+
+
+async def test_who_may_only_read_follows_a_large_store(storage):
+    async with memory_client(storage, **WRITER) as ann:
+        await ann.put("first", 1)
+        async with memory_client(ReadOnly(storage), journal="log") as bob:
+            await _follow(ann, bob)
+
+
+async def test_who_follows_a_large_store_stores_nothing(storage, monkeypatch):
+    monkeypatch.setattr("mps3.journal.log.tail.EVERY", 4)
+    reading = ReadOnly(storage)
+    async with memory_client(storage, **WRITER) as ann:
+        await ann.put("first", 1)
+        async with memory_client(reading, journal="log") as bob:
+            await _follow(ann, bob)
+    assert reading.count("put") == 0
+
+
+async def _follow(ann, bob):
+    for number in range(30):
+        await ann.put(f"key/{number}", "x" * 100)
+        await eventually(lambda: _has(bob, f"key/{number}"), within=5)  # noqa: B023
+
+
+async def _has(client, key):
+    return await client.get(key, None) is not None
