@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
-from ...errors import ConflictError, MPS3Error
+from ...errors import ConflictError, MPS3Error, UnavailableError
 from ...format.document import Document
 from ...format.slot import NOBODY, checkpoint_key
 from ...storage.protocol import Storage
@@ -17,7 +17,7 @@ from ..compactor import Compactor
 from ..document_io import encode_document
 from ..runs import Runs
 from ..settle import settle
-from .fold import collection
+from .fold import COLLECTS, collection
 from .reader import LogReader
 from .tail import LogTail
 
@@ -30,8 +30,8 @@ CLOSING: Final = 2.0
 KEPT: Final = 64
 """Commits that the state holds at least above its checkpoint, so that a lost answer is recognised and watches go on."""
 MOST: Final = 512
-"""Commits after which the state is built upon another checkpoint: one that was written, or else one of this client's own
-making, which is not."""
+"""Commits after which the state is built upon another checkpoint: one that was written, or else one that this client
+makes, and does not write."""
 
 _log = logging.getLogger("mps3")
 
@@ -124,7 +124,7 @@ class Checkpoints:
                 if len(tail.view.commits) >= max(MOST, self._shorten_from):
                     # Another client's, first: to make one may take runs, which readers may not be allowed to store.
                     self._newest = await self._find() or await self._make()
-                    self._shorten_from = 0
+                    self._shorten_from = 0 if self._newest is not None else len(tail.view.commits) + MOST
             elif tail.number - self._newest.sequence >= KEPT:
                 document, self._newest = self._newest, None
                 await tail.rebase(document)
@@ -143,22 +143,31 @@ class Checkpoints:
                 return found.document
         return None
 
-    async def _make(self) -> Document | None:
-        """Return the checkpoint of the newest state; ``None`` before the first commit."""
+    async def _make(self, *, announced: bool = False) -> Document | None:
+        """Return the checkpoint of the newest state; ``None`` before the first commit, and where none may be made."""
         async with self._making:
-            await self._follow_collection()
-            return await self._settle()
+            return await self._settle() if await self._follow_collection(announced=announced) else None
 
-    async def _follow_collection(self) -> None:
-        """After a collection, build upon the newest checkpoint: runs that only an older one names may be deleted."""
+    async def _follow_collection(self, *, announced: bool) -> bool:
+        """After a collection, build upon the newest checkpoint: runs that only an older one names may be deleted.
+
+        Nor does a collection know of a state that this client has built upon itself, and of what runs that has.
+
+        Returns:
+            Whether a checkpoint may be built upon the one that the state is built upon now.
+        """
         tail = self._tail
         if tail.base.collected == collection(tail.view):
-            return
+            return True
         listing = await self._reader.list_newest()
         for number in listing.checkpoints:
             if tail.base.sequence < number <= tail.number and (found := await self._reader.checkpoint(number)):
                 await tail.rebase(found.document)
-                return
+                return True
+        if not tail.base.runs or tail.base.sequence in listing.stamps:
+            return True
+        # The one who collects keeps what its own state needs, but for what was announced before.
+        return announced and sum(commit.update.get(COLLECTS) is True for commit in tail.view.commits) == 1
 
     async def _settle(self) -> Document | None:
         tail = self._tail
@@ -182,14 +191,19 @@ class Checkpoints:
             expired=into.expired,
         )
 
-    async def write(self) -> None:
+    async def write(self, *, announced: bool = False) -> None:
         """Write a checkpoint of the newest state.
+
+        Args:
+            announced: Whether this client has just announced a collection, which the checkpoint has to precede.
 
         Raises:
             MPS3Error: It could not be written.
         """
-        document = await self._make()
+        document = await self._make(announced=announced)
         if document is None:
+            if announced:
+                raise UnavailableError("another collection has begun meanwhile: collect again", operation="PutObject")
             return
         number = document.sequence
         body = await encode_document(document, self._runs, bucket=self._bucket, key=self._key)
