@@ -75,3 +75,32 @@ async def test_no_checkpoint_is_built_upon_one_that_was_not_written_once_a_colle
 
 async def _has(client, key):
     return await client.get(key, None) is not None
+
+
+async def test_the_past_is_kept_for_as_long_as_was_asked_for_by_who_has_not_written_its_checkpoint(
+    make, clock, monkeypatch
+):
+    store = make(False)
+    async with memory_client(store, **OFTEN) as ann, memory_client(Line(store, clock), **OFTEN) as bob:
+        monkeypatch.setattr(tail, "EVERY", 4)
+        for number in range(8):
+            await bob.put("a", number)
+        monkeypatch.setattr(tail, "EVERY", 10**6)
+        for number in range(8, 24):
+            await bob.put("a", number)
+            await eventually(lambda: _is(ann, "a", number))  # noqa: B023
+        journal = ann._manifests[ann._default]._state.journal
+        assert journal._tail.base.sequence > 12
+        clock.later(8 * DAY)
+        before = await bob.put("a", "a day ago")
+        clock.later(DAY)
+        await ann.put("a", "now")
+        await ann.collect(retention=1.5 * DAY, grace=1.5 * DAY)
+    async with memory_client(store, **OFTEN) as carl:
+        past = await carl.history("a")
+        assert [await one.value() for one in past][:2] == ["now", "a day ago"]
+        assert await carl.get("a", at=before.id) == "a day ago"
+
+
+async def _is(client, key, value):
+    return await client.get(key, None) == value
