@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from commits import newest_checkpoint
 from helpers import Unreliable, eventually, memory_client
 
 from mps3 import AccessError
@@ -53,3 +54,23 @@ async def _follow(ann, bob):
 
 async def _has(client, key):
     return await client.get(key, None) is not None
+
+
+async def test_writers_that_take_turns_write_checkpoints_however_they_were_opened(storage, monkeypatch):
+    monkeypatch.setattr("mps3.journal.log.tail.EVERY", 4)
+    monkeypatch.setattr(checkpoints, "LEFT", 3)
+    async with memory_client(storage, **WRITER) as ann:
+        await ann.get("a", None)
+        async with memory_client(storage, **WRITER) as bob:
+            for number in range(3):
+                await bob.put("a", number)
+        assert (await newest_checkpoint(storage))["sequence"] == 3
+        await ann.get("a")
+        monkeypatch.setattr(checkpoints, "LEFT", 1000)
+        async with memory_client(storage, **WRITER) as carl:
+            for number in range(20):
+                await carl.get("a")
+                await carl.put("a", number)
+                await ann.get("a")
+                await ann.put("a", number)
+    assert (await newest_checkpoint(storage))["sequence"] > 30

@@ -14,7 +14,7 @@ from .fold import Judgement, apply, judge
 from .reader import ReadSlot
 
 EVERY: Final = 64
-"""Slots after which a checkpoint is due."""
+"""A checkpoint is due at each slot whose number is a multiple of this, for whoever creates that, whenever opened."""
 BYTES: Final = 64 * 2**10
 """Bytes of slots after which a checkpoint is due."""
 
@@ -93,7 +93,7 @@ class LogTail:
         self.view, self.number = view, number
         self.modified = max(self.modified, read.modified)
         self._bytes += read.size
-        if number - self.due >= EVERY or self._bytes >= BYTES:
+        if number % EVERY == 0 or self._bytes >= BYTES:
             self.due, self._bytes = number, 0
         return judgement
 
