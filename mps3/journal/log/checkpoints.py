@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
-from ...errors import ConflictError, MPS3Error, UnavailableError
+from ...errors import AccessError, ConfigurationError, ConflictError, MPS3Error, UnavailableError
 from ...format.document import Document
 from ...format.slot import NOBODY, checkpoint_key
 from ...storage.protocol import Storage
@@ -129,6 +129,8 @@ class Checkpoints:
                 document, self._newest = self._newest, None
                 await tail.rebase(document)
         except MPS3Error as error:
+            if self._committed and isinstance(error, AccessError | ConfigurationError):
+                raise  # nor could it write a checkpoint
             self._shorten_from = len(tail.view.commits) + MOST
             _log.debug("could not build s3://%s/%s upon a newer checkpoint: %s", self._bucket, self._key, error)
 
