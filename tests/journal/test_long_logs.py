@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from commits import newest_checkpoint
 from helpers import Unreliable, eventually, memory_client
@@ -74,3 +76,15 @@ async def test_writers_that_take_turns_write_checkpoints_however_they_were_opene
                 await ann.get("a")
                 await ann.put("a", number)
     assert (await newest_checkpoint(storage))["sequence"] > 30
+
+
+async def test_the_manifests_of_a_client_are_closed_at_once(storage, monkeypatch):
+    monkeypatch.setattr(checkpoints, "CLOSING", 0.3)
+    async with memory_client(storage, **WRITER) as ann:
+        for manifest in range(10):
+            for number in range(checkpoints.LEFT):
+                await ann.put("a", number, manifests=[f"{manifest}.json"])
+        storage.hang = lambda operation, key: operation == "put" and key.endswith(".checkpoint")
+        started = time.monotonic()
+    assert time.monotonic() - started < 1.5
+    storage.release()
