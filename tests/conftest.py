@@ -16,6 +16,8 @@ from botocore.loaders import create_loader
 from botocore.session import get_session
 from hypothesis import settings
 
+from mps3 import MPS3
+
 pytest_plugins = ["mps3.testing.fixtures"]
 
 if TYPE_CHECKING:
@@ -37,6 +39,17 @@ def log_as_it_was() -> Iterator[None]:
     yield
     log.setLevel(before[0])
     log.propagate, log.handlers, root.handlers = before[1:]
+
+
+@pytest.fixture(autouse=True)
+def merge_where_a_test_is_about_it(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open clients with the merge journal in a test that runs once for each journal, where it runs for that one.
+
+    Of their own accord clients take the log journal, with versions and without.
+    """
+    parameters = getattr(request.node, "callspec", None)
+    if parameters is not None and "merge" in parameters.id.split("-"):
+        monkeypatch.setitem(MPS3.__init__.__kwdefaults__, "journal", "merge")
 
 
 read_once = functools.cache(create_loader)

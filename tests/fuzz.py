@@ -25,7 +25,7 @@ from mps3.format.slot import checkpoint_stamp, empty_document, is_filler, slot_e
 from mps3.format.state import View, build_view
 from mps3.journal.diff import advance
 from mps3.journal.log.fold import Judgement, apply, judge
-from mps3.journal.order import causal_order, needed, once, store_order
+from mps3.journal.merge.order import causal_order, needed, once, store_order
 
 TEXTS = [
     "",

@@ -98,7 +98,13 @@ def client(bucket: str, s3_config: Mapping[str, Any] | None, manifest: Any = MAN
 
 
 def memory_client(storage: Any, manifest: Any = MANIFEST, **options: Any) -> MPS3:
-    return MPS3(BUCKET, manifest, storage=storage, **{"poll_interval": POLL, **options})
+    """A client of a store in memory: by its versions tests say which journal they are about."""
+    return MPS3(BUCKET, manifest, storage=storage, **{"poll_interval": POLL, **by_versions(storage), **options})
+
+
+def by_versions(storage: Any) -> dict[str, Any]:
+    """The journal of a test: the merge journal where a store keeps versions, and otherwise what `auto` takes."""
+    return {"journal": "merge"} if getattr(storage, "_versioning", False) else {}
 
 
 async def eventually(condition: Callable[[], Any], *, within: float = PATIENCE) -> Any:

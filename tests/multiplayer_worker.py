@@ -19,7 +19,7 @@ WAVES = 2
 
 def connect(settings: dict[str, Any]) -> MPS3:
     where = {"storage": LocalStorage(settings["path"])} if "path" in settings else {"s3_config": settings["s3_config"]}
-    return MPS3(settings["bucket"], poll_interval=0.05, **where)
+    return MPS3(settings["bucket"], poll_interval=0.05, journal=settings["journal"], **where)
 
 
 async def say(message: object) -> None:

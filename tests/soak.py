@@ -49,7 +49,7 @@ class Unsteady(LocalStorage):
 async def live(store: Unsteady, dice: random.Random) -> int:
     """One life of one client: a few seconds of everything."""
     writes = 0
-    async with MPS3("bucket", storage=store, poll_interval=0.05) as client:
+    async with MPS3("bucket", storage=store, journal="merge", poll_interval=0.05) as client:
         client._contents._cache._most = CACHE
         readers = [asyncio.create_task(read(client, f"k{dice.randrange(20)}")) for _ in range(5)]
         end = time.monotonic() + dice.uniform(0.5, 3)
@@ -134,7 +134,15 @@ async def trim(commits: int, seed: int, *, versioning: bool) -> int:
 
     async with contextlib.AsyncExitStack() as stack:
         clients = [
-            await stack.enter_async_context(MPS3("bucket", storage=store, poll_interval=60.0, retention=1800))
+            await stack.enter_async_context(
+                MPS3(
+                    "bucket",
+                    storage=store,
+                    journal="merge" if versioning else "log",
+                    poll_interval=60.0,
+                    retention=1800,
+                )
+            )
             for _ in range(2)
         ]
         for client in clients:

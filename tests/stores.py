@@ -15,10 +15,13 @@ from mps3.storage.s3.storage import S3Storage
 
 @pytest.fixture(params=["memory", "local", pytest.param("server", marks=pytest.mark.server)])
 async def place(request, tmp_path):
-    """Makes stores of one kind, with versions or without: (bucket, what a client is made with)."""
+    """Makes stores of one kind, with versions or without: (bucket, what a client is made with, the store).
+
+    Unless that is left to the client, it is made with the merge journal where there are versions.
+    """
     opened: list[Any] = []
 
-    async def make(versioning: bool) -> tuple[str, dict[str, Any], Any]:
+    async def make(versioning: bool, *, auto: bool = False) -> tuple[str, dict[str, Any], Any]:
         if request.param == "server":
             bucket = request.getfixturevalue("make_bucket")("Enabled" if versioning else None)
             options = {"s3_config": request.getfixturevalue("s3_config")}
@@ -30,6 +33,8 @@ async def place(request, tmp_path):
             options = {"s3_config": None, "storage": storage}
         await storage.open()
         opened.append(storage)
+        if versioning and not auto:
+            options["journal"] = "merge"
         return bucket, options, storage
 
     yield make
@@ -45,3 +50,14 @@ async def manifest_of(storage: Any, bucket: str) -> dict[str, Any]:
 
 async def keys_of(storage: Any, bucket: str) -> list[str]:
     return sorted(entry.key for entry in (await storage.list(bucket)).entries)
+
+
+async def everything_in(storage: Any, bucket: str) -> list[tuple[str, str]]:
+    """All versions and delete markers, each as its key and its version."""
+    found, start = [], None
+    while True:
+        page = await storage.scan(bucket, start=start)
+        found += [(one.key, one.version) for one in page.found]
+        start = page.next
+        if start is None:
+            return found

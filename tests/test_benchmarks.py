@@ -66,7 +66,9 @@ async def test_methods_that_a_storage_need_not_have_are_counted_too():
 async def test_the_proxy_counts_what_the_meter_counts(bucket, s3_config):
     async with (
         CountingProxy(s3_config["endpoint_url"]) as proxy,
-        MPS3(bucket, s3_config=s3_config | {"endpoint_url": proxy.url}, poll_interval=60, inline=0) as client,
+        MPS3(
+            bucket, s3_config=s3_config | {"endpoint_url": proxy.url}, journal="merge", poll_interval=60, inline=0
+        ) as client,
     ):
         await client.put("key", "value")
         proxy.meter.take()

@@ -77,11 +77,11 @@ async def script(
 async def agreement(server: Server, wire: Wire, keys: Sequence[str]) -> list[Row]:
     """The script over HTTP."""
     async with server.bucket() as bucket:
-        async with MPS3(bucket, MANIFEST, s3_config=server.config()) as loader:
+        async with MPS3(bucket, MANIFEST, journal="merge", s3_config=server.config()) as loader:
             await load(loader, keys)
             await asyncio.sleep(CALM)
-        make = partial(MPS3, bucket, MANIFEST, s3_config=server.config(wire.url))
-        other = partial(MPS3, bucket, MANIFEST, s3_config=server.config())
+        make = partial(MPS3, bucket, MANIFEST, journal="merge", s3_config=server.config(wire.url))
+        other = partial(MPS3, bucket, MANIFEST, journal="merge", s3_config=server.config())
         return await script(make, other, wire.take, keys, where="wire")
 
 
@@ -98,7 +98,7 @@ async def one_put(server: Server, wire: Wire, keys: Sequence[str], count: int) -
     async with (
         server.bucket() as bucket,
         server.raw(wire.url) as s3,
-        MPS3(bucket, MANIFEST, s3_config=server.config(wire.url), poll_interval=600) as client,
+        MPS3(bucket, MANIFEST, journal="merge", s3_config=server.config(wire.url), poll_interval=600) as client,
     ):
         await load(client, keys)
         ours, theirs = _Timed(), _Timed()
@@ -159,7 +159,7 @@ async def many_puts(server: Server, wire: Wire, count: int, rounds: int) -> list
     async with (
         server.bucket() as bucket,
         server.raw(url) as s3,
-        MPS3(bucket, MANIFEST, s3_config=server.config(url), poll_interval=600) as client,
+        MPS3(bucket, MANIFEST, journal="merge", s3_config=server.config(url), poll_interval=600) as client,
     ):
         ours, theirs = _Timed(), _Timed()
         limit = asyncio.Semaphore(CONCURRENCY)

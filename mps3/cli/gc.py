@@ -18,7 +18,7 @@ from .base.output import Output, say
 from .base.point_in_time import DURATION
 from .base.progress import progress
 
-_PARTS: Final = {"manifest": "versions of the manifest", "runs": "runs", "values": "values"}
+_PARTS: Final = {"manifest": "objects of the manifest", "runs": "runs", "values": "values"}
 
 
 @store_command()

@@ -24,7 +24,7 @@ from .gc import progress_line
 @click.option("--retention", type=DURATION, default="7d", help="How far back nothing counts as garbage (7d).")
 @click.option("--grace", type=DURATION, default="1d", help="Nothing younger is garbage (1d; at least 20m).")
 async def command(context: CommandContext, *, quick: bool, retention: timedelta, grace: timedelta) -> int | None:
-    """Count keys and bytes, and what is stored for them: versions of the manifest, runs, values, and garbage.
+    """Count keys and bytes, and what is stored for them: the manifest, runs, values, and garbage.
 
     It changes nothing. Without --quick it sends one listing for each thousand objects in the bucket. Ends with 1 if
     there is no such manifest, as mps3 gc does.
@@ -60,7 +60,9 @@ async def _stored(client: MPS3, retention: timedelta, grace: timedelta) -> dict[
             progress=lambda event: report(event.looked_at, progress_line(event)),
         )
     return {
-        "manifest": _all(collected.manifest, more=1),  # a collection does not count the newest version
+        "manifest": _all(
+            collected.manifest, more=1
+        ),  # a collection does not count the manifest itself, which it always keeps
         "runs": _all(collected.runs),
         "values": _all(collected.values),
         "garbage": {"objects": collected.deleted, "bytes": collected.bytes},
@@ -75,7 +77,7 @@ def _all(tally: Tally, more: int = 0) -> dict[str, int]:
 def _show(out: Output, found: dict[str, Any]) -> None:
     rows = [("keys", f"{found['keys']:,}", size(found["bytes"]))]
     for name, label in {
-        "manifest": "versions of the manifest",
+        "manifest": "objects of the manifest",
         "runs": "runs",
         "values": "versions of values",
         "garbage": "garbage among these",

@@ -35,8 +35,9 @@ class MPS3(Transactions, Lifecycle):
         storage: A store to use instead of S3, such as ``LocalStorage(path)``.
         auth: An ``httpx.Auth`` that authorises the requests, which the SDK then does not sign. Needs the extra
             ``mps3[auth]``.
-        journal: How commits are ordered. ``"merge"`` needs a bucket with versioning, ``"log"`` a store that enforces
-            create-if-absent. ``"auto"`` follows the manifest, or the bucket if there is no manifest yet.
+        journal: How commits are ordered. ``"log"`` needs a store that enforces create-if-absent, ``"merge"`` a bucket
+            with versioning. ``"auto"`` follows the manifest. If there is none yet, it takes the log journal where the
+            store permits it, with versioning or without, and otherwise the merge journal.
         poll_interval: Seconds between polls for changes. Each interval is shortened at random by up to a fifth, so
             that clients do not poll at the same time.
         inline: Bytes of the largest value, as JSON, that becomes part of its commit, in the manifest, instead of an

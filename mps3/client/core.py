@@ -175,11 +175,11 @@ class ClientCore(ABC):
         manifest.start()
 
     def _make_manifest(self, ref: Ref) -> Manifest:
-        async def open_journal(known: Kind | None) -> Journal:
+        async def open_journal(known: Kind | None, *, early: bool = False) -> Journal:
             where = self._storage, ref.bucket or self._bucket, ref.key
             if known is not None:
                 return known_journal(*where, known, self._environment)
-            return await choose_journal(*where, self._journal, self._environment)
+            return await choose_journal(*where, self._journal, self._environment, early=early)
 
         return Manifest(
             ref,

@@ -34,7 +34,7 @@ class Collected:
     Attributes:
         dry_run: Whether nothing was deleted.
         since: Everything was kept that a state from this time on refers to; ``None`` if there is no manifest.
-        manifest: Versions of the manifest.
+        manifest: Versions of the manifest, or slots and checkpoints of its log.
         runs: Its runs.
         values: Values.
         foreign: How many of the kept values are not known to be this manifest's: other objects in the
@@ -67,7 +67,7 @@ class Collecting:
     """The progress of a collection.
 
     Attributes:
-        part: The current part: the manifest's versions, then its runs, then values.
+        part: The current part: what the manifest itself consists of, then its runs, then values.
         looked_at: How many object versions of that part it has checked.
         deleted: How many object versions it has deleted in all, or would have deleted.
         bytes: Their bytes.

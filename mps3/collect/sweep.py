@@ -41,7 +41,7 @@ class Sweep:
         dry_run: Whether nothing is deleted.
 
     Attributes:
-        manifest: Counts the versions of the manifest.
+        manifest: Counts the versions of the manifest, and the slots and checkpoints of its log.
         runs: Counts its runs.
         values: Counts the values.
         foreign: How many values are not known to belong to this manifest.
@@ -88,7 +88,7 @@ class Sweep:
         if await self._buckets.versioned(own):
             versions = self._buckets.older_versions(own, self._key, self._live.retained.head)
             await self._sweep("manifest", self.manifest, own, versions, self._is_old_version)
-        if self._live.retained.slots_before:
+        if self._live.retained.slots_before is not None:
             log = self._buckets.everything(own, self._key + LOG_SUFFIX)
             await self._sweep("manifest", self.manifest, own, log, self._is_old_slot)
         runs = self._buckets.everything(own, self._runs_prefix)
@@ -152,7 +152,7 @@ class Sweep:
         name = SlotName.parse(self._key, found.key)
         if name is None:
             return None  # whatever it is doing there
-        oldest = self._live.retained.slots_before
+        oldest = self._live.retained.slots_before or 0
         return found.modified < self._live.before and name.number < oldest + (not name.is_checkpoint)
 
     async def _is_old_run(self, found: ListedVersion) -> bool | None:

@@ -81,7 +81,7 @@ async def diagnose(
     if found.journal == "log":
         for finding in found.findings:
             if finding.what == "conditions" and finding.good is None:
-                finding.good = False  # though there are versions, this manifest does not use them
+                finding.good = False  # versions do not help a manifest that is a log
     if priced:
         found.policy = policy(bucket, manifest, found.journal or "merge", versioned=versioned)
         found.monthly_cost = MONTH / (AVERAGE_WAIT * poll_interval + POLL_DURATION) * GET_PRICE
@@ -91,8 +91,9 @@ async def diagnose(
 
 async def _versioning(storage: Storage, bucket: str, journal: JournalKind) -> CheckResult:
     versioning = (await storage.capabilities(bucket)).versioning
-    # The log journal does not need versions.
-    return versioning != "suspended" or journal == "log", versioning
+    if versioning != "suspended":
+        return True, versioning
+    return False if journal == "merge" else None, versioning  # the log journal does not need versions
 
 
 async def _conditions(storage: Storage, bucket: str, manifest: str, environment: Environment) -> CheckResult:

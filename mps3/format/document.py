@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias
 
 import orjson
 
@@ -46,8 +46,8 @@ class CommitEntry:
     previous: str | None
     update: Mapping[str, Any]
     extra: Mapping[str, Any] = field(default_factory=_nothing)
-    # A log is written again with each commit, its entries never change.
-    _written: list[bytes] = field(default_factory=list, compare=False, repr=False)
+    # A log is written again with each commit, its entries never change, and seldom what they come after.
+    _written: dict[tuple[bool, bool], bytes] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def id(self) -> str:
@@ -57,7 +57,8 @@ class CommitEntry:
     @property
     def files(self) -> Files:
         """What it changes, beside what its `runs` say."""
-        return cast("Files", self.update.get("files", NOTHING))
+        files: Files = self.update.get("files", NOTHING)
+        return files
 
     @property
     def runs(self) -> tuple[RunReference, ...]:
@@ -67,7 +68,8 @@ class CommitEntry:
     @property
     def expect(self) -> Mapping[str, str | None]:
         """The versions that keys must have at its place in the order for it to count (R20); ``None``: absent."""
-        return cast("Mapping[str, str | None]", self.update.get("expect", NOTHING))
+        expect: Mapping[str, str | None] = self.update.get("expect", NOTHING)
+        return expect
 
     @property
     def closes(self) -> bool:
@@ -77,22 +79,30 @@ class CommitEntry:
     @property
     def is_transaction(self) -> bool:
         """Whether it depends on its place in the order whether it counts (R20)."""
-        return bool(self.expect) or self.closes
+        return ("expect" in self.update and bool(self.update["expect"])) or self.update.get("closes") is True
 
-    def encoded(self) -> bytes:
-        """As it stands in a log."""
-        if not self._written:
+    def encoded(self, before: CommitEntry | None = None) -> bytes:
+        """Return the entry as it stands in a log.
+
+        Args:
+            before: The entry before it there. What follows from that is left out: the same session, and that it is
+                based on that.
+        """
+        same = before is not None and before.session == self.session
+        based = before is not None and before.version == self.previous
+        written = self._written.get((same, based))
+        if written is None:
             members = {
-                "session": self.session,
+                **({} if same else {"session": self.session}),
                 "sequence": self.sequence,
                 "version": self.version,
                 "modified": format_time(self.modified),
-                "previous": self.previous,
+                **({} if based else {"previous": self.previous}),
                 "update": self.update,
                 **self.extra,
             }
-            self._written.append(orjson.dumps(members, default=dict))
-        return self._written[0]
+            self._written[same, based] = written = orjson.dumps(members, default=dict)
+        return written
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +153,26 @@ class Document:
         """Which commits may still join those of its log: whose time stamp, in seconds since 1970, is not less (R3)."""
         for entry in reversed(self.log):
             if entry.version == self.previous:
-                return float(max(0, math.floor(entry.modified - self.window)))
+                return max(0.0, visible_before(entry.modified, self.window))
         return 0.0
 
     def references(self) -> tuple[RunReference, ...]:
         """All runs that it needs: those of the settled files, of its log, and of its own change."""
         logged = (reference for entry in self.log for reference in entry.runs)
         return (*self.runs, *logged, *update_runs(self.update))
+
+
+def visible_before(stamp: float, window: float) -> float:
+    """Return a time before which no version can become visible any more, once one with this time stamp is visible.
+
+    Some stores round their stamps down to whole seconds. The time is then rounded down, too.
+
+    Args:
+        stamp: The store's time stamp, in seconds since 1970.
+        window: The window, in seconds.
+    """
+    before = stamp - window
+    return float(math.floor(before)) if stamp == math.floor(stamp) else before
 
 
 def commit_id(session: str, sequence: int) -> str:

@@ -7,7 +7,7 @@ client can have written are left out. What is written is checked by the same rul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import orjson
@@ -102,19 +102,25 @@ def encode(document: Document, *, bucket: str, key: str, trusted: bool = False) 
             key,
         )
     if not trusted:
-        _check_readable(document, body, bucket, key)
+        _check_readable(document, members, body, bucket, key)
     return body
 
 
-def _check_readable(document: Document, body: bytes, bucket: str, key: str) -> None:
-    """Refuse to write what no client could read, or build upon."""
-    log = {entry.version: entry for entry in document.log}
+def _check_readable(document: Document, members: Mapping[str, Any], body: bytes, bucket: str, key: str) -> None:
+    """Refuse to write what no client could read, or build upon.
+
+    The commits of its log were read before, or checked when they were written. So only their number is checked.
+    """
     try:
-        read = decode(body, bucket=bucket, key=key, version=None, known=log)
-    except MPS3Error as error:
+        _check_size(body)
+        if document.log:
+            _check_log(document.log)
+            body = orjson.dumps({**members, "log": []}, default=dict)
+        read = decode(body, bucket=bucket, key=key, version=None)
+    except (MPS3Error, MalformedError) as error:
+        why = error.__context__ or error
         raise _unwritable(
-            f"no client could read the manifest s3://{bucket}/{key} with this commit ({error.__context__}), so nothing "
-            "is written",
+            f"no client could read the manifest s3://{bucket}/{key} with this commit ({why}), so nothing is written",
             bucket,
             key,
         ) from error
@@ -151,12 +157,7 @@ def decode(
     """
     place = f"s3://{bucket}/{key}" + (f" (version {version})" if version else "")
     try:
-        if len(body) > LIMIT:
-            raise MalformedError(f"it has {len(body)} bytes, more than {LIMIT}")
-        if is_richer(body, limits.PARTS, pause):
-            raise MalformedError(f"it has more than {limits.PARTS} arrays, objects and commas")
-        if len(body) > limits.ESCAPES and body.count(b"\\") > limits.ESCAPES:
-            raise MalformedError(f"it has more than {limits.ESCAPES} backslashes")
+        _check_size(body, pause)
         try:
             raw = parse(body)
         except orjson.JSONDecodeError as error:
@@ -184,6 +185,22 @@ def decode(
             operation="GetObject",
             version=version,
         ) from None
+
+
+def _check_size(body: bytes, pause: Callable[[], object] = lambda: None) -> None:
+    if len(body) > LIMIT:
+        raise MalformedError(f"it has {len(body)} bytes, more than {LIMIT}")
+    if is_richer(body, limits.PARTS, pause):
+        raise MalformedError(f"it has more than {limits.PARTS} arrays, objects and commas")
+    if len(body) > limits.ESCAPES and body.count(b"\\") > limits.ESCAPES:
+        raise MalformedError(f"it has more than {limits.ESCAPES} backslashes")
+
+
+def _check_log(log: Sequence[CommitEntry]) -> None:
+    if len(log) > limits.LOG:
+        raise MalformedError(f"its log has more than {limits.LOG} commits")
+    if sum([len(entry.update.get("files", NOTHING)) for entry in log]) > limits.LOGGED:
+        raise MalformedError(f"the commits in its log change more than {limits.LOGGED} keys")
 
 
 class _OtherFormat(Exception):  # noqa: N818 - never leaves this module
@@ -232,7 +249,6 @@ class _Reading:
         window = raw.get("window")
         if isinstance(window, bool) or not isinstance(window, int | float) or not 0 < window <= 86_400:
             raise MalformedError("`window` is not a number of seconds up to a day")
-        entries = enumerate(as_list(raw.get("log", []), "log", limits.LOG))
         return Document(
             journal=cast("Kind", journal),
             window=window,
@@ -240,7 +256,7 @@ class _Reading:
             sequence=as_whole(raw.get("sequence"), "sequence"),
             previous=as_optional_text(raw.get("previous"), "previous"),
             update=self._update(raw.get("update"), "update"),
-            log=tuple(self.entry(entry, index) for index, entry in entries),
+            log=self.log(raw.get("log", [])),
             files=self._files(raw.get("files", {}), "files", limits.FILES, patch=False),
             sessions=_sessions(raw.get("sessions", {})),
             runs=read_references(raw.get("runs", []), "runs"),
@@ -256,8 +272,15 @@ class _Reading:
             skipped=tuple(self._skipped),
         )
 
-    def entry(self, raw: object, index: int) -> CommitEntry:
-        """One commit of its log."""
+    def log(self, raw: object) -> tuple[CommitEntry, ...]:
+        """Its log."""
+        entries: list[CommitEntry] = []
+        for index, entry in enumerate(as_list(raw, "log", limits.LOG)):
+            entries.append(self._entry(entry, index, entries[-1] if entries else None))
+        return tuple(entries)
+
+    def _entry(self, raw: object, index: int, before: CommitEntry | None) -> CommitEntry:
+        """One commit of its log, given the one before it."""
         where = f"log[{index}]"
         raw = as_object(raw, where)
         version = raw.get("version")
@@ -268,12 +291,14 @@ class _Reading:
         self._logged += len(update.get("files", NOTHING))
         if self._logged > limits.LOGGED:
             raise MalformedError(f"the commits in its log change more than {limits.LOGGED} keys")
+        session = before.session if before and "session" not in raw else raw.get("session")
+        previous = before.version if before and "previous" not in raw else raw.get("previous")
         return CommitEntry(
-            session=as_text(raw.get("session"), f"{where}.session"),
+            session=as_text(session, f"{where}.session"),
             sequence=as_whole(raw.get("sequence"), f"{where}.sequence"),
             version=as_text(raw.get("version"), f"{where}.version"),
             modified=as_time(raw.get("modified"), f"{where}.modified"),
-            previous=as_optional_text(raw.get("previous"), f"{where}.previous"),
+            previous=as_optional_text(previous, f"{where}.previous"),
             update=update,
             extra=unknown_members(raw, _KNOWN_ENTRY, where),
         )
@@ -305,7 +330,11 @@ class _Reading:
 
 def encode_entries(entries: Iterable[CommitEntry]) -> list[Any]:
     """Commits as a log holds them, before they become JSON."""
-    return [orjson.Fragment(entry.encoded()) for entry in entries]
+    written, before = [], None
+    for entry in entries:
+        written.append(orjson.Fragment(entry.encoded(before)))
+        before = entry
+    return written
 
 
 def decode_entries(raw: object) -> tuple[CommitEntry, ...]:
@@ -314,8 +343,7 @@ def decode_entries(raw: object) -> tuple[CommitEntry, ...]:
     Raises:
         ValueError: It is not that.
     """
-    reading = _Reading(None, NOTHING, lambda: None, large=False)
-    return tuple(reading.entry(entry, index) for index, entry in enumerate(as_list(raw, "log", limits.LOG)))
+    return _Reading(None, NOTHING, lambda: None, large=False).log(raw)
 
 
 def _recent(raw: object, where: str) -> tuple[float, int]:

@@ -183,7 +183,7 @@ class View:
         own = (one for one in self.commits if (one.session, one.sequence) == (session, sequence))
         return not settled and all(map(is_forged, own))
 
-    def said_by(self, commit: CommitEntry) -> tuple[Layer, ...]:
+    def layers_of(self, commit: CommitEntry) -> tuple[Layer, ...]:
         """What one of the commits says, the newest layer first."""
         runs = {reference.sha256 for reference in commit.runs}
         return commit.files, *(one for one in self.layers if isinstance(one, Run) and one.sha256 in runs)
@@ -222,7 +222,7 @@ EMPTY: Final = View(None, None, (), (), NOTHING, FrozenLayers(()))
 
 def needed_runs(document: Document, commits: Iterable[CommitEntry]) -> tuple[RunReference, ...]:
     """The runs that `build_view` wants to have at hand."""
-    return (*document.runs, *(run for commit in commits for run in commit.runs))
+    return (*document.runs, *(run for commit in commits if "runs" in commit.update for run in commit.runs))
 
 
 def build_view(
@@ -303,6 +303,8 @@ def changed_names(old: View, new: View, among: Mapping[str, object]) -> Iterator
 
     Each step looks at a few dozen keys, so that one can do something else between two of them.
     """
+    if not among:
+        return
     few = candidates(old, new)
     left = iter(list(among) if few is None else [name for name in few if name in among])
     common = common_layers(old, new)
@@ -336,10 +338,27 @@ def differences(old: View, new: View, prefix: str, below: str | None = None) -> 
             yield name, said
 
 
+def _replaced(old: View, new: View) -> Iterable[str] | None:
+    """The keys of which the topmost layers say something else, where these alone differ; ``None`` where not."""
+    common = common_layers(old, new)
+    tops = []
+    for view in (old, new):
+        above = view.layers[common:]
+        if len(above) > 1 or any(isinstance(layer, Run) for layer in above):
+            return None
+        tops.append(cast("Files", above[0]) if above else NOTHING)
+    before, after = tops
+    names = [name for name, file in after.items() if before.get(name, _MISSING) is not file]
+    names += before.keys() - after.keys()
+    return names
+
+
 def candidates(old: View, new: View) -> Iterable[str] | None:
     """The keys that may differ; ``None`` where that would be a long list, or cannot be known."""
     if old is new:
         return ()
+    if (few := _replaced(old, new)) is not None:
+        return few
     if old.document is None or new.document is None:
         return None
     settled = new.document.sessions

@@ -35,7 +35,7 @@ class Attempt:
             until then.
         named: The keys and versions that its tries have named.
         earlier: Whether there were tries in an earlier life of the client.
-        said: What its tries said, one after the other, but for those of an earlier life of the client.
+        sent_updates: The updates of its tries, one after the other, but for those of an earlier life of the client.
         slot: With the log journal, the slot that it was last sent to.
         lost: With the log journal, how many slots another client was given that it was sent to.
     """
@@ -55,13 +55,13 @@ class Attempt:
     witnesses: Mapping[str, int] | None = None
     named: set[tuple[str, str]] = field(default_factory=set)
     earlier: bool = False
-    said: list[Mapping[str, Any]] = field(default_factory=list)
+    sent_updates: list[Mapping[str, Any]] = field(default_factory=list)
     slot: int | None = None
     lost: int = 0
 
     def is_forged(self, entry: CommitEntry) -> bool:
-        """Whether a commit with the same identity is certainly none of its tries: somebody else has made it."""
-        return len(self.said) == self.tries and all(entry.update != update for update in self.said)
+        """Return whether somebody else has certainly made a commit with the same identity: it is none of its tries."""
+        return len(self.sent_updates) == self.tries and all(entry.update != update for update in self.sent_updates)
 
     @property
     def is_transaction(self) -> bool:

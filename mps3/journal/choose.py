@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from functools import partial
+from typing import Final
 
-from ..errors import AccessError, ConfigurationError
+from ..errors import AccessError, ConfigurationError, MPS3Error
 from ..format.document import LIMIT, Kind
 from ..format.document_codec import decode
 from ..storage.protocol import Absence, Capabilities, Object, Storage
 from ..storage.verification import read_verified
 from ..support.environment import Environment
 from ..types import JournalKind
-from .document_io import wrong_journal
+from .document_io import deleted_manifest, wrong_journal
 from .log.journal import LogJournal
 from .merge.journal import MergeJournal
 from .probe import lacking_creation
 from .protocol import Journal
 from .runs import LONG
 
+VERSIONS: Final = 100
+"""How many versions and delete markers of a manifest are looked at to find out whether it was deleted."""
+
 
 async def choose_journal(
-    storage: Storage, bucket: str, key: str, kind: JournalKind, environment: Environment
+    storage: Storage, bucket: str, key: str, kind: JournalKind, environment: Environment, *, early: bool = False
 ) -> Journal:
-    """The journal of a manifest: the one it is written with, or else the one that its bucket permits.
+    """The journal of a manifest: the one it is written with, or else the one that its store permits.
+
+    A new manifest gets the log journal wherever the store enforces create-if-absent, with versioning or without. The
+    store is tried for that before there is a manifest, and not again afterwards.
 
     Args:
         storage: The store.
@@ -31,22 +39,32 @@ async def choose_journal(
         key: The manifest's key.
         kind: What was asked for.
         environment: Time, chance and names.
+        early: Whether to read the newest state of a log meanwhile.
 
     Raises:
         ConfigurationError: The bucket permits neither, or not the one that was asked for.
+        CorruptionError: The manifest was deleted, and its versions are kept.
         MPS3Error: The manifest cannot be read.
     """
-    trusted = False
-    chosen = await _follow(storage, bucket, key)
-    exists = chosen is not None
-    if chosen is None:
-        chosen, trusted = await _by_bucket(storage, bucket, key, kind, environment)
-    if kind not in ("auto", chosen):
-        raise wrong_journal(chosen, bucket, key)
-    if chosen == "merge":
-        await _require_versioning(storage, bucket)
-        return MergeJournal(storage, bucket, key, environment)
-    return LogJournal(storage, bucket, key, environment, exists=exists, trusted=trusted)
+    log = LogJournal(storage, bucket, key, environment, exists=True)
+    reading = asyncio.create_task(log.open_early()) if early and kind != "merge" else None
+    try:
+        written = await _follow(storage, bucket, key)
+        if written is None:
+            return await _create(storage, bucket, key, kind, environment)
+        if kind not in ("auto", written):
+            raise wrong_journal(written, bucket, key)
+        if written == "merge":
+            await _require_versioning(storage, bucket)
+            return MergeJournal(storage, bucket, key, environment)
+        if reading is not None:
+            with contextlib.suppress(MPS3Error):  # it comes again when the journal is read
+                await reading
+        return log
+    finally:
+        if reading is not None:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
 
 
 def known_journal(storage: Storage, bucket: str, key: str, kind: Kind, environment: Environment) -> Journal:
@@ -67,41 +85,62 @@ async def _follow(storage: Storage, bucket: str, key: str) -> Kind | None:
     return await read_verified(ask, check)
 
 
-async def _by_bucket(
-    storage: Storage, bucket: str, key: str, kind: JournalKind, environment: Environment
-) -> tuple[Kind, bool]:
+async def _refuse_deleted(storage: Storage, bucket: str, key: str) -> None:
+    """Refuse a manifest that was deleted, and can be restored: to begin anew would spoil what is there.
+
+    Raises:
+        CorruptionError: It was deleted.
+    """
+    with contextlib.suppress(AccessError):  # only who may list versions finds out
+        newest, *older = (await storage.versions(bucket, key, limit=VERSIONS)).versions or (None,)
+        if newest is not None and newest.deleted and not all(version.deleted for version in older):
+            raise deleted_manifest(bucket, key, newest.version)
+
+
+async def _create(storage: Storage, bucket: str, key: str, kind: JournalKind, environment: Environment) -> Journal:
+    """The journal of a manifest that does not exist yet."""
     capabilities = await storage.capabilities(bucket)
-    versioning = capabilities.versioning
-    if kind == "merge" or (kind == "auto" and versioning == "enabled"):
-        return "merge", False
-    if kind == "auto" and versioning == "suspended":
-        raise _unversioned(bucket, capabilities)
+    versioned = capabilities.versioning == "enabled"
+    if kind == "merge":
+        if not versioned:
+            raise _unversioned(bucket, capabilities)
+        return MergeJournal(storage, bucket, key, environment)
+    if versioned:
+        await _refuse_deleted(storage, bucket, key)
+    log = partial(LogJournal, storage, bucket, key, environment, contested=versioned)
     try:
         lacking = await lacking_creation(storage, bucket, key, environment)
     except AccessError:
         # Who may only read finds out nothing, and need not: the first commit asks again.
-        return "log", False
+        return log()
     if lacking is None:
-        return "log", True
+        return log(trusted=True)
     if kind == "log":
-        raise ConfigurationError(
-            f"the log journal needs create-if-absent, and the store of bucket {bucket} does not enforce "
-            f"it: {lacking}. Use "
-            + (
-                "a bucket with versioning enabled, or another store"
-                if capabilities.versionable
-                else "another store, which enforces them or has a bucket with versioning enabled"
-            ),
-            bucket=bucket,
-            operation="PutObject",
-        )
-    raise _unversioned(bucket, capabilities, lacking)
+        raise _without_creation(bucket, capabilities, lacking)
+    if not versioned:
+        raise _unversioned(bucket, capabilities, lacking)
+    return MergeJournal(storage, bucket, key, environment)
 
 
 async def _require_versioning(storage: Storage, bucket: str) -> None:
     capabilities = await storage.capabilities(bucket)
     if capabilities.versioning != "enabled":
         raise _unversioned(bucket, capabilities)
+
+
+def _without_creation(bucket: str, capabilities: Capabilities, lacking: str) -> ConfigurationError:
+    if capabilities.versioning == "enabled":
+        remedy = 'the merge journal (journal="merge" or "auto"), since the bucket has versioning enabled'
+    elif capabilities.versionable:
+        remedy = "a bucket with versioning enabled, or another store"
+    else:
+        remedy = "another store, which enforces it or has a bucket with versioning enabled"
+    return ConfigurationError(
+        f"the log journal needs create-if-absent, and the store of bucket {bucket} does not enforce it: {lacking}. "
+        f"Use {remedy}",
+        bucket=bucket,
+        operation="PutObject",
+    )
 
 
 def _unversioned(bucket: str, capabilities: Capabilities, lacking: str | None = None) -> ConfigurationError:

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, CorruptionError
 from ..format.document import CommitEntry, Document, Kind
 from ..format.document_codec import decode, encode
 from ..format.schema import NOTHING
 from .runs import LONG, Runs
 
 HEAVY: Final = 300
-"""Commits and files of a document that have about `mps3.journal.runs.LONG` bytes."""
+"""Files of a document that have about `mps3.journal.runs.LONG` bytes."""
+LIGHTER: Final = 10
+"""How many commits of a log take as long to write as one file."""
 
 
 async def read_document(
@@ -51,21 +53,34 @@ async def read_document(
 
 
 async def encode_document(document: Document, runs: Runs, *, bucket: str, key: str) -> bytes:
-    """The bytes of a document, which other clients can read. A large one is written in a thread.
+    """Return the bytes of a document, which other clients can read. A large one is written in a thread.
 
     Raises:
         ConfigurationError: It has grown beyond what any client would read, or no client could read it.
     """
-    weight = len(document.files) + sum(1 + len(entry.files) for entry in document.log)
+    # The commits of its log are already encoded.
+    weight = len(document.files) + len(document.update.get("files", NOTHING)) + len(document.log) // LIGHTER
     size = weight * (LONG // HEAVY)
     return await runs.work(lambda _: encode(document, bucket=bucket, key=key), size)
 
 
 def wrong_journal(kind: Kind, bucket: str, key: str, version: str | None = None) -> ConfigurationError:
-    """What to say when a manifest is written with another journal than was asked for."""
+    """Return what to say when a manifest is written with another journal than was asked for."""
     return ConfigurationError(
         f'the manifest s3://{bucket}/{key} is written with the {kind} journal: open it with journal="{kind}" or "auto"',
         bucket=bucket,
         key=key,
         version=version,
+    )
+
+
+def deleted_manifest(bucket: str, key: str, marker: str | None) -> CorruptionError:
+    """What to say when a manifest is not there any more; ``marker`` is the version of its delete marker."""
+    remedy = f"remove its delete marker {marker}" if marker else "restore it"
+    return CorruptionError(
+        f"the manifest s3://{bucket}/{key} was deleted: {remedy} to have it back, or use another manifest",
+        bucket=bucket,
+        key=key,
+        operation="GetObject",
+        version=marker,
     )

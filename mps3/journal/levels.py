@@ -42,7 +42,7 @@ Stack: TypeAlias = tuple[RunReference, ...]
 
 
 def size_of(files: Files) -> int:
-    """The bytes of ``files`` in a document."""
+    """Return the bytes of ``files`` in a document."""
     return len(orjson.dumps(files, default=dict))
 
 
@@ -61,7 +61,7 @@ class Spill:
     runs: Stack
 
     def apply(self, files: Files, runs: Stack) -> tuple[Files, Stack] | None:
-        """The same state with the run in it; ``None`` if it does not fit any more."""
+        """Return the same state with the run in it; ``None`` if it does not fit any more."""
         if runs != self.under:
             return None
         if self.under and not self.files.keys() <= files.keys():
@@ -92,7 +92,7 @@ class Merge:
     expired: float | None = None
 
     def apply(self, files: Files, runs: Stack) -> tuple[Files, Stack] | None:
-        """The same state with the merged run in it; ``None`` if it does not fit any more."""
+        """Return the same state with the merged run in it; ``None`` if it does not fit any more."""
         for start in range(len(runs) - len(self.sources) + 1):
             end = start + len(self.sources)
             if runs[start:end] == self.sources and self.oldest == (start == 0):
@@ -101,7 +101,7 @@ class Merge:
 
 
 def due(runs: Stack, fanout: int | None = None) -> Stack:
-    """The runs to be merged next; none if there are few of each level.
+    """Return the runs to be merged next; none if there are few of each level.
 
     Args:
         runs: Those of a document.
@@ -135,7 +135,7 @@ def _level(size: int) -> int:
 
 
 def _stretch(levels: list[int], level: int, fanout: int) -> tuple[int, int] | None:
-    """Where enough runs of a level follow each other, with none but smaller ones between them.
+    """Return where enough runs of a level follow each other, with none but smaller ones between them.
 
     The smaller ones before and between them are merged too: they would otherwise stay for ever.
     """
@@ -150,7 +150,7 @@ def _stretch(levels: list[int], level: int, fanout: int) -> tuple[int, int] | No
 
 
 def is_large(update: Mapping[str, object], log: Iterable[CommitEntry] = ()) -> bool:
-    """Whether a commit's change is so large that it is stored as a run.
+    """Return whether a commit's change is so large that it is stored as a run.
 
     Args:
         update: The change.
@@ -159,10 +159,13 @@ def is_large(update: Mapping[str, object], log: Iterable[CommitEntry] = ()) -> b
     files: Files = update.get("files") or {}  # type: ignore[assignment]
     if not files:
         return False
-    if len(files) > limits.MANY or sum(len(commit.files) for commit in log) > limits.CROWDED:
+    if len(files) > limits.MANY:
+        return True
+    logged_keys = sum([len(commit.update.get("files", ())) for commit in log])
+    if logged_keys > limits.CROWDED:
         return True
     body = orjson.dumps(files, default=dict)
-    logged = sum(len(commit.encoded()) for commit in log)
+    logged = sum([len(commit.encoded()) for commit in log])
     return (
         len(body) > LARGE
         or logged > limits.CROWDED_BYTES

@@ -38,7 +38,7 @@ class CommitOutcome(Enum):
 
 
 def remembered(view: View) -> dict[str, int]:
-    """The sessions that a state remembers, and how far they have come, in the order of their last commits."""
+    """Return the sessions that a state remembers, and how far they have come, in the order of their last commits."""
     found = dict(settled_sessions(view))
     for commit in view.commits:
         found.pop(commit.session, None)
@@ -47,19 +47,19 @@ def remembered(view: View) -> dict[str, int]:
 
 
 def settled_sessions(view: View) -> Mapping[str, int]:
-    """The sessions that a state remembers of the settled commits, in the order of settling."""
+    """Return the sessions that a state remembers of the settled commits, in the order of settling."""
     return NOTHING if view.document is None else view.document.sessions
 
 
 def few(seen: Mapping[str, int]) -> dict[str, int]:
-    """The witnesses that are kept on disk: those that a document forgets last, and some before them."""
+    """Return the witnesses that are kept on disk: those that a document forgets last, and some before them."""
     names = list(seen)
     older = [names[-place] for place in FURTHER if KEPT_MARKERS < place <= len(names) and len(names) > FURTHER[1]]
     return {name: seen[name] for name in (*islice(reversed(names), KEPT_MARKERS), *older)}
 
 
 def kept_markers(view: View) -> dict[str, int]:
-    """The sessions that committed last in a state, and how far they had come.
+    """Return the sessions that committed last in a state, and how far they had come.
 
     A document forgets the sessions first that were settled first. So while it remembers one of these just as it was,
     it remembers all that were settled later.
@@ -68,7 +68,7 @@ def kept_markers(view: View) -> dict[str, int]:
 
 
 def spans(view: View, seen: Mapping[str, int], most: int | None = None) -> bool:
-    """Whether a state remembers every session that has committed since some witnesses were noted.
+    """Return whether a state remembers every session that has committed since some witnesses were noted.
 
     Args:
         view: The state.
@@ -89,7 +89,7 @@ def outcome_of_kept(
     seen: Mapping[str, int],
     most: int | None = None,
 ) -> CommitOutcome:
-    """What became of a commit whose answer nobody heard.
+    """Return what became of a commit whose answer nobody heard.
 
     Args:
         view: A state resolved later.
@@ -99,11 +99,11 @@ def outcome_of_kept(
         seen: The `kept_markers` of the time when it was first sent.
         most: How many sessions a document remembers; ``None``: as many as documents do.
     """
-    return _fate(view, session, sequence, versions_in(update), seen, most)
+    return _outcome(view, session, sequence, versions_in(update), seen, most)
 
 
 def outcome_of(view: View, session: str, attempt: Attempt) -> CommitOutcome:
-    """The same of an attempt, whatever its tries said.
+    """Return the same of an attempt, whatever its tries were.
 
     Args:
         view: A state resolved after the last of them.
@@ -112,7 +112,7 @@ def outcome_of(view: View, session: str, attempt: Attempt) -> CommitOutcome:
     """
     if not attempt.doubtful:
         return CommitOutcome.NOT_YET
-    return _fate(view, session, attempt.sequence, attempt.named, attempt.witnesses or NOTHING, None)
+    return _outcome(view, session, attempt.sequence, attempt.named, attempt.witnesses or NOTHING, None)
 
 
 def note(attempt: Attempt, view: View) -> None:
@@ -128,7 +128,7 @@ def not_yet(attempt: Attempt, seen: Mapping[str, int]) -> None:
 
 
 def unknown(bucket: str | None, key: str, why: str = "") -> UnknownOutcomeError:
-    """What to say of a write when nobody can tell whether it took effect.
+    """Return what to say of a write when nobody can tell whether it took effect.
 
     Args:
         bucket: The manifest's bucket.
@@ -146,12 +146,15 @@ def unknown(bucket: str | None, key: str, why: str = "") -> UnknownOutcomeError:
 
 
 def versions_in(update: Mapping[str, Any]) -> set[tuple[str, str]]:
-    """Some of the keys that a commit sets, and the versions that it gives them: one that is still there is enough."""
+    """Return some of the keys that a commit sets, and the versions that it gives them.
+
+    One that is still there is enough.
+    """
     files = islice(update.get("files", NOTHING).items(), NAMED)
     return {(name, file["version"]) for name, file in files if file is not None and file.get("version") is not None}
 
 
-def _fate(
+def _outcome(
     view: View,
     session: str,
     sequence: int,
@@ -169,7 +172,7 @@ def _fate(
 
 
 def shows(view: View, named: Iterable[tuple[str, str]]) -> bool:
-    """Whether a state has one of some keys at the version that a commit gave it."""
+    """Return whether a state has one of some keys at the version that a commit gave it."""
     for name, version in named:
         found = view.look_up(name)
         if found is not None and found["version"] == version:

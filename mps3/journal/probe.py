@@ -88,7 +88,7 @@ async def require_creation(storage: Storage, bucket: str, manifest: str, environ
     if lacking is not None:
         raise ConfigurationError(
             f"commits to s3://{bucket}/{manifest} need create-if-absent (If-None-Match), and the store does not "
-            f"enforce it: {lacking}. Use a bucket with versioning enabled, or another store",
+            f'enforce it: {lacking}. Use another store, or journal="merge" and a bucket with versioning enabled',
             bucket=bucket,
             key=manifest,
             operation="PutObject",

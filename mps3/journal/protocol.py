@@ -15,7 +15,7 @@ from .past import Past
 from .snapshot import JournalSnapshot
 
 
-class Verdict(Enum):
+class TransactionStatus(Enum):
     """How a transaction stands."""
 
     COMMITTED = "holds"
@@ -27,7 +27,7 @@ class Verdict(Enum):
     ABORTED = "void"
     """It is void, for good."""
     UNKNOWN = "unknown"
-    """It has not arrived, or so long ago that nobody remembers: see `Journal.fate`."""
+    """It has not arrived, or so long ago that nobody remembers: see `Journal.outcome`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ class Retained:
         versions_before: Older versions of the manifest than this are not needed any more, but for the head.
         runs: Finds out the keys of the runs that are still needed; ``None`` if that cannot be told any more.
         head: The version, or the ETag, of the newest version of the manifest.
-        slots_before: With the log journal, the slot of the oldest checkpoint that is needed; zero for all.
+        slots_before: With the log journal, the slot of the oldest checkpoint that is needed, zero if all slots are;
+            ``None`` with the merge journal.
     """
 
     moment: float
@@ -50,7 +51,7 @@ class Retained:
     versions_before: float
     runs: Callable[[], Awaitable[frozenset[str] | None]]
     head: str | None
-    slots_before: int = 0
+    slots_before: int | None = None
 
 
 class Journal(Protocol):
@@ -84,24 +85,24 @@ class Journal(Protocol):
         """
         ...
 
-    def verdict(self, attempt: Attempt) -> Verdict:
-        """How a transaction stands, by what was resolved last."""
+    def status_of(self, attempt: Attempt) -> TransactionStatus:
+        """Return how a transaction stands, by what was resolved last."""
         ...
 
-    def fate(self, attempt: Attempt) -> CommitOutcome:
-        """What became of a commit whose answer was lost, by what was resolved last."""
+    def outcome(self, attempt: Attempt) -> CommitOutcome:
+        """Return what became of a commit whose answer was lost, by what was resolved last."""
         ...
 
     def may_arrive(self, attempt: Attempt) -> bool:
-        """Whether a try of a commit that was never answered may still arrive, and count."""
+        """Return whether a try of a commit that was never answered may still arrive, and count."""
         ...
 
     def is_usurped(self, attempt: Attempt) -> bool:
-        """Whether somebody else has used the identity of a doubtful commit, so that no try of it can count any more."""
+        """Return whether somebody else has used the identity of a doubtful commit, so that no try of it can count."""
         ...
 
     def counting(self, attempt: Attempt) -> CommitEntry | None:
-        """What of several tries of a commit counts; ``None`` if that is not known (any more)."""
+        """Return what of several tries of a commit counts; ``None`` if that is not known (any more)."""
         ...
 
     @property
@@ -129,7 +130,7 @@ class Journal(Protocol):
     async def append(self, attempt: Attempt) -> None:
         """Try to commit. When it returns, the commit is acknowledged and part of `view`.
 
-        A transaction, that is an attempt with ``expect``, has only arrived then: see `verdict`.
+        A transaction, that is an attempt with ``expect``, has only arrived then: see `status_of`.
 
         Raises:
             OutdatedError: It is a transaction, and would be void. This try was not sent; an earlier one may have been.
@@ -141,7 +142,7 @@ class Journal(Protocol):
         ...
 
     def save(self) -> JournalSnapshot:
-        """What another journal of this manifest can go on from."""
+        """Return what another journal of this manifest can go on from."""
         ...
 
     async def restore(self, saved: JournalSnapshot) -> None:
@@ -158,7 +159,7 @@ class Journal(Protocol):
         ...
 
     async def retained(self, seconds: float, *, announced: bool = False) -> Retained | None:
-        """What collecting leaves alone. It may be called while other calls are under way.
+        """Return what collecting leaves alone. It may be called while other calls are under way.
 
         Args:
             seconds: How far back all states are kept.

@@ -52,7 +52,7 @@ async def settle(
     *,
     now: float | None = None,
 ) -> Settled:
-    """What is settled in the next document.
+    """Fold commits into the settled part of the next document (R7).
 
     Args:
         base: The document it is based on.

@@ -21,7 +21,7 @@ class Loader(Protocol):
     """What fetches runs: `mps3.journal.runs.Runs`."""
 
     async def load(self, references: Iterable[RunReference]) -> Mapping[str, Run]:
-        """The runs that documents name, by their SHA-256."""
+        """Return the runs that documents name, by their SHA-256."""
         ...
 
 
@@ -49,7 +49,7 @@ class JournalSnapshot:
 
     @classmethod
     def of(cls, kind: Kind, view: View, etag: str | None, stamp: float) -> Self:
-        """What is to be kept of a view."""
+        """Return what is to be kept of a view."""
         return cls(kind, view.document, view.head, view.commits, etag, stamp, view.pace)
 
     @property
@@ -59,13 +59,13 @@ class JournalSnapshot:
         return of_commits if self.document is None else (*self.document.runs, *of_commits)
 
     async def view(self, runs: Loader) -> View:
-        """The state again."""
+        """Return the state again."""
         if self.document is None:
             return EMPTY
         return build_view(self.document, self.head, self.commits, await runs.load(self.runs), self.pace)
 
     def encode(self, bucket: str, key: str) -> bytes:
-        """As bytes.
+        """Return it as bytes.
 
         Raises:
             ConfigurationError: It is larger than any client would read.

@@ -13,7 +13,7 @@ from ..errors import ConflictError, MPS3Error, UnavailableError, UnknownOutcomeE
 from ..format.document import commit_id
 from ..journal.attempt import Attempt, OutdatedError
 from ..journal.outcome import CommitOutcome, few, note, versions_in
-from ..journal.protocol import Journal, Verdict
+from ..journal.protocol import Journal, TransactionStatus
 from ..offline.protocol import Sent, StoredSession
 from ..support.gather import gather_bounded
 from ..support.steps import in_steps
@@ -253,7 +253,7 @@ class Committer:
         """Find out whether a commit counts that an earlier client may have sent (R4, R8)."""
         await journal.resolve()
         attempt = commit.attempt
-        match journal.fate(attempt):
+        match journal.outcome(attempt):
             case CommitOutcome.SETTLED:
                 return True
             case CommitOutcome.LANDED:
@@ -307,7 +307,7 @@ class Committer:
         (pending,) = commit.group
         if pending.reruns:
             pending.fail(error)
-        elif journal.verdict(commit.attempt) is Verdict.FAILING:
+        elif journal.status_of(commit.attempt) is TransactionStatus.FAILING:
             self._pipeline.undecided.append(commit)
         else:
             self._decider.fail(journal, commit, error)

@@ -111,7 +111,7 @@ def _versions(journal: Journal, commit: InFlightCommit) -> dict[str, str | None]
     own = (attempt.session or journal.session, attempt.sequence)
     view = journal.view
     counting = next((one for one in reversed(view.commits) if (one.session, one.sequence) == own), None)
-    said = () if counting is None else view.said_by(counting)
+    said = () if counting is None else view.layers_of(counting)
     sent = {} if commit.sent is None else commit.sent.update.get("files", {})
     for name, content in final.items():
         if content is not None:

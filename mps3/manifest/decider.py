@@ -7,7 +7,7 @@ from typing import Final
 
 from ..journal.attempt import Attempt, OutdatedError
 from ..journal.outcome import CommitOutcome, spans
-from ..journal.protocol import Journal, Verdict
+from ..journal.protocol import Journal, TransactionStatus
 from .completion import CommitCompletion
 from .context import ManifestContext
 from .in_flight import CLOSES, InFlightCommit, conflict_of
@@ -63,38 +63,40 @@ class TransactionDecider:
     def decide(self, journal: Journal) -> None:
         """Complete the transactions that are decided in the newest state."""
         for commit in list(self._pipeline.undecided):
-            verdict = journal.verdict(commit.attempt)
+            status = journal.status_of(commit.attempt)
             if commit.closes is not None:
-                self._decide_end(journal, commit, commit.closes, verdict)
+                self._decide_end(journal, commit, commit.closes, status)
             else:
-                self._decide(journal, commit, verdict)
+                self._decide(journal, commit, status)
 
-    def _decide(self, journal: Journal, commit: InFlightCommit, verdict: Verdict) -> None:
+    def _decide(self, journal: Journal, commit: InFlightCommit, status: TransactionStatus) -> None:
         (pending,) = commit.group
         undecided = self._pipeline.undecided
-        if verdict is Verdict.COMMITTED:
+        if status is TransactionStatus.COMMITTED:
             undecided.remove(commit)
             self._completion.acknowledge(journal, commit)
-        elif verdict is Verdict.OPEN:
+        elif status is TransactionStatus.OPEN:
             if not pending.arrived.done():
                 pending.arrived.set_result(None)
         elif pending.reruns:
             undecided.remove(commit)
             self._observer.conflicted(self._state.ref, commit.attempt)
             pending.fail(commit.outdated())
-        elif verdict is Verdict.UNKNOWN and pending.policy is ConflictPolicy.ONCE:
+        elif status is TransactionStatus.UNKNOWN and pending.policy is ConflictPolicy.ONCE:
             # It is sent again as it was; if things have changed, it is refused before it leaves.
             undecided.remove(commit)
             self._propose(commit)
-        elif verdict is not Verdict.FAILING:
+        elif status is not TransactionStatus.FAILING:
             undecided.remove(commit)
             self._observer.conflicted(self._state.ref, commit.attempt)
             self.fail(journal, commit, commit.outdated())
 
-    def _decide_end(self, journal: Journal, end: InFlightCommit, transaction: InFlightCommit, verdict: Verdict) -> None:
+    def _decide_end(
+        self, journal: Journal, end: InFlightCommit, transaction: InFlightCommit, status: TransactionStatus
+    ) -> None:
         """Decide whether the end of a transaction counts, or a try of the transaction that arrived before it."""
         session = transaction.attempt.session or journal.session
-        if verdict is Verdict.COMMITTED:
+        if status is TransactionStatus.COMMITTED:
             self._pipeline.undecided.remove(end)
             known = spans(journal.view, transaction.attempt.witnesses or {})
             error = (transaction.failed or transaction.outdated()) if known else transaction.unknown_outcome()
@@ -102,13 +104,13 @@ class TransactionDecider:
         elif journal.view.has(session, transaction.attempt.sequence):
             self._pipeline.undecided.remove(end)
             self._completion.acknowledge(journal, transaction)
-        elif verdict is Verdict.UNKNOWN:
+        elif status is TransactionStatus.UNKNOWN:
             self._pipeline.undecided.remove(end)
             self._propose(end)
 
     def fail(self, journal: Journal, commit: InFlightCommit, outdated: OutdatedError) -> None:
         """Fail a transaction that does not hold, once no try of it may arrive later on and hold then."""
-        if journal.fate(commit.attempt) is CommitOutcome.UNKNOWN:
+        if journal.outcome(commit.attempt) is CommitOutcome.UNKNOWN:
             self._completion.fail(commit, commit.unknown_outcome())
             return
         error = conflict_of(outdated)

@@ -6,18 +6,17 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
 from ..content.value import PendingValue
 from ..errors import ClosedError, MPS3Error, UnavailableError
-from ..format.document import Kind
 from ..format.file_entry import FileEntry, version_of
 from ..format.state import View, alive
 from ..journal.past import Past
-from ..journal.protocol import Journal, Retained
+from ..journal.protocol import Retained
 from ..offline.protocol import StoredSession
 from ..offline.queue import OutboxQueue
 from ..types import Ref
@@ -28,7 +27,7 @@ from .decider import TransactionDecider
 from .expiry import ExpiryTimer
 from .listeners import Listeners
 from .loop import CommitLoop
-from .opener import Opener
+from .opener import Opener, OpenJournal
 from .outbox import Outbox
 from .pending import Pending
 from .pipeline import CommitPipeline
@@ -52,7 +51,7 @@ class Manifest:
 
     Args:
         ref: The manifest, bucket included.
-        open_journal: Creates the journal that orders its commits, or one of a given kind.
+        open_journal: Creates the journal that orders its commits.
         context: The context of all manifests of a client.
 
     Attributes:
@@ -63,9 +62,7 @@ class Manifest:
         session: The session of other writes.
     """
 
-    def __init__(
-        self, ref: Ref, open_journal: Callable[[Kind | None], Awaitable[Journal]], context: ManifestContext
-    ) -> None:
+    def __init__(self, ref: Ref, open_journal: OpenJournal, context: ManifestContext) -> None:
         self.ref = ref
         self.listeners = Listeners()
         self.affinity = context.affinity

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
 from ..errors import CorruptionError, MPS3Error, UnavailableError
 from ..format.document import Kind
@@ -26,15 +25,28 @@ OPENING: Final = 5.0
 _log = logging.getLogger("mps3")
 
 
+class OpenJournal(Protocol):
+    """Creates the journal of a manifest."""
+
+    async def __call__(self, known: Kind | None, *, early: bool = False) -> Journal:
+        """Return the journal.
+
+        Args:
+            known: Its kind; ``None`` to find it out.
+            early: Whether to read the newest state while finding it out.
+        """
+        ...
+
+
 class Opener:
     """Opens one manifest.
 
-    ``open_journal`` creates the journal that orders its commits, or one of a given kind.
+    ``open_journal`` creates the journal that orders its commits.
     """
 
     def __init__(
         self,
-        open_journal: Callable[[Kind | None], Awaitable[Journal]],
+        open_journal: OpenJournal,
         state: ManifestState,
         reachability: StoreReachability,
         poller: Poller,
@@ -118,7 +130,7 @@ class Opener:
 
     async def _first_read(self, saved: JournalSnapshot | None) -> tuple[Journal, float]:
         """Find the journal and resolve, starting from a snapshot if there is one; and when that began."""
-        journal = await self._open_journal(None)
+        journal = await self._open_journal(None, early=saved is None)
         started = self._environment.monotonic()
         if saved is not None and journal.kind == saved.kind:
             with contextlib.suppress(CorruptionError):  # the cache is damaged: read everything

@@ -124,15 +124,18 @@ class _Row:
     etag: str | None  # None for a delete marker
     body: bytes
     metadata: Mapping[str, str] = field(default_factory=dict)
+    listed: Version = field(init=False)
 
-    def listed(self) -> Version:
-        return Version(
+    def __post_init__(self) -> None:
+        # A version is listed more often than it is made.
+        version = Version(
             version=NULL_VERSION if self.version is None else self.version,
             modified=self.modified,
             etag=self.etag,
             size=len(self.body),
             deleted=self.etag is None,
         )
+        object.__setattr__(self, "listed", version)
 
 
 class MemoryStorage:
@@ -269,7 +272,7 @@ class MemoryStorage:
         size = page_size(limit)
         rows = list(itertools.islice(older, size + 1))
         more = str(rows[size - 1].number) if len(rows) > size else None
-        return VersionPage(versions=tuple(row.listed() for row in rows[:size]), next=more, answered=self._clock())
+        return VersionPage(versions=tuple([row.listed for row in rows[:size]]), next=more, answered=self._clock())
 
     async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
         """As `mps3.storage.Storage.list`."""

@@ -56,10 +56,12 @@ def url(tmp_path, monkeypatch):
     return found
 
 
-@pytest.fixture(params=["file", *(pytest.param(kind, marks=pytest.mark.server) for kind in ("versions", "plain"))])
+@pytest.fixture(
+    params=["file", "merge", *(pytest.param(kind, marks=pytest.mark.server) for kind in ("versions", "plain"))]
+)
 def store(request, tmp_path, monkeypatch):
     """A store of every kind, which `MPS3_URL` names."""
-    if request.param == "file":
+    if request.param in ("file", "merge"):
         found = f"file://{tmp_path}/store"
     else:
         server = request.getfixturevalue("server")

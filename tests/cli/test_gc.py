@@ -73,7 +73,7 @@ def filled(tmp_path, monkeypatch):
 
     async def fill() -> None:
         nonlocal ahead
-        async with MPS3.from_url(url, inline=0) as client:
+        async with MPS3.from_url(url, inline=0, journal="merge") as client:
             for number in range(3):
                 await client.put_all({"k": number, "j": "x" * 600})
             ahead += 30 * 86400
@@ -153,7 +153,7 @@ def test_the_report_adds_up():
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 async def test_ctrl_c_is_quiet(tmp_path):
-    async with MPS3.from_url(f"file://{tmp_path}/store", inline=0) as client:
+    async with MPS3.from_url(f"file://{tmp_path}/store", inline=0, journal="merge") as client:
         await client.put_all({f"k{number}": number for number in range(50)})
         await client.put_all({f"k{number}": number for number in range(50)})
     code = (

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from mps3.cli import main
+from mps3.format.slot import slot_key
 from mps3.storage.local import LocalStorage
 
 
@@ -45,11 +46,12 @@ def test_what_others_have_stored_too_deep_is_an_error_like_any_other(url, capsys
         try:
             body = nested(depth).encode()
             stored = await storage.put("default", "k", body)
-            found = await storage.get("default", "manifest.json")
+            slot = slot_key("manifest.json", 1)
+            found = await storage.get("default", slot)
             document = json.loads(found.body)
             file = {"version": stored.version, "size": len(body), "sha256": hashlib.sha256(body).hexdigest()}
             document |= {"session": "somebody", "update": {"files": {"k": file}}}
-            await storage.put("default", "manifest.json", orjson.dumps(document))
+            await storage.put("default", slot, orjson.dumps(document))
         finally:
             await storage.aclose()
 

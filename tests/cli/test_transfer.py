@@ -130,7 +130,7 @@ def test_stat_for_people(mps3, url, tmp_path):
     mps3("put", "k", f'"{"x" * 1998}"')
     shown = mps3("stat", "--no-json").out
     assert shown.splitlines()[1].split() == ["keys", "1", "2.0", "kB"]
-    assert "versions of values               2  4.0 kB\n" in shown and "the last commit: " in shown
+    assert "versions of values              2  4.0 kB\n" in shown and "the last commit: " in shown
     assert mps3("stat", "--quick").lines[0].keys() == {"keys", "bytes", "newest"}
 
 

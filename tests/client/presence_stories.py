@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from helpers import BUCKET, Unreliable
+from helpers import BUCKET, Unreliable, by_versions
 from simulation.loop import run
 
 from mps3 import MPS3, Presence
@@ -22,9 +22,8 @@ class Room:
         self.storage = Unreliable(versioning=versioning, clock=lambda: 1_700_000_000.0 + loop.time())
 
     def client(self, name: str) -> MPS3:
-        return MPS3(
-            BUCKET, storage=self.storage, poll_interval=1.0, environment=Environment(random.Random(name)), inline=0
-        )
+        environment, how = Environment(random.Random(name)), by_versions(self.storage)
+        return MPS3(BUCKET, storage=self.storage, poll_interval=1.0, environment=environment, inline=0, **how)
 
     def renewals(self, key: str) -> int:
         """How often a key was put; without versions, what is put has a name of its own each time."""

@@ -91,9 +91,10 @@ async def test_versioning_suspended_under_way(bucket, s3_config, s3):
 
 @pytest.mark.server
 @pytest.mark.parametrize("operation", ["versioning", "get", "list", "put"])
-async def test_access_denied(bucket, s3_config, server, operation):
-    async with denying(server.url, operation) as url:
-        one = client(bucket, s3_config | {"endpoint_url": url})
+@pytest.mark.parametrize("journal", ["merge", "log"])
+async def test_access_denied(bucket, s3_config, server, journal, operation):
+    async with denying(server.url, operation, "versions" if journal == "merge" else "list-type") as url:
+        one = client(bucket, s3_config | {"endpoint_url": url}, journal=journal)
         if operation == "put":
             async with one:
                 with pytest.raises(AccessError) as caught:
@@ -107,14 +108,21 @@ async def test_access_denied(bucket, s3_config, server, operation):
         action = {
             "versioning": "GetBucketVersioning",
             "get": "GetObject",
-            "list": "ListBucketVersions",
+            "list": "ListBucketVersions" if journal == "merge" else "ListBucket",
             "put": "PutObject",
         }
         assert f"s3:{action[operation]}" in str(error)
         assert bucket in str(error)
 
 
-def denying(target: str, operation: str):
+@pytest.mark.server
+async def test_the_log_journal_needs_no_versions(bucket, s3_config, server):
+    async with denying(server.url, "list", "versions") as url, client(bucket, s3_config | {"endpoint_url": url}) as one:
+        await soon(one.put("k", 1))
+        assert await one.get("k") == 1
+
+
+def denying(target: str, operation: str, listing: str):
     """A proxy that denies one kind of request."""
 
     def kind(request) -> str:
@@ -122,7 +130,7 @@ def denying(target: str, operation: str):
             return "put"
         if request.query_string.startswith("versioning"):
             return "versioning"
-        return "list" if "versions" in request.query_string else "get"
+        return "list" if listing in request.query_string else "get"
 
     class Denying(CountingProxy):
         async def __aenter__(self):

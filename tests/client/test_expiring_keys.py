@@ -34,7 +34,7 @@ from mps3.format.schema import format_time
 from mps3.format.slot import slot_key
 from mps3.journal import levels
 from mps3.journal.log import checkpoints, tail
-from mps3.journal.validation import evaluate
+from mps3.journal.merge.validation import evaluate
 from mps3.storage import Object
 from mps3.support.environment import Environment
 

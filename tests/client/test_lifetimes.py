@@ -40,6 +40,7 @@ async def everything(make: Callable[[], MPS3]) -> None:
 
 
 def in_memory() -> Callable[[], MPS3]:
+    """With the journal that clients of a test have of their own accord."""
     storage = MemoryStorage()
     return lambda: MPS3("bucket", storage=storage, poll_interval=0.05)
 
@@ -68,14 +69,16 @@ def eager_loop() -> asyncio.AbstractEventLoop:
 @pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop_loop, eager_loop])
 @pytest.mark.parametrize("debug", [False, True], ids=["", "debug"])
 @pytest.mark.parametrize("store", ["memory", "directory"])
-def test_every_loop(make_loop: Callable[[], Any], debug: bool, store: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("journal", ["log", "merge"])
+def test_every_loop(make_loop: Callable[[], Any], debug: bool, store: str, journal: str, tmp_path: Path) -> None:
     make = in_memory() if store == "memory" else in_directory(tmp_path)
     with asyncio.Runner(loop_factory=make_loop, debug=debug) as runner:
         runner.run(everything(make))
 
 
 @pytest.mark.parametrize("store", ["memory", "directory"])
-def test_nothing_blocks_the_loop(store: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("journal", ["log", "merge"])
+def test_nothing_blocks_the_loop(store: str, journal: str, tmp_path: Path) -> None:
     make = in_memory() if store == "memory" else in_directory(tmp_path)
     asyncio.run(everything(make))  # what is imported or loaded once
     with blockbuster_ctx():
@@ -83,7 +86,8 @@ def test_nothing_blocks_the_loop(store: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.server
-def test_nothing_blocks_the_loop_on_s3(s3_config: dict[str, Any], make_bucket: Any) -> None:
+@pytest.mark.parametrize("journal", ["log", "merge"])
+def test_nothing_blocks_the_loop_on_s3(s3_config: dict[str, Any], make_bucket: Any, journal: str) -> None:
     bucket = make_bucket("Enabled")
 
     def make() -> MPS3:

@@ -1,4 +1,7 @@
-"""Manifests that are not what they should be: refused with the version named, and never written over."""
+"""Manifests that are not what they should be: refused with the version named, and never written over.
+
+With the merge journal each commit is a version of the manifest; with the log journal that is written once.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,7 @@ BAD = {
 
 @pytest.fixture
 def connect(bucket, s3_config):
-    return lambda *args, **options: client(bucket, s3_config, *args, **options)
+    return lambda *args, **options: client(bucket, s3_config, *args, **{"journal": "merge", **options})
 
 
 @pytest.fixture
@@ -84,11 +87,11 @@ def newest(s3, bucket):
 
 
 @pytest.mark.parametrize(("body", "kind"), BAD.values(), ids=BAD)
-async def test_it_is_refused_at_opening(connect, put_raw, newest, bucket, body, kind):
+async def test_it_is_refused_at_opening(s3_config, put_raw, newest, bucket, body, kind):
     version = await put_raw(body)
     started = time.perf_counter()
     with pytest.raises(kind, match=version if "run" not in str(body[:1000]) else "run") as caught:
-        async with connect():
+        async with client(bucket, s3_config):
             pass
     assert time.perf_counter() - started < 8
     assert caught.value.bucket == bucket
@@ -144,20 +147,45 @@ async def test_a_deleted_manifest_is_refused_until_it_is_restored(connect, s3, b
         with pytest.raises(CorruptionError, match="delete"):
             await soon(one.put("k", "never"))
         assert await newest() == marker
-        with pytest.raises(CorruptionError, match=marker):
-            async with connect():
-                pass
+        for journal in ("merge", "auto", "log"):
+            with pytest.raises(CorruptionError, match=marker):
+                await connect(journal=journal).__aenter__()
         await asyncio.to_thread(s3.delete_object, Bucket=bucket, Key="manifest.json", VersionId=marker)
         await eventually(lambda: one.status().online)
         assert await one.get("k") == "good"
         await one.put("k", "again")
 
 
-async def test_a_manifest_of_the_other_journal_is_not_written_to(connect, put_raw, newest):
-    version = await put_raw(json.dumps(GOOD | {"journal": "log"}).encode())
-    with pytest.raises(ConfigurationError, match="journal"):
-        async with connect(journal="merge"):
-            pass
+async def test_a_deleted_manifest_of_a_log_is_refused_until_it_is_restored(connect, s3, bucket):
+    async with connect(journal="auto") as one:
+        await one.put("k", "good")
+        s3.delete_object(Bucket=bucket, Key="manifest.json")
+        marker = s3.delete_object(Bucket=bucket, Key="manifest.json")["VersionId"]
+        for journal in ("auto", "log", "merge"):
+            with pytest.raises(CorruptionError, match=marker):
+                await connect(journal=journal).__aenter__()
+        await one.put("k", "better")  # whoever has it open goes on
+        for found in s3.list_object_versions(Bucket=bucket, Prefix="manifest.json")["DeleteMarkers"]:
+            s3.delete_object(Bucket=bucket, Key="manifest.json", VersionId=found["VersionId"])
+        async with connect(journal="auto") as two:
+            assert await two.get("k") == "better"
+
+
+async def test_where_only_delete_markers_are_left_a_manifest_begins_anew(connect, s3, bucket):
+    version = s3.put_object(Bucket=bucket, Key="manifest.json", Body=b"something else")["VersionId"]
+    s3.delete_object(Bucket=bucket, Key="manifest.json")
+    s3.delete_object(Bucket=bucket, Key="manifest.json", VersionId=version)
+    async with connect(journal="auto") as one:
+        await one.put("k", 1)
+    async with connect(journal="log") as two:
+        assert await two.get("k") == 1
+
+
+@pytest.mark.parametrize(("written", "wanted"), [("log", "merge"), ("merge", "log")])
+async def test_a_manifest_of_the_other_journal_is_not_written_to(connect, put_raw, newest, written, wanted):
+    version = await put_raw(json.dumps(GOOD | {"journal": written}).encode())
+    with pytest.raises(ConfigurationError, match=f'journal="{written}"'):
+        await connect(journal=wanted).__aenter__()
     assert await newest() == version
 
 

@@ -8,6 +8,7 @@ from copy import copy
 from typing import Any
 
 import pytest
+from commits import is_commit
 from helpers import BUCKET, MANIFEST, Unreliable, client, eventually, memory_client, soon
 from in_memory_s3 import InMemoryS3, error
 
@@ -31,7 +32,7 @@ async def swap(transaction: Any) -> None:
 async def test_versioning_that_is_suspended_under_a_running_client(write):
     """The commit that notices it was stored, and others see it."""
     async with InMemoryS3() as server:
-        async with client(BUCKET, server.s3_config) as one:
+        async with client(BUCKET, server.s3_config, journal="merge") as one:
             await soon(one.put("key", 1))
             server.versioning = "Suspended"
             with pytest.raises(ConfigurationError, match="no longer keeps versions") as caught:
@@ -51,8 +52,8 @@ async def test_while_versioning_is_suspended_nobody_makes_the_manifest_unreadabl
     """The first commit that notices is stored without a version; another one would take its place."""
     async with (
         InMemoryS3() as server,
-        client(BUCKET, server.s3_config) as one,
-        client(BUCKET, server.s3_config) as two,
+        client(BUCKET, server.s3_config, journal="merge") as one,
+        client(BUCKET, server.s3_config, journal="merge") as two,
     ):
         await soon(one.put("key", 1))
         server.versioning = "Suspended"
@@ -102,11 +103,12 @@ async def test_a_value_that_is_refused_has_not_been_written():
         assert not caught.value.maybe_written and "may have" not in str(caught.value)
 
 
-async def test_a_refused_commit_has_not_been_written():
-    async with InMemoryS3() as server, client(BUCKET, server.s3_config) as one:
+@pytest.mark.parametrize("journal", ["merge", "log"])
+async def test_a_refused_commit_has_not_been_written(journal):
+    async with InMemoryS3() as server, client(BUCKET, server.s3_config, journal=journal) as one:
         await soon(one.put("key", 1))
         server.answer = lambda server, request, key: (
-            error(403, "AccessDenied") if request.method == "PUT" and key == MANIFEST else None
+            error(403, "AccessDenied") if request.method == "PUT" and is_commit(key) else None
         )
         with pytest.raises(AccessError) as caught:
             await soon(one.put("key", 2))

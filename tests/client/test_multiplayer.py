@@ -100,12 +100,14 @@ async def play(settings: dict, *, puts: int = PUTS, every: int = 1) -> None:
             assert final[key] == [value for value in values if value[0] == name][-1]
 
 
+@pytest.mark.parametrize("journal", ["merge", "log"])
 @pytest.mark.server
-async def test_over_a_server(bucket, s3_config):
+async def test_over_a_server(bucket, s3_config, journal):
     slow = MOTO  # moto takes its time for each request
     smaller = {"puts": 20, "every": 4} if slow else {}
-    await play({"bucket": bucket, "s3_config": s3_config}, **smaller)
+    await play({"bucket": bucket, "s3_config": s3_config, "journal": journal}, **smaller)
 
 
-async def test_over_a_directory(tmp_path):
-    await play({"bucket": "bucket", "path": str(tmp_path)})
+@pytest.mark.parametrize("journal", ["merge", "log"])
+async def test_over_a_directory(tmp_path, journal):
+    await play({"bucket": "bucket", "path": str(tmp_path), "journal": journal})

@@ -12,6 +12,7 @@ from helpers import AWKWARD_KEYS, POLL, client, eventually, soon
 from servers import MOTO
 
 from mps3 import DELETE, ConfigurationError, CorruptionError, Ref
+from mps3.format.slot import slot_key
 
 pytestmark = pytest.mark.server
 
@@ -20,9 +21,21 @@ pytestmark = pytest.mark.server
 KEYS = {name: key.replace("\n", "") if MOTO else key for name, key in AWKWARD_KEYS.items()}
 
 
+@pytest.fixture(params=["log", "merge"])
+def journal(request):
+    """In a bucket with versions both journals are possible."""
+    return request.param
+
+
 @pytest.fixture
-def connect(bucket, s3_config):
-    return lambda *args, **options: client(bucket, s3_config, *args, **options)
+def connect(bucket, s3_config, journal):
+    return lambda *args, **options: client(bucket, s3_config, *args, **{"journal": journal, **options})
+
+
+@pytest.fixture
+def commit_key(journal):
+    """The object of the first commit: the manifest itself, or a slot."""
+    return "manifest.json" if journal == "merge" else slot_key("manifest.json", 1)
 
 
 async def test_any_key_is_taken_literally(connect, bucket, s3):
@@ -36,8 +49,8 @@ async def test_any_key_is_taken_literally(connect, bucket, s3):
             assert await reader.get(key) == value
             assert await soon(anext(subscriptions[key])) == value
         assert [await reader.get(Ref(key)) for key in values] == list(values.values())
-        stored = s3.list_objects_v2(Bucket=bucket, EncodingType="url")["Contents"]
-        assert len(stored) == len(values) + 1
+        stored = [item["Key"] for item in s3.list_objects_v2(Bucket=bucket, EncodingType="url")["Contents"]]
+        assert len([key for key in stored if not key.startswith("manifest.json.log/")]) == len(values) + 1
         await asyncio.gather(*(writer.delete(key) for key in list(values)[::2]))
         assert await asyncio.gather(*(reader.get(key, "absent") for key in values)) == [
             value if number % 2 else "absent" for number, value in enumerate(values.values())
@@ -189,11 +202,12 @@ async def test_a_write_may_name_several_manifests(connect, bucket):
         assert set(one.status().manifests) == {*refs, Ref("manifest.json", bucket)}
 
 
-async def test_a_value_for_several_manifests_is_stored_once(connect, bucket, s3):
+async def test_a_value_for_several_manifests_is_stored_once(connect, journal, bucket, s3):
     async with connect(inline=0) as one:
         await one.put("k", 1, manifests=["a.json", "b.json", "a.json"])
     assert len(s3.list_object_versions(Bucket=bucket, Prefix="k")["Versions"]) == 1
-    assert len(s3.list_object_versions(Bucket=bucket, Prefix="a.json")["Versions"]) == 1
+    versions = s3.list_object_versions(Bucket=bucket, Prefix="a.json")["Versions"]
+    assert [item["Key"] for item in versions] == ["a.json", *([slot_key("a.json", 1)] if journal == "log" else [])]
 
 
 async def test_manifests_wants_a_list_of_some(connect):
@@ -279,21 +293,23 @@ async def test_a_url_like_key_is_not_one_in_another_bucket(connect, make_bucket)
         assert await reader.get(f"s3://{elsewhere}/k") == "here"
 
 
-async def test_checksums_are_recorded(connect, bucket, s3):
+async def test_checksums_are_recorded(connect, commit_key, bucket, s3):
     async with connect(inline=0) as one:
         await one.put("k", {"a": 1})
     body = b'{"a":1}'
-    file = json.loads(s3.get_object(Bucket=bucket, Key="manifest.json")["Body"].read())["update"]["files"]["k"]
+    file = json.loads(s3.get_object(Bucket=bucket, Key=commit_key)["Body"].read())["update"]["files"]["k"]
     assert (file["sha256"], file["size"]) == (hashlib.sha256(body).hexdigest(), len(body))
 
 
 def tamper(s3, bucket, body: bytes) -> str:
     """Let the manifest name another object than was written, as if the store had changed it."""
     version = s3.put_object(Bucket=bucket, Key="k", Body=body)["VersionId"]
-    document = json.loads(s3.get_object(Bucket=bucket, Key="manifest.json")["Body"].read())
+    slots = s3.list_objects_v2(Bucket=bucket, Prefix="manifest.json.log/").get("Contents", ())
+    commit_key = slots[0]["Key"] if slots else "manifest.json"  # the newest
+    document = json.loads(s3.get_object(Bucket=bucket, Key=commit_key)["Body"].read())
     document["update"]["files"]["k"]["version"] = version
     document["session"] += "x"
-    s3.put_object(Bucket=bucket, Key="manifest.json", Body=json.dumps(document).encode())
+    s3.put_object(Bucket=bucket, Key=commit_key, Body=json.dumps(document).encode())
     return version
 
 
@@ -334,10 +350,10 @@ async def test_a_value_whose_object_is_deleted_is_still_there(connect, bucket, s
         assert await one.get("k") == [1]
 
 
-async def test_without_checksums_none_is_recorded_or_verified(connect, bucket, s3):
+async def test_without_checksums_none_is_recorded_or_verified(connect, commit_key, bucket, s3):
     async with connect(checksums=False, inline=0) as one:
         await one.put("k", [1])
-    file = json.loads(s3.get_object(Bucket=bucket, Key="manifest.json")["Body"].read())["update"]["files"]["k"]
+    file = json.loads(s3.get_object(Bucket=bucket, Key=commit_key)["Body"].read())["update"]["files"]["k"]
     assert file.get("sha256") is None
     async with connect(inline=0) as one:
         assert await one.get("k") == [1]

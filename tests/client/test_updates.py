@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import AsyncExitStack, nullcontext
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -11,7 +12,7 @@ import pydantic
 import pytest
 from helpers import StoreWithClock, memory_client, soon
 
-from mps3 import DELETE, KEPT, MPS3
+from mps3 import DELETE, KEPT, MPS3, MemoryStorage
 
 HOUR = 3600.0
 
@@ -250,3 +251,14 @@ async def test_a_block_may_end_in_another_task_than_it_began_in(storage):
         transaction.put("k", 1)
         await asyncio.create_task(stack.aclose())
         assert await soon(ann.update("k", lambda value: value + 1)) == 2
+
+
+async def test_with_the_merge_journal_an_update_takes_the_window_and_no_whole_second_more(monkeypatch):
+    monkeypatch.setattr("mps3.journal.merge.journal.MergeJournal.__init__.__kwdefaults__", {"window": 0.5})
+    async with MPS3("bucket", storage=MemoryStorage(versioning=True), journal="merge") as client:
+        times = []
+        for _ in range(3):
+            began = time.monotonic()
+            await client.update("count", lambda count: count + 1, 0)
+            times.append(time.monotonic() - began)
+    assert 0.5 <= min(times) < 0.8  # of one in a thousand, the time stamp is a whole second by chance

@@ -17,8 +17,8 @@ from mps3.format.state import View
 from mps3.journal.attempt import Attempt
 from mps3.journal.log.tail import EVERY
 from mps3.journal.merge.journal import MergeJournal
-from mps3.journal.replay import Replay
-from mps3.journal.versioned_past import VersionedPast as Past
+from mps3.journal.merge.replay import Replay
+from mps3.journal.merge.versioned_past import VersionedPast as Past
 from mps3.storage import Object
 from mps3.support.environment import Environment
 
@@ -120,8 +120,8 @@ async def test_a_commit_whose_version_was_collected_says_to_start_again():
 @pytest.mark.parametrize("page", [1, 2, 3, 5])
 async def test_a_commit_that_is_repeated_when_it_is_long_settled_is_told_once_and_in_its_place(monkeypatch, page):
     """However few versions have been read: going on after what comes before it, after it, and after the repetition."""
-    monkeypatch.setattr("mps3.journal.version_reader.FIRST", page)
-    monkeypatch.setattr("mps3.journal.version_reader.PAGE", page)
+    monkeypatch.setattr("mps3.journal.merge.version_reader.FIRST", page)
+    monkeypatch.setattr("mps3.journal.merge.version_reader.PAGE", page)
     clock = Clock()
     storage = MemoryStorage(clock=clock)
     async with memory_client(storage) as ann, memory_client(storage) as bob, memory_client(storage) as cyd:

@@ -283,14 +283,15 @@ async def test_a_broken_manifest_stops_it(make, clock):
 # On real stores -------------------------------------------------------------------------------------------------------
 
 
-@versioning
-async def test_on_stores_of_all_kinds(place, versioning, monkeypatch):
+@pytest.mark.parametrize(("versioning", "journal"), [(True, "merge"), (True, "log"), (False, "log")])
+async def test_on_stores_of_all_kinds(place, versioning, journal, monkeypatch):
     """In a few seconds, as their clocks cannot be set forward."""
     monkeypatch.setattr(commit_age, "LATENESS", 1.0)
-    bucket, given, storage = await place(versioning)
+    bucket, given, storage = await place(versioning, auto=True)
     short = {"retention": 0, "grace": 2}
-    wanted = 3 if versioning else 1
-    async with client(bucket, **given, inline=0) as one:
+    merge = journal == "merge"
+    wanted = 3 if merge else 1
+    async with client(bucket, **given, journal=journal, inline=0) as one:
         await one.put_all({"k": 1, "awkward \u00e9 key?&": 1})
         await one.put_all({"k": 2, "gone": 1})
         await one.put_all({"gone": DELETE})
@@ -302,9 +303,7 @@ async def test_on_stores_of_all_kinds(place, versioning, monkeypatch):
         async with asyncio.timeout(PATIENCE):
             while (await one.collect(dry_run=True, **short)).values.deleted < wanted:
                 await asyncio.sleep(0.2)
-                if (
-                    not versioning
-                ):  # what may go is told by the stamp of the last commit, and the log names all the others
+                if not merge:  # what may go is told by the stamp of the last commit, and the log names all the others
                     await one.put("k", 2)
         for number in range(2):
             await one.put("k", 2 + number)
@@ -312,7 +311,7 @@ async def test_on_stores_of_all_kinds(place, versioning, monkeypatch):
         done = await one.collect(**short)
         # On a slow store a value is stored again before it is committed, and what was stored before is garbage, too.
         assert done.runs.deleted == 1 and done.values.deleted >= wanted
-        if versioning:
+        if merge:
             assert tried.runs == done.runs
             for foreseen, tally in ((tried.values, done.values), (tried.manifest, done.manifest)):
                 assert foreseen.deleted <= tally.deleted  # a moment later more may go

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import orjson
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from mps3 import Ref
 from mps3.errors import ConfigurationError, CorruptionError, FormatError
-from mps3.format.document import LIMIT, CommitEntry, Document
+from mps3.format.document import LIMIT, CommitEntry, Document, visible_before
 from mps3.format.document_codec import decode, encode
 from mps3.format.names import Names
 from mps3.format.run_reference import RunReference
@@ -78,6 +79,21 @@ runs = st.builds(
     size=whole,
     extra=extras("key", "sha256", "entries", "bytes", "continues"),
 )
+
+
+@st.composite
+def logs(draw) -> tuple[CommitEntry, ...]:
+    """Entries that often have the session of the one before, and are often based on it."""
+    log: list[CommitEntry] = []
+    for one in draw(st.lists(entries, max_size=4)):
+        if log and draw(st.booleans()):
+            one = replace(one, session=log[-1].session)
+        if log and draw(st.booleans()):
+            one = replace(one, previous=log[-1].version)
+        log.append(one)
+    return tuple(log)
+
+
 DOCUMENT = (
     "mps3",
     "journal",
@@ -99,7 +115,7 @@ documents = st.builds(
     sequence=whole,
     previous=st.none() | words,
     update=updates,
-    log=st.lists(entries, max_size=3).map(tuple),
+    log=logs(),
     files=files,
     sessions=st.dictionaries(words, whole, max_size=3),
     runs=st.lists(runs, max_size=2).map(tuple),
@@ -212,6 +228,17 @@ def test_until_when_it_counts():
 def test_a_deadline_that_is_none_is_refused(members):
     with pytest.raises(CorruptionError, match=next(iter(members))):
         read(raw() | members)
+
+
+def test_an_entry_leaves_out_what_follows_from_the_one_before_it():
+    log = tuple(CommitEntry("s" * 32, number, f"v{number}", 1.0, f"v{number - 1}", {}) for number in range(1, 4))
+    document = Document("merge", 3.0, "t", 1, "v3", {}, log=log)
+    first, *others = json.loads(encode(document, **PLACE))["log"]
+    assert first["session"] == "s" * 32 and first["previous"] == "v0"
+    assert all(not one.keys() & {"session", "previous"} for one in others)
+    other = replace(log[2], session="u", previous="v1")
+    for expected in ((*log[:2], other), (log[0], other, log[1])):
+        assert read(json.loads(encode(replace(document, log=expected), **PLACE))).log == expected
 
 
 def test_the_parts_that_may_be_missing():
@@ -408,3 +435,17 @@ def test_a_time_is_kept_to_the_millisecond_and_never_later(seconds):
     kept = read(document).log[0].modified
     assert kept == whole_milliseconds(seconds) / 1000
     assert -1e-6 < seconds - kept < 0.001 + 1e-6
+
+
+@given(st.integers(0, 10**7), st.integers(1, 10**4), st.integers(0, 10**7), st.booleans())
+def test_what_is_stamped_before_that_was_stored_more_than_a_window_ago(stored, window, other, seconds):
+    """Times in milliseconds; a store with whole seconds rounds them down."""
+    stamp, listed = (moment - moment % 1000 if seconds else moment for moment in (stored, other))
+    before = visible_before(stamp / 1000, window / 1000)
+    if listed / 1000 < before - 1e-9:
+        assert other <= stored - window
+
+
+@pytest.mark.parametrize(("stamp", "before"), [(100.0, 96.0), (100.5, 97.25), (0.5, -2.75)])
+def test_only_stamps_of_whole_seconds_are_rounded(stamp, before):
+    assert visible_before(stamp, 3.25) == pytest.approx(before)

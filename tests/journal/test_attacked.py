@@ -24,7 +24,9 @@ def short_window(monkeypatch):
     """What is older than a moment is settled at once."""
     merge, log = "mps3.journal.merge.journal.MergeJournal", "mps3.journal.log.journal.LogJournal"
     monkeypatch.setattr(f"{merge}.__init__.__kwdefaults__", {"window": 0.02})
-    monkeypatch.setattr(f"{log}.__init__.__kwdefaults__", {"trusted": False, "window": 0.02})
+    monkeypatch.setattr(
+        f"{log}.__init__.__kwdefaults__", {"exists": False, "trusted": False, "contested": False, "window": 0.02}
+    )
 
 
 async def test_a_session_that_was_settled_far_beyond_its_commits_loses_none(short_window):

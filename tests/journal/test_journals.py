@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
+import helpers
 import pytest
-from helpers import BUCKET, MANIFEST, PATIENCE, client, eventually, memory_client, soon
-from stores import keys_of, manifest_of, place
+from helpers import BUCKET, MANIFEST, PATIENCE, Unreliable, client, eventually, memory_client, soon
+from stores import everything_in, keys_of, manifest_of, place
 
 from mps3 import AccessError, ConfigurationError, MemoryStorage, UnavailableError
 from mps3.errors import MPS3Error
@@ -27,53 +29,59 @@ __all__ = ["place"]  # a fixture
 # The choice -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("versioning", "kind"), [(True, "merge"), (False, "log")])
-async def test_the_bucket_decides(place, versioning, kind):
-    bucket, options, storage = await place(versioning)
+@pytest.mark.parametrize("versioning", [True, False], ids=["versioned", "unversioned"])
+async def test_the_log_journal_is_taken_with_versions_and_without(place, versioning):
+    bucket, options, storage = await place(versioning, auto=True)
     async with client(bucket, **options, inline=0) as one:
-        assert await keys_of(storage, bucket) == []  # the probe has left nothing
+        assert await everything_in(storage, bucket) == []  # the probe has left nothing
         await soon(one.put("key", 1))
-    assert (await manifest_of(storage, bucket))["journal"] == kind
+    assert (await manifest_of(storage, bucket))["journal"] == "log"
     names = await keys_of(storage, bucket)
     if versioning:
-        assert names == ["key", MANIFEST]
+        assert names == ["key", MANIFEST, slot_key(MANIFEST, 1)]
     else:
         value, *others = names
         assert value.startswith("key@mps3-") and others == [MANIFEST, slot_key(MANIFEST, 1)]
 
 
-async def test_a_manifest_decides_whatever_the_bucket(place):
-    bucket, options, _ = await place(False)
-    async with client(bucket, **options) as one:
+@pytest.mark.parametrize(("versioning", "kind"), [(True, "merge"), (True, "log"), (False, "log")])
+async def test_a_manifest_decides_whatever_the_bucket(place, versioning, kind):
+    bucket, options, _ = await place(versioning, auto=True)
+    async with client(bucket, journal=kind, **options) as one:
         await soon(one.put("key", 1))
-    for kind in ("auto", "log"):
-        async with client(bucket, journal=kind, **options) as two:
+    for same in ("auto", kind):
+        async with client(bucket, journal=same, **options) as two:
             assert await two.get("key") == 1
-    with pytest.raises(ConfigurationError, match='journal="log"'):
-        await client(bucket, journal="merge", **options).__aenter__()
+            await soon(two.put("other", 2))
+    with pytest.raises(ConfigurationError, match=f'journal="{kind}"'):
+        await client(bucket, journal="log" if kind == "merge" else "merge", **options).__aenter__()
 
 
-async def test_log_by_choice_on_a_versioned_bucket():
-    storage = MemoryStorage(versioning=True)
-    async with memory_client(storage, journal="log") as one:
-        await one.put("key", 1)
-        async with memory_client(storage) as two:
-            await two.put("other", 2)
-            assert await one.get("other") == 2
-    assert (await manifest_of(storage, BUCKET))["journal"] == "log"
-    with pytest.raises(ConfigurationError, match='journal="log"'):
-        await memory_client(storage, journal="merge").__aenter__()
-
-
-async def test_two_who_chose_differently_before_there_was_a_manifest():
+@pytest.mark.parametrize(("first", "second"), [("log", "merge"), ("merge", "log"), ("merge", "auto")])
+async def test_two_who_chose_differently_before_there_was_a_manifest(first, second):
     storage = MemoryStorage(versioning=True)
     slow = {"poll_interval": 60}
-    async with memory_client(storage, journal="log", **slow) as one, memory_client(storage, **slow) as two:
+    async with (
+        memory_client(storage, journal=first, **slow) as one,
+        memory_client(storage, journal=second, **slow) as two,
+    ):
         await one.put("key", 1)
-        with pytest.raises(ConfigurationError, match="log journal"):
+        with pytest.raises(ConfigurationError, match=f"{first} journal"):
             await soon(two.put("other", 2))
-    async with memory_client(storage) as three:
+    async with memory_client(storage, journal="auto") as three:
         assert await three.get("key") == 1
+
+
+async def test_who_opened_before_there_was_a_manifest_is_told_that_it_has_the_other_journal():
+    storage = MemoryStorage(versioning=True)
+    async with memory_client(storage, journal="auto") as early, early.subscribe("key") as values:
+        assert await soon(anext(values)) is None
+        async with memory_client(storage, journal="merge") as one:
+            await one.put("key", 1)
+        with pytest.raises(ConfigurationError, match="merge journal"):
+            await soon(anext(values))
+    async with memory_client(storage, journal="auto") as late:
+        assert await late.get("key") == 1
 
 
 async def test_merge_is_refused_without_versions(place):
@@ -83,13 +91,17 @@ async def test_merge_is_refused_without_versions(place):
     assert await keys_of(storage, bucket) == []
 
 
-@pytest.mark.parametrize("journal", ["auto", "merge"])
 @on_server
-async def test_suspended_versioning_is_refused(journal, make_bucket, s3_config, s3):
+async def test_suspended_versioning_is_for_the_log_journal(make_bucket, s3_config, s3):
     bucket = make_bucket("Suspended")
     with pytest.raises(ConfigurationError, match="suspended"):
-        await client(bucket, s3_config, journal=journal).__aenter__()
-    assert "Versions" not in s3.list_object_versions(Bucket=bucket)
+        await client(bucket, s3_config, journal="merge").__aenter__()
+    async with client(bucket, s3_config) as one:
+        assert not s3.list_object_versions(Bucket=bucket).keys() & {"Versions", "DeleteMarkers"}
+        await soon(one.put("key", 1))
+        assert await one.get("key") == 1
+    names = [version["Key"] for version in s3.list_object_versions(Bucket=bucket)["Versions"]]
+    assert names == [MANIFEST, slot_key(MANIFEST, 1)]
 
 
 async def test_versioning_that_is_suspended_later():
@@ -159,23 +171,62 @@ async def test_conditions_are_probed_once_for_a_manifest():
     assert [key.partition("@")[0] for key, _ in storage.puts] == [slot_key(MANIFEST, 2)]
 
 
-async def test_a_store_that_ignores_conditions_but_keeps_versions_is_fine():
-    storage = Odd(ignored=True, versioning=True)
-    async with memory_client(storage) as one, memory_client(storage) as two:
+@pytest.mark.parametrize("versioning", [True, False])
+async def test_a_manifest_that_exists_costs_no_question_about_its_bucket(versioning):
+    storage = Unreliable(versioning=versioning)
+    async with memory_client(storage, journal="auto") as one:
+        await one.put("key", 1)
+    storage.calls.clear()
+    async with memory_client(storage, journal="auto", poll_interval=60) as two:
+        await soon(two.put("key", 2))
+        await soon(two.put("key", 3))
+    assert not [call for call in storage.calls if call[0] in ("capabilities", "versions") or ".probe/" in call[1]]
+    made = [key for operation, key in storage.calls if operation == "put" and not key.endswith(".checkpoint")]
+    assert made == [slot_key(MANIFEST, 2), slot_key(MANIFEST, 3)]
+
+
+@pytest.mark.parametrize("condition", ["ignored", "refused"])
+async def test_a_store_without_conditions_that_keeps_versions_gets_the_merge_journal(condition):
+    storage = Odd(**{condition: True}, versioning=True)
+    async with memory_client(storage, journal="auto") as one, memory_client(storage, journal="auto") as two:
+        assert await everything_in(storage, BUCKET) == []
         await asyncio.gather(*(each.put(f"{each!r} {n}", n) for n in range(5) for each in (one, two)))
     assert (await manifest_of(storage, BUCKET))["journal"] == "merge"
+    storage.puts.clear()
+    async with memory_client(storage, journal="auto") as three:
+        await three.put("k", 1)
+    assert {key for key, _ in storage.puts} == {MANIFEST}  # a manifest is not probed for again
+
+
+async def test_the_log_journal_by_choice_names_the_other_one_where_only_versions_are_kept():
+    storage = Odd(ignored=True, versioning=True)
+    with pytest.raises(ConfigurationError, match='journal="merge"'):
+        await memory_client(storage, journal="log").__aenter__()
+
+
+class Liar(Odd):
+    """Says that it keeps versions, and keeps none."""
+
+    async def capabilities(self, bucket: str) -> Capabilities:
+        return Capabilities("enabled")
 
 
 async def test_a_store_that_lies_about_versions():
-    class Liar(Odd):
-        async def capabilities(self, bucket: str) -> Capabilities:
-            return Capabilities("enabled")
-
     storage = Liar()
-    async with memory_client(storage) as one:
+    async with memory_client(storage, journal="merge") as one:
         with pytest.raises(MPS3Error, match="version"):
             await soon(one.put("key", 1))
     assert not [name for name in await keys_of(storage, BUCKET) if name == "key@"]
+
+
+async def test_the_log_journal_does_not_need_the_versions_that_a_store_lies_about():
+    storage = Liar()
+    async with memory_client(storage, inline=0) as one:
+        for number in range(3):
+            await soon(one.put("key", number))
+    async with memory_client(storage) as two:
+        assert await two.get("key") == 2
+        assert len(await two.history("key")) == 3
 
 
 class Shuffled(MemoryStorage):
@@ -212,9 +263,9 @@ async def sees(one: Any, two: Any, key: str) -> bool:
 
 @pytest.mark.parametrize("versioning", [True, False])
 async def test_the_probe_leaves_nothing(place, versioning):
-    bucket, _, storage = await place(versioning)
-    await lacking_creation(storage, bucket, MANIFEST, Environment())
-    assert await keys_of(storage, bucket) == []
+    bucket, _, storage = await place(versioning, auto=True)
+    assert await lacking_creation(storage, bucket, MANIFEST, Environment()) is None
+    assert await everything_in(storage, bucket) == []
 
 
 class Late(MemoryStorage):
@@ -222,12 +273,11 @@ class Late(MemoryStorage):
 
     def __init__(self, slow: int, **options: Any) -> None:
         super().__init__(**options)
-        self.slow, self.puts, self.keys = slow, 0, set[str]()
+        self.slow, self.puts = slow, 0
         self.reached, self.switch = asyncio.Event(), asyncio.Event()
 
     async def put(self, bucket: str, key: str, body: bytes, **options: Any) -> Any:
         self.puts += 1
-        self.keys.add(key)
         number = self.puts
         try:
             return await super().put(bucket, key, body, **options)
@@ -249,9 +299,7 @@ async def test_the_probe_leaves_nothing_when_it_is_interrupted(slow, versioning)
     await asyncio.wait([task])
     assert task.cancelled()
     await asyncio.sleep(0.05)
-    assert await keys_of(storage, BUCKET) == []
-    for key in storage.keys:
-        assert (await storage.versions(BUCKET, key)).versions == ()
+    assert await everything_in(storage, BUCKET) == []
 
 
 async def test_many_clients_probe_at_once(place):
@@ -262,7 +310,8 @@ async def test_many_clients_probe_at_once(place):
         assert await keys_of(storage, bucket) == []
 
 
-async def test_who_may_only_read_reads():
+@pytest.mark.parametrize("versioning", [True, False])
+async def test_who_may_only_read_reads(versioning):
     class ReadOnly(MemoryStorage):
         closed = False
 
@@ -271,7 +320,8 @@ async def test_who_may_only_read_reads():
                 raise AccessError("PutObject failed: 403", bucket=bucket, key=key, operation="PutObject")
             return await super().put(bucket, key, body, **options)
 
-    storage = ReadOnly(versioning=False)
+    storage = ReadOnly(versioning=versioning)
+    memory_client = partial(helpers.memory_client, journal="auto")
     storage.closed = True
     async with memory_client(storage) as early:
         assert await early.get("key") is None
@@ -280,6 +330,7 @@ async def test_who_may_only_read_reads():
         storage.closed = False
         async with memory_client(storage) as writer:
             await writer.put("key", 1)
+        assert await soon(eventually(lambda: early.get("key"))) == 1
         storage.closed = True
         async with memory_client(storage) as reader, reader.subscribe("key") as values:
             assert await soon(anext(values)) == 1

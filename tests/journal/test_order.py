@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mps3.format.document import CommitEntry, commit_id
-from mps3.journal.order import causal_order, needed, once, store_order
+from mps3.journal.merge.order import _is_causal, causal_order, needed, once, store_order
 
 
 def entry(version: str, session: str = "s", sequence: int = 0, previous: str | None = None) -> CommitEntry:
@@ -294,3 +294,20 @@ def test_anything_that_has_the_shape_of_a_log_is_ordered(made):
     assert len(ordered) == len(store_order(log, []))
     kept = once(ordered, {})
     assert len({one.id for one in kept}) == len(kept)
+
+
+@given(histories(), st.dictionaries(st.sampled_from("abc"), st.integers(-1, 3)), st.data())
+def test_what_is_in_its_order_already_is_not_moved(entries, settled, data):
+    """Whatever is settled, and logged: the short way is the long way."""
+    log = data.draw(st.lists(st.sampled_from(entries), unique_by=lambda one: one.version)) if entries else []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mps3.journal.merge.order._is_causal", lambda entries: False)
+        whole = causal_order(entries, settled, log)
+    assert causal_order(entries, settled, log) == whole
+
+
+def test_most_entries_are_in_their_order():
+    entries = [entry("a", "s", 0), entry("b", "t", 5, "a"), entry("c", "s", 1, "b")]
+    assert _is_causal(entries)
+    assert not _is_causal(entries[::-1])
+    assert not _is_causal([*entries, entry("d", "s", 1)])

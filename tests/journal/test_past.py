@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
@@ -13,11 +12,11 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from mps3.client.resumption import joined_commits
-from mps3.format.document import CommitEntry, Document
+from mps3.format.document import CommitEntry, Document, visible_before
 from mps3.format.state import EMPTY, FrozenLayers, View
-from mps3.journal.order import causal_order, needed, once, store_order
-from mps3.journal.replay import Replay
-from mps3.journal.versioned_past import VersionedPast
+from mps3.journal.merge.order import causal_order, needed, once, store_order
+from mps3.journal.merge.replay import Replay
+from mps3.journal.merge.versioned_past import VersionedPast
 from mps3.storage import Version
 
 START = 1000.0
@@ -63,7 +62,7 @@ class Bucket:
         if head is None:
             return blank
         log = commits or [self.stored(seen)[-1]]
-        bound = math.floor(log[-1].modified - self.window)
+        bound = visible_before(log[-1].modified, self.window)
         settled = list(takewhile(lambda one: one.modified < bound, log))
         rest = needed(ordered, log[len(settled) :], bound - self.window) if commits else tuple(log)
         sessions = {**head.sessions, **{one.session: one.sequence for one in settled}}
@@ -210,8 +209,8 @@ def test_a_walk_that_begins_near_a_commit_finds_what_the_whole_walk_finds(bucket
 
     async def go(moment: Any, found: Any) -> None:
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("mps3.journal.version_reader.FIRST", step)
-            patched.setattr("mps3.journal.version_search.ROUNDING", 0.0)
+            patched.setattr("mps3.journal.merge.version_reader.FIRST", step)
+            patched.setattr("mps3.journal.merge.version_search.ROUNDING", 0.0)
             walk = await past.walk_to(view, moment)
             if walk is None:
                 return

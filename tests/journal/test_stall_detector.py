@@ -120,9 +120,12 @@ async def test_that_others_commit_is_no_standstill(hasty):
 
 async def test_time_stamps_that_are_minutes_late_are_no_endless_retry(hasty):
     """What is stamped later than its deadline does not count (R16), and neither would any other try."""
-    async with InMemoryS3(stamp=1200.0) as server, client(BUCKET, server.s3_config, inline=0) as one:
-        with pytest.raises(ConfigurationError, match="clocks"):
-            await soon(one.put("key", 1))
+    async with InMemoryS3(stamp=1200.0) as server:
+        async with client(BUCKET, server.s3_config, inline=0, journal="merge") as one:
+            with pytest.raises(ConfigurationError, match="clocks"):
+                await soon(one.put("key", 1))
+        async with client(BUCKET, server.s3_config, "log.json", inline=0, journal="log") as one:
+            await soon(one.put("key", 1))  # it has no deadline
 
 
 async def test_a_listing_without_what_was_stored_is_no_endless_retry(hasty):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from commits import slots_of
-from helpers import BUCKET, COMMIT, POLL, StoreWithClock, Unreliable, eventually, stored_manifest
+from helpers import BUCKET, COMMIT, POLL, StoreWithClock, Unreliable, by_versions, eventually, stored_manifest
 
 from mps3 import MPS3, UnavailableError
 from mps3.support.sqlite import close
@@ -22,7 +22,8 @@ class Device:
         self.open: list[MPS3] = []
 
     async def begin(self, **options: Any) -> MPS3:
-        client = MPS3(BUCKET, storage=self.storage, **{"offline": self.directory, "poll_interval": POLL, **options})
+        usual = {"offline": self.directory, "poll_interval": POLL, **by_versions(self.storage)}
+        client = MPS3(BUCKET, storage=self.storage, **{**usual, **options})
         await client.__aenter__()
         self.open.append(client)
         return client
@@ -94,4 +95,9 @@ async def commits(device: Device) -> list[tuple[str, int, list[str]]]:
     """All commits of the manifest, in order, as (session, sequence, keys)."""
     head = await stored_manifest(device.storage)
     made = await slots_of(device.storage) if head["journal"] == "log" else [*head["log"], head]
-    return [(one["session"], one["sequence"], sorted(one["update"]["files"])) for one in made]
+    found: list[tuple[str, int, list[str]]] = []
+    for one in made:
+        # In a log, an entry without a session has that of the entry before it.
+        session = one.get("session", found and found[-1][0])
+        found.append((session, one["sequence"], sorted(one["update"]["files"])))
+    return found

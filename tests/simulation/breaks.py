@@ -30,8 +30,8 @@ from mps3.journal.log.journal import LogJournal
 from mps3.journal.merge import journal as merge
 from mps3.journal.merge import unsettled
 from mps3.journal.merge.journal import MergeJournal
+from mps3.journal.merge.order import once
 from mps3.journal.merge.unsettled import Unsettled
-from mps3.journal.order import once
 from mps3.manifest.committer import Committer
 from mps3.manifest.manifest import Manifest
 from mps3.manifest.session import Session
@@ -362,13 +362,13 @@ def _counts_beyond_holes() -> Iterator[None]:
 @contextmanager
 def _tries_another_slot_in_doubt() -> Iterator[None]:
     """L3: a commit whose answer was lost is made again at the next slot, whosever the first one is."""
-    settle_doubt = LogJournal._settle
+    settle_doubt = LogJournal._find_slot
 
     async def hasty(self: LogJournal, attempt: Any) -> int | None:
         slot = await settle_doubt(self, attempt)
         return slot if slot is None or slot != attempt.slot else slot + 1
 
-    with patch.object(LogJournal, "_settle", hasty), patch.object(tail, "judge", _counts_twice):
+    with patch.object(LogJournal, "_find_slot", hasty), patch.object(tail, "judge", _counts_twice):
         yield
 
 
@@ -460,13 +460,13 @@ def _takes_collected_for_no() -> Iterator[None]:
 @contextmanager
 def _checkpoints_too_much() -> Iterator[None]:
     """L6: a checkpoint is named by a slot, and does not have what that slot says."""
-    make = Checkpoints._settle
+    make = Checkpoints._compose
 
     async def without_the_last(self: Checkpoints) -> Any:
         document = await make(self)
         return document if document is None else replace(document, sequence=document.sequence + 1)
 
-    with patch.object(Checkpoints, "_settle", without_the_last):
+    with patch.object(Checkpoints, "_compose", without_the_last):
         yield
 
 

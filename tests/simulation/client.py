@@ -141,6 +141,7 @@ class Life:
             client = MPS3(
                 "bucket",
                 storage=self.storage,
+                journal="merge" if self.environment.options.versioning else "auto",
                 inline=1024 if inline else 0,
                 poll_interval=self.environment.options.poll_interval,
                 offline=SimDirectory(self.disk) if self.environment.options.durable else None,

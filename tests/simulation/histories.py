@@ -17,8 +17,8 @@ from mps3.format.file_entry import expires_of
 from mps3.format.slot import NOBODY
 from mps3.journal import diff as steps
 from mps3.journal import levels, settle
-from mps3.journal import replay as walk
 from mps3.journal.log import checkpoints, tail
+from mps3.journal.merge import replay as walk
 
 from .checker import Ends, check
 from .client import Book, Life
@@ -400,7 +400,10 @@ def _manifests(store: SimStore) -> list[str]:
     lines = []
     for kept in commits(store):
         document = json.loads(kept.body or b"{}")
-        log = [f"{entry['session'][:4]}/{entry['sequence']}@{entry['version']}" for entry in document.get("log", ())]
+        log = [
+            f"{entry.get('session', '')[:4]}/{entry['sequence']}@{entry['version']}"
+            for entry in document.get("log", ())
+        ]
         lines.append(
             f"{kept.name} stamp {kept.stamp:.3f} visible {kept.visible:.3f} by {kept.by}"
             f" = {str(document.get('session'))[:4]}/{document.get('sequence')} after {document.get('previous')}"

@@ -9,8 +9,8 @@ import pytest
 
 from mps3 import MPS3, ExpiredError, MPS3Error
 from mps3.journal.log.past import LogPast
+from mps3.journal.merge.versioned_past import VersionedPast
 from mps3.journal.past import Past
-from mps3.journal.versioned_past import VersionedPast
 
 from . import client as simulated
 from .kinds import Kind

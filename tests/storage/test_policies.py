@@ -6,6 +6,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator
+from contextvars import ContextVar
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,6 +18,7 @@ from mps3 import MPS3, AccessError, MemoryStorage
 from mps3.storage import ABSENT, Storage
 from mps3.storage.wrapper import StorageWrapper
 from mps3.testing import VirtualClock
+from mps3.types import JournalKind
 
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 BUCKET, KEY = "my-bucket", "app.json"
@@ -24,6 +26,7 @@ BUCKET, KEY = "my-bucket", "app.json"
 pytestmark = pytest.mark.skipif(not PAGE.is_file(), reason="the documentation is not beside the tests")
 
 Policy = dict[str, Any]
+JOURNAL: ContextVar[JournalKind] = ContextVar("the journal of all clients")
 
 
 def policies() -> dict[str, Policy]:
@@ -94,7 +97,7 @@ class Guarded(StorageWrapper):
 
 
 def client(storage: Storage) -> MPS3:
-    return MPS3(BUCKET, KEY, storage=storage, poll_interval=60, inline=0)
+    return MPS3(BUCKET, KEY, storage=storage, poll_interval=60, inline=0, journal=JOURNAL.get())
 
 
 async def read(storage: Storage) -> None:
@@ -137,8 +140,9 @@ def less(policy: Policy) -> Iterator[tuple[str, Policy]]:
             yield f"{action} of {statement['Resource']}", left
 
 
-async def act(role: str, policy: Policy, clock: VirtualClock) -> None:
+async def act(role: str, policy: Policy, clock: VirtualClock, journal: JournalKind = "log") -> None:
     """Do what the role does, in a bucket where others have been before."""
+    JOURNAL.set(journal)
     name, _, unversioned = role.partition("_")
     storage = MemoryStorage(versioning=not unversioned, clock=clock.time)
     await storage.open()
@@ -166,27 +170,33 @@ def test_every_role_has_a_policy() -> None:
     assert set(policies()) == {*ROLES, "ann"}
 
 
-@pytest.mark.parametrize("role", ROLES)
-async def test_allows_what_the_role_does(role: str, mps3_clock: VirtualClock) -> None:
-    await act(role, policies()[role], mps3_clock)
+def journals(role: str) -> list[JournalKind]:
+    return ["log"] if role.endswith("_unversioned") else ["log", "merge"]
+
+
+@pytest.mark.parametrize(("role", "journal"), [(role, journal) for role in ROLES for journal in journals(role)])
+async def test_allows_what_the_role_does(role: str, journal: JournalKind, mps3_clock: VirtualClock) -> None:
+    await act(role, policies()[role], mps3_clock, journal)
 
 
 @pytest.mark.parametrize("role", ROLES)
 async def test_nothing_could_be_left_out(role: str, mps3_clock: VirtualClock) -> None:
     for what, left in less(policies()[role]):
         with pytest.raises((AccessError, AssertionError)):
-            await act(role, left, mps3_clock)
+            for journal in journals(role):
+                await act(role, left, mps3_clock, journal)
             pytest.fail(f"{role} does not need {what}")
 
 
-async def test_who_may_write_only_what_is_hers(mps3_clock: VirtualClock) -> None:
+@pytest.mark.parametrize("journal", ["log", "merge"])
+async def test_who_may_write_only_what_is_hers(journal: JournalKind, mps3_clock: VirtualClock) -> None:
     storage = MemoryStorage(clock=mps3_clock.time)
     await storage.open()
     try:
-        async with MPS3(BUCKET, "users/bob.json", storage=storage, poll_interval=60, inline=0) as bob:
+        async with MPS3(BUCKET, "users/bob.json", storage=storage, poll_interval=60, inline=0, journal=journal) as bob:
             await bob.put("users/bob/status", "here")
         guarded = Guarded(storage, policies()["ann"])
-        async with MPS3(BUCKET, "users/ann.json", storage=guarded, poll_interval=60, inline=0) as ann:
+        async with MPS3(BUCKET, "users/ann.json", storage=guarded, poll_interval=60, inline=0, journal=journal) as ann:
             for value in (1, 2):  # with runs
                 await ann.put_all(dict.fromkeys((f"users/ann/{number}" for number in range(450)), value))
             await mps3_clock.advance(60)
@@ -195,5 +205,6 @@ async def test_who_may_write_only_what_is_hers(mps3_clock: VirtualClock) -> None
                 await ann.put("users/bob/status", "gone")  # the object is his
             with pytest.raises(AccessError):
                 await ann.put("users/ann/status", "here", manifests=["users/bob.json"])
+        assert guarded.tidy
     finally:
         await storage.aclose()

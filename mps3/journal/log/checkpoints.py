@@ -128,6 +128,7 @@ class Checkpoints:
             elif tail.number - self._newest.sequence >= KEPT:
                 document, self._newest = self._newest, None
                 await tail.rebase(document)
+                self._shorten_from = 0
         except MPS3Error as error:
             if self._committed and isinstance(error, AccessError | ConfigurationError):
                 raise  # nor could it write a checkpoint
@@ -148,7 +149,7 @@ class Checkpoints:
     async def _make(self, *, announced: bool = False) -> Document | None:
         """Return the checkpoint of the newest state; ``None`` before the first commit, and where none may be made."""
         async with self._making:
-            return await self._settle() if await self._follow_collection(announced=announced) else None
+            return await self._compose() if await self._follow_collection(announced=announced) else None
 
     async def _follow_collection(self, *, announced: bool) -> bool:
         """After a collection, build upon the newest checkpoint: runs that only an older one names may be deleted.
@@ -171,7 +172,7 @@ class Checkpoints:
         # The one who collects keeps what its own state needs, but for what was announced before.
         return announced and sum(commit.update.get(COLLECTS) is True for commit in tail.view.commits) == 1
 
-    async def _settle(self) -> Document | None:
+    async def _compose(self) -> Document | None:
         tail = self._tail
         stamp, number, view, base = tail.stamp(), tail.number, tail.view, tail.base
         if stamp is None or view.document is None:

@@ -7,16 +7,17 @@ from typing import Final
 
 from ...errors import ConfigurationError, CorruptionError, MPS3Error, UnavailableError
 from ...format.commit_age import Moment
-from ...format.document import CommitEntry, Document
+from ...format.document import LIMIT, CommitEntry
+from ...format.document_codec import decode
 from ...format.state import View
-from ...storage.protocol import Storage
+from ...storage.protocol import Object, Storage
 from ...support.environment import Environment
 from ..attempt import Attempt
-from ..compactor import Compactor
+from ..base import WINDOW, BaseJournal
+from ..document_io import wrong_journal
 from ..outcome import CommitOutcome, outcome_of
-from ..protocol import Verdict
-from ..runs import MissingRunError, Runs
-from ..stall_detector import StallDetector
+from ..protocol import TransactionStatus
+from ..runs import MissingRunError
 from .checkpoints import Checkpoints
 from .contact import LastContact
 from .contention import Crowd
@@ -26,14 +27,13 @@ from .past import LogPast
 from .reader import LogReader, ReadSlot
 from .tail import LogTail
 
-WINDOW: Final = 3.0
 AHEAD: Final = 16
 """Slots that are read at once, at the most, while there is news."""
 FAR: Final = 256
 """Slots that are read one after the other, at the most, before the log is listed."""
 
 
-class LogFollower:
+class LogFollower(BaseJournal):
     """Follows the log of one manifest.
 
     Args:
@@ -43,6 +43,7 @@ class LogFollower:
         environment: Time, chance and names.
         exists: Whether the manifest was seen to be there: then conditions were seen to be enforced.
         trusted: Whether the store was seen to enforce conditions.
+        contested: Whether somebody else may create the manifest with the merge journal: the bucket keeps versions.
         window: Seconds by which clocks of the store's nodes may differ, of a new manifest.
     """
 
@@ -55,35 +56,25 @@ class LogFollower:
         *,
         exists: bool = False,
         trusted: bool = False,
+        contested: bool = False,
         window: float = WINDOW,
     ) -> None:
-        self._storage = storage
-        self._bucket = bucket
-        self._key = key
-        self._environment = environment
-        self._window = window
-        self._session = environment.name()
-        self._runs = Runs(storage, bucket, key, self._now, unique=environment.name)
-        self._compactor = Compactor(self._runs, environment, whole=True)
+        super().__init__(storage, bucket, key, environment, window=window, unique=environment.name, whole=True)
         self._reader = LogReader(storage, bucket, key, self._runs)
+        self._past = LogPast(bucket, key, self._reader, self._runs, window)
         self._tail = LogTail(self._runs, window)
         self._contact = LastContact(storage, environment)
         self._crowd = Crowd()
         self._checkpoints = Checkpoints(
             storage, bucket, key, self._tail, self._reader, self._runs, self._compactor, environment
         )
-        self._stalls = StallDetector(environment, f"s3://{bucket}/{key}")
         self._ahead: dict[int, ReadSlot] = {}
         self._created: set[int] = set()
         self._early: tuple[tuple[float, float], LogTail] | None = None
         self._opened = False
         self._exists = exists
         self._trusted = trusted
-
-    @property
-    def session(self) -> str:
-        """This client's name among the writers."""
-        return self._session
+        self._contested = contested
 
     @property
     def view(self) -> View:
@@ -108,26 +99,24 @@ class LogFollower:
     @property
     def past(self) -> LogPast:
         """What came before."""
-        return LogPast(self._bucket, self._key, self._reader, self._runs, self._window)
+        return self._past
 
     def _now(self) -> Moment:
         return Moment(self._environment.monotonic(), collected=collection(self.view))
 
-    def _author(self, attempt: Attempt) -> str:
-        return attempt.session or self._session
-
-    def _is_own(self, entry: CommitEntry | Document, attempt: Attempt) -> bool:
-        return (entry.session, entry.sequence) == (self._author(attempt), attempt.sequence)
-
     # What became of a commit
 
-    def verdict(self, attempt: Attempt) -> Verdict:
+    def status_of(self, attempt: Attempt) -> TransactionStatus:
         """How a transaction stands."""
-        if self.fate(attempt) in (CommitOutcome.LANDED, CommitOutcome.SETTLED):
-            return Verdict.COMMITTED
-        return Verdict.ABORTED if attempt.slot is not None and attempt.slot <= self._tail.number else Verdict.UNKNOWN
+        if self.outcome(attempt) in (CommitOutcome.LANDED, CommitOutcome.SETTLED):
+            return TransactionStatus.COMMITTED
+        return (
+            TransactionStatus.ABORTED
+            if attempt.slot is not None and attempt.slot <= self._tail.number
+            else TransactionStatus.UNKNOWN
+        )
 
-    def fate(self, attempt: Attempt) -> CommitOutcome:
+    def outcome(self, attempt: Attempt) -> CommitOutcome:
         """What became of a commit whose answer was lost, by what was read last."""
         if not attempt.doubtful and self.view.has(self._author(attempt), attempt.sequence):
             return CommitOutcome.LANDED
@@ -154,6 +143,8 @@ class LogFollower:
         if not self._opened:
             return await self._open()
         before = self._tail.number
+        if self._contested and not self._exists and not await self._appeared():
+            return False  # the manifest comes before its first slot
         try:
             while self._tail.number - before < FAR:
                 news = await self._poll(min(AHEAD, max(1, self._tail.number - before)))
@@ -164,6 +155,28 @@ class LogFollower:
         except MissingRunError:
             pass  # it was collected: newer states do not need it
         return await self._open() or self._tail.number > before
+
+    async def _appeared(self) -> bool:
+        """Return whether somebody has created the manifest since it was found to be absent.
+
+        Raises:
+            ConfigurationError: With the merge journal, whose commits are in no slot.
+        """
+        asked = self._contact.ask()
+        await self._check_root()
+        if not self._exists:
+            self._contact.heard(asked)
+        return self._exists
+
+    async def _check_root(self) -> None:
+        """Look for the manifest, and refuse one that is written with the merge journal."""
+        found = await self._storage.get(self._bucket, self._key, limit=LIMIT)
+        if not isinstance(found, Object):
+            return
+        kind = decode(found.body, bucket=self._bucket, key=self._key, version=found.version).journal
+        if kind != "log":
+            raise wrong_journal(kind, self._bucket, self._key, found.version)
+        self._exists = True
 
     async def _poll(self, count: int) -> bool | None:
         """Read the next slots, as many as have come lately (L8).

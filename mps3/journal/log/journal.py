@@ -8,13 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from ...errors import ConflictError, CorruptionError, MPS3Error
-from ...format.document import LIMIT
-from ...format.document_codec import decode
 from ...format.slot import empty_document
 from ...format.state import EMPTY
-from ...storage.protocol import ABSENT
 from ..attempt import Attempt
-from ..document_io import encode_document, wrong_journal
+from ..document_io import encode_document
 from ..probe import require_creation
 from ..protocol import Retained
 from ..snapshot import JournalSnapshot
@@ -39,7 +36,7 @@ class LogJournal(SlotWriter):
         if not self._opened:
             await self._open()
         self._created.clear()
-        slot = await self._settle(attempt) if attempt.doubtful else self._tail.number + 1
+        slot = await self._find_slot(attempt) if attempt.doubtful else self._tail.number + 1
         if slot is not None:
             if attempt.closes and self.view.has(self._author(attempt), attempt.sequence - 1):
                 return  # the transaction that it should end has arrived
@@ -70,15 +67,6 @@ class LogJournal(SlotWriter):
             raise
         self._exists = True
 
-    async def _check_root(self) -> None:
-        found = await self._storage.get(self._bucket, self._key, limit=LIMIT)
-        if found is ABSENT:
-            return
-        version = getattr(found, "version", None)
-        kind = decode(getattr(found, "body", b""), bucket=self._bucket, key=self._key, version=version).journal
-        if kind != "log":
-            raise wrong_journal(kind, self._bucket, self._key, version)
-
     # Keeping, collecting, closing
 
     def save(self) -> JournalSnapshot:
@@ -107,4 +95,4 @@ class LogJournal(SlotWriter):
     async def aclose(self) -> None:
         """Stop what is done in the background."""
         await self._checkpoints.aclose()
-        await self._compactor.aclose()
+        await super().aclose()

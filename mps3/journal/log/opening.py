@@ -63,8 +63,8 @@ async def _read(reader: LogReader, tail: LogTail, listing: Listing) -> bool:
             break
         if checkpoint is None and not numbers and min(listing.slots, default=0) > HOLES:
             raise CorruptionError(
-                f"the log of the manifest begins with slot {min(listing.slots)}, and there is no checkpoint: somebody has "
-                "deleted a part of it. Restore that, or use another manifest",
+                f"the log of the manifest begins with slot {min(listing.slots)}, and there is no checkpoint: somebody "
+                "has deleted a part of it. Restore that, or use another manifest",
                 operation="ListObjectsV2",
             )
         for start in range(0, len(numbers), AT_ONCE):

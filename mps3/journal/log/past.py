@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Final
 
 from ...errors import CorruptionError
 from ...format.document import CommitEntry, Document
@@ -11,8 +13,11 @@ from ...support.gather import map_concurrently
 from ..kept_runs import KeptRuns
 from ..past import Walk
 from ..runs import Runs
-from .reader import CONCURRENCY, Listing, LogReader
+from .reader import CONCURRENCY, Listing, LogReader, ReadSlot
 from .tail import LogTail
+
+KEPT: Final = 2 * 2**20
+"""Bytes of slots that are kept, as they are in the store."""
 
 
 class LogPast(KeptRuns):
@@ -30,6 +35,19 @@ class LogPast(KeptRuns):
         super().__init__(bucket, key, runs)
         self._reader = reader
         self._window = window
+        self._kept: dict[int, ReadSlot] = {}
+        self._kept_bytes = 0
+
+    async def slots(self, numbers: Sequence[int]) -> dict[int, ReadSlot]:
+        """Return the slots among these that are there. The next questions are often about the same ones."""
+        found = {number: self._kept[number] for number in numbers if number in self._kept}
+        read = await self._reader.slots([number for number in numbers if number not in found])
+        for number, slot in read.items():
+            self._kept_bytes += slot.size if number not in self._kept else 0
+            self._kept[number] = slot
+        while self._kept_bytes > KEPT:
+            self._kept_bytes -= self._kept.pop(next(iter(self._kept))).size
+        return {**found, **read}
 
     async def walk(self, view: View) -> LogWalk:
         """Return the newest commits; the walk goes back step by step."""
@@ -136,7 +154,7 @@ class LogWalk(Walk):
         found = await self._reader.checkpoint(number) if number else None
         if number and found is None:
             return None
-        slots = await self._reader.slots(range(number + 1, self._start + 1))
+        slots = await self._past.slots(range(number + 1, self._start + 1))
         if len(slots) < self._start - number:
             return None
         tail = self._past.tail()

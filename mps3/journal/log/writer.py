@@ -48,7 +48,7 @@ class SlotWriter(LogFollower):
             members[COLLECTED] = attempt.collected
         if attempt.fence:
             members[COLLECTS] = True
-        attempt.said.append(members)
+        attempt.sent_updates.append(members)
         document = Document("log", self._window, self._author(attempt), attempt.sequence, None, members)
         return document, await encode_document(document, self._runs, bucket=self._bucket, key=self._key)
 
@@ -68,7 +68,7 @@ class SlotWriter(LogFollower):
         self._conclude(attempt, judgement)
 
     def _conclude(self, attempt: Attempt, judgement: Judgement | None) -> None:
-        """Act upon what became of a commit at its place; ``None`` if `fate` has found that, and goes on telling."""
+        """Act upon what became of a commit at its place; ``None`` if `outcome` has found that, and goes on telling."""
         attempt.doubtful, attempt.unanswered = judgement is None, 0
         if judgement is Judgement.OUTLIVED:
             raise self._outlived()
@@ -77,7 +77,7 @@ class SlotWriter(LogFollower):
             if not self.view.has(self._author(attempt), attempt.sequence) or attempt.closes:
                 return
             attempt.tries = 0
-            attempt.said.clear()
+            attempt.sent_updates.clear()
             raise ConflictError(
                 f"somebody else has made a commit to s3://{self._bucket}/{self._key} in the name of this client; it is "
                 "made again under another one",
@@ -195,7 +195,7 @@ class SlotWriter(LogFollower):
         if self._has_arrived(attempt):
             counting = self.counting(attempt)
             modified = self._tail.modified if counting is None else counting.modified
-            update = attempt.said[-1] if counting is None else counting.update
+            update = attempt.sent_updates[-1] if counting is None else counting.update
             session, sequence = self._author(attempt), attempt.sequence
             return ReadSlot(Document("log", self._window, session, sequence, None, update), modified, 0)
         _lost(attempt)
@@ -265,7 +265,7 @@ class SlotWriter(LogFollower):
         self._created.add(number)
         self._ahead[number] = ReadSlot(document, stamp_of(stored.modified), len(body))
 
-    async def _settle(self, attempt: Attempt) -> int | None:
+    async def _find_slot(self, attempt: Attempt) -> int | None:
         """Find out what became of a commit whose answer was lost (L3).
 
         Returns:
@@ -305,7 +305,7 @@ class SlotWriter(LogFollower):
         Raises:
             UnknownOutcomeError: Nobody can tell any more (L11).
         """
-        match self.fate(attempt):
+        match self.outcome(attempt):
             case CommitOutcome.SETTLED | CommitOutcome.LANDED:
                 return True
             case CommitOutcome.UNKNOWN:

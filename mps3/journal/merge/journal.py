@@ -11,14 +11,16 @@ from itertools import takewhile
 
 from ...errors import ConfigurationError, ConflictError, MPS3Error, UnavailableError
 from ...format.commit_age import max_commit_age, refresh_age
-from ...format.document import CommitEntry, Document
+from ...format.document import CommitEntry, Document, visible_before
 from ...storage.protocol import Stored
 from ..attempt import Attempt, OutdatedError, require
-from ..order import needed
-from ..outcome import CommitOutcome, not_yet, outcome_of, settled_sessions, unknown
-from ..protocol import Retained, Verdict
+from ..document_io import encode_document
+from ..outcome import CommitOutcome, not_yet, note, outcome_of, settled_sessions, unknown
+from ..protocol import Retained, TransactionStatus
 from ..settle import settle
-from .resolver import NULL, MergeResolver
+from .listing import NULL
+from .order import needed
+from .resolver import MergeResolver
 from .retention import retained
 from .unsettled import OvertakenError
 
@@ -35,10 +37,12 @@ class MergeJournal(MergeResolver):
         except (ConflictError, UnavailableError) as error:
             self._not_moved(attempt, error)
             raise
-        self._acknowledged()
+        self._stalls.moved()
+        self._runs.named()
+        self._compactor.consider(self._view)
 
     def _not_moved(self, attempt: Attempt, failure: ConflictError | UnavailableError) -> None:
-        """A commit was stored and does not count, or is not listed: give up if that is so again and again."""
+        """Give up if commits were stored again and again and do not count, or are not listed."""
         late = isinstance(failure, ConflictError)
         if failure.version is None or (not late and any(one.version == failure.version for one in self._ordered)):
             return  # it may not have been stored, or it is there
@@ -69,16 +73,19 @@ class MergeJournal(MergeResolver):
     async def _append(self, attempt: Attempt) -> None:
         if attempt.doubtful:
             await self._look()
-            holds = not attempt.is_transaction or self.verdict(attempt) in (Verdict.OPEN, Verdict.COMMITTED)
+            holds = not attempt.is_transaction or self.status_of(attempt) in (
+                TransactionStatus.OPEN,
+                TransactionStatus.COMMITTED,
+            )
             if self._is_head(attempt) and holds:
                 return
             if self._is_settled(attempt):
                 return
         if attempt.is_transaction:
-            verdict = self.verdict(attempt)
-            if verdict is Verdict.COMMITTED:
+            status = self.status_of(attempt)
+            if status is TransactionStatus.COMMITTED:
                 return
-            if verdict is not Verdict.OPEN:
+            if status is not TransactionStatus.OPEN:
                 require(attempt, self._tentative, self._bucket, self._key)
         if self._environment.monotonic() - self._looked_at > refresh_age():
             await self._look()
@@ -104,7 +111,7 @@ class MergeJournal(MergeResolver):
         counting = self.counting(attempt)
         if counting is not None and attempt.is_forged(counting):
             attempt.tries, attempt.doubtful = 0, False
-            attempt.said.clear()
+            attempt.sent_updates.clear()
             raise ConflictError(
                 f"somebody else has made a commit to s3://{self._bucket}/{self._key} in the name of this client; it is "
                 "made again under another one",
@@ -123,9 +130,22 @@ class MergeJournal(MergeResolver):
                 version=stored.version,
             )
 
+    def _is_head(self, attempt: Attempt) -> bool:
+        return self._view.document is not None and self._is_own(self._view.document, attempt)
+
+    async def _begin_try(self, attempt: Attempt) -> tuple[Document, bytes]:
+        """Return the document to be written for a commit, and its bytes."""
+        note(attempt, self._view)
+        attempt.tries += 1
+        attempt.update = await self._runs.by_reference(attempt.update, self._view.commits)
+        attempt.sent_updates.append(attempt.update)
+        document = await self._compose(attempt)
+        return document, await encode_document(document, self._runs, bucket=self._bucket, key=self._key)
+
     async def _put(self, attempt: Attempt, body: bytes) -> Stored:
         before, attempt.doubtful = attempt.doubtful, True
         attempt.unanswered += 1
+        self._sent = len(body)
         try:
             stored = await self._storage.put(self._bucket, self._key, body)
         except UnavailableError:
@@ -139,12 +159,12 @@ class MergeJournal(MergeResolver):
         return stored
 
     def _is_settled(self, attempt: Attempt) -> bool:
-        """Whether a commit landed so long ago that nobody can move past it.
+        """Return whether a commit landed so long ago that nobody can move past it.
 
         Raises:
             UnknownOutcomeError: Nobody can tell whether it has landed.
         """
-        found = self.fate(attempt)
+        found = self.outcome(attempt)
         if found is CommitOutcome.UNKNOWN:
             raise unknown(self._bucket, self._key)
         if found is CommitOutcome.NOT_YET:
@@ -152,36 +172,40 @@ class MergeJournal(MergeResolver):
             not_yet(attempt, settled_sessions(self._view))
         return found is CommitOutcome.SETTLED
 
-    def fate(self, attempt: Attempt) -> CommitOutcome:
-        """What became of a commit whose answer was lost, by what was resolved last."""
+    def outcome(self, attempt: Attempt) -> CommitOutcome:
+        """Return what became of a commit whose answer was lost, by what was resolved last."""
         if self.counting(attempt) is not None:
             return CommitOutcome.LANDED
         return outcome_of(self._view, self._author(attempt), attempt)
 
     def may_arrive(self, attempt: Attempt) -> bool:
-        """Whether a try that was never answered may still arrive."""
+        """Return whether a try that was never answered may still arrive."""
         return attempt.unanswered > 0
 
-    def verdict(self, attempt: Attempt) -> Verdict:
-        """How a transaction stands, by what was resolved."""
+    def status_of(self, attempt: Attempt) -> TransactionStatus:
+        """Return how a transaction stands, by what was resolved."""
         if outcome_of(self._view, self._author(attempt), attempt) in (CommitOutcome.LANDED, CommitOutcome.SETTLED):
-            return Verdict.COMMITTED
+            return TransactionStatus.COMMITTED
         own = {entry.version for entry in self._judged.relevant if self._is_own(entry, attempt)}
         if any(entry.version in own for entry in self._judged.counting):
-            return Verdict.OPEN
+            return TransactionStatus.OPEN
         if not own:
-            return Verdict.UNKNOWN
-        return Verdict.FAILING if any(one.version in own for one in self._judged.undecided) else Verdict.ABORTED
+            return TransactionStatus.UNKNOWN
+        return (
+            TransactionStatus.FAILING
+            if any(one.version in own for one in self._judged.undecided)
+            else TransactionStatus.ABORTED
+        )
 
     def counting(self, attempt: Attempt) -> CommitEntry | None:
-        """The version of a commit that counts, as long as it is listed."""
-        return next((entry for entry in self._judged.counting if self._is_own(entry, attempt)), None)
+        """Return the version of a commit that counts, as long as it is listed."""
+        return next((one for one in reversed(self._judged.counting) if self._is_own(one, attempt)), None)
 
     def _too_slow(self, seconds: float) -> bool:
         return seconds > self._window / 2
 
     def _in_time(self, attempt: Attempt) -> bool:
-        """R8, by the store's stamps: whether no writer can have settled past the commit without seeing it.
+        """Return whether no writer can have settled past the commit without seeing it, by the store's stamps (R8).
 
         Whoever did not see it builds on versions no newer than the newest one listed now, and settles
         (R7) only what is a window older than that.
@@ -189,14 +213,23 @@ class MergeJournal(MergeResolver):
         # A transaction is there whether it holds or not.
         return any(
             self._is_own(commit, attempt) and commit.modified >= self._newest_stamp - self._window
-            for commit in (self._judged.relevant if attempt.is_transaction else self._view.commits)
+            for commit in reversed(self._judged.relevant if attempt.is_transaction else self._view.commits)
         )
 
     async def _compose(self, attempt: Attempt) -> Document:
-        """R2: the next document."""
+        """Return the next document (R2)."""
         view, base = self._view, self._view.document
         if base is None or view.head is None:
-            return self._first_document(attempt, self._until(attempt))
+            return Document(
+                journal=self.kind,
+                window=self._window,
+                session=self._author(attempt),
+                sequence=attempt.sequence,
+                previous=None,
+                update=attempt.update,
+                attempt=attempt.tries,
+                until=self._until(attempt),
+            )
         # What was stored without a version would be replaced by another one without, which would follow itself.
         replaceable = NULL in {view.head, *(commit.version for commit in view.commits)}
         if replaceable and (await self._storage.capabilities(self._bucket)).versioning != "enabled":
@@ -204,23 +237,34 @@ class MergeJournal(MergeResolver):
         # A log without a commit is one whose head repeats a settled one; readers still need its stamp.
         relevant = self._judged.relevant
         log = relevant or (base.entry(view.head, self._newest_stamp),)
-        bound = math.floor(log[-1].modified - base.window)
+        bound = visible_before(log[-1].modified, base.window)
         # A transaction is shown when it cannot be contested any more; whoever watches should still find it in the log.
         longer = bound - base.window
         settled = list(takewhile(lambda commit: commit.modified < (longer if commit.is_transaction else bound), log))
-        unsettled = needed(self._ordered, log[len(settled) :], longer) if relevant else log
-        holding = {entry.version for entry in self._judged.counting}
+        unsettled = log[len(settled) :]
+        if relevant and len(relevant) < len(self._ordered):
+            unsettled = needed(self._ordered, unsettled, longer)
+        holding = {entry.version for entry in self._judged.counting} if settled else ()
         counting = [commit for commit in settled if commit.version in holding or not relevant]
-        now = max(entry.modified for entry in log)
+        now = max([entry.modified for entry in log])
         into = await settle(base, counting, view, self._runs, self._compactor, now=now)
-        return self._next_document(
-            attempt,
-            base,
-            into,
+        return Document(
+            journal=self.kind,
+            window=base.window,
+            session=self._author(attempt),
+            sequence=attempt.sequence,
             previous=log[-1].version,
+            update=attempt.update,
             log=unsettled,
+            files=into.files,
+            sessions=into.sessions,
+            recent=into.recent,
+            runs=into.runs,
+            attempt=attempt.tries,
             until=self._until(attempt),
             collected=base.collected,
+            expired=into.expired,
+            extra=base.extra,
         )
 
     def _without_versions(self, *, stored: bool) -> ConfigurationError:
@@ -234,7 +278,7 @@ class MergeJournal(MergeResolver):
         )
 
     async def retained(self, seconds: float, *, announced: bool = False) -> Retained | None:  # noqa: ARG002 - it needs no announcement
-        """What collecting leaves alone."""
+        """Return what collecting leaves alone."""
         try:
             return await retained(self._unsettled, self._listing, self._view, seconds)
         except OvertakenError:

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Mapping
+from typing import Final
 
-from ...format.schema import whole_milliseconds
+from ...format.schema import NOTHING, whole_milliseconds
 from ...storage.pagination import PageProgress
 from ...storage.protocol import Storage, Version
+
+NULL: Final = "null"
+"""How a version is listed that is none."""
+
+
+def rounded(version: Version) -> Version:
+    """Return a version with its time stamp in the precision that documents keep, so that it is the same everywhere."""
+    modified = whole_milliseconds(version.modified) / 1000
+    if modified == version.modified:
+        return version
+    return Version(version.version, modified, version.etag, version.size, deleted=version.deleted)
 
 
 class VersionListing:
@@ -18,13 +30,17 @@ class VersionListing:
         bucket: Its bucket.
         key: The key.
         page: How many versions the first request asks for; a listing is paid by its bytes.
+        known: What an earlier listing showed, by version. No version is `NULL`, which can be replaced.
     """
 
-    def __init__(self, storage: Storage, bucket: str, key: str, *, page: int) -> None:
+    def __init__(
+        self, storage: Storage, bucket: str, key: str, *, page: int, known: Mapping[str, Version] = NOTHING
+    ) -> None:
         self._storage = storage
         self._bucket = bucket
         self._key = key
         self._page = page
+        self._known = known
         self._next: str | None = None
         self._progress = PageProgress(bucket, key, "ListObjectVersions")
         self._seen: set[str] = set()
@@ -44,13 +60,12 @@ class VersionListing:
     async def more(self) -> None:
         """Read the next page."""
         page = await self._storage.versions(self._bucket, self._key, start=self._next, limit=self._page)
+        known, seen = self._known, self._seen
         for version in page.versions:
-            if version.version not in self._seen:
-                self._seen.add(version.version)
-                # To the precision that documents keep, so that a stamp is the same wherever it comes from.
-                modified = whole_milliseconds(version.modified) / 1000
-                same = modified == version.modified
-                self.versions.append(version if same else replace(version, modified=modified))
+            if (name := version.version) not in seen:
+                seen.add(name)
+                found = known.get(name)
+                self.versions.append(rounded(version) if found is None or found.etag != version.etag else found)
         self._pages = (self._pages[1], list(page.versions) or self._pages[1])
         if not self.pages:
             self.answered = page.answered
@@ -79,8 +94,8 @@ class VersionListing:
         return self.pages > 1 and self._confirmed != len(self.versions)
 
     async def again(self, moment: float) -> VersionListing:
-        """The same once more, in as few pages as can be."""
-        listing = VersionListing(self._storage, self._bucket, self._key, page=1000)
+        """Return the same listing once more, read in as few pages as can be."""
+        listing = VersionListing(self._storage, self._bucket, self._key, page=1000, known=self._known)
         await listing.back_to(moment)
         if [one.version for one in listing.versions] == [one.version for one in self.versions]:
             listing._confirmed = len(listing.versions)
@@ -92,6 +107,6 @@ class VersionListing:
         return self.versions[self.late] if len(self.versions) > self.late else None
 
     async def pass_over(self) -> None:
-        """The newest version does not count (R16): the one before it is the head."""
+        """Take the version before the newest one for the head: the newest does not count (R16)."""
         self.late += 1
         await self.back_to(math.inf)

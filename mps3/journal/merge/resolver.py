@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import math
-from itertools import takewhile
 from typing import Final
 
 from ...errors import CorruptionError, FormatError, UnavailableError
 from ...format.commit_age import Moment
 from ...format.document import LIMIT, CommitEntry, Document
 from ...format.state import EMPTY, View, build_view
-from ...storage.protocol import ABSENT, Object, Storage, Stored
+from ...storage.protocol import ABSENT, Object, Storage, Stored, Version
 from ...support.environment import Environment
-from ..base import MOST_READS, WINDOW, BaseJournal
+from ..attempt import Attempt
+from ..base import WINDOW, BaseJournal
+from ..past import Past
 from ..runs import NAME, MissingRunError
 from ..snapshot import JournalSnapshot
-from ..validation import Evaluation
-from .listing import VersionListing
-from .unsettled import OvertakenError, Unsettled
+from .advance import advance_view
+from .listing import NULL, VersionListing
+from .pace import pace
+from .unsettled import MOST_READS, OvertakenError, Unsettled
+from .validation import Evaluation
+from .versioned_past import VersionedPast
 
-NULL: Final = "null"
-"""How a version is listed that is none."""
-PACE: Final = 50
-"""Commits a second, of all writers together, above which each writer gathers for longer (R15)."""
+STAMP: Final = 0.002
+"""Seconds after which a store whose time stamps are not whole seconds gives another one."""
 
 
 class MergeResolver(BaseJournal):
@@ -43,6 +45,8 @@ class MergeResolver(BaseJournal):
         self, storage: Storage, bucket: str, key: str, environment: Environment, *, window: float = WINDOW
     ) -> None:
         super().__init__(storage, bucket, key, environment, window=window)
+        self._view = EMPTY
+        self._etag: str | None = None
         self._unsettled = Unsettled(self.kind, storage, bucket, key, self._runs)
         self._tentative = EMPTY
         self._ordered: list[CommitEntry] = []
@@ -51,12 +55,20 @@ class MergeResolver(BaseJournal):
         self._known_since: dict[str, float] = {}
         self._decides_at = math.inf
         self._audit_at = math.inf
+        self._listed: dict[str, Version] = {}
         self._listed_nothing = False
         self._newest_stamp = -math.inf
         self._behind_since: float | None = None
         self._top: str | None = None
         self._clock: float | None = None
         self._looked_at = -math.inf
+        # The bytes of the last document that was sent.
+        self._sent = 0
+
+    @property
+    def view(self) -> View:
+        """The newest state that was resolved."""
+        return self._view
 
     @property
     def tentative(self) -> View:
@@ -72,6 +84,15 @@ class MergeResolver(BaseJournal):
     def clock(self) -> float | None:
         """The store's clock when its versions were listed last."""
         return self._clock
+
+    @property
+    def past(self) -> Past:
+        """What came before."""
+        return VersionedPast(self._storage, self._bucket, self._key, self.kind, self._runs)
+
+    def is_usurped(self, attempt: Attempt) -> bool:  # noqa: ARG002 - tries may arrive late
+        """Return whether somebody else has used the identity of a doubtful commit, so that no try of it can count."""
+        return False
 
     def _now(self) -> Moment:
         return Moment(self._environment.monotonic(), self._clock)
@@ -95,7 +116,7 @@ class MergeResolver(BaseJournal):
         return self._audit_due() and await self._look()
 
     def save(self) -> JournalSnapshot:
-        """What another journal of this manifest can go on from."""
+        """Return what another journal of this manifest can go on from."""
         return JournalSnapshot.of(self.kind, self._view, self._etag, self._newest_stamp)
 
     async def restore(self, saved: JournalSnapshot) -> None:
@@ -125,7 +146,11 @@ class MergeResolver(BaseJournal):
 
     def _listing(self) -> VersionListing:
         return VersionListing(
-            self._storage, self._bucket, self._key, page=min(1000, 8 + len(self._view.commits) * 9 // 8)
+            self._storage,
+            self._bucket,
+            self._key,
+            page=min(1000, 8 + len(self._view.commits) * 9 // 8),
+            known=self._listed,
         )
 
     async def _look(self, *, found: Object | None = None, own: tuple[Stored, Document] | None = None) -> bool:
@@ -156,7 +181,7 @@ class MergeResolver(BaseJournal):
         started: float,
         tries: int = MOST_READS,
     ) -> bool:
-        """R3: the state at the newest version listed. Sets all that is remembered, at once, or nothing."""
+        """Resolve the state at the newest version listed (R3). Set all that is remembered, at once, or nothing."""
         if not tries:
             raise UnavailableError(
                 f"s3://{self._bucket}/{self._key} changes faster than its versions can be listed and read",
@@ -190,15 +215,17 @@ class MergeResolver(BaseJournal):
             started = self._environment.monotonic()
             return await self._resolve(await listing.again(bound), known, started, tries - 1)
         entries, ordered = await self._unsettled.context(document, newest, listing, bound)
-        stamp = max(version.modified for version in listing.versions)
-        known_since = self._known(ordered)
-        judged, held = await self._unsettled.judge(document, ordered, stamp)
-        pace = self._pace(judged.counting, stamp, document.window)
+        stamps = [version.modified for version in listing.versions]
+        stamp, known_since = max(stamps), self._known(ordered)
+        judged, held = await self._unsettled.judge(document, ordered, stamps)
+        wait = pace(judged.counting, stamp, document.window, self._sent)
         shown, before = judged.shown, self._view
-        view = await self._runs.work(
-            lambda _: build_view(document, newest.version, shown, held, pace, before, judged.undecided),
-            NAME * sum(len(commit.files) for commit in shown),
-        )
+        view = advance_view(before, document, newest.version, shown, wait, judged.undecided)
+        if view is None:
+            view = await self._runs.work(
+                lambda _: build_view(document, newest.version, shown, held, wait, before, judged.undecided),
+                NAME * sum(len(commit.files) for commit in shown),
+            )
         if self._goes_back(view, stamp, document.window):
             raise UnavailableError(
                 f"the store answered with an older state of s3://{self._bucket}/{self._key} than before",
@@ -216,42 +243,42 @@ class MergeResolver(BaseJournal):
             (known_since[one.version] + _longest(one, document) for one in judged.undecided), default=math.inf
         )
         # A commit may arrive as part of the settled files, too.
-        changed = newest.version != self._view.head or [commit.version for commit in view.commits] != [
-            commit.version for commit in self._view.commits
-        ]
+        changed = newest.version != self._view.head or view.commits != self._view.commits
         top = listing.versions[0]
         self._etag = etag if top is newest else top.etag
         self._top = top.version
         self._looked(listing, started)
         self._window = document.window
         self._newest_stamp = stamp
+        self._listed = {version.version: version for version in listing.versions if version.version != NULL}
         self._unsettled.keep(entries, listing)
         self._ordered = ordered
         self._judged = judged
         self._known_since = known_since
         self._view = self._tentative = view
         if judged.undecided:
-            self._tentative = build_view(document, newest.version, judged.counting, held, pace, view)
+            self._tentative = build_view(document, newest.version, judged.counting, held, wait, view)
         return changed
 
     def _known(self, ordered: list[CommitEntry]) -> dict[str, float]:
-        """Since when the transactions among some commits have been known, by this client's clock."""
+        """Return since when the transactions among some commits have been known, by this client's clock."""
         now = self._environment.monotonic()
         return {one.version: self._known_since.get(one.version, now) for one in ordered if one.is_transaction}
 
     def _looked(self, listing: VersionListing, started: float) -> None:
         """Remember when it was, by the store's clock and by this client's, that no version was newer than these."""
-        stamps = (version.modified for version in listing.versions)
-        self._clock = None if listing.answered is None else max(listing.answered, *stamps, -math.inf)
+        stamps = [version.modified for version in listing.versions]
+        self._clock = None if listing.answered is None else max([listing.answered, *stamps])
         self._looked_at = started
 
     def _goes_back(self, view: View, stamp: float, window: float) -> bool:
-        """R13: whether this is an older state than was shown.
+        """Return whether this is an older state than was shown (R13).
 
         Not for ever: a session may be unknown because it was forgotten, and a commit that nobody
         acknowledged may have become visible so late that others settled past it.
         """
-        known = all(view.has(commit.session, commit.sequence) for commit in self._view.commits)
+        last = {commit.session: commit.sequence for commit in self._view.commits}
+        known = all(view.has(session, sequence) for session, sequence in last.items())
         if known or stamp >= self._newest_stamp + window:
             self._behind_since = None
             return False
@@ -259,13 +286,7 @@ class MergeResolver(BaseJournal):
             self._behind_since = self._environment.monotonic()
         return self._environment.monotonic() < self._behind_since + window
 
-    def _pace(self, commits: tuple[CommitEntry, ...], newest: float, window: float) -> float:
-        recent = list(takewhile(lambda commit: commit.modified >= newest - window, reversed(commits)))
-        if len(recent) <= PACE * window:
-            return 0.0
-        return len({commit.session for commit in recent}) / PACE
-
 
 def _longest(transaction: CommitEntry, document: Document) -> float:
-    """Seconds after which a new version has a time stamp that decides on a transaction; stamps may be whole seconds."""
-    return document.window + 1 - transaction.modified % 1
+    """Return the seconds after which a new version has a time stamp that decides on a transaction."""
+    return document.window + (1 if transaction.modified % 1 == 0 else STAMP)

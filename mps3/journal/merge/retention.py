@@ -9,17 +9,16 @@ from collections.abc import Callable
 from ...format.commit_age import max_commit_age
 from ...format.state import View, build_view
 from ...storage.protocol import Version
-from ..base import MOST_READS
 from ..protocol import Retained
 from ..runs import MissingRunError
 from .listing import VersionListing
-from .unsettled import FETCHES, OvertakenError, Unsettled
+from .unsettled import FETCHES, MOST_READS, OvertakenError, Unsettled
 
 
 async def retained(
     unsettled: Unsettled, new_listing: Callable[[], VersionListing], view: View, seconds: float
 ) -> Retained | None:
-    """What collecting leaves alone.
+    """Return what collecting leaves alone.
 
     The oldest state that is kept needs its own version, and those back to the bound of its listing. A
     writer builds on a state that is at most `LATENESS` old, so a run that no document named for that long
@@ -69,7 +68,7 @@ async def _retained(unsettled: Unsettled, listing: VersionListing, view: View, s
         oldest = min(bound, former) - slack
         _, ordered = await unsettled.context(document, newest, listing, bound)
         try:
-            judged, held = await unsettled.judge(document, ordered, newest.modified)
+            judged, held = await unsettled.judge(document, ordered, [newest.modified])
         except MissingRunError:
             raise OvertakenError from None
         views.insert(0, build_view(document, newest.version, judged.shown, held, 0.0))

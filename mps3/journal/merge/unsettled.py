@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import takewhile
 from typing import Final
 
 from ...errors import CorruptionError
-from ...format.document import LIMIT, CommitEntry, Document, Kind
+from ...format.document import LIMIT, CommitEntry, Document, Kind, visible_before
 from ...format.run import Run
 from ...format.state import needed_runs
 from ...storage.protocol import ABSENT, Absence, Object, Storage, Version
 from ...storage.verification import read_verified
-from ..document_io import read_document
-from ..order import causal_order, once, store_order
+from ..document_io import deleted_manifest, read_document
 from ..runs import Runs
-from ..validation import Evaluation, any_transaction, evaluate, settled_file, undecided
 from .listing import VersionListing
+from .order import causal_order, once, store_order
+from .validation import Evaluation, any_transaction, evaluate, settled_file, undecided
 
+MOST_READS: Final = 5
+"""How often something is read, until nothing happens meanwhile that spoils it."""
 FETCHES: Final = 16
 """Versions that are fetched at once."""
 COMMIT: Final = 128
@@ -53,7 +55,7 @@ class Unsettled:
         self._late: frozenset[str] = frozenset()
 
     def is_late(self, version: str) -> bool:
-        """Whether a version was read that came too late to count (R16)."""
+        """Return whether a version was read that came too late to count (R16)."""
         return version in self._late
 
     def keep(self, entries: dict[str, CommitEntry], listing: VersionListing) -> None:
@@ -64,12 +66,13 @@ class Unsettled:
             listing: It.
         """
         self._entries = entries
-        self._late &= {version.version for version in listing.versions}
+        if self._late:
+            self._late &= {version.version for version in listing.versions}
 
     async def head(
         self, listing: VersionListing, known: dict[str, tuple[Document, str | None]]
     ) -> tuple[Version, Document, str | None] | None:
-        """The newest version that counts, and what it holds; ``None`` if there is none.
+        """Return the newest version that counts, and what it holds; ``None`` if there is none.
 
         Raises:
             OvertakenError: It is not there any more.
@@ -90,7 +93,7 @@ class Unsettled:
         return None
 
     async def former(self, listing: VersionListing, moment: float) -> float:
-        """The stamp of the newest version that counts and is older than ``moment``; if none is, of the oldest."""
+        """Return the stamp of the newest version that counts and is older than ``moment``, or else of the oldest."""
         position = 0
         while True:
             for version in listing.versions[position:]:
@@ -132,7 +135,7 @@ class Unsettled:
     async def context(
         self, document: Document, head: Version, listing: VersionListing, bound: float
     ) -> tuple[dict[str, CommitEntry], list[CommitEntry]]:
-        """What came before a version and is not settled in it (R3).
+        """Return what came before a version and is not settled in it (R3).
 
         Args:
             document: What it holds.
@@ -185,7 +188,7 @@ class Unsettled:
         return {entry.version: entry for entry in listed}, ordered
 
     async def fetch(self, version: Version) -> Document | None:
-        """What a version holds; ``None`` if it is not there any more."""
+        """Return what a version holds; ``None`` if it is not there any more."""
 
         async def ask() -> Object | Absence:
             return await self._storage.get(self._bucket, self._key, version=version.version, limit=LIMIT)
@@ -208,30 +211,31 @@ class Unsettled:
         )
 
     def bound(self, document: Document, version: str | None = None) -> float:
-        """How far back to list (R3), and what may be settled (R7): stamps are whole seconds in some stores."""
+        """Return how far back to list (R3), and what may be settled (R7)."""
         if document.previous is None:
             return -math.inf
         for entry in reversed(document.log):
             if entry.version == document.previous:
-                return math.floor(entry.modified - document.window)
+                return visible_before(entry.modified, document.window)
         raise self._corrupt(version, "its log does not hold the commit that it names as previous")
 
     async def judge(
-        self, document: Document, ordered: list[CommitEntry], newest: float
+        self, document: Document, ordered: list[CommitEntry], stamps: Iterable[float]
     ) -> tuple[Evaluation, Mapping[str, Run]]:
-        """R4 and R20: what counts of a document's unsettled past, and the runs that it needs.
+        """Return what counts of a document's unsettled past, and the runs that it needs (R4, R20).
 
         Args:
             document: The newest.
             ordered: Its past, in order.
-            newest: The newest time stamp that was listed, in seconds since 1970.
+            stamps: The time stamps that were listed, in seconds since 1970.
         """
         if not any_transaction(ordered):
             commits = tuple(once(ordered, document.sessions))
             return Evaluation(commits, commits), await self._runs.load(needed_runs(document, commits))
         held = await self._runs.load(needed_runs(document, ordered))
         relevant, counting = evaluate(ordered, document.sessions, settled_file(document, held), held)
-        open_ = undecided(ordered, relevant, math.floor(newest - document.window))
+        visible = max(visible_before(stamp, document.window) for stamp in stamps)
+        open_ = undecided(ordered, relevant, visible)
         return Evaluation(tuple(relevant), tuple(counting), open_), held
 
     def _corrupt(self, version: str | None, why: str) -> CorruptionError:
@@ -244,13 +248,5 @@ class Unsettled:
         )
 
     def deleted(self, marker: str | None) -> CorruptionError:
-        """What to say when the manifest is not there any more."""
-        remedy = f"remove its delete marker {marker}" if marker else "restore it"
-        return CorruptionError(
-            f"the manifest s3://{self._bucket}/{self._key} was deleted: {remedy} to have it back, "
-            "or use another manifest",
-            bucket=self._bucket,
-            key=self._key,
-            operation="GetObject",
-            version=marker,
-        )
+        """Return the error for a manifest that is not there any more."""
+        return deleted_manifest(self._bucket, self._key, marker)

@@ -59,12 +59,15 @@ def auth_session_class(auth: Auth) -> type:
         async def send(self, request: Any) -> Any:
             streamed.set(request.stream_output)
             try:
-                return await super().send(_with_escaped_dots(request))
+                answer = await super().send(_with_escaped_dots(request))
             except HTTPClientError as error:
                 failure = error.kwargs.get("error")
                 if isinstance(failure, _AuthError):
                     raise failure.as_sdk_error() from failure.__cause__
                 raise
+            if request.stream_output:
+                _rewind(answer.raw, native)
+            return answer
 
     return AuthHTTPSession
 
@@ -145,6 +148,13 @@ def _response_hook(native: Any, streamed: ContextVar[bool]) -> Callable[[Any], A
         response.stream = Bounded(response.stream, response.status_code)
 
     return on_response
+
+
+def _rewind(response: Any, native: Any) -> None:
+    """Let the body of an object be read once more, if an auth that needs the bodies of all responses has read it."""
+    if response.is_stream_consumed:
+        response.stream = native.ByteStream(response.content)
+        response.is_stream_consumed = response.is_closed = False
 
 
 # Errors of an auth ----------------------------------------------------------------------------------------------------

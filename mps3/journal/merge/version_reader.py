@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Final
 
-from ..format.document import CommitEntry, Document
-from ..storage.protocol import Version
+from ...format.document import CommitEntry, Document
+from ...storage.protocol import Version
 from .order import once
 from .version_search import PagedListing
 from .versions import ManifestVersions
@@ -78,23 +78,23 @@ class VersionReader:
         await self._drop_late()
 
     def unlisted(self, base: Document) -> list[CommitEntry]:
-        """What others say of versions that are not listed, and ``base`` does not."""
+        """Return what others say of versions that are not listed, and ``base`` does not."""
         listed = (one.version for one in self.versions)
         names = {*listed, *self._above, *self.late, *(entry.version for entry in base.log)}
         return [entry for name, entry in self.entries.items() if name not in names]
 
     async def sequence_before(self, commit: CommitEntry) -> float:
-        """The commit of its session that its writer knew last."""
+        """Return the commit of its session that its writer knew last."""
         if commit.version not in self._before:
             await self._fetch([one for one in self.versions if one.version == commit.version])
         return self._before.get(commit.version, math.inf)
 
     def reached(self, bound: float) -> list[Version]:
-        """The versions back to the first that is older."""
+        """Return the versions back to the first that is older."""
         return list(takewhile(lambda version: version.modified >= bound, self.versions))
 
-    def said(self, versions: Sequence[Version]) -> list[CommitEntry]:
-        """The commits of some versions, oldest first, but those that came too late for anyone."""
+    def entries_of(self, versions: Sequence[Version]) -> list[CommitEntry]:
+        """Return the commits of some versions, oldest first, but those that came too late for anyone."""
         names = (version.version for version in reversed(versions))
         return [self.entries[name] for name in names if name in self.entries and name not in self.late]
 
@@ -104,7 +104,7 @@ class VersionReader:
         self.ended = True
 
     async def _drop_late(self) -> None:
-        """A commit that became visible when others had settled past it counts only where it was repeated (R8)."""
+        """Drop commits that became visible when others had settled past them, unless they were repeated (R8)."""
         versions: dict[str, list[Version]] = {}
         for version in reversed(self.versions):
             if (entry := self.entries.get(version.version)) is not None:
@@ -169,6 +169,6 @@ class VersionReader:
 
 
 def _has(document: Document, commit: CommitEntry) -> bool:
-    """Whether a document was made upon a state that had the commit."""
+    """Return whether a document was made upon a state that had the commit."""
     settled = document.sessions.get(commit.session, -1) >= commit.sequence
     return settled or any(entry.id == commit.id for entry in document.log)

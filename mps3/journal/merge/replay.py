@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from itertools import takewhile
 
-from ..errors import ExpiredError
-from ..format.document import CommitEntry, Document
-from ..format.state import EMPTY, View, build_view, needed_runs
-from ..storage.protocol import Version
+from ...errors import ExpiredError
+from ...format.document import CommitEntry, Document
+from ...format.state import EMPTY, View, build_view, needed_runs
+from ...storage.protocol import Version
+from ..past import Walk
+from ..settle import SESSIONS
 from .order import causal_order, store_order
-from .past import Walk
-from .settle import SESSIONS
 from .version_reader import VersionReader
 from .version_search import PagedListing
 from .versions import ManifestVersions
@@ -78,7 +78,7 @@ class Replay(Walk):
         self._reader.begin_at(place, document, listing)
 
     async def _resolve(self) -> bool:
-        """R3 to R5 from an old document on: what it holds, and all that is newer.
+        """Resolve from an old document on what it holds, and all that is newer (R3 to R5).
 
         Only with all that was settled before them do commits say which of them are repetitions, and whose place
         is where. So it has to be one of whose bound, and of all later commits, nothing is missing.
@@ -109,7 +109,7 @@ class Replay(Walk):
         self, base: Document, listed: Sequence[Version], log: Sequence[CommitEntry] = ()
     ) -> float | None:
         """Tell the commits from a document on, if nothing is missing; else as `_missing_from`."""
-        ordered = causal_order(store_order((*base.log, *log), self._reader.said(listed)), base.sessions, base.log)
+        ordered = causal_order(store_order((*base.log, *log), self._reader.entries_of(listed)), base.sessions, base.log)
         try:
             relevant, counting = await self._source.judge(base, ordered)
         except ExpiredError:
@@ -176,7 +176,7 @@ class Replay(Walk):
             self.reach = -math.inf
 
     def _counted(self, commits: list[CommitEntry]) -> list[CommitEntry]:
-        """Without those that became visible so late that nobody counts them, and were never repeated."""
+        """Return commits without those that became visible so late that nobody counts them, and were never repeated."""
         own, settled = self._own, self._settled
         if settled is None:
             return commits
@@ -207,7 +207,7 @@ class Replay(Walk):
         self.complete = known and not (oldest.files or oldest.runs or oldest.sessions)
 
     async def state_at(self, place: int) -> View:
-        """The state that the commit at this place of `commits` made, with all before it.
+        """Return the state that the commit at this place of `commits` made, with all before it.
 
         Raises:
             ExpiredError: Parts of it are not kept any more.
@@ -231,7 +231,7 @@ class Replay(Walk):
         return next((one for one in self._reader.versions if one.version == commit.version), None)
 
     async def _base(self, commit: CommitEntry) -> tuple[Document | None, list[CommitEntry]]:
-        """A document that the state at a commit is built upon, and the commits that may come over it, unordered."""
+        """Return a document that the state at a commit is built upon, and what may come over it, unordered."""
         while (version := self._version(commit)) is None and await self.further():
             pass  # it is known from a log
         base = None if version is None else await self._source.fetch(version, self._reader.entries)
@@ -250,5 +250,5 @@ class Replay(Walk):
         counted = {one.id for one in self.commits}
         # What the document itself knew of, a void transaction for instance, keeps its place among the others.
         own = {one.version for one in base.log}
-        listed = [one for one in self._reader.said(near) if one.id in counted or one.version in own]
+        listed = [one for one in self._reader.entries_of(near) if one.id in counted or one.version in own]
         return base, store_order(base.log, listed)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..format.document import LIMIT, CommitEntry, Document, Kind
-from ..format.schema import whole_milliseconds
-from ..format.state import needed_runs
-from ..storage.pagination import PageProgress
-from ..storage.protocol import Absence, Object, Storage, Version
-from ..storage.verification import read_verified
-from .document_io import read_document
-from .kept_runs import KeptRuns
+from ...format.document import LIMIT, CommitEntry, Document, Kind
+from ...format.schema import whole_milliseconds
+from ...format.state import needed_runs
+from ...storage.pagination import PageProgress
+from ...storage.protocol import Absence, Object, Storage, Version
+from ...storage.verification import read_verified
+from ..document_io import read_document
+from ..kept_runs import KeptRuns
+from ..runs import Runs
 from .order import once
-from .runs import Runs
 from .validation import any_transaction, evaluate, settled_file
 
 
@@ -36,7 +36,7 @@ class ManifestVersions(KeptRuns):
     async def judge(
         self, base: Document, ordered: Sequence[CommitEntry]
     ) -> tuple[list[CommitEntry], list[CommitEntry]]:
-        """R4 and R20: what is relevant of the commits that come over a document's settled files, and what counts.
+        """Return what is relevant of the commits that come over a document's settled files, and what counts (R4, R20).
 
         Raises:
             ExpiredError: A part of that state is not kept any more, without which it cannot be told.
@@ -48,7 +48,7 @@ class ManifestVersions(KeptRuns):
         return evaluate(ordered, base.sessions, settled_file(base, held), held)
 
     async def page(self, start: str | None, limit: int) -> tuple[list[Version], str | None]:
-        """Some versions of the manifest, newest first, and where the next ones are."""
+        """Return some versions of the manifest, newest first, and where the next ones are."""
         page = await self._storage.versions(self._bucket, self._key, start=start, limit=limit)
         kept = [
             # To the precision that documents keep, so that a stamp is the same wherever it comes from.
@@ -63,7 +63,7 @@ class ManifestVersions(KeptRuns):
         return PageProgress(self._bucket, self._key, "ListObjectVersions")
 
     async def fetch(self, version: Version, known: Mapping[str, CommitEntry]) -> Document | None:
-        """One version; ``None`` if it was deleted meanwhile."""
+        """Return what one version holds; ``None`` if it was deleted meanwhile."""
 
         async def ask() -> Object | Absence:
             return await self._storage.get(self._bucket, self._key, version=version.version, limit=LIMIT)

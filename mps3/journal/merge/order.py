@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import dropwhile
 
-from ..format.document import CommitEntry
-from ..format.schema import NOTHING
+from ...format.document import CommitEntry
+from ...format.schema import NOTHING
 
 
 def store_order(log: Sequence[CommitEntry], listed: Sequence[CommitEntry]) -> list[CommitEntry]:
-    """All entries in the store's version order, oldest first, each version once.
+    """Return all entries in the store's version order, oldest first, each version once.
 
     Args:
         log: The head's log, in resolved order: it may reach further back than the listing.
@@ -29,7 +29,7 @@ def store_order(log: Sequence[CommitEntry], listed: Sequence[CommitEntry]) -> li
 def causal_order(
     entries: Sequence[CommitEntry], sessions: Mapping[str, int] = NOTHING, log: Sequence[CommitEntry] = ()
 ) -> list[CommitEntry]:
-    """R5: the given order, but never before the commit it was based on, nor before its session's earlier ones.
+    """Return entries in order (R5): none before what it was based on, nor before the earlier ones of its session.
 
     Args:
         entries: In the store's order, each version once.
@@ -42,6 +42,8 @@ def causal_order(
     Entries that follow each other in a circle were not written in good faith. What closes a circle does not count, so
     that nobody can make the others unreadable.
     """
+    if _is_causal(entries):
+        return list(entries)
     index = {entry.version: position for position, entry in enumerate(entries)}
     held = {entry.version for entry in log}
     loose = {entry.version for entry in log if entry.previous not in held}
@@ -53,8 +55,24 @@ def causal_order(
     return [entries[place[2]] for place in sorted(place for place in places if place is not None)]
 
 
+def _is_causal(entries: Iterable[CommitEntry]) -> bool:
+    """Return whether the store's order is the causal one, whatever is settled and logged.
+
+    That is so if each entry stands behind what it is based on, and behind all of its session with a lower sequence.
+    Then nothing is moved. It is the usual case.
+    """
+    sequences: dict[str, int] = {}
+    awaited: set[str | None] = set()
+    for entry in entries:
+        if entry.version in awaited or entry.sequence <= sequences.get(entry.session, -1):
+            return False
+        sequences[entry.session] = entry.sequence
+        awaited.add(entry.previous)
+    return True
+
+
 def _predecessors(entry: CommitEntry, entries: Sequence[CommitEntry], index: Mapping[str, int]) -> list[list[int]]:
-    """Groups of positions; an entry comes after the first of each group."""
+    """Return groups of positions; an entry comes after the first of each group."""
     place = None if entry.previous is None else index.get(entry.previous)
     if place is None:
         return []
@@ -127,7 +145,7 @@ def once(entries: Iterable[CommitEntry], sessions: Mapping[str, int]) -> list[Co
 
 
 def needed(ordered: Iterable[CommitEntry], commits: Sequence[CommitEntry], since: float) -> tuple[CommitEntry, ...]:
-    """What a log must hold for commits to keep their places: them, and the repetitions among them.
+    """Return what a log must hold for commits to keep their places: them, and the repetitions among them.
 
     Somebody may have seen one version of a commit as the last of all, and have based another on that,
     where a third counts now (R4). Without the first nobody would know any more what the other comes after.

@@ -6,7 +6,7 @@ be read to know every commit. Without versions there is only the log of the newe
 
 from __future__ import annotations
 
-from ..format.state import View
+from ...format.state import View
 from .replay import Replay
 from .version_search import PagedListing, search_by_commit, search_by_time
 from .versions import ManifestVersions
@@ -16,7 +16,7 @@ class VersionedPast(ManifestVersions):
     """Finds what a manifest was before."""
 
     async def walk(self, view: View) -> Replay:
-        """The newest commits, and step by step the older ones.
+        """Return the newest commits, and step by step the older ones.
 
         Args:
             view: The newest state: all that is known of a manifest without versions.
@@ -26,7 +26,7 @@ class VersionedPast(ManifestVersions):
         return walk
 
     async def walk_to(self, view: View, moment: float | tuple[str, int]) -> Replay | None:
-        """The same, but beginning as shortly after a moment as is certain, without reading all that came later.
+        """Walk likewise, but begin as shortly after a moment as is certain, without reading all that came later.
 
         Args:
             view: The newest state.
@@ -53,7 +53,7 @@ class VersionedPast(ManifestVersions):
 
 
 def _recent(view: View, moment: float | tuple[str, int]) -> bool:
-    """Whether the newest state tells of a moment, or nothing does."""
+    """Return whether the newest state tells of a moment, or nothing does."""
     if isinstance(moment, tuple):
         session, sequence = moment
         return any((one.session, one.sequence) == moment for one in view.commits) or not view.has(session, sequence)

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..format.document import CommitEntry, Document
-from ..format.file_entry import FileEntry, version_of
-from ..format.run import Run
-from ..format.state import FrozenLayers, alive, look_up
+from ...format.document import CommitEntry, Document
+from ...format.file_entry import FileEntry, version_of
+from ...format.run import Run
+from ...format.state import FrozenLayers, alive, look_up
 
 _MISSING: Final = object()
 
@@ -43,7 +43,7 @@ class Evaluation:
 
 
 def any_transaction(entries: Iterable[CommitEntry]) -> bool:
-    """Whether there is a transaction among some commits."""
+    """Return whether there is a transaction among some commits."""
     return any(entry.is_transaction for entry in entries)
 
 
@@ -53,7 +53,7 @@ def evaluate(
     below: Callable[[str], FileEntry | None],
     runs: Mapping[str, Run],
 ) -> tuple[list[CommitEntry], list[CommitEntry]]:
-    """R4 and R20: what is relevant, and of that what counts.
+    """Return what is relevant, and of that what counts (R4, R20).
 
     A void transaction uses up no sequence: another try of it may hold at a later place.
 
@@ -87,7 +87,7 @@ def evaluate(
 def _changed(
     entry: CommitEntry, names: frozenset[str], runs: Mapping[str, Run]
 ) -> Iterator[tuple[str, FileEntry | None]]:
-    """Which of some keys a commit changes, and what it says of them."""
+    """Return which of some keys a commit changes, and what it says of them."""
     for run in (runs[one.sha256] for one in entry.runs if one.sha256 in runs):
         for name in names:
             line = run.get(name, _MISSING)
@@ -99,7 +99,7 @@ def _changed(
 
 
 def settled_file(document: Document, runs: Mapping[str, Run]) -> Callable[[str], FileEntry | None]:
-    """What a document's settled files say of a key."""
+    """Return what a document's settled files say of a key."""
     under = FrozenLayers(tuple(runs[reference.sha256] for reference in document.runs))
 
     def file(name: str) -> FileEntry | None:
@@ -109,7 +109,7 @@ def settled_file(document: Document, runs: Mapping[str, Run]) -> Callable[[str],
 
 
 def undecided(ordered: Iterable[CommitEntry], relevant: Iterable[CommitEntry], bound: float) -> tuple[CommitEntry, ...]:
-    """The transactions before whose place something may still become visible.
+    """Return the transactions before whose place something may still become visible.
 
     It depends on versions alone, so whoever sees the same ones decides alike.
 

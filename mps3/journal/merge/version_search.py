@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..errors import CorruptionError
-from ..format.document import Document
-from ..storage.protocol import Version
+from ...errors import CorruptionError
+from ...format.document import Document
+from ...storage.protocol import Version
 from .versions import ManifestVersions
 
 FIRST: Final = 32
@@ -71,7 +71,7 @@ async def search_by_time(source: ManifestVersions, listing: PagedListing, moment
 async def search_by_commit(
     source: ManifestVersions, listing: PagedListing, session: str, sequence: int
 ) -> tuple[int, Document] | None:
-    """The same for a commit: halve what is listed, by who knew of it.
+    """Search likewise for a commit: halve what is listed, by who knew of it.
 
     Args:
         source: The versions of the manifest.
@@ -101,7 +101,7 @@ async def search_by_commit(
 async def _begin(
     source: ManifestVersions, listing: PagedListing, place: int, moment: float
 ) -> tuple[int, Document] | None:
-    """The first version from a place on, towards newer ones, which was written when all up to a moment was settled."""
+    """Return the first version, from a place on to newer ones, that was written when all up to a moment was settled."""
     step = 1
     while place > 0:
         document = await _fetch(source, listing.versions[place])
