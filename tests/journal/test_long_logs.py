@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
-from commits import newest_checkpoint
+from commits import is_slot, newest_checkpoint
 from helpers import Unreliable, eventually, memory_client
 
-from mps3 import AccessError
+from mps3 import AccessError, UnavailableError
 from mps3.journal.log import checkpoints
 
 WRITER = {"poll_interval": 60.0, "journal": "log", "inline": 1024}
@@ -88,3 +89,38 @@ async def test_the_manifests_of_a_client_are_closed_at_once(storage, monkeypatch
         started = time.monotonic()
     assert time.monotonic() - started < 1.5
     storage.release()
+
+
+class Deaf(Unreliable):
+    """A connection that loses the answer to one PUT, late."""
+
+    def __init__(self, store: Unreliable) -> None:
+        super().__init__(versioning=False)
+        self._buckets = store._buckets
+        self.deaf = False
+
+    async def put(self, bucket: str, key: str, body: bytes, **options: Any) -> Any:
+        stored = await super().put(bucket, key, body, **options)
+        if self.deaf and is_slot(key):
+            self.deaf = False
+            await self.switch.wait()
+            raise UnavailableError("the answer was lost", operation="PutObject")
+        return stored
+
+
+async def test_a_checkpoint_is_written_though_the_next_is_due_by_now(storage, monkeypatch):
+    monkeypatch.setattr("mps3.journal.log.tail.EVERY", 3)
+    monkeypatch.setattr(checkpoints, "LEFT", 1000)
+    line = Deaf(storage)
+    storage.fail = lambda _, key: AccessError("not by bob") if key.endswith(".checkpoint") else None
+    async with memory_client(line, **WRITER) as ann, memory_client(storage, **WRITER) as bob:
+        await ann.put("a", 1)
+        await ann.put("a", 2)
+        line.deaf = True
+        writing = ann.put("a", 3)
+        await eventually(lambda: not line.deaf)
+        for number in range(3):
+            await bob.put("b", number)
+        line.switch.set()
+        await writing
+        await eventually(lambda: newest_checkpoint(line), within=3)

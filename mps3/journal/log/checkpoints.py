@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final
 
@@ -77,7 +77,7 @@ class Checkpoints:
         self._shorten_from = 0
         self._making = asyncio.Lock()
 
-    def consider(self, created: Collection[int]) -> None:
+    def consider(self, created: AbstractSet[int]) -> None:
         """After a commit of this client: write a checkpoint if one is due at its slot, or later when things go quiet.
 
         Each slot has one writer, so each checkpoint has one.
@@ -88,10 +88,10 @@ class Checkpoints:
         self._committed = True
         if self._quiet is not None:
             self._quiet.cancel()
-        if self._tail.due in created:
-            self._write()
-        else:
+        if created.isdisjoint(self._tail.lately_due):
             self._wait(self._tail.number, *QUIET)
+        else:
+            self._write()
 
     def _wait(self, number: int, first: tuple[float, int], *later: tuple[float, int]) -> None:
         def is_quiet() -> None:
