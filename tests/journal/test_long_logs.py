@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
 import pytest
 from commits import is_slot, newest_checkpoint
-from helpers import Unreliable, eventually, memory_client
+from helpers import Unreliable, eventually, memory_client, no_task_left, soon
 
-from mps3 import AccessError, UnavailableError
+from mps3 import AccessError, ClosedError, UnavailableError
 from mps3.journal.log import checkpoints
 
 WRITER = {"poll_interval": 60.0, "journal": "log", "inline": 1024}
@@ -124,3 +125,20 @@ async def test_a_checkpoint_is_written_though_the_next_is_due_by_now(storage, mo
         line.switch.set()
         await writing
         await eventually(lambda: newest_checkpoint(line), within=3)
+
+
+async def test_closing_that_is_cancelled_leaves_nobody_waiting(storage, monkeypatch):
+    monkeypatch.setattr("mps3.client.lifecycle.FLUSH_TIMEOUT", 0)
+    async with no_task_left():
+        ann = await memory_client(storage, **WRITER).open()
+        for number in range(checkpoints.LEFT):
+            await ann.put("a", number)
+        storage.hold_all()
+        write = ann.put("a", "not sent")
+        closing = asyncio.ensure_future(ann.aclose())
+        await eventually(lambda: any(key.endswith(".checkpoint") for _, key in storage.calls))
+        closing.cancel()
+        with pytest.raises(ClosedError):
+            await soon(write, within=5)
+        with pytest.raises(asyncio.CancelledError):
+            await closing

@@ -94,5 +94,7 @@ class LogJournal(SlotWriter):
 
     async def aclose(self) -> None:
         """Stop what is done in the background."""
-        await self._checkpoints.aclose()
-        await super().aclose()
+        try:
+            await self._checkpoints.aclose()
+        finally:
+            await super().aclose()
