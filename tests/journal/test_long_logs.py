@@ -142,3 +142,19 @@ async def test_closing_that_is_cancelled_leaves_nobody_waiting(storage, monkeypa
             await soon(write, within=5)
         with pytest.raises(asyncio.CancelledError):
             await closing
+
+
+@pytest.mark.parametrize("journal", ["log", "merge"])
+async def test_what_is_tried_again_and_again_is_remembered_once(journal):
+    store = Unreliable(versioning=journal == "merge")
+    async with memory_client(store, journal=journal, poll_interval=60.0) as ann:
+        ann._environment.backoff = lambda *_, **__: 0.0
+        await ann.put("a", 0)
+        store.refuse(UnavailableError("the disk is full", operation="PutObject"))
+        write = ann.put_all({f"key/{number}": number for number in range(50)})
+        await eventually(lambda: store.count("put") > 100)
+        (commit,) = [ann._manifests[ann._default]._pipeline.sending]
+        assert len(commit.attempt.sent_updates) > 10
+        assert len({id(update) for update in commit.attempt.sent_updates}) < 3
+        store.up()
+        await soon(write)
