@@ -42,16 +42,18 @@ def main() -> int:
     judged = bars(results, plan.sizes[-1])
     print()
     for bar in judged:
-        print(f"{bar.verdict:>14}: {bar.what}: {bar.measured}")
+        for journal, finding in bar.found.items():
+            if finding.judged or finding.holds is not None:
+                print(f"{finding.verdict or 'not judged':>14}: {bar.what} ({journal}): {finding.measured}")
     print(f"\n{time.monotonic() - began:.0f} s in all")
     if options.page:
-        from plot import draw  # noqa: PLC0415 - needs matplotlib, which nothing else does
-
         command = shlex.join(["nox", "-s", "benchmarks", "--", *_shown(sys.argv[1:])])
         said = parts(results, judged, command=command.removesuffix(" --"), store=store, latency=options.latency)
         if options.note:
             said["about"] += f"\n\n{options.note}"
         write(options.page, said)
+        from plot import draw  # noqa: PLC0415 - needs matplotlib, which nothing else does
+
         draw(results, options.page.with_suffix(".svg"))
     return int(options.strict and not all(bar.holds for bar in judged))
 
@@ -64,7 +66,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--latency", type=float, default=LATENCY, help="seconds added to a request (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="fewer keys and fewer rounds; does not write the page")
     parser.add_argument("--only", action="append", choices=GROUPS, help="only these scenarios; does not write the page")
-    parser.add_argument("--limit", type=float, help="seconds that a scenario may take, but for loading (400, or 120)")
+    parser.add_argument("--limit", type=float, help="seconds that a scenario may take, but for loading (400, or 200)")
     parser.add_argument("--page", type=Path, help=f"the page to write ({PAGE.name}, if all is measured)")
     parser.add_argument("--note", help="what the page is to say of this run besides")
     parser.add_argument("--strict", action="store_true", help="fail if a bar is missed, or was not measured")

@@ -163,12 +163,15 @@ class MeteredStorage(Meter):
     Args:
         storage: The store.
         latency: Seconds from a request to its answer, on average. Half of it passes before it takes effect.
+        jitter: How far a latency may be from the average, as a part of it.
         seed: Decides how long each takes.
     """
 
-    def __init__(self, storage: Any, *, latency: float = 0.0, seed: int = 0) -> None:
+    def __init__(self, storage: Any, *, latency: float = 0.0, jitter: float = JITTER, seed: int = 0) -> None:
         super().__init__()
         self._storage = storage
+        self._storage = storage
+        self._jitter = jitter
         self._latency = latency
         self._dice = random.Random(seed)
 
@@ -187,7 +190,7 @@ class MeteredStorage(Meter):
         async def metered(bucket: str, *args: Any, **options: Any) -> Any:
             key = args[0] if args and isinstance(args[0], str) else ""
             body = next((arg for arg in (*args, *options.values()) if isinstance(arg, bytes)), b"")
-            half = self._latency and self._latency * self._dice.uniform(1 - JITTER, 1 + JITTER) / 2
+            half = self._latency and self._latency * self._dice.uniform(1 - self._jitter, 1 + self._jitter) / 2
             status, down, listed = 500, 0, 0
             try:
                 if half:

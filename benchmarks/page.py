@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import re
@@ -10,9 +11,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
 
+import former
 from bars import Bar
 from dataset import entry_bytes, names
-from results import Results, Row, last_line
+from results import JOURNALS, Results, Row, last_line, named
+from scenarios.operations import OPERATIONS
 
 import mps3
 
@@ -45,9 +48,12 @@ def parts(results: Results, judged: Sequence[Bar], *, command: str, store: str, 
     """All that is generated, by the names of its markers."""
     return {
         "about": about(command, store, latency),
-        "bars": _table(["", "measured", ""], ([bar.what, bar.measured, f"**{bar.verdict}**"] for bar in judged)),
+        "bars": bars_table(judged),
+        "operations": operations(results),
         "cost": cost(results),
+        "contention": contention(results),
         "raw": raw(results),
+        "former": _table(["", "merge journal", "conditional journal"], former.rows()),
         "rest": rest(results),
     }
 
@@ -69,19 +75,59 @@ def about(command: str, store: str, latency: float) -> str:
     )
 
 
+def bars_table(judged: Sequence[Bar]) -> str:
+    """The bars, and what each journal was found to do."""
+
+    def cells(bar: Bar) -> list[str]:
+        said = [bar.what]
+        for journal in JOURNALS:
+            finding = bar.found[journal]
+            shown = finding.judged or finding.holds is not None
+            said += [finding.measured if shown else "", f"**{finding.verdict}**" if finding.verdict else ""]
+        return said
+
+    return _table(["", "log journal", "", "merge journal", ""], map(cells, judged))
+
+
+def operations(results: Results) -> str:
+    """What each operation asks of a store, counted in both places."""
+    table = []
+    for scenario in (*OPERATIONS, "get_all after single puts"):
+        for journal in JOURNALS:
+            row, wire = (results.find(scenario, journal=journal, where=where) for where in ("seam", "wire"))
+            if row is None:
+                continue
+            trips = row.facts.get("round trips")
+            total = row.tally.select()
+            table.append(
+                [
+                    scenario,
+                    journal,
+                    _requests(row),
+                    "" if trips is None else f"{trips:,.1f}".removesuffix(".0"),
+                    _bytes(total.up / row.operations),
+                    _bytes(total.down / row.operations),
+                    "not measured" if wire is None else _requests(wire),
+                ]
+            )
+    return _table(["", "journal", "requests", "round trips", "sent", "received", "requests over HTTP"], table)
+
+
 def cost(results: Results) -> str:
     """What operations cost for each number of keys."""
-    order = ["put", "put slowly", "put_all of 10", "put_all of 100", "open", "first get", "change", "idle minute"]
     titles = {
         "put": "put, one after another",
         "put slowly": "put, one a second",
+        "put_all of 100": "put_all of 100",
+        "open": "open",
         "change": "a change, to another client",
         "idle minute": "a minute of nothing",
     }
-    rows = [row for name in order for journal in ("merge", "log") for row in results.all(name, journal=journal)]
+    rows = [row for name in titles for journal in JOURNALS for row in results.all(name, journal=journal)]
     table = [
         [
-            titles.get(row.scenario, row.scenario) + (" (conditional)" if row.journal == "log" else ""),
+            titles[row.scenario],
+            row.journal,
             f"{row.keys:,}",
             _requests(row),
             _bytes(row.tally.select().up / row.operations),
@@ -91,7 +137,31 @@ def cost(results: Results) -> str:
         ]
         for row in rows
     ]
-    return _table(["", "keys", "requests", "sent", "received", "time", "a million"], table)
+    return _table(["", "journal", "keys", "requests", "sent", "received", "time", "a million"], table)
+
+
+def contention(results: Results) -> str:
+    """What several writers do to each other."""
+    table = []
+    for scenario, title in (("contention", "writers without pause"), ("paced", "the same, one PUT a second to a key")):
+        for writers, journal, where in itertools.product((32, 4, 1), JOURNALS, ("seam", "wire")):
+            for row in results.all(f"{scenario} of {writers}", journal=journal, where=where):
+                told = {name: f"{row.facts[name]:,.1f}" for name in ("median", "p95", "PUTs", "reads")}
+                rate, lost = f"{row.facts['commits a second']:,.1f}", f"{row.facts['lost']:.0f}"
+                place = {"seam": "virtual time", "wire": "HTTP"}[where]
+                table.append([f"{writers} {title}", journal, place, rate, *told.values(), lost])
+    head = [
+        "",
+        "journal",
+        "",
+        "commits a second",
+        "median, round trips",
+        "p95",
+        "PUTs a commit",
+        "reads a commit",
+        "lost",
+    ]
+    return _table(head, table)
 
 
 def dollars(row: Row) -> float:
@@ -100,71 +170,38 @@ def dollars(row: Row) -> float:
 
 
 def raw(results: Results) -> str:
-    """What was measured beside raw requests, and how both ways of counting agree."""
+    """What was measured beside raw requests."""
     table = []
-    for name, title in (("one put", "an awaited put"), ("many puts", "1,000 puts at once")):
-        ours, theirs = results.find(name), results.find(f"{name}, raw")
+    for journal in JOURNALS:
+        ours, theirs = results.find("one put", journal=journal), results.find("one put, raw", journal=journal)
         if ours is None or theirs is None:
-            table.append([title, "not measured: " + results.why_not(name), "", "", "", ""])
+            table.append([journal, "not measured: " + results.why_not(named("one put", journal)), "", "", "", "", ""])
             continue
         heads = ours.tally.select()
-        times = ours.operations if name == "one put" else ours.operations // ours.keys
         table.append(
             [
-                title,
-                f"{1000 * ours.seconds / times:,.0f} ms",
-                f"{1000 * theirs.seconds / times:,.0f} ms",
+                journal,
+                f"{1000 * ours.seconds / ours.operations:,.1f} ms",
+                f"{1000 * theirs.seconds / theirs.operations:,.1f} ms",
+                f"{ours.seconds / theirs.seconds:.2f}x",
                 f"{ours.facts['CPU, ms']:.2f} ms",
                 f"{theirs.facts['CPU, ms']:.2f} ms",
                 _bytes(heads.heads / max(1, heads.requests)),
             ]
         )
-    text = _table(["", "mps3", "raw", "CPU a put, mps3", "CPU a put, raw", "headers a request, both ways"], table)
-    agreed = [
-        [
-            row.scenario.removeprefix("agreement: "),
-            f"{row.keys:,}",
-            f"{wire.per_operation():.2f}",
-            f"{row.per_operation():.2f}",
-            _bytes(wire.bytes_each),
-            _bytes(row.bytes_each),
-            f"{row.tally.bodies / wire.tally.bodies:.3f}",
-            f"{row.tally.bodies / wire.tally.bodies_as_s3:.3f}",
-        ]
-        for row in results.rows
-        if row.scenario.startswith("agreement: ")
-        and row.where == "seam"
-        and (wire := results.find(row.scenario, where="wire", keys=row.keys)) is not None
-    ]
-    head = [
-        "both ways of counting",
-        "keys",
-        "requests, HTTP",
-        "seam",
-        "bodies, HTTP",
-        "seam",
-        "ratio",
-        "ratio, listings as S3's",
-    ]
-    return text + "\n\n" + _table(head, agreed)
+    head = ["journal", "mps3", "raw", "", "CPU a put, mps3", "CPU a put, raw", "headers a request, both ways"]
+    return _table(head, table)
 
 
 def rest(results: Results) -> str:
     """What has no table of its own."""
+    shown = "load", "put_all", "CPU of a put", "subscriptions", "commit among subscriptions", "memory", "loop stops"
     table = [
-        [row.scenario, f"{row.keys:,}", row.journal, row.where, ", ".join(_fact(*fact) for fact in row.facts.items())]
-        for name in (
-            "load",
-            "contention",
-            "subscriptions",
-            "commit among subscriptions",
-            "memory",
-            "loop stops",
-            "collection",
-        )
+        [row.scenario, f"{row.keys:,}", row.journal, ", ".join(_fact(*fact) for fact in row.facts.items())]
+        for name in (*shown, "collection")
         for row in results.all(name)
     ]
-    text = _table(["", "keys", "journal", "", "found"], table)
+    text = _table(["", "keys", "journal", "found"], table)
     if results.skipped:
         whys = (
             f"- {one.scenario}{'' if one.keys is None else f' at {one.keys:,} keys'}: {last_line(one.why)}"

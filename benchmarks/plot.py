@@ -27,7 +27,7 @@ def draw(results: Results, target: Path) -> None:
             ("a put of one key: bytes sent and received", "another client hears of it: bytes received"),
             strict=True,
         ):
-            for journal, style in (("merge", "o-"), ("log", "s--")):
+            for journal, style in (("log", "o-"), ("merge", "s--")):
                 found = sorted(results.all(scenario, journal=journal), key=lambda row: row.keys)
                 if found:
                     panel.loglog(

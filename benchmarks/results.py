@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from meter import Tally
 
+JOURNALS: Final = ("log", "merge")
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Row:
     """What something costs.
 
@@ -29,7 +31,7 @@ class Row:
     tally: Tally = field(default_factory=Tally)
     operations: int = 1
     seconds: float = 0.0
-    journal: str = "merge"
+    journal: str = "log"
     where: str = "seam"
     facts: dict[str, float] = field(default_factory=dict)
 
@@ -94,8 +96,8 @@ class Results:
 
 
 def named(scenario: str, journal: str) -> str:
-    """What a scenario is called when it is not measured with this journal."""
-    return scenario if journal == "merge" else f"{scenario} ({journal})"
+    """What a scenario is called that was not measured with this journal."""
+    return f"{scenario} ({journal})"
 
 
 def last_line(why: str) -> str:
@@ -104,7 +106,7 @@ def last_line(why: str) -> str:
 
 
 def _line(row: Row) -> str:
-    parts = [f"{row.scenario:<14} N={row.keys:<9,} {row.journal:<11} {row.where}:"]
+    parts = [f"{row.scenario:<25} N={row.keys:<9,} {row.journal:<5} {row.where}:"]
     if row.tally.count():
         total = row.tally.select()
         parts.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,15 +13,14 @@ from typing import Any, Final
 from dataset import entry_bytes, load, names
 from meter import Tally
 from processes import UnfinishedError, isolated
-from results import Results, Row, named
-from scenarios import collection, contention, resources, sizes, subscriptions, wires
+from results import JOURNALS, Results, Row, named
+from scenarios import collection, contention, operations, resources, sizes, subscriptions, wires
 from virtual import Place
 from wire import Server, Wire
 
-GROUPS: Final = ("wire", "sizes", "log", "contention", "subscriptions", "resources", "collection")
-AGREEMENT: Final = (1_000, 10_000)
+GROUPS: Final = ("operations", "wire", "contention", "sizes", "subscriptions", "resources", "collection")
 SUBSCRIPTIONS: Final = 10_000
-WRITERS: Final = 32
+WRITERS: Final = (32, 4)
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,17 @@ class Plan:
 
     Attributes:
         sizes: Numbers of keys, each a bucket's whole content.
-        puts: How many are averaged at the least and the greatest number of keys.
-        puts_between: And at the others.
-        agreement: Numbers of keys at which both ways of counting are compared.
+        puts: How many are averaged at each number of keys with the log journal, and at the least and the greatest
+            with the merge journal.
+        puts_between: How many at the others with the merge journal, which takes longer.
         collected: The number of keys at which garbage is collected.
         pairs: Awaited puts that are compared with raw requests.
-        many: Puts fired at once.
-        rounds: How often.
+        single: Values that are written one by one, to be read with one `get_all`.
+        large: Keys of the large `put_all`.
+        before: Puts between those whose CPU is measured; a tenth with the merge journal, which makes them wait.
         commits: Of each contending writer.
         commits_on_the_wire: The same over HTTP, where all writers and the server share a machine.
+        turns: Commits of two people who take turns.
         loading: Seconds of computing that loading the keys may take.
         limit: Seconds that any other scenario may take.
     """
@@ -45,13 +47,14 @@ class Plan:
     sizes: tuple[int, ...] = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
     puts: int = 10_000
     puts_between: int = 1_000
-    agreement: tuple[int, ...] = AGREEMENT
     collected: int = 10_000
     pairs: int = 100
-    many: int = 1_000
-    rounds: int = 3
-    commits: int = 10
+    single: int = 10_000
+    large: int = 100_000
+    before: int = 10_000
+    commits: int = 12
     commits_on_the_wire: int = 5
+    turns: int = 100
     loading: float = 600.0
     limit: float = 400.0
 
@@ -60,14 +63,15 @@ QUICK: Final = Plan(
     sizes=(10, 1_000, 10_000),
     puts=1_000,
     puts_between=200,
-    agreement=AGREEMENT[:1],
     collected=1_000,
     pairs=30,
-    rounds=1,
+    single=1_000,
+    before=1_000,
     commits=4,
     commits_on_the_wire=2,
+    turns=20,
     loading=60.0,
-    limit=120.0,
+    limit=200.0,
 )
 
 
@@ -94,17 +98,22 @@ class Suite:
 
     def run(self) -> Results:
         """Run them all."""
+        if "operations" in self._only:
+            self._for_each(self._operations)
         if "wire" in self._only:
             self._wire()
-        if self._only & {"sizes", "subscriptions", "resources", "collection", "wire"}:
-            self._sizes()
-        if "log" in self._only:
-            self._conditional()
         if "contention" in self._only:
-            for journal in ("merge", "log"):
-                place = Place(journal, latency=self._latency)
-                self._try("contention", None, contention.at_the_seam, place, WRITERS, self._plan.commits)
+            self._for_each(self._contention)
+        if self._only & {"sizes", "subscriptions", "resources", "collection"}:
+            self._for_each(self._sizes)
         return self.results
+
+    def _for_each(self, work: Callable[[str], None]) -> None:
+        """Do something with each journal."""
+        for journal in JOURNALS:
+            began = time.monotonic()
+            work(journal)
+            print(f"({time.monotonic() - began:.0f} s for {work.__name__[1:]}, {journal} journal)", flush=True)
 
     def _try(self, scenario: str, keys: int | None, work: Callable[..., Row | list[Row]], *arguments: Any) -> None:
         """Run a scenario in a process of its own, with a copy of all that there is."""
@@ -115,31 +124,49 @@ class Suite:
         else:
             self.results.add(*(rows if isinstance(rows, list) else [rows]))
 
+    # In virtual time
+
+    def _operations(self, journal: str) -> None:
+        plan, limit = self._plan, self._plan.limit
+        self._try(named("operations", journal), None, operations.at_the_seam, self._place(journal))
+        self._try(named("get_all", journal), None, operations.after_single_puts, self._place(journal), plan.single)
+        self._try(named("put_all", journal), None, resources.put_all, journal, plan.large, limit)
+        count, before = (1_000, plan.before) if journal == "log" else (200, plan.before // 10)
+        self._try(named("CPU of a put", journal), None, resources.cpu, journal, count, before, limit)
+
+    def _contention(self, journal: str) -> None:
+        commits = self._plan.commits
+        for writers in WRITERS:
+            self._try(
+                named("contention", journal), None, contention.at_the_seam, self._place(journal), writers, commits
+            )
+        self._try(named("turns", journal), None, contention.turns, self._place(journal), self._plan.turns)
+        for writers in (1, 4):
+            self._try(named("paced", journal), None, contention.paced, self._place(journal), writers, 2 * commits)
+
+    def _place(self, journal: str) -> Place:
+        return Place(journal, latency=self._latency)
+
     # Over HTTP
 
     def _wire(self) -> None:
         server, plan = self._server, self._plan
         if server is None:
-            for scenario in ("agreement", "one put", "many puts"):
-                self.results.skip(scenario, None, "needs an S3 server: --endpoint")
+            for scenario, journal in itertools.product(("agreement", "one put", "contention, wire"), JOURNALS):
+                self.results.skip(named(scenario, journal), None, "needs an S3 server: --endpoint")
             return
-        some = names(AGREEMENT[0])
+        some = names(plan.pairs + wires.WARMING)
         with Wire(server.endpoint, latency=self._latency) as wire:
-            for keys in map(names, plan.agreement):
-                self._ask("agreement", len(keys), wires.agreement, server, wire, keys)
-            self._ask("one put", len(some), wires.one_put, server, wire, some, plan.pairs)
-            self._ask("many puts", None, wires.many_puts, server, wire, plan.many, plan.rounds)
-            for journal in ("merge", "log"):
-                self._ask(
-                    "contention",
-                    None,
-                    wires.contention,
-                    server,
-                    wire,
-                    journal,
-                    WRITERS,
-                    plan.commits_on_the_wire,
-                )
+
+            def measure(journal: str) -> None:
+                self._ask(named("agreement", journal), None, wires.the_operations, server, wire, journal)
+                self._ask(named("one put", journal), len(some), wires.one_put, server, wire, journal, some, plan.pairs)
+                for writers in WRITERS:
+                    name, commits = named("contention, wire", journal), plan.commits_on_the_wire
+                    self._ask(name, None, wires.contention, server, wire, journal, writers, commits)
+
+            measure.__name__ = "_wire"
+            self._for_each(measure)
 
     def _ask(
         self,
@@ -154,7 +181,7 @@ class Suite:
 
     def _loaded(self, place: Place) -> Iterator[Sequence[str]]:
         """Load keys, and stop at each number of them: all there are then."""
-        written, began, done = Tally(), time.monotonic(), 0
+        written, done = Tally(), 0
         for size in self._plan.sizes:
             cpu, loading = time.process_time(), time.monotonic()
             done, tally, seconds = self._grow(place, done, size)
@@ -175,10 +202,9 @@ class Suite:
             }
             self.results.add(Row("load", size, tally, 1, seconds, journal=place.journal, facts=facts))
             yield self._names[:size]
-        print(f"({time.monotonic() - began:.0f} s for all numbers of keys, {place.journal} journal)", flush=True)
 
-    def _sizes(self) -> None:
-        place = Place("merge", latency=self._latency)
+    def _sizes(self, journal: str) -> None:
+        place = self._place(journal)
         for keys in self._loaded(place):
             self._at(place, keys)
 
@@ -201,39 +227,25 @@ class Suite:
 
     def _at(self, place: Place, keys: Sequence[str]) -> None:
         """What is measured with so many keys."""
-        size, plan = len(keys), self._plan
+        size, plan, largest = len(keys), self._plan, self._plan.sizes[-1]
+
+        def measure(scenario: str, work: Callable[..., Row | list[Row]], *arguments: Any) -> None:
+            self._try(named(scenario, place.journal), size, work, place, keys, *arguments)
+
         if "sizes" in self._only:
-            self._with_either(place, keys)
-            self._try("put slowly", size, sizes.put_slowly, place, keys, 50)
-            for together in (10, 100):
-                self._try("put_all", size, sizes.put_all, place, keys, together, 20)
-            self._try("idle", size, sizes.idle, place, keys)
-        if "wire" in self._only and self._server is not None and size in plan.agreement:
-            self._try("agreement", size, wires.agreement_at_the_seam, place, keys)
+            all_puts = place.journal == "log" or size in (plan.sizes[0], largest)
+            measure("put", sizes.put, plan.puts if all_puts else plan.puts_between)
+            measure("open", sizes.cold_open)
+            measure("change", sizes.change)
+            if size in (1_000, largest):
+                measure("put slowly", sizes.put_slowly, 50)
+                measure("put_all of 100", sizes.put_all, 100, 20)
+                measure("idle", sizes.idle)
         if "subscriptions" in self._only and size == SUBSCRIPTIONS:
-            self._try("subscriptions", size, subscriptions.polls, place, keys)
-            self._try("subscriptions", size, subscriptions.commits, place, keys)
-        if "resources" in self._only:
-            self._resources(place, keys)
+            measure("subscriptions", subscriptions.polls)
+            measure("subscriptions", subscriptions.commits)
+        if "resources" in self._only and size == largest:
+            measure("memory", resources.memory, plan.limit)
+            measure("loop stops", resources.stops, plan.limit)
         if "collection" in self._only and size == plan.collected:
-            self._try("collection", size, collection.collect, place, keys)
-
-    def _with_either(self, place: Place, keys: Sequence[str]) -> None:
-        """What is measured with either journal."""
-        size, plan = len(keys), self._plan
-        count = plan.puts if size in (plan.sizes[0], plan.sizes[-1]) else plan.puts_between
-        self._try(named("put", place.journal), size, sizes.put, place, keys, count)
-        self._try(named("open", place.journal), size, sizes.cold_open, place, keys)
-        self._try(named("change", place.journal), size, sizes.change, place, keys)
-
-    def _conditional(self) -> None:
-        place = Place("log", latency=self._latency)
-        for keys in self._loaded(place):
-            self._with_either(place, keys)
-            self._resources(place, keys)
-
-    def _resources(self, place: Place, keys: Sequence[str]) -> None:
-        size, limit = len(keys), self._plan.limit
-        if size == self._plan.sizes[-1]:
-            self._try(named("memory", place.journal), size, resources.memory, place, keys, limit)
-            self._try(named("loop stops", place.journal), size, resources.stops, place, keys, limit)
+            measure("collection", collection.collect)

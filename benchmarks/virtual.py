@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-from meter import BUCKET, LATENCY, MANIFEST, MeteredStorage
+from meter import BUCKET, JITTER, LATENCY, MANIFEST, MeteredStorage
 from simulation.loop import VirtualLoop
 
 from mps3 import MPS3, MemoryStorage
+from mps3.storage.wrapper import StorageWrapper
 
 START: Final = 1_767_225_600.0
 """The first of January 2026, in seconds since 1970."""
@@ -32,7 +33,7 @@ class Place:
         storage: The store itself.
     """
 
-    def __init__(self, journal: str = "merge", *, latency: float = LATENCY) -> None:
+    def __init__(self, journal: str = "log", *, latency: float = LATENCY) -> None:
         self.journal = journal
         self.latency = latency
         self.storage = MemoryStorage(versioning=journal == "merge", clock=self._now)
@@ -57,14 +58,14 @@ class Place:
             self._base += loop.now + KEPT
             loop.close()
 
-    def meter(self) -> MeteredStorage:
+    def meter(self, *, jitter: float = JITTER) -> MeteredStorage:
         """The store as one client sees it."""
         self._seed += 1
-        return MeteredStorage(self.storage, latency=self.latency, seed=self._seed)
+        return MeteredStorage(self.storage, latency=self.latency, jitter=jitter, seed=self._seed)
 
-    def client(self, meter: MeteredStorage, **options: Any) -> MPS3:
+    def client(self, storage: MeteredStorage | StorageWrapper, **options: Any) -> MPS3:
         """A client of the store."""
-        return MPS3(BUCKET, MANIFEST, storage=meter, journal=self.journal, **options)  # type: ignore[arg-type]
+        return MPS3(BUCKET, MANIFEST, storage=storage, journal=self.journal, **options)  # type: ignore[arg-type]
 
     async def trim(self) -> None:
         """Forget old manifest versions, uncounted: kept, they would only fill this process."""

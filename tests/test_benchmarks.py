@@ -13,12 +13,12 @@ from dataset import entry_bytes, names
 from meter import LISTING_XML, VERSION_XML, MeteredStorage, Tally
 from page import dollars, parts, write
 from processes import DistantStorage, UnfinishedError, apart, isolated, served
-from results import Results, Row
-from scenarios import collection, contention, resources, sizes
+from results import JOURNALS, Results, Row, named
+from scenarios import collection, contention, operations, resources, sizes
 from virtual import Place
 from wire import CountingProxy
 
-from mps3 import MPS3, ConflictError, MemoryStorage
+from mps3 import MPS3, ConflictError, MemoryStorage, UnavailableError
 from mps3.storage import ABSENT, UNCHANGED, Object
 
 # Forks, of a process in which a former test may have left an idle thread.
@@ -91,49 +91,84 @@ def test_time_is_virtual_and_goes_on():
     assert place.run(main) + 3600 <= place.run(main)
 
 
-def test_a_put_costs_two_requests_of_the_latency_each():
-    place, keys = Place(latency=0.03), names(10)
+@pytest.mark.parametrize(("journal", "requests"), [("log", ["PUT"]), ("merge", ["PUT", "LIST"])])
+def test_a_put_costs_requests_of_the_latency_each(journal, requests):
+    place, keys = Place(journal, latency=0.03), names(10)
     row = sizes.put(place, keys, 20)
-    assert row.per_operation("PUT") == 1
-    assert row.per_operation("LIST") == 1
-    assert 0.04 < row.seconds / row.operations < 0.08
-    assert dollars(row) == pytest.approx(10)
+    assert [row.tally.count(kind, "manifest") for kind in requests] == [20] * len(requests)
+    assert row.facts["requests, median"] == len(requests)
+    assert row.seconds / row.operations == pytest.approx(0.03 * len(requests), rel=0.2)
+    assert dollars(row) == pytest.approx(5 * row.per_operation())
 
 
-@pytest.mark.parametrize("journal", ["merge", "log"])
+@pytest.mark.parametrize("journal", JOURNALS)
+def test_the_operations_are_counted_and_judged(journal, monkeypatch):
+    monkeypatch.setattr(operations, "KEYS", 20)
+    monkeypatch.setattr(operations, "MANY", 50)
+    results = Results()
+    results.add(*operations.at_the_seam(Place(journal)), operations.after_single_puts(Place(journal), 30))
+    assert {row.scenario for row in results.rows} == {*operations.OPERATIONS, "get_all after single puts"}
+    assert results.find("awaited put").facts["round trips"] == pytest.approx(1 if journal == "log" else 2)
+    judged = {bar.what: bar.found[journal] for bar in bars(results, 10)}
+    (update,) = [found for what, found in judged.items() if what.startswith("`update`")]
+    assert update.holds is (journal == "log")
+    assert update.verdict == ("within the bar" if journal == "log" else "")
+
+
+def test_writers_contend_take_turns_and_are_slowed_down():
+    results = Results()
+    results.add(contention.turns(Place(), 6), contention.paced(Place(), 1, 4), contention.at_the_seam(Place(), 4, 3))
+    assert results.find("turns").per_operation() == 1
+    assert results.find("paced of 1").facts["commits a second"] > 20
+    row = results.find("contention of 4")
+    assert row.facts["lost"] == 0
+    assert row.facts["PUTs"] >= 1
+    assert row.facts["median"] <= row.facts["p95"]
+
+
+async def test_a_paced_store_refuses_what_comes_too_soon():
+    storage = contention.PacedStorage(MemoryStorage())
+    await storage.put("bucket", "key", b"1")
+    await storage.put("bucket", "other", b"1")
+    with pytest.raises(UnavailableError, match="429"):
+        await storage.put("bucket", "key", b"2")
+
+
+@pytest.mark.parametrize("journal", JOURNALS)
 def test_scenarios_run_and_are_judged(journal):
     place, keys = Place(journal), names(10)
     results = Results()
-    results.add(sizes.put(place, keys, 5), sizes.put_all(place, keys, 10, 2), *sizes.cold_open(place, keys))
+    results.add(sizes.put(place, keys, 5), sizes.put_all(place, keys, 10, 2), sizes.cold_open(place, keys))
     results.add(sizes.change(place, keys), sizes.idle(place, keys, 1), contention.at_the_seam(place, 3, 2))
-    assert results.find("put_all of 10").per_operation("PUT") == 1  # small values are in the commit
-    judged = {bar.what: bar for bar in bars(results, 10)}
-    changes = [bar for what, bar in judged.items() if what.startswith("a change") and f"({journal})" in what]
-    assert [bar.verdict for bar in changes] == ["within the bar"]
-    assert any(bar.verdict == "NOT MEASURED" for bar in judged.values())
+    assert results.find("put_all of 10").tally.count("PUT", "manifest") == 2  # small values are in the commits
+    judged = {bar.what: bar.found[journal] for bar in bars(results, 10)}
+    (change,) = [found for what, found in judged.items() if what.startswith("a change")]
+    assert change.measured == ("1 GET" if journal == "log" else "1 GET, 1 listing")
+    assert any(found.verdict == "NOT MEASURED" for found in judged.values())
 
 
 def test_a_missed_bar_is_called_so():
     results = Results()
     results.add(Row("memory", 10, facts={"MB": 251.0}), Row("open", 10, tally=Tally([("GET", "run", 200, 61, 0, 0)])))
-    results.skip("load", 10, "no time")
-    judged = {bar.measured: bar.verdict for bar in bars(results, 10)}
-    assert judged["251 MB"] == judged["61 requests"] == "misses it"
+    results.skip(named("loop stops", "log"), 10, "no time")
+    found = [bar.found["log"] for bar in bars(results, 10)]
+    judged = {one.measured: one.verdict for one in found}
+    assert judged["MB 251.0"] == "misses it"
     assert judged["no time"] == "NOT MEASURED"
 
 
 def test_entries_are_as_long_as_they_are_stored():
     keys = names(300)
-    place = Place()
+    place = Place("merge")
 
     async def main() -> int:
-        async with place.client(place.meter(), inline=0) as client:
+        async with place.client(place.meter()) as client:
             await client.put_all(dict.fromkeys(keys, 123456))
         found = await place.storage.get("bucket", "manifest.json")
         assert isinstance(found, Object)
         return len(found.body)
 
-    assert entry_bytes(keys) == pytest.approx(place.run(main), rel=0.01)
+    assert entry_bytes(keys) == pytest.approx(place.run(main), rel=0.05)
 
 
 def test_work_elsewhere_comes_back_or_says_why_not():
@@ -163,10 +198,11 @@ async def test_the_heart_notices_who_holds_up_the_loop():
     heart.stop()
 
 
-def test_collecting_takes_what_is_old_and_leaves_what_is_needed(monkeypatch):
+@pytest.mark.parametrize("journal", JOURNALS)
+def test_collecting_takes_what_is_old_and_leaves_what_is_needed(journal, monkeypatch):
     monkeypatch.setattr(collection, "COMMITS", 60)
     monkeypatch.setattr(collection, "BETWEEN", 30_000.0)
-    place, keys = Place(), names(20)
+    place, keys = Place(journal), names(20)
 
     async def fill() -> None:
         async with place.client(place.meter(), inline=0) as client:
@@ -176,7 +212,7 @@ def test_collecting_takes_what_is_old_and_leaves_what_is_needed(monkeypatch):
     results = Results()
     results.add(collection.collect(place, keys))
     (bar,) = [bar for bar in bars(results, 20) if bar.what.startswith("collecting")]
-    assert bar.verdict == "within the bar"
+    assert bar.found[journal].verdict == "within the bar"
     row = results.find("collection")
     assert row.tally.count("DELETE") == row.facts["deleted"] > 20
     assert row.tally.count("HEAD") >= row.facts["value versions before"] - row.facts["value versions after"]
@@ -218,8 +254,15 @@ def test_the_page_keeps_what_stands_around_the_parts(tmp_path):
     page = tmp_path / "performance.md"
     page.write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")
     results = Results()
-    results.add(Row("put", 10, tally=Tally([("PUT", "value", 200, 2, 10, 0), ("LIST", "manifest", 200, 1, 0, 900)])))
-    results.skip("memory", None, "a | in a reason")
+    results.add(
+        Row(
+            "put",
+            10,
+            tally=Tally([("PUT", "value", 200, 2, 10, 0), ("LIST", "manifest", 200, 1, 0, 900)]),
+            facts={"requests, median": 3.0, "bytes sent, median": 10.0},
+        )
+    )
+    results.skip(named("memory", "log"), None, "a | in a reason")
     said = parts(results, bars(results, 10), command="a command", store="nothing", latency=0.03)
     write(page, said)
     once = page.read_text(encoding="utf-8")

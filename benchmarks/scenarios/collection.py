@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from meter import BUCKET, MANIFEST
+from meter import BUCKET, target_of
 from results import Row
 from virtual import Place
 
@@ -20,17 +20,21 @@ RETENTION: Final = timedelta(days=7)
 
 
 def collect(place: Place, keys: Sequence[str]) -> Row:
-    """Three weeks of commits later: a dry run, then in earnest, then once more."""
+    """Three weeks of commits later: a dry run, then in earnest, then once more.
+
+    The dry run of the log journal may foresee a little less: it does not write the commit that announces a collection,
+    which ends the time that is kept.
+    """
 
     async def stored() -> dict[str, int]:
-        """How many versions there are of the manifest, of runs and of values, and the bytes of all."""
+        """How many versions there are of the manifest (or slots), of runs and of values, and the bytes of all."""
+        kinds = {"manifest": "manifest versions", "run": "runs", "value": "value versions"}
         found = {"manifest versions": 0, "runs": 0, "value versions": 0, "bytes": 0}
         start = None
         while True:
             page = await place.storage.scan(BUCKET, start=start)
             for one in page.found:
-                run = one.key.startswith(f"{MANIFEST}.")
-                found["manifest versions" if one.key == MANIFEST else "runs" if run else "value versions"] += 1
+                found[kinds[target_of(one.key)]] += 1
                 found["bytes"] += one.size
             start = page.next
             if start is None:
@@ -47,6 +51,7 @@ def collect(place: Place, keys: Sequence[str]) -> Row:
                 await client.put(key, number)
                 written[key] = number
                 await asyncio.sleep(BETWEEN)
+            await asyncio.sleep(BETWEEN / 2)  # or the retention ends with a commit, while it is collected
             before = await stored()
             meter.take()
             foreseen = await client.collect(retention=RETENTION, dry_run=True)
@@ -60,9 +65,9 @@ def collect(place: Place, keys: Sequence[str]) -> Row:
             again = await client.collect(retention=RETENTION)
         async with place.client(place.meter()) as client:
             found = await client.get_all(keys)
-        assert collected.deleted == foreseen.deleted, "a dry run foresaw something else"
         facts = {
             "deleted": collected.deleted,
+            "foreseen by the dry run": foreseen.deleted,
             "deleted afterwards": again.deleted,
             "values missing": sum(key not in found for key in keys),
             "values wrong": sum(found.get(key) != value for key, value in written.items()),

@@ -1,6 +1,6 @@
-"""What a client takes of its own machine: memory, and the attention of the event loop.
+"""What a client takes of its own machine: memory, CPU, and the attention of the event loop.
 
-Each runs in a fresh process, with the store in another.
+Each runs in a fresh process; if the number of keys matters, with the store in another.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import random
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -21,12 +20,13 @@ from processes import DistantStorage, apart, served
 from results import Row
 from virtual import Place
 
-from mps3 import MPS3
+from mps3 import MPS3, MemoryStorage
 from mps3.format.run import Run
+
+from .operations import VALUE
 
 BEAT: Final = 0.001
 """Seconds between two beats of the heart."""
-SCHEDULED: Final = Path("/proc/self/schedstat")
 COMMITS: Final = 30
 LOADS: Final = 20
 """`put_all` of `TOGETHER` keys: more than what makes eight runs spill and merge."""
@@ -43,6 +43,19 @@ def memory(place: Place, keys: Sequence[str], limit: float) -> Row:
     return Row("memory", len(keys), journal=place.journal, facts=facts)
 
 
+def put_all(journal: str, count: int, limit: float) -> Row:
+    """One `put_all` of very many small values: its CPU, and the stops of the event loop after the call."""
+    with served(MemoryStorage(versioning=journal == "merge")) as path:
+        facts = apart(partial(_put_all, path, journal, count), limit)
+    return Row("put_all", count, journal=journal, facts=facts)
+
+
+def cpu(journal: str, count: int, before: int, limit: float) -> Row:
+    """The CPU of an awaited put on a store in memory: of the first ones, and of others after many."""
+    facts = apart(partial(_cpu, journal, count, before), limit)
+    return Row("CPU of a put", before, operations=count, journal=journal, facts=facts)
+
+
 def stops(place: Place, keys: Sequence[str], limit: float) -> Row:
     """For how long the event loop stands still while the manifest is opened, committed to, and compacted."""
     with served(place.storage) as path:
@@ -50,7 +63,7 @@ def stops(place: Place, keys: Sequence[str], limit: float) -> Row:
     return Row("loop stops", len(keys), journal=place.journal, facts=facts)
 
 
-def _client(storage: MeteredStorage, journal: str) -> MPS3:
+def _client(storage: MeteredStorage | MemoryStorage, journal: str) -> MPS3:
     return MPS3(BUCKET, MANIFEST, storage=storage, journal=journal)  # type: ignore[arg-type]
 
 
@@ -86,23 +99,20 @@ def _memory(path: Path, journal: str, key: str) -> tuple[int, int, int]:
     return asyncio.run(main())
 
 
-@dataclass
 class Heart:
     """Beats, and knows how long it stood still.
 
-    A stop counts as far as this process was at work in it, and this thread not only waiting for a processor: the rest
-    is what the machine had to do for others.
-
     Attributes:
-        longest: The longest stop that this process worked through, in seconds.
-        wall: The longest stop, whoever is to blame.
+        longest: The longest stop in seconds of CPU of this thread; not counted is what the machine does for others.
+        wall: The longest stop by the clock, whoever is to blame.
     """
 
-    longest: float = 0.0
-    wall: float = 0.0
-    _task: asyncio.Task[None] | None = field(default=None)
+    def __init__(self) -> None:
+        self.longest = self.wall = 0.0
+        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
+        self._mark()
         self._task = asyncio.create_task(self._beat())
 
     def stop(self) -> None:
@@ -110,26 +120,31 @@ class Heart:
         self._task.cancel()
 
     def take(self) -> tuple[float, float]:
+        """Return the longest stops until now, and begin anew."""
+        self._note()
         taken = self.longest, self.wall
         self.longest = self.wall = 0.0
         return taken
 
+    def _mark(self) -> None:
+        self._began, self._worked = time.perf_counter(), time.thread_time()
+
+    def _note(self) -> None:
+        stop = time.perf_counter() - self._began - BEAT
+        self.wall = max(self.wall, stop)
+        self.longest = max(self.longest, min(stop, time.thread_time() - self._worked))
+        self._mark()
+
     async def _beat(self) -> None:
         while True:
-            queued = _queued()  # first: reading it takes a while, and is nobody's stop
-            began, worked = time.perf_counter(), time.process_time()
             await asyncio.sleep(BEAT)
-            stop = time.perf_counter() - began - BEAT
-            self.wall = max(self.wall, stop)
-            self.longest = max(self.longest, min(stop - (_queued() - queued), time.process_time() - worked))
+            self._note()
 
 
-def _queued() -> float:
-    """Seconds that the main thread was ready to run and had no processor; 0 where the system does not tell."""
-    try:
-        return int(SCHEDULED.read_text(encoding="ascii").split()[1]) / 1e9
-    except OSError:
-        return 0.0
+def _freeze() -> None:
+    """Exclude what imports have left, which the garbage collector would look through with or without mps3."""
+    gc.collect()
+    gc.freeze()
 
 
 async def _merge_all(client: MPS3) -> dict[str, float]:
@@ -154,6 +169,56 @@ async def _merge_all(client: MPS3) -> dict[str, float]:
     }
 
 
+def _put_all(path: Path, journal: str, count: int) -> dict[str, float]:
+    async def main() -> dict[str, float]:
+        values = {f"key/{number:06}": {"n": number} for number in range(count)}
+        distant = DistantStorage(path)
+        await distant.open()
+        async with _client(MeteredStorage(distant, latency=LATENCY), journal) as client:
+            await client.put("warm", 0)
+            _freeze()
+            heart = Heart()
+            heart.start()
+            await asyncio.sleep(0.1)
+            heart.take()
+            began = time.process_time()
+            writing = client.put_all(values)
+            call, _ = heart.take()
+            await writing
+            taken = time.process_time() - began
+            longest, wall = heart.take()
+            await asyncio.sleep(AFTERWARDS)
+            later, _ = heart.take()
+            heart.stop()
+        return {
+            "the call, ms": 1000 * call,
+            "stop, ms": 1000 * longest,
+            "stop, ms by the clock": 1000 * wall,
+            "stop afterwards, ms": 1000 * later,
+            "CPU, seconds": taken,
+        }
+
+    return asyncio.run(main())
+
+
+def _cpu(journal: str, count: int, before: int) -> dict[str, float]:
+    async def main() -> dict[str, float]:
+        async with _client(MemoryStorage(versioning=journal == "merge"), journal) as client:
+
+            async def put(puts: int) -> float:
+                began = time.process_time()
+                for number in range(puts):
+                    await client.put(f"key/{number % 200}", VALUE)
+                return 1000 * (time.process_time() - began) / puts
+
+            await put(50)
+            first = await put(count)
+            await put(before)
+            return {"ms at first": first, f"ms after {before:,} more": await put(count)}
+
+    return asyncio.run(main())
+
+
 def _stops(path: Path, journal: str, keys: list[str]) -> dict[str, float]:
     async def main() -> dict[str, float]:
         facts: dict[str, float] = {}
@@ -167,9 +232,7 @@ def _stops(path: Path, journal: str, keys: list[str]) -> dict[str, float]:
         distant = DistantStorage(path)
         await distant.open()
         await distant.get(BUCKET, "nothing")
-        # What imports have left is looked through again and again by the garbage collector, with or without mps3.
-        gc.collect()
-        gc.freeze()
+        _freeze()
         heart.start()
         await asyncio.sleep(0.1)
         note("nothing")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+import statistics
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from meter import Tally
 from results import Row
 from virtual import Place
+
+from .operations import VALUE
 
 WARMING = 50
 """Commits that are made first, so that the log of the last seconds is as long as it stays."""
@@ -25,21 +28,27 @@ def put(place: Place, keys: Sequence[str], count: int) -> Row:
 
     async def main() -> Row:
         dice = random.Random(len(keys))
-        meter = place.meter()
+        meter, clock = place.meter(), asyncio.get_running_loop().time
         async with place.client(meter) as client:
             for number in range(WARMING):
                 await client.put(dice.choice(keys), number)
             tally, seconds = Tally(), 0.0
+            each: list[tuple[int, int]] = []
             meter.take()
             for number in range(count):
-                started = asyncio.get_running_loop().time()
-                await client.put(dice.choice(keys), number)
-                seconds += asyncio.get_running_loop().time() - started
+                started = clock()
+                await client.put(dice.choice(keys), VALUE)
+                seconds += clock() - started
+                made = meter.take()
+                each.append((made.count(), made.select().up))
+                tally += made
                 if number % TRIM == TRIM - 1:
                     await place.trim()
             # What goes on beside the commits, such as compaction, belongs to them.
         tally += meter.take()
-        return Row("put", len(keys), tally, count, seconds, place.journal)
+        requests, sent = (statistics.median(column) for column in zip(*each, strict=True))
+        facts = {"requests, median": requests, "bytes sent, median": sent}
+        return Row("put", len(keys), tally, count, seconds, place.journal, facts=facts)
 
     return place.run(main)
 
@@ -89,22 +98,16 @@ def put_all(place: Place, keys: Sequence[str], together: int, count: int) -> Row
     return place.run(main)
 
 
-def cold_open(place: Place, keys: Sequence[str]) -> list[Row]:
-    """A client that knows nothing opens, and gets a value."""
+def cold_open(place: Place, keys: Sequence[str]) -> Row:
+    """A client that knows nothing opens."""
 
-    async def main() -> list[Row]:
-        meter = place.meter()
-        clock = asyncio.get_running_loop().time
+    async def main() -> Row:
+        meter, clock = place.meter(), asyncio.get_running_loop().time
         started = clock()
         async with place.client(meter) as client:
-            opened, tally = clock(), meter.take()
+            row = Row("open", len(keys), meter.take(), 1, clock() - started, place.journal)
             assert await client.get(keys[-1]) is not None
-            got = clock()
-            first = meter.take()
-        return [
-            Row("open", len(keys), tally, 1, opened - started, place.journal),
-            Row("first get", len(keys), first, 1, got - opened, place.journal),
-        ]
+        return row
 
     return place.run(main)
 

@@ -152,7 +152,10 @@ class View:
     @property
     def last(self) -> CommitEntry | None:
         """The last commit. Of the last one that a checkpoint contains, only its author and its time are known."""
-        commits = self.commits or (() if self.document is None else self.document.log)
+        commits = self.commits
+        # With the merge journal, what the log holds beside the commits is not decided yet, or repeats settled ones.
+        if not commits and self.document is not None and self.document.journal == "log":
+            commits = self.document.log
         return commits[-1] if commits else None
 
     def at(self, moment: float) -> View:
@@ -364,10 +367,11 @@ def candidates(old: View, new: View) -> Iterable[str] | None:
     settled = new.document.sessions
     if not all(old.has(session, sequence) for session, sequence in settled.items()):
         return None  # commits were settled that the older view has never seen
-    large = {commit.id for commit in new.commits if commit.runs}
-    large ^= {commit.id for commit in old.commits if commit.runs and commit.sequence > settled.get(commit.session, -1)}
-    if large:
-        return None
+    before = [commit for commit in old.commits if commit.runs]
+    large = [commit.id for commit in before if commit.sequence <= settled.get(commit.session, -1)]
+    large += [commit.id for commit in new.commits if commit.runs]
+    if large != [commit.id for commit in before]:
+        return None  # a large change is new, or has another place among the others
     names: dict[str, None] = {}
     for view in (old, new):
         names.update(dict.fromkeys(view.document.files if view.document else ()))

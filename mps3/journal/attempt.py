@@ -36,6 +36,7 @@ class Attempt:
         named: The keys and versions that its tries have named.
         earlier: Whether there were tries in an earlier life of the client.
         sent_updates: The updates of its tries, one after the other, but for those of an earlier life of the client.
+        until: With the merge journal, until when its last try counts (R16); ``None`` if it does not say.
         slot: With the log journal, the slot that it was last sent to.
         lost: With the log journal, how many slots another client was given that it was sent to.
     """
@@ -56,6 +57,7 @@ class Attempt:
     named: set[tuple[str, str]] = field(default_factory=set)
     earlier: bool = False
     sent_updates: list[Mapping[str, Any]] = field(default_factory=list)
+    until: float | None = None
     slot: int | None = None
     lost: int = 0
 

@@ -192,31 +192,45 @@ class _Patches:
 
 
 def _corrected(old: View, new: View, steps: list[Step], fresh: Collection[str], matches: Matches) -> list[Step] | None:
-    """With what else differs: a repeated commit may have taken an earlier place, among concurrent ones."""
+    """With what else differs, in the first step: a repeated commit may have taken another place."""
+    place = {commit.id: place for place, commit in enumerate(new.commits)}
+    # What is settled comes first.
+    places = [place.get(commit.id, -1) for commit in old.commits]
+    moved = places != sorted(places)
     few = candidates(old, new)
     if few is None:
-        place = {commit.id: place for place, commit in enumerate(new.commits)}
-        # What is settled comes first.
-        places = [place.get(commit.id, -1) for commit in old.commits]
         again = any(not old.has(commit.session, commit.sequence) and commit.id not in fresh for commit in new.commits)
-        return None if again or places != sorted(places) else steps
-    shown = {name: file for step in steps for name, file in step.files.items()}
+        return None if again or moved else steps
+    shown = {name for step in steps for name in step.files}
+    if steps:
+        first, *others = steps
+    else:
+        first, others = Step(None, {}, None), []
     common = common_layers(old, new)
     different: dict[str, FileEntry | None] = {}
     for name in few:
-        if name in shown or not matches(name):
+        if name in first.files or not matches(name) or (name in shown and not moved):
             continue
         if all(layer.get(name, _MISSING) is _MISSING for view in (old, new) for layer in view.layers[common:]):
             continue
-        file = new.look_up(name)
+        file = _without(fresh, name, new) if name in shown else new.look_up(name)
         if old.look_up(name) != file:
             different[name] = file
     if not different:
         return steps
-    if steps:
-        last = steps[-1]
-        return [*steps[:-1], Step(last.id, {**last.files, **different}, last.cursor)]
-    return [Step(None, different, cursor_of(new))]
+    cursor = first.cursor if steps else cursor_of(new)
+    return [Step(first.id, {**first.files, **different}, cursor), *others]
+
+
+def _without(fresh: Collection[str], name: str, view: View) -> FileEntry | None:
+    """What a state would say of a name if some of its commits were not there."""
+    runs = {layer.sha256: layer for layer in view.layers if isinstance(layer, Run)}
+    patches = {
+        position: patch
+        for position, commit in enumerate(view.commits)
+        if commit.id not in fresh and name in (patch := _Patches(commit, runs)).among([name])
+    }
+    return _fold(name, list(patches), patches, partial(_settled, name, view))
 
 
 # Where to go on

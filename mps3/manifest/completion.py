@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 from ..errors import MPS3Error, UnknownOutcomeError
 from ..format.document import commit_id
 from ..format.state import look_up
@@ -65,7 +68,6 @@ class CommitCompletion:
         if self._pipeline.sending is commit:
             self._pipeline.sending = None
         self._observer.refused(self._ref, commit.attempt, commit.group, error)
-        self._outbox.fail(commit.group, error)
         self.refuse(commit.group, error, commit.attempt)
         if commit.closes is not None:
             late = UnknownOutcomeError(
@@ -80,19 +82,28 @@ class CommitCompletion:
             self._release(commit)
 
     def refuse(self, group: list[Pending], error: MPS3Error, attempt: Attempt | None = None) -> None:
-        """Set failed writes aside, and show those that are kept to the user."""
-        refusal = self.set_aside(group, error, attempt)
+        """Fail writes, set them aside, and show those that are kept to the user."""
+        refusal, recorded = self.set_aside(group, error, attempt)
+        self._outbox.fail(group, error, recorded)
         for pending in group:
             if pending.stored_id is not None:
                 self._context.refused(pending, refusal)
 
-    def set_aside(self, group: list[Pending], error: MPS3Error, attempt: Attempt | None) -> Refusal:
-        """Record why writes have failed, so that no later client sends them."""
+    def set_aside(
+        self, group: list[Pending], error: MPS3Error, attempt: Attempt | None
+    ) -> tuple[Refusal, asyncio.Future[Any] | None]:
+        """Record why writes have failed, so that no later client sends them.
+
+        Returns:
+            The record, and a future that is done once it is durable; ``None`` if nothing keeps the writes.
+        """
         refusal = refusal_of(error, self._context.environment.now())
+        recorded: list[asyncio.Future[None]] = []
         for session in dict.fromkeys(pending.session for pending in group):
             own = [pending for pending in group if pending.session is session]
-            session.set_aside(stored_ids(own), refusal, attempt)
-        return refusal
+            if (done := session.set_aside(stored_ids(own), refusal, attempt)) is not None:
+                recorded.append(done)
+        return refusal, asyncio.gather(*recorded, return_exceptions=True) if recorded else None
 
     def _release(self, commit: InFlightCommit) -> None:
         """Return a session to the pool, once no try of what was committed with it can hold any more."""

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import datetime
+from functools import partial
 from itertools import takewhile
+from typing import Any
 
 from ..content.store import AT_ONCE, ValueStore
 from ..content.value import PendingValue
@@ -25,7 +27,7 @@ class Outbox:
         contents: Stores the values.
         ready: Called when writes are ready to be taken.
         changed: Called with the names whose pending values have changed.
-        refused: Called with writes that have failed because their values can never be stored, and the error.
+        refused: Called with writes whose values can never be stored, and the error. It has to `fail` them.
     """
 
     def __init__(
@@ -152,10 +154,19 @@ class Outbox:
                 self._overlay.update(changes)
         self._changed(names)
 
-    def fail(self, group: list[Pending], error: MPS3Error) -> None:
-        """Fail writes, and remove them."""
+    def fail(self, group: list[Pending], error: MPS3Error, recorded: asyncio.Future[Any] | None = None) -> None:
+        """Fail writes, and remove them.
+
+        Args:
+            group: The writes.
+            error: Why.
+            recorded: Done once no later client sends those that are kept. Only then their callers are told.
+        """
         for pending in group:
-            pending.fail(error)
+            if recorded is None or pending.stored_id is None:
+                pending.fail(error)
+            else:
+                recorded.add_done_callback(partial(_fail_recorded, pending, error))
         self.remove(group)
 
     def fail_all(self, error: MPS3Error) -> None:
@@ -201,7 +212,6 @@ class Outbox:
                 # An earlier client may have sent it with other versions of its values.
                 if any(pending.resend_as is not None for pending in group):
                     error = doubted(error)
-                self.fail(group, error)
                 self._refused(group, error)
                 batch = [pending for pending in batch if pending in self._pending]
             for pending in batch:
@@ -233,3 +243,7 @@ class Outbox:
     async def drained(self) -> None:
         """Wait until there is nothing pending."""
         await self._empty.wait()
+
+
+def _fail_recorded(pending: Pending, error: MPS3Error, _: object) -> None:
+    pending.fail(error)

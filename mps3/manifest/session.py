@@ -87,11 +87,18 @@ class Session:
         if self.outbox_queue is not None and self.name is not None:
             self.outbox_queue.submit(Done(self.name, attempt.sequence))
 
-    def set_aside(self, stored_ids: Iterable[int], refusal: Refusal, attempt: Attempt | None) -> None:
-        """Set writes aside that have failed permanently, in a commit in flight or before they were sent."""
-        if self.outbox_queue is not None and self.name is not None:
-            done = () if attempt is None else (Done(self.name, attempt.sequence),)
-            self.outbox_queue.submit(SetAside(tuple(stored_ids), refusal), *done)
+    def set_aside(
+        self, stored_ids: Iterable[int], refusal: Refusal, attempt: Attempt | None
+    ) -> asyncio.Future[None] | None:
+        """Set writes aside that have failed permanently, in a commit in flight or before they were sent.
+
+        Returns:
+            A future that is done once no later client sends them; ``None`` if nothing keeps them.
+        """
+        if self.outbox_queue is None or self.name is None:
+            return None
+        done = () if attempt is None else (Done(self.name, attempt.sequence),)
+        return self.outbox_queue.submit(SetAside(tuple(stored_ids), refusal), *done)
 
 
 class SessionPool:

@@ -167,6 +167,31 @@ async def test_a_reader_that_falls_behind_is_told_so(versioning, monkeypatch):
         assert (batch.id, batch.skipped, plain(batch)) == (commit.id, False, {"k": -1})
 
 
+@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "log"])
+async def test_what_was_put_again_after_it_was_deleted_is_not_taken_for_deleted(versioning, monkeypatch):
+    clock = Clock()
+    storage = MemoryStorage(versioning=versioning, clock=clock)
+    monkeypatch.setattr("mps3.journal.log.checkpoints.MOST", 16)
+    monkeypatch.setattr("mps3.journal.log.checkpoints.KEPT", 16)
+    async with memory_client(storage) as ann, memory_client(storage) as bob:
+        await ann.put("again", 0)
+        reader = WatchReader(bob.watch())
+        await reader.present()
+        # Delivered together:
+        await ann.delete("again")
+        await ann.put("again", 1)
+        await bob.get("again")
+        await reader.until(lambda reader: reader.committed == {"again": 1})
+        await ann.delete("again")
+        for number in range(1, 2 * VIEWS + 260):
+            clock.later(0.1)
+            await ann.put("k", number)
+            if not number % 3:
+                await bob.get("k")
+        batch = await reader.next()
+        assert batch.skipped and plain(batch) == {"k": number, "again": DELETE}
+
+
 async def test_a_reader_that_sleeps_for_less_misses_nothing(storage):
     async with memory_client(storage) as ann, memory_client(storage) as bob:
         reader = WatchReader(bob.watch())

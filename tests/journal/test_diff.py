@@ -40,3 +40,14 @@ def test_what_is_new_is_told_in_order():
 def test_what_was_settled_and_is_not_there_any_more_is_not_passed_over():
     """It came so late that others had settled past it: the watch must take back what it has told."""
     assert go(view("1", [A, B], C), view("2", [B], C, D), A, B, C) is None
+
+
+def test_what_takes_another_place_does_so_with_the_first_step():
+    """A commit that was written again stands behind what has arrived meanwhile, and hides it from the start."""
+    steps = advance(view("1", [], A, B), view("2", [], B, C, A, D), {"a.1", "b.1"}, lambda name: True, [""])
+    assert [(step.id, step.files["k"]) for step in steps] == [("c.1", A.files["k"]), ("d.1", D.files["k"])]
+
+
+def test_what_takes_another_place_does_so_though_nothing_is_new():
+    (step,) = advance(view("1", [], A, B), view("2", [], B, A), {"a.1", "b.1"}, lambda name: True, [""])
+    assert (step.id, step.files) == (None, {"k": A.files["k"]})

@@ -108,7 +108,7 @@ def _without_r7s_bound() -> Iterator[None]:
 def _without_r8s_doubt() -> Iterator[None]:
     with (
         patch.object(MergeJournal, "_too_slow", lambda self, seconds: False),
-        patch.object(MergeJournal, "_in_time", lambda self, attempt: True),
+        patch.object(MergeJournal, "_in_time", lambda self, attempt, version: True),
     ):
         yield
 

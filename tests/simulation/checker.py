@@ -371,10 +371,15 @@ class _Check:
             if read is write or (read is None and not write.changes[key]):
                 continue
             if read is not None:
-                if read.bit & write.past:
+                if read.bit & write.past and not self._may_come_again(read, write):
                     self._wrong("stale", f"{key} is {read.name} after {write.name}, {where}", read, write)
             elif not any(self._may_take_away(other, key, write) for other in self._these(writers)):
                 self._wrong("stale", f"{key} is absent after {write.name}, {where}", write)
+
+    def _may_come_again(self, read: _Write, write: _Write) -> bool:
+        """Whether an overdue write may stand behind another that was based on it: others had settled past it then."""
+        early = read.acknowledged is None or self._invoked[write.name] < read.acknowledged
+        return early and read.name in self._overdue
 
     def _may_take_away(self, other: _Write, key: str, write: _Write) -> bool:
         """Whether a key may be absent after a write because of another write, or of the same, which has expired."""

@@ -252,7 +252,8 @@ class Life:
         dice = random.Random(f"{self.environment.seed} {self.name} collector")
         while True:
             await asyncio.sleep(dice.random() * self.environment.options.rest)
-            with contextlib.suppress(UnavailableError):
+            # If nobody can tell whether it was announced, it has deleted nothing.
+            with contextlib.suppress(UnavailableError, UnknownOutcomeError):
                 await self.collect()
 
     def forget(self) -> None:

@@ -12,6 +12,22 @@ FOUND = [
     (65, Kind(versioning=False, watch=True, expiring=True)),
     # The same of a key that was delivered as deleted and then with a value, together.
     (18, Kind(watch=True, expiring=True)),
+    # A watch that skipped to the present did not tell of a deletion: the key had been deleted before, and put again,
+    # in steps that were delivered together.
+    (30033, Kind(overdue=True, watch=True)),
+    # A watch told of an older commit while what hides it was delivered already, and had changed places with others.
+    (91, Kind(overdue=True, watch=True)),
+    # A commit that was stored too slowly was acknowledged because others had settled it, and lost when a writer that
+    # had not seen it settled past it.
+    (31105, Kind(overdue=True, watch=True, expiring=True)),
+    # A conditional write had failed, and the client was killed before that was on its disk: the next one sent it.
+    (31036, Kind(versioning=False, durable=True, transact=True)),
+    # The cursor of an empty present named a transaction that was not decided yet, which was then never told.
+    (31097, Kind(watch=True, transact=True, tiny=True)),
+    # The check held an overdue commit to a place before what others had based on it, though they had settled past it.
+    (31007, Kind(overdue=True, watch=True, collect=True)),
+    # Two changes that were stored as runs had changed places, and a watch was not told of what differed then.
+    (30505, Kind(overdue=True, watch=True)),
     # A collection took what was stored after its announcement, and committed while it was asleep.
     (21, Kind.that_shows("R17 announcement", whole=True)),
     (22, Kind.that_shows("L9 a late answer", whole=True)),

@@ -79,7 +79,7 @@ class MergeJournal(MergeResolver):
             )
             if self._is_head(attempt) and holds:
                 return
-            if self._is_settled(attempt):
+            if self._is_settled(attempt) and not self._may_be_passed(attempt):
                 return
         if attempt.is_transaction:
             status = self.status_of(attempt)
@@ -92,6 +92,7 @@ class MergeJournal(MergeResolver):
         elif self._view.head is None:
             await self.resolve()  # not over one that somebody created meanwhile, with the other journal perhaps
         document, body = await self._begin_try(attempt)
+        attempt.until = document.until
         started = self._environment.monotonic()
         stored = await self._put(attempt, body)
         slow = self._too_slow(self._environment.monotonic() - started)
@@ -120,7 +121,7 @@ class MergeJournal(MergeResolver):
                 operation="PutObject",
                 version=counting.version,
             )
-        if not self._is_head(attempt) and (slow or not self._in_time(attempt)):
+        if not self._is_head(attempt) and (slow or not self._in_time(attempt, stored.version)):
             raise UnavailableError(
                 f"s3://{self._bucket}/{self._key} took so long to store a commit that others may already "
                 "have moved on; it is written again",
@@ -158,8 +159,17 @@ class MergeJournal(MergeResolver):
         attempt.unanswered -= 1
         return stored
 
+    def _may_be_passed(self, attempt: Attempt) -> bool:
+        """Return whether a settled commit is repeated (R8): who did not see it may have settled past it.
+
+        Only as long as the try before counts, though: by then its session may have been forgotten (R23).
+        """
+        if attempt.is_transaction or attempt.until is None or self._clock is None:
+            return False
+        return self._clock < attempt.until
+
     def _is_settled(self, attempt: Attempt) -> bool:
-        """Return whether a commit landed so long ago that nobody can move past it.
+        """Return whether a commit landed, and others have settled it.
 
         Raises:
             UnknownOutcomeError: Nobody can tell whether it has landed.
@@ -204,15 +214,18 @@ class MergeJournal(MergeResolver):
     def _too_slow(self, seconds: float) -> bool:
         return seconds > self._window / 2
 
-    def _in_time(self, attempt: Attempt) -> bool:
+    def _in_time(self, attempt: Attempt, version: str) -> bool:
         """Return whether no writer can have settled past the commit without seeing it, by the store's stamps (R8).
 
         Whoever did not see it builds on versions no newer than the newest one listed now, and settles
         (R7) only what is a window older than that.
         """
+        since = self._newest_stamp - self._window
+        if self.outcome(attempt) is CommitOutcome.SETTLED:
+            return self._unsettled.lists(version, since)
         # A transaction is there whether it holds or not.
         return any(
-            self._is_own(commit, attempt) and commit.modified >= self._newest_stamp - self._window
+            self._is_own(commit, attempt) and commit.modified >= since
             for commit in reversed(self._judged.relevant if attempt.is_transaction else self._view.commits)
         )
 
@@ -293,4 +306,7 @@ class MergeJournal(MergeResolver):
         """R16: until when what the commit is made of cannot have been collected, by the store's clock."""
         if self._clock is None:
             return None
-        return min(self._clock, math.inf if attempt.stored is None else attempt.stored) + max_commit_age()
+        until = min(self._clock, math.inf if attempt.stored is None else attempt.stored) + max_commit_age()
+        if attempt.until is not None and self.outcome(attempt) is CommitOutcome.SETTLED:
+            return min(until, attempt.until)  # its session may be forgotten after that (R23)
+        return until

@@ -58,6 +58,11 @@ class Unsettled:
         """Return whether a version was read that came too late to count (R16)."""
         return version in self._late
 
+    def lists(self, version: str, since: float) -> bool:
+        """Whether a version was listed that is not older than a moment."""
+        entry = self._entries.get(version)
+        return entry is not None and entry.modified >= since
+
     def keep(self, entries: dict[str, CommitEntry], listing: VersionListing) -> None:
         """Remember what a listing showed, and forget everything else.
 
