@@ -153,8 +153,11 @@ async def view_at(past: Past, newest: View, at: str | datetime) -> View:
 
     Raises:
         ExpiredError: That state is not kept.
+        TypeError: It is neither an id nor a time.
         ValueError: The time has no time zone.
     """
+    if not isinstance(at, str | datetime):
+        raise TypeError(f"a moment is the id of a commit, or a datetime, not {type(at).__name__}")
     if isinstance(at, datetime):
         if at.tzinfo is None:
             raise ValueError(f"the time {at} has no time zone")

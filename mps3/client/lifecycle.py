@@ -167,8 +167,11 @@ class Lifecycle(Collection):
                 await asyncio.gather(self._collector, return_exceptions=True)
             for runner in self._runners.values():
                 await runner.aclose()
-            for manifest in self._manifests.values():
-                await manifest.aclose()
+            # At once: each may wait for its last checkpoint.
+            closing = (manifest.aclose() for manifest in self._manifests.values())
+            for failure in await asyncio.gather(*closing, return_exceptions=True):
+                if failure is not None:
+                    raise failure
             await self._contents.aclose()
         finally:
             self._connection.watchers.notify(ended=True)

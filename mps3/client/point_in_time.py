@@ -36,8 +36,9 @@ class PointInTime(Writes):
 
         The call costs a listing for a thousand commits, and a GET for every few of them. It does not fetch values.
 
-        In a bucket without versioning only the commits that the manifest lists are known (some 128). If the key existed
-        before the oldest known commit, the last revision has that value, without a commit.
+        With the log journal the call costs a listing, and a GET for each commit that it passes. It goes as far back as
+        slots and checkpoints are kept. If the key existed before the oldest known commit, the last revision has that
+        value, without a commit.
 
         Args:
             key: The key, or a `Ref` to one in another bucket.
@@ -61,8 +62,7 @@ class PointInTime(Writes):
     ) -> list[LogEntry]:
         """Return the commits of a manifest, newest first, as far back as its versions are kept.
 
-        The call costs as much as `history`. In a bucket without versioning only the commits that the manifest lists are
-        known (some 128).
+        The call costs as much as `history`.
 
         Args:
             prefix: Return only the commits to keys with this prefix, and only those of their keys.

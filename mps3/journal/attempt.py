@@ -65,6 +65,11 @@ class Attempt:
         """Return whether somebody else has certainly made a commit with the same identity: it is none of its tries."""
         return len(self.sent_updates) == self.tries and all(entry.update != update for update in self.sent_updates)
 
+    def note_sent(self, update: Mapping[str, Any]) -> None:
+        """Record the update of a try. Thousands of tries may say the same, which is kept once."""
+        last = self.sent_updates[-1:]
+        self.sent_updates.append(last[0] if last == [update] else update)
+
     @property
     def is_transaction(self) -> bool:
         """Whether it depends on its place in the order whether it counts."""

@@ -136,19 +136,21 @@ class Manifest:
     async def aclose(self) -> None:
         """Stop its tasks. Writes that are still pending fail, and subscriptions end."""
         self._tasks.stop()
-        if self._review is not None:
-            await self._review.aclose()
-        await self._tasks.wait()
-        if self._state.journal is not None:
-            await self._state.journal.aclose()
-        self._end(
-            ClosedError(
-                "the client was closed before the write was known to be durable"
-                if self._context.outbox_queue is None
-                else "the client was closed before the write was known to be in the store; if it was kept, the next "
-                "client that uses the same directory sends it"
+        try:
+            if self._review is not None:
+                await self._review.aclose()
+            await self._tasks.wait()
+        finally:
+            self._end(
+                ClosedError(
+                    "the client was closed before the write was known to be durable"
+                    if self._context.outbox_queue is None
+                    else "the client was closed before the write was known to be in the store; if it was kept, the "
+                    "next client that uses the same directory sends it"
+                )
             )
-        )
+        if self._state.journal is not None:
+            await self._state.journal.aclose()  # it may have something to write, for which nobody need wait
 
     @property
     def ended(self) -> bool:

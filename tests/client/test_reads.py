@@ -161,6 +161,8 @@ async def test_calls_that_make_no_sense(storage):
             await client.keys(7)
         with pytest.raises(ValueError):
             await client.history("a", limit=0)
+        with pytest.raises(TypeError, match="the id of a commit, or a datetime, not Commit"):
+            await client.get("k", at=await client.put("k", 1))
         with pytest.raises(ValueError, match="no time zone"):
             await client.get("a", at=datetime(2026, 1, 1))  # noqa: DTZ001
     for call in (client.keys(), client.get_all(), client.history("a"), client.snapshot(), client.get("a", at="x")):

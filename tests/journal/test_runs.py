@@ -158,8 +158,8 @@ async def test_a_reader_fetches_each_run_once(storage):
                 await random_writes(one, random.Random(2), 100, state)
                 assert await everything(two, NAMES) == {"key 0": 0} | state
     read = [number for call, number in storage.asked.items() if call.startswith("get ")]
-    # Who reads slot by slot needs no run but those of large commits.
-    assert max(read, default=1 if not storage._versioning else 0) == 1
+    # The writer of a log may read one, too, when it builds upon its own checkpoint.
+    assert max(read) <= (1 if storage._versioning else 2)
 
 
 async def test_clients_that_all_compact_at_once_agree(storage):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final
 
-from ...errors import ConflictError, MPS3Error
+from ...errors import AccessError, ConfigurationError, ConflictError, MPS3Error, UnavailableError
 from ...format.document import Document
 from ...format.slot import NOBODY, checkpoint_key
 from ...storage.protocol import Storage
@@ -17,7 +17,7 @@ from ..compactor import Compactor
 from ..document_io import encode_document
 from ..runs import Runs
 from ..settle import settle
-from .fold import collection
+from .fold import COLLECTS, collection
 from .reader import LogReader
 from .tail import LogTail
 
@@ -30,7 +30,8 @@ CLOSING: Final = 2.0
 KEPT: Final = 64
 """Commits that the state holds at least above its checkpoint, so that a lost answer is recognised and watches go on."""
 MOST: Final = 512
-"""Commits after which the state is built upon a checkpoint of this client's own making, which is not written."""
+"""Commits after which the state is built upon another checkpoint: one that was written, or else one that this client
+makes, and does not write."""
 
 _log = logging.getLogger("mps3")
 
@@ -73,9 +74,10 @@ class Checkpoints:
         self._newest: Document | None = None
         self._committed = False
         self._written = 0
+        self._shorten_from = 0
         self._making = asyncio.Lock()
 
-    def consider(self, created: Collection[int]) -> None:
+    def consider(self, created: AbstractSet[int]) -> None:
         """After a commit of this client: write a checkpoint if one is due at its slot, or later when things go quiet.
 
         Each slot has one writer, so each checkpoint has one.
@@ -86,10 +88,10 @@ class Checkpoints:
         self._committed = True
         if self._quiet is not None:
             self._quiet.cancel()
-        if self._tail.due in created:
-            self._write()
-        else:
+        if created.isdisjoint(self._tail.lately_due):
             self._wait(self._tail.number, *QUIET)
+        else:
+            self._write()
 
     def _wait(self, number: int, first: tuple[float, int], *later: tuple[float, int]) -> None:
         def is_quiet() -> None:
@@ -113,32 +115,62 @@ class Checkpoints:
             self._task = asyncio.get_running_loop().create_task(self._checkpoint(), name="mps3 checkpoint")
 
     async def shorten(self) -> None:
-        """Build the state upon a newer checkpoint where it holds many commits."""
+        """Build the state upon a newer checkpoint where it holds many commits. Where that fails, it stays as it is."""
         tail = self._tail
         if self._newest is not None and self._newest.sequence <= tail.base.sequence:
             self._newest = None
-        if self._newest is not None and tail.number - self._newest.sequence >= KEPT:
-            document, self._newest = self._newest, None
-            await tail.rebase(document)
-        elif self._newest is None and len(tail.view.commits) >= MOST:
-            self._newest = await self._make()
+        try:
+            if self._newest is None:
+                if len(tail.view.commits) >= max(MOST, self._shorten_from):
+                    # Another client's, first: to make one may take runs, which readers may not be allowed to store.
+                    self._newest = await self._find() or await self._make()
+                    self._shorten_from = 0 if self._newest is not None else len(tail.view.commits) + MOST
+            elif tail.number - self._newest.sequence >= KEPT:
+                document, self._newest = self._newest, None
+                await tail.rebase(document)
+                self._shorten_from = 0
+        except MPS3Error as error:
+            if self._committed and isinstance(error, AccessError | ConfigurationError):
+                raise  # nor could it write a checkpoint
+            self._shorten_from = len(tail.view.commits) + MOST
+            _log.debug("could not build s3://%s/%s upon a newer checkpoint: %s", self._bucket, self._key, error)
 
-    async def _make(self) -> Document | None:
-        """Return the checkpoint of the newest state; ``None`` before the first commit."""
+    async def _find(self) -> Document | None:
+        """Return the newest checkpoint that was written, if many commits are no longer needed with it."""
+        tail = self._tail
+        listing = await self._reader.list_newest()
+        for number in listing.checkpoints:
+            if not tail.base.sequence + MOST // 2 <= number <= tail.number:
+                continue
+            if (found := await self._reader.checkpoint(number)) is not None:
+                return found.document
+        return None
+
+    async def _make(self, *, announced: bool = False) -> Document | None:
+        """Return the checkpoint of the newest state; ``None`` before the first commit, and where none may be made."""
         async with self._making:
-            await self._follow_collection()
-            return await self._compose()
+            return await self._compose() if await self._follow_collection(announced=announced) else None
 
-    async def _follow_collection(self) -> None:
-        """After a collection, build upon the newest checkpoint: runs that only an older one names may be deleted."""
+    async def _follow_collection(self, *, announced: bool) -> bool:
+        """After a collection, build upon the newest checkpoint: runs that only an older one names may be deleted.
+
+        Nor does a collection know of a state that this client has built upon itself, and of what runs that has.
+
+        Returns:
+            Whether a checkpoint may be built upon the one that the state is built upon now.
+        """
         tail = self._tail
         if tail.base.collected == collection(tail.view):
-            return
+            return True
         listing = await self._reader.list_newest()
         for number in listing.checkpoints:
             if tail.base.sequence < number <= tail.number and (found := await self._reader.checkpoint(number)):
                 await tail.rebase(found.document)
-                return
+                return True
+        if not tail.base.runs or tail.base.sequence in listing.stamps:
+            return True
+        # The one who collects keeps what its own state needs, but for what was announced before.
+        return announced and sum(commit.update.get(COLLECTS) is True for commit in tail.view.commits) == 1
 
     async def _compose(self) -> Document | None:
         tail = self._tail
@@ -162,14 +194,19 @@ class Checkpoints:
             expired=into.expired,
         )
 
-    async def write(self) -> None:
+    async def write(self, *, announced: bool = False) -> None:
         """Write a checkpoint of the newest state.
+
+        Args:
+            announced: Whether this client has just announced a collection, which the checkpoint has to precede.
 
         Raises:
             MPS3Error: It could not be written.
         """
-        document = await self._make()
+        document = await self._make(announced=announced)
         if document is None:
+            if announced:
+                raise UnavailableError("another collection has begun meanwhile: collect again", operation="PutObject")
             return
         number = document.sequence
         body = await encode_document(document, self._runs, bucket=self._bucket, key=self._key)

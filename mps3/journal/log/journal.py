@@ -89,10 +89,12 @@ class LogJournal(SlotWriter):
         """What collecting leaves alone."""
         if announced:
             # So that no checkpoint that was made before the announcement, and arrives later, is the newest.
-            await self._checkpoints.write()
+            await self._checkpoints.write(announced=True)
         return await retained(self.past, self.view, self._runs, seconds, announced=announced)
 
     async def aclose(self) -> None:
         """Stop what is done in the background."""
-        await self._checkpoints.aclose()
-        await super().aclose()
+        try:
+            await self._checkpoints.aclose()
+        finally:
+            await super().aclose()

@@ -69,6 +69,10 @@ class LogPast(KeptRuns):
         walk = LogWalk(self, self._reader, EMPTY, listing)
         return walk if await walk.begin_at(later[-1], moment + 2 * self._window) else None
 
+    async def written(self) -> frozenset[int]:
+        """Return the numbers of all checkpoints that were written."""
+        return frozenset((await self._reader.list_all()).checkpoints)
+
     async def checkpoints(self, after: int) -> list[Document]:
         """Return all checkpoints behind a slot."""
         listing = await self._reader.list_all()

@@ -39,7 +39,9 @@ async def retained(
     last = view.commits[-1] if view.commits else document.log[-1]
     # What was stored since the announcement may be committed at any time, and is not older than that.
     moment = min(last.modified, await _announced(walk, view) if announced else math.inf) - seconds
-    while not walk.finished and _made(walk.oldest) > moment:
+    written = await past.written()
+    # A state may be built upon a checkpoint that was never written, with which nobody can begin.
+    while not walk.finished and (_made(walk.oldest) > moment or _number(walk.oldest) not in written):
         await walk.further()
     oldest = walk.oldest or document
     # The checkpoints of others between, which may name runs that nothing else does.
@@ -59,7 +61,7 @@ async def retained(
         return frozenset(reference.key for reference in references)
 
     settled = build_view(oldest, str(oldest.sequence), (), held, 0.0)
-    before = oldest.sequence if _made(oldest) <= moment else 0
+    before = oldest.sequence if _made(oldest) <= moment and oldest.sequence in written else 0
     return Retained(moment, (settled, view), named, -math.inf, keys, view.head, before)
 
 
@@ -74,6 +76,10 @@ async def _announced(walk: Walk, view: View) -> float:
     if place is None:
         raise UnavailableError("another collection has overtaken this one: collect again", operation="DeleteObject")
     return walk.commits[place].modified
+
+
+def _number(document: Document | None) -> int:
+    return 0 if document is None else document.sequence
 
 
 def _made(document: Document | None) -> float:

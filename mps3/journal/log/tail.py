@@ -14,7 +14,9 @@ from .fold import Judgement, apply, judge
 from .reader import ReadSlot
 
 EVERY: Final = 64
-"""Slots after which a checkpoint is due."""
+"""A checkpoint is due at each slot whose number is a multiple of this, for whoever creates that, whenever opened."""
+DUE: Final = 16
+"""How many slots are known at which one was due: several may be read at once."""
 BYTES: Final = 64 * 2**10
 """Bytes of slots after which a checkpoint is due."""
 
@@ -31,6 +33,7 @@ class LogTail:
         view: The state after it.
         base: The checkpoint that the state is built upon.
         due: The last slot at which a checkpoint was due.
+        lately_due: Some of the last such slots.
         modified: The newest time stamp of the store, in seconds since 1970.
     """
 
@@ -44,6 +47,7 @@ class LogTail:
     def reset(self) -> None:
         """Forget everything."""
         self.number = self.due = 0
+        self.lately_due: tuple[int, ...] = ()
         self.base = empty_document(self._window)
         self.view: View = EMPTY
         self.modified = 0.0
@@ -93,8 +97,9 @@ class LogTail:
         self.view, self.number = view, number
         self.modified = max(self.modified, read.modified)
         self._bytes += read.size
-        if number - self.due >= EVERY or self._bytes >= BYTES:
+        if number % EVERY == 0 or self._bytes >= BYTES:
             self.due, self._bytes = number, 0
+            self.lately_due = (*self.lately_due[1 - DUE :], number)
         return judgement
 
     async def rebase(self, document: Document) -> None:
@@ -116,6 +121,7 @@ class LogTail:
         async with self._changing:
             self.number, self.view, self.modified = other.number, other.view, other.modified
             self.base, self.due, self._bytes = other.base, other.due, other._bytes
+            self.lately_due = other.lately_due
 
     def restore(self, view: View, number: int) -> None:
         """Go on from a saved state.

@@ -48,7 +48,7 @@ class SlotWriter(LogFollower):
             members[COLLECTED] = attempt.collected
         if attempt.fence:
             members[COLLECTS] = True
-        attempt.sent_updates.append(members)
+        attempt.note_sent(members)
         document = Document("log", self._window, self._author(attempt), attempt.sequence, None, members)
         return document, await encode_document(document, self._runs, bucket=self._bucket, key=self._key)
 

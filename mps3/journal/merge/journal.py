@@ -139,7 +139,7 @@ class MergeJournal(MergeResolver):
         note(attempt, self._view)
         attempt.tries += 1
         attempt.update = await self._runs.by_reference(attempt.update, self._view.commits)
-        attempt.sent_updates.append(attempt.update)
+        attempt.note_sent(attempt.update)
         document = await self._compose(attempt)
         return document, await encode_document(document, self._runs, bucket=self._bucket, key=self._key)
 
