@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final
@@ -23,6 +24,8 @@ from .tail import LogTail
 
 QUIET: Final = ((5.0, 8), (30.0, 3))
 """Seconds without another commit after which a checkpoint of so many slots is written, so that opening is cheap."""
+MARGIN: Final = 1.0
+"""Seconds by which a pause looks longer by the store's stamps than it was for the client that waited."""
 LEFT: Final = 3
 """Slots that are worth a checkpoint when a client that has made one of them is closed."""
 CLOSING: Final = 2.0
@@ -107,8 +110,19 @@ class Checkpoints:
 
     @property
     def _uncovered(self) -> int:
-        """How many slots come after the last checkpoint that is known to be written, or being written."""
-        return self._tail.number - max(self._written, self._tail.due)
+        """How many slots come after the last checkpoint that is written, being written, or to be expected of others.
+
+        Whoever made the commit before a pause has written one, by the same rule.
+        """
+        tail = self._tail
+        covered, before = max(self._written, tail.due, tail.base.sequence), math.inf
+        number = covered
+        for commit in tail.view.commits:
+            pause = commit.modified - before
+            if any(pause > seconds + MARGIN and number - covered >= some for seconds, some in QUIET):
+                covered = number
+            number, before = int(commit.version), commit.modified
+        return tail.number - covered
 
     def _write(self) -> None:
         if self._task is None:
