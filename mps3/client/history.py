@@ -228,15 +228,17 @@ async def read_commits(
     Also return whether these are all results: there are neither more than ``limit``, nor has ``read`` raised an
     `ExpiredError`.
     """
+    known: dict[str, T | None] = {}
     while True:
         found: list[T] = []
         for commit in reversed(walk.commits):
             if len(found) == limit:
                 return found, False
             try:
-                result = await read(commit)
+                result = known[commit.id] if commit.id in known else await read(commit)
             except ExpiredError:
                 return found, False
+            known[commit.id] = result
             if result is not None:
                 found.append(result)
         if len(found) == limit:

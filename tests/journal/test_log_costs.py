@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from commits import is_slot, names_of, newest_checkpoint
-from helpers import Unreliable, memory_client
+from helpers import BUCKET, MANIFEST, Unreliable, memory_client
 
+from mps3 import MPS3, Ref
 from mps3.journal.log import checkpoints, tail
 from mps3.storage.protocol import Page
+from mps3.testing import VirtualEnvironment, VirtualLoop
 
 NEVER = {"poll_interval": 60.0, "journal": "log"}
 
@@ -158,3 +160,21 @@ async def test_writers_without_pause_lose_nothing(storage):
     slots = [name.number for name, key in await names_of(storage) if is_slot(key)]
     assert slots == list(range(1, len(slots) + 1)), "no hole is left"
     await asyncio.gather(*(one.aclose() for one in clients))
+
+
+def test_a_state_is_built_upon_newer_checkpoints_however_often_they_are_written():
+    """A put every few seconds, each eighth followed by a checkpoint: the commits that are held stay few."""
+
+    async def go() -> tuple[int, list[str]]:
+        storage = Unreliable(versioning=False)
+        async with MPS3(BUCKET, storage=storage, environment=VirtualEnvironment(seed=1), **NEVER) as one:
+            for number in range(700):
+                await one.put("a", number)
+                await asyncio.sleep(checkpoints.QUIET[0][0] + 1)
+            held = len(one._manifests[Ref(MANIFEST, BUCKET)]._state.view.commits)
+        return held, [key for operation, key in storage.calls if operation == "put" and ".runs/" in key]
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        held, runs = runner.run(go())
+    assert held <= 3 * checkpoints.KEPT
+    assert not runs, "a small commit stays small"

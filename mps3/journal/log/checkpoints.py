@@ -229,7 +229,7 @@ class Checkpoints:
         except ConflictError:
             return  # somebody else has written it
         self._written = number
-        self._newest = document
+        self._newest = self._newest or document  # a newer one each time would never be old enough to build upon
         self._runs.named()
 
     async def _checkpoint(self) -> None:
