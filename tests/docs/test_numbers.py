@@ -373,7 +373,7 @@ def test_an_hour_costs_what_the_page_says(scenario, journal, monkeypatch):
     said = requests(of_an_hour(scenario.__doc__, journal)[1])
     for kind in KINDS:
         made = counted["listings" if kind == "listing" else kind] * (12 if short else 1)
-        assert made == pytest.approx(said.get(kind, 0), rel=0.25 if short else 0, abs=30 if short else 0), kind
+        assert made == pytest.approx(said.get(kind, 0), rel=0.3 if short else 0, abs=30 if short else 0), kind
 
 
 def test_the_prices_of_an_hour_follow_from_its_requests():
@@ -417,15 +417,21 @@ def test_the_formulas_of_presence_are_worked_out():
 
 def test_pages_do_not_contradict_each_other_about_opening():
     """The page on performance is what the benchmark wrote."""
-    measured = {cells[0]: cells for cells in rows("docs/performance.md") if cells[1:2] == ["1,000,000"]}
-    merge = measured["open"]
-    gets, size = requests(merge[2])["GET"], merge[4].removesuffix(".0 MB")
-    memory = row("docs/performance.md", "memory")[4].split(",")[0].removeprefix("MB ")
+    opened = measured("open", "log", "1,000,000")
+    gets, size = requests(opened[3])["GET"], round(float(opened[5].removesuffix(" MB")))
+    (resident,) = [cells[3] for cells in rows("docs/performance.md") if cells[:3] == ["memory", "1,000,000", "log"]]
+    memory = round(float(resident.split(",")[0].removeprefix("MB ")))
     assert f"opening takes {gets} GETs and {size} MB of traffic then, and {memory} MB of memory" in prose("docs/faq.md")
 
 
-@pytest.mark.parametrize(("journal", "label"), [("merge", "open"), ("log", "open (conditional)")])
-def test_opening_takes_the_requests_that_the_page_on_performance_has(journal, label):
+def measured(label: str, journal: str, keys: str) -> list[str]:
+    """A row of the benchmark's table of costs."""
+    (found,) = [cells for cells in rows("docs/performance.md") if cells[:3] == [label, journal, keys]]
+    return found
+
+
+@pytest.mark.parametrize("journal", ["log", "merge"])
+def test_opening_takes_the_requests_that_the_page_on_performance_has(journal):
     async def opened() -> dict[str, int]:
         place = Place(journal)
         async with place.client(poll_interval=NEVER) as client:
@@ -441,12 +447,12 @@ def test_opening_takes_the_requests_that_the_page_on_performance_has(journal, la
 
     had, has = run(before), run(opened)
     made = {kind: has[kind] - had[kind] for kind in KINDS if has[kind] > had[kind]}
-    assert made == requests(row("docs/performance.md", label)[2])
+    assert made == requests(measured("open", journal, "10")[3])
 
 
 def test_the_pages_on_performance_and_costs_agree_about_a_put():
-    stored = row("docs/costs.md", "`put` of more than 1 KiB, awaited")[1]
-    assert row("docs/performance.md", "put, one after another")[2] == stored  # it was measured with `inline=0`
+    put = row("docs/costs.md", "`put`, awaited")[1]
+    assert measured("put, one a second", "log", "1,000,000")[3] == put
     assert f"${row('docs/costs.md', '`put`, awaited')[2].split()[0].removeprefix('$')} a million" in prose(
         "docs/migrating.md"
     )
