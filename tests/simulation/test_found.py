@@ -33,6 +33,8 @@ FOUND = [
     (22, Kind.that_shows("L9 a late answer", whole=True)),
     # The check believed the earlier of two ends of a lease.
     (82, Kind(leases=True)),
+    # The first state of a log was not kept on disk, because another node of the store had been asked before it.
+    (50098, Kind(versioning=False, durable=True)),
 ]
 
 

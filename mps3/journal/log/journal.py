@@ -76,13 +76,14 @@ class LogJournal(SlotWriter):
     async def restore(self, saved: JournalSnapshot) -> None:
         """Go on from what a journal of this manifest had read or written."""
         view = await saved.view(self._runs)
+        # Whatever is saved from now on is newer, also where the clocks of the store's nodes differ.
+        self._contact.restore(saved.stamp)
         if view is EMPTY or view.document is None:
             return
         try:
             self._tail.restore(view, int(saved.head or ""))
         except ValueError as error:
             raise CorruptionError(f"the saved state is not that of a log: {error}") from error
-        self._contact.restore(saved.stamp)
         self._opened = self._exists = True
 
     async def retained(self, seconds: float, *, announced: bool = False) -> Retained | None:
