@@ -13,7 +13,7 @@ from ..errors import MPS3Error
 from ..format.names import LOG_SUFFIX
 from ..format.names import SUFFIX as RUNS
 from ..format.slot import SlotName
-from ..journal.probe import SUFFIX as PROBE
+from ..journal.trials import SUFFIX as PROBE
 from ..storage.protocol import NULL_VERSION, Head, ListedVersion
 from ..support.environment import Environment
 from ..types import Ref

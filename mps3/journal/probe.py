@@ -12,8 +12,6 @@ from ..storage.protocol import Object, Storage, Stored
 from ..support.environment import Environment
 from .trials import SUFFIX, put_at_pace, remove, to_the_end
 
-__all__ = ["SUFFIX", "lacking_creation", "require_creation", "to_the_end"]
-
 # As long as a small manifest, and as easy to compress: a proxy that compresses does not compress what is short.
 _BODIES: Final = tuple(orjson.dumps({"probe": number, "filling": "mps3 " * 800}) for number in range(2))
 
