@@ -16,17 +16,12 @@ from mps3.collect.live import LiveVersions
 from mps3.collect.sweep import Sweep
 from mps3.format import state
 from mps3.format.document import Document
-from mps3.format.names import LOG_SUFFIX
 from mps3.format.schema import LATEST
 from mps3.journal import compactor, settle
 from mps3.journal import diff as steps
 from mps3.journal import outcome as doubt
 from mps3.journal.log import fold, tail
 from mps3.journal.log import writer as log
-from mps3.journal.log.checkpoints import Checkpoints
-from mps3.journal.log.contact import LastContact
-from mps3.journal.log.contention import Crowd
-from mps3.journal.log.journal import LogJournal
 from mps3.journal.merge import journal as merge
 from mps3.journal.merge import unsettled
 from mps3.journal.merge.journal import MergeJournal
@@ -37,8 +32,8 @@ from mps3.manifest.manifest import Manifest
 from mps3.manifest.session import Session
 from mps3.offline.queue import OutboxQueue
 
+from . import log_breaks
 from .faults import Faults
-from .store import SimStorage
 
 
 @dataclass(frozen=True)
@@ -221,10 +216,6 @@ def _all_old_manifests() -> Iterator[None]:
         yield
 
 
-async def _any_slot(self: Sweep, found: Any) -> bool:
-    return True
-
-
 async def _any_version(self: Sweep, found: Any) -> bool:
     return True
 
@@ -344,132 +335,6 @@ def _forgets_at_once() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _counts_beyond_holes() -> Iterator[None]:
-    """L2: a commit is acknowledged though a slot below it is empty, and nobody fills that."""
-    confirm = LogJournal._confirm
-
-    async def at_once(self: LogJournal, slot: int, read: Any) -> Any:
-        if slot == self._tail.number + 1:
-            return await confirm(self, slot, read)
-        self._ahead[slot] = read
-        return fold.Judgement.COUNTS
-
-    with patch.object(LogJournal, "_confirm", at_once), patch.object(Crowd, "jump", lambda self, chance: 1):
-        yield
-
-
-@contextmanager
-def _tries_another_slot_in_doubt() -> Iterator[None]:
-    """L3: a commit whose answer was lost is made again at the next slot, whosever the first one is."""
-    settle_doubt = LogJournal._find_slot
-
-    async def hasty(self: LogJournal, attempt: Any) -> int | None:
-        slot = await settle_doubt(self, attempt)
-        return slot if slot is None or slot != attempt.slot else slot + 1
-
-    with patch.object(LogJournal, "_find_slot", hasty), patch.object(tail, "judge", _counts_twice):
-        yield
-
-
-@contextmanager
-def _replaces_slots() -> Iterator[None]:
-    """L1: a slot is written whether or not there is one."""
-    put = SimStorage.put
-
-    async def replacing(self: SimStorage, bucket: str, key: str, body: bytes, **options: Any) -> Any:
-        if LOG_SUFFIX in key:
-            options["if_none_match"] = False
-        return await put(self, bucket, key, body, **options)
-
-    with patch.object(SimStorage, "put", replacing):
-        yield
-
-
-@contextmanager
-def _takes_what_was_refused_for_lost() -> Iterator[None]:
-    """L3: a slot that is told to exist is somebody else's, without looking."""
-    whose = LogJournal._whose
-
-    async def unseen(self: LogJournal, attempt: Any, *slots: Any) -> Any:
-        found = await whose(self, attempt, *slots)
-        if found is None or not self._is_own(found.document, attempt):
-            return found
-        return replace(found, document=replace(found.document, session="somebody", sequence=1))
-
-    with patch.object(LogJournal, "_whose", unseen), patch.object(tail, "judge", _counts_twice):
-        yield
-
-
-def _counts_twice(view: Any, entry: Any) -> Any:
-    """R4 stays out of it: the second line."""
-    found = _judge(view, entry)
-    return fold.Judgement.COUNTS if found is fold.Judgement.REPEATED else found
-
-
-@contextmanager
-def _never_opens_anew() -> Iterator[None]:
-    """L9: who has heard nothing for long polls on, and takes what was collected for what never was."""
-    with patch.object(LastContact, "is_long_ago", lambda self: False):
-        yield
-
-
-@contextmanager
-def _takes_a_late_answer_for_an_acknowledgement() -> Iterator[None]:
-    """L9: a slot that was created counts, however long ago it was known to be free."""
-    put = LogJournal._put
-
-    async def trusting(self: LogJournal, *arguments: Any) -> Any:
-        contact, self._contact = self._contact, _Trusting(self._contact)  # type: ignore[assignment]
-        try:
-            return await put(self, *arguments)
-        finally:
-            self._contact = contact
-
-    with patch.object(LogJournal, "_put", trusting):
-        yield
-
-
-class _Trusting:
-    """A contact that is never long ago."""
-
-    def __init__(self, contact: LastContact) -> None:
-        self._contact = contact
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._contact, name)
-
-    def is_long_ago(self) -> bool:
-        return False
-
-
-@contextmanager
-def _collects_slots_without_grace() -> Iterator[None]:
-    """L9: slots and checkpoints below the newest checkpoint are garbage, however young."""
-    with patch.object(Sweep, "_is_old_slot", _any_slot):
-        yield
-
-
-@contextmanager
-def _takes_collected_for_no() -> Iterator[None]:
-    """L11: what neither a slot nor the sessions tell of has not been committed."""
-    with patch.object(doubt, "spans", lambda *arguments: True):
-        yield
-
-
-@contextmanager
-def _checkpoints_too_much() -> Iterator[None]:
-    """L6: a checkpoint is named by a slot, and does not have what that slot says."""
-    make = Checkpoints._compose
-
-    async def without_the_last(self: Checkpoints) -> Any:
-        document = await make(self)
-        return document if document is None else replace(document, sequence=document.sequence + 1)
-
-    with patch.object(Checkpoints, "_compose", without_the_last):
-        yield
-
-
 # Settling too early does not lose a commit, it moves one: that takes many writers, and clocks far apart, to show.
 _CONTENDED = {
     "clients": 5,
@@ -573,16 +438,22 @@ BREAKS: dict[str, Break] = {
         _takes_forgotten_for_no, _FORGOTTEN, versioning=False, forgetful=True, overdue=False, first=15
     ),
     "R23 forgets at once": Break(_forgets_at_once, _REPEATED, forgetful=True, overdue=False),
-    "L1 slots are replaced": Break(_replaces_slots, _CROWDED, versioning=False),
-    "L2 holes are never filled": Break(_counts_beyond_holes, _CROWDED, versioning=False),
-    "L3 another slot in doubt": Break(_tries_another_slot_in_doubt, _DOUBTFUL, versioning=False),
-    "L3 a refused slot is not looked at": Break(_takes_what_was_refused_for_lost, _DOUBTFUL, versioning=False),
-    "L6 a checkpoint of what it does not have": Break(_checkpoints_too_much, {"tiny": True}, versioning=False),
-    "L9 a reader opens anew": Break(_never_opens_anew, _COLLECTED, versioning=False, collect=True),
-    "L9 a late answer": Break(_takes_a_late_answer_for_an_acknowledgement, _LATE, versioning=False, collect=True),
-    "L9 grace": Break(_collects_slots_without_grace, versioning=False, collect=True),
+    "L1 slots are replaced": Break(log_breaks.replaces_slots, _CROWDED, versioning=False),
+    "L2 holes are never filled": Break(log_breaks.counts_beyond_holes, _CROWDED, versioning=False),
+    "L3 another slot in doubt": Break(log_breaks.tries_another_slot_in_doubt, _DOUBTFUL, versioning=False),
+    "L3 a refused slot is not looked at": Break(
+        log_breaks.takes_what_was_refused_for_lost, _DOUBTFUL, versioning=False
+    ),
+    "L6 a checkpoint of what it does not have": Break(
+        log_breaks.checkpoints_too_much, {"tiny": True}, versioning=False
+    ),
+    "L9 a reader opens anew": Break(log_breaks.never_opens_anew, _COLLECTED, versioning=False, collect=True),
+    "L9 a late answer": Break(
+        log_breaks.takes_a_late_answer_for_an_acknowledgement, _LATE, versioning=False, collect=True
+    ),
+    "L9 grace": Break(log_breaks.collects_slots_without_grace, versioning=False, collect=True),
     "L10 outbox forgets what it sent": Break(_forgets_what_it_sent, versioning=False, durable=True),
-    "L11 unknown is not no": Break(_takes_collected_for_no, _COLLECTED_DOUBT, versioning=False, collect=True),
+    "L11 unknown is not no": Break(log_breaks.takes_collected_for_no, _COLLECTED_DOUBT, versioning=False, collect=True),
     "watch without late commits": Break(_watch_without_late_commits, {"watchers": True}),
     "watch goes on by the order": Break(_watch_goes_on_by_the_order, {"watchers": True}),
 }
