@@ -149,12 +149,13 @@ def _stretch(levels: list[int], level: int, fanout: int) -> tuple[int, int] | No
     return None
 
 
-def is_large(update: Mapping[str, object], log: Iterable[CommitEntry] = ()) -> bool:
+def is_large(update: Mapping[str, object], log: Iterable[CommitEntry] = (), *, resent: bool = True) -> bool:
     """Return whether a commit's change is so large that it is stored as a run.
 
     Args:
         update: The change.
         log: The commits that will stand in the log with it.
+        resent: Whether that log is sent again with each commit.
     """
     files: Files = update.get("files") or {}  # type: ignore[assignment]
     if not files:
@@ -165,7 +166,7 @@ def is_large(update: Mapping[str, object], log: Iterable[CommitEntry] = ()) -> b
     if logged_keys > limits.CROWDED:
         return True
     body = orjson.dumps(files, default=dict)
-    logged = sum([len(commit.encoded()) for commit in log])
+    logged = sum([len(commit.encoded()) for commit in log]) if resent else 0
     return (
         len(body) > LARGE
         or logged > limits.CROWDED_BYTES

@@ -157,14 +157,17 @@ class Runs:
         finally:
             stop.set()
 
-    async def by_reference(self, update: Mapping[str, Any], log: Sequence[CommitEntry] = ()) -> Mapping[str, Any]:
+    async def by_reference(
+        self, update: Mapping[str, Any], log: Sequence[CommitEntry] = (), *, resent: bool = True
+    ) -> Mapping[str, Any]:
         """The change of a commit; if it is large, stored as a run, which it then names.
 
         Args:
             update: The change.
             log: The commits that will stand in the log with it: if these change very many keys, any change is large.
+            resent: As in `levels.is_large`.
         """
-        if not levels.is_large(update, log):
+        if not levels.is_large(update, log, resent=resent):
             return update
 
         def encoded(breathe: Callable[[], object]) -> Iterator[tuple[RunReference, bytes]]:

@@ -41,7 +41,7 @@ class SlotWriter(LogFollower):
     async def _compose(self, attempt: Attempt) -> tuple[Document, bytes]:
         note(attempt, self.view)
         attempt.tries += 1
-        update = await self._runs.by_reference(attempt.update)
+        update = await self._runs.by_reference(attempt.update, self.view.commits, resent=False)
         attempt.update = update
         members = dict(update)
         if _names_objects(update):
