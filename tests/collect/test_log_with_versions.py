@@ -140,7 +140,7 @@ async def test_over_a_server_nothing_is_left_of_what_was_collected(versioning, m
         assert not kept.get("DeleteMarkers")
         return [one["Key"] for one in shown], [one["Key"] for one in kept["Versions"]]
 
-    async with client(bucket, s3_config) as one:
+    async with client(bucket, s3_config, journal="log") as one:
         for value in range(20):
             await one.put_all({"small": value, "large": LARGE + str(value)})
         async with asyncio.timeout(PATIENCE):
