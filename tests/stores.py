@@ -23,6 +23,8 @@ async def place(request, tmp_path):
 
     async def make(versioning: bool, *, auto: bool = False) -> tuple[str, dict[str, Any], Any]:
         if request.param == "server":
+            if versioning and auto:
+                request.getfixturevalue("creation_in_versions")
             bucket = request.getfixturevalue("make_bucket")("Enabled" if versioning else None)
             options = {"s3_config": request.getfixturevalue("s3_config")}
             storage: Any = S3Storage(options["s3_config"])

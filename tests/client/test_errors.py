@@ -116,7 +116,7 @@ async def test_access_denied(bucket, s3_config, server, journal, operation):
 
 
 @pytest.mark.server
-async def test_the_log_journal_needs_no_versions(bucket, s3_config, server):
+async def test_the_log_journal_needs_no_versions(creation_in_versions, bucket, s3_config, server):
     async with denying(server.url, "list", "versions") as url, client(bucket, s3_config | {"endpoint_url": url}) as one:
         await soon(one.put("k", 1))
         assert await one.get("k") == 1

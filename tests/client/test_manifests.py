@@ -156,7 +156,7 @@ async def test_a_deleted_manifest_is_refused_until_it_is_restored(connect, s3, b
         await one.put("k", "again")
 
 
-async def test_a_deleted_manifest_of_a_log_is_refused_until_it_is_restored(connect, s3, bucket):
+async def test_a_deleted_manifest_of_a_log_is_refused_until_it_is_restored(creation_in_versions, connect, s3, bucket):
     async with connect(journal="auto") as one:
         await one.put("k", "good")
         s3.delete_object(Bucket=bucket, Key="manifest.json")
@@ -171,7 +171,7 @@ async def test_a_deleted_manifest_of_a_log_is_refused_until_it_is_restored(conne
             assert await two.get("k") == "better"
 
 
-async def test_where_only_delete_markers_are_left_a_manifest_begins_anew(connect, s3, bucket):
+async def test_where_only_delete_markers_are_left_a_manifest_begins_anew(creation_in_versions, connect, s3, bucket):
     version = s3.put_object(Bucket=bucket, Key="manifest.json", Body=b"something else")["VersionId"]
     s3.delete_object(Bucket=bucket, Key="manifest.json")
     s3.delete_object(Bucket=bucket, Key="manifest.json", VersionId=version)
