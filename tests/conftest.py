@@ -16,7 +16,7 @@ from botocore.loaders import create_loader
 from botocore.session import get_session
 from hypothesis import settings
 
-from mps3 import MPS3, ConfigurationError
+from mps3 import MPS3
 
 pytest_plugins = ["mps3.testing.fixtures"]
 
@@ -153,30 +153,6 @@ def creation_in_versions(request: pytest.FixtureRequest) -> None:
     """Skip what needs a server that enforces create-if-absent in a bucket with versions, where that does not."""
     if not servers.MOTO and not request.getfixturevalue("creates_in_versions"):
         pytest.skip("this server does not enforce create-if-absent in a bucket with versions")
-
-
-@contextlib.contextmanager
-def _only_where_creation_is_enforced() -> Iterator[None]:
-    try:
-        yield
-    except ConfigurationError as error:
-        if servers.MOTO or "does not enforce it: it ignores If-None-Match" not in str(error):
-            raise
-        pytest.skip("this server does not enforce create-if-absent in a bucket with versions")
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
-    """Skip what needs a server that enforces create-if-absent in a bucket with versions, where that does not."""
-    with _only_where_creation_is_enforced():
-        return (yield)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Do as `pytest_runtest_setup` does."""
-    with _only_where_creation_is_enforced():
-        return (yield)
 
 
 @pytest.fixture

@@ -60,9 +60,8 @@ async def _stored(client: MPS3, retention: timedelta, grace: timedelta) -> dict[
             progress=lambda event: report(event.looked_at, progress_line(event)),
         )
     return {
-        "manifest": _all(
-            collected.manifest, more=1
-        ),  # a collection does not count the manifest itself, which it always keeps
+        # A collection does not count the manifest itself, which it always keeps.
+        "manifest": _all(collected.manifest, more=1),
         "runs": _all(collected.runs),
         "values": _all(collected.values),
         "garbage": {"objects": collected.deleted, "bytes": collected.bytes},

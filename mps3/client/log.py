@@ -36,14 +36,11 @@ class LogEntry:
 
 async def read_log(past: Past, newest: View, naming: Naming, prefix: str, limit: int | None) -> list[LogEntry]:
     """Return the commits to keys with a prefix, and only those of their keys, newest first."""
-    known: dict[str, LogEntry] = {}
     has_slots = newest.document is not None and newest.document.journal == "log"
 
     async def read(commit: CommitEntry) -> LogEntry | None:
-        if commit.id not in known:
-            slot = int(commit.version) if has_slots else None
-            known[commit.id] = await _entry(past, commit, naming, prefix, slot)
-        entry = known[commit.id]
+        slot = int(commit.version) if has_slots else None
+        entry = await _entry(past, commit, naming, prefix, slot)
         return entry if entry.versions or not prefix else None
 
     entries, _ = await read_commits(await past.walk(newest), limit, read)

@@ -121,12 +121,8 @@ class SlotWriter(LogFollower):
                 return self._found_again(attempt)
             found = await self._reader.slot(slot)
             if found is None:
-                raise UnavailableError(
-                    f"the store does not show s3://{self._bucket}/{slot_key(self._key, slot)}, which it has created",
-                    bucket=self._bucket,
-                    key=self._key,
-                    operation="PutObject",
-                    maybe_written=True,
+                raise self._doubtful(
+                    f"the store does not show s3://{self._bucket}/{slot_key(self._key, slot)}, which it has created"
                 )
             if self._is_own(found.document, attempt):
                 return found
@@ -158,12 +154,8 @@ class SlotWriter(LogFollower):
         """Return the error for a slot that the store refuses to create, and does not show."""
         self._stalls.failed(slot, error)
         if not self._stalls.is_hopeless():
-            return UnavailableError(
-                f"the store refuses to create s3://{self._bucket}/{slot_key(self._key, slot)}, and does not show it",
-                bucket=self._bucket,
-                key=self._key,
-                operation="PutObject",
-                maybe_written=True,
+            return self._doubtful(
+                f"the store refuses to create s3://{self._bucket}/{slot_key(self._key, slot)}, and does not show it"
             )
         failures, lasted = self._stalls.failures, self._stalls.lasted
         self._stalls.moved()  # the next commit is tried anew
@@ -176,6 +168,10 @@ class SlotWriter(LogFollower):
             operation="PutObject",
             maybe_written=True,
         )
+
+    def _doubtful(self, why: str) -> UnavailableError:
+        """Return the error for a commit that may be in the store, and has to be looked for."""
+        return UnavailableError(why, bucket=self._bucket, key=self._key, operation="PutObject", maybe_written=True)
 
     def _is_near_an_end(self, attempt: Attempt, modified: float) -> bool:
         """Return whether it depends on the stamp that others see whether a transaction counts.
@@ -237,12 +233,8 @@ class SlotWriter(LogFollower):
         if self._contact.is_long_ago():
             # What was taken for a hole may have been a commit that was collected meanwhile (L9).
             await self._open()
-            raise UnavailableError(
-                f"the store was silent for long, so a commit to s3://{self._bucket}/{self._key} has to be looked for",
-                bucket=self._bucket,
-                key=self._key,
-                operation="PutObject",
-                maybe_written=True,
+            raise self._doubtful(
+                f"the store was silent for long, so a commit to s3://{self._bucket}/{self._key} has to be looked for"
             )
         judgement: Judgement | None = None
         while self._tail.number < slot:
