@@ -1,0 +1,45 @@
+"""fake-gcs-server, an emulator of Google Cloud Storage, behind a translation of the XML API, which obstore speaks.
+
+The PyPI package gcp-storage-emulator cannot take its place: of the XML API it has GET and PUT, and it knows no conditions.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.request
+from pathlib import Path
+
+import google_xml
+from servers import Server
+
+from stores.native import NativeStoreServer
+from stores.packages import go_install
+from stores.processes import Command, free_port
+
+
+class FakeGCS(NativeStoreServer):
+    name = "Google Cloud Storage (fake-gcs-server)"
+    version = "v1.56.1"
+    source = "Go module github.com/fsouza/fake-gcs-server"
+    scheme = "gs"
+    options = {"bearer_token": "of-nobody"}
+
+    def install(self) -> None:
+        self.program = go_install("github.com/fsouza/fake-gcs-server", self.version, self.cache)
+
+    def commands(self, directory: Path, port: int) -> list[Command]:
+        self.inner = free_port()
+        address = ("-scheme", "http", "-host", "127.0.0.1", "-port", str(self.inner))
+        public = ("-public-host", f"127.0.0.1:{self.inner}", "-external-url", f"http://127.0.0.1:{self.inner}")
+        front = [sys.executable, google_xml.__file__, str(port), f"http://127.0.0.1:{self.inner}"]
+        return [
+            Command([self.program, "-backend", "memory", "-log-level", "error", *address, *public], ready=self.inner),
+            Command(front),
+        ]
+
+    def create_bucket(self, server: Server, name: str) -> None:
+        url = f"http://127.0.0.1:{self.inner}/storage/v1/b?project=mps3"
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(url, json.dumps({"name": name}).encode(), headers, method="POST")
+        urllib.request.urlopen(request).close()
