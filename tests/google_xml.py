@@ -50,10 +50,14 @@ class Front:
         if not bucket:
             return failed(400, "MissingSecurityHeader")
         if not name:
-            return await self.list(bucket, request.query)
+            return await (self.create(bucket) if request.method == "PUT" else self.list(bucket, request.query))
         calls = {"GET": self.get, "HEAD": self.get, "PUT": self.put, "DELETE": self.delete}
         call = calls.get(request.method)
         return failed(405, "MethodNotAllowed") if call is None else await call(request, bucket, unquote(name))
+
+    async def create(self, bucket: str) -> web.StreamResponse:
+        async with self.ask("POST", "/storage/v1/b?project=mps3", json={"name": bucket}) as created:
+            return web.Response(status=created.status)
 
     async def exists(self, bucket: str) -> bool:
         async with self.ask("GET", f"/storage/v1/b/{bucket}") as found:

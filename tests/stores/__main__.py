@@ -18,7 +18,7 @@ from servers import Server
 from stores import modules, store
 from stores.base import StoreServer, Unavailable
 from stores.exam.paper import EVERYDAY, PARTS, WHOLE, examine
-from stores.exam.suite import ROOT, run_tests
+from stores.exam.suite import ROOT, environment, run_tests
 
 KNOWN = ROOT / "mps3" / "doctor" / "known"
 
@@ -62,7 +62,7 @@ def main() -> int:
             )
         )
         if "tests" in parts:
-            result["tests"] = run_tests(address)
+            result["tests"] = run_tests(address, arguments.name)
             result["problems"] += [f"tests: {problem}" for problem in result["tests"]["problems"]]
     document = {
         "name": server.name,
@@ -84,10 +84,7 @@ def main() -> int:
 def show(server: StoreServer, address: Server) -> int:
     """Say how to reach it, in words for a shell, until Ctrl-C."""
     settings: dict[str, Any] = {
-        "MPS3_TEST_ENDPOINT": address.url,
-        "MPS3_TEST_ACCESS_KEY": address.access_key,
-        "MPS3_TEST_SECRET_KEY": address.secret_key,
-        "MPS3_TEST_REGION": address.region,
+        **environment(address, server.module),
         "AWS_ENDPOINT_URL": address.url,
         "AWS_ACCESS_KEY_ID": address.access_key,
         "AWS_SECRET_ACCESS_KEY": address.secret_key,

@@ -5,7 +5,6 @@ The PyPI package gcp-storage-emulator cannot take its place: of the XML API it h
 
 from __future__ import annotations
 
-import json
 import sys
 import urllib.request
 from pathlib import Path
@@ -29,17 +28,14 @@ class FakeGCS(NativeStoreServer):
         self.program = go_install("github.com/fsouza/fake-gcs-server", self.version, self.cache)
 
     def commands(self, directory: Path, port: int) -> list[Command]:
-        self.inner = free_port()
-        address = ("-scheme", "http", "-host", "127.0.0.1", "-port", str(self.inner))
-        public = ("-public-host", f"127.0.0.1:{self.inner}", "-external-url", f"http://127.0.0.1:{self.inner}")
-        front = [sys.executable, google_xml.__file__, str(port), f"http://127.0.0.1:{self.inner}"]
+        inner = free_port()
+        address = ("-scheme", "http", "-host", "127.0.0.1", "-port", str(inner))
+        public = ("-public-host", f"127.0.0.1:{inner}", "-external-url", f"http://127.0.0.1:{inner}")
+        front = [sys.executable, google_xml.__file__, str(port), f"http://127.0.0.1:{inner}"]
         return [
-            Command([self.program, "-backend", "memory", "-log-level", "error", *address, *public], ready=self.inner),
+            Command([self.program, "-backend", "memory", "-log-level", "error", *address, *public], ready=inner),
             Command(front),
         ]
 
     def create_bucket(self, server: Server, name: str) -> None:
-        url = f"http://127.0.0.1:{self.inner}/storage/v1/b?project=mps3"
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(url, json.dumps({"name": name}).encode(), headers, method="POST")
-        urllib.request.urlopen(request).close()
+        urllib.request.urlopen(urllib.request.Request(f"{server.url}/{name}", method="PUT")).close()

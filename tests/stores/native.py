@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ from servers import Server
 from mps3 import MPS3
 from mps3.storage.obstore.storage import ObstoreStorage
 from mps3.storage.protocol import Storage
+from stores import store
 from stores.base import StoreServer
 from stores.exam.bucket import POLL, Bucket
 from stores.processes import free_port, running, wait_until_it_answers
@@ -66,20 +67,23 @@ class NativeStoreServer(StoreServer):
         """Make a bucket."""
         raise NotImplementedError
 
+    def at(self, url: str) -> NativeServer:
+        """The server of this kind that listens there."""
+        return NativeServer(url, scheme=self.scheme, path=self.path, options=self.options, create=self.create_bucket)
+
     @contextlib.contextmanager
     def running(self, directory: Path) -> Iterator[NativeServer]:
         port = free_port()
-        url = f"http://127.0.0.1:{port}"
-        server = NativeServer(url, scheme=self.scheme, path=self.path, options=self.options, create=self.create_bucket)
+        server = self.at(f"http://127.0.0.1:{port}")
         with running(self.commands(directory, port), directory) as processes:
             wait_until_it_answers(server.url, processes)
             yield server
 
 
-def settings(server: NativeServer, bucket: str) -> dict[str, str]:
-    """What names a bucket of it to the tests, in the environment."""
-    return {
-        "MPS3_TEST_NATIVE_SCHEME": server.scheme,
-        "MPS3_TEST_NATIVE_OPTIONS": json.dumps(server.storage_options()),
-        "MPS3_TEST_NATIVE_BUCKET": bucket,
-    }
+def named() -> NativeServer | None:
+    """The server that the environment names; ``None`` without one."""
+    if (url := os.environ.get("MPS3_TEST_NATIVE_URL")) is None:
+        return None
+    kind = store(os.environ["MPS3_TEST_NATIVE"])
+    assert isinstance(kind, NativeStoreServer)
+    return kind.at(url)

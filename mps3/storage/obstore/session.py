@@ -45,6 +45,7 @@ class ObstoreSession:
         self._environment = environment
         self._timeout = timeout
         self._users = 0
+        self._address: str | None = None
         self._stores: dict[tuple[str, int], Any] = {}
         self._clock = StoreClock(environment.monotonic)
         self._ask_at = -math.inf
@@ -67,6 +68,7 @@ class ObstoreSession:
         try:
             if self._users == 1:
                 self._factory.check()
+                self._address = self._factory.provider.address(self._factory.config)
                 await asyncio.to_thread(self._factory.make, "mps3")
         except BaseException as error:
             self._users -= 1
@@ -100,11 +102,10 @@ class ObstoreSession:
 
     async def _keep_time(self) -> None:
         """Ask for the store's time where that is due: obstore does not tell the time of an answer."""
-        address = self._factory.provider.address(self._factory.config)
-        if address is None or not self._is_time_due():
+        if self._address is None or not self._is_time_due():
             return
         if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask_time(address), name="mps3 time of the store")
+            self._asking = asyncio.create_task(self._ask_time(self._address), name="mps3 time of the store")
         await asyncio.shield(self._asking)
 
     def _is_time_due(self) -> bool:
