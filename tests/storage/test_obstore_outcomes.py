@@ -232,6 +232,23 @@ async def test_the_time_comes_from_the_service(fake, scheme):
         assert fake.asked == 1
 
 
+@pytest.mark.parametrize(
+    ("scheme", "reply", "stamp"),
+    [
+        ("gs", answer(200, ETag='"1"', x_goog_generation="2015310577250000"), 2015310577.0),
+        ("gs", answer(200, ETag='"1"', x_goog_generation="2015310589250000"), None),
+        ("gs", answer(200, ETag='"1"', x_goog_generation="1"), None),
+        ("az", answer(200, ETag=f'"0x{(2015310577 + 62135596800) * 10**7 + 123:X}"'), 2015310577.0),
+        ("az", answer(200, ETag='"0x1D6740F9C7F9770"'), None),
+        ("az", answer(200, ETag='"abc"'), None),
+    ],
+)
+async def test_a_commit_has_the_stamp_that_others_see_or_none(fake, scheme, reply, stamp):
+    async with talking_to(fake, reply, scheme=scheme) as storage:
+        assert (await CALLS["create"](storage)).modified == stamp
+        assert (await CALLS["put"](storage)).modified == pytest.approx(fake.time, abs=1)
+
+
 async def test_it_is_asked_again_when_this_machine_has_slept(fake, monkeypatch):
     async with talking_to(fake, STORED) as storage:
         await CALLS["put"](storage)

@@ -21,6 +21,7 @@ class FakeGCS(NativeStoreServer):
     name = "Google Cloud Storage (fake-gcs-server)"
     version = "v1.56.1"
     source = "Go module github.com/fsouza/fake-gcs-server"
+    quick = True
     scheme = "gs"
     options = {"bearer_token": "of-nobody"}
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 _HYPHENS: Final = str.maketrans("-_", "_-")
+_TICKS: Final = re.compile(r'"?0x([0-9A-Fa-f]{15,16})"?\Z')
+_EPOCH: Final = 621_355_968_000_000_000  # ticks of a tenth of a microsecond, from year 1 to 1970
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,17 @@ class Provider:
         fabric = is_true(setting(config, "use_fabric_endpoint", "azure_use_fabric_endpoint"))
         domain = "fabric.microsoft.com" if fabric else "core.windows.net"
         return setting(config, *self.endpoint) or (f"https://{account}.blob.{domain}" if account else None)
+
+    def stamp(self, etag: str | None, version: str | None) -> float | None:
+        """Return the time that the identifiers of a new object seem to have, in seconds since 1970.
+
+        Google's generations count microseconds, and Azure's ETags ticks. Neither is documented, so the caller compares
+        it with the store's time.
+        """
+        if self.scheme == "gs" and version is not None and version.isascii() and version.isdigit():
+            return int(version[:20]) / 1e6
+        ticks = _TICKS.match(etag or "") if self.scheme == "az" else None
+        return None if ticks is None else (int(ticks[1], 16) - _EPOCH) / 1e7
 
     def metadata_name(self, name: str) -> str:
         """Return the name of metadata as the service has it, or from there back."""

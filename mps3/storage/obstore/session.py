@@ -25,6 +25,8 @@ T = TypeVar("T")
 ATTEMPTS: Final = 4
 TIME_INTERVAL: Final = 60.0
 """Seconds between two questions for the store's time."""
+NEAR: Final = 3.0
+"""Seconds between the store's time, as it is known, and a time stamp that is believed."""
 SLEPT: Final = 5.0
 """Seconds that the wall clock gains on the monotonic one, after which this machine has most likely slept."""
 TIME_PAUSE: Final = 10.0
@@ -99,6 +101,14 @@ class ObstoreSession:
         """Return the time of an answer that has just come, as well as it is known."""
         # Without the store's own word there are only stamps of objects, which may be old.
         return self.clock() if self._told else None
+
+    def stamp_of_put(self, etag: str | None, version: str | None) -> float | None:
+        """Return the time stamp of an object that was written just now, as a GET tells it, if it is known."""
+        told, stamp = self.time_of_answer(), self._factory.provider.stamp(etag, version)
+        if told is None or stamp is None or abs(stamp - told) > NEAR:
+            return None
+        self._clock.observe(stamp)
+        return float(math.floor(stamp))
 
     async def _keep_time(self) -> None:
         """Ask for the store's time where that is due: obstore does not tell the time of an answer."""

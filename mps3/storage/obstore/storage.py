@@ -175,8 +175,8 @@ class ObstoreStorage(Storage):
         request = self._request("PutObject", bucket, key, conditional=if_none_match, repeatable=False)
         attributes = {self._provider.metadata_name(name): value for name, value in (metadata or {}).items()}
 
-        async def send(store: Any) -> str | None:
-            answer = await _obstore().put_async(
+        async def send(store: Any) -> Mapping[str, Any]:
+            answer: Mapping[str, Any] = await _obstore().put_async(
                 store,
                 name_of(key),
                 body,
@@ -184,11 +184,14 @@ class ObstoreStorage(Storage):
                 mode="create" if if_none_match else "overwrite",
                 use_multipart=False,
             )
-            etag: str | None = answer["e_tag"]
-            return etag
+            return answer
 
-        etag = await self._session.call(request, send)
-        return Stored(None, etag, self._session.time_of_answer())
+        answer = await self._session.call(request, send)
+        stamp = self._session.stamp_of_put(answer["e_tag"], answer["version"])
+        if stamp is None and not if_none_match:
+            stamp = self._session.time_of_answer()
+        # For a commit the journal needs the very stamp that others see, and reads it if it is not known.
+        return Stored(None, answer["e_tag"], stamp)
 
     async def head(self, bucket: str, key: str, *, version: str | None = None) -> Head | Absence:
         """As `mps3.storage.Storage.head`."""
