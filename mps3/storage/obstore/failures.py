@@ -131,7 +131,11 @@ _KINDS: Final = {
 
 def _answered(report: Report, request: Request) -> Failure:
     status, code, provider = report.status, report.code, request.provider
-    refused = 300 <= status < 500 and status != 408  # a refused request has no effect
+    if 300 <= status < 400:
+        # As on S3: once the settings are known to be right, it comes from a captive portal, and goes away.
+        why = f"the answer is a redirect ({report}). Check the endpoint"
+        kind = UnavailableError if request.reached else ConfigurationError
+        return request.failure(kind, why, transient=request.reached, no_effect=True)
     if report.is_page:
         return _intermediary(report, request)
     if code in _NO_BUCKET or (status == 404 and code not in ABSENT_CODES):
@@ -155,7 +159,7 @@ def _answered(report: Report, request: Request) -> Failure:
         return request.failure(AccessError, why, no_effect=True)
     if status >= 500 or status == 408 or status < 300:
         return request.failure(UnavailableError, str(report), transient=True)
-    return request.failure(ConfigurationError, str(report), no_effect=refused)
+    return request.failure(ConfigurationError, str(report), no_effect=True)
 
 
 def _intermediary(report: Report, request: Request) -> Failure:

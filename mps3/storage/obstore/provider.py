@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 _HYPHENS: Final = str.maketrans("-_", "_-")
+_ETAG: Final = re.compile(r'"0x[0-9A-Fa-f]{1,20}"\Z')
 _TICKS: Final = re.compile(r'"?0x([0-9A-Fa-f]{15,16})"?\Z')
 _EPOCH: Final = 621_355_968_000_000_000  # ticks of a tenth of a microsecond, from year 1 to 1970
 
@@ -48,6 +49,15 @@ class Provider:
         fabric = is_true(setting(config, "use_fabric_endpoint", "azure_use_fabric_endpoint"))
         domain = "fabric.microsoft.com" if fabric else "core.windows.net"
         return setting(config, *self.endpoint) or (f"https://{account}.blob.{domain}" if account else None)
+
+    def has_answered(self, etag: str | None, version: str | None) -> bool:
+        """Whether an answer has the identifiers that the service gives to each object.
+
+        obstore follows redirects, and takes any page with an ETag for an object, or for the answer to a PUT.
+        """
+        if self.scheme == "gs":
+            return version is not None and version.isascii() and version.isdigit()
+        return self.scheme != "az" or _ETAG.match(etag or "") is not None
 
     def stamp(self, etag: str | None, version: str | None) -> float | None:
         """Return the time that the identifiers of a new object seem to have, in seconds since 1970.

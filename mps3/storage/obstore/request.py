@@ -38,6 +38,7 @@ class Request:
         key: The key, if it is about one.
         conditional: Whether it is a conditional write.
         repeatable: Whether it may be repeated even if it may have taken effect.
+        reached: Whether the service has answered an earlier request for this bucket.
     """
 
     provider: Provider
@@ -46,6 +47,7 @@ class Request:
     key: str | None = None
     conditional: bool = False
     repeatable: bool = True
+    reached: bool = False
 
     def __str__(self) -> str:
         key = "" if self.key is None else f"/{printable(self.key)}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from ...errors import ClosedError, MPS3Error, UnavailableError
@@ -49,6 +50,7 @@ class ObstoreSession:
         self._users = 0
         self._address: str | None = None
         self._stores: dict[tuple[str, int], Any] = {}
+        self._reached: set[str] = set()  # the buckets for which the service has answered
         self._clock = StoreClock(environment.monotonic)
         self._ask_at = -math.inf
         self._told = False
@@ -144,6 +146,7 @@ class ObstoreSession:
         Raises:
             MPS3Error: It failed. `MPS3Error.maybe_written` covers all attempts.
         """
+        request = replace(request, reached=request.bucket in self._reached)
         last: Exception | None = None
         # Whether an attempt that failed, or the current one, may have taken effect.
         doubtful = sending = False
@@ -179,6 +182,7 @@ class ObstoreSession:
                     await asyncio.sleep(wait)
         except TimeoutError as error:
             raise marked(request.error(UnavailableError, f"no answer in {self._timeout:g} s")) from last or error
+        self._reached.add(request.bucket)
         await self._keep_time()
         return answer
 

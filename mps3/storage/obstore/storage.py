@@ -144,6 +144,7 @@ class ObstoreStorage(Storage):
                 return UNCHANGED
             except FileNotFoundError as error:
                 return await self._absence(request, store, error)
+            self._require_own(found.meta)
             size, most = int(found.meta["size"]), MAX_OBJECT_BYTES if limit is None else limit
             if size > most:
                 raise request.error(CorruptionError, f"the object has {size} bytes, more than {most}")
@@ -170,7 +171,8 @@ class ObstoreStorage(Storage):
         """As `mps3.storage.Storage.put`. The service verifies no checksum; clients verify what they read.
 
         It repeats only a request that certainly had no effect: the store was busy and refused it, or there was no
-        connection. A write succeeds only if the answer has an ETag, because an intermediary can answer 200 too.
+        connection. A write succeeds only if the answer has the identifiers of the service, because an
+        intermediary can answer 200 too.
         """
         request = self._request("PutObject", bucket, key, conditional=if_none_match, repeatable=False)
         attributes = {self._provider.metadata_name(name): value for name, value in (metadata or {}).items()}
@@ -184,6 +186,7 @@ class ObstoreStorage(Storage):
                 mode="create" if if_none_match else "overwrite",
                 use_multipart=False,
             )
+            self._require_own(answer)
             return answer
 
         answer = await self._session.call(request, send)
@@ -269,11 +272,17 @@ class ObstoreStorage(Storage):
 
         async def send(store: Any) -> Any:
             try:
-                return await _obstore().get_async(store, name_of(key), options={"head": True})
+                found = await _obstore().get_async(store, name_of(key), options={"head": True})
             except FileNotFoundError as error:
                 return await self._absence(request, store, error)
+            self._require_own(found.meta)
+            return found
 
         return await self._session.call(request, send)
+
+    def _require_own(self, told: Mapping[str, Any]) -> None:
+        if not self._provider.has_answered(told["e_tag"], told["version"]):
+            raise MalformedResponseError("it lacks what the service says of each object")
 
     async def _absence(self, request: Request, store: Any, error: FileNotFoundError) -> Absence:
         """Return ``ABSENT`` if an error says that an object does not exist, and the bucket does; else raise it.
