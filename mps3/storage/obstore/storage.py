@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from ...errors import CorruptionError
 from ...support.environment import Environment
@@ -34,9 +34,6 @@ from .provider import PROVIDERS
 from .request import MalformedResponseError, Request
 from .session import ObstoreSession
 from .stores import StoreFactory, translated
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 MAX_OBJECT_BYTES: Final = 1 << 28
 """The most bytes of an object that is read without a limit. This library always has a limit for what it writes."""
@@ -307,7 +304,7 @@ class ObstoreStorage(Storage):
         return modified
 
 
-def _obstore() -> ModuleType:
+def _obstore() -> Any:
     import obstore  # noqa: PLC0415 - it is an extra, and slow to import; `open` has imported it in a thread
 
     return obstore

@@ -1,4 +1,4 @@
-"""The stores of obstore: one for each bucket, as its library wants it. Only this file imports obstore."""
+"""The stores of obstore: one for each bucket, as obstore wants it."""
 
 from __future__ import annotations
 
