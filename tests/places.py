@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from helpers import BUCKET, MANIFEST
-from storage.obstore_storage import memory_storage
 from stores.native import named
 
 from mps3 import LocalStorage, MemoryStorage
@@ -33,6 +32,9 @@ async def place(request, tmp_path):
 
     async def make(versioning: bool, *, auto: bool = False) -> tuple[str, dict[str, Any], Any]:
         if request.param == "obstore":
+            pytest.importorskip("obstore", reason="the package obstore is not installed")
+            from storage.obstore_storage import memory_storage  # noqa: PLC0415 - obstore may be missing
+
             if versioning:
                 pytest.skip("the services that obstore reaches have no versions for mps3")
             server = named()

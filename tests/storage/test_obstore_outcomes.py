@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
+pytest.importorskip("obstore", reason="the package obstore is not installed")
+
 from scripted_s3 import HANG, PAGE, SLOW_DOWN, answer, error
 from storage.obstore_storage import CALLS, STAMP, ScriptedService, talking_to
 

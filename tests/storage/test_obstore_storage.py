@@ -6,6 +6,9 @@ import asyncio
 import sys
 
 import pytest
+
+pytest.importorskip("obstore", reason="the package obstore is not installed")
+
 from storage.obstore_storage import CALLS, memory_storage
 
 from mps3 import MPS3, ClosedError, ConfigurationError
