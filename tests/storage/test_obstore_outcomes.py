@@ -8,8 +8,9 @@ import pytest
 
 pytest.importorskip("obstore", reason="the package obstore is not installed")
 
+from helpers import NoBackoff
 from scripted_s3 import HANG, PAGE, SLOW_DOWN, answer, error
-from storage.obstore_storage import CALLS, STAMP, ScriptedService, talking_to
+from storage.obstore_storage import CALLS, OPTIONS, STAMP, ScriptedService, talking_to
 
 from mps3 import AccessError, ConfigurationError, ConflictError, CorruptionError, MPS3Error, UnavailableError
 from mps3.storage import ABSENT, UNCHANGED, Head, Object
@@ -149,9 +150,23 @@ async def test_a_page_at_the_end_of_a_redirect_is_no_success(fake, scheme):
 async def test_no_connection_has_no_effect(fake, scheme):
     async with talking_to(fake, scheme=scheme) as storage:
         fake._server.close()
-        with pytest.raises(UnavailableError, match="no connection") as caught:
+        with pytest.raises(UnavailableError, match=r"no connection \(tcp connect error, Connection refused") as caught:
             await CALLS["put"](storage)
     assert not caught.value.maybe_written
+
+
+async def test_no_encryption(scheme):
+    server = await asyncio.start_server(lambda _, writer: writer.write(answer(400)), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    settings = {**OPTIONS[scheme], "endpoint_url": f"https://127.0.0.1:{port}"}
+    storage = ObstoreStorage(scheme, settings, environment=NoBackoff())
+    await storage.open()
+    try:
+        with pytest.raises(UnavailableError, match=r"no connection \(TLS: Invalid"):
+            await CALLS["get"](storage)
+    finally:
+        await storage.aclose()
+        server.close()
 
 
 async def test_a_store_that_is_silent(fake, scheme):
