@@ -156,7 +156,11 @@ async def test_no_connection_has_no_effect(fake, scheme):
 
 
 async def test_no_encryption(scheme):
-    server = await asyncio.start_server(lambda _, writer: writer.write(answer(400)), "127.0.0.1", 0)
+    def refuse(_, writer):
+        writer.write(answer(400))
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     settings = {**OPTIONS[scheme], "endpoint_url": f"https://127.0.0.1:{port}"}
     storage = ObstoreStorage(scheme, settings, environment=NoBackoff())
