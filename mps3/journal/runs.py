@@ -23,7 +23,7 @@ from ..format.run_reference import RunReference, encode_reference
 from ..format.state import FrozenLayers, apply_update
 from ..storage.cached import CachedObject, add_to_cache
 from ..storage.protocol import Absence, Object, Storage
-from ..storage.verification import read_verified
+from ..storage.verification import EtagDigests, read_verified
 from ..types import Ref
 from . import levels
 from .invalid_names import InvalidNames
@@ -79,7 +79,8 @@ class Runs:
             its key alone, whoever is late with that must not hit one that was stored again.
 
     Attributes:
-        skipped: Told of names that are none.
+        invalid_names: Told of names that are none.
+        etags: Verifies the documents of the manifest, which name no digest of themselves.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Runs:
         self._bucket = bucket
         self._prefix = manifest + SUFFIX
         self.invalid_names = InvalidNames(bucket)
+        self.etags = EtagDigests(bucket, manifest)
         self._names = Names(Ref(manifest, bucket))
         self._unique = unique
         self._now = now
