@@ -181,7 +181,7 @@ class MPS3(Transactions, Lifecycle):
             online=self._connection.is_online,
             pending=sum(manifest.pending for manifest in self._manifests.values()),
             last_contact=self._connection.last_contact,
-            last_error=self._connection.last_error,
+            last_error=self._connection.last_error or self._connection.retried_error,
             subscriptions=sum(len(manifest.listeners) for manifest in self._manifests.values()),
             manifests=tuple(self._manifests),
             oldest_pending=min(oldest, default=None),

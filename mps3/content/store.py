@@ -47,6 +47,7 @@ class ValueStore:
         checksums: Whether to send and verify SHA-256 checksums.
         inline: Bytes of the largest value that becomes part of a commit; 0: none does.
         contact: Told of each answer of the store (``None``) and each failure to get one.
+        tried: Told of each value that waits to be stored again, and why (``None``: it does not wait any more).
         is_offline: Returns whether values have to wait.
         now: Returns the time by the store's clock, in seconds since 1970; ``-inf`` if it is not known.
         observer: Told of retries.
@@ -60,6 +61,7 @@ class ValueStore:
         checksums: bool,
         inline: int = INLINE,
         contact: Callable[[MPS3Error | None], None],
+        tried: Callable[[object, MPS3Error | None], None],
         is_offline: Callable[[], bool] = lambda: False,
         now: Callable[[], float] = lambda: -math.inf,
         observer: Observer | None = None,
@@ -74,6 +76,7 @@ class ValueStore:
         self._environment = environment
         self._checksums = checksums
         self._contact = contact
+        self._tried = tried
         self._cache = ValueCache()
         self._reached = asyncio.Event()
         self._puts = asyncio.Semaphore(CONCURRENCY)
@@ -186,6 +189,7 @@ class ValueStore:
                         await self._put(content)
                 except UnavailableError as error:
                     attempt += 1
+                    self._tried(content, error)
                     self._contact(error)
                     wait = self._environment.backoff(attempt)
                     self._observer.value_retried(content.bucket, content.key, attempt, wait, error)
@@ -195,6 +199,7 @@ class ValueStore:
                     return
         finally:
             content.storing = None
+            self._tried(content, None)
 
     async def wait_until_online(self) -> None:
         """Wait until the client is online."""

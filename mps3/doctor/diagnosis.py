@@ -28,6 +28,8 @@ GET_PRICE: Final = 0.4e-6
 """Dollars for a GET on S3 Standard in us-east-1."""
 PUT_PRICE: Final = 5e-6
 """Dollars for a PUT or a listing there."""
+_NEEDED_BY_LOG: Final = frozenset({"conditions", "listing"})
+"""The checks that a manifest with the log journal has to pass, and one with the merge journal has not."""
 
 
 async def diagnose(
@@ -80,7 +82,7 @@ async def diagnose(
     await found.check("journal", choose())
     if found.journal == "log":
         for finding in found.findings:
-            if finding.what == "conditions" and finding.good is None:
+            if finding.what in _NEEDED_BY_LOG and finding.good is None:
                 finding.good = False  # versions do not help a manifest that is a log
     if priced:
         found.policy = policy(bucket, manifest, found.journal or "merge", versioned=versioned)

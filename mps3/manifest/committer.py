@@ -194,7 +194,9 @@ class Committer:
         try:
             arrived = await self._send(journal, commit, started)
         except MPS3Error as error:
+            self._context.tried(self, error if isinstance(error, UnavailableError) else None)
             return SendResult(commit, started, arrived=False, error=error)
+        self._context.tried(self, None)
         return SendResult(commit, started, arrived)
 
     async def _send(self, journal: Journal, commit: InFlightCommit, started: float) -> bool:

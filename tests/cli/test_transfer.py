@@ -154,6 +154,16 @@ def test_an_export_of_nothing_says_so(mps3, url, tmp_path):
     assert (found.code, found.out) == (0, "") and "there is no such manifest" in found.err
 
 
+def test_an_export_of_a_prefix_that_no_key_has_says_so(mps3, url):
+    """A mistyped URL is a prefix, and the backup is empty then."""
+    mps3("put", "key", "1")
+    found = mps3("export", "s3//bucket")
+    assert (found.code, found.out) == (0, "") and "no key begins with 's3//bucket'" in found.err
+    assert mps3("export", "k").err == ""
+    mps3("delete", "key")
+    assert "there is no key" in mps3("export").err
+
+
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(-(2**63), 2**64 - 1))), st.integers(1, 5))
 def test_chunks_say_what_the_lines_say(lines, most):
     text = [json.dumps({"key": key, "value": value}).encode() for key, value in lines]
