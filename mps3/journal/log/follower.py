@@ -9,6 +9,7 @@ from ...errors import ConfigurationError, CorruptionError, MPS3Error, Unavailabl
 from ...format.commit_age import Moment
 from ...format.document import LIMIT, CommitEntry
 from ...format.document_codec import decode
+from ...format.slot import LAST
 from ...format.state import View
 from ...storage.protocol import Object, Storage
 from ...support.environment import Environment
@@ -41,7 +42,8 @@ class LogFollower(BaseJournal):
         bucket: Its bucket.
         key: Its key.
         environment: Time, chance and names.
-        exists: Whether the manifest was seen to be there: then conditions were seen to be enforced.
+        exists: Whether the manifest was seen to be there: then conditions were seen to be enforced. It may be missing
+            beside its slots, if somebody has deleted it.
         trusted: Whether the store was seen to enforce conditions.
         contested: Whether somebody else may create the manifest with the merge journal: the bucket keeps versions.
         window: Seconds by which clocks of the store's nodes may differ, of a new manifest.
@@ -138,19 +140,23 @@ class LogFollower(BaseJournal):
 
     # Reading
 
-    async def resolve(self) -> bool:
+    def is_beyond(self, position: str) -> bool:
+        """As `Journal.is_beyond`: a position is the number of a slot."""
+        return _number(position) > self._tail.number
+
+    async def resolve(self, until: str | None = None) -> bool:
         """Read the slots after the last known one (L8)."""
         if not self._opened:
             return await self._open()
         before = self._tail.number
-        if self._contested and not self._exists and not await self._appeared():
+        if self._contested and not self._exists and not before and not await self._appeared():
             return False  # the manifest comes before its first slot
         try:
             while self._tail.number - before < FAR:
                 news = await self._poll(min(AHEAD, max(1, self._tail.number - before)))
                 if news is None:
                     break
-                if not news:
+                if not news or before < _number(until) <= self._tail.number:
                     return self._tail.number > before
         except MissingRunError:
             pass  # it was collected: newer states do not need it
@@ -189,6 +195,7 @@ class LogFollower(BaseJournal):
         if self._contact.is_long_ago():
             return None  # what was collected looks like what never was
         self._contact.heard(asked)
+        self._exists = self._exists or (first == 1 and 1 in found)
         self._ahead.update(found)
         await self._advance()
         return len(found) == count
@@ -213,7 +220,6 @@ class LogFollower(BaseJournal):
         self._ahead.clear()
         await self._tail.become(fresh)
         self._opened = True
-        self._exists = self._exists or fresh.number > 0
         return head != self.view.head
 
     async def open_early(self) -> None:
@@ -251,3 +257,10 @@ class LogFollower(BaseJournal):
             key=self._key,
             operation="ListObjectsV2",
         )
+
+
+def _number(position: str | None) -> int:
+    """Return the slot that a position names; -1 if it is none."""
+    if position is None or not (position.isascii() and position.isdigit()) or len(position) > len(str(LAST)):
+        return -1
+    return int(position)
