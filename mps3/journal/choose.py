@@ -111,7 +111,7 @@ async def _create(storage: Storage, bucket: str, key: str, kind: JournalKind, en
         await _refuse_deleted(storage, bucket, key)
     log = partial(LogJournal, storage, bucket, key, environment, contested=versioned)
     try:
-        lacking = await lacking_creation(storage, bucket, key, environment)
+        lacking = await lacking_creation(storage, bucket, key, environment, capabilities)
     except AccessError:
         # Who may only read finds out nothing, and need not: the first commit asks again.
         return log()
