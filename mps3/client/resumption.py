@@ -47,7 +47,9 @@ class Resumption:
             )
         past = self._manifest.past
         walk = await past.walk(view)
-        while (commits := joined_commits(walk, view)) is None or (fresh := position.fresh(commits, walk.reach)) is None:
+        while (commits := joined_commits(walk, view)) is None or (
+            fresh := position.fresh(commits, walk.reach, walk.settled)
+        ) is None:
             if not await walk.further():
                 # The cursor may come from another client, and be newer than the state of this one.
                 self._manifest.require_reachable()

@@ -19,6 +19,7 @@ import orjson
 from ..format.document import CommitEntry
 from ..format.file_entry import FileEntry
 from ..format.run import Run
+from ..format.schema import NOTHING
 from ..format.state import View, candidates, common_layers, look_up, patched
 from .settle import SESSIONS as REMEMBERED
 
@@ -339,25 +340,38 @@ class Position:
         members = (self.id, self.bound, self.sessions, sorted(self.left), self.mark, self.moment)
         return orjson.dumps(members).decode()
 
-    def fresh(self, commits: Sequence[CommitEntry], reach: float) -> list[str] | None:
+    def fresh(self, commits: Sequence[CommitEntry], reach: float, settled: Mapping[str, int]) -> list[str] | None:
         """Which of ``commits``, in order, were not delivered; ``None`` if they do not go back far enough.
 
         Args:
             commits: Up to the newest.
             reach: All commits with later time stamps are among them.
+            settled: How far each session had come before the first of them.
         """
         place = next((place for place, commit in enumerate(commits) if commit.id == self.id), None)
-        if place is None or (self.bound is not None and reach >= self.bound):
+        if place is None or (self.bound is not None and (reach >= self.bound or self._begins_before(settled))):
             return None
         return [
             commit.id
             for other, commit in enumerate(commits)
             if (
                 commit.sequence > self.sessions.get(commit.session, -1)
-                and (other > place if self.bound is None else commit.modified >= self.bound)
+                and (other > place if self.bound is None else self._is_later(commit))
             )
             or commit.id in self.left
         ]
+
+    def _is_later(self, commit: CommitEntry) -> bool:
+        # What became visible too late has an older time stamp than the bound, and counts if others have built on it.
+        return commit.sequence > self._known(commit.session) or self.bound is None or commit.modified >= self.bound
+
+    def _known(self, session: str) -> float:
+        """How far a session had come for certain; ``inf`` if the cursor does not say."""
+        return self.sessions.get(session, -1 if len(self.sessions) < SESSIONS else math.inf)
+
+    def _begins_before(self, settled: Mapping[str, int]) -> bool:
+        """Whether something was settled that was not delivered."""
+        return any(last > self._known(session) for session, last in settled.items())
 
     def fresh_in(self, view: View) -> list[str] | None:
         """Which commits of a state were not delivered; ``None`` if others may have been settled meanwhile."""
@@ -366,4 +380,4 @@ class Position:
         document = view.document
         if document is not None and document.journal == "log" and self.id in {entry.id for entry in document.log}:
             return [commit.id for commit in view.commits]  # the commit is the last one of the checkpoint
-        return self.fresh(view.commits, -1.0)
+        return self.fresh(view.commits, -1.0, NOTHING)

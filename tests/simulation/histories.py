@@ -289,8 +289,9 @@ def run_history(seed: int, options: Options | None = None) -> Result:
     environment = worlds[0]
     for life in (*environment.visitors, *(life for person in environment.people for life in person.lives)):
         life.forget()
-    violations = check(environment.history, *_written(environment), _ends(environment)) + check_transactions(
-        environment.history, _overdue(environment)
+    writes, late = _written(environment)
+    violations = check(environment.history, writes, late, _ends(environment)) + check_transactions(
+        environment.history, _overdue(environment), {write for commit in late for write in writes[commit]}
     )
     violations += environment.violations
     violations += [Violation("clean", outcome.time, complaint) for complaint in outcome.complaints]
