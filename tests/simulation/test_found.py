@@ -35,6 +35,9 @@ FOUND = [
     (82, Kind(leases=True)),
     # The first state of a log was not kept on disk, because another node of the store had been asked before it.
     (50098, Kind(versioning=False, durable=True)),
+    # A value of a state that is kept on disk had been collected: reading it was an error, though it was not known
+    # whether that is the newest state.
+    (50438, Kind(versioning=False, durable=True)),
 ]
 
 

@@ -326,12 +326,15 @@ class _Check:
         keys = {key for run in late for key in self._runs.get(run, ())}
         if any(write.startswith("tx ") and write not in self._runs for write in late):
             keys.add(CAS)
-        while more := {
-            key
-            for writes in self._runs.values()
-            if keys & {*writes, *next(iter(writes.values()))["reads"]}
-            for key in writes
-        } - keys:
+        while (
+            more := {
+                key
+                for writes in self._runs.values()
+                if keys & {*writes, *next(iter(writes.values()))["reads"]}
+                for key in writes
+            }
+            - keys
+        ):
             keys |= more
         return keys
 
