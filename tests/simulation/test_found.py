@@ -38,6 +38,8 @@ FOUND = [
     # A value of a state that is kept on disk had been collected: reading it was an error, though it was not known
     # whether that is the newest state.
     (50438, Kind(versioning=False, durable=True)),
+    # A device that stalls again and again came too late ten times, and blamed the clocks of the store's nodes.
+    (50261, Kind(durable=True)),
 ]
 
 
