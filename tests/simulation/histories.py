@@ -15,6 +15,7 @@ from unittest.mock import patch
 from mps3.format import commit_age
 from mps3.format.file_entry import expires_of
 from mps3.format.slot import NOBODY
+from mps3.journal import cursors
 from mps3.journal import diff as steps
 from mps3.journal import levels, settle
 from mps3.journal.log import checkpoints, tail
@@ -264,6 +265,7 @@ def few_sessions(number: int) -> Iterator[None]:
         patch.object(settle, "SESSIONS", number),
         patch.object(walk, "SESSIONS", number),
         patch.object(steps, "REMEMBERED", number),
+        patch.object(cursors, "REMEMBERED", number),
         patch.object(tail, "EVERY", 4),
         patch.multiple(checkpoints, KEPT=3, MOST=12, QUIET=((5.0, 1),)),
     ):
