@@ -15,9 +15,8 @@ from unittest.mock import patch
 from mps3.format import commit_age
 from mps3.format.file_entry import expires_of
 from mps3.format.slot import NOBODY
-from mps3.journal import cursors
+from mps3.journal import cursors, levels, settle
 from mps3.journal import diff as steps
-from mps3.journal import levels, settle
 from mps3.journal.log import checkpoints, tail
 from mps3.journal.merge import replay as walk
 
