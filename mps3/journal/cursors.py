@@ -17,8 +17,8 @@ from .settle import SESSIONS as REMEMBERED
 
 SESSIONS: Final = 32
 """The sessions settled last, which cursors mention."""
-ORDERED: Final = 256
-"""Commits whose order a cursor tells, at the most."""
+ORDERED: Final = 100
+"""Commits whose order a cursor tells; if there are more, it tells none, so that it stays short."""
 
 
 class Cursors:
