@@ -291,7 +291,7 @@ def run_history(seed: int, options: Options | None = None) -> Result:
     for life in (*environment.visitors, *(life for person in environment.people for life in person.lives)):
         life.forget()
     writes, late = _written(environment)
-    violations = check(environment.history, writes, late, _ends(environment)) + check_transactions(
+    violations = check(environment.history, writes, late, _ends(environment), _reading(options)) + check_transactions(
         environment.history, _overdue(environment), {write for commit in late for write in writes[commit]}
     )
     violations += environment.violations
@@ -363,6 +363,12 @@ def _overdue(environment: World) -> set[str]:
         over = any(store.shown(one) >= ends.get(pair, math.inf) for pair in update.get("expect", {}).items())
         stored[over] |= {environment.write_of(key, file) for key, file in changes(store, update).items() if file}
     return stored[True] - stored[False]
+
+
+def _reading(options: Options) -> float:
+    """Seconds that a client may take to list and read a state, page by page."""
+    faults = options.faults
+    return 1.0 + 2 * (faults.slowness if faults.slow else 0.0) + (options.longest_stall if options.stall else 0.0)
 
 
 def _lateness(options: Options) -> float:
