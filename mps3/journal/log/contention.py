@@ -14,11 +14,11 @@ OFFSETS: Final = (1, 2, 3, 5, 8, 13, 21, 34)
 """Distances from a lost slot at which the next ones are looked for..."""
 LEAST: Final = 3
 """...up to this one at the least,"""
-LOOK: Final = 2.0
+LOOK: Final = 1.5
 """and up to this many times the slots that others create meanwhile."""
-NEAREST: Final = 0.25
+NEAREST: Final = 0.5
 """The shortest jump behind the tail, as a part of the slots that others create meanwhile..."""
-SPREAD: Final = 1.5
+SPREAD: Final = 1.25
 """...and by how much the longest one is longer."""
 RISE: Final = 0.7
 FALL: Final = 0.2
