@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from ...errors import ConfigurationError, ConflictError, MPS3Error, UnavailableError
 from ...format.document import CommitEntry, Document
@@ -18,6 +18,9 @@ from ..outcome import CommitOutcome, not_yet, note, remembered, unknown
 from .fold import COLLECTED, COLLECTS, Judgement, collection
 from .follower import LogFollower
 from .reader import CONCURRENCY, ReadSlot, stamp_of
+
+SLOW: Final = 0.5
+"""Seconds that creating a slot takes, after which what was read meanwhile is old."""
 
 
 class SlotWriter(LogFollower):
@@ -55,12 +58,16 @@ class SlotWriter(LogFollower):
         """Find a slot for a commit, and take in everything up to it (L1, L4)."""
         document, body = await self._compose(attempt)
         while True:
-            top = self._top
+            top, started = self._top, self._environment.monotonic()
             read = await self._put(attempt, slot, document, body)
             fresh, attempt.lost = attempt.lost > 0, attempt.lost + (read is None)
-            self._crowd.saw(sum(number > top for number in self._ahead), fresh=fresh)
+            slow = self._environment.monotonic() - started > SLOW
+            if not slow:
+                self._crowd.saw(sum(number > top for number in self._ahead), fresh=fresh)
             if read is not None:
                 break
+            if slow:
+                await self.resolve()
             slot = await self._next_slot(slot)
             note(attempt, self.view)
             if attempt.expect or self._tail.number + 1 == slot:
@@ -286,6 +293,7 @@ class SlotWriter(LogFollower):
                     self._conclude(attempt, await self._confirm(slot, found))
                     return None
                 _lost(attempt)
+                await self.resolve()  # others may have gone on for long meanwhile
                 return await self._next_slot(slot)
         elif slot is None:
             await self.resolve()
