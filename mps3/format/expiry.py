@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from .document import Document
 from .file_entry import expires_of
 from .run import Run
-from .schema import NOTHING
-from .state import EMPTY, Layer, View, added_commits, common_layers
+from .state import EMPTY, Layer, View, added_commits, common_layers, look_up
 
 
 def expiring(layer: Layer) -> Iterator[tuple[float, str]]:
@@ -69,8 +68,7 @@ def _new_layers(old: View, new: View) -> tuple[Layer, ...]:
     if added is None or any(commit.runs for commit in added):
         return new.layers[common_layers(old, new) :]
     names = {name for commit in added for name in commit.files}
-    top = new.layers[-1] if names and new.layers else NOTHING
-    return ({name: top.get(name) for name in names},)
+    return ({name: look_up(name, new.layers[-1:]) for name in names},)
 
 
 class Expiries:
