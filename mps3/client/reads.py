@@ -304,5 +304,5 @@ async def _items(
     found: dict[str, PendingValue | FileEntry | None] = {}
     found.update(await in_thread_if_large(weight(EMPTY, view), files_in, view, naming, prefix))
     matches = naming.matches(prefix)
-    found.update((name, content) for name, content in overlay.items() if matches(name))
+    found.update((name, overlay[name]) for name in overlay if matches(name))
     return [(name, one) for name, one in found.items() if one is not None]

