@@ -189,7 +189,8 @@ class Writes(ClientCore):
         kept = bool(self._outbox_queues) or self._on_reconnect is not None
         if kept or len(owners) != 1 or owners[0].bucket != self._bucket:
             return None
-        values = dict(values)
+        if type(values) is not dict:
+            values = dict(values)  # each part of it is looked at several times
         if not are_plain((*owners, *self._manifests), self._bucket, values.keys()):
             return None
         return self._contents.prepare_many(self._bucket, values, owners)

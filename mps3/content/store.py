@@ -134,7 +134,8 @@ class ValueStore:
         else:
             encoded = encode_all(values)
         most = min(self._inline, limits.INLINE)
-        if any(len(body) > most or (len(body) > limits.INLINE_DEPTH and nests_deep(body)) for body in encoded.values()):
+        longest = max(map(len, encoded.values()), default=0)
+        if longest > most or (longest > limits.INLINE_DEPTH and any(map(nests_deep, encoded.values()))):
             return None
         bodies = {key: encoded.get(key) for key in values} if deleted else encoded
         return ManyValues(bucket, bodies, manifests)

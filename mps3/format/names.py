@@ -92,8 +92,10 @@ def are_plain(manifests: Iterable[Ref], bucket: str, keys: Collection[object]) -
     if set(map(type, keys)) != {str}:
         return False
     texts = cast("Collection[str]", keys)
+    # The beginning of a key is where a text begins; a key with such a mark itself is looked at more closely.
+    together = "\0" + "\0".join(texts)
     try:
-        "".join(texts).encode()
+        together.encode()
     except UnicodeEncodeError:
         return False
     own = {manifest.key for manifest in manifests if manifest.bucket == bucket}
@@ -103,7 +105,7 @@ def are_plain(manifests: Iterable[Ref], bucket: str, keys: Collection[object]) -
         min(lengths) > 0
         and max(lengths) <= LONGEST // 4  # so many characters have at most four times as many bytes
         and own.isdisjoint(texts)
-        and not any(key.startswith(prefixes) for key in texts)
+        and not any("\0" + prefix in together for prefix in prefixes)
     )
 
 

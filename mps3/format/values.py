@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, cast
 
@@ -48,7 +48,7 @@ def encode(value: JSON, key: str) -> bytes:
 
 
 def encode_all(values: Mapping[str, JSON]) -> dict[str, bytes]:
-    """The bytes of many values, as `encode` makes them of each. It takes half as long.
+    """The bytes of many values, as `encode` makes them of each, and much faster.
 
     Raises:
         TypeError: As `encode`.
@@ -57,17 +57,26 @@ def encode_all(values: Mapping[str, JSON]) -> dict[str, bytes]:
     bodies: dict[str, bytes] = {}
     items = iter(values.items())
     while part := list(islice(items, TOGETHER)):
-        wanted = [value for _, value in part]
-        try:
-            found = [_compact(orjson.dumps(value, option=_OPTIONS)) for value in wanted]
-            # What has no more bytes has no more parts.
-            good = max(map(len, found)) <= limits.PARTS and orjson.loads(b"[%b]" % b",".join(found)) == wanted
-        except (TypeError, ValueError, RecursionError):
-            good = False
-        if not good:
+        keys, wanted = zip(*part, strict=True)
+        found = _encode_together(wanted)
+        if found is None:
             found = [encode(value, key) for key, value in part]
-        bodies.update(zip([key for key, _ in part], found, strict=True))
+        bodies.update(zip(keys, found, strict=True))
     return bodies
+
+
+def _encode_together(values: Sequence[JSON]) -> list[bytes] | None:
+    """Encode some values with one call; ``None`` if one of them has to be looked at more closely."""
+    # Texts hold no line breaks: JSON escapes them.
+    separated: list[Any] = [orjson.Fragment(b"\n")] * (2 * len(values) - 1)
+    separated[::2] = values
+    try:
+        found = orjson.dumps(separated, option=_OPTIONS)[1:-1].split(b",\n,")
+        same = orjson.loads(b"[%b]" % b",".join(found)) == list(values)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    # What has no more bytes has no more parts.
+    return found if same and max(map(len, found)) <= limits.PARTS else None
 
 
 class _TooMuch(ValueError):  # noqa: N818 - never leaves this module

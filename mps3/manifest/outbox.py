@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 from functools import partial
 from itertools import takewhile
-from typing import Any, cast
+from typing import Any
 
 from ..content.many import ManyValues
 from ..content.store import AT_ONCE, ValueStore
@@ -156,7 +156,7 @@ class Outbox:
 
     def _build_overlay(self) -> None:
         newest: dict[str, PendingValue | None] = {}
-        below: list[Mapping[str, PendingValue | None]] = []  # large writes, and what is between them
+        below: list[Any] = []  # large writes, and what is between them
         for pending in self._pending:
             if pending.stage == SEEN:
                 continue
@@ -169,7 +169,7 @@ class Outbox:
             else:
                 newest.update(changes)
         self._newest = newest
-        self._overlay = ChainMap(*cast("list[Any]", [newest, *reversed(below)])) if below else newest
+        self._overlay = ChainMap(newest, *reversed(below)) if below else newest
 
     def fail(self, group: list[Pending], error: MPS3Error, recorded: asyncio.Future[Any] | None = None) -> None:
         """Fail writes, and remove them.
