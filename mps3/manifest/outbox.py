@@ -45,8 +45,8 @@ class Outbox:
         self._ready = ready
         self._changed = changed
         self._pending: dict[Pending, None] = {}
-        self._overlay: Mapping[str, PendingValue | None] = {}
         self._newest: dict[str, PendingValue | None] = {}  # the part of the overlay that new writes change
+        self._overlay: Mapping[str, PendingValue | None] = self._newest
         self._arrived = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
