@@ -341,7 +341,7 @@ async def _page(
 ) -> list[tuple[str, PendingValue | FileEntry | None]]:
     """Return the names with a prefix and their files, with the pending writes applied, in order."""
     matches = naming.matches(prefix)
-    pending = {name: content for name, content in overlay.items() if matches(name)}
+    pending = {name: overlay[name] for name in overlay if matches(name)}
 
     def find() -> list[tuple[str, PendingValue | FileEntry | None]]:
         found: dict[str, PendingValue | FileEntry | None] = {**dict(files_in(view, naming, prefix)), **pending}

@@ -160,16 +160,16 @@ class Runs:
             stop.set()
 
     async def by_reference(
-        self, update: Mapping[str, Any], log: Sequence[CommitEntry] = (), *, resent: bool = True
+        self, update: Mapping[str, Any], log: Sequence[CommitEntry] = (), *, held: int = 0
     ) -> Mapping[str, Any]:
         """The change of a commit; if it is large, stored as a run, which it then names.
 
         Args:
             update: The change.
-            log: The commits that will stand in the log with it: if these change very many keys, any change is large.
-            resent: As in `levels.is_large`.
+            log: The commits that are sent again with it.
+            held: How many keys those commits change that are held. If they are very many, any change is large.
         """
-        if not levels.is_large(update, log, resent=resent):
+        if not levels.is_large(update, log, held=held):
             return update
 
         def encoded(breathe: Callable[[], object]) -> Iterator[tuple[RunReference, bytes]]:

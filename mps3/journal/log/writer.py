@@ -43,7 +43,7 @@ class SlotWriter(LogFollower):
     async def _compose(self, attempt: Attempt) -> tuple[Document, bytes]:
         note(attempt, self.view)
         attempt.tries += 1
-        update = await self._runs.by_reference(attempt.update, self.view.commits, resent=False)
+        update = await self._runs.by_reference(attempt.update, held=self._tail.count_keys())
         attempt.update = update
         members = dict(update)
         if _names_objects(update):
@@ -195,6 +195,8 @@ class SlotWriter(LogFollower):
 
         The time of the answer is not that stamp, though near it.
         """
+        if not attempt.expect:
+            return False
         state = self.view.at(-math.inf)
         ends = (expires_of(state.look_up(name)) for name in attempt.expect)
         return any(end is not None and end <= modified + 2 * self._window for end in ends)
