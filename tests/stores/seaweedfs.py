@@ -22,6 +22,8 @@ class SeaweedFS(StoreServer):
         arguments = [self.program, "server", f"-dir={directory}", "-ip=127.0.0.1", "-filer", "-s3", f"-s3.port={port}"]
         # Few small volumes, because each takes space in advance.
         arguments += ["-master.volumeSizeLimitMB=64", "-volume.max=0"]
+        # What else it would serve, at fixed ports.
+        arguments += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
         # It has a port for gRPC beside each of these, which is 10,000 higher unless it is given.
         for role in ("master", "volume", "filer", "s3"):
             arguments.append(f"-{role}.port.grpc={free_port()}")
