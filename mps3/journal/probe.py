@@ -1,16 +1,25 @@
-"""Whether a store enforces create-if-absent: some take the header and ignore it."""
+"""Whether a store does what a journal needs: some ignore a header, and some leave versions out of a listing."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from functools import partial
 from typing import Final
 
 import orjson
 
 from ..errors import ConfigurationError, ConflictError, MPS3Error
+from ..format.names import SUFFIX as RUNS
 from ..storage.protocol import Object, Storage, Stored
 from ..support.environment import Environment
 from .trials import SUFFIX, put_at_pace, remove, to_the_end
+
+NEIGHBOURS: Final = 2
+"""How many objects with longer keys lie beside the one whose versions are listed, and how many versions that has."""
+VISIBLE: Final = 3.0
+"""Seconds that a version may take to be listed: the window of new manifests."""
+PAUSE: Final = 0.2
 
 # As long as a small manifest, and as easy to compress: a proxy that compresses does not compress what is short.
 _BODIES: Final = tuple(orjson.dumps({"probe": number, "filling": "mps3 " * 800}) for number in range(2))
@@ -74,6 +83,56 @@ async def _remove(storage: Storage, bucket: str, key: str, made: list[Stored]) -
                 await storage.delete(bucket, key, version=stored.version)
         if any(stored.version is None for stored in made):
             await remove(storage, bucket, key)
+
+
+async def lacking_listing(storage: Storage, bucket: str, manifest: str, environment: Environment) -> str | None:
+    """Try whether the versions of a key are listed although there are keys that begin with it, as those of runs do.
+
+    Args:
+        storage: The store.
+        bucket: The bucket, which has versions.
+        manifest: The manifest's key; the objects are made beside it, and removed again.
+        environment: Names the objects, and waits.
+
+    Returns:
+        What the store does not do; ``None`` when it lists the versions of exactly this key.
+
+    Raises:
+        AccessError: It may not be tried.
+        UnavailableError: The store does not answer.
+    """
+    return await to_the_end(_try_listing(storage, bucket, f"{manifest}{SUFFIX}{environment.name()}", environment))
+
+
+async def _try_listing(storage: Storage, bucket: str, key: str, environment: Environment) -> str | None:
+    neighbours = [f"{key}{RUNS}{number}" for number in range(NEIGHBOURS)]
+    made: dict[str, list[Stored]] = {one: [] for one in (*neighbours, key)}
+    complete = False
+    try:
+        for one in (*neighbours, *[key] * NEIGHBOURS):
+            made[one].append(await put_at_pace(partial(storage.put, bucket, one, b"{}")))
+        lacking = await _unlisted(storage, bucket, key, [stored.version for stored in made[key]], environment)
+        complete = True
+    finally:
+        for one, stored in made.items():
+            if complete:
+                await _remove(storage, bucket, one, stored)
+            else:
+                await remove(storage, bucket, one)
+    return lacking
+
+
+async def _unlisted(
+    storage: Storage, bucket: str, key: str, versions: list[str | None], environment: Environment
+) -> str | None:
+    deadline = environment.monotonic() + VISIBLE
+    while True:
+        page = await storage.versions(bucket, key, limit=NEIGHBOURS)
+        if {*versions} <= {None, *(one.version for one in page.versions)}:
+            return None  # where a PUT makes no version, the journal itself says so
+        if environment.monotonic() > deadline:
+            return f"it lists {len(page.versions)} of {NEIGHBOURS} new versions of a key with which other keys begin"
+        await asyncio.sleep(PAUSE)
 
 
 async def require_creation(storage: Storage, bucket: str, manifest: str, environment: Environment) -> None:
