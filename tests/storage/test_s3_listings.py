@@ -55,6 +55,13 @@ async def test_the_order_is_that_of_the_document(fake):
     assert page.versions[3].modified == 1767225601.5
 
 
+async def test_a_delete_marker_with_an_empty_etag_has_none(fake):
+    items = version_xml("2", 2, kind="DeleteMarker").replace("</Key>", "</Key><ETag></ETag>") + version_xml("1", 1)
+    async with talking_to(fake, versions_xml(items)) as storage:
+        page = await storage.versions("bucket", "key")
+    assert [one.etag for one in page.versions] == [None, None]
+
+
 async def test_markers_listed_last_though_one_is_the_latest(fake):
     items = version_xml("3", 5) + version_xml("1", 1) + version_xml("4", 9, kind="DeleteMarker", latest=True)
     items += version_xml("2", 3, kind="DeleteMarker")

@@ -144,7 +144,7 @@ def _item(element: ET.Element, *, encoded: bool) -> Item:
         key=unquote_plus(key, errors="surrogateescape") if encoded else key,
         version=fields.get("VersionId") or NULL_VERSION,
         modified=_seconds(fields["LastModified"]) if "LastModified" in fields else 0.0,
-        etag=fields.get("ETag"),
+        etag=fields.get("ETag") or None,  # MinIO gives delete markers an empty one
         size=int(fields.get("Size") or 0),
         deleted=_tag(element) == "DeleteMarker",
         latest=fields.get("IsLatest") == "true",
