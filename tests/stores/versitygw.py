@@ -15,6 +15,12 @@ class VersityGateway(StoreServer):
     name = "Versity S3 Gateway (posix)"
     version = "v1.8.0"
     source = f"Go module {MODULE}"
+    weaknesses = {
+        "awkward_keys": "it refuses . and .. as keys, and lists some others as other keys",
+        "conditional_create": "a deleted object cannot be created again in a bucket with versions; mps3 never does",
+        "control_characters": "it does not find versions by a prefix with control characters",
+        "exact_key": "it cannot hold a key and another one below it",
+    }
 
     def install(self) -> None:
         self.program = go_install(MODULE, self.version, self.cache)
