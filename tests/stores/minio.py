@@ -22,6 +22,6 @@ class MinIO(StoreServer):
 
     def commands(self, directory: Path, port: int) -> list[Command]:
         data = directory / "data"
-        data.mkdir(exist_ok=True)
+        data.mkdir(parents=True, exist_ok=True)
         keys = {"MINIO_ROOT_USER": self.access_key, "MINIO_ROOT_PASSWORD": self.secret_key, "MINIO_UPDATE": "off"}
         return [Command([self.program, "server", "--address", f"127.0.0.1:{port}", "--quiet", data], keys)]

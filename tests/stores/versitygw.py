@@ -28,7 +28,7 @@ class VersityGateway(StoreServer):
     def commands(self, directory: Path, port: int) -> list[Command]:
         data, versions = directory / "data", directory / "versions"
         for one in (data, versions):
-            one.mkdir(exist_ok=True)
+            one.mkdir(parents=True, exist_ok=True)
         gateway = [self.program, "--port", f"127.0.0.1:{port}", "--region", self.region, "--quiet"]
         keys = {"ROOT_ACCESS_KEY": self.access_key, "ROOT_SECRET_KEY": self.secret_key}
         return [Command([*gateway, "posix", "--versioning-dir", versions, data], keys)]
