@@ -107,18 +107,17 @@ async def lacking_listing(storage: Storage, bucket: str, manifest: str, environm
 async def _try_listing(storage: Storage, bucket: str, key: str, environment: Environment) -> str | None:
     neighbours = [f"{key}{RUNS}{number}" for number in range(NEIGHBOURS)]
     made: dict[str, list[Stored]] = {one: [] for one in (*neighbours, key)}
-    complete = False
     try:
         for one in (*neighbours, *[key] * NEIGHBOURS):
             made[one].append(await put_at_pace(partial(storage.put, bucket, one, b"{}")))
         lacking = await _unlisted(storage, bucket, key, [stored.version for stored in made[key]], environment)
-        complete = True
-    finally:
-        for one, stored in made.items():
-            if complete:
-                await _remove(storage, bucket, one, stored)
-            else:
+    except BaseException as error:
+        if any(made.values()) or not isinstance(error, MPS3Error) or error.maybe_written:
+            for one in made:
                 await remove(storage, bucket, one)
+        raise
+    for one, stored in made.items():
+        await _remove(storage, bucket, one, stored)
     return lacking
 
 
