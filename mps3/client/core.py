@@ -38,6 +38,9 @@ from ..storage.switch import OfflineSwitch
 from ..support.environment import Environment
 from ..support.loop_affinity import LoopAffinity
 from ..types import Auth, JournalKind, Ref
+from ..wake.hint import topic_of
+from ..wake.protocol import Wake
+from ..wake.waker import IDLE, NoWaker, Waker
 from .connection import Connection
 from .rejected import Rejected
 
@@ -55,6 +58,8 @@ class ClientCore(ABC):
         auth: Auth | None = None,
         journal: JournalKind = "auto",
         poll_interval: float = 1.0,
+        wake: Wake | None = None,
+        idle_poll_interval: float | None = None,
         inline: int = INLINE,
         checksums: bool = True,
         offline: str | os.PathLike[str] | OfflineDirectory | None = None,
@@ -111,6 +116,8 @@ class ClientCore(ABC):
             self._default, self._switch, self._environment, self._observer, wait_forever=offline is not None
         )
         self._poll_interval = poll_interval
+        self._topics: dict[str, Manifest] = {}
+        self._waker = self._waker_of(wake, poll_interval, idle_poll_interval)
         self._contents = ValueStore(
             self._storage,
             self._environment,
@@ -171,8 +178,26 @@ class ClientCore(ABC):
         return manifest
 
     def _start(self, manifest: Manifest) -> None:
-        self._manifests[manifest.ref] = manifest
+        self._manifests[manifest.ref] = self._topics[topic_of(manifest.ref)] = manifest
         manifest.start()
+
+    def _waker_of(self, wake: Wake | None, poll_interval: float, idle_interval: float | None) -> Waker | NoWaker:
+        if idle_interval is not None and not 0 < idle_interval < math.inf:
+            raise ValueError(f"idle_poll_interval is a positive number of seconds, not {idle_interval!r}")
+        if wake is None:
+            if idle_interval is not None:
+                raise ConfigurationError("idle_poll_interval is for clients with wake-ups: wake=…")
+            return NoWaker()
+        interval = IDLE * poll_interval if idle_interval is None else idle_interval
+        return Waker(wake, self._environment, idle_interval=interval, hear=self._woken, changed=self._pace_changed)
+
+    def _woken(self, topic: str, position: str) -> None:
+        if (manifest := self._topics.get(topic)) is not None:
+            manifest.poller.hear(position)
+
+    def _pace_changed(self) -> None:
+        for manifest in self._manifests.values():
+            manifest.poller.pace_changed()
 
     def _make_manifest(self, ref: Ref) -> Manifest:
         async def open_journal(known: Kind | None, *, early: bool = False) -> Journal:
@@ -198,6 +223,7 @@ class ClientCore(ABC):
                 self._on_reconnect,
                 observer=self._observer,
                 affinity=self._affinity,
+                waker=self._waker,
             ),
         )
 

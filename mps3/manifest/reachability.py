@@ -53,7 +53,7 @@ class StoreReachability:
 
     def is_stale(self, now: float) -> bool:
         """Return whether a commit must not build on the known state: it could not be read, or is too old."""
-        return self.unreadable or now - self.resolved_at > max(STALE, 2 * self._context.poll_interval)
+        return self.unreadable or now - self.resolved_at > max(STALE, 2 * self._context.idle_interval)
 
     def require(self) -> None:
         """Check that the store answers.

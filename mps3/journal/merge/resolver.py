@@ -97,7 +97,11 @@ class MergeResolver(BaseJournal):
     def _now(self) -> Moment:
         return Moment(self._environment.monotonic(), self._clock)
 
-    async def resolve(self) -> bool:
+    def is_beyond(self, position: str) -> bool:
+        """As `Journal.is_beyond`: a position is a version of the manifest."""
+        return position != self._view.head and all(commit.version != position for commit in self._view.commits)
+
+    async def resolve(self, until: str | None = None) -> bool:  # noqa: ARG002 - a poll finds all there is
         """Look for what others committed: one conditional GET when there is nothing new."""
         try:
             found = await self._storage.get(self._bucket, self._key, if_none_match=self._etag, limit=LIMIT)
