@@ -15,7 +15,7 @@ from ..format.names import LONGEST
 from ..format.schema import LATEST
 from ..format.values import encode, encode_all
 from ..observability.observer import Observer
-from ..storage.protocol import Storage, Stored
+from ..storage.protocol import KeyRefusedError, Storage, Stored
 from ..support.environment import Environment, wait_for_event
 from ..support.steps import in_steps
 from ..types import DELETE, JSON, Ref
@@ -246,25 +246,39 @@ class ValueStore:
         if self._checksums and content.digest is None:
             content.digest = await sha256_of(content.body)
         started = self._environment.monotonic()
-        if await self.versioned(content.bucket):
-            stored = await self._put_at(content, content.key)
-            version = stored.version
-            if version is None:
-                self._versioned[content.bucket] = False
-                raise UnavailableError(
-                    f"bucket {content.bucket} no longer keeps versions; the value is stored in another way",
-                    bucket=content.bucket,
-                    key=content.key,
-                    operation="PutObject",
-                )
+        if await self.versioned(content.bucket) and not _is_directory(content):
+            try:
+                version, stored = await self._put_version(content)
+            except KeyRefusedError as error:
+                try:
+                    version, stored = await self._put_minted(content)
+                except ConfigurationError:
+                    raise error from None
         else:
-            version = MINTED + self._environment.name()
-            _check_length(content, version)
-            stored = await self._put_at(content, f"{content.key}@{version}")
+            version, stored = await self._put_minted(content)
         self._cache.add((content.bucket, content.key, version), content.body)
         content.version = version
         content.stored, content.stored_at = stored.modified, started
         self.set_expiry(content)
+
+    async def _put_version(self, content: PendingValue) -> tuple[str, Stored]:
+        """Store a value as a version of its key; return the version."""
+        stored = await self._put_at(content, content.key)
+        if stored.version is None:
+            self._versioned[content.bucket] = False
+            raise UnavailableError(
+                f"bucket {content.bucket} no longer keeps versions; the value is stored in another way",
+                bucket=content.bucket,
+                key=content.key,
+                operation="PutObject",
+            )
+        return stored.version, stored
+
+    async def _put_minted(self, content: PendingValue) -> tuple[str, Stored]:
+        """Store a value as an object of its own, whose key ends with a generated version; return the version."""
+        version = MINTED + self._environment.name()
+        _check_length(content, version)
+        return version, await self._put_at(content, f"{content.key}@{version}")
 
     def _mint(self) -> str:
         """Return a version for an inline value, that no other value has. It is in every commit, so it is short."""
@@ -324,6 +338,18 @@ class ValueStore:
     async def aclose(self) -> None:
         """Stop all requests."""
         await self._tasks.aclose()
+
+
+def _is_directory(content: PendingValue) -> bool:
+    """Return whether a store that keeps objects in directories may take the key of a value for one of them.
+
+    SeaweedFS stores nothing under a key that ends with a slash, and says that it did. MinIO no longer lists what is
+    below an object, which could be the manifest.
+    """
+    key = content.key
+    return key.rpartition("/")[2] in {"", ".", ".."} or any(
+        manifest.bucket == content.bucket and manifest.key.startswith(f"{key}/") for manifest in content.manifests
+    )
 
 
 def _check_length(content: PendingValue, version: str) -> None:
