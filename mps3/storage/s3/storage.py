@@ -90,6 +90,12 @@ class S3Storage(Storage):
         connection = self._session.connection
         return None if connection is None else connection.vendor
 
+    @property
+    def server_headers(self) -> Mapping[str, str]:
+        """What the server says of itself, safe to print; empty before a response, and while the storage is closed."""
+        connection = self._session.connection
+        return {} if connection is None else connection.server_headers.described()
+
     def clock(self) -> float | None:
         """As `mps3.storage.TellsTime.clock`, from the responses so far, whose resolution is one second."""
         return self._session.clock()
