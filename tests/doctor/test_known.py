@@ -30,7 +30,7 @@ CHECKS = ("ETags", "polling", "describing", "checksums", "keys", "conditions")
 
 def bucket_record(**findings: bool | None) -> dict[str, Any]:
     """What a trial found in a bucket in which all is well, but for these findings."""
-    good = {check: True for check in CHECKS} | {"checksums": None} | findings
+    good = dict.fromkeys(CHECKS, True) | {"checksums": None} | findings
     return {
         "doctor": {
             "ready": True,

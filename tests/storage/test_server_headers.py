@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import httpx
 import pytest
 from scripted_s3 import ScriptedS3, answer, error
 
 from mps3 import AccessError, UnavailableError
+from mps3.storage.lazy import LazyStorage
 from mps3.storage.s3.server_headers import MAX_LENGTH, NAMES
 from mps3.storage.s3.storage import S3Storage
 
@@ -21,10 +23,8 @@ async def said(*answers: bytes, calls: int = 1, auth: httpx.Auth | None = None) 
         try:
             assert storage.server_headers == {}  # what warms up the SDK is no response
             for _ in range(calls):
-                try:
+                with contextlib.suppress(AccessError, UnavailableError):
                     await storage.get("bucket", "key")
-                except (AccessError, UnavailableError):
-                    pass
             return dict(storage.server_headers)
         finally:
             await storage.aclose()
@@ -63,8 +63,6 @@ async def test_only_headers_that_are_asked_for():
 
 
 async def test_through_a_client_whose_storage_is_made_when_it_opens():
-    from mps3.storage.lazy import LazyStorage
-
     async with ScriptedS3([answer(200, b"x", ETag='"1"', Server="S")]) as server:
         storage = LazyStorage(lambda: S3Storage(server.s3_config), lambda: "s3")
         assert storage.server_headers == {}
