@@ -87,7 +87,8 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests against the installed wheel and a server that they start."""
     install_wheel(session)
-    pytest(session, *AT_ONCE, "--ignore=tests/browser", *session.posargs, **dict.fromkeys(SERVER))
+    skipped = ("--ignore=tests/browser", "--ignore=tests/stores")
+    pytest(session, *AT_ONCE, *skipped, *session.posargs, **dict.fromkeys(SERVER))
 
 
 @nox.session(python=PYTHONS[0])
@@ -140,7 +141,23 @@ def server(session: nox.Session) -> None:
         session.error(f"set {', '.join(SERVER)} to a server with versioning, and keys that may make buckets")
     install_wheel(session)
     # What does not touch a server is quick, and the simulation brings its own.
-    pytest(session, *AT_ONCE, *(session.posargs or ["--ignore=tests/simulation", "--ignore=tests/browser"]))
+    skipped = [f"--ignore=tests/{folder}" for folder in ("simulation", "browser", "stores")]
+    pytest(session, *AT_ONCE, *(session.posargs or skipped))
+
+
+@nox.session
+def store(session: nox.Session) -> None:
+    """Install a real S3 server, and examine it: ``nox -s store -- seaweedfs``; with ``--up`` it is only started."""
+    install_wheel(session)
+    path = {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(ROOT / "tests"), "MPS3_TEST_WHEEL": "1"}
+    session.run("python", "-m", "stores", *(session.posargs or ["--help"]), env=path)
+
+
+@nox.session
+def stores(session: nox.Session) -> None:
+    """Install the real S3 servers that are installed quickly, and examine each a little."""
+    install_wheel(session)
+    pytest(session, "tests/stores", "-o", "faulthandler_timeout=0", *session.posargs, **dict.fromkeys(SERVER))
 
 
 @nox.session

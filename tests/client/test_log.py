@@ -7,7 +7,7 @@ from datetime import timezone
 
 import pytest
 from helpers import BUCKET, Clock, Unreliable, memory_client
-from stores import place
+from places import place
 
 from mps3 import MPS3, ClosedError, FileInfo, MemoryStorage, Ref
 

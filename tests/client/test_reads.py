@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 from helpers import BUCKET, MANIFEST, Clock, Unreliable, eventually, memory_client, soon
-from stores import keys_of, place
+from places import keys_of, place
 
 from mps3 import (
     DELETE,

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import pytest
 from helpers import COMMIT, Unreliable, client, eventually, memory_client, no_task_left, soon
-from stores import place
+from places import place
 
 from mps3 import DELETE, ClosedError, ConflictError, MemoryStorage, Ref, UnavailableError, WithdrawnError
 from mps3.journal.merge.journal import MergeJournal

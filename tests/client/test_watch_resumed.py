@@ -10,7 +10,7 @@ import orjson
 import pytest
 from client.watch_reader import WatchReader
 from helpers import BUCKET, MANIFEST, Clock, Unreliable, memory_client, soon
-from stores import place
+from places import place
 
 from mps3 import MPS3, ExpiredError, MemoryStorage, Ref
 from mps3.format.state import View

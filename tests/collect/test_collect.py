@@ -11,7 +11,7 @@ import pytest
 from collect.garbage import DAY, SOON, everything, values, versioning
 from commits import refuse_commits
 from helpers import BUCKET, MANIFEST, PATIENCE, client
-from stores import place
+from places import place
 
 from mps3 import DELETE, AccessError, Collected, CorruptionError, Ref, Tally
 from mps3.format import commit_age

@@ -11,7 +11,7 @@ from typing import Any
 import helpers
 import pytest
 from helpers import BUCKET, MANIFEST, PATIENCE, Unreliable, client, eventually, memory_client, soon
-from stores import everything_in, keys_of, manifest_of, place
+from places import everything_in, keys_of, manifest_of, place
 
 from mps3 import AccessError, ConfigurationError, MemoryStorage, UnavailableError
 from mps3.errors import MPS3Error
