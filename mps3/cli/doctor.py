@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _MARKS: Final = {True: ("ok  ", "green"), False: ("FAIL", "red bold"), None: ("-   ", "dim")}
 
+_NAMING: Final = ("server", "x-powered-by", "via")
+"""Headers that name a server. The others are made for one request, and only help to recognise a store."""
+
 
 @store_command()
 @click.option("--journal", type=click.Choice(["auto", "log", "merge"]), default="auto", help="Which is wanted.")
@@ -99,4 +102,5 @@ def _show_known(out: Output, known: Comparison) -> None:
     for note in known.notes:
         out.line(f"  {note}")
     for name, value in known.headers.items():
-        out.line(f"  its responses say {name}: {printable(value)}")
+        if name in _NAMING:
+            out.line(f"  its responses say {name}: {printable(value)}")

@@ -14,9 +14,6 @@ from .known.records import BucketKind, KnownStore, known_stores
 # What depends on the store, and not on permissions, the network, or a manifest that is there already.
 _COMPARED: Final = ("ETags", "polling", "describing", "listing in pages", "checksums", "keys")
 
-# The others are made for one request: they only help to recognise a store.
-_NAMING: Final = ("server", "x-powered-by", "via")
-
 _ENFORCED: Final = {True: "the store enforces it", False: "the store does not enforce it"}
 _WENT: Final = {True: "it works", False: "it fails", None: "it works only in part, or not at all"}
 
@@ -72,9 +69,8 @@ def compare_with(
 ) -> Comparison:
     """As `compare`, with these records."""
     store, by = _recognise(tuple(stores), vendor, headers)
-    said = {name: headers[name] for name in _NAMING if name in headers}
     if store is None:
-        return Comparison(headers=said)
+        return Comparison(headers=dict(headers))
     differences = list(_differences(store, observed, findings))
     tried = store.tried
     return Comparison(
@@ -85,7 +81,7 @@ def compare_with(
         command=None if tried is None else tried.command,
         source=store.source if tried is None else "",
         notes=store.notes,
-        headers=said,
+        headers=dict(headers),
         differences=differences,
         advice="" if not differences else _ADVICE_IF_WORSE if any(one.worse for one in differences) else _ADVICE,
     )
