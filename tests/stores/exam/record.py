@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from mps3.doctor.known.records import parse_record
+from stores import store
 from stores.base import StoreServer
 from stores.exam.suite import ROOT
 
@@ -34,3 +36,12 @@ def keep(server: StoreServer, tried: dict[str, Any]) -> Path:
     parse_record(record)
     path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def adopt(document: dict[str, Any]) -> dict[str, Any]:
+    """The result in a document that ``python -m stores NAME`` printed."""
+    return {name: value for name, value in document.items() if name != "name"}
+
+
+if __name__ == "__main__":  # python -m stores.exam.record NAME <what `python -m stores NAME` has printed
+    print(keep(store(sys.argv[1]), adopt(json.load(sys.stdin))))
