@@ -14,7 +14,7 @@ from servers import MOTO
 from storage.s3_storage import OPERATIONS, all_versions, opened, talking_to
 
 from mps3.errors import ConflictError, CorruptionError
-from mps3.storage import ABSENT, UNCHANGED, Object
+from mps3.storage import ABSENT, UNCHANGED, Capabilities, Object
 from mps3.storage.s3.storage import S3Storage
 from mps3.testing.conformance import check_storage
 
@@ -164,6 +164,13 @@ async def test_suspended_and_plain_buckets(s3_storage, make_bucket):
 async def test_stores_that_know_no_versions(fake, status):
     async with talking_to(fake, error(status, "NotImplemented")) as storage:
         assert (await storage.capabilities("bucket")).versioning == "off"
+
+
+async def test_a_store_that_lists_the_bucket_instead_of_its_versioning(fake):
+    """s3rver does not know the parameter of the request."""
+    listed = b"<?xml version='1.0'?><ListBucketResult xmlns='x'><Name>bucket</Name></ListBucketResult>"
+    async with talking_to(fake, answer(200, listed)) as storage:
+        assert await storage.capabilities("bucket") == Capabilities("off", versionable=False)
 
 
 async def test_limit(s3_storage, bucket):

@@ -17,6 +17,7 @@ from .transport import CHUNK
 
 _PLAIN: Final = {"", "identity", "aws-chunked"}
 _MEMBER: Final = "mps3.NotS3"
+_LISTED: Final = "mps3.Listed"
 _HEAD_BYTES: Final = 1024
 _ROOT: Final = re.compile(
     rb"\s{0,99}(?:<\?[^>]{0,200}\?>\s{0,99})?(?:<!--[^>]{0,500}-->\s{0,99})?<(?:[\w.-]{1,50}:)?(\w{1,50})"
@@ -34,6 +35,10 @@ def _on_response(
     operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
 ) -> None:
     if isinstance(response_dict["body"], bytes):  # otherwise it is the stream of an object
+        unknown = operation_model.name == "GetBucketVersioning" and response_dict["status_code"] < 300
+        if unknown and _root(response_dict["body"]) == "ListBucketResult":
+            customized_response_dict[_LISTED] = True
+            return
         why = _why_not_s3(operation_model.name, response_dict["status_code"], response_dict["body"])
         if why is not None:
             customized_response_dict[_MEMBER] = why
@@ -51,9 +56,7 @@ def _why_not_s3(operation: str, status: int, body: bytes) -> str | None:
 
 def _why_unexpected(body: bytes, expected: str) -> str | None:
     """Return why a body is not XML with this text in the name of its root; ``None`` if it is."""
-    head = body[:_HEAD_BYTES].removeprefix(b"\xef\xbb\xbf")
-    root = _ROOT.match(head)
-    name = root[1].decode() if root else ""
+    head, name = body[:_HEAD_BYTES], _root(body)
     if expected in name:
         return None
     if name.lower() == "html" or b"<!doctype html" in head.lower() or b"<html" in head.lower():
@@ -61,6 +64,17 @@ def _why_unexpected(body: bytes, expected: str) -> str | None:
     if not body.strip():
         return "an empty response came instead of one of S3"
     return "something else came instead of a response of S3"
+
+
+def _root(body: bytes) -> str:
+    """Return the name of the root element of an XML document; an empty string if it is none."""
+    root = _ROOT.match(body[:_HEAD_BYTES].removeprefix(b"\xef\xbb\xbf"))
+    return root[1].decode() if root else ""
+
+
+def is_listing(response: Mapping[str, Any]) -> bool:
+    """Whether a store that does not know GetBucketVersioning has listed the bucket instead, as s3rver does."""
+    return _LISTED in response
 
 
 def why_not_s3(response: Mapping[str, Any]) -> str | None:

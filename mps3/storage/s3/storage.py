@@ -33,7 +33,7 @@ from .identity import s3_identity
 from .listing import listing, newest_first, next_objects, next_scan, next_versions, start_of
 from .puts import PutDialect
 from .request import MalformedResponseError, S3Request
-from .responses import etag_of, read, require, require_object, stamp, version_of
+from .responses import etag_of, is_listing, read, require, require_object, stamp, version_of
 from .session import S3Session
 from .vendors import Vendor
 
@@ -128,6 +128,8 @@ class S3Storage(Storage):
                     return Capabilities("off", versionable=False)
                 raise
             require(response)
+            if is_listing(response):
+                return Capabilities("off", versionable=False)
             match response.get("Status"):
                 case "Enabled":
                     return Capabilities("enabled")
