@@ -60,7 +60,8 @@ def main() -> int:
                 seed=arguments.seed,
             )
         )
-        if "tests" in parts:
+        usable = any(bucket.get("doctor", {}).get("ready") for bucket in result["buckets"].values())
+        if "tests" in parts and usable:  # no client can use a store that is refused
             result["tests"] = run_tests(address)
             result["problems"] += [f"tests: {problem}" for problem in result["tests"]["problems"]]
     tried = {
