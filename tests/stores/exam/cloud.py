@@ -1,6 +1,6 @@
 """The exam in a bucket of a cloud vendor: small, counted, and cleaned up after.
 
-``python -m stores.exam.cloud run r2 BUCKET`` examines an empty bucket, and ``clean BUCKET`` removes what a run that was
+``python -m stores.exam.cloud run r2 BUCKET`` examines an empty bucket, and ``clean r2 BUCKET`` removes what a run that was
 killed has left there. Keys, region and endpoint come from where the SDK looks for them (``AWS_ACCESS_KEY_ID``,
 ``AWS_ENDPOINT_URL_S3`` …). ``estimate`` runs the same exam in memory and in virtual time, and says what it costs.
 
@@ -13,11 +13,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from functools import partial
 from random import Random
 from typing import Any, Final
@@ -148,7 +150,7 @@ async def examine(bucket: CloudBucket, tell: Callable[[str], None]) -> dict[str,
             "collection": partial(collect, one),  # type: ignore[arg-type]
             "contention": partial(crowd, one),
         }
-        result["journals"][journal] = taken = {}
+        result["journals"][str(journal)] = taken = {}
         for part, take in exercises.items():
             try:
                 async with asyncio.timeout(TIME_LIMIT):
@@ -296,6 +298,21 @@ async def run(store: RoughStorage, bucket: str, tell: Callable[[str], None], **o
     return {**result, "requests": store.requests_by_kind(), "problems": problems_in(result)}
 
 
+def as_tried(result: dict[str, Any], provider: str, day: str) -> dict[str, Any]:
+    """The result as a record has it; a service has no version but its day."""
+    versioned = result["doctor"]["findings"].get("versioning", {}).get("result") == "enabled"
+    return {
+        "version": f"of {day}",
+        "source": "the service",
+        "date": day,
+        "command": f"nox -s cloud -- run {provider} BUCKET",
+        "requests": result["requests"],
+        "dollars": round(cost(provider, result["requests"]), 4),
+        "buckets": {"versioned" if versioned else "plain": result},
+        "problems": result["problems"],
+    }
+
+
 def cost(provider: str, requests: Mapping[str, int]) -> float:
     """Dollars for so many requests."""
     return sum(PRICES[provider].get(kind, 0) * number for kind, number in requests.items())
@@ -322,13 +339,12 @@ def estimate(*, versioned: bool) -> dict[str, int]:
 
 
 def estimates() -> list[list[str]]:
-    """The rows of the table of costs: provider, requests, dollars; without versions, and with."""
-    kinds = {versioned: estimate(versioned=versioned) for versioned in (False, True)}
+    """The rows of the table of costs: the bucket, requests by kind in hundreds, and cents of each vendor, rounded up."""
     rows = []
-    for versioned, counted in kinds.items():
-        where = "with versions, both journals" if versioned else "without versions"
-        numbers = [f"{round(counted[kind], -2):,}" for kind in ("PUT", "list", "GET", "DELETE")]
-        rows.append([where, *numbers, *(f"${cost(provider, counted):.2f}" for provider in PRICES)])
+    for versioned, bucket in {False: "without versions", True: "with versions, so both journals"}.items():
+        counted = estimate(versioned=versioned)
+        numbers = [f"{round(number, -2):,}" for number in counted.values()]
+        rows.append([bucket, *numbers, *(f"{math.ceil(100 * cost(name, counted))} ¢" for name in PRICES)])
     return rows
 
 
@@ -351,8 +367,8 @@ def main() -> int:
         print(f"removed {asyncio.run(_clean_only(store, arguments.bucket))} objects and versions")
         return 0
     result = asyncio.run(run(store, arguments.bucket, partial(print, file=sys.stderr, flush=True)))
-    spent = {"provider": arguments.provider, "dollars": round(cost(arguments.provider, result["requests"]), 4)}
-    print(json.dumps({**spent, **result}, indent=2))
+    day = datetime.now(timezone.utc).date().isoformat()
+    print(json.dumps(as_tried(result, arguments.provider, day), indent=2))
     for problem in result["problems"]:
         print(f"problem: {problem}", file=sys.stderr)
     return bool(result["problems"])

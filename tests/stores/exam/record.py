@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from mps3.doctor.known.records import parse_record
-from stores import store
 from stores.base import StoreServer
 from stores.exam.suite import ROOT
 
@@ -16,18 +15,23 @@ KNOWN = ROOT / "mps3" / "doctor" / "known"
 
 
 def keep(server: StoreServer, tried: dict[str, Any]) -> Path:
-    """Put the result into the store's record, in the place of the last one; make the record if there is none.
+    """Put the result into the store's record, in the place of the last one; make the record if there is none."""
+    return write(server.module, tried, name=server.name, versioning=server.versioning)
+
+
+def write(module: str, tried: dict[str, Any], **new: Any) -> Path:
+    """Put a result into a record. ``new`` is for a record that does not exist.
 
     What people have written about the store stays: how it is recognised, notes, its place in the table.
     """
-    path = KNOWN / f"{server.module}.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path = KNOWN / f"{module}.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else new
     record = {
-        "name": server.name,
+        "name": module,
         "order": 900,
         "recognised": {},
         "endpoint": "your own",
-        "versioning": server.versioning,
+        "versioning": None,
         "create_if_absent": {"plain": None, "versioned": None},
         "notes": [],
         **before,
@@ -38,10 +42,15 @@ def keep(server: StoreServer, tried: dict[str, Any]) -> Path:
     return path
 
 
-def adopt(document: dict[str, Any]) -> dict[str, Any]:
-    """The result in a document that ``python -m stores NAME`` printed."""
-    return {name: value for name, value in document.items() if name != "name"}
+def adopt(module: str, printed: dict[str, Any]) -> Path:
+    """Put a result that an exam has printed into a record, beside that of another kind of bucket of the same version."""
+    path = KNOWN / f"{module}.json"
+    before = json.loads(path.read_text(encoding="utf-8")).get("tried") if path.exists() else None
+    tried = {name: value for name, value in printed.items() if name != "name"}
+    if before is not None and before["version"] == tried["version"]:
+        tried["buckets"] = {**before["buckets"], **tried["buckets"]}
+    return write(module, tried, **{name: value for name, value in printed.items() if name == "name"})
 
 
-if __name__ == "__main__":  # python -m stores.exam.record NAME <what `python -m stores NAME` has printed
-    print(keep(store(sys.argv[1]), adopt(json.load(sys.stdin))))
+if __name__ == "__main__":  # python -m stores.exam.record MODULE FILE
+    print(adopt(sys.argv[1], json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))))
