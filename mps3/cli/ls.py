@@ -12,10 +12,14 @@ from .base.formatting import size
 
 @store_command("[PREFIX]")
 @click.option("-l", "--long", is_flag=True, help="With the size and the version of each value.")
-async def command(context: CommandContext, prefix: str | None, *, long: bool) -> None:
-    """List all keys, or those that begin with PREFIX."""
+@click.option("-n", "--limit", type=click.IntRange(min=1), metavar="N", help="List at most N keys.")
+@click.option("--after", metavar="KEY", help="List only keys that sort after KEY, such as the last one of a page.")
+async def command(
+    context: CommandContext, prefix: str | None, *, long: bool, limit: int | None, after: str | None
+) -> None:
+    """List all keys, or those that begin with PREFIX, in order."""
     async with context.client() as client:
-        files = (await client.snapshot()).files(prefix or "")
+        files = (await client.snapshot()).files(prefix or "", limit=limit, after=after)
     if not context.out.human:
         for file in files:
             context.out.json({"key": file.key, "version": file.version, "size": file.size})

@@ -17,6 +17,7 @@ from ..journal.diff import Position
 from ..journal.past import Past, Walk
 from ..text import printable
 from ..types import DELETE, JSON, Delete, Ref
+from .pages import check_page, page_of
 
 _MISSING: Final = object()
 
@@ -92,18 +93,31 @@ class Snapshot:
         self._manifest = manifest
         self._bucket = bucket
 
-    def keys(self, prefix: str = "") -> list[str]:
-        """Return the keys that begin with ``prefix``, in order; one in another bucket is ``s3://bucket/key``."""
-        return sorted(self._naming.label(name) for name, _ in files_in(self._view, self._naming, prefix))
+    def keys(self, prefix: str = "", *, limit: int | None = None, after: str | None = None) -> list[str]:
+        """Return the keys that begin with ``prefix``, in order; one in another bucket is ``s3://bucket/key``.
 
-    def files(self, prefix: str = "") -> list[FileInfo]:
-        """Return the entries of the same keys, in order, without reading the values."""
+        Args:
+            prefix: What they begin with.
+            limit: The maximum number of keys; all if ``None``.
+            after: Return only keys that sort after this one.
+
+        Raises:
+            ValueError: ``limit`` is not positive.
+        """
+        return [self._naming.label(name) for name, _ in self._page(prefix, limit, after)]
+
+    def files(self, prefix: str = "", *, limit: int | None = None, after: str | None = None) -> list[FileInfo]:
+        """Return the entries of the keys that `keys` returns, in order, without reading the values.
+
+        Raises:
+            ValueError: ``limit`` is not positive.
+        """
         found = []
-        for name, file in files_in(self._view, self._naming, prefix):
+        for name, file in self._page(prefix, limit, after):
             bucket, key = self._naming.place(name)
             info = file["version"], size_of_value(file), sha256_of_value(file), _expiry(file)
             found.append(FileInfo(self._naming.label(name), Ref(key, bucket), *info))
-        return sorted(found, key=lambda one: one.key)
+        return found
 
     async def get(self, key: str | Ref, default: Any = None, *, bucket: str | None = None) -> Any:
         """Return the value of a key, or ``default``.
@@ -118,15 +132,25 @@ class Snapshot:
         found = self._view.look_up(name)
         return default if found is None else (await self._reader.read([(name, found)]))[0]
 
-    async def get_all(self, prefix: str = "") -> dict[str, JSON]:
+    async def get_all(self, prefix: str = "", *, limit: int | None = None, after: str | None = None) -> dict[str, JSON]:
         """Return the keys that begin with ``prefix`` and their values, fetched concurrently.
 
+        Args:
+            prefix: What they begin with.
+            limit: The maximum number of keys; all if ``None``.
+            after: Return only keys that sort after this one.
+
         Raises:
+            ValueError: ``limit`` is not positive.
             ExpiredError: The value was superseded and has been collected.
             CorruptionError: The stored value is damaged.
             UnavailableError: The store does not answer.
         """
-        return await read_by_label(self._reader, self._naming, files_in(self._view, self._naming, prefix))
+        return await read_by_label(self._reader, self._naming, self._page(prefix, limit, after))
+
+    def _page(self, prefix: str, limit: int | None, after: str | None) -> list[tuple[str, FileEntry]]:
+        check_page(limit, after)
+        return page_of(files_in(self._view, self._naming, prefix), self._naming, limit, after)
 
     def __repr__(self) -> str:
         return printable(f"<Snapshot of {self._manifest} at {self.id}>")

@@ -17,6 +17,7 @@ from ..manifest.manifest import Manifest
 from ..types import DELETE, JSON, Batch, Ref
 from .conversion import Conversion
 from .history import files_in, read_by_label
+from .pages import check_page, page_of
 from .point_in_time import PointInTime
 from .subscription import Subscription, ValueSubscription
 from .threads import in_thread_if_large
@@ -94,24 +95,36 @@ class Reads(PointInTime):
 
         return await _read_newest(opened, find, lambda found: self._read(place, literal, found, default))
 
-    async def keys(self, prefix: str = "", *, manifest: str | Ref | None = None) -> list[str]:
+    async def keys(
+        self,
+        prefix: str = "",
+        *,
+        limit: int | None = None,
+        after: str | None = None,
+        manifest: str | Ref | None = None,
+    ) -> list[str]:
         """Return the keys with a prefix, sorted, as new as `get` and with the pending writes of this client.
 
         The call costs as much as `get`: the list is in memory.
 
         Args:
             prefix: The prefix. A key in another bucket than the default is ``s3://bucket/key``.
+            limit: The maximum number of keys; all if ``None``.
+            after: Return only keys that sort after this one, such as the last one of the page before.
             manifest: The manifest that names the keys; the default manifest if ``None``.
 
         Raises:
+            ValueError: ``limit`` is not positive.
             UnavailableError: The store does not answer, and no state is known here.
             AccessError: The credentials do not permit it.
             ClosedError: The client is not open.
         """
+        check_page(limit, after)
         opened, naming, _ = self._manifest_to_read(manifest, prefix)
         await opened.refresh()
         view, overlay = opened.present()
-        return sorted(naming.label(name) for name, _ in await _items(view, overlay, naming, prefix))
+        page = await _page(view, overlay, naming, prefix, limit, after)
+        return [naming.label(name) for name, _ in page]
 
     @overload
     async def get_all(
@@ -120,7 +133,13 @@ class Reads(PointInTime):
 
     @overload
     async def get_all(
-        self, keys: None = None, *, prefix: str | None = None, manifest: str | Ref | None = None
+        self,
+        keys: None = None,
+        *,
+        prefix: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+        manifest: str | Ref | None = None,
     ) -> dict[str, JSON]: ...
 
     async def get_all(
@@ -128,6 +147,8 @@ class Reads(PointInTime):
         keys: Iterable[Any] | None = None,
         *,
         prefix: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
         bucket: str | None = None,
         manifest: str | Ref | None = None,
     ) -> dict[Any, JSON]:
@@ -137,12 +158,17 @@ class Reads(PointInTime):
 
         Args:
             keys: The keys; those that do not exist are left out of the result.
-            prefix: Return all keys with this prefix, instead of ``keys``. With neither, all keys are returned.
+            prefix: Return all keys with this prefix, in order, instead of ``keys``. With neither, all keys are
+                returned.
+            limit: The maximum number of keys with the prefix; all if ``None``. Only their values are fetched.
+            after: Return only keys that sort after this one, such as the last one of the page before. Each page is of
+                one state, several pages need not be: for that, use `snapshot`.
             bucket: The bucket of ``keys`` that name none; the default bucket if ``None``.
             manifest: The manifest that names the keys; the default manifest if ``None``.
 
         Raises:
-            TypeError: Both ``keys`` and ``prefix`` are given.
+            TypeError: ``keys`` is given together with ``prefix``, ``limit`` or ``after``.
+            ValueError: ``limit`` is not positive.
             UnavailableError: The store does not answer, and a value is not known here.
             CorruptionError: A stored value is damaged.
             AccessError: The credentials do not permit it.
@@ -150,6 +176,9 @@ class Reads(PointInTime):
         """
         if keys is not None and prefix is not None:
             raise TypeError("give either keys or a prefix")
+        if keys is not None and not (limit is None and after is None):
+            raise TypeError("limit and after are of a prefix: give fewer keys instead")
+        check_page(limit, after)
         if isinstance(keys, str | Ref):
             raise TypeError("keys is a list of keys; put the key in brackets")
         opened, naming, _ = self._manifest_to_read(manifest, prefix or "")
@@ -164,7 +193,7 @@ class Reads(PointInTime):
         async def find() -> list[tuple[str, PendingValue | FileEntry | None]]:
             view, overlay = opened.present()
             if keys is None:
-                return await _items(view, overlay, naming, prefix or "")
+                return await _page(view, overlay, naming, prefix or "", limit, after)
             return [(name, overlay[name] if name in overlay else view.look_up(name)) for name in names.values()]
 
         async def read(wanted: list[tuple[str, PendingValue | FileEntry | None]]) -> dict[Any, JSON]:
@@ -297,12 +326,21 @@ async def _read_newest(manifest: Manifest, find: Callable[[], Awaitable[W]], rea
             wanted = newer
 
 
-async def _items(
-    view: View, overlay: Mapping[str, PendingValue | None], naming: Naming, prefix: str
+async def _page(
+    view: View,
+    overlay: Mapping[str, PendingValue | None],
+    naming: Naming,
+    prefix: str,
+    limit: int | None,
+    after: str | None,
 ) -> list[tuple[str, PendingValue | FileEntry | None]]:
-    """Return the names with a prefix and their files, with the pending writes applied."""
-    found: dict[str, PendingValue | FileEntry | None] = {}
-    found.update(await in_thread_if_large(weight(EMPTY, view), files_in, view, naming, prefix))
+    """Return the names with a prefix and their files, with the pending writes applied, in order."""
     matches = naming.matches(prefix)
-    found.update((name, content) for name, content in overlay.items() if matches(name))
-    return [(name, one) for name, one in found.items() if one is not None]
+    pending = {name: content for name, content in overlay.items() if matches(name)}
+
+    def find() -> list[tuple[str, PendingValue | FileEntry | None]]:
+        found: dict[str, PendingValue | FileEntry | None] = {**dict(files_in(view, naming, prefix)), **pending}
+        there = ((name, one) for name, one in found.items() if one is not None)
+        return page_of(there, naming, limit, after)
+
+    return await in_thread_if_large(weight(EMPTY, view) + len(pending), find)

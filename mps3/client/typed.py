@@ -155,19 +155,21 @@ class Typed(Generic[T]):
         return self._client._subscribe(key, default, bucket, manifest, self._conversion)  # noqa: SLF001 - part of the client
 
     async def get_all(
-        self, keys: Iterable[str] | None = None, *, prefix: str | None = None, manifest: str | Ref | None = None
+        self,
+        keys: Iterable[str] | None = None,
+        *,
+        prefix: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+        manifest: str | Ref | None = None,
     ) -> dict[str, T]:
         """Return keys and their values, as `MPS3.get_all` does.
 
         Raises:
             ValidationError: A value does not fit the type.
         """
-        if keys is None:
-            found = await self._client.get_all(prefix=prefix, manifest=manifest)
-        elif prefix is None:
-            found = await self._client.get_all(keys, manifest=manifest)
-        else:
-            raise TypeError("give either keys or a prefix")
+        read = cast("Any", self._client).get_all  # its overloads say what goes together, and it checks that
+        found = await read(keys, prefix=prefix, limit=limit, after=after, manifest=manifest)
         return {key: self._conversion.load(key, value) for key, value in found.items()}
 
     def watch(

@@ -252,7 +252,7 @@ class _Reading:
         return Document(
             journal=cast("Kind", journal),
             window=window,
-            session=as_text(raw.get("session"), "session"),
+            session=_session(raw.get("session"), "session"),
             sequence=as_whole(raw.get("sequence"), "sequence"),
             previous=as_optional_text(raw.get("previous"), "previous"),
             update=self._update(raw.get("update"), "update"),
@@ -294,7 +294,7 @@ class _Reading:
         session = before.session if before and "session" not in raw else raw.get("session")
         previous = before.version if before and "previous" not in raw else raw.get("previous")
         return CommitEntry(
-            session=as_text(session, f"{where}.session"),
+            session=_session(session, f"{where}.session"),
             sequence=as_whole(raw.get("sequence"), f"{where}.sequence"),
             version=as_text(raw.get("version"), f"{where}.version"),
             modified=as_time(raw.get("modified"), f"{where}.modified"),
@@ -357,5 +357,13 @@ def _sessions(raw: object) -> dict[str, int]:
     raw = as_object(raw, "sessions")
     check_number(raw, "sessions", limits.SESSIONS)
     for session, sequence in raw.items():
+        _session(session, "sessions")
         as_whole(sequence, f"sessions[{session!r:.80}]")
     return raw
+
+
+def _session(raw: object, where: str) -> str:
+    name = as_text(raw, where)
+    if len(name) > limits.SESSION:
+        raise MalformedError(f"{where} has a session whose name has {len(name)} characters, more than {limits.SESSION}")
+    return name

@@ -49,6 +49,8 @@ LOGGED: Final = 50_000
 """Keys that these commits change, one by one."""
 CROWDED: Final = 20_000
 """Keys that the commits of a log change. Beyond that each further change is stored as a run."""
+SESSION: Final = 100
+"""Characters of the name of a session. A writer's have 32."""
 SESSIONS: Final = 100_000
 """Sessions that a manifest remembers."""
 CROWDED_BYTES: Final = 128 * 2**10

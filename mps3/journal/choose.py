@@ -69,7 +69,9 @@ async def choose_journal(
 
 def known_journal(storage: Storage, bucket: str, key: str, kind: Kind, environment: Environment) -> Journal:
     """The journal of a manifest that is known to be written with it, made without asking the store."""
-    return (MergeJournal if kind == "merge" else LogJournal)(storage, bucket, key, environment)
+    if kind == "merge":
+        return MergeJournal(storage, bucket, key, environment)
+    return LogJournal(storage, bucket, key, environment, exists=True)
 
 
 async def _follow(storage: Storage, bucket: str, key: str) -> Kind | None:

@@ -191,10 +191,12 @@ async def test_a_run_is_not_read_further_than_any_client_writes():
         ({"update": {"files": {str(number): None for number in range(limits.CHANGES + 1)}}}, "update"),
         ({"update": {"expect": {str(number): None for number in range(limits.READS + 1)}}}, "expect"),
         ({"sessions": {str(number): 1 for number in range(limits.SESSIONS + 1)}}, "sessions"),
+        ({"sessions": {"s" * (limits.SESSION + 1): 1}}, "a session whose name has 101 characters"),
+        ({"session": "s" * (limits.SESSION + 1)}, "a session whose name has 101 characters"),
         ({"x": "y" * limits.UNKNOWN}, "'x'"),
         ({"update": {"x": "y" * limits.UNKNOWN}}, "update"),
     ],
-    ids=["files", "changes", "reads", "sessions", "unknown", "unknown in a commit"],
+    ids=["files", "changes", "reads", "sessions", "name of a session", "session", "unknown", "unknown in a commit"],
 )
 def test_a_document_beyond_a_limit_is_refused(members, what):
     document = orjson.loads(HEAD + b"}") | members

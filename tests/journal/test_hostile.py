@@ -14,10 +14,11 @@ import pytest
 from commits import last_slot, names_of, read, settled_document
 from helpers import AWKWARD_KEYS, BUCKET, MANIFEST, Clock, eventually, memory_client, soon
 
-from mps3 import MPS3, AccessError, CorruptionError, MemoryStorage, Ref, UnavailableError
+from mps3 import MPS3, AccessError, ConfigurationError, CorruptionError, MemoryStorage, Ref, UnavailableError
 from mps3.content.owner_metadata import owner_metadata
 from mps3.format.names import Names, name_in
-from mps3.format.slot import slot_key
+from mps3.format.slot import LAST, checkpoint_key, slot_key
+from mps3.storage import ABSENT
 
 SHA256 = hashlib.sha256(b"1").hexdigest()
 versioning = pytest.mark.parametrize("versioning", [True, False])
@@ -74,6 +75,37 @@ async def test_a_forged_commit_of_a_live_session_makes_nothing_unreadable(versio
 
 async def _names(one: MPS3, name: str) -> bool:
     return name in await one.keys()
+
+
+async def test_a_forged_checkpoint_at_the_last_number_is_named_when_nothing_can_follow_it():
+    storage = MemoryStorage(versioning=False)
+    async with memory_client(storage) as one:
+        await soon(one.put("a", 1))
+        await one._manifests[one._default]._state.journal._checkpoints.write()
+        (key,) = [key for name, key in await names_of(storage) if name.is_checkpoint]
+        document = await read(storage, key)
+    await MemoryStorage.put(
+        storage, BUCKET, checkpoint_key(MANIFEST, LAST), orjson.dumps({**document, "sequence": LAST})
+    )
+    async with memory_client(storage) as fresh:
+        assert await soon(fresh.get("a")) == 1
+        with pytest.raises(ConfigurationError, match="a checkpoint there that no client writes") as caught:
+            await soon(fresh.put("a", 2))
+        assert not caught.value.maybe_written
+    assert not [key for key in storage._buckets[BUCKET] if "-" in key]
+
+
+async def test_a_root_that_was_deleted_beside_its_log_is_made_again():
+    storage = MemoryStorage(versioning=False)
+    async with memory_client(storage) as one:
+        await soon(one.put("a", 1))
+    await storage.delete(BUCKET, MANIFEST)
+    async with memory_client(storage) as two:
+        assert await soon(two.get("a")) == 1
+        assert await storage.get(BUCKET, MANIFEST) is ABSENT  # who only reads writes nothing
+        await soon(two.put("b", 2))
+        assert (await read(storage, MANIFEST))["journal"] == "log"
+    assert await everything(storage) == {"a": 1, "b": 2}
 
 
 async def test_commits_that_follow_each_other_in_a_circle_have_an_order():

@@ -158,3 +158,18 @@ async def test_what_is_tried_again_and_again_is_remembered_once(journal):
         assert len({id(update) for update in commit.attempt.sent_updates}) < 3
         store.up()
         await soon(write)
+
+
+async def test_checkpoints_that_cannot_be_written_are_a_warning_in_the_end(caplog):
+    storage = Unreliable(versioning=False)
+    async with memory_client(storage, poll_interval=3600) as one:
+        await soon(one.put("k", 0))
+        checkpoints = one._manifests[one._default]._state.journal._checkpoints
+        storage.fail = lambda operation, key: (
+            AccessError("no") if key.endswith(".checkpoint") and operation == "put" else None
+        )
+        for number in range(1, 5):
+            await soon(one.put("k", number))
+            await checkpoints._checkpoint()
+        warnings = [record for record in caplog.records if record.levelname == "WARNING"]
+        assert ["could not write a checkpoint" in record.getMessage() for record in warnings] == [True]

@@ -30,6 +30,8 @@ LEFT: Final = 3
 """Slots that are worth a checkpoint when a client that has made one of them is closed."""
 CLOSING: Final = 2.0
 """Seconds that closing waits for it."""
+FAILURES: Final = 3
+"""Checkpoints in a row that could not be written, after which that is a warning: opening takes longer and longer."""
 KEPT: Final = 64
 """Commits that the state holds at least above its checkpoint, so that a lost answer is recognised and watches go on."""
 MOST: Final = 512
@@ -77,6 +79,7 @@ class Checkpoints:
         self._newest: Document | None = None
         self._committed = False
         self._written = 0
+        self._failed = 0
         self._shorten_from = 0
         self._making = asyncio.Lock()
 
@@ -235,9 +238,12 @@ class Checkpoints:
     async def _checkpoint(self) -> None:
         try:
             await self.write()
+            self._failed = 0
         except MPS3Error as error:
             # The log goes on without it, and another one is written later.
-            _log.debug("could not write a checkpoint of s3://%s/%s: %s", self._bucket, self._key, error)
+            self._failed += 1
+            level = logging.WARNING if self._failed == FAILURES else logging.DEBUG
+            _log.log(level, "could not write a checkpoint of s3://%s/%s: %s", self._bucket, self._key, error)
         finally:
             self._task = None
 

@@ -41,7 +41,8 @@ class LogFollower(BaseJournal):
         bucket: Its bucket.
         key: Its key.
         environment: Time, chance and names.
-        exists: Whether the manifest was seen to be there: then conditions were seen to be enforced.
+        exists: Whether the manifest was seen to be there: then conditions were seen to be enforced. It may be missing
+            beside its slots, if somebody has deleted it.
         trusted: Whether the store was seen to enforce conditions.
         contested: Whether somebody else may create the manifest with the merge journal: the bucket keeps versions.
         window: Seconds by which clocks of the store's nodes may differ, of a new manifest.
@@ -143,7 +144,7 @@ class LogFollower(BaseJournal):
         if not self._opened:
             return await self._open()
         before = self._tail.number
-        if self._contested and not self._exists and not await self._appeared():
+        if self._contested and not self._exists and not before and not await self._appeared():
             return False  # the manifest comes before its first slot
         try:
             while self._tail.number - before < FAR:
@@ -189,6 +190,7 @@ class LogFollower(BaseJournal):
         if self._contact.is_long_ago():
             return None  # what was collected looks like what never was
         self._contact.heard(asked)
+        self._exists = self._exists or (first == 1 and 1 in found)
         self._ahead.update(found)
         await self._advance()
         return len(found) == count
@@ -213,7 +215,6 @@ class LogFollower(BaseJournal):
         self._ahead.clear()
         await self._tail.become(fresh)
         self._opened = True
-        self._exists = self._exists or fresh.number > 0
         return head != self.view.head
 
     async def open_early(self) -> None:

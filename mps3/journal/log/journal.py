@@ -50,10 +50,13 @@ class LogJournal(SlotWriter):
         self._checkpoints.consider({*self._created, attempt.slot or 0})
 
     async def _require_root(self) -> None:
-        """Create the manifest before its first commit, once the store was seen to enforce conditions."""
-        if self._exists or self._tail.number:
+        """Create the manifest before its first commit, once the store was seen to enforce conditions.
+
+        Where somebody has deleted it beside its slots, it is created again: it tells others which journal they are of.
+        """
+        if self._exists:
             return
-        if not self._trusted:
+        if not self._trusted and not self._tail.number:
             await require_creation(self._storage, self._bucket, self._key, self._environment)
             self._trusted = True
         document = empty_document(self._window)

@@ -86,6 +86,8 @@ class LogReader:
         Raises:
             CorruptionError: It is not a slot.
         """
+        if number > LAST:
+            return None
         return await self._read(slot_key(self._key, number))
 
     async def slots(self, numbers: Iterable[int]) -> dict[int, ReadSlot]:

@@ -10,7 +10,7 @@ from typing import Any
 from ...errors import ConfigurationError, ConflictError, MPS3Error, UnavailableError
 from ...format.document import CommitEntry, Document
 from ...format.file_entry import expires_of
-from ...format.slot import empty_document, slot_key
+from ...format.slot import LAST, empty_document, slot_key
 from ...storage.protocol import Stored
 from ...support.gather import gather_bounded
 from ..attempt import Attempt, require
@@ -56,6 +56,8 @@ class SlotWriter(LogFollower):
         """Find a slot for a commit, and take in everything up to it (L1, L4)."""
         document, body = await self._compose(attempt)
         while True:
+            if slot > LAST:
+                raise self._full()
             read = await self._put(attempt, slot, document, body)
             if read is not None:
                 break
@@ -66,6 +68,17 @@ class SlotWriter(LogFollower):
         self._crowd.won()
         judgement = await self._confirm(slot, read)
         self._conclude(attempt, judgement)
+
+    def _full(self) -> ConfigurationError:
+        """Return the error for a log that has no number left: no client could have filled it."""
+        return ConfigurationError(
+            f"the log of s3://{self._bucket}/{self._key} says that it has {self._tail.number} slots, more than can be: "
+            f"somebody has put a checkpoint there that no client writes. Delete that object, with a key from "
+            f"{slot_key(self._key, self._tail.number)} on, or use another manifest",
+            bucket=self._bucket,
+            key=self._key,
+            operation="PutObject",
+        )
 
     def _conclude(self, attempt: Attempt, judgement: Judgement | None) -> None:
         """Act upon what became of a commit at its place; ``None`` if `outcome` has found that, and goes on telling."""
