@@ -124,7 +124,9 @@ def known_how(store: KnownStore) -> str:
     if store.tried is None:
         return f"not tried, by {store.source}"
     version = "" if store.tried.version is None else f"version {store.tried.version}, "
-    return f"**tried**: {version}{store.tried.date}, `{store.tried.command}`"
+    problems = len(store.tried.results.get("problems", ()))
+    how = f"**tried**, with {problems} problems" if problems else "**tried**"
+    return f"{how}: {version}{store.tried.date}, `{store.tried.command}`"
 
 
 def table(rows: list[list[str]]) -> str:
