@@ -9,6 +9,7 @@ import pytest
 from in_memory_s3 import InMemoryS3
 
 from mps3 import MemoryStorage
+from mps3.storage.protocol import Page
 from stores.exam import cloud
 
 
@@ -71,4 +72,21 @@ async def test_what_a_run_that_was_killed_has_left_is_cleaned_later():
     await cloud.begin(storage, "bucket")
     await storage.put("bucket", "key", b"1")
     assert await cloud.clean(storage, "bucket") == 2
+    assert await cloud.everything(storage, "bucket") == []
+
+
+async def test_objects_that_are_listed_only_after_others_are_removed():
+    class Hiding(MemoryStorage):
+        """Lists `a/x` only if there is no `a`."""
+
+        async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
+            page = await super().list(bucket, prefix, start=start)
+            keys = {entry.key for entry in page.entries}
+            return Page(tuple(one for one in page.entries if one.key.rpartition("/")[0] not in keys), page.next)
+
+    storage = Hiding(versioning=False)
+    await cloud.begin(storage, "bucket")
+    for key in ("a", "a/x", "a/x/y"):
+        await storage.put("bucket", key, b"1")
+    assert await cloud.clean(storage, "bucket") == 4
     assert await cloud.everything(storage, "bucket") == []

@@ -49,6 +49,7 @@ LATENCY: Final = 0.05  # of a request in virtual time
 FAILING: Final = 0.02  # of the requests
 TIME_LIMIT: Final = 1200.0
 DELETES: Final = 8  # at once
+ROUNDS: Final = 5
 
 KINDS: Final = {
     "GetBucketVersioning": "GET",
@@ -265,21 +266,31 @@ async def begin(storage: Storage, bucket: str) -> None:
 
 
 async def clean(storage: Storage, bucket: str) -> int:
-    """Remove everything from a bucket that `begin` has marked, and the mark at last; return how many there were."""
+    """Remove everything from a bucket that `begin` has marked, and the mark at last; return how many there were.
+
+    Some stores list an object only after another one is removed, whose key looks like the directory of it.
+    """
     if not isinstance(await storage.get(bucket, MARK), Object):
         return 0
-    found = await everything(storage, bucket)
     at_once = asyncio.Semaphore(DELETES)
+    removed = 0
 
     async def remove(key: str, version: str | None) -> None:
         async with at_once:
             await storage.delete(bucket, key, version=version)
 
-    await asyncio.gather(*(remove(key, version) for key, version in found if key != MARK))
+    for _ in range(ROUNDS):
+        found = await everything(storage, bucket)
+        others = [(key, version) for key, version in found if key != MARK]
+        if not others:
+            break
+        await asyncio.gather(*(remove(key, version) for key, version in others))
+        removed += len(others)
     for key, version in found:
         if key == MARK:
             await storage.delete(bucket, key, version=version)
-    return len(found)
+            removed += 1
+    return removed
 
 
 async def run(store: RoughStorage, bucket: str, tell: Callable[[str], None], **options: Any) -> dict[str, Any]:
@@ -308,7 +319,11 @@ def as_tried(result: dict[str, Any], provider: str, day: str) -> dict[str, Any]:
         "command": f"nox -s cloud -- run {provider} BUCKET",
         "requests": result["requests"],
         "dollars": round(cost(provider, result["requests"]), 4),
-        "buckets": {"versioned" if versioned else "plain": result},
+        "buckets": {
+            "versioned" if versioned else "plain": {
+                name: part for name, part in result.items() if name not in {"requests", "problems"}
+            }
+        },
         "problems": result["problems"],
     }
 
