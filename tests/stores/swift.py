@@ -40,6 +40,8 @@ pipeline = {kind}-server
 
 [app:{kind}-server]
 use = egg:swift#{kind}
+conn_timeout = 10
+node_timeout = 60
 """
 PROXY = """
 [pipeline:main]
@@ -47,6 +49,8 @@ pipeline = catch_errors gatekeeper cache listing_formats s3api tempauth copy slo
 
 [app:proxy-server]
 use = egg:swift#proxy
+conn_timeout = 10
+node_timeout = 60
 account_autocreate = true
 allow_account_management = true
 

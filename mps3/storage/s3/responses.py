@@ -11,7 +11,7 @@ from typing import Any, Final
 from botocore.exceptions import IncompleteReadError
 
 from ...errors import CorruptionError, MPS3Error
-from ..protocol import NULL_VERSION
+from ..protocol import NULL_VERSION, Head
 from .request import MalformedResponseError, S3Request
 from .transport import CHUNK
 
@@ -115,6 +115,17 @@ def etag_of(response: Mapping[str, Any]) -> str | None:
     """Return the ETag that a response names, as the store sent it."""
     etag = str(response.get("ETag") or "")
     return etag if etag.strip('" ') else None
+
+
+def head_of(response: Mapping[str, Any]) -> Head:
+    """Return what a response says about an object, without its body.
+
+    Raises:
+        MalformedResponseError: It is not the response of a store about an object.
+    """
+    require_object(response)
+    metadata = {name.lower(): value for name, value in response.get("Metadata", {}).items()}
+    return Head(metadata, int(response.get("ContentLength") or 0), stamp(response.get("LastModified")))
 
 
 def stamp(moment: datetime | None) -> float | None:
