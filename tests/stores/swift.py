@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from stores.base import StoreServer
 from stores.packages import apt_install, apt_version, run
@@ -98,6 +98,7 @@ class Swift(StoreServer):
     version = "2.30.1"
     source = "Debian swift-proxy, swift-account, swift-container, swift-object, memcached"
     access_key = USER
+    weaknesses: ClassVar[dict[str, str]] = {"awkward_keys": "a key may have 1,006 bytes in a bucket with versions"}
 
     def install(self) -> None:
         for kind in ("proxy", *KINDS):
