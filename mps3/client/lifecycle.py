@@ -79,6 +79,7 @@ class Lifecycle(Collection):
             await manifests[self._default].open()
             for manifest in manifests.values():
                 self._start(manifest)
+            self._waker.start()
             if self._collect_every is not None:
                 collect = partial(self.collect, buckets=self._collect_buckets)
                 collecting = collect_in_background(collect, self._collect_every, self._environment, str(self._default))
@@ -165,6 +166,9 @@ class Lifecycle(Collection):
             if self._collector is not None:
                 self._collector.cancel()
                 await asyncio.gather(self._collector, return_exceptions=True)
+            await self._waker.aclose()
+            for view in list(self._views):
+                await view.aclose()
             for runner in self._runners.values():
                 await runner.aclose()
             # At once: each may wait for its last checkpoint.

@@ -12,7 +12,17 @@ from .findings import Comparison, Difference, Finding
 from .known.records import BucketKind, KnownStore, known_stores
 
 # What depends on the store, and not on permissions, the network, or a manifest that is there already.
-_COMPARED: Final = ("ETags", "polling", "describing", "listing in pages", "checksums", "keys", "long keys")
+_COMPARED: Final = (
+    "ETags",
+    "polling",
+    "describing",
+    "listing in pages",
+    "checksums",
+    "keys",
+    "long keys",
+    "keys below keys",
+    "listing beside longer keys",
+)
 
 _ENFORCED: Final = {True: "the store enforces it", False: "the store does not enforce it"}
 _WENT: Final = {True: "it works", False: "it fails", None: "it works only in part, or not at all"}

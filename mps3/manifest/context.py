@@ -13,6 +13,7 @@ from ..offline.queue import OutboxQueue
 from ..storage.clock import StoreClock
 from ..support.environment import Environment
 from ..support.loop_affinity import LoopAffinity
+from ..wake.waker import NoWaker, Waker
 from .pending import Pending
 from .reconnect import OnReconnect
 
@@ -26,6 +27,7 @@ class ManifestContext:
         environment: The clock, randomness and names.
         poll_interval: Seconds between polls when nothing happens.
         on_response: Called with ``None`` for each answer of the store, and with the error for each failure.
+        tried: Called with who tries to write, and why it waits to be tried again; with ``None`` if it does not.
         shut: Returns whether no request may be sent to the store.
         changed: Called when the number of pending writes may have changed.
         refused: Called with each kept write that has failed permanently, and why.
@@ -35,12 +37,14 @@ class ManifestContext:
         on_reconnect: Called before pending writes are sent after a time without the store.
         observer: Counts what happens, and passes events to hooks.
         affinity: The event loop that the client is bound to.
+        waker: Tells other clients of commits.
     """
 
     contents: ValueStore
     environment: Environment
     poll_interval: float
     on_response: Callable[[MPS3Error | None], None]
+    tried: Callable[[object, MPS3Error | None], None]
     shut: Callable[[], bool]
     changed: Callable[[], None]
     refused: Callable[[Pending, Refusal], None]
@@ -50,3 +54,9 @@ class ManifestContext:
     on_reconnect: OnReconnect | None = None
     observer: Observer = field(default_factory=Observer)
     affinity: LoopAffinity = field(default_factory=LoopAffinity)
+    waker: Waker | NoWaker = field(default_factory=NoWaker)
+
+    @property
+    def idle_interval(self) -> float:
+        """Seconds between polls when nothing happens, by now: more while wake-ups work."""
+        return self.waker.idle_interval or self.poll_interval

@@ -60,8 +60,8 @@ def main() -> int:
                 seed=arguments.seed,
             )
         )
-        usable = any(bucket.get("doctor", {}).get("ready") for bucket in result["buckets"].values())
-        if "tests" in parts and usable:  # no client can use a store that is refused
+        ready = any(bucket.get("doctor", {}).get("ready") for bucket in result["buckets"].values())
+        if "tests" in parts and ready:
             result["tests"] = run_tests(address)
             result["problems"] += [f"tests: {problem}" for problem in result["tests"]["problems"]]
     tried = {

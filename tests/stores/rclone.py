@@ -21,6 +21,6 @@ class Rclone(StoreServer):
 
     def commands(self, directory: Path, port: int) -> list[Command]:
         data = directory / "data"
-        data.mkdir(exist_ok=True)
+        data.mkdir(parents=True, exist_ok=True)
         keys = f"{self.access_key},{self.secret_key}"
         return [Command([self.program, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", keys, data])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError, HTTPClientError
 
@@ -36,11 +36,10 @@ from .request import MalformedResponseError, S3Request
 from .responses import etag_of, head_of, is_listing, read, require, require_object, stamp, version_of
 from .session import S3Session
 from .vendors import Vendor
+from .version_pages import PAGE, version_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-PAGE: Final = 1000
 
 
 class S3Storage(Storage):
@@ -121,21 +120,22 @@ class S3Storage(Storage):
         """As `mps3.storage.Storage.capabilities`. Versioning is also ``off`` where the store does not support it."""
 
         async def send(client: Any) -> Capabilities:
+            exclusive = self.vendor is not None and self.vendor.exclusive
             try:
                 response = await client.get_bucket_versioning(Bucket=bucket)
             except ClientError as error:
                 if status_of(error) in {405, 501}:
-                    return Capabilities("off", versionable=False)
+                    return Capabilities("off", versionable=False, exclusive=exclusive)
                 raise
             require(response)
             if is_listing(response):
                 return Capabilities("off", versionable=False)
             match response.get("Status"):
                 case "Enabled":
-                    return Capabilities("enabled")
+                    return Capabilities("enabled", exclusive=exclusive)
                 case "Suspended":
-                    return Capabilities("suspended")
-            return Capabilities("off", versionable=self.vendor is None or self.vendor.versions)
+                    return Capabilities("suspended", exclusive=exclusive)
+            return Capabilities("off", self.vendor is None or self.vendor.versions, exclusive)
 
         return await self._session.call(S3Request("GetBucketVersioning", "s3:GetBucketVersioning", bucket), send)
 
@@ -268,11 +268,9 @@ class S3Storage(Storage):
     ) -> VersionPage:
         """As `mps3.storage.Storage.versions`."""
         request = S3Request("ListObjectVersions", "s3:ListBucketVersions", bucket, key)
-        params = _version_params(bucket, key, start, limit)
 
         async def send(client: Any) -> VersionPage:
-            response = await client.list_object_versions(**params)
-            page = listing(response)
+            page, response = await version_page(client, bucket, key, start, limit)
             versions = tuple(
                 Version(item.version, item.modified, item.etag, item.size, item.deleted)
                 for item in newest_first(item for item in page.items if item.key == key)
@@ -301,10 +299,9 @@ class S3Storage(Storage):
     async def scan(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Scan:
         """As `mps3.storage.Storage.scan`."""
         request = S3Request("ListObjectVersions", "s3:ListBucketVersions", bucket)
-        params = _version_params(bucket, prefix, start)
 
         async def send(client: Any) -> Scan:
-            page = listing(await client.list_object_versions(**params))
+            page, _ = await version_page(client, bucket, prefix, start)
             found = tuple(
                 ListedVersion(item.key, item.version, item.modified, item.size, item.deleted)
                 for item in page.items
@@ -313,18 +310,6 @@ class S3Storage(Storage):
             return Scan(found, next_scan(page, start))
 
         return await self._session.call(request, send)
-
-
-def _version_params(bucket: str, prefix: str, start: str | None, limit: int | None = None) -> dict[str, Any]:
-    key_marker, version_marker = start_of(start)
-    return _given(
-        Bucket=bucket,
-        Prefix=prefix,
-        KeyMarker=key_marker,
-        VersionIdMarker=version_marker,
-        MaxKeys=min(limit or PAGE, PAGE),
-        EncodingType="url",
-    )
 
 
 def _given(**params: Any) -> dict[str, Any]:
