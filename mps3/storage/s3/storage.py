@@ -129,7 +129,7 @@ class S3Storage(Storage):
                 raise
             require(response)
             if is_listing(response):
-                return Capabilities("off", versionable=False)
+                return Capabilities("off", versionable=False, exclusive=exclusive)
             match response.get("Status"):
                 case "Enabled":
                     return Capabilities("enabled", exclusive=exclusive)
