@@ -13,6 +13,7 @@ from stores.processes import Command, free_port
 KINDS: Final = ("account", "container", "object")
 USER = "mps3:tester"
 
+# There is one server of each kind: to avoid it for a minute after an error would be to fail for a minute.
 COMMON = """
 [swift-hash]
 swift_hash_path_suffix = mps3
@@ -49,6 +50,7 @@ pipeline = catch_errors gatekeeper cache listing_formats s3api tempauth copy slo
 
 [app:proxy-server]
 use = egg:swift#proxy
+error_suppression_interval = 0
 conn_timeout = 10
 node_timeout = 60
 account_autocreate = true
