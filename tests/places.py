@@ -23,7 +23,9 @@ async def place(request, tmp_path):
 
     async def make(versioning: bool, *, auto: bool = False) -> tuple[str, dict[str, Any], Any]:
         if request.param == "server":
-            if versioning and auto:
+            if not versioning:
+                request.getfixturevalue("creation")
+            elif auto:
                 request.getfixturevalue("creation_in_versions")
             bucket = request.getfixturevalue("make_bucket")("Enabled" if versioning else None)
             options = {"s3_config": request.getfixturevalue("s3_config")}
