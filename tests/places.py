@@ -45,7 +45,9 @@ async def place(request, tmp_path):
                 bucket, storage = made.name, made.storage()
             options = {"s3_config": None, "storage": storage}
         elif request.param == "server":
-            if versioning and auto:
+            if not versioning:
+                request.getfixturevalue("creation")
+            elif auto:
                 request.getfixturevalue("creation_in_versions")
             bucket = request.getfixturevalue("make_bucket")("Enabled" if versioning else None)
             options = {"s3_config": request.getfixturevalue("s3_config")}

@@ -7,7 +7,7 @@ of S3 imports it in a thread.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from ..errors import ClosedError
@@ -37,6 +37,11 @@ class LazyStorage(StorageWrapper):
     def vendor(self) -> Any:
         """The vendor of the other storage, if it has one."""
         return getattr(self._storage, "vendor", None) if self._made else None
+
+    @property
+    def server_headers(self) -> Mapping[str, str]:
+        """The `mps3.storage.s3.storage.S3Storage.server_headers` of the other storage, if it has some."""
+        return getattr(self._storage, "server_headers", {}) if self._made else {}
 
     def clock(self) -> float | None:
         """As `StorageWrapper.clock`; ``None`` before it is open."""
