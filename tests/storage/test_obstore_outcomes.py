@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
@@ -305,6 +306,54 @@ async def test_it_is_asked_again_when_this_machine_has_slept(fake, monkeypatch):
         monkeypatch.setattr(session, "_wall_ahead", session._wall_ahead - 3600)
         stored = await CALLS["put"](storage)
         assert stored.modified == pytest.approx(fake.time, abs=1)
+
+
+async def test_closing_does_not_cancel_calls_that_wait_for_the_time(fake, monkeypatch):
+    asked = asyncio.Event()
+
+    async def never(_):
+        asked.set()
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr("mps3.storage.obstore.session.ask_time", never)
+    async with talking_to(fake, STORED) as storage:
+        putting = asyncio.create_task(CALLS["put"](storage))
+        await asked.wait()
+    assert (await putting).modified is None
+
+
+async def test_credentials_that_cannot_be_had(fake, monkeypatch):
+    key = {"client_email": "a", "private_key_id": "b", "private_key": "no key", "gcs_base_url": "http://x"}
+    storage = ObstoreStorage("gs", {"service_account_key": json.dumps(key), "endpoint_url": f"http://x:{fake.port}"})
+    with pytest.raises(ConfigurationError, match="settings of the store are wrong"):
+        await storage.open()
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "why"),
+    [
+        (answer(400, b'{"error": "invalid_client", "secret": "c2VjcmV0"}'), AccessError, "no usable credentials"),
+        (answer(404), AccessError, "no usable credentials"),
+        (answer(503), UnavailableError, "no credentials at the moment"),
+        (None, UnavailableError, "no credentials at the moment"),
+        (answer(200, b"nonsense"), UnavailableError, "no credentials at the moment"),
+    ],
+)
+async def test_a_token_that_cannot_be_had(fake, reply, kind, why):
+    here = f"http://127.0.0.1:{fake.port}"
+    options = {"account_name": "a", "tenant_id": "bucket", "client_id": "b", "client_secret": "c2VjcmV0"}
+    storage = ObstoreStorage(
+        "az", {**options, "authority_host": here, "endpoint_url": here}, environment=NoBackoff(), timeout=5
+    )
+    await storage.open()
+    fake.answers = [reply]
+    try:
+        for name in ("get", "put", "delete"):
+            with pytest.raises(kind, match=why) as caught:
+                await CALLS[name](storage)
+            assert not caught.value.maybe_written and "c2VjcmV0" not in str(caught.value)
+    finally:
+        await storage.aclose()
 
 
 async def test_a_service_that_does_not_tell_the_time_is_not_asked_all_the_time(fake):

@@ -174,7 +174,7 @@ def _credentials(report: Report, error: Exception, request: Request) -> Failure:
     """Classify a failure to get credentials. The store has received nothing."""
     said = str(report) if report.status else _first_line(error)
     if report.status >= 500 or (report.status in {0, 408, 429} and report.kind):
-        why = f"no credentials at the moment ({said})"
+        why = f"no credentials at the moment ({said}). If it stays so, check where they come from"
         return request.failure(UnavailableError, why, transient=True, no_effect=True)
     return request.failure(AccessError, f"no usable credentials ({said}). Check the credentials", no_effect=True)
 
