@@ -63,7 +63,7 @@ def test_a_moment_of_a_log_is_found_without_reading_what_came_later(pause):
                 await log.write((one, two)[number % 2], number)
                 await asyncio.sleep(pause)
             await asyncio.sleep(100)
-        await log.compare(most=150, every=23)
+        await log.compare(most=200, every=23)
 
     run(go())
 
