@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta, timezone
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 from ..collect.options import seconds
 from ..format.names import check_key
 from ..observability.statistics import Statistics
 from ..types import JSON, Ref, Status
+from .conversion import Conversion
 from .lifecycle import Lifecycle
+from .pages import check_page
 from .presence import EXPIRES_IN, RENEWALS, Presence
 from .status_changes import StatusChanges
 from .time_to_live import seconds_to_live
 from .transactions import Transactions
 from .typed import Typed
+from .view import View
 
 T = TypeVar("T")
 
@@ -40,6 +43,10 @@ class MPS3(Transactions, Lifecycle):
             store permits it, with versioning or without, and otherwise the merge journal.
         poll_interval: Seconds between polls for changes. Each interval is shortened at random by up to a fifth, so
             that clients do not poll at the same time.
+        wake: Something that can push, such as ``mps3.wake.redis("redis://localhost")``: clients tell each other through
+            it that they have committed. What it says is only a hint to poll; the store remains the only truth.
+        idle_poll_interval: Seconds between polls while wake-ups are known to work; 30 times ``poll_interval`` if
+            ``None``.
         inline: Bytes of the largest value, as JSON, that becomes part of its commit, in the manifest, instead of an
             object of its own: at most 65,536; 0 for none. A value for which a bucket was named is always an object.
         checksums: Whether SHA-256 checksums are sent, recorded and verified.
@@ -124,6 +131,43 @@ class MPS3(Transactions, Lifecycle):
             every=interval,
             manifest=manifest,
         )
+
+    @overload
+    def view(self, prefix: str = "", *, limit: int | None = None, manifest: str | Ref | None = None) -> View[JSON]: ...
+
+    @overload
+    def view(
+        self, prefix: str = "", *, type: type[T], limit: int | None = None, manifest: str | Ref | None = None
+    ) -> View[T]: ...
+
+    def view(
+        self,
+        prefix: str = "",
+        *,
+        type: Any = None,  # noqa: A002 - the plainest name
+        limit: int | None = None,
+        manifest: str | Ref | None = None,
+    ) -> View[Any]:
+        """Return a live, read-only mapping of the keys with a prefix and their values; see `View`.
+
+        Args:
+            prefix: The prefix. A key in another bucket than the default is ``s3://bucket/key``.
+            type: The type of the values, as with `typed`; JSON if ``None``.
+            limit: The maximum number of keys. A view of more ends with a `ConfigurationError`, before it fills the
+                memory.
+            manifest: The manifest that names the keys; the default manifest if ``None``.
+
+        Raises:
+            ValueError: ``limit`` is not positive.
+            ConfigurationError: The package that converts the type is not installed.
+            ClosedError: The client is not open.
+        """
+        self._check_open()
+        check_page(limit, None)
+        if not isinstance(prefix, str):
+            raise TypeError(f"prefix is a text, not {prefix.__class__.__qualname__}")
+        conversion = None if type is None else Conversion(type)
+        return View(lambda: self.watch(prefix, manifest=manifest), prefix, limit, conversion, self._views)
 
     def status(self) -> Status:
         """Return the status of the client.

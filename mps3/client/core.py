@@ -38,8 +38,12 @@ from ..storage.switch import OfflineSwitch
 from ..support.environment import Environment
 from ..support.loop_affinity import LoopAffinity
 from ..types import Auth, JournalKind, Ref
+from ..wake.hint import topic_of
+from ..wake.protocol import Wake
+from ..wake.waker import IDLE, NoWaker, Waker
 from .connection import Connection
 from .rejected import Rejected
+from .view import View
 
 
 class ClientCore(ABC):
@@ -55,6 +59,8 @@ class ClientCore(ABC):
         auth: Auth | None = None,
         journal: JournalKind = "auto",
         poll_interval: float = 1.0,
+        wake: Wake | None = None,
+        idle_poll_interval: float | None = None,
         inline: int = INLINE,
         checksums: bool = True,
         offline: str | os.PathLike[str] | OfflineDirectory | None = None,
@@ -83,12 +89,7 @@ class ClientCore(ABC):
             raise ValueError(f'journal is "auto", "log" or "merge", not {journal!r}')
         if not online and offline is None:
             raise ConfigurationError("online=False needs a directory with known states: offline=DIRECTORY")
-        if isinstance(inline, bool) or not isinstance(inline, int):
-            raise TypeError(f"inline is a number of bytes, not {type(inline).__qualname__}")
-        if not 0 <= inline <= limits.INLINE:
-            raise ValueError(f"inline is a number of bytes up to {limits.INLINE}, not {inline!r}")
-        if cache_bytes < 0:
-            raise ValueError(f"cache_bytes is a number from 0, not {cache_bytes!r}")
+        _check_bytes(inline, cache_bytes)
         self._journal: JournalKind = journal
         self._environment = Environment() if environment is None else environment
         store = storage if storage is not None else s3_storage(s3_config, self._environment, auth, checksums=checksums)
@@ -111,6 +112,8 @@ class ClientCore(ABC):
             self._default, self._switch, self._environment, self._observer, wait_forever=offline is not None
         )
         self._poll_interval = poll_interval
+        self._topics: dict[str, Manifest] = {}
+        self._waker = self._waker_of(wake, poll_interval, idle_poll_interval)
         self._contents = ValueStore(
             self._storage,
             self._environment,
@@ -124,6 +127,7 @@ class ClientCore(ABC):
         )
         self._manifests: dict[Ref, Manifest] = {}
         self._runners: dict[Manifest, TransactionRunner] = {}
+        self._views: set[View[Any]] = set()
         self._state = "new"
         self._affinity = LoopAffinity()
         self._storage_opened = False
@@ -172,8 +176,26 @@ class ClientCore(ABC):
         return manifest
 
     def _start(self, manifest: Manifest) -> None:
-        self._manifests[manifest.ref] = manifest
+        self._manifests[manifest.ref] = self._topics[topic_of(manifest.ref)] = manifest
         manifest.start()
+
+    def _waker_of(self, wake: Wake | None, poll_interval: float, idle_interval: float | None) -> Waker | NoWaker:
+        if idle_interval is not None and not 0 < idle_interval < math.inf:
+            raise ValueError(f"idle_poll_interval is a positive number of seconds, not {idle_interval!r}")
+        if wake is None:
+            if idle_interval is not None:
+                raise ConfigurationError("idle_poll_interval is for clients with wake-ups: wake=…")
+            return NoWaker()
+        interval = IDLE * poll_interval if idle_interval is None else idle_interval
+        return Waker(wake, self._environment, idle_interval=interval, hear=self._woken, changed=self._pace_changed)
+
+    def _woken(self, topic: str, position: str) -> None:
+        if (manifest := self._topics.get(topic)) is not None:
+            manifest.poller.hear(position)
+
+    def _pace_changed(self) -> None:
+        for manifest in self._manifests.values():
+            manifest.poller.pace_changed()
 
     def _make_manifest(self, ref: Ref) -> Manifest:
         async def open_journal(known: Kind | None, *, early: bool = False) -> Journal:
@@ -200,6 +222,7 @@ class ClientCore(ABC):
                 self._on_reconnect,
                 observer=self._observer,
                 affinity=self._affinity,
+                waker=self._waker,
             ),
         )
 
@@ -210,3 +233,12 @@ class ClientCore(ABC):
     def _is_manifest(self, bucket: str, key: str) -> bool:
         ref = Ref(key, bucket)
         return ref == self._default or ref in self._manifests
+
+
+def _check_bytes(inline: object, cache_bytes: float) -> None:
+    if isinstance(inline, bool) or not isinstance(inline, int):
+        raise TypeError(f"inline is a number of bytes, not {type(inline).__qualname__}")
+    if not 0 <= inline <= limits.INLINE:
+        raise ValueError(f"inline is a number of bytes up to {limits.INLINE}, not {inline!r}")
+    if cache_bytes < 0:
+        raise ValueError(f"cache_bytes is a number from 0, not {cache_bytes!r}")

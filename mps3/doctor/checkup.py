@@ -13,9 +13,10 @@ import orjson
 from ..content.owner_metadata import MANIFESTS, owner_metadata
 from ..errors import AccessError, ConfigurationError, MPS3Error
 from ..format.commit_age import refresh_age
+from ..format.names import LONGEST
 from ..journal.trials import SUFFIX, put_at_pace, remove
 from ..storage.etags import bare, is_weak
-from ..storage.protocol import UNCHANGED, Head, Object, Storage, Stored
+from ..storage.protocol import UNCHANGED, Head, KeyRefusedError, Object, Storage, Stored
 from ..support.environment import Environment
 from ..types import Ref
 from .findings import CheckResult, Diagnosis
@@ -29,6 +30,7 @@ VISIBILITY_TIMEOUT: Final = 3.0
 LISTING_INTERVAL: Final = 0.2
 # As long as a value may be, and as easy to compress: a proxy that compresses leaves short answers alone.
 FILLING: Final = "mps3 " * 2000
+BELOW: Final = "below"
 AWKWARD: Final = "a b+c%2F&=?#é"
 """Characters that some stores and gateways mistake."""
 
@@ -74,12 +76,22 @@ class Checkup:
                     await check("listing all versions", self._scan())
                 await check("listing", self._list())
                 await check("checksums", self._put_with_wrong_checksum())
+                if self._versioned:  # without versions, values have other keys
+                    await check("keys below keys", self._use_key_below(), needed=False)
         finally:
-            tidy = await self._remove(self._key)
+            tidy = not self._versioned or await self._remove(f"{self._key}/{BELOW}")
+            tidy = await self._remove(self._key) and tidy
         if tidy and self._stored:
             key = f"{self._key}/{AWKWARD}"
             try:
                 await check("keys", self._use_awkward_key(key))
+            finally:
+                tidy = await self._remove(key)
+        if tidy and self._stored:
+            key = f"{self._key}/"
+            key += "k" * (LONGEST - len(key.encode()))
+            try:
+                await check("long keys", self._use_long_key(key))
             finally:
                 tidy = await self._remove(key)
         return tidy
@@ -245,12 +257,42 @@ class Checkup:
             return True, "the store refuses a body that does not have its SHA-256"
         return None, "the store does not verify SHA-256; each client verifies what it reads"
 
+    async def _use_key_below(self) -> CheckResult:
+        """Use the key as a directory, as some stores do, too."""
+        key = f"{self._key}/{BELOW}"
+        try:
+            await self._put(key, _body(0))
+        except KeyRefusedError:
+            return (
+                None,
+                "the store keeps objects in directories: beside a large value a there can be no large value a/b",
+            )
+        try:
+            listed = any(one.key == key for one in (await self._storage.list(self._bucket, key)).entries)
+        except AccessError as error:
+            return None, f"only garbage collection needs to list: {error}"
+        if listed:
+            return True, "can be used"
+        return None, "an object hides those below it from listings, as a hides a/b, so that a collection may leave some"
+
     async def _use_awkward_key(self, key: str) -> CheckResult:
         await self._put(key, _body(0))
         found = await self._storage.get(self._bucket, key)
         if isinstance(found, Object) and found.body == _body(0):
             return True, "with any characters"
         return None, f"an object whose key ends with {AWKWARD!r} is not found again: use simple keys"
+
+    async def _use_long_key(self, key: str) -> CheckResult:
+        try:
+            await self._put(key, _body(0))
+            found = await self._storage.get(self._bucket, key)
+        except AccessError:
+            raise
+        except MPS3Error:
+            found = None
+        if isinstance(found, Object) and found.body == _body(0):
+            return True, f"of {LONGEST:,} bytes"
+        return None, f"a key of {LONGEST:,} bytes cannot be used: take shorter ones, with shorter parts between slashes"
 
 
 def _body(number: int) -> bytes:

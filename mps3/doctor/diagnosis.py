@@ -9,12 +9,14 @@ from typing import Any, Final
 
 from ..format.document import LIMIT
 from ..journal.choose import choose_journal
+from ..journal.listing_trial import lacking_listing
 from ..journal.probe import lacking_creation
 from ..journal.trials import to_the_end
 from ..storage.protocol import Storage
 from ..support.environment import Environment
 from ..types import JournalKind
 from .checkup import Checkup
+from .comparison import Observed, compare
 from .findings import CheckResult, Diagnosis
 from .policy import policy
 
@@ -28,7 +30,7 @@ GET_PRICE: Final = 0.4e-6
 """Dollars for a GET on S3 Standard in us-east-1."""
 PUT_PRICE: Final = 5e-6
 """Dollars for a PUT or a listing there."""
-_NEEDED_BY_LOG: Final = frozenset({"conditions", "listing"})
+_NEEDED_BY: Final = {"log": {"conditions", "listing"}, "merge": {"listing beside longer keys"}}
 """The checks that a manifest with the log journal has to pass, and one with the merge journal has not."""
 
 
@@ -63,7 +65,8 @@ async def diagnose(
     vendor = getattr(storage, "vendor", None)
     if vendor is not None:
         found.vendor, found.notes = vendor.name, vendor.limits
-    versioning = await found.check("versioning", _versioning(storage, bucket, journal))
+    observed = Observed()
+    versioning = await found.check("versioning", _versioning(storage, bucket, journal, observed))
     versioned = versioning == "enabled"
     await found.check("reading", _timed(lambda: storage.get(bucket, manifest, limit=LIMIT)))
     if versioned:
@@ -72,18 +75,24 @@ async def diagnose(
         checkup = Checkup(storage, bucket, manifest, versioned=versioned, environment=environment, found=found)
         found.tidy = await to_the_end(checkup.run())
     if found.tidy:
-        conditions = _conditions(storage, bucket, manifest, environment)
+        conditions = _conditions(storage, bucket, manifest, environment, observed)
         await found.check("conditions", conditions, needed=not versioned)
+    if found.tidy and versioned:
+        await found.check("listing beside longer keys", _listing(storage, bucket, manifest, environment), needed=False)
 
     async def choose() -> CheckResult:
         found.journal = (await choose_journal(storage, bucket, manifest, journal, environment)).kind
         return True, found.journal
 
     await found.check("journal", choose())
-    if found.journal == "log":
-        for finding in found.findings:
-            if finding.what in _NEEDED_BY_LOG and finding.good is None:
-                finding.good = False  # versions do not help a manifest that is a log
+    # Versions do not help a manifest that is a log, nor conditions another one.
+    needed = _NEEDED_BY.get(found.journal or "", ())
+    for finding in found.findings:
+        if finding.what in needed and finding.good is None:
+            finding.good = False
+    if vendor is not None:
+        headers = getattr(storage, "server_headers", {})
+        found.known = await compare(vendor.name, headers, observed, found.findings)
     if priced:
         found.policy = policy(bucket, manifest, found.journal or "merge", versioned=versioned)
         found.monthly_cost = MONTH / (AVERAGE_WAIT * poll_interval + POLL_DURATION) * GET_PRICE
@@ -91,16 +100,27 @@ async def diagnose(
     return found
 
 
-async def _versioning(storage: Storage, bucket: str, journal: JournalKind) -> CheckResult:
-    versioning = (await storage.capabilities(bucket)).versioning
+async def _versioning(storage: Storage, bucket: str, journal: JournalKind, observed: Observed) -> CheckResult:
+    observed.capabilities = await storage.capabilities(bucket)
+    versioning = observed.capabilities.versioning
     if versioning != "suspended":
         return True, versioning
     return False if journal == "merge" else None, versioning  # the log journal does not need versions
 
 
-async def _conditions(storage: Storage, bucket: str, manifest: str, environment: Environment) -> CheckResult:
+async def _conditions(
+    storage: Storage, bucket: str, manifest: str, environment: Environment, observed: Observed
+) -> CheckResult:
     lacking = await lacking_creation(storage, bucket, manifest, environment)
+    observed.creates = lacking is None
     return lacking is None, lacking or "the store enforces them"
+
+
+async def _listing(storage: Storage, bucket: str, manifest: str, environment: Environment) -> CheckResult:
+    lacking = await lacking_listing(storage, bucket, manifest, environment)
+    if lacking is None:
+        return True, "the versions of each key"
+    return False, f"{lacking}: only the log journal can be used here, and a collection may leave something"
 
 
 async def _timed(call: Callable[[], Awaitable[Any]]) -> CheckResult:

@@ -1,29 +1,36 @@
-"""Whether a store enforces create-if-absent: some take the header and ignore it."""
+"""Whether a store enforces create-if-absent: some take the header and ignore it, some let two clients win."""
 
 from __future__ import annotations
 
-import contextlib
 from typing import Final
 
 import orjson
 
 from ..errors import ConfigurationError, ConflictError, MPS3Error
-from ..storage.protocol import Object, Storage, Stored
+from ..storage.protocol import Capabilities, Object, Storage, Stored
 from ..support.environment import Environment
-from .trials import SUFFIX, put_at_pace, remove, to_the_end
+from .race import lacking_exclusion
+from .trials import SUFFIX, put_at_pace, remove, remove_made, to_the_end
 
 # As long as a small manifest, and as easy to compress: a proxy that compresses does not compress what is short.
 _BODIES: Final = tuple(orjson.dumps({"probe": number, "filling": "mps3 " * 800}) for number in range(2))
 
 
-async def lacking_creation(storage: Storage, bucket: str, manifest: str, environment: Environment) -> str | None:
-    """Try create-if-absent on an object of its own, and remove that again.
+async def lacking_creation(
+    storage: Storage,
+    bucket: str,
+    manifest: str,
+    environment: Environment,
+    capabilities: Capabilities | None = None,
+) -> str | None:
+    """Try create-if-absent on objects of its own, and remove them again.
 
     Args:
         storage: The store.
         bucket: The bucket.
-        manifest: The manifest's key; the object is made beside it.
-        environment: Names the object.
+        manifest: The manifest's key; the objects are made beside it.
+        environment: Names the objects.
+        capabilities: What the bucket supports, if the caller knows it.
 
     Returns:
         What the store does not do; ``None`` when it enforces create-if-absent.
@@ -33,10 +40,23 @@ async def lacking_creation(storage: Storage, bucket: str, manifest: str, environ
         ConfigurationError: The bucket refuses every PUT.
         UnavailableError: The store does not answer.
     """
-    return await to_the_end(_try(storage, bucket, f"{manifest}{SUFFIX}{environment.name()}"))
+    return await to_the_end(_try(storage, bucket, f"{manifest}{SUFFIX}", environment, capabilities))
 
 
-async def _try(storage: Storage, bucket: str, key: str) -> str | None:
+async def _try(
+    storage: Storage, bucket: str, prefix: str, environment: Environment, capabilities: Capabilities | None
+) -> str | None:
+    lacking = await _try_one_after_another(storage, bucket, f"{prefix}{environment.name()}")
+    if lacking is not None:
+        return lacking
+    if capabilities is None:
+        capabilities = await storage.capabilities(bucket)
+    if capabilities.exclusive:
+        return None
+    return await lacking_exclusion(storage, bucket, prefix, environment, _BODIES, capabilities)
+
+
+async def _try_one_after_another(storage: Storage, bucket: str, key: str) -> str | None:
     made: list[Stored] = []
     try:
         lacking = await _lacking(storage, bucket, key, made)
@@ -44,7 +64,7 @@ async def _try(storage: Storage, bucket: str, key: str) -> str | None:
         if made or not isinstance(error, MPS3Error) or error.maybe_written:
             await remove(storage, bucket, key)  # a PUT that was not answered may have made another version
         raise
-    await _remove(storage, bucket, key, made)
+    await remove_made(storage, bucket, key, made)
     return lacking
 
 
@@ -69,15 +89,6 @@ async def _lacking(storage: Storage, bucket: str, key: str, made: list[Stored]) 
     if found.body != _BODIES[0]:
         return "it does not give back the bytes of an object that was just written"
     return None
-
-
-async def _remove(storage: Storage, bucket: str, key: str, made: list[Stored]) -> None:
-    with contextlib.suppress(MPS3Error):
-        for stored in made:
-            if stored.version is not None:
-                await storage.delete(bucket, key, version=stored.version)
-        if any(stored.version is None for stored in made):
-            await remove(storage, bucket, key)
 
 
 async def require_creation(storage: Storage, bucket: str, manifest: str, environment: Environment) -> None:

@@ -115,8 +115,15 @@ class Journal(Protocol):
         """What came before."""
         ...
 
-    async def resolve(self) -> bool:
+    def is_beyond(self, position: str) -> bool:
+        """Return whether a position, which somebody says is the newest, is not part of `view`."""
+        ...
+
+    async def resolve(self, until: str | None = None) -> bool:
         """Look for what others committed: one conditional GET when there is nothing new.
+
+        Args:
+            until: A position that suffices: whether there is more need not be looked for.
 
         Returns:
             Whether `view` is another now.

@@ -13,6 +13,7 @@ from ..offline.queue import OutboxQueue
 from ..storage.clock import StoreClock
 from ..support.environment import Environment
 from ..support.loop_affinity import LoopAffinity
+from ..wake.waker import NoWaker, Waker
 from .pending import Pending
 from .reconnect import OnReconnect
 
@@ -36,6 +37,7 @@ class ManifestContext:
         on_reconnect: Called before pending writes are sent after a time without the store.
         observer: Counts what happens, and passes events to hooks.
         affinity: The event loop that the client is bound to.
+        waker: Tells other clients of commits.
     """
 
     contents: ValueStore
@@ -52,3 +54,9 @@ class ManifestContext:
     on_reconnect: OnReconnect | None = None
     observer: Observer = field(default_factory=Observer)
     affinity: LoopAffinity = field(default_factory=LoopAffinity)
+    waker: Waker | NoWaker = field(default_factory=NoWaker)
+
+    @property
+    def idle_interval(self) -> float:
+        """Seconds between polls when nothing happens, by now: more while wake-ups work."""
+        return self.waker.idle_interval or self.poll_interval

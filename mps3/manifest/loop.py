@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..journal.protocol import Journal
-from ..support.environment import Environment, wait_for_event
+from ..support.environment import wait_for_event
 from .committer import Committer
+from .context import ManifestContext
 from .decider import TransactionDecider
 from .in_flight import InFlightCommit
 from .outbox import Outbox
@@ -32,7 +33,7 @@ class CommitLoop:
         decider: TransactionDecider,
         recovery: Recovery,
         review: Review | None,
-        environment: Environment,
+        context: ManifestContext,
     ) -> None:
         self._state = state
         self._reachability = reachability
@@ -44,7 +45,8 @@ class CommitLoop:
         self._decider = decider
         self._recovery = recovery
         self._review = review
-        self._environment = environment
+        self._environment = context.environment
+        self._waker = context.waker
 
     async def run(self, journal: Journal) -> None:
         """Run until it is cancelled."""
@@ -70,6 +72,8 @@ class CommitLoop:
     async def _commit(self, journal: Journal) -> None:
         waiting = self._reachability.waiting()
         result = await self._committer.send(journal)
+        if result.arrived and (head := journal.view.head) is not None:
+            self._waker.announce(self._state.ref, head)
         await self._publish(journal)
         if result.error is not None:
             self._committer.failed(journal, result.commit, result.error)

@@ -60,6 +60,7 @@ class Manifest:
         affinity: The event loop that the client is bound to.
         session_pool: The sessions of transactions.
         session: The session of other writes.
+        poller: Says when to poll.
     """
 
     def __init__(self, ref: Ref, open_journal: OpenJournal, context: ManifestContext) -> None:
@@ -85,9 +86,9 @@ class Manifest:
         self._reachability = StoreReachability(state, context, self._expiry, self._review)
         self._pipeline = CommitPipeline(state, outbox)
         self._publisher = Publisher(state, self._pipeline, self.listeners, self._expiry, context)
-        self._poller = Poller(state, self._reachability, self._pipeline, self.listeners, context)
+        self.poller = Poller(state, self._reachability, self._pipeline, self.listeners, context)
         self._opener = Opener(
-            open_journal, state, self._reachability, self._poller, self._publisher, self.listeners, context
+            open_journal, state, self._reachability, self.poller, self._publisher, self.listeners, context
         )
         self._completion = CommitCompletion(ref, outbox, self._pipeline, self.session_pool, context)
         self._decider = TransactionDecider(state, self._pipeline, self._completion, self._volatile, context)
@@ -98,7 +99,7 @@ class Manifest:
         self._loop = CommitLoop(
             state,
             self._reachability,
-            self._poller,
+            self.poller,
             self._publisher,
             outbox,
             self._pipeline,
@@ -106,7 +107,7 @@ class Manifest:
             self._decider,
             self._recovery,
             self._review,
-            context.environment,
+            context,
         )
 
     # From open to close
@@ -310,7 +311,7 @@ class Manifest:
         """Find out for certain what became of a transaction that was tried, and make no other try of it."""
         self._check_running()
         self._decider.conclude(pending)
-        self._poller.poll_soon()
+        self.poller.poll_soon()
         self._state.wake()
 
     def counting(self, pending: Pending) -> Mapping[str, Any] | None:
@@ -327,7 +328,7 @@ class Manifest:
         """Retry at once what waits for another try."""
         self._reachability.lost()
         self._context.contents.reached()
-        self._poller.poll_soon()
+        self.poller.poll_soon()
         self._pipeline.retry_now()
         self._state.wake()
 

@@ -139,9 +139,19 @@ class Observer:
 
     # Commits of other clients
 
-    def polled(self, manifest: Ref, started: float, *, news: bool = False, error: MPS3Error | None = None) -> None:
-        """Count a poll of a manifest that began at the time ``started``."""
+    def polled(
+        self,
+        manifest: Ref,
+        started: float,
+        *,
+        news: bool = False,
+        woken: bool = False,
+        error: MPS3Error | None = None,
+    ) -> None:
+        """Count a poll of a manifest that began at the time ``started``, perhaps because of a wake-up."""
         self.counters.polls += 1
+        self.counters.wake_ups += woken
+        self.counters.useful_wake_ups += woken and news
         if error is not None:
             self.counters.failed_polls += 1
         elif not news:

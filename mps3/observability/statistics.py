@@ -19,6 +19,8 @@ class Statistics:
         polls: Polls for changes by other clients.
         polls_without_news: Polls that found no change.
         failed_polls: Polls that failed.
+        wake_ups: Polls because of wake-ups.
+        useful_wake_ups: Those that found a change.
         merged: Commits of other clients that became visible, without those that were never seen individually.
         writes: Writes of this client, once for each manifest. Each run of a transaction counts.
         failed_writes: Writes that failed or were withdrawn, without the runs of transactions that were repeated.
@@ -41,6 +43,8 @@ class Statistics:
     polls: int
     polls_without_news: int
     failed_polls: int
+    wake_ups: int
+    useful_wake_ups: int
     merged: int
     writes: int
     failed_writes: int
@@ -67,6 +71,8 @@ class Counters:
     polls: int = 0
     polls_without_news: int = 0
     failed_polls: int = 0
+    wake_ups: int = 0
+    useful_wake_ups: int = 0
     merged: int = 0
     writes: int = 0
     failed_writes: int = 0

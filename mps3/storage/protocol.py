@@ -14,6 +14,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal, Protocol, runtime_checkable
 
+from ..errors import ConfigurationError
+
+
+class KeyRefusedError(ConfigurationError):
+    """The store cannot hold an object with this key; with another key it may.
+
+    A store that keeps objects in directories cannot hold both ``a`` and ``a/b``.
+    """
+
 
 class Absence(Enum):
     """Why a ``get`` returned no object."""
@@ -182,10 +191,13 @@ class Capabilities:
     Attributes:
         versioning: Whether every ``put`` creates a version and keeps the old ones.
         versionable: Whether versioning could be enabled, as far as that is known. Errors advise it only then.
+        exclusive: Whether the store is known to let only one of several clients create an object (``if_none_match``),
+            if it lets any. Where that is not known, clients try it.
     """
 
     versioning: Versioning
     versionable: bool = True
+    exclusive: bool = False
 
 
 @runtime_checkable
@@ -269,6 +281,7 @@ class Storage(Protocol):
 
         Raises:
             ConflictError: The condition did not hold; nothing was written.
+            KeyRefusedError: The store cannot hold an object with this key.
             UnavailableError: It is unknown whether the object was written. An incomplete answer, or one that is not the
                 store's, raises it too.
         """

@@ -94,7 +94,7 @@ async def test_other_buckets(mps3, tmp_path):
     assert exported.splitlines() == ['{"key":"a","value":1}', '{"key":"a","bucket":"media","value":2}']
     (tmp_path / "in").write_text(exported)
     other = f"file://{tmp_path}/other"
-    assert (await asyncio.to_thread(mps3, "import", other, str(tmp_path / "in"))).code == 0
+    assert (await asyncio.to_thread(mps3, "import", other, str(tmp_path / "in"), "--bucket", "media")).code == 0
     async with MPS3.from_url(other) as client:
         assert await client.get_all() == {"a": 1, "s3://media/a": 2}
 

@@ -92,6 +92,8 @@ def status(client: MPS3, status: Status, statistics: Statistics) -> None:
         statistics.polls,
         statistics.polls_without_news,
         statistics.failed_polls,
+        statistics.wake_ups,
+        statistics.useful_wake_ups,
         statistics.merged,
         statistics.writes,
         statistics.failed_writes,

@@ -9,6 +9,7 @@ from ...errors import ConfigurationError, CorruptionError, MPS3Error, Unavailabl
 from ...format.commit_age import Moment
 from ...format.document import LIMIT, CommitEntry
 from ...format.document_codec import decode
+from ...format.slot import LAST
 from ...format.state import View
 from ...storage.protocol import Object, Storage
 from ...support.environment import Environment
@@ -22,6 +23,7 @@ from .checkpoints import Checkpoints
 from .contact import LastContact
 from .contention import Crowd
 from .fold import collection
+from .lookahead import Lookahead
 from .opening import open_log
 from .past import LogPast
 from .reader import LogReader, ReadSlot
@@ -70,6 +72,7 @@ class LogFollower(BaseJournal):
             storage, bucket, key, self._tail, self._reader, self._runs, self._compactor, environment
         )
         self._ahead: dict[int, ReadSlot] = {}
+        self._lookahead = Lookahead(self._reader, self._keep)
         self._created: set[int] = set()
         self._early: tuple[tuple[float, float], LogTail] | None = None
         self._opened = False
@@ -139,7 +142,11 @@ class LogFollower(BaseJournal):
 
     # Reading
 
-    async def resolve(self) -> bool:
+    def is_beyond(self, position: str) -> bool:
+        """As `Journal.is_beyond`: a position is the number of a slot."""
+        return _number(position) > self._tail.number
+
+    async def resolve(self, until: str | None = None) -> bool:
         """Read the slots after the last known one (L8)."""
         if not self._opened:
             return await self._open()
@@ -151,7 +158,7 @@ class LogFollower(BaseJournal):
                 news = await self._poll(min(AHEAD, max(1, self._tail.number - before)))
                 if news is None:
                     break
-                if not news:
+                if not news or before < _number(until) <= self._tail.number:
                     return self._tail.number > before
         except MissingRunError:
             pass  # it was collected: newer states do not need it
@@ -194,6 +201,10 @@ class LogFollower(BaseJournal):
         self._ahead.update(found)
         await self._advance()
         return len(found) == count
+
+    def _keep(self, number: int, read: ReadSlot) -> None:
+        if number > self._tail.number:
+            self._ahead[number] = read
 
     async def _advance(self) -> None:
         """Take in the slots that are known to follow."""
@@ -252,3 +263,10 @@ class LogFollower(BaseJournal):
             key=self._key,
             operation="ListObjectsV2",
         )
+
+
+def _number(position: str | None) -> int:
+    """Return the slot that a position names; -1 if it is none."""
+    if position is None or not (position.isascii() and position.isdigit()) or len(position) > len(str(LAST)):
+        return -1
+    return int(position)

@@ -97,7 +97,11 @@ class MergeResolver(BaseJournal):
     def _now(self) -> Moment:
         return Moment(self._environment.monotonic(), self._clock)
 
-    async def resolve(self) -> bool:
+    def is_beyond(self, position: str) -> bool:
+        """As `Journal.is_beyond`: a position is a version of the manifest."""
+        return position != self._view.head and all(commit.version != position for commit in self._view.commits)
+
+    async def resolve(self, until: str | None = None) -> bool:  # noqa: ARG002 - a poll finds all there is
         """Look for what others committed: one conditional GET when there is nothing new."""
         try:
             found = await self._storage.get(self._bucket, self._key, if_none_match=self._etag, limit=LIMIT)
@@ -165,7 +169,7 @@ class MergeResolver(BaseJournal):
             known[str(self._view.head)] = self._view.document, self._etag
         if own is not None and own[0].version is not None:
             known[own[0].version] = own[1], own[0].etag
-        if found is not None and found.version is not None:
+        if found is not None and found.version is not None and not await self._runs.etags.contradict(found):
             # If it arrived damaged, the version that is listed is read, as often as it takes to be certain of that.
             with contextlib.suppress(CorruptionError, FormatError):
                 known[found.version] = await self._unsettled.decode(found, found.version), found.etag

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
 
 from ...support.environment import Environment
 from ...types import Auth
@@ -28,19 +28,18 @@ from ..protocol import (
     Version,
     VersionPage,
 )
-from .errors import is_absent, is_unsigned, status_of
+from .errors import is_absent, is_unreadable, is_unsigned, status_of
 from .identity import s3_identity
 from .listing import listing, newest_first, next_objects, next_scan, next_versions, start_of
 from .puts import PutDialect
 from .request import MalformedResponseError, S3Request
-from .responses import etag_of, read, require, require_object, stamp, version_of
+from .responses import etag_of, head_of, is_listing, read, require, require_object, stamp, version_of
 from .session import S3Session
 from .vendors import Vendor
+from .version_pages import PAGE, version_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-PAGE: Final = 1000
 
 
 class S3Storage(Storage):
@@ -90,6 +89,12 @@ class S3Storage(Storage):
         connection = self._session.connection
         return None if connection is None else connection.vendor
 
+    @property
+    def server_headers(self) -> Mapping[str, str]:
+        """What the server says of itself, safe to print; empty before a response, and while the storage is closed."""
+        connection = self._session.connection
+        return {} if connection is None else connection.server_headers.described()
+
     def clock(self) -> float | None:
         """As `mps3.storage.TellsTime.clock`, from the responses so far, whose resolution is one second."""
         return self._session.clock()
@@ -115,19 +120,22 @@ class S3Storage(Storage):
         """As `mps3.storage.Storage.capabilities`. Versioning is also ``off`` where the store does not support it."""
 
         async def send(client: Any) -> Capabilities:
+            exclusive = self.vendor is not None and self.vendor.exclusive
             try:
                 response = await client.get_bucket_versioning(Bucket=bucket)
             except ClientError as error:
                 if status_of(error) in {405, 501}:
-                    return Capabilities("off", versionable=False)
+                    return Capabilities("off", versionable=False, exclusive=exclusive)
                 raise
             require(response)
+            if is_listing(response):
+                return Capabilities("off", versionable=False, exclusive=exclusive)
             match response.get("Status"):
                 case "Enabled":
-                    return Capabilities("enabled")
+                    return Capabilities("enabled", exclusive=exclusive)
                 case "Suspended":
-                    return Capabilities("suspended")
-            return Capabilities("off", versionable=self.vendor is None or self.vendor.versions)
+                    return Capabilities("suspended", exclusive=exclusive)
+            return Capabilities("off", self.vendor is None or self.vendor.versions, exclusive)
 
         return await self._session.call(S3Request("GetBucketVersioning", "s3:GetBucketVersioning", bucket), send)
 
@@ -208,18 +216,36 @@ class S3Storage(Storage):
         """As `mps3.storage.Storage.head`."""
         action = "s3:GetObject" if version is None else "s3:GetObjectVersion"
         request = S3Request("HeadObject", action, bucket, key, version)
+        params = _given(Bucket=bucket, Key=key, VersionId=version)
 
-        async def send(client: Any) -> Head | Absence:
+        async def send(client: Any) -> Head | Absence | None:
             try:
-                response = await client.head_object(**_given(Bucket=bucket, Key=key, VersionId=version))
+                response = await client.head_object(**params)
+            except HTTPClientError as error:
+                if is_unreadable(error):
+                    return None
+                raise
             except ClientError as error:
                 # Without a body, a 400 about an existing object is about the version.
                 if is_absent(error, request) or (version is not None and status_of(error) == 400):
                     return ABSENT
                 raise
-            require_object(response)
-            metadata = {name.lower(): value for name, value in response.get("Metadata", {}).items()}
-            return Head(metadata, int(response.get("ContentLength") or 0), stamp(response.get("LastModified")))
+            return head_of(response)
+
+        found = await self._session.call(request, send)
+        # Swift sends a body after a 404 to a HEAD, where HTTP has none. A GET has the same headers.
+        return await self._head_by_get(replace(request, operation="GetObject"), params) if found is None else found
+
+    async def _head_by_get(self, request: S3Request, params: Mapping[str, Any]) -> Head | Absence:
+        async def send(client: Any) -> Head | Absence:
+            try:
+                response = await client.get_object(**params)
+            except ClientError as error:
+                if is_absent(error, request):
+                    return ABSENT
+                raise
+            async with response["Body"]:
+                return head_of(response)
 
         return await self._session.call(request, send)
 
@@ -242,11 +268,9 @@ class S3Storage(Storage):
     ) -> VersionPage:
         """As `mps3.storage.Storage.versions`."""
         request = S3Request("ListObjectVersions", "s3:ListBucketVersions", bucket, key)
-        params = _version_params(bucket, key, start, limit)
 
         async def send(client: Any) -> VersionPage:
-            response = await client.list_object_versions(**params)
-            page = listing(response)
+            page, response = await version_page(client, bucket, key, start, limit)
             versions = tuple(
                 Version(item.version, item.modified, item.etag, item.size, item.deleted)
                 for item in newest_first(item for item in page.items if item.key == key)
@@ -275,10 +299,9 @@ class S3Storage(Storage):
     async def scan(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Scan:
         """As `mps3.storage.Storage.scan`."""
         request = S3Request("ListObjectVersions", "s3:ListBucketVersions", bucket)
-        params = _version_params(bucket, prefix, start)
 
         async def send(client: Any) -> Scan:
-            page = listing(await client.list_object_versions(**params))
+            page, _ = await version_page(client, bucket, prefix, start)
             found = tuple(
                 ListedVersion(item.key, item.version, item.modified, item.size, item.deleted)
                 for item in page.items
@@ -287,18 +310,6 @@ class S3Storage(Storage):
             return Scan(found, next_scan(page, start))
 
         return await self._session.call(request, send)
-
-
-def _version_params(bucket: str, prefix: str, start: str | None, limit: int | None = None) -> dict[str, Any]:
-    key_marker, version_marker = start_of(start)
-    return _given(
-        Bucket=bucket,
-        Prefix=prefix,
-        KeyMarker=key_marker,
-        VersionIdMarker=version_marker,
-        MaxKeys=min(limit or PAGE, PAGE),
-        EncodingType="url",
-    )
 
 
 def _given(**params: Any) -> dict[str, Any]:
