@@ -487,6 +487,23 @@ def measured(label: str, journal: str, keys: str) -> list[str]:
     return found
 
 
+def test_pages_do_not_contradict_each_other_about_bytes():
+    def kilobytes(label: str, journal: str, keys: str) -> float:
+        return float(measured(label, journal, keys)[4].removesuffix(" kB"))
+
+    stored = [kilobytes("put, one after another", "log", keys) for keys in ("1,000", "1,000,000")]
+    merge = kilobytes("put, one a second", "merge", "1,000")
+    text = prose("docs/costs.md")
+    assert f"checkpoints make {min(stored):.0f} to {max(stored):.0f} kB of it" in text
+    assert f"{merge} kB for 1,000 keys at a commit a second" in text
+    assert f"A million such commits are {max(stored)} GB or {merge} GB" in text
+    assert f"${0.023 * max(stored):.2f} or ${0.023 * merge:.2f} a month" in text
+    opened = float(measured("open", "log", "1,000,000")[5].removesuffix(" MB"))
+    (bar,) = [cells[1] for cells in rows("docs/performance.md") if cells[0].startswith("opening at 1,000,000 keys")]
+    entries = opened / float(bar.rpartition(" ")[2].removesuffix("x"))
+    assert f"are some {entries:.0f} megabytes" in prose("docs/how-it-works.md")
+
+
 @pytest.mark.parametrize("journal", ["log", "merge"])
 def test_opening_takes_the_requests_that_the_page_on_performance_has(journal):
     async def opened() -> dict[str, int]:
