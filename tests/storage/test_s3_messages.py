@@ -269,6 +269,16 @@ async def test_a_password_in_an_endpoint_is_in_no_message(password, variable, mo
 
 
 @pytest.mark.parametrize(
+    "endpoint", ["http://u:PASSWORD%40host", "http://u:PASSWORD%40host:9000/x", "http://u:PASSWORD"]
+)
+async def test_a_password_whose_at_sign_is_escaped_is_in_no_message(endpoint):
+    config = {"endpoint_url": endpoint, "aws_access_key_id": "a", "aws_secret_access_key": "b"}
+    with pytest.raises(ConfigurationError) as caught:
+        await soon(MPS3("bucket", s3_config=config).__aenter__())
+    assert "PASSWORD" not in f"{caught.value!r} {caught.value}"
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "s3://u:a/PASSWORD@bucket/manifest.json",
