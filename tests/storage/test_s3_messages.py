@@ -65,6 +65,7 @@ ADVICE = [
     (error(403, "AllAccessDisabled"), "account"),
     (error(403, "AccessDenied", DENY), "denies s3:PutObject on arn:aws:s3:::bucket/key explicitly"),
     (error(403, "AccessDenied", DENY), "resource-based policy"),
+    (error(403, "KMS.AccessDeniedException", "no"), "allow kms:GenerateDataKey and kms:Decrypt on it"),
     (error(403, "AccessDenied", KMS), "Allow kms:GenerateDataKey on arn:aws:kms:eu-west-1:1:key/k"),
     (error(403, "AccessDenied", "forbidden by object lock"), "until its retention is over"),
     (error(403, "AccessDenied", "Access Denied because object protected by object lock."), "retention is over"),
