@@ -61,8 +61,8 @@ def nests_deep(body: bytes) -> bool:
     Args:
         body: Its bytes.
     """
-    if body.count(b"[") + body.count(b"{") <= limits.INLINE_DEPTH:
-        return False  # it has not even so many parts
+    if body.count(b"[") + body.count(b"{") < limits.INLINE_DEPTH:
+        return False  # it has not even so many parts, and what is in the innermost one is one deep, too
     return depth_of(orjson.loads(body), limits.INLINE_DEPTH) > limits.INLINE_DEPTH
 
 
