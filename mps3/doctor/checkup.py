@@ -299,7 +299,8 @@ class Checkup:
 def _long_key(start: str) -> str:
     """Return a key of the greatest length. Its parts are not long: some stores make directories of them."""
     missing = LONGEST - len(start.encode())
-    return start + f"{'k' * PART}/" * (missing // (PART + 1)) + "k" * (missing % (PART + 1))
+    padding = f"{'k' * PART}/" * (missing // (PART + 1)) + "k" * (missing % (PART + 1))
+    return start + (padding[:-1] + "k" if padding else "")
 
 
 def _body(number: int) -> bytes:
