@@ -23,13 +23,15 @@ class LazyStorage(StorageWrapper):
     Args:
         make: Creates the other storage. Runs in a thread, and may import modules.
         identity: As `mps3.storage.identity.Identified.identity`, without the other storage.
+        scheme: The scheme of its URLs, for messages.
     """
 
-    def __init__(self, make: Callable[[], Storage], identity: Callable[[], str]) -> None:
+    def __init__(self, make: Callable[[], Storage], identity: Callable[[], str], *, scheme: str | None = None) -> None:
         # The other storage does not exist yet, so the wrapper is initialised in open().
         self._make = make
         self._identity = identity
         self._made = False
+        self.scheme = scheme
 
     @property
     def vendor(self) -> Any:

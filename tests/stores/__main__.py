@@ -19,7 +19,7 @@ from stores import modules, store
 from stores.base import StoreServer, Unavailable
 from stores.exam.paper import EVERYDAY, PARTS, WHOLE, examine
 from stores.exam.record import keep
-from stores.exam.suite import run_tests
+from stores.exam.suite import environment, run_tests
 
 
 def main() -> int:
@@ -62,7 +62,7 @@ def main() -> int:
         )
         ready = any(bucket.get("doctor", {}).get("ready") for bucket in result["buckets"].values())
         if "tests" in parts and ready:
-            result["tests"] = run_tests(address)
+            result["tests"] = run_tests(address, arguments.name)
             result["problems"] += [f"tests: {problem}" for problem in result["tests"]["problems"]]
     tried = {
         "version": server.version,
@@ -83,10 +83,7 @@ def main() -> int:
 def show(server: StoreServer, address: Server) -> int:
     """Say how to reach it, in words for a shell, until Ctrl-C."""
     settings: dict[str, Any] = {
-        "MPS3_TEST_ENDPOINT": address.url,
-        "MPS3_TEST_ACCESS_KEY": address.access_key,
-        "MPS3_TEST_SECRET_KEY": address.secret_key,
-        "MPS3_TEST_REGION": address.region,
+        **environment(address, server.module),
         "AWS_ENDPOINT_URL": address.url,
         "AWS_ACCESS_KEY_ID": address.access_key,
         "AWS_SECRET_ACCESS_KEY": address.secret_key,
