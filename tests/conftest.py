@@ -145,6 +145,18 @@ def plain_bucket(request: pytest.FixtureRequest, make_bucket: MakeBucket) -> str
 
 
 @pytest.fixture
+def usable_bucket(request: pytest.FixtureRequest, make_bucket: MakeBucket) -> MakeBucket:
+    """Makes buckets for clients: without versions only where the server enforces create-if-absent there."""
+
+    def make(versioning: Literal["Enabled"] | None) -> str:
+        if versioning is None:
+            request.getfixturevalue("creation")
+        return make_bucket(versioning)
+
+    return make
+
+
+@pytest.fixture
 def creates_in_versions(make_bucket: MakeBucket, s3: Any) -> bool:
     """Whether the server enforces create-if-absent also in a bucket with versions: Ceph ignores the header there."""
     return enforces_creation(s3, make_bucket("Enabled"))

@@ -15,8 +15,9 @@ import httpx2
 import pytest
 from aiobotocore import httpxsession
 from aiobotocore.config import AioConfig
-from aiohttp import web
+from aiohttp import ClientSession, web
 from botocore import UNSIGNED
+from botocore.exceptions import ClientError
 from gateway import Gateway
 from helpers import AWKWARD_KEYS, client, eventually, soon
 from httpx_aws_auth import AwsCredentials, AwsSigV4Auth
@@ -123,7 +124,11 @@ async def test_a_wrong_signature_is_refused(server, bucket):
 
 
 @pytest.mark.parametrize("key", AWKWARD_KEYS.values(), ids=AWKWARD_KEYS)
-async def test_any_key_can_be_signed(key, server, bucket, s3):
+async def test_any_key_can_be_signed(key, server, bucket, make_bucket, s3):
+    try:
+        s3.put_object(Bucket=make_bucket(), Key=key, Body=b"hello")
+    except ClientError as error:
+        pytest.skip(f"this server does not take such a key: {error}")
     config = {"endpoint_url": server.url, "region_name": server.region}
     async with opened(config, auth=sigv4(server)) as storage:
         await storage.put(bucket, key, b"hello")
@@ -157,6 +162,7 @@ async def test_tokens_that_go_stale(library, server, bucket):
             401,
             404,
             412,
+            501,
         }  # the probe is refused once
 
 
@@ -406,6 +412,9 @@ async def test_credentials_that_expire_during_polls(server, bucket, tmp_path, mo
 async def test_anonymous(server, bucket, s3):
     s3.put_object(Bucket=bucket, Key="public", Body=b"hello", ACL="public-read")
     s3.put_object(Bucket=bucket, Key="private", Body=b"hello")
+    async with ClientSession() as web, web.get(f"{server.url}/{bucket}/public") as found:
+        if found.status != 200:
+            pytest.skip("this server has no public objects")
     config = {"endpoint_url": server.url, "region_name": server.region}
     async with opened(config | {"config": AioConfig(signature_version=UNSIGNED)}) as storage:
         assert (await storage.get(bucket, "public")).body == b"hello"
