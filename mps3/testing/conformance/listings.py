@@ -169,7 +169,7 @@ async def listing(storage: Storage, bucket: str) -> None:
 async def described(storage: Storage, bucket: str) -> None:
     """The metadata given to put is returned by head."""
     key = key_for("described")
-    metadata = {"mps3-manifests": "bucket/a%2Cb,bucket/c", "mps3-place": "0" * 64}
+    metadata = {"mps3manifests": "bucket/a%2Cb,bucket/c", "mps3place": "0" * 64}
     stored = await storage.put(bucket, key, b"described", metadata=metadata)
     await storage.put(bucket, key_for("described"), b"of itself")
     for version in (None, stored.version):
@@ -181,10 +181,10 @@ async def described(storage: Storage, bucket: str) -> None:
             require(found.size == len(b"described"), f"Head.size is in bytes; got {found.size}")
     await storage.put(bucket, key, b"again")
     found = await storage.head(bucket, key)
-    require(isinstance(found, Head) and not found.metadata.get("mps3-place"), "a put replaces the metadata, too")
+    require(isinstance(found, Head) and not found.metadata.get("mps3place"), "a put replaces the metadata, too")
     if stored.version is not None:
         found = await storage.head(bucket, key, version=stored.version)
-        require(isinstance(found, Head) and "mps3-place" in found.metadata, "head: each version has its own metadata")
+        require(isinstance(found, Head) and "mps3place" in found.metadata, "head: each version has its own metadata")
         await storage.delete(bucket, key, version=stored.version)
         gone = await storage.head(bucket, key, version=stored.version)
         require(gone is ABSENT, f"head: returns ABSENT for a version that is deleted; got {gone!r}")
