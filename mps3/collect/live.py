@@ -50,7 +50,11 @@ class LiveVersions:
         return any((file := view.look_up(name)) and file["version"] == version for view in self.retained.views)
 
 
-def value_of(key: str, version: str) -> tuple[str, str]:
-    """Return the key and the version, as manifests call them, of a version as listed."""
-    minted = _MINTED.match(key) if version == NULL_VERSION else None
-    return (minted[1], minted[2]) if minted else (key, version)
+def values_of(key: str, version: str) -> tuple[tuple[str, str], ...]:
+    """Return what manifests may call a version as listed: each a key and a version.
+
+    A value whose version is part of its object's key may be in a bucket with versions, too.
+    """
+    minted = _MINTED.match(key)
+    found = ((minted[1], minted[2]),) if minted else ()
+    return found if version == NULL_VERSION else (*found, (key, version))

@@ -14,11 +14,11 @@ from ..format.names import LOG_SUFFIX
 from ..format.names import SUFFIX as RUNS
 from ..format.slot import SlotName
 from ..journal.trials import SUFFIX as PROBE
-from ..storage.protocol import NULL_VERSION, Head, ListedVersion
+from ..storage.protocol import Head, ListedVersion
 from ..support.environment import Environment
 from ..types import Ref
 from .bucket import Buckets
-from .live import LiveVersions, value_of
+from .live import LiveVersions, values_of
 from .report import Collecting, Count, Part, Progress
 
 YIELD_EVERY: Final = 5_000
@@ -172,11 +172,11 @@ class Sweep:
             or found.key.startswith((self._runs_prefix, self._key + LOG_SUFFIX, self._key + PROBE))
         ):
             return None
-        key, version = value_of(found.key, found.version)
-        if version == NULL_VERSION:
+        values = values_of(found.key, found.version)
+        if not values:
             self.foreign += 1  # no value: without versions, their keys have minted ones
             return False
-        if self._live.needs(bucket, key, version, found.modified):
+        if any(self._live.needs(bucket, key, version, found.modified) for key, version in values):
             return False
         head = await self._buckets.head(bucket, found)
         if not isinstance(head, Head):
@@ -190,7 +190,7 @@ class Sweep:
             if live is None:
                 self.foreign += 1
                 return False
-            if live.needs(bucket, key, version, found.modified):
+            if any(live.needs(bucket, key, version, found.modified) for key, version in values):
                 return False
         return True
 

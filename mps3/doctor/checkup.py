@@ -15,7 +15,7 @@ from ..errors import AccessError, ConfigurationError, MPS3Error
 from ..format.commit_age import refresh_age
 from ..journal.trials import SUFFIX, put_at_pace, remove
 from ..storage.etags import bare, is_weak
-from ..storage.protocol import UNCHANGED, Head, Object, Storage, Stored
+from ..storage.protocol import UNCHANGED, Head, KeyRefusedError, Object, Storage, Stored
 from ..support.environment import Environment
 from ..types import Ref
 from .findings import CheckResult, Diagnosis
@@ -29,6 +29,7 @@ VISIBILITY_TIMEOUT: Final = 3.0
 LISTING_INTERVAL: Final = 0.2
 # As long as a value may be, and as easy to compress: a proxy that compresses leaves short answers alone.
 FILLING: Final = "mps3 " * 2000
+BELOW: Final = "below"
 AWKWARD: Final = "a b+c%2F&=?#é"
 """Characters that some stores and gateways mistake."""
 
@@ -71,10 +72,14 @@ class Checkup:
                 if self._versioned:
                     await check("old versions", self._read_old())
                     await check("listing in pages", self._list_pages())
+                    await check("listing all versions", self._scan())
                 await check("listing", self._list())
                 await check("checksums", self._put_with_wrong_checksum())
+                if self._versioned:  # without versions, values have other keys
+                    await check("keys below keys", self._use_key_below(), needed=False)
         finally:
-            tidy = await self._remove(self._key)
+            tidy = not self._versioned or await self._remove(f"{self._key}/{BELOW}")
+            tidy = await self._remove(self._key) and tidy
         if tidy and self._stored:
             key = f"{self._key}/{AWKWARD}"
             try:
@@ -214,11 +219,21 @@ class Checkup:
         return listed, pages, late
 
     async def _list(self) -> CheckResult:
+        deadline = time.monotonic() + VISIBILITY_TIMEOUT
+        while True:
+            try:
+                page = await self._storage.list(self._bucket, self._key)
+            except AccessError as error:
+                return None, f"a client that opens a log needs it, and so does garbage collection: {error}"
+            if self._key in {one.key for one in page.entries}:
+                return True, "by prefix"
+            if time.monotonic() > deadline:
+                return None, "an object that was just written is not listed"
+            await asyncio.sleep(LISTING_INTERVAL)
+
+    async def _scan(self) -> CheckResult:
         try:
-            if self._versioned:
-                keys = [one.key for one in (await self._storage.scan(self._bucket, self._key)).found]
-            else:
-                keys = [one.key for one in (await self._storage.list(self._bucket, self._key)).entries]
+            keys = {one.key for one in (await self._storage.scan(self._bucket, self._key)).found}
         except AccessError as error:
             return None, f"only garbage collection needs it: {error}"
         return (True, "by prefix") if self._key in keys else (None, "an object that was just written is not listed yet")
@@ -233,6 +248,24 @@ class Checkup:
         except MPS3Error:
             return True, "the store refuses a body that does not have its SHA-256"
         return None, "the store does not verify SHA-256; each client verifies what it reads"
+
+    async def _use_key_below(self) -> CheckResult:
+        """Use the key as a directory, as some stores do, too."""
+        key = f"{self._key}/{BELOW}"
+        try:
+            await self._put(key, _body(0))
+        except KeyRefusedError:
+            return (
+                None,
+                "the store keeps objects in directories: beside a large value a there can be no large value a/b",
+            )
+        try:
+            listed = any(one.key == key for one in (await self._storage.list(self._bucket, key)).entries)
+        except AccessError as error:
+            return None, f"only garbage collection needs to list: {error}"
+        if listed:
+            return True, "can be used"
+        return None, "an object hides those below it from listings, as a hides a/b, so that a collection may leave some"
 
     async def _use_awkward_key(self, key: str) -> CheckResult:
         await self._put(key, _body(0))

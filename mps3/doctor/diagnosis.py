@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from ..format.document import LIMIT
 from ..journal.choose import choose_journal
+from ..journal.listing_trial import lacking_listing
 from ..journal.probe import lacking_creation
 from ..journal.trials import to_the_end
 from ..storage.protocol import Storage
@@ -28,6 +29,8 @@ GET_PRICE: Final = 0.4e-6
 """Dollars for a GET on S3 Standard in us-east-1."""
 PUT_PRICE: Final = 5e-6
 """Dollars for a PUT or a listing there."""
+_NEEDED_BY: Final = {"log": {"conditions", "listing"}, "merge": {"listing beside longer keys"}}
+"""The checks that a manifest with the log journal has to pass, and one with the merge journal has not."""
 
 
 async def diagnose(
@@ -72,16 +75,19 @@ async def diagnose(
     if found.tidy:
         conditions = _conditions(storage, bucket, manifest, environment)
         await found.check("conditions", conditions, needed=not versioned)
+    if found.tidy and versioned:
+        await found.check("listing beside longer keys", _listing(storage, bucket, manifest, environment), needed=False)
 
     async def choose() -> CheckResult:
         found.journal = (await choose_journal(storage, bucket, manifest, journal, environment)).kind
         return True, found.journal
 
     await found.check("journal", choose())
-    if found.journal == "log":
-        for finding in found.findings:
-            if finding.what == "conditions" and finding.good is None:
-                finding.good = False  # versions do not help a manifest that is a log
+    # Versions do not help a manifest that is a log, nor conditions another one.
+    needed = _NEEDED_BY.get(found.journal or "", ())
+    for finding in found.findings:
+        if finding.what in needed and finding.good is None:
+            finding.good = False
     if priced:
         found.policy = policy(bucket, manifest, found.journal or "merge", versioned=versioned)
         found.monthly_cost = MONTH / (AVERAGE_WAIT * poll_interval + POLL_DURATION) * GET_PRICE
@@ -99,6 +105,13 @@ async def _versioning(storage: Storage, bucket: str, journal: JournalKind) -> Ch
 async def _conditions(storage: Storage, bucket: str, manifest: str, environment: Environment) -> CheckResult:
     lacking = await lacking_creation(storage, bucket, manifest, environment)
     return lacking is None, lacking or "the store enforces them"
+
+
+async def _listing(storage: Storage, bucket: str, manifest: str, environment: Environment) -> CheckResult:
+    lacking = await lacking_listing(storage, bucket, manifest, environment)
+    if lacking is None:
+        return True, "the versions of each key"
+    return False, f"{lacking}: only the log journal can be used here, and a collection may leave something"
 
 
 async def _timed(call: Callable[[], Awaitable[Any]]) -> CheckResult:

@@ -15,6 +15,7 @@ from ..storage.verification import read_verified
 from ..support.environment import Environment
 from ..types import JournalKind
 from .document_io import deleted_manifest, wrong_journal
+from .listing_trial import lacking_listing
 from .log.journal import LogJournal
 from .merge.journal import MergeJournal
 from .probe import lacking_creation
@@ -106,7 +107,7 @@ async def _create(storage: Storage, bucket: str, key: str, kind: JournalKind, en
     if kind == "merge":
         if not versioned:
             raise _unversioned(bucket, capabilities)
-        return MergeJournal(storage, bucket, key, environment)
+        return await _create_merge(storage, bucket, key, environment)
     if versioned:
         await _refuse_deleted(storage, bucket, key)
     log = partial(LogJournal, storage, bucket, key, environment, contested=versioned)
@@ -121,6 +122,20 @@ async def _create(storage: Storage, bucket: str, key: str, kind: JournalKind, en
         raise _without_creation(bucket, capabilities, lacking)
     if not versioned:
         raise _unversioned(bucket, capabilities, lacking)
+    return await _create_merge(storage, bucket, key, environment)
+
+
+async def _create_merge(storage: Storage, bucket: str, key: str, environment: Environment) -> Journal:
+    """The merge journal of a manifest that does not exist yet, where the store lists versions as it has to."""
+    with contextlib.suppress(AccessError):  # who may only read finds out nothing, and need not
+        lacking = await lacking_listing(storage, bucket, key, environment)
+        if lacking is not None:
+            raise ConfigurationError(
+                f"the merge journal needs listings of versions that are complete, and those of bucket {bucket} are "
+                f'not: {lacking}. Use the log journal (journal="log"), if the store enforces create-if-absent',
+                bucket=bucket,
+                operation="ListObjectVersions",
+            )
     return MergeJournal(storage, bucket, key, environment)
 
 

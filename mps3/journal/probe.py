@@ -37,6 +37,7 @@ async def lacking_creation(
 
     Raises:
         AccessError: It may not be tried.
+        ConfigurationError: The bucket refuses every PUT.
         UnavailableError: The store does not answer.
     """
     return await to_the_end(_try(storage, bucket, f"{manifest}{SUFFIX}", environment, capabilities))
@@ -71,6 +72,9 @@ async def _lacking(storage: Storage, bucket: str, key: str, made: list[Stored]) 
     try:
         first = await storage.put(bucket, key, _BODIES[0], if_none_match=True)
     except (ConfigurationError, ConflictError) as error:
+        if isinstance(error, ConfigurationError):
+            # A bucket that refuses this too, such as for want of a checksum, does not refuse the condition.
+            made.append(await put_at_pace(lambda: storage.put(bucket, key, _BODIES[0])))
         return f"it refuses a PUT with If-None-Match ({error})"
     made.append(first)
     try:

@@ -14,6 +14,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal, Protocol, runtime_checkable
 
+from ..errors import ConfigurationError
+
+
+class KeyRefusedError(ConfigurationError):
+    """The store cannot hold an object with this key; with another key it may.
+
+    A store that keeps objects in directories cannot hold both ``a`` and ``a/b``.
+    """
+
 
 class Absence(Enum):
     """Why a ``get`` returned no object."""
@@ -272,6 +281,7 @@ class Storage(Protocol):
 
         Raises:
             ConflictError: The condition did not hold; nothing was written.
+            KeyRefusedError: The store cannot hold an object with this key.
             UnavailableError: It is unknown whether the object was written. An incomplete answer, or one that is not the
                 store's, raises it too.
         """

@@ -53,6 +53,20 @@ async def test_what_is_superseded_goes_once_it_is_old(make, clock, versioning):
         assert [await two.get(key) for key in ("k", "only0", "only4", "new")] == [4, None, 4, "after ten days"]
 
 
+@pytest.mark.parametrize("key", ["directory/", "a/..", "."])
+async def test_values_whose_version_is_in_their_object_s_key_are_collected_and_kept_beside_versions(make, clock, key):
+    storage = make(True)
+    async with memory_client(storage) as one:
+        await one.put(key, "old")
+        await one.put(key, "current")
+        assert [found.key.partition("@mps3-")[0] for found in await everything(storage)].count(key) == 2
+        clock.later(10 * DAY)
+        await one.put("new", 1)
+        assert (await one.collect(**SOON)).values.deleted == 1
+    async with memory_client(storage) as two:
+        assert await two.get(key) == "current"
+
+
 async def test_old_versions_of_the_manifest_go(make, clock):
     storage = make(True)
     async with memory_client(storage) as one:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import sys
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,6 +20,7 @@ from mps3.doctor.diagnosis import diagnose
 from mps3.doctor.findings import Diagnosis
 from mps3.doctor.policy import policy
 from mps3.storage import Capabilities
+from mps3.storage.protocol import KeyRefusedError
 from mps3.storage.s3.storage import S3Storage
 from mps3.support.environment import Environment
 
@@ -366,3 +368,33 @@ async def test_ctrl_c_is_quiet(tmp_path):
     silent.close()
     await asyncio.sleep(0.1)
     assert (process.returncode, out, err) == (130, b"", b"")
+
+
+class Directories(MemoryStorage):
+    """Keeps objects in directories."""
+
+    async def put(self, bucket: str, key: str, body: bytes, **options: Any) -> Any:
+        parents = key.split("/")[:-1]
+        if any("/".join(parents[:depth]) in self._buckets.get(bucket, {}) for depth in range(1, len(parents) + 1)):
+            raise KeyRefusedError("its directory is an object", bucket=bucket, key=key, operation="PutObject")
+        return await super().put(bucket, key, body, **options)
+
+
+class Hiding(MemoryStorage):
+    """Lists nothing below an object."""
+
+    async def list(self, bucket: str, prefix: str = "", **options: Any) -> Any:
+        page = await super().list(bucket, prefix, **options)
+        keys = {one.key for one in (await super().list(bucket)).entries}
+        shown = (one for one in page.entries if not any(one.key.startswith(f"{key}/") for key in keys))
+        return replace(page, entries=tuple(shown))
+
+
+@pytest.mark.parametrize(("kind", "words"), [(Directories, "objects in directories"), (Hiding, "hides those below it")])
+async def test_stores_whose_keys_are_paths_are_told(kind, words):
+    storage = kind()
+    found = await examine(storage)
+    good, result = results(found)["keys below keys"]
+    assert good is None and words in result
+    assert found.healthy and found.tidy
+    assert await leftovers(storage) == []

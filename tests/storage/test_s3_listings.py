@@ -66,6 +66,13 @@ async def test_who_lists_objects_instead_of_versions_is_refused(fake):
         assert (await storage.list("bucket")).entries == ()
 
 
+async def test_a_delete_marker_with_an_empty_etag_has_none(fake):
+    items = version_xml("2", 2, kind="DeleteMarker").replace("</Key>", "</Key><ETag></ETag>") + version_xml("1", 1)
+    async with talking_to(fake, versions_xml(items)) as storage:
+        page = await storage.versions("bucket", "key")
+    assert [one.etag for one in page.versions] == [None, None]
+
+
 async def test_markers_listed_last_though_one_is_the_latest(fake):
     items = version_xml("3", 5) + version_xml("1", 1) + version_xml("4", 9, kind="DeleteMarker", latest=True)
     items += version_xml("2", 3, kind="DeleteMarker")
@@ -110,6 +117,45 @@ async def test_markers_that_the_store_forgot(fake):
     async with talking_to(fake, *pages) as storage:
         assert [one.version for one in await all_versions(storage, "bucket", "key")] == ["2", "1"]
     assert "version-id-marker=2" in fake.received[1].target
+
+
+MORE = "<IsTruncated>true</IsTruncated><NextKeyMarker>key</NextKeyMarker>"
+
+
+async def test_a_version_that_is_the_marker_is_not_listed_again(fake):
+    """Versity S3 Gateway begins a page with its marker if that is the newest version of its key."""
+    newest, older = version_xml("2", 2, latest=True), version_xml("1", 1)
+    async with talking_to(fake, versions_xml(newest, MORE)) as storage:
+        page = await storage.versions("bucket", "key", limit=1)
+        fake.answers = [versions_xml(newest, MORE), versions_xml(newest + older)]
+        page = await storage.versions("bucket", "key", start=page.next, limit=1)
+    assert [one.version for one in page.versions] == ["1"]
+    assert page.next is None
+    assert ["max-keys=1" in one.target for one in fake.received] == [True, True, False]
+
+
+@pytest.mark.parametrize("call", ["versions", "scan"])
+async def test_an_empty_page_is_the_end_if_the_store_says_so_twice(fake, call):
+    """Versity S3 Gateway says of a page that holds exactly the rest that more follow."""
+    both = version_xml("2", 2, latest=True) + version_xml("1", 1)
+    async with talking_to(fake, versions_xml(both, MORE)) as storage:
+        read = getattr(storage, call)
+        page = await read("bucket", "key")
+        fake.answers = [versions_xml(""), versions_xml(version_xml("1", 1))]
+        page = await read("bucket", "key", start=page.next)
+    assert page.next is None
+    assert "version-id-marker=1" in fake.received[1].target
+    assert "version-id-marker=2" in fake.received[2].target
+
+
+@pytest.mark.parametrize("again", [versions_xml(""), versions_xml(version_xml("1", 1) + version_xml("0", 0))])
+async def test_an_empty_page_where_more_must_follow_is_damage(fake, again):
+    both = version_xml("2", 2, latest=True) + version_xml("1", 1)
+    async with talking_to(fake, versions_xml(both, MORE)) as storage:
+        page = await storage.versions("bucket", "key")
+        fake.answers = [versions_xml(""), again] * 4
+        with pytest.raises(UnavailableError, match="nothing does"):
+            await storage.versions("bucket", "key", start=page.next)
 
 
 async def test_listings_that_do_not_move_forward_end(fake):

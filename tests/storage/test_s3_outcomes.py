@@ -10,6 +10,7 @@ from scripted_s3 import PAGE, SLOW_DOWN, answer, error
 from storage.s3_storage import WRITES, talking_to
 
 from mps3 import AccessError, MPS3Error, UnavailableError
+from mps3.storage.protocol import KeyRefusedError
 from mps3.support.environment import Environment
 
 OUTCOMES = {
@@ -56,6 +57,16 @@ async def test_a_conflict_has_written_nothing(fake, status):
     async with talking_to(fake) as storage:
         with pytest.raises(MPS3Error) as caught:
             await storage.put("bucket", "key", b"", if_none_match=True)
+    assert not caught.value.maybe_written
+
+
+@pytest.mark.parametrize("condition", [True, False])
+@pytest.mark.parametrize("code", ["ObjectParentIsFile", "ExistingObjectIsDirectory", "XMinioParentIsObject"])
+async def test_a_key_for_which_there_is_no_place_is_no_conflict(fake, code, condition):
+    fake.answers = [error(409, code)]
+    async with talking_to(fake) as storage:
+        with pytest.raises(KeyRefusedError, match="a and a/b") as caught:
+            await storage.put("bucket", "key", b"", if_none_match=condition)
     assert not caught.value.maybe_written
 
 

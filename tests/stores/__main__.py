@@ -61,7 +61,8 @@ def main() -> int:
                 seed=arguments.seed,
             )
         )
-        if "tests" in parts:
+        ready = any(bucket.get("doctor", {}).get("ready") for bucket in result["buckets"].values())
+        if "tests" in parts and ready:
             result["tests"] = run_tests(address)
             result["problems"] += [f"tests: {problem}" for problem in result["tests"]["problems"]]
     document = {

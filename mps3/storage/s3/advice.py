@@ -36,6 +36,10 @@ UNKNOWN_CODES: Final = {
     "UnrecognizedClientException",
 }
 ACCOUNT_CODES: Final = {"AccountProblem", "AllAccessDisabled", "InvalidPayer", "NotSignedUp", "UserSuspended"}
+KEYS_ARE_PATHS: Final = (
+    "The store keeps objects in directories, so it cannot hold a key and another one below it, such as a and a/b, nor "
+    "some keys at all: use another key"
+)
 
 _ACTION: Final = re.compile(
     r"not authorized to perform: ([\w-]{1,40}:[\w*]{1,80})(?: on resource: \"?([^\s\"]{1,1100}))?"

@@ -11,9 +11,11 @@ from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 
 from ...errors import AccessError, ConfigurationError, ConflictError, MPS3Error, UnavailableError
+from ..protocol import KeyRefusedError
 from .advice import (
     ACCOUNT_CODES,
     EXPIRED_CODES,
+    KEYS_ARE_PATHS,
     UNKNOWN_CODES,
     is_over_quota,
     redirect_advice,
@@ -58,6 +60,16 @@ _ELSEWHERE: Final = {
     "TemporaryRedirect",
 }
 _MALFORMED: Final = {400, 405, 411, 414, 415, 421, 426, 431, 501, 505}
+_NO_PLACE: Final = {
+    # of Versity S3 Gateway, SeaweedFS and MinIO
+    "DirectoryObjectContainsData",
+    "ExistingObjectIsDirectory",
+    "ExistingObjectIsFile",
+    "ObjectParentIsFile",
+    "XMinioInvalidObjectName",
+    "XMinioInvalidResourceName",
+    "XMinioParentIsObject",
+}
 _TOO_LARGE: Final = {"EntityTooLarge", "MaxMessageLengthExceeded", "RequestEntityTooLarge"}
 
 _CREDENTIALS: Final = (
@@ -177,6 +189,8 @@ def _classify_status(error: sdk.ClientError, request: S3Request) -> Failure:
         return request.failure(AccessError, f"{said}. Set this machine's clock")
     if code in _ELSEWHERE or 300 <= status < 400 or (status == 400 and _is_of_another_region(error, request)):
         return _redirected(said, error, request)
+    if code in _NO_PLACE:
+        return request.failure(KeyRefusedError, f"{said}. {KEYS_ARE_PATHS}", no_effect=True)
     if request.conditional and (status in {409, 412} or code in _IN_PROGRESS):
         return request.failure(ConflictError, f"the condition did not hold ({said})")
     if status == 429 or (code in _THROTTLED and status in {400, 503}):

@@ -158,7 +158,7 @@ def _item(element: ET.Element, *, encoded: bool) -> Item:
         key=unquote_plus(key, errors="surrogateescape") if encoded else key,
         version=fields.get("VersionId") or NULL_VERSION,
         modified=_seconds(fields["LastModified"]) if "LastModified" in fields else 0.0,
-        etag=fields.get("ETag"),
+        etag=fields.get("ETag") or None,  # MinIO gives delete markers an empty one
         size=int(fields.get("Size") or 0),
         deleted=_tag(element) == "DeleteMarker",
         latest=fields.get("IsLatest") == "true",
@@ -182,46 +182,45 @@ def next_versions(key: str, page: Listing, start: str | None) -> str | None:
     """Return the start of the next page of a key's versions; ``None`` if there is none.
 
     Raises:
-        MalformedResponseError: The listing is truncated without a marker, or ends where more must follow.
+        MalformedResponseError: The listing is truncated without a marker, or does not move forward.
     """
-    _check_end(page, start)
     # Other keys with this prefix sort after the key, so the listing of its versions is complete.
     if not page.truncated or (page.items and page.items[-1].key != key):
         return None
     own = [item for item in page.items if item.key == key]
     if own:
-        return _forward(start, [key, _last_version(own, page.version_marker)])
+        return _forward(start, [key, _last_version(own, page.version_marker)], page)
     if page.key_marker is None:
         raise MalformedResponseError("more versions follow, but not where")
     marker = key if key in _spellings(page.key_marker) else page.key_marker
-    return _forward(start, [marker, page.version_marker], empty=True)
+    return _forward(start, [marker, page.version_marker])
 
 
 def next_scan(page: Listing, start: str | None) -> str | None:
     """Return the start of the next page of all versions; ``None`` if there is none. It raises as `next_versions`."""
-    _check_end(page, start)
     if not page.truncated:
         return None
     if page.items:
         # Some servers (moto) list all delete markers after all versions: the last item is not the last key then.
         last = max((item.key for item in page.items), key=_sort_key)
         own = [item for item in page.items if item.key == last]
-        return _forward(start, [last, _last_version(own, page.version_marker)])
+        return _forward(start, [last, _last_version(own, page.version_marker)], page)
     if not page.key_marker:
         raise MalformedResponseError("more versions follow, but not where")
-    return _forward(start, [unquote_plus(page.key_marker), page.version_marker], empty=True)
+    return _forward(start, [unquote_plus(page.key_marker), page.version_marker])
 
 
 def next_objects(page: Listing, start: str | None) -> str | None:
     """Return the start of the next page of objects; ``None`` if there is none. It raises as `next_versions`."""
-    _check_end(page, start)
+    if start is not None and not page.items and not page.truncated:
+        raise nothing_follows()
     if not page.truncated:
         return None
     if page.token:
-        return _forward(start, [page.token, None], empty=not page.items)
+        return _forward(start, [page.token, None], page)
     if not page.items:
         raise MalformedResponseError("more objects follow, but not where")
-    return _forward(start, [None, page.items[-1].key])
+    return _forward(start, [None, page.items[-1].key], page)
 
 
 def start_of(start: str | None) -> tuple[str | None, str | None]:
@@ -230,6 +229,12 @@ def start_of(start: str | None) -> tuple[str | None, str | None]:
         return None, None
     first, second, *_ = json.loads(start)
     return first, second
+
+
+def place_before(start: str) -> tuple[str, str] | None:
+    """Return the markers of the version before that after which a page starts, if the previous page showed it."""
+    place = json.loads(start)[3:]
+    return (place[0], place[1]) if place else None
 
 
 def _last_version(items: list[Item], marker: str | None) -> str:
@@ -254,19 +259,24 @@ def _sort_key(key: str) -> bytes:
     return key.encode(errors="surrogateescape")
 
 
-def _check_end(page: Listing, start: str | None) -> None:
-    """Raise `MalformedResponseError` for an empty last page after a page that said that more follow."""
-    if start is not None and not page.items and not page.truncated:
-        raise MalformedResponseError("the previous page said that more follows, and nothing does")
+def nothing_follows() -> MalformedResponseError:
+    """Return the error for an empty last page after a page that said that more follow."""
+    return MalformedResponseError("the previous page said that more follows, and nothing does")
 
 
-def _forward(start: str | None, marker: list[str | None], *, empty: bool = False) -> str:
+def _forward(start: str | None, marker: list[str | None], page: Listing | None = None) -> str:
+    """Return the start of the next page, after a marker; ``page`` is the present one, unless it shows nothing."""
     following = [*marker]
     before = json.loads(start) if start else []
     if following == before[:2]:
         raise MalformedResponseError("the listing does not move forward")
+    if page is not None and page.items:
+        places = [(item.key, item.version) for item in page.items]
+        at = places.index((str(marker[0]), str(marker[1]))) if (marker[0], marker[1]) in places else 0
+        place = list(places[at - 1]) if at else before[:2]
+        return json.dumps([*following, 0, *place])
     # Count consecutive empty pages. A store may send some where it skips what the client may not see.
-    pages = 1 + (before[2] if len(before) > 2 else 0) if empty else 0
+    pages = 1 + (before[2] if len(before) > 2 else 0)
     if pages > MAX_EMPTY_PAGES:
         raise MalformedResponseError(f"{pages} pages in a row are empty, and each says that more follows")
-    return json.dumps([*following, pages] if empty else following)
+    return json.dumps([*following, pages])

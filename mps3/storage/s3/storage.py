@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -36,11 +36,10 @@ from .request import MalformedResponseError, S3Request
 from .responses import etag_of, read, require, require_object, stamp, version_of
 from .session import S3Session
 from .vendors import Vendor
+from .version_pages import PAGE, version_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-PAGE: Final = 1000
 
 
 class S3Storage(Storage):
@@ -243,11 +242,9 @@ class S3Storage(Storage):
     ) -> VersionPage:
         """As `mps3.storage.Storage.versions`."""
         request = S3Request("ListObjectVersions", "s3:ListBucketVersions", bucket, key)
-        params = _version_params(bucket, key, start, limit)
 
         async def send(client: Any) -> VersionPage:
-            response = await client.list_object_versions(**params)
-            page = listing(response)
+            page, response = await version_page(client, bucket, key, start, limit)
             versions = tuple(
                 Version(item.version, item.modified, item.etag, item.size, item.deleted)
                 for item in newest_first(item for item in page.items if item.key == key)
@@ -276,10 +273,9 @@ class S3Storage(Storage):
     async def scan(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Scan:
         """As `mps3.storage.Storage.scan`."""
         request = S3Request("ListObjectVersions", "s3:ListBucketVersions", bucket)
-        params = _version_params(bucket, prefix, start)
 
         async def send(client: Any) -> Scan:
-            page = listing(await client.list_object_versions(**params))
+            page, _ = await version_page(client, bucket, prefix, start)
             found = tuple(
                 ListedVersion(item.key, item.version, item.modified, item.size, item.deleted)
                 for item in page.items
@@ -288,18 +284,6 @@ class S3Storage(Storage):
             return Scan(found, next_scan(page, start))
 
         return await self._session.call(request, send)
-
-
-def _version_params(bucket: str, prefix: str, start: str | None, limit: int | None = None) -> dict[str, Any]:
-    key_marker, version_marker = start_of(start)
-    return _given(
-        Bucket=bucket,
-        Prefix=prefix,
-        KeyMarker=key_marker,
-        VersionIdMarker=version_marker,
-        MaxKeys=min(limit or PAGE, PAGE),
-        EncodingType="url",
-    )
 
 
 def _given(**params: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from servers import Server
 
+from mps3.doctor.findings import Diagnosis
 from stores.exam.bucket import Bucket, make_bucket
 from stores.exam.collection import collect
 from stores.exam.conformance import conform
@@ -67,15 +68,12 @@ async def _examine_bucket(
     seed: int,
     tell: Callable[[str], None],
 ) -> dict[str, Any]:
-    found = await see_doctor(bucket)
-    refused = await try_client(bucket)
+    found, refused, problems = await _ask_both(bucket)
     tell(f"the doctor says {'ready' if found.healthy else 'not ready'}, journal {found.journal}")
     for finding in found.findings:
         if finding.good is not True:
             tell(f"  {finding.what}: {finding.result}")
-    result: dict[str, Any] = {"doctor": told(found), "client": refused or "accepted", "problems": []}
-    if found.healthy and refused:
-        result["problems"].append(f"the doctor says ready, and a client fails: {refused}")
+    result: dict[str, Any] = {"doctor": told(found), "client": refused or "accepted", "problems": problems}
     if not found.healthy:
         tell(f"a client says: {refused or 'nothing: it works'}")
         return result
@@ -87,6 +85,12 @@ async def _examine_bucket(
     result["journals"] = {}
     for journal in journals:
         one = replace(bucket, journal=journal)  # type: ignore[arg-type] - the doctor's word is a journal's
+        if journal != found.journal:
+            other, refused, problems = await _ask_both(one)
+            if not other.healthy:
+                result["journals"][journal] = {"refused": refused, "problems": problems}
+                tell(f"{journal}: {refused}")
+                continue
         each = size.transactions if journal == "log" else size.window
         exercises = {
             "writes": partial(put_through_faults, one, size.puts, seed),
@@ -103,6 +107,17 @@ async def _examine_bucket(
                     taken[part] = {"problems": [f"{type(error).__name__}: {error}"]}
                 tell(f"{journal}: {part} {taken[part]}")
     return result
+
+
+async def _ask_both(bucket: Bucket) -> tuple[Diagnosis, str | None, list[str]]:
+    """What the doctor and a client say of a bucket, and where they differ."""
+    found, refused = await see_doctor(bucket), await try_client(bucket)
+    problems = []
+    if found.healthy and refused:
+        problems.append(f"the doctor says ready, and a client fails: {refused}")
+    if not found.healthy and not refused:
+        problems.append("the doctor says not ready, and a client works")
+    return found, refused, problems
 
 
 def _tell(tell: Callable[[str], None], name: str, text: str) -> None:
