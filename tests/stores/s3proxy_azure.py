@@ -19,6 +19,10 @@ class S3ProxyAzure(StoreServer):
     version = "3.1.0"
     source = f"Maven org.gaul:s3proxy; npm azurite {AZURITE}"
     versioning = False
+    weaknesses = {
+        "awkward_keys": "Azure takes a backslash for a slash",
+        "control_characters": "listings with a control character in a key fail",
+    }
 
     def install(self) -> None:
         self.jar = maven_jar("org.gaul", "s3proxy", self.version, self.cache / "jar", "jar-with-dependencies")
