@@ -123,10 +123,13 @@ def remove(s3: Any, bucket: str) -> None:
 
 @pytest.fixture
 def bucket(request: pytest.FixtureRequest, make_bucket: MakeBucket) -> str:
-    """A bucket with versions. For the log journal the server has to enforce create-if-absent there."""
+    """A bucket with versions, in which the server does what the journal of a test needs."""
     callspec = getattr(request.node, "callspec", None)
-    if callspec is not None and "log" in callspec.params.values():
+    journals = () if callspec is None else callspec.params.values()
+    if "log" in journals:
         request.getfixturevalue("creation_in_versions")
+    if "merge" in journals:
+        request.getfixturevalue("complete_listings")
     return make_bucket()
 
 
@@ -153,6 +156,53 @@ def creation_in_versions(request: pytest.FixtureRequest) -> None:
     """Skip what needs a server that enforces create-if-absent in a bucket with versions, where that does not."""
     if not servers.MOTO and not request.getfixturevalue("creates_in_versions"):
         pytest.skip("this server does not enforce create-if-absent in a bucket with versions")
+
+
+@pytest.fixture
+def lists_completely(make_bucket: MakeBucket, s3: Any) -> bool:
+    """Whether the server lists all versions of a key with which other keys begin: SeaweedFS does not."""
+    bucket = make_bucket("Enabled")
+    for key in ("x.runs/0", "x.runs/1", "x", "x"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"1")
+    page = s3.list_object_versions(Bucket=bucket, Prefix="x", MaxKeys=2)
+    return [one["Key"] for one in page.get("Versions", ())] == ["x", "x"]
+
+
+@pytest.fixture
+def complete_listings(request: pytest.FixtureRequest) -> None:
+    """Skip what needs complete listings of versions, where a server leaves some out."""
+    if not servers.MOTO and not request.getfixturevalue("lists_completely"):
+        pytest.skip("this server leaves versions out of its listings")
+
+
+@pytest.fixture
+def hold(make_bucket: MakeBucket, s3: Any) -> Callable[..., None]:
+    """Skip what uses keys that the server does not take literally, all at once, in a bucket with versions.
+
+    Servers that keep objects in directories refuse some keys, and take others for other ones.
+    """
+
+    def skip_unless_held(*keys: str) -> None:
+        if servers.MOTO:
+            return
+        bucket = make_bucket("Enabled")
+        try:
+            for key in keys:
+                s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+            found = [s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys]
+            listed = [
+                one["Key"]
+                for key in keys
+                if key.isprintable()
+                for one in s3.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", ())
+            ]
+        except (BotoCoreError, ClientError) as error:
+            pytest.skip(f"this server does not take such keys: {error}")
+        missing = {key for key in keys if key.isprintable()} - {*listed}
+        if found != [key.encode() for key in keys] or missing:
+            pytest.skip(f"this server takes such keys for other ones: {sorted(missing)}")
+
+    return skip_unless_held
 
 
 @pytest.fixture
