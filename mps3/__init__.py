@@ -4,11 +4,13 @@ from .client.client import MPS3
 from .client.history import FileInfo, Revision, Snapshot
 from .client.log import LogEntry
 from .client.presence import Presence
+from .client.query import Query
 from .client.rejected import Rejected
 from .client.status_changes import StatusChanges
 from .client.subscription import Subscription
 from .client.transaction import Transaction, TransactionBlock
 from .client.typed import Typed
+from .client.view import View
 from .client.write import Write
 from .collect.report import Collected, Collecting, Tally
 from .errors import (
@@ -59,6 +61,7 @@ __all__ = [
     "PendingChange",
     "PendingWrite",
     "Presence",
+    "Query",
     "Reconnect",
     "Ref",
     "Rejected",
@@ -75,6 +78,7 @@ __all__ = [
     "UnavailableError",
     "UnknownOutcomeError",
     "ValidationError",
+    "View",
     "WithdrawnError",
     "Write",
     "__version__",

@@ -92,7 +92,8 @@ class Status:
         online: Whether the store answered the last request, and the client is not switched offline.
         pending: The number of writes that are not in the store yet.
         last_contact: When the store last answered, by this machine's clock; ``None`` before the first answer.
-        last_error: The error of the last request; ``None`` if it succeeded.
+        last_error: The error of the last request, or of the last try of a write that waits to be tried again; ``None``
+            if there is none.
         subscriptions: The number of open subscriptions.
         manifests: The manifests in use.
         oldest_pending: When the oldest pending write was called, by this machine's clock.

@@ -52,6 +52,13 @@ def merge_where_a_test_is_about_it(request: pytest.FixtureRequest, monkeypatch: 
         monkeypatch.setitem(MPS3.__init__.__kwdefaults__, "journal", "merge")
 
 
+@pytest.fixture(autouse=True)
+def no_race_where_none_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let clients not try a server that answers one request after another: to do so in each test takes minutes."""
+    if servers.MOTO:
+        monkeypatch.setattr("mps3.journal.race.ROUNDS", 0)
+
+
 read_once = functools.cache(create_loader)
 
 

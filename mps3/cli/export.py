@@ -57,6 +57,8 @@ async def command(context: CommandContext, prefix: str | None, *, output: Path |
             await _write(write, context, snapshot, files, report)
         if snapshot.id is None:
             say("there is no such manifest, or nothing was in it then: there is nothing to export")
+        elif not files:
+            say(f"{f'no key begins with {prefix!r}' if prefix else 'there is no key'}: there is nothing to export")
     if output is not None:
         say(f"{count(len(files), 'key')} in {output}")
 

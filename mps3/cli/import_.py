@@ -12,7 +12,7 @@ import click
 import orjson
 
 from .. import MPS3, ConfigurationError, Ref
-from ..format.names import check_bucket, check_key, check_not_own
+from ..format.names import check_bucket, check_buckets, check_key, check_not_own
 from ..format.schema import as_time
 from ..format.values import encode
 from ..storage.url import Location
@@ -54,20 +54,27 @@ class Line(NamedTuple):
     "--chunk", type=click.IntRange(1), default=MAX_KEYS, metavar="N", help=f"Keys of one commit ({MAX_KEYS:,})."
 )
 @click.option("--dry-run", is_flag=True, help="Only check the lines.")
+@click.option(
+    "--bucket", "buckets", multiple=True, metavar="NAME", help="Another bucket to write values into, too. Repeat it."
+)
 @inline_option
-async def command(context: CommandContext, file: str | None, *, chunk: int, dry_run: bool, inline: int) -> None:
+async def command(
+    context: CommandContext, file: str | None, *, chunk: int, dry_run: bool, buckets: tuple[str, ...], inline: int
+) -> None:
     """Write keys and values from JSON lines, as mps3 export prints them: {"key": "color", "value": "red"}.
 
     A FILE is checked as a whole before anything is written. Without one, or with -, the lines come from standard input;
     from a pipe they are written as they come. Many lines are one commit; the last line of a key wins. A key with an
-    "expires" expires at that time, and is left out if the time has passed at the store.
+    "expires" expires at that time, and is left out if the time has passed at the store. A line with a "bucket" is
+    refused unless --bucket allows that bucket.
     """
+    allowed = check_buckets(buckets)
     name = "standard input" if file in (None, "-") else str(file)
     total, commits, expired = None, 0, 0
     with _open(file) as stream:
 
         def read() -> Iterator[Line]:
-            return entries(read_lines(stream, name), name, context.location)
+            return entries(read_lines(stream, name), name, context.location, allowed)
 
         if stream.seekable():
             start = stream.tell()
@@ -129,13 +136,16 @@ def _unexpired(client: MPS3, lines: dict[str | Ref, Line]) -> tuple[dict[str | R
     return {key: line.value for key, line in lines.items() if key in spans or key not in ends}, spans
 
 
-def entries(lines: Iterable[bytes], name: str, location: Location | None = None) -> Iterator[Line]:
+def entries(
+    lines: Iterable[bytes], name: str, location: Location | None = None, buckets: frozenset[str] = frozenset()
+) -> Iterator[Line]:
     """Read lines. Empty ones are left out.
 
     Args:
         lines: The lines.
         name: What errors call their source.
         location: Where they are to be written, if it is known.
+        buckets: Other buckets that they may be written into.
 
     Raises:
         click.UsageError: A line is not as it should be, or cannot be written; the message has its number.
@@ -145,13 +155,13 @@ def entries(lines: Iterable[bytes], name: str, location: Location | None = None)
         if not line.strip():
             continue
         try:
-            yield _entry(line, own)
+            yield _entry(line, own, buckets)
         except (ValueError, TypeError, ConfigurationError) as error:
             why = f"not JSON: {error}" if isinstance(error, orjson.JSONDecodeError) else str(error)
             raise click.UsageError(f"{name}, line {number}: {why}") from None
 
 
-def _entry(line: bytes, own: Ref | None) -> Line:
+def _entry(line: bytes, own: Ref | None, buckets: frozenset[str]) -> Line:
     found = loads(line)
     if not isinstance(found, dict) or "key" not in found or "value" not in found:
         raise ValueError('it is not like {"key": "color", "value": "red"}')
@@ -164,6 +174,8 @@ def _entry(line: bytes, own: Ref | None) -> Line:
     encode(value, key)
     if own is not None:
         check_not_own(own, bucket or own.bucket or "", key)
+        if bucket not in (None, own.bucket, *buckets):
+            raise ValueError(f'{key!r} is a key of the bucket "{bucket}", and only --bucket {bucket} permits that')
     return Line(key if bucket is None else Ref(key, bucket), value, expires, len(line))
 
 

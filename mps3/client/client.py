@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta, timezone
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 from ..collect.options import seconds
 from ..format.names import check_key
 from ..observability.statistics import Statistics
 from ..types import JSON, Ref, Status
+from .conversion import Conversion
 from .lifecycle import Lifecycle
+from .pages import check_page
 from .presence import EXPIRES_IN, RENEWALS, Presence
 from .status_changes import StatusChanges
 from .time_to_live import seconds_to_live
 from .transactions import Transactions
 from .typed import Typed
+from .view import View
 
 T = TypeVar("T")
 
@@ -129,6 +132,43 @@ class MPS3(Transactions, Lifecycle):
             manifest=manifest,
         )
 
+    @overload
+    def view(self, prefix: str = "", *, limit: int | None = None, manifest: str | Ref | None = None) -> View[JSON]: ...
+
+    @overload
+    def view(
+        self, prefix: str = "", *, type: type[T], limit: int | None = None, manifest: str | Ref | None = None
+    ) -> View[T]: ...
+
+    def view(
+        self,
+        prefix: str = "",
+        *,
+        type: Any = None,  # noqa: A002 - the plainest name
+        limit: int | None = None,
+        manifest: str | Ref | None = None,
+    ) -> View[Any]:
+        """Return a live, read-only mapping of the keys with a prefix and their values; see `View`.
+
+        Args:
+            prefix: The prefix. A key in another bucket than the default is ``s3://bucket/key``.
+            type: The type of the values, as with `typed`; JSON if ``None``.
+            limit: The maximum number of keys. A view of more ends with a `ConfigurationError`, before it fills the
+                memory.
+            manifest: The manifest that names the keys; the default manifest if ``None``.
+
+        Raises:
+            ValueError: ``limit`` is not positive.
+            ConfigurationError: The package that converts the type is not installed.
+            ClosedError: The client is not open.
+        """
+        self._check_open()
+        check_page(limit, None)
+        if not isinstance(prefix, str):
+            raise TypeError(f"prefix is a text, not {prefix.__class__.__qualname__}")
+        conversion = None if type is None else Conversion(type)
+        return View(lambda: self.watch(prefix, manifest=manifest), prefix, limit, conversion, self._views)
+
     def status(self) -> Status:
         """Return the status of the client.
 
@@ -141,7 +181,7 @@ class MPS3(Transactions, Lifecycle):
             online=self._connection.is_online,
             pending=sum(manifest.pending for manifest in self._manifests.values()),
             last_contact=self._connection.last_contact,
-            last_error=self._connection.last_error,
+            last_error=self._connection.last_error or self._connection.retried_error,
             subscriptions=sum(len(manifest.listeners) for manifest in self._manifests.values()),
             manifests=tuple(self._manifests),
             oldest_pending=min(oldest, default=None),

@@ -46,6 +46,24 @@ class Connection:
         self.watchers = Watchers()
         self.last_contact: datetime | None = None
         self.last_error: MPS3Error | None = None
+        self._retried: dict[object, MPS3Error] = {}
+
+    @property
+    def retried_error(self) -> MPS3Error | None:
+        """The error of a write that waits to be tried again; ``None`` if none waits. Other requests may succeed."""
+        return next(iter(self._retried.values()), None)
+
+    def record_try(self, writer: object, error: MPS3Error | None) -> None:
+        """Record the outcome of a try to write.
+
+        Args:
+            writer: Who has tried it, and tries it again.
+            error: Why it waits to be tried again; ``None`` if it does not.
+        """
+        if error is not None:
+            self._retried[writer] = error
+        else:
+            self._retried.pop(writer, None)
 
     @property
     def is_online(self) -> bool:

@@ -43,6 +43,7 @@ from ..wake.protocol import Wake
 from ..wake.waker import IDLE, NoWaker, Waker
 from .connection import Connection
 from .rejected import Rejected
+from .view import View
 
 
 class ClientCore(ABC):
@@ -88,12 +89,7 @@ class ClientCore(ABC):
             raise ValueError(f'journal is "auto", "log" or "merge", not {journal!r}')
         if not online and offline is None:
             raise ConfigurationError("online=False needs a directory with known states: offline=DIRECTORY")
-        if isinstance(inline, bool) or not isinstance(inline, int):
-            raise TypeError(f"inline is a number of bytes, not {type(inline).__qualname__}")
-        if not 0 <= inline <= limits.INLINE:
-            raise ValueError(f"inline is a number of bytes up to {limits.INLINE}, not {inline!r}")
-        if cache_bytes < 0:
-            raise ValueError(f"cache_bytes is a number from 0, not {cache_bytes!r}")
+        _check_bytes(inline, cache_bytes)
         self._journal: JournalKind = journal
         self._environment = Environment() if environment is None else environment
         store = storage if storage is not None else s3_storage(s3_config, self._environment, auth, checksums=checksums)
@@ -124,12 +120,14 @@ class ClientCore(ABC):
             checksums=checksums,
             inline=inline,
             contact=self._connection.record_response,
+            tried=self._connection.record_try,
             is_offline=self._connection.should_defer,
             now=self._clocked.time.now,
             observer=self._observer,
         )
         self._manifests: dict[Ref, Manifest] = {}
         self._runners: dict[Manifest, TransactionRunner] = {}
+        self._views: set[View[Any]] = set()
         self._state = "new"
         self._affinity = LoopAffinity()
         self._storage_opened = False
@@ -214,6 +212,7 @@ class ClientCore(ABC):
                 self._environment,
                 self._poll_interval,
                 self._connection.record_response,
+                self._connection.record_try,
                 lambda: self._switch.shut,
                 self._connection.watchers.notify,
                 self._refuse,
@@ -234,3 +233,12 @@ class ClientCore(ABC):
     def _is_manifest(self, bucket: str, key: str) -> bool:
         ref = Ref(key, bucket)
         return ref == self._default or ref in self._manifests
+
+
+def _check_bytes(inline: object, cache_bytes: float) -> None:
+    if isinstance(inline, bool) or not isinstance(inline, int):
+        raise TypeError(f"inline is a number of bytes, not {type(inline).__qualname__}")
+    if not 0 <= inline <= limits.INLINE:
+        raise ValueError(f"inline is a number of bytes up to {limits.INLINE}, not {inline!r}")
+    if cache_bytes < 0:
+        raise ValueError(f"cache_bytes is a number from 0, not {cache_bytes!r}")

@@ -13,7 +13,7 @@ from ..format.document import CommitEntry, read_commit_id
 from ..format.file_entry import FileEntry, expires_of, sha256_of_value, size_of_value, version_of
 from ..format.names import Naming, name_in
 from ..format.state import EMPTY, View, look_up, patched
-from ..journal.diff import Position
+from ..journal.cursors import Position
 from ..journal.past import Past, Walk
 from ..text import printable
 from ..types import DELETE, JSON, Delete, Ref

@@ -167,6 +167,8 @@ class Lifecycle(Collection):
                 self._collector.cancel()
                 await asyncio.gather(self._collector, return_exceptions=True)
             await self._waker.aclose()
+            for view in list(self._views):
+                await view.aclose()
             for runner in self._runners.values():
                 await runner.aclose()
             # At once: each may wait for its last checkpoint.

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar, overload
 
+from ..content.fetcher import MissingError
 from ..content.reader import ValueReader
 from ..content.value import PendingValue
 from ..errors import CorruptionError
@@ -314,14 +315,18 @@ async def _read_newest(manifest: Manifest, find: Callable[[], Awaitable[W]], rea
 
     Raises:
         CorruptionError: The newest state names a damaged value.
+        UnavailableError: The known state names a value that is not kept, and the store does not tell whether it is the
+            newest.
     """
     wanted = await find()
     while True:
         try:
             return await read(wanted)
-        except CorruptionError:
+        except CorruptionError as error:
             await manifest.refresh()
             if (newer := await find()) == wanted:
+                if isinstance(error, MissingError):
+                    manifest.require_reachable()
                 raise
             wanted = newer
 
@@ -336,7 +341,7 @@ async def _page(
 ) -> list[tuple[str, PendingValue | FileEntry | None]]:
     """Return the names with a prefix and their files, with the pending writes applied, in order."""
     matches = naming.matches(prefix)
-    pending = {name: content for name, content in overlay.items() if matches(name)}
+    pending = {name: overlay[name] for name in overlay if matches(name)}
 
     def find() -> list[tuple[str, PendingValue | FileEntry | None]]:
         found: dict[str, PendingValue | FileEntry | None] = {**dict(files_in(view, naming, prefix)), **pending}

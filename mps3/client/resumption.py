@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from ..errors import UnavailableError
+from ..errors import ExpiredError, MPS3Error, UnavailableError
 from ..format.document import CommitEntry
 from ..format.state import EMPTY, View, weight
-from ..journal.diff import Position, Step, replay
+from ..journal.cursors import Position
+from ..journal.diff import Step, replay
 from ..journal.past import Walk
 from ..manifest.manifest import Manifest
 from .threads import in_thread_if_large
@@ -38,34 +39,47 @@ class Resumption:
             ExpiredError: The commit of the cursor is not kept any more.
             UnavailableError: The commit is newer than the state of this client.
         """
-        position = self._position
+        position, matches, prefixes = self._position, self._matches, self._prefixes
+        if position.is_ahead_of(view):
+            raise self._newer(position.id)
+        order = position.delivered()
         fresh = position.fresh_in(view)
         if fresh is not None:
             self._found((*(view.document.log if view.document else ()), *view.commits), view)
             return await in_thread_if_large(
-                weight(EMPTY, view), replay, view, view.commits, set(fresh), self._matches, self._prefixes
+                weight(EMPTY, view), replay, view, view.commits, set(fresh), matches, prefixes, None, order
             )
         past = self._manifest.past
         walk = await past.walk(view)
-        while (commits := joined_commits(walk, view)) is None or (fresh := position.fresh(commits, walk.reach)) is None:
+        while (commits := joined_commits(walk, view)) is None or (
+            fresh := position.fresh(commits, walk.reach, walk.settled)
+        ) is None:
             if not await walk.further():
                 # The cursor may come from another client, and be newer than the state of this one.
                 self._manifest.require_reachable()
                 known = {commit.id for commit in commits or ()}
                 newer = position.id not in known and any(commit.id == position.id for commit in walk.commits)
-                if newer and not self._retried:
-                    self._retried = True
-                    raise UnavailableError(f"the commit {position.id} is newer than the state of this client")
-                raise past.expired(
-                    f"the commit {position.id} is not known (any more): start again, with a watch without `since`"
-                )
+                raise self._newer(position.id) if newer else self._expired(position.id)
         self._found(commits, view)
         wanted = set(fresh)
-        start = next((place for place, commit in enumerate(commits) if commit.id in wanted), len(commits))
+        needed = wanted.union(order)
+        start = next((place for place, commit in enumerate(commits) if commit.id in needed), len(commits))
         start = min(start, len(commits) - len(view.commits))
         runs = await past.runs_of(commits[start:])
         size = len(commits) + sum(len(run.body) // 100 for run in runs.values())
-        return await in_thread_if_large(size, replay, view, commits, wanted, self._matches, self._prefixes, runs)
+        return await in_thread_if_large(size, replay, view, commits, wanted, matches, prefixes, runs, order)
+
+    def _newer(self, identity: str) -> MPS3Error:
+        """Return the error for a cursor that is newer than the state, and still is once the state was read anew."""
+        if self._retried:
+            return self._expired(identity)
+        self._retried = True
+        return UnavailableError(f"the commit {identity} is newer than the state of this client")
+
+    def _expired(self, identity: str) -> ExpiredError:
+        return self._manifest.past.expired(
+            f"the commit {identity} is not known (any more): start again, with a watch without `since`"
+        )
 
     def _found(self, commits: Iterable[CommitEntry], view: View) -> None:
         # When a commit was delivered, the keys that had expired before it had been reported. Its time may be that of

@@ -67,6 +67,8 @@ class Watchers:
 
     def notify(self, *, ended: bool = False) -> None:
         """Wake the iterators up."""
+        if not self._watchers:
+            return
         for watcher in list(self._watchers):
             watcher._notify(ended=ended)  # noqa: SLF001 - part of the client
 

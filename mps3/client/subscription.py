@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Generic, Self
 
+from ..content.fetcher import MissingError
 from ..content.value import PendingValue
 from ..errors import ClosedError, CorruptionError, UnavailableError, ValidationError
 from ..format.file_entry import FileEntry
@@ -134,7 +135,7 @@ class ValueSubscription(Subscription[T_co]):
                 await self._listener.changed.wait()
                 continue
             try:
-                value = await self._read(found)
+                value = await self._read_refreshed(found)
             except ClosedError:
                 return self._end()
             except ValidationError:
@@ -145,13 +146,21 @@ class ValueSubscription(Subscription[T_co]):
                 await wait_for_event(self._listener.changed, self._environment.backoff(failures))
                 continue
             except CorruptionError:
-                # The value may have been superseded and collected while it was read.
-                await manifest.refresh()
                 if _is_same_version(found, manifest.look_up(self._name)):
                     raise
                 continue
             self._started, self._last = True, found
             return value
+
+    async def _read_refreshed(self, found: PendingValue | FileEntry | None) -> T_co:
+        try:
+            return await self._read(found)
+        except CorruptionError as error:
+            # The value may have been superseded and collected while it was read.
+            await self._manifest.refresh()
+            if isinstance(error, MissingError):
+                self._manifest.require_reachable()
+            raise
 
     def _remove_listener(self) -> None:
         self._manifest.listeners.remove(self._name, self._listener)

@@ -17,7 +17,8 @@ from ..format.expiry import missed, names_expired
 from ..format.file_entry import FileEntry
 from ..format.names import Naming
 from ..format.state import View, alive, differences, weight
-from ..journal.diff import Position, Step, advance, cursor_of
+from ..journal.cursors import Position, cursor_of
+from ..journal.diff import Step, advance
 from ..manifest.listeners import Watcher
 from ..manifest.manifest import Manifest
 from ..support.environment import Environment, wait_for_event

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from ..errors import ConfigurationError, MPS3Error, UnavailableError
+from ..format import limits
 from ..format.commit_age import refresh_age
 from ..format.file_entry import FileEntry, nests_deep
 from ..format.names import LONGEST
 from ..format.schema import LATEST
-from ..format.values import encode
+from ..format.values import encode, encode_all
 from ..observability.observer import Observer
 from ..storage.protocol import KeyRefusedError, Storage, Stored
 from ..support.environment import Environment, wait_for_event
-from ..types import JSON, Ref
+from ..support.steps import in_steps
+from ..types import DELETE, JSON, Ref
 from .cache import ValueCache
 from .fetcher import ValueFetcher
+from .many import ManyValues
 from .owner_metadata import owner_metadata
 from .tasks import TaskSet
 from .value import MINTED, PendingValue, sha256_of
@@ -47,6 +50,7 @@ class ValueStore:
         checksums: Whether to send and verify SHA-256 checksums.
         inline: Bytes of the largest value that becomes part of a commit; 0: none does.
         contact: Told of each answer of the store (``None``) and each failure to get one.
+        tried: Told of each value that waits to be stored again, and why (``None``: it does not wait any more).
         is_offline: Returns whether values have to wait.
         now: Returns the time by the store's clock, in seconds since 1970; ``-inf`` if it is not known.
         observer: Told of retries.
@@ -60,6 +64,7 @@ class ValueStore:
         checksums: bool,
         inline: int = INLINE,
         contact: Callable[[MPS3Error | None], None],
+        tried: Callable[[object, MPS3Error | None], None],
         is_offline: Callable[[], bool] = lambda: False,
         now: Callable[[], float] = lambda: -math.inf,
         observer: Observer | None = None,
@@ -74,6 +79,7 @@ class ValueStore:
         self._environment = environment
         self._checksums = checksums
         self._contact = contact
+        self._tried = tried
         self._cache = ValueCache()
         self._reached = asyncio.Event()
         self._puts = asyncio.Semaphore(CONCURRENCY)
@@ -114,6 +120,34 @@ class ValueStore:
         body = encode(value, key)
         inline = may_be_inline and len(body) <= self._inline and not nests_deep(body)
         return PendingValue(bucket, key, body, manifests, expires_in, until, inline=inline)
+
+    def prepare_many(self, bucket: str, values: Mapping[str, Any], manifests: tuple[Ref, ...]) -> ManyValues | None:
+        """Encode the values of many keys of one bucket at once. They do not expire; `DELETE` deletes.
+
+        Returns:
+            ``None`` if one of them cannot be part of the commit; then use `prepare` for each.
+
+        Raises:
+            TypeError: One is not JSON.
+            ValueError: One is not JSON.
+        """
+        deleted = [key for key, value in values.items() if value is DELETE]
+        if deleted:
+            encoded = encode_all({key: value for key, value in values.items() if value is not DELETE})
+        else:
+            encoded = encode_all(values)
+        most = min(self._inline, limits.INLINE)
+        longest = max(map(len, encoded.values()), default=0)
+        if longest > most or (longest > limits.INLINE_DEPTH and any(map(nests_deep, encoded.values()))):
+            return None
+        bodies = {key: encoded.get(key) for key in values} if deleted else encoded
+        return ManyValues(bucket, bodies, manifests)
+
+    async def store_many(self, contents: ManyValues) -> None:
+        """Give the values of a large write their versions: they are stored with its commit."""
+        versions = iter(self._mint, None)
+        async for names in in_steps(name for name in contents if name not in contents.versions):
+            contents.set_versions(names, versions)
 
     async def versioned(self, bucket: str) -> bool:
         """Return whether a bucket has versioning. Concurrent calls share a request, and the answer is remembered.
@@ -186,6 +220,7 @@ class ValueStore:
                         await self._put(content)
                 except UnavailableError as error:
                     attempt += 1
+                    self._tried(content, error)
                     self._contact(error)
                     wait = self._environment.backoff(attempt)
                     self._observer.value_retried(content.bucket, content.key, attempt, wait, error)
@@ -195,6 +230,7 @@ class ValueStore:
                     return
         finally:
             content.storing = None
+            self._tried(content, None)
 
     async def wait_until_online(self) -> None:
         """Wait until the client is online."""

@@ -72,6 +72,7 @@ class Checkup:
                 if self._versioned:
                     await check("old versions", self._read_old())
                     await check("listing in pages", self._list_pages())
+                    await check("listing all versions", self._scan())
                 await check("listing", self._list())
                 await check("checksums", self._put_with_wrong_checksum())
                 if self._versioned:  # without versions, values have other keys
@@ -218,11 +219,21 @@ class Checkup:
         return listed, pages, late
 
     async def _list(self) -> CheckResult:
+        deadline = time.monotonic() + VISIBILITY_TIMEOUT
+        while True:
+            try:
+                page = await self._storage.list(self._bucket, self._key)
+            except AccessError as error:
+                return None, f"a client that opens a log needs it, and so does garbage collection: {error}"
+            if self._key in {one.key for one in page.entries}:
+                return True, "by prefix"
+            if time.monotonic() > deadline:
+                return None, "an object that was just written is not listed"
+            await asyncio.sleep(LISTING_INTERVAL)
+
+    async def _scan(self) -> CheckResult:
         try:
-            if self._versioned:
-                keys = [one.key for one in (await self._storage.scan(self._bucket, self._key)).found]
-            else:
-                keys = [one.key for one in (await self._storage.list(self._bucket, self._key)).entries]
+            keys = {one.key for one in (await self._storage.scan(self._bucket, self._key)).found}
         except AccessError as error:
             return None, f"only garbage collection needs it: {error}"
         return (True, "by prefix") if self._key in keys else (None, "an object that was just written is not listed yet")

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from ..format.document import LIMIT
 from ..journal.choose import choose_journal
-from ..journal.probe import lacking_creation, lacking_listing
+from ..journal.listing_trial import lacking_listing
+from ..journal.probe import lacking_creation
 from ..journal.trials import to_the_end
 from ..storage.protocol import Storage
 from ..support.environment import Environment
@@ -28,6 +29,8 @@ GET_PRICE: Final = 0.4e-6
 """Dollars for a GET on S3 Standard in us-east-1."""
 PUT_PRICE: Final = 5e-6
 """Dollars for a PUT or a listing there."""
+_NEEDED_BY: Final = {"log": {"conditions", "listing"}, "merge": {"listing beside longer keys"}}
+"""The checks that a manifest with the log journal has to pass, and one with the merge journal has not."""
 
 
 async def diagnose(
@@ -81,9 +84,9 @@ async def diagnose(
 
     await found.check("journal", choose())
     # Versions do not help a manifest that is a log, nor conditions another one.
-    needed = {"log": "conditions", "merge": "listing beside longer keys"}.get(found.journal or "")
+    needed = _NEEDED_BY.get(found.journal or "", ())
     for finding in found.findings:
-        if finding.what == needed and finding.good is None:
+        if finding.what in needed and finding.good is None:
             finding.good = False
     if priced:
         found.policy = policy(bucket, manifest, found.journal or "merge", versioned=versioned)

@@ -256,18 +256,16 @@ class _Reading:
             sequence=as_whole(raw.get("sequence"), "sequence"),
             previous=as_optional_text(raw.get("previous"), "previous"),
             update=self._update(raw.get("update"), "update"),
-            log=self.log(raw.get("log", [])),
-            files=self._files(raw.get("files", {}), "files", limits.FILES, patch=False),
-            sessions=_sessions(raw.get("sessions", {})),
-            runs=read_references(raw.get("runs", []), "runs"),
+            # A slot has few of the members, and each commit is one, which its writer reads, too.
+            log=self.log(raw["log"]) if "log" in raw else (),
+            files=self._files(raw["files"], "files", limits.FILES, patch=False) if "files" in raw else {},
+            sessions=_sessions(raw["sessions"]) if "sessions" in raw else {},
+            runs=read_references(raw["runs"], "runs") if "runs" in raw else (),
             attempt=as_whole(raw.get("attempt", 1), "attempt"),
             until=None if raw.get("until") is None else as_time(raw["until"], "until"),
             collected=as_optional_text(raw.get("collected"), "collected"),
             expired=None if raw.get("expired") is None else as_time(raw["expired"], "expired"),
-            recent=tuple(
-                _recent(mark, f"recent[{index}]")
-                for index, mark in enumerate(as_list(raw.get("recent", []), "recent", limits.SESSIONS))
-            ),
+            recent=_recent(raw["recent"]) if "recent" in raw else (),
             extra=unknown_members(raw, _KNOWN, "the document"),
             skipped=tuple(self._skipped),
         )
@@ -305,14 +303,15 @@ class _Reading:
 
     def _update(self, raw: object, where: str) -> dict[str, Any]:
         raw = as_object(raw, where)
-        files = self._files(raw.get("files", {}), f"{where}.files", limits.CHANGES, patch=True)
         if "files" in raw:
-            raw["files"] = files
-        read_references(raw.get("runs", []), f"{where}.runs")
-        expect = as_object(raw.get("expect", {}), f"{where}.expect")
-        check_number(expect, f"{where}.expect", limits.READS)
-        for name, version in expect.items():
-            as_optional_text(version, f"{where}.expect[{name!r:.80}]")
+            raw["files"] = self._files(raw["files"], f"{where}.files", limits.CHANGES, patch=True)
+        if "runs" in raw:
+            read_references(raw["runs"], f"{where}.runs")
+        if "expect" in raw:
+            expect = as_object(raw["expect"], f"{where}.expect")
+            check_number(expect, f"{where}.expect", limits.READS)
+            for name, version in expect.items():
+                as_optional_text(version, f"{where}.expect[{name!r:.80}]")
         for member, value in raw.items():
             if member not in ("files", "runs", "expect"):
                 check_unknown(value, f"{where}.{member}")
@@ -346,7 +345,12 @@ def decode_entries(raw: object) -> tuple[CommitEntry, ...]:
     return _Reading(None, NOTHING, lambda: None, large=False).log(raw)
 
 
-def _recent(raw: object, where: str) -> tuple[float, int]:
+def _recent(raw: object) -> tuple[tuple[float, int], ...]:
+    marks = as_list(raw, "recent", limits.SESSIONS)
+    return tuple(_mark(mark, f"recent[{index}]") for index, mark in enumerate(marks))
+
+
+def _mark(raw: object, where: str) -> tuple[float, int]:
     raw = as_list(raw, where, 2)
     if len(raw) != 2:
         raise MalformedError(f"{where} is not a moment and a number")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from .document import Document
 from .file_entry import expires_of
 from .run import Run
-from .state import EMPTY, Layer, View, common_layers
+from .state import EMPTY, Layer, View, added_commits, common_layers, look_up
 
 
 def expiring(layer: Layer) -> Iterator[tuple[float, str]]:
@@ -62,6 +62,15 @@ def expired_for_all(document: Document) -> float:
     return min(document.bound(), oldest) - document.window
 
 
+def _new_layers(old: View, new: View) -> tuple[Layer, ...]:
+    """Return layers with all that a new state says, and an old one does not."""
+    added = added_commits(old, new)
+    if added is None or any(commit.runs for commit in added):
+        return new.layers[common_layers(old, new) :]
+    names = {name for commit in added for name in commit.files}
+    return ({name: look_up(name, new.layers[-1:]) for name in names},)
+
+
 class Expiries:
     """The next expiries of the newest state, updated with the changes of each new state.
 
@@ -84,7 +93,7 @@ class Expiries:
         """Add the changes of the newest state; return whether it is a new one."""
         if view is self._view:
             return False
-        for layer in view.layers[common_layers(self._view, view) :]:
+        for layer in _new_layers(self._view, view):
             for moment, name in expiring(layer):
                 if self._due.get(name) != moment:
                     self._due[name] = moment

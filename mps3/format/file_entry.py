@@ -21,6 +21,7 @@ from .schema import (
     check_number,
     check_unknown,
     depth_of,
+    is_sha256,
 )
 
 FileEntry: TypeAlias = Mapping[str, Any]
@@ -61,8 +62,8 @@ def nests_deep(body: bytes) -> bool:
     Args:
         body: Its bytes.
     """
-    if body.count(b"[") + body.count(b"{") <= limits.INLINE_DEPTH:
-        return False  # it has not even so many parts
+    if body.count(b"[") + body.count(b"{") < limits.INLINE_DEPTH:
+        return False  # with what is in the innermost one, it has not even so many levels
     return depth_of(orjson.loads(body), limits.INLINE_DEPTH) > limits.INLINE_DEPTH
 
 
@@ -87,11 +88,31 @@ def check_files(raw: object, where: str, most: int, *, patch: bool) -> dict[str,
     raw = as_object(raw, where)
     check_number(raw, where, most)
     for name, file in raw.items():
-        if file is not None:
+        if file is not None and not is_plain(file):
             check_file(file, f"{where}[{name!r:.80}]", patch=patch)
         if not name:
             raise MalformedError(f"{where} names an empty key")
     return raw
+
+
+def is_plain(file: object) -> bool:
+    """Return whether something is a file description as nearly all are, which need not be looked at any closer."""
+    if type(file) is not dict or len(file) != 3:
+        return False
+    version, size = file.get("version"), file.get("size")
+    if type(version) is not str or not version or type(size) is not int or not 0 <= size < 2**53:
+        return False
+    if "value" in file:
+        return _is_plain_value(file["value"])
+    return type(sha256 := file.get("sha256")) is str and is_sha256(sha256)
+
+
+def _is_plain_value(value: object) -> bool:
+    try:
+        body = orjson.dumps(value)
+    except TypeError:
+        return False
+    return len(body) <= limits.INLINE and body.count(b"[") + body.count(b"{") < limits.INLINE_DEPTH
 
 
 def check_file(raw: object, where: str, *, patch: bool = False) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from typing import Final
+from typing import Final, cast
 
 from ..errors import ConfigurationError, CorruptionError
 from ..types import Ref
@@ -79,6 +79,34 @@ def name_in(manifest: Ref, bucket: str, key: str) -> str:
     if bucket == manifest.bucket and not key.startswith(_SCHEME):
         return key
     return f"{_SCHEME}{bucket}/{key}"
+
+
+def are_plain(manifests: Iterable[Ref], bucket: str, keys: Collection[object]) -> bool:
+    """Return whether all of many keys of a bucket are valid, and named as they are, as nearly all keys are.
+
+    Args:
+        manifests: The manifests whose own objects no key may have, with their buckets.
+        bucket: The bucket.
+        keys: The keys.
+    """
+    if set(map(type, keys)) != {str}:
+        return False
+    texts = cast("Collection[str]", keys)
+    # The beginning of a key is where a text begins; a key with such a mark itself is looked at more closely.
+    together = "\0" + "\0".join(texts)
+    try:
+        together.encode()
+    except UnicodeEncodeError:
+        return False
+    own = {manifest.key for manifest in manifests if manifest.bucket == bucket}
+    prefixes = (_SCHEME, *(key + suffix for key in own for suffix in (SUFFIX, LOG_SUFFIX)))
+    lengths = list(map(len, texts))
+    return (
+        min(lengths) > 0
+        and max(lengths) <= LONGEST // 4  # so many characters have at most four times as many bytes
+        and own.isdisjoint(texts)
+        and not any("\0" + prefix in together for prefix in prefixes)
+    )
 
 
 def is_own(manifest: Ref, bucket: str, key: str) -> bool:

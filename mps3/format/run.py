@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 import orjson
 
 from . import limits
-from .file_entry import FileEntry, check_file, expires_of
+from .file_entry import FileEntry, check_file, expires_of, is_plain
 from .names import Names
 from .run_reference import RunReference
 
@@ -320,23 +320,9 @@ def _check_block(block: bytes, first: int) -> list[str]:
     for number, pair in enumerate(pairs, first):
         if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and pair[0]):
             raise ValueError(f"line {number} is not a key and its file")
-        if pair[1] is not None and not _is_plain(pair[1]):
+        if pair[1] is not None and not is_plain(pair[1]):
             check_file(pair[1], f"line {number}")
         names.append(pair[0])
     if b"\n".join(map(orjson.dumps, pairs)) != block:
         raise ValueError(f"lines {first} to {first + len(pairs)} are not written as mps3 writes them")
     return names
-
-
-def _is_plain(file: object) -> bool:
-    """Whether it is a file as nearly all are, which need not be looked at any closer."""
-    return (
-        type(file) is dict
-        and len(file) == 3
-        and type(version := file.get("version")) is str
-        and version != ""
-        and type(sha256 := file.get("sha256")) is str
-        and _SHA256.match(sha256) is not None
-        and type(size := file.get("size")) is int
-        and 0 <= size < 2**53
-    )

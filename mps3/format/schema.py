@@ -72,9 +72,14 @@ def as_whole(raw: object, where: str) -> int:
 
 def as_sha256(raw: object, where: str) -> str:
     """A SHA-256 in hexadecimal."""
-    if not isinstance(raw, str) or not _SHA256.match(raw):
+    if not isinstance(raw, str) or not is_sha256(raw):
         raise MalformedError(f"{where} is not a SHA-256 in hexadecimal")
     return raw
+
+
+def is_sha256(text: str) -> bool:
+    """Return whether a text is a SHA-256 in hexadecimal."""
+    return _SHA256.match(text) is not None
 
 
 def as_time(raw: object, where: str) -> float:

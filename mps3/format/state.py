@@ -290,6 +290,15 @@ def extend_view(
     )
 
 
+def added_commits(old: View, new: View) -> tuple[CommitEntry, ...] | None:
+    """Return the commits by which `extend_view` has made one view from another; ``None`` if it was not made so."""
+    known = len(old.commits)
+    # Most of the commits are the same objects, so that they are compared fast.
+    if old.document is not new.document or new.commits[:known] != old.commits:
+        return None
+    return new.commits[known:]
+
+
 def common_layers(old: View, new: View) -> int:
     """How many of their lowest layers two views have in common."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], zip(old.layers, new.layers, strict=False)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, cast
 
 import orjson
@@ -20,6 +21,8 @@ LONG: Final = 64 * 2**10
 """Parsing more bytes than this would hold up the event loop; a thread does it."""
 BREATH: Final = 1e-6
 """Seconds that such a thread sleeps now and then, so that the event loop can go on."""
+TOGETHER: Final = 500
+"""Values that are read back together: few, so that the garbage collector finds few objects to visit."""
 _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 
@@ -42,6 +45,38 @@ def encode(value: JSON, key: str) -> bytes:
         raise TypeError(f"the value for {key!r} is not JSON: {error}") from error
     _explain(value, key)
     return body
+
+
+def encode_all(values: Mapping[str, JSON]) -> dict[str, bytes]:
+    """The bytes of many values, as `encode` makes them of each, and much faster.
+
+    Raises:
+        TypeError: As `encode`.
+        ValueError: As `encode`.
+    """
+    bodies: dict[str, bytes] = {}
+    items = iter(values.items())
+    while part := list(islice(items, TOGETHER)):
+        keys, wanted = zip(*part, strict=True)
+        found = _encode_together(wanted)
+        if found is None:
+            found = [encode(value, key) for key, value in part]
+        bodies.update(zip(keys, found, strict=True))
+    return bodies
+
+
+def _encode_together(values: Sequence[JSON]) -> list[bytes] | None:
+    """Encode some values with one call; ``None`` if one of them has to be looked at more closely."""
+    # Texts hold no line breaks: JSON escapes them.
+    separated: list[Any] = [orjson.Fragment(b"\n")] * (2 * len(values) - 1)
+    separated[::2] = values
+    try:
+        found = orjson.dumps(separated, option=_OPTIONS)[1:-1].split(b",\n,")
+        same = orjson.loads(b"[%b]" % b",".join(found)) == list(values)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    # What has no more bytes has no more parts.
+    return found if same and max(map(len, found)) <= limits.PARTS else None
 
 
 class _TooMuch(ValueError):  # noqa: N818 - never leaves this module

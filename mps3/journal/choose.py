@@ -15,9 +15,10 @@ from ..storage.verification import read_verified
 from ..support.environment import Environment
 from ..types import JournalKind
 from .document_io import deleted_manifest, wrong_journal
+from .listing_trial import lacking_listing
 from .log.journal import LogJournal
 from .merge.journal import MergeJournal
-from .probe import lacking_creation, lacking_listing
+from .probe import lacking_creation
 from .protocol import Journal
 from .runs import LONG
 
@@ -111,7 +112,7 @@ async def _create(storage: Storage, bucket: str, key: str, kind: JournalKind, en
         await _refuse_deleted(storage, bucket, key)
     log = partial(LogJournal, storage, bucket, key, environment, contested=versioned)
     try:
-        lacking = await lacking_creation(storage, bucket, key, environment)
+        lacking = await lacking_creation(storage, bucket, key, environment, capabilities)
     except AccessError:
         # Who may only read finds out nothing, and need not: the first commit asks again.
         return log()

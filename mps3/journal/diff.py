@@ -7,26 +7,21 @@ the late commit shows what newer ones do not hide, and in the end it is the reso
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
-
-import orjson
 
 from ..format.document import CommitEntry
 from ..format.file_entry import FileEntry
 from ..format.run import Run
 from ..format.state import View, candidates, common_layers, look_up, patched
+from .cursors import Cursors, cursor_of
 from .settle import SESSIONS as REMEMBERED
 
 Matches: TypeAlias = Callable[[str], bool]
 """Whether a name of the manifest is watched."""
 
-SESSIONS: Final = 32
-"""The sessions settled last, which cursors mention."""
 _WHOLE: Final = ({"version", "sha256", "size"}, {"version", "value", "size"})
 """What a commit of this version says of a value."""
 _MISSING: Final = object()
@@ -89,6 +84,7 @@ def replay(
     matches: Matches,
     prefixes: Sequence[str],
     runs: Mapping[str, Run] | None = None,
+    order: Sequence[str] = (),
 ) -> list[Step]:
     """The steps that some commits are, the last ones that lead to a state.
 
@@ -98,12 +94,15 @@ def replay(
         fresh: The ids of those that were not delivered.
         matches: Which names are watched.
         prefixes: What those names begin with.
-        runs: Of the commits from the first of those on, by their SHA-256; ``None`` if all of them are in ``new``.
+        runs: Of the commits from the first of those, or of ``order``, on, by their SHA-256; ``None`` if all of them are
+            in ``new``.
+        order: The ids of some that were delivered, as they were ordered then.
     """
-    if not fresh:
-        return []
     if runs is None:
         runs = {layer.sha256: layer for layer in new.layers if isinstance(layer, Run)}
+    moved = _moved(new, commits, fresh, matches, prefixes, runs, order)
+    if not fresh:
+        return [Step(None, moved, cursor_of(new))] if moved else []
     # A settled commit before all of them says nothing that matters; an unsettled one may be what they patch.
     first = next((position for position, commit in enumerate(commits) if commit.id in fresh), len(commits))
     first = min(first, max(0, len(commits) - len(new.commits)))
@@ -133,9 +132,38 @@ def replay(
             # What was folded is what the state says, but for members that only settled files had.
             shown = {name: file for step in steps for name, file in step.files.items()} | files
             files.update((name, file) for name in shown if (file := look_up(name, reversed(new.layers))) != shown[name])
+        files, moved = {**moved, **files}, {}
         if group or files:
             steps.append(Step(commits[position].id, files, cursors.after(position, done)))
     return steps
+
+
+def _moved(
+    new: View,
+    commits: Sequence[CommitEntry],
+    fresh: Collection[str],
+    matches: Matches,
+    prefixes: Sequence[str],
+    runs: Mapping[str, Run],
+    order: Sequence[str],
+) -> dict[str, FileEntry | None]:
+    """What delivered commits say now that some of them have changed places, where it is not what they said before."""
+    place = {commit.id: position for position, commit in enumerate(commits)}
+    before = [place[identity] for identity in order if identity in place]
+    if before == sorted(before):
+        return {}
+    first = min(before)
+    there = [position for position in range(first, len(commits)) if commits[position].id not in fresh]
+    patches = {position: _Patches(commits[position], runs) for position in there}
+    names = {name for position in before for name in patches[position].names(prefixes) if matches(name)}
+    found: dict[str, FileEntry | None] = {}
+    for name in sorted(names):
+        touching = {position for position in there if name in patches[position].among([name])}
+        below = partial(_settled, name, new)
+        now = _fold(name, sorted(touching), patches, below)
+        if now != _fold(name, [position for position in before if position in touching], patches, below):
+            found[name] = now
+    return found
 
 
 def _fold(
@@ -231,139 +259,3 @@ def _without(fresh: Collection[str], name: str, view: View) -> FileEntry | None:
         if commit.id not in fresh and name in (patch := _Patches(commit, runs)).among([name])
     }
     return _fold(name, list(patches), patches, partial(_settled, name, view))
-
-
-# Where to go on
-
-
-class Cursors:
-    """Writes cursors: a commit, and which of those around it were delivered before.
-
-    Args:
-        view: The newest state.
-        commits: In order, up to those of ``view``.
-    """
-
-    def __init__(self, view: View, commits: Sequence[CommitEntry]) -> None:
-        document = view.document
-        self._linear = document is None or document.journal != "merge"
-        self._commits = commits
-        self._start = max(0, len(commits) - len(view.commits))
-        # A transaction that is not decided yet will be news, whenever it was made.
-        bounds = [math.floor(one.modified) for one in view.undecided]
-        self._bound = min([0.0 if document is None else document.bound(), *bounds])
-        self._mark = _mark(view)
-        # Where clocks are apart, something with a later time stamp than the bound may have been settled.
-        settled = list(document.sessions.items()) if document else []
-        self._settled = dict(settled[-SESSIONS:])
-
-    def after(self, position: int, done: Collection[int]) -> str:
-        """The cursor when ``done`` is delivered, the commit at ``position`` last."""
-        commit = self._commits[position]
-        if self._linear:
-            return commit.id
-        if position < self._start:
-            # Settled: nothing takes a place before it any more.
-            later = {one.session: one.sequence for one in self._among(range(position + 1, len(self._commits)), done)}
-            return orjson.dumps([commit.id, None, later, [], ""]).decode()
-        unsettled = range(self._start, len(self._commits))
-        sessions = {**self._settled, **{one.session: one.sequence for one in self._among(unsettled, done)}}
-        left = [
-            self._commits[place].id
-            for place in unsettled
-            if place not in done and self._commits[place].modified < self._bound
-        ]
-        return orjson.dumps([commit.id, self._bound, sessions, left, self._mark]).decode()
-
-    def _among(self, places: range, done: Collection[int]) -> Iterator[CommitEntry]:
-        return (self._commits[place] for place in places if place in done)
-
-
-def _mark(view: View) -> str:
-    """Stands for what is settled."""
-    sessions = dict(view.document.sessions) if view.document else {}
-    return hashlib.sha256(orjson.dumps(sessions, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
-
-
-def cursor_of(view: View) -> str | None:
-    """Where to go on after all that a state has; ``None`` if it has nothing."""
-    if not view.commits:
-        return None if view.last is None else view.last.id
-    last = len(view.commits) - 1
-    return Cursors(view, view.commits).after(last, range(last + 1))
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """A cursor, or the id of a commit, as it was read.
-
-    Attributes:
-        id: The commit delivered last.
-        bound: Commits with an older time stamp were delivered, newer ones if ``sessions`` says so. ``None``: those
-            before ``id`` in the order were, later ones if ``sessions`` says so.
-        sessions: The last sequence delivered of each session.
-        left: Commits that were not delivered although they are older.
-        mark: Stands for what was settled.
-        moment: The expiries up to this time were delivered, by the store's clock, in seconds since 1970.
-    """
-
-    id: str
-    bound: float | None = None
-    sessions: Mapping[str, int] = field(default_factory=dict)
-    left: frozenset[str] = frozenset()
-    mark: str = ""
-    moment: float = -math.inf
-
-    @classmethod
-    def read(cls, since: str) -> Position:
-        """What a caller gave: whatever it is not, it is at least the name of some commit."""
-        try:
-            last, bound, sessions, left, mark, *moment = orjson.loads(since)
-        except (ValueError, TypeError):
-            return cls(since)
-        if (
-            isinstance(last, str)
-            and (bound is None or isinstance(bound, float | int))
-            and isinstance(sessions, dict)
-            and all(type(sequence) is int for sequence in sessions.values())
-            and isinstance(left, list)
-            and all(isinstance(one, str) for one in left)
-            and isinstance(mark, str)
-            and (not moment or [type(one) for one in moment] == [float])
-        ):
-            return cls(last, bound, sessions, frozenset(left), mark, *moment)
-        return cls(since)
-
-    def written(self) -> str:
-        """The cursor, with the moment."""
-        members = (self.id, self.bound, self.sessions, sorted(self.left), self.mark, self.moment)
-        return orjson.dumps(members).decode()
-
-    def fresh(self, commits: Sequence[CommitEntry], reach: float) -> list[str] | None:
-        """Which of ``commits``, in order, were not delivered; ``None`` if they do not go back far enough.
-
-        Args:
-            commits: Up to the newest.
-            reach: All commits with later time stamps are among them.
-        """
-        place = next((place for place, commit in enumerate(commits) if commit.id == self.id), None)
-        if place is None or (self.bound is not None and reach >= self.bound):
-            return None
-        return [
-            commit.id
-            for other, commit in enumerate(commits)
-            if (
-                commit.sequence > self.sessions.get(commit.session, -1)
-                and (other > place if self.bound is None else commit.modified >= self.bound)
-            )
-            or commit.id in self.left
-        ]
-
-    def fresh_in(self, view: View) -> list[str] | None:
-        """Which commits of a state were not delivered; ``None`` if others may have been settled meanwhile."""
-        if self.bound is not None and self.mark != _mark(view):
-            return None
-        document = view.document
-        if document is not None and document.journal == "log" and self.id in {entry.id for entry in document.log}:
-            return [commit.id for commit in view.commits]  # the commit is the last one of the checkpoint
-        return self.fresh(view.commits, -1.0)

@@ -6,7 +6,7 @@ one level become one of the next, so what a key costs in rewriting grows with th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, TypeAlias
@@ -149,24 +149,23 @@ def _stretch(levels: list[int], level: int, fanout: int) -> tuple[int, int] | No
     return None
 
 
-def is_large(update: Mapping[str, object], log: Iterable[CommitEntry] = (), *, resent: bool = True) -> bool:
+def is_large(update: Mapping[str, object], log: Sequence[CommitEntry] = (), *, held: int = 0) -> bool:
     """Return whether a commit's change is so large that it is stored as a run.
 
     Args:
         update: The change.
-        log: The commits that will stand in the log with it.
-        resent: Whether that log is sent again with each commit.
+        log: The commits that are sent again with it.
+        held: How many keys those commits change that are held, and not sent again.
     """
     files: Files = update.get("files") or {}  # type: ignore[assignment]
     if not files:
         return False
     if len(files) > limits.MANY:
         return True
-    logged_keys = sum([len(commit.update.get("files", ())) for commit in log])
-    if logged_keys > limits.CROWDED:
+    if held + sum([len(commit.files) for commit in log]) > limits.CROWDED:
         return True
     body = orjson.dumps(files, default=dict)
-    logged = sum([len(commit.encoded()) for commit in log]) if resent else 0
+    logged = sum([len(commit.encoded()) for commit in log])
     return (
         len(body) > LARGE
         or logged > limits.CROWDED_BYTES

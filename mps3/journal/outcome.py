@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from itertools import islice
+from operator import attrgetter
 from typing import Any, Final
 
 from ..errors import UnknownOutcomeError
@@ -40,9 +41,10 @@ class CommitOutcome(Enum):
 def remembered(view: View) -> dict[str, int]:
     """Return the sessions that a state remembers, and how far they have come, in the order of their last commits."""
     found = dict(settled_sessions(view))
-    for commit in view.commits:
-        found.pop(commit.session, None)
-        found[commit.session] = view.sessions[commit.session]
+    newest_first = dict.fromkeys(map(attrgetter("session"), reversed(view.commits)))
+    for session in reversed(newest_first):
+        found.pop(session, None)
+        found[session] = view.sessions[session]
     return found
 
 

@@ -9,6 +9,7 @@ from ..errors import ExpiredError
 from ..format.document import CommitEntry, Document
 from ..format.run import Run
 from ..format.run_reference import RunReference
+from ..format.schema import NOTHING
 from ..format.state import View
 
 
@@ -21,6 +22,7 @@ class Walk(Protocol):
         complete: Whether nothing older ever was.
         oldest: The oldest document that is kept, once it is reached.
         reach: All commits with later time stamps (in seconds since 1970) are known.
+        settled: How far each session had come before the first of the commits. A log does not need it.
     """
 
     commits: list[CommitEntry]
@@ -28,6 +30,7 @@ class Walk(Protocol):
     complete: bool
     oldest: Document | None
     reach: float
+    settled: Mapping[str, int] = NOTHING
 
     async def further(self) -> bool:
         """Go further back; return whether anything was left."""

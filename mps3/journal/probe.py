@@ -1,50 +1,62 @@
-"""Whether a store does what a journal needs: some ignore a header, and some leave versions out of a listing."""
+"""Whether a store enforces create-if-absent: some take the header and ignore it, some let two clients win."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from functools import partial
 from typing import Final
 
 import orjson
 
 from ..errors import ConfigurationError, ConflictError, MPS3Error
-from ..format.names import SUFFIX as RUNS
-from ..storage.protocol import Object, Storage, Stored
+from ..storage.protocol import Capabilities, Object, Storage, Stored
 from ..support.environment import Environment
-from .trials import SUFFIX, put_at_pace, remove, to_the_end
-
-NEIGHBOURS: Final = 2
-"""How many objects with longer keys lie beside the one whose versions are listed, and how many versions that has."""
-VISIBLE: Final = 3.0
-"""Seconds that a version may take to be listed: the window of new manifests."""
-PAUSE: Final = 0.2
+from .race import lacking_exclusion
+from .trials import SUFFIX, put_at_pace, remove, remove_made, to_the_end
 
 # As long as a small manifest, and as easy to compress: a proxy that compresses does not compress what is short.
 _BODIES: Final = tuple(orjson.dumps({"probe": number, "filling": "mps3 " * 800}) for number in range(2))
 
 
-async def lacking_creation(storage: Storage, bucket: str, manifest: str, environment: Environment) -> str | None:
-    """Try create-if-absent on an object of its own, and remove that again.
+async def lacking_creation(
+    storage: Storage,
+    bucket: str,
+    manifest: str,
+    environment: Environment,
+    capabilities: Capabilities | None = None,
+) -> str | None:
+    """Try create-if-absent on objects of its own, and remove them again.
 
     Args:
         storage: The store.
         bucket: The bucket.
-        manifest: The manifest's key; the object is made beside it.
-        environment: Names the object.
+        manifest: The manifest's key; the objects are made beside it.
+        environment: Names the objects.
+        capabilities: What the bucket supports, if the caller knows it.
 
     Returns:
         What the store does not do; ``None`` when it enforces create-if-absent.
 
     Raises:
         AccessError: It may not be tried.
+        ConfigurationError: The bucket refuses every PUT.
         UnavailableError: The store does not answer.
     """
-    return await to_the_end(_try(storage, bucket, f"{manifest}{SUFFIX}{environment.name()}"))
+    return await to_the_end(_try(storage, bucket, f"{manifest}{SUFFIX}", environment, capabilities))
 
 
-async def _try(storage: Storage, bucket: str, key: str) -> str | None:
+async def _try(
+    storage: Storage, bucket: str, prefix: str, environment: Environment, capabilities: Capabilities | None
+) -> str | None:
+    lacking = await _try_one_after_another(storage, bucket, f"{prefix}{environment.name()}")
+    if lacking is not None:
+        return lacking
+    if capabilities is None:
+        capabilities = await storage.capabilities(bucket)
+    if capabilities.exclusive:
+        return None
+    return await lacking_exclusion(storage, bucket, prefix, environment, _BODIES, capabilities)
+
+
+async def _try_one_after_another(storage: Storage, bucket: str, key: str) -> str | None:
     made: list[Stored] = []
     try:
         lacking = await _lacking(storage, bucket, key, made)
@@ -52,7 +64,7 @@ async def _try(storage: Storage, bucket: str, key: str) -> str | None:
         if made or not isinstance(error, MPS3Error) or error.maybe_written:
             await remove(storage, bucket, key)  # a PUT that was not answered may have made another version
         raise
-    await _remove(storage, bucket, key, made)
+    await remove_made(storage, bucket, key, made)
     return lacking
 
 
@@ -60,6 +72,9 @@ async def _lacking(storage: Storage, bucket: str, key: str, made: list[Stored]) 
     try:
         first = await storage.put(bucket, key, _BODIES[0], if_none_match=True)
     except (ConfigurationError, ConflictError) as error:
+        if isinstance(error, ConfigurationError):
+            # A bucket that refuses this too, such as for want of a checksum, does not refuse the condition.
+            made.append(await put_at_pace(lambda: storage.put(bucket, key, _BODIES[0])))
         return f"it refuses a PUT with If-None-Match ({error})"
     made.append(first)
     try:
@@ -74,64 +89,6 @@ async def _lacking(storage: Storage, bucket: str, key: str, made: list[Stored]) 
     if found.body != _BODIES[0]:
         return "it does not give back the bytes of an object that was just written"
     return None
-
-
-async def _remove(storage: Storage, bucket: str, key: str, made: list[Stored]) -> None:
-    with contextlib.suppress(MPS3Error):
-        for stored in made:
-            if stored.version is not None:
-                await storage.delete(bucket, key, version=stored.version)
-        if any(stored.version is None for stored in made):
-            await remove(storage, bucket, key)
-
-
-async def lacking_listing(storage: Storage, bucket: str, manifest: str, environment: Environment) -> str | None:
-    """Try whether the versions of a key are listed although there are keys that begin with it, as those of runs do.
-
-    Args:
-        storage: The store.
-        bucket: The bucket, which has versions.
-        manifest: The manifest's key; the objects are made beside it, and removed again.
-        environment: Names the objects, and waits.
-
-    Returns:
-        What the store does not do; ``None`` when it lists the versions of exactly this key.
-
-    Raises:
-        AccessError: It may not be tried.
-        UnavailableError: The store does not answer.
-    """
-    return await to_the_end(_try_listing(storage, bucket, f"{manifest}{SUFFIX}{environment.name()}", environment))
-
-
-async def _try_listing(storage: Storage, bucket: str, key: str, environment: Environment) -> str | None:
-    neighbours = [f"{key}{RUNS}{number}" for number in range(NEIGHBOURS)]
-    made: dict[str, list[Stored]] = {one: [] for one in (*neighbours, key)}
-    try:
-        for one in (*neighbours, *[key] * NEIGHBOURS):
-            made[one].append(await put_at_pace(partial(storage.put, bucket, one, b"{}")))
-        lacking = await _unlisted(storage, bucket, key, [stored.version for stored in made[key]], environment)
-    except BaseException as error:
-        if any(made.values()) or not isinstance(error, MPS3Error) or error.maybe_written:
-            for one in made:
-                await remove(storage, bucket, one)
-        raise
-    for one, stored in made.items():
-        await _remove(storage, bucket, one, stored)
-    return lacking
-
-
-async def _unlisted(
-    storage: Storage, bucket: str, key: str, versions: list[str | None], environment: Environment
-) -> str | None:
-    deadline = environment.monotonic() + VISIBLE
-    while True:
-        page = await storage.versions(bucket, key, limit=NEIGHBOURS)
-        if {*versions} <= {None, *(one.version for one in page.versions)}:
-            return None  # where a PUT makes no version, the journal itself says so
-        if environment.monotonic() > deadline:
-            return f"it lists {len(page.versions)} of {NEIGHBOURS} new versions of a key with which other keys begin"
-        await asyncio.sleep(PAUSE)
 
 
 async def require_creation(storage: Storage, bucket: str, manifest: str, environment: Environment) -> None:

@@ -23,7 +23,7 @@ from ..format.run_reference import RunReference, encode_reference
 from ..format.state import FrozenLayers, apply_update
 from ..storage.cached import CachedObject, add_to_cache
 from ..storage.protocol import Absence, Object, Storage
-from ..storage.verification import read_verified
+from ..storage.verification import EtagDigests, read_verified
 from ..types import Ref
 from . import levels
 from .invalid_names import InvalidNames
@@ -79,7 +79,8 @@ class Runs:
             its key alone, whoever is late with that must not hit one that was stored again.
 
     Attributes:
-        skipped: Told of names that are none.
+        invalid_names: Told of names that are none.
+        etags: Verifies the documents of the manifest, which name no digest of themselves.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Runs:
         self._bucket = bucket
         self._prefix = manifest + SUFFIX
         self.invalid_names = InvalidNames(bucket)
+        self.etags = EtagDigests(bucket, manifest)
         self._names = Names(Ref(manifest, bucket))
         self._unique = unique
         self._now = now
@@ -158,16 +160,16 @@ class Runs:
             stop.set()
 
     async def by_reference(
-        self, update: Mapping[str, Any], log: Sequence[CommitEntry] = (), *, resent: bool = True
+        self, update: Mapping[str, Any], log: Sequence[CommitEntry] = (), *, held: int = 0
     ) -> Mapping[str, Any]:
         """The change of a commit; if it is large, stored as a run, which it then names.
 
         Args:
             update: The change.
-            log: The commits that will stand in the log with it: if these change very many keys, any change is large.
-            resent: As in `levels.is_large`.
+            log: The commits that are sent again with it.
+            held: How many keys those commits change that are held. If they are very many, any change is large.
         """
-        if not levels.is_large(update, log, resent=resent):
+        if not levels.is_large(update, log, held=held):
             return update
 
         def encoded(breathe: Callable[[], object]) -> Iterator[tuple[RunReference, bytes]]:

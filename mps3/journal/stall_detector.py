@@ -16,6 +16,8 @@ SECONDS: Final = 15.0
 """...if they took at least this long."""
 OLD: Final = 60.0
 """The same where the store may show an old state for some time."""
+SLOW: Final = 86_400.0
+"""The same where this client is slow: it sleeps again and again, or stores very much."""
 
 _log = logging.getLogger("mps3")
 
@@ -39,6 +41,7 @@ class StallDetector:
         self._manifest = manifest
         self._state: object = None
         self._since = -math.inf
+        self._slept = 0.0
         self.failures = 0
 
     def moved(self) -> None:
@@ -54,6 +57,7 @@ class StallDetector:
         """
         if not self.failures or state != self._state:
             self._state, self._since, self.failures = state, self._environment.monotonic(), 0
+            self._slept = self._environment.slept()
         self.failures += 1
         if self.suspicious:
             _log.warning(
@@ -68,15 +72,23 @@ class StallDetector:
         """Whether it is time to look for the reason; true once."""
         return self.failures == SUSPICIOUS
 
-    def is_hopeless(self, *, may_be_old: bool = False) -> bool:
+    def is_hopeless(self, *, may_be_old: bool = False, slow: bool = False) -> bool:
         """Whether to give up.
 
         Args:
             may_be_old: Whether a store that shows an old state for some time could be the reason.
+            slow: Whether it is because this client takes too long.
         """
-        return self.failures >= TRIES and self.lasted >= (OLD if may_be_old else SECONDS)
+        least = SLOW if slow else OLD if may_be_old else SECONDS
+        return self.failures >= TRIES and self.lasted >= least
 
     @property
     def lasted(self) -> float:
         """Seconds since the first failure."""
         return self._environment.monotonic() - self._since
+
+    @property
+    def pace(self) -> float:
+        """Seconds from one failure to the next, on average, with those that the machine has slept."""
+        slept = self._environment.slept() - self._slept
+        return (self.lasted + slept) / (self.failures - 1) if self.failures > 1 else 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Final, TypeVar
 
 from ..errors import AccessError, MPS3Error, UnavailableError
@@ -79,3 +79,21 @@ async def remove(storage: Storage, bucket: str, key: str) -> MPS3Error | None:
             with contextlib.suppress(MPS3Error):
                 await storage.delete(bucket, key)
         return error
+
+
+async def remove_made(storage: Storage, bucket: str, key: str, made: Iterable[Stored]) -> None:
+    """Remove an object whose PUTs were all answered, as far as it is allowed: without a listing where it has versions.
+
+    Args:
+        storage: The store.
+        bucket: The bucket.
+        key: The object's key.
+        made: What the PUTs that succeeded have returned.
+    """
+    with contextlib.suppress(MPS3Error):
+        versions = [stored.version for stored in made]
+        for version in versions:
+            if version is not None:
+                await storage.delete(bucket, key, version=version)
+        if None in versions:
+            await remove(storage, bucket, key)

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from ..content.many import ManyValues
 from ..content.store import AT_ONCE
 from ..content.value import PendingValue
 from ..errors import ConflictError, MPS3Error, UnavailableError, UnknownOutcomeError
@@ -160,7 +161,8 @@ class Committer:
         collected = self._state.last_collection
         known = commit.attempt.collected == collected
         contents: list[PendingValue] = []
-        async for part in in_steps(final_changes(commit.group).values()):
+        final = final_changes(commit.group)
+        async for part in in_steps(() if isinstance(final, ManyValues) else final.values()):
             for content in part:
                 if content is None:
                     continue
@@ -194,7 +196,9 @@ class Committer:
         try:
             arrived = await self._send(journal, commit, started)
         except MPS3Error as error:
+            self._context.tried(self, error if isinstance(error, UnavailableError) else None)
             return SendResult(commit, started, arrived=False, error=error)
+        self._context.tried(self, None)
         return SendResult(commit, started, arrived)
 
     async def _send(self, journal: Journal, commit: InFlightCommit, started: float) -> bool:

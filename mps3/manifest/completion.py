@@ -53,12 +53,17 @@ class CommitCompletion:
         versions_of = _versions(journal, commit)
         for pending in commit.group:
             # A value that was replaced within its own commit has the version of the value that replaced it.
-            versions = {label: versions_of[name] for name, label in pending.labels.items()}
+            if pending.is_large:
+                versions = versions_of  # it is alone in its commit, and its keys are labelled as they are named
+            else:
+                versions = {label: versions_of[name] for name, label in pending.labels.items()}
             if not pending.outcome.done():
                 pending.outcome.set_result(Commit(identity, versions, self._ref))
         self._observer.acknowledged(self._ref, identity, attempt, commit.group)
         self._outbox.remove(commit.group)
         for pending in self._outbox.waiting():
+            if not pending.base_versions:
+                continue  # nobody asks for them
             if known := {name: versions_of[name] for name in pending.changes if name in versions_of}:
                 pending.base_versions.update(known)
                 pending.keep_rebased()

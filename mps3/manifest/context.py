@@ -27,6 +27,7 @@ class ManifestContext:
         environment: The clock, randomness and names.
         poll_interval: Seconds between polls when nothing happens.
         on_response: Called with ``None`` for each answer of the store, and with the error for each failure.
+        tried: Called with who tries to write, and why it waits to be tried again; with ``None`` if it does not.
         shut: Returns whether no request may be sent to the store.
         changed: Called when the number of pending writes may have changed.
         refused: Called with each kept write that has failed permanently, and why.
@@ -43,6 +44,7 @@ class ManifestContext:
     environment: Environment
     poll_interval: float
     on_response: Callable[[MPS3Error | None], None]
+    tried: Callable[[object, MPS3Error | None], None]
     shut: Callable[[], bool]
     changed: Callable[[], None]
     refused: Callable[[Pending, Refusal], None]

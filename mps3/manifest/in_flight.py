@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ..content.many import ManyValues
 from ..content.value import PendingValue
 from ..errors import ConflictError, MPS3Error, UnknownOutcomeError
 from ..journal.attempt import Attempt, OutdatedError
@@ -59,12 +60,18 @@ class InFlightCommit:
         changes: dict[str, Any] = {}
         versions: dict[str, str | None] = {}
         first = math.inf
-        async for part in in_steps(final_changes(self.group).items()):
-            for name, content in part:
-                changes[name] = None if content is None else content.patch
-                versions[name] = None if content is None else content.version
-                if content is not None and content.stored is not None:
-                    first = min(first, content.stored)
+        final = final_changes(self.group)
+        if isinstance(final, ManyValues):
+            versions = final.versions
+            async for names in in_steps(final):
+                changes.update([(name, final.patch(name)) for name in names])
+        else:
+            async for part in in_steps(final.items()):
+                for name, content in part:
+                    changes[name] = None if content is None else content.patch
+                    versions[name] = None if content is None else content.version
+                    if content is not None and content.stored is not None:
+                        first = min(first, content.stored)
         expect = {"expect": dict(self.attempt.expect)} if self.attempt.expect else {}
         self.versions = versions
         self.attempt.update = {"files": changes, **expect, **(CLOSES if self.closes is not None else {})}

@@ -124,12 +124,16 @@ class Listeners:
 
     def offer(self, view: View) -> None:
         """Pass a new state to all watchers."""
+        if not self._watchers:
+            return
         for watcher in list(self._watchers.values()):
             watcher.offer(view)
 
     def touch(self, names: Mapping[str, object]) -> None:
         """Notify all listeners that the pending values of these keys may have changed."""
         self.notify(names)
+        if not self._watchers:
+            return
         for watcher in list(self._watchers.values()):
             watcher.touch(names)
 
@@ -141,6 +145,8 @@ class Listeners:
 
     def notify(self, names: Collection[str]) -> None:
         """Notify the listeners of these keys."""
+        if not self._listeners:
+            return
         if len(names) > len(self._listeners):
             among = frozenset(names) if isinstance(names, Sequence) else names
             names = [name for name in self._listeners if name in among]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import datetime
@@ -10,6 +11,7 @@ from functools import partial
 from itertools import takewhile
 from typing import Any
 
+from ..content.many import ManyValues
 from ..content.store import AT_ONCE, ValueStore
 from ..content.value import PendingValue
 from ..errors import MPS3Error, WithdrawnError, doubted
@@ -43,7 +45,8 @@ class Outbox:
         self._ready = ready
         self._changed = changed
         self._pending: dict[Pending, None] = {}
-        self._overlay: dict[str, PendingValue | None] = {}
+        self._newest: dict[str, PendingValue | None] = {}  # the part of the overlay that new writes change
+        self._overlay: Mapping[str, PendingValue | None] = self._newest
         self._arrived = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -72,7 +75,10 @@ class Outbox:
     def add(self, pending: Pending) -> None:
         """Append a write. The overlay shows it at once."""
         self._pending[pending] = None
-        self._overlay.update(pending.changes)
+        if pending.is_large:
+            self._build_overlay()
+        else:
+            self._newest.update(pending.changes)
         self._empty.clear()
         self._arrived.set()
         self._changed(pending.changes)
@@ -115,26 +121,26 @@ class Outbox:
 
     def remove(self, group: list[Pending]) -> None:
         """Remove writes that are durable or have failed."""
-        names: dict[str, object] = {}
+        removed = []
         for pending in group:
             if pending in self._pending:
                 del self._pending[pending]
-                names.update(pending.changes)
-        if names:
-            self._update_overlay(names)
+                removed.append(pending)
+        if removed:
+            self._update_overlay(final_changes(removed))
         if not self._pending:
             self._empty.set()
 
     def mark_seen(self, group: list[Pending], *, seen: bool) -> None:
         """Record whether writes in flight are part of the resolved state, which then shows them itself."""
         stage = SEEN if seen else SENT
-        names: dict[str, object] = {}
+        marked = []
         for pending in group:
             if pending.stage != stage:
                 pending.stage = stage
-                names.update(pending.changes)
-        if names:
-            self._update_overlay(names)
+                marked.append(pending)
+        if marked:
+            self._update_overlay(final_changes(marked))
 
     def mark_overwritten(self, pending: Pending, names: frozenset[str]) -> None:
         """Record the keys of an arrived transaction that later commits of other clients have changed."""
@@ -145,14 +151,25 @@ class Outbox:
                 self._update_overlay(dict.fromkeys(different))
 
     def _update_overlay(self, names: Mapping[str, object]) -> None:
-        self._overlay = {}
-        for pending in self._pending:
-            if pending.stage != SEEN:
-                changes = pending.changes
-                if pending.overwritten:
-                    changes = {name: one for name, one in changes.items() if name not in pending.overwritten}
-                self._overlay.update(changes)
+        self._build_overlay()
         self._changed(names)
+
+    def _build_overlay(self) -> None:
+        newest: dict[str, PendingValue | None] = {}
+        below: list[Any] = []  # large writes, and what is between them
+        for pending in self._pending:
+            if pending.stage == SEEN:
+                continue
+            changes = pending.changes
+            if pending.is_large:
+                below += [newest, changes] if newest else [changes]
+                newest = {}
+            elif pending.overwritten:
+                newest.update({name: one for name, one in changes.items() if name not in pending.overwritten})
+            else:
+                newest.update(changes)
+        self._newest = newest
+        self._overlay = ChainMap(newest, *reversed(below)) if below else newest
 
     def fail(self, group: list[Pending], error: MPS3Error, recorded: asyncio.Future[Any] | None = None) -> None:
         """Fail writes, and remove them.
@@ -179,7 +196,7 @@ class Outbox:
     def take(self) -> list[Pending]:
         """Take the writes at the front that are ready and of one session, to be committed together.
 
-        They cannot be withdrawn any more.
+        They cannot be withdrawn any more. A large one is taken alone.
         """
         # Arrived transactions wait to be decided; other writes do not wait for them.
         waiting = [pending for pending in self._pending if not pending.sent]
@@ -187,10 +204,18 @@ class Outbox:
             return []
         first = waiting[0]
         session, resend_as = first.session, first.resend_as
+        if first.is_large:
+            if not first.ready:
+                return []
+            first.stage = SENT
+            return [first]
         group = list(
-            takewhile(lambda one: one.ready and one.session is session and one.resend_as is resend_as, waiting)
+            takewhile(
+                lambda one: one.ready and one.session is session and one.resend_as is resend_as and not one.is_large,
+                waiting,
+            )
         )
-        if any(content is not None and content.version is None for content in final_changes(group).values()):
+        if not all(map(_has_version, final_changes(group).values())):
             # After a withdrawal, an earlier value of the key is the newest again, and was not stored.
             for pending in group:
                 pending.stage = QUEUED
@@ -226,8 +251,11 @@ class Outbox:
         Returns:
             The writes whose values can never be stored, and the error; ``None`` when all is stored.
         """
+        for pending in batch:
+            if isinstance(pending.changes, ManyValues):
+                await self._contents.store_many(pending.changes)
         while True:
-            batch = [pending for pending in batch if pending in self._pending]
+            batch = [pending for pending in batch if pending in self._pending and not pending.is_large]
             wanted = [
                 content for content in final_changes(batch).values() if content is not None and content.version is None
             ]
@@ -243,6 +271,10 @@ class Outbox:
     async def drained(self) -> None:
         """Wait until there is nothing pending."""
         await self._empty.wait()
+
+
+def _has_version(content: PendingValue | None) -> bool:
+    return content is None or content.version is not None
 
 
 def _fail_recorded(pending: Pending, error: MPS3Error, _: object) -> None:

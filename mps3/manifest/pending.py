@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Final, Self
 
+from ..content.many import ManyValues
 from ..content.value import PendingValue
 from ..errors import MPS3Error
 from ..format.schema import NOTHING
@@ -162,6 +163,11 @@ class Pending:
         return pending
 
     @property
+    def is_large(self) -> bool:
+        """Whether it changes so many keys that it becomes a commit of its own."""
+        return isinstance(self.changes, ManyValues)
+
+    @property
     def reruns(self) -> bool:
         """Whether its caller makes another try of it after a conflict."""
         return self.policy is ConflictPolicy.RERUN
@@ -189,6 +195,8 @@ class Pending:
 
     def keep(self) -> None:
         """Start to keep it durably, if its session does that and it is not fleeting."""
+        if self.session.outbox_queue is None:
+            return
         if not self.fleeting and (kept := self.session.keep(self.made, self._stored())) is not None:
             self.stored_id, self.kept = kept
 
@@ -234,8 +242,10 @@ class Pending:
         }
 
 
-def final_changes(group: Iterable[Pending]) -> dict[str, PendingValue | None]:
+def final_changes(group: Sequence[Pending]) -> Mapping[str, PendingValue | None]:
     """Return the changes of several writes as one: the last change of a key wins."""
+    if len(group) == 1:
+        return group[0].changes
     changes: dict[str, PendingValue | None] = {}
     for pending in group:
         changes.update(pending.changes)

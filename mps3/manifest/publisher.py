@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ..format.state import EMPTY, changed_names
+from ..format.state import EMPTY, added_commits, changed_names
 from ..journal.protocol import Journal
 from .context import ManifestContext
 from .expiry import ExpiryTimer
@@ -44,11 +44,12 @@ class Publisher:
             runs = [(bucket, run.key) for run in saved.runs]
             await self._cache.keep_state(state.ref, saved.encode(bucket, state.ref.key), saved.stamp, runs)
         before, state.shown = state.shown or EMPTY, view
+        added = added_commits(before, view)
         self._observer.merged(
             state.ref,
             (
                 (commit.session, commit.id)
-                for commit in view.commits
+                for commit in (view.commits if added is None else added)
                 if commit.session != journal.session and not before.has(commit.session, commit.sequence)
             ),
         )

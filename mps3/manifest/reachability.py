@@ -51,6 +51,11 @@ class StoreReachability:
         """Whether a caller waits for the next answer."""
         return bool(self._asking)
 
+    @property
+    def is_reachable(self) -> bool:
+        """Whether the store answers, as far as is known, and may be asked."""
+        return not self.failures and not self._context.shut()
+
     def is_stale(self, now: float) -> bool:
         """Return whether a commit must not build on the known state: it could not be read, or is too old."""
         return self.unreadable or now - self.resolved_at > max(STALE, 2 * self._context.idle_interval)
@@ -61,7 +66,7 @@ class StoreReachability:
         Raises:
             UnavailableError: It does not, or must not be asked.
         """
-        if self.failures or self._context.shut():
+        if not self.is_reachable:
             ref = self._state.ref
             raise UnavailableError(
                 f"the manifest {ref} cannot be reached at the moment", bucket=ref.bucket, key=ref.key
@@ -88,7 +93,7 @@ class StoreReachability:
         asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._state.ended is not None:
             asked.set_exception(self._state.ended)
-        elif (self.failures or self._context.shut()) and not self.unreadable and self._state.journal is not None:
+        elif not (self.is_reachable or self.unreadable) and self._state.journal is not None:
             asked.set_result(None)
         else:
             self._asking.append(asked)

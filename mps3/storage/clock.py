@@ -38,19 +38,22 @@ class StoreClock:
 
     def observe(self, time: float | None) -> None:
         """Record a time that the store's clock has shown, in seconds since 1970."""
-        if time is None:
-            return
-        here = self._monotonic()
+        if time is not None:
+            self._observe(time, self._monotonic())
+
+    def _observe(self, time: float, here: float) -> None:
         if here - self._since > SPAN:
             self._since, self._before, self._ahead = here, self._ahead, -math.inf
         self._ahead = max(self._ahead, time - here)
 
     def now(self) -> float:
         """Return the lower bound, in seconds since 1970; ``-inf`` before the first answer."""
-        self.observe(self._read())
+        here, time = self._monotonic(), self._read()
+        if time is not None:
+            self._observe(time, here)
         ahead = max(self._ahead, self._before)
         if ahead > -math.inf:
-            self._last = max(self._last, self._monotonic() + ahead)
+            self._last = max(self._last, here + ahead)
         return self._last
 
 

@@ -107,7 +107,7 @@ class LocalStorage:
 
     async def capabilities(self, bucket: str) -> Capabilities:  # noqa: ARG002 - all buckets are alike
         """As `mps3.storage.Storage.capabilities`."""
-        return Capabilities(versioning="enabled" if self._versioning else "off", versionable=self._versioning)
+        return Capabilities("enabled" if self._versioning else "off", versionable=self._versioning, exclusive=True)
 
     async def get(
         self,

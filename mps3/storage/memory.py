@@ -194,7 +194,7 @@ class MemoryStorage:
     async def capabilities(self, bucket: str) -> Capabilities:  # noqa: ARG002 - all buckets are alike
         """As `mps3.storage.Storage.capabilities`."""
         await asyncio.sleep(0)
-        return Capabilities(versioning="enabled" if self._versioning else "off", versionable=self._versioning)
+        return Capabilities("enabled" if self._versioning else "off", versionable=self._versioning, exclusive=True)
 
     async def get(
         self,

@@ -191,10 +191,13 @@ class Capabilities:
     Attributes:
         versioning: Whether every ``put`` creates a version and keeps the old ones.
         versionable: Whether versioning could be enabled, as far as that is known. Errors advise it only then.
+        exclusive: Whether the store is known to let only one of several clients create an object (``if_none_match``),
+            if it lets any. Where that is not known, clients try it.
     """
 
     versioning: Versioning
     versionable: bool = True
+    exclusive: bool = False
 
 
 @runtime_checkable

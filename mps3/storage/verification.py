@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from ..errors import CorruptionError, FormatError, MPS3Error, UnavailableError
 from .bypass import BYPASS
 from .cached import CachedObject
+from .etags import bare
 from .protocol import Absence, Object
 
 PAUSES: Final = (0.05, 0.2, 0.5, 1.0)
@@ -19,10 +21,49 @@ LARGE: Final = 2**20
 
 T = TypeVar("T")
 _DAMAGE: Final = (CorruptionError, FormatError)
+_MD5: Final = re.compile(r"[0-9a-f]{32}\Z")
+
+
+class EtagDigests:
+    """Whether the ETags of a store are the MD5 of its objects, as far as is known.
+
+    They are not where the store encrypts with keys of a customer or of KMS, and they look the same there. So an ETag
+    that contradicts the bytes only makes them suspect: if the same bytes arrive again, the ETag is no digest.
+
+    Args:
+        bucket: The bucket of a manifest.
+        key: The key of the manifest.
+    """
+
+    def __init__(self, bucket: str, key: str) -> None:
+        self._bucket = bucket
+        self._key = key
+        self._are_md5 = True
+
+    async def contradict(self, found: Object) -> bool:
+        """Return whether the bytes of an object are not those that its ETag is the MD5 of."""
+        etag = bare(found.etag).lower()
+        return self._are_md5 and _MD5.match(etag) is not None and (await _md5(found.body)).hex() != etag
+
+    def are_none(self) -> None:
+        """Record that the ETags of the store are not the MD5 of its objects."""
+        self._are_md5 = False
+
+    def error(self, found: Object) -> CorruptionError:
+        """Return the error for an object whose ETag contradicts its bytes."""
+        return CorruptionError(
+            f"the MD5 of a document of s3://{self._bucket}/{self._key} is not its ETag {found.etag}",
+            bucket=self._bucket,
+            key=self._key,
+            operation="GetObject",
+            version=found.version,
+        )
 
 
 async def read_verified(
-    read: Callable[[], Awaitable[Object | Absence]], check: Callable[[Object | Absence], Awaitable[T]]
+    read: Callable[[], Awaitable[Object | Absence]],
+    check: Callable[[Object | Absence], Awaitable[T]],
+    etags: EtagDigests | None = None,
 ) -> T:
     """Read an object and verify it. Each further attempt uses a new connection, where possible.
 
@@ -34,6 +75,8 @@ async def read_verified(
         read: Reads the object.
         check: Decodes what ``read`` returned. It raises `CorruptionError` or `FormatError` if that is damaged. Its
             errors about an `Absence` are raised at once.
+        etags: Verifies what ``check`` cannot: bytes that can be decoded, and are not those that were stored. ``None``
+            where ``check`` knows the digest.
 
     Raises:
         CorruptionError: The object in the store is damaged.
@@ -48,7 +91,7 @@ async def read_verified(
         found: Object | Absence | None = None
         try:
             found = await (_read_anew(read) if seen or cache_failed else read())
-            return await check(found)
+            return await check(found) if etags is None else await _check_with_etag(found, check, etags, seen)
         except _DAMAGE as error:
             failure = error
         if found is not None and not isinstance(found, Object):
@@ -71,6 +114,21 @@ async def read_verified(
     raise _damaged_in_transit(failure)
 
 
+async def _check_with_etag(
+    found: Object | Absence,
+    check: Callable[[Object | Absence], Awaitable[T]],
+    etags: EtagDigests,
+    seen: list[bytes | None],
+) -> T:
+    if not isinstance(found, Object) or not await etags.contradict(found):
+        return await check(found)
+    if await _md5(found.body) not in seen:
+        raise etags.error(found)
+    result = await check(found)
+    etags.are_none()
+    return result
+
+
 async def _read_anew(read: Callable[[], Awaitable[T]]) -> T:
     token = BYPASS.set(True)
     try:
@@ -86,7 +144,7 @@ async def _md5(body: bytes) -> bytes:
 
 
 def _is_etag(etag: str | None, md5: bytes | None) -> bool:
-    return etag is not None and md5 is not None and etag.removeprefix("W/").strip('"').lower() == md5.hex()
+    return etag is not None and md5 is not None and bare(etag).lower() == md5.hex()
 
 
 def _is_web_page(body: bytes) -> bool:

@@ -20,7 +20,9 @@ class StorageWrapper:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._time_source = storage if isinstance(storage, TellsTime) else None
+        self._time_source: TellsTime | None = storage if isinstance(storage, TellsTime) else None
+        if isinstance(storage, StorageWrapper) and type(storage).clock is StorageWrapper.clock:
+            self._time_source = storage._time_source  # noqa: SLF001 - asked several times in each commit
 
     async def _ask(
         self,

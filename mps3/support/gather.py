@@ -23,6 +23,8 @@ async def map_concurrently(
     There are at most ``limit`` tasks: a hundred thousand would block the event loop. The first failure cancels the
     other calls and is raised.
     """
+    if len(items) <= 1:
+        return [await function(item) for item in items]  # a task would cost more than most calls
     results: dict[int, R] = {}
     remaining = iter(enumerate(items))
 

@@ -54,7 +54,21 @@ def test_collecting_leaves_other_buckets_alone_without_consent(url, capsys):
     assert json.loads(capsys.readouterr().out)["skipped"] == []
 
 
-@pytest.mark.parametrize("command", [["gc"], ["restore", "--all", "--to", "1h"]])
+@pytest.mark.parametrize("dry_run", [[], ["--dry-run"]], ids=["", "dry run"])
+def test_importing_writes_into_no_other_bucket_without_consent(url, capsys, tmp_path, dry_run):
+    """An export of a manifest that somebody else has written may name any bucket."""
+    url, _ = url
+    exported = tmp_path / "exported.jsonl"
+    exported.write_text('{"key":"b","value":"newest"}\n{"key":"a","bucket":"other","value":"newest"}\n')
+    assert main(["import", str(exported), *dry_run]) == 2
+    assert "line 2: 'a' is a key of the bucket \"other\"" in capsys.readouterr().err
+    assert (value(url, "b"), value(url, "a", "other")) == ("new", "new")
+    assert main(["import", str(exported), *dry_run, "--bucket", "media"]) == 2
+    assert main(["import", str(exported), *dry_run, "--bucket", "other"]) == 0
+    assert value(url, "a", "other") == ("new" if dry_run else "newest")
+
+
+@pytest.mark.parametrize("command", [["gc"], ["restore", "--all", "--to", "1h"], ["import"]])
 def test_what_is_no_bucket_is_a_usage_error(url, command, capsys):
     assert main([*command, "--bucket", "a/b"]) == 2
     assert "a/b" in capsys.readouterr().err

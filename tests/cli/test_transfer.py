@@ -94,7 +94,7 @@ async def test_other_buckets(mps3, tmp_path):
     assert exported.splitlines() == ['{"key":"a","value":1}', '{"key":"a","bucket":"media","value":2}']
     (tmp_path / "in").write_text(exported)
     other = f"file://{tmp_path}/other"
-    assert (await asyncio.to_thread(mps3, "import", other, str(tmp_path / "in"))).code == 0
+    assert (await asyncio.to_thread(mps3, "import", other, str(tmp_path / "in"), "--bucket", "media")).code == 0
     async with MPS3.from_url(other) as client:
         assert await client.get_all() == {"a": 1, "s3://media/a": 2}
 
@@ -152,6 +152,16 @@ def test_an_export_of_nothing_says_so(mps3, url, tmp_path):
     mps3("put", "k", "1")
     found = mps3("export", "--manifest", "nobody.json")
     assert (found.code, found.out) == (0, "") and "there is no such manifest" in found.err
+
+
+def test_an_export_of_a_prefix_that_no_key_has_says_so(mps3, url):
+    """A mistyped URL is a prefix, and the backup is empty then."""
+    mps3("put", "key", "1")
+    found = mps3("export", "s3//bucket")
+    assert (found.code, found.out) == (0, "") and "no key begins with 's3//bucket'" in found.err
+    assert mps3("export", "k").err == ""
+    mps3("delete", "key")
+    assert "there is no key" in mps3("export").err
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(-(2**63), 2**64 - 1))), st.integers(1, 5))

@@ -8,7 +8,8 @@ import logging
 import pytest
 from helpers import COMMIT, MANIFEST, Unreliable, eventually, memory_client, soon
 
-from mps3 import ClosedError, WithdrawnError
+from mps3 import ClosedError, MemoryStorage, UnavailableError, WithdrawnError
+from mps3.testing import FaultyStorage
 
 
 async def limited(write: object, seconds: float = 0.2) -> None:
@@ -58,6 +59,28 @@ async def test_what_has_left_cannot_be_withdrawn_after_the_timeout():
         assert not write.withdraw() and write.pending
         storage.release()
         await soon(write)
+
+
+@pytest.mark.parametrize("versioning", [True, False])
+@pytest.mark.parametrize("kind", ["a value", "a commit"])
+async def test_the_status_says_why_a_write_waits_though_polls_are_answered(kind, versioning):
+    storage = FaultyStorage(MemoryStorage(versioning=versioning))
+    async with memory_client(storage, journal="merge" if versioning else "log", poll_interval=0.02, inline=0) as one:
+        await one.put("key", 0)
+        fault = storage.fail(None, operation="PutObject", key="key" if kind == "a value" else None)
+        write = one.put("key", 1)
+        await fault.wait()
+        polls = one.statistics().polls
+        await eventually(lambda: one.statistics().polls > polls + 5)
+        status = one.status()
+        assert status.online and status.pending == 1
+        assert isinstance(status.last_error, UnavailableError) and status.last_error.operation == "PutObject"
+        changes = one.status_changes()
+        await anext(changes)
+        fault.end()
+        await soon(write)
+        assert (await soon(anext(changes))).pending == 0
+        assert one.status().last_error is None
 
 
 async def test_closing_with_unsent_writes_raises_nothing_and_logs_an_error(caplog):

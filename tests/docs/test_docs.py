@@ -32,6 +32,7 @@ PAGES = [
     "docs/testing.md",
     "docs/transactions.md",
     "docs/tutorial.md",
+    "docs/views.md",
     "docs/wake.md",
 ]
 NOT_CODE = {"console", "json", "text"}

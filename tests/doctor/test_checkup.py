@@ -24,10 +24,10 @@ from mps3.storage.s3.storage import S3Storage
 from mps3.support.environment import Environment
 
 
-async def examine(server: InMemoryS3, **options: Any) -> Diagnosis:
+async def examine(server: InMemoryS3, manifest: str = MANIFEST, **options: Any) -> Diagnosis:
     async with talking_to(server) as storage:
         wanted = {"journal": "auto", "poll_interval": 1.0, "environment": Environment(), **options}
-        return await diagnose(storage, BUCKET, MANIFEST, **wanted)
+        return await diagnose(storage, BUCKET, manifest, **wanted)
 
 
 def failed(found: Diagnosis) -> dict[str, str]:
@@ -114,6 +114,27 @@ async def test_a_store_that_lists_only_some_versions():
         with patch.object(checkup, "VISIBILITY_TIMEOUT", 0.2):
             found = await examine(server)
         assert failed(found)["listing in pages"] == "of 5 versions that were just written, pages of 2 list 2"
+
+
+@pytest.mark.parametrize("versioning", ["Enabled", "Off"])
+@pytest.mark.parametrize("lacks", ["the permission", "the object"])
+async def test_a_log_needs_the_listing_of_objects(versioning, lacks):
+    def answer(_: InMemoryS3, request: web.BaseRequest, __: str) -> web.Response | None:
+        if "list-type" not in request.query:
+            return None
+        if lacks == "the permission":
+            return error(403, "AccessDenied")
+        empty = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+        return web.Response(body=empty, headers={"x-amz-request-id": "1"})
+
+    with patch.object(checkup, "VISIBILITY_TIMEOUT", 0.3):
+        async with InMemoryS3(versioning=versioning, answer=answer) as server:
+            found = await examine(server, journal="log")
+            assert not found.healthy
+            assert ("s3:ListBucket" if lacks == "the permission" else "not listed") in failed(found)["listing"]
+            if versioning == "Enabled":
+                found = await examine(server, "merge.json", journal="merge")
+                assert found.healthy and said(found, "listing")[0] is None
 
 
 async def test_a_version_may_take_a_moment_until_it_is_listed():

@@ -63,6 +63,8 @@ def test_the_largest_and_the_deepest_inline_value():
         document = read(replaced(("files", "d"), {"value": value, "size": 1, "version": "1"}))
         assert decode(encode(document, **PLACE), version="v", **PLACE).files["d"]["value"] == value
         assert not nests_deep(orjson.dumps(value))
+    one = orjson.loads("[" * 63 + "1" + "]" * 63)
+    assert not nests_deep(orjson.dumps(one)) and nests_deep(orjson.dumps([one]))
     assert nests_deep(orjson.dumps(nested_lists(65)))
 
 

@@ -159,6 +159,20 @@ async def test_who_does_not_enforce_conditions_is_refused(journal, how, words):
     assert await keys_of(storage, BUCKET) == []
 
 
+@pytest.mark.parametrize("versioning", [True, False])
+@pytest.mark.parametrize("journal", ["auto", "log"])
+async def test_a_bucket_that_refuses_every_put_is_not_said_to_lack_conditions(journal, versioning):
+    class Refusing(MemoryStorage):
+        async def put(self, bucket: str, key: str, body: bytes, **options: Any) -> Any:
+            raise ConfigurationError("400: an object needs a checksum", bucket=bucket, key=key, operation="PutObject")
+
+    storage = Refusing(versioning=versioning)
+    with pytest.raises(ConfigurationError, match="checksum") as caught:
+        async with memory_client(storage, journal=journal) as one:
+            await soon(one.put("key", 1))
+    assert "create-if-absent" not in str(caught.value) and "If-None-Match" not in str(caught.value)
+
+
 async def test_conditions_are_probed_once_for_a_manifest():
     """That there is one records that they were seen to hold."""
     storage = Odd()

@@ -13,7 +13,7 @@ from helpers import BUCKET, MANIFEST, soon
 
 from mps3 import MPS3, AccessError, ConfigurationError, MemoryStorage
 from mps3.doctor.diagnosis import Diagnosis, diagnose
-from mps3.journal.probe import lacking_listing
+from mps3.journal.listing_trial import lacking_listing
 from mps3.support.environment import Environment
 
 

@@ -14,11 +14,14 @@ from commits import is_slot
 from helpers import BUCKET, MANIFEST, client, eventually, memory_client, soon
 from in_memory_s3 import InMemoryS3, error
 
-from mps3 import ConfigurationError, CorruptionError, MemoryStorage
+from mps3 import ConfigurationError, ConflictError, CorruptionError, MemoryStorage
 from mps3.format.slot import slot_key
 from mps3.journal import stall_detector
+from mps3.journal.attempt import Attempt
+from mps3.journal.merge.journal import MergeJournal
 from mps3.manifest import committer as committing
 from mps3.storage import Object, Stored, VersionPage
+from mps3.support.environment import Environment
 
 
 @pytest.fixture
@@ -126,6 +129,25 @@ async def test_time_stamps_that_are_minutes_late_are_no_endless_retry(hasty):
                 await soon(one.put("key", 1))
         async with client(BUCKET, server.s3_config, "log.json", inline=0, journal="log") as one:
             await soon(one.put("key", 1))  # it has no deadline
+
+
+@pytest.mark.parametrize(("seconds", "message"), [(1.0, "clocks of the store"), (400.0, "this client takes minutes")])
+async def test_who_is_too_late_because_of_itself_is_told_so(seconds, message, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(Environment, "monotonic", lambda self: clock.now)
+    monkeypatch.setattr(stall_detector, "SLOW", 10_000.0)
+    journal = MergeJournal(MemoryStorage(), BUCKET, MANIFEST, Environment())
+    late = ConflictError("it came so late", version="1")
+    with pytest.raises(ConfigurationError, match=message):
+        for number in range(100):
+            assert number < 30
+            journal._not_moved(Attempt(1, {}), late)
+            clock.now += seconds
+    assert number >= (15 if seconds == 1.0 else 25)
+
+
+class Clock:
+    now = 0.0
 
 
 async def test_a_listing_without_what_was_stored_is_no_endless_retry(hasty):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import sqlite3
 
 import pytest
 from commits import is_commit
-from helpers import BUCKET, MANIFEST, eventually
+from helpers import BUCKET, MANIFEST, eventually, soon
 
 from mps3 import FormatError, UnavailableError
 from mps3.journal import levels
@@ -31,6 +32,28 @@ async def test_values_that_were_read_or_written_are_there_offline(device):
     assert (await client.get("read"), await client.get("written")) == (1, 3)
     with pytest.raises(UnavailableError):
         await client.get("unread")
+
+
+async def test_a_value_that_was_collected_is_no_damage_while_it_is_not_known_what_there_is_now(device):
+    stranger = await device.begin(offline=None, inline=0)
+    version = (await stranger.put("k", 1)).versions["k"]
+    client = await device.begin(inline=0)
+    assert await client.keys() == ["k"]
+    await device.end(client)
+    await stranger.put("k", 2)
+    device.storage.fail = lambda operation, key: UnavailableError("no answer") if key.startswith(MANIFEST) else None
+    client = await device.begin(inline=0)
+    await device.storage.delete(BUCKET, "k", version=version)
+    await device.storage.delete(BUCKET, f"k@{version}")
+    with pytest.raises(UnavailableError):
+        await client.get("k")
+    async with client.subscribe("k") as values:
+        value = asyncio.ensure_future(anext(values))
+        await asyncio.sleep(0.05)
+        assert not value.done()
+        device.storage.up()
+        assert await soon(value) == 2
+    assert await client.get("k") == 2
 
 
 async def test_a_restarted_client_never_shows_less_than_it_has_shown(device):

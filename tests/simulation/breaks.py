@@ -23,7 +23,7 @@ from mps3.journal import outcome as doubt
 from mps3.journal.log import fold, tail
 from mps3.journal.log import writer as log
 from mps3.journal.merge import journal as merge
-from mps3.journal.merge import unsettled
+from mps3.journal.merge import unsettled, validation
 from mps3.journal.merge.journal import MergeJournal
 from mps3.journal.merge.order import once
 from mps3.journal.merge.unsettled import Unsettled
@@ -335,6 +335,24 @@ def _forgets_at_once() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _fails_while_a_try_may_arrive() -> Iterator[None]:
+    """A transaction fails without an end, though a try of it that was never answered may still arrive, and count."""
+    with patch.object(MergeJournal, "may_arrive", lambda self, attempt: False):
+        yield
+
+
+@contextmanager
+def _judges_leases_by_an_earlier_time() -> Iterator[None]:
+    """A transaction counts though a lease that it has read is over by the stamp of its commit."""
+    alive = validation.alive
+    with (
+        patch.object(tail, "judge", log_breaks.counts_though_expired),
+        patch.object(validation, "alive", lambda file, time: alive(file, time - log_breaks.EARLIER)),
+    ):
+        yield
+
+
 # Settling too early does not lose a commit, it moves one: that takes many writers, and clocks far apart, to show.
 _CONTENDED = {
     "clients": 5,
@@ -391,6 +409,24 @@ _FORGOTTEN = {
 # The same where what was sent arrives late.
 _REPEATED = {**_FORGOTTEN, "faults": Faults(ghost=0.4, ghost_delay=25.0, withholding=30.0)}
 
+# Leases that are over while what needs them is on its way.
+_LEASED = {
+    "transactions": True,
+    "leases": True,
+    "clients": 2,
+    "operations": 10,
+    "kill": 0.0,
+    "offline": 0.0,
+    "stall": 0.0,
+    "faults": Faults(ghost=0.4, ghost_delay=25.0),
+}
+
+# The same where the nodes of the store disagree about when a lease is over: what is late may be stamped before.
+_LEASED_BY_CLOCKS_APART = {**_LEASED, "faults": Faults(ghost=0.4, ghost_delay=10.0, skew=1.4)}
+
+# The same where what is late is answered.
+_LEASED_AND_SLOW = {**_LEASED, "faults": Faults(slow=0.4, slowness=15.0)}
+
 # Many who commit at once, so that slots are left free for others.
 _CROWDED = {"clients": 5, "operations": 12, "pause": 0.1}
 
@@ -433,6 +469,8 @@ BREAKS: dict[str, Break] = {
     "R20 expectations, swapped": Break(_swaps_without_expectations, {"transactions": True}, versioning=False),
     "R20 decided at once": Break(_decides_at_once, {"transactions": True}, overdue=False),
     "R20 tries are forgotten": Break(_forgets_its_tries, _CONTESTED, overdue=False, first=50),
+    "R20 a failed try may arrive": Break(_fails_while_a_try_may_arrive, _LEASED, overdue=False),
+    "R20 a lease that is over": Break(_judges_leases_by_an_earlier_time, _LEASED_AND_SLOW, overdue=False),
     "R22 forgotten is not no": Break(_takes_forgotten_for_no, _FORGOTTEN, forgetful=True, overdue=False),
     "R22 forgotten is not no, swapped": Break(
         _takes_forgotten_for_no, _FORGOTTEN, versioning=False, forgetful=True, overdue=False, first=15
@@ -444,6 +482,10 @@ BREAKS: dict[str, Break] = {
     "L3 a refused slot is not looked at": Break(
         log_breaks.takes_what_was_refused_for_lost, _DOUBTFUL, versioning=False
     ),
+    "L5 a failed try may arrive": Break(
+        log_breaks.fails_while_its_slot_is_free, _LEASED_BY_CLOCKS_APART, versioning=False
+    ),
+    "L5 a lease that is over": Break(_judges_leases_by_an_earlier_time, _LEASED_AND_SLOW, versioning=False),
     "L6 a checkpoint of what it does not have": Break(
         log_breaks.checkpoints_too_much, {"tiny": True}, versioning=False
     ),

@@ -83,6 +83,7 @@ def check(
     commits: Mapping[str, Collection[str]] = NOTHING,
     overdue: Collection[str] = (),
     ends: Ends = Ends(),
+    reading: float = 0.0,
 ) -> list[Violation]:
     """All violations in a history, in order of time.
 
@@ -95,8 +96,9 @@ def check(
         overdue: The commits that became visible later than the window allows. Nothing is promised of their
             writes until they are acknowledged, and of their order nothing at all.
         ends: When writes expire.
+        reading: Seconds that a client may take to read a state. What it shows of overdue commits is as old as that.
     """
-    return _Check(history, commits, frozenset(overdue), ends).violations
+    return _Check(history, commits, frozenset(overdue), ends, reading).violations
 
 
 @dataclass
@@ -107,6 +109,7 @@ class _Write:
     changes: Mapping[str, bool]
     past: int
     acknowledged: int | None = None  # the index of the event
+    acknowledged_at: float = math.inf
     voided: int | None = None
     commit: str | None = None
 
@@ -133,9 +136,15 @@ class _Client:
 
 class _Check:
     def __init__(
-        self, history: Sequence[Event], commits: Mapping[str, Collection[str]], overdue: frozenset[str], ends: Ends
+        self,
+        history: Sequence[Event],
+        commits: Mapping[str, Collection[str]],
+        overdue: frozenset[str],
+        ends: Ends,
+        reading: float,
     ) -> None:
         self._ends = ends
+        self._reading = reading
         self.violations: list[Violation] = []
         self._writes: dict[str, _Write] = {}
         self._list: list[_Write] = []
@@ -185,6 +194,7 @@ class _Check:
                 mask = self._writes[write].bit
                 self._acknowledged |= mask
                 self._writes[write].acknowledged = self._index
+                self._writes[write].acknowledged_at = self._at
                 self._clients[name].unacknowledged &= ~mask
                 self._acknowledgements.append((self._index, mask | self._writes[write].past))
             case Kept(_, _, write):
@@ -452,6 +462,7 @@ class _Check:
 
     def _wrong(self, promise: str, text: str, *about: _Write) -> None:
         for write in about:
-            if write.name in self._overdue and (write.acknowledged is None or write.acknowledged >= self._known_at):
+            known = write.acknowledged is not None and write.acknowledged < self._known_at
+            if write.name in self._overdue and not (known and self._at - write.acknowledged_at > self._reading):
                 return
         self.violations.append(Violation(promise, self._at, text))

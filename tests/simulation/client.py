@@ -418,7 +418,8 @@ class Life:
         try:
             value = await self.surely(key)
         except UnavailableError:
-            assert begun < self.environment.calm_from(), "nothing fails any more, yet a read does"
+            calm = max(self.environment.calm_from(), self.process.awake_from)
+            assert begun < calm, "nothing fails any more, yet a read does"
         else:
             self.observed("get", key, value, since, begun)
 

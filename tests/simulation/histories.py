@@ -15,8 +15,8 @@ from unittest.mock import patch
 from mps3.format import commit_age
 from mps3.format.file_entry import expires_of
 from mps3.format.slot import NOBODY
+from mps3.journal import cursors, levels, settle
 from mps3.journal import diff as steps
-from mps3.journal import levels, settle
 from mps3.journal.log import checkpoints, tail
 from mps3.journal.merge import replay as walk
 
@@ -264,6 +264,7 @@ def few_sessions(number: int) -> Iterator[None]:
         patch.object(settle, "SESSIONS", number),
         patch.object(walk, "SESSIONS", number),
         patch.object(steps, "REMEMBERED", number),
+        patch.object(cursors, "REMEMBERED", number),
         patch.object(tail, "EVERY", 4),
         patch.multiple(checkpoints, KEPT=3, MOST=12, QUIET=((5.0, 1),)),
     ):
@@ -289,8 +290,9 @@ def run_history(seed: int, options: Options | None = None) -> Result:
     environment = worlds[0]
     for life in (*environment.visitors, *(life for person in environment.people for life in person.lives)):
         life.forget()
-    violations = check(environment.history, *_written(environment), _ends(environment)) + check_transactions(
-        environment.history, _overdue(environment)
+    writes, late = _written(environment)
+    violations = check(environment.history, writes, late, _ends(environment), _reading(options)) + check_transactions(
+        environment.history, _overdue(environment), {write for commit in late for write in writes[commit]}
     )
     violations += environment.violations
     violations += [Violation("clean", outcome.time, complaint) for complaint in outcome.complaints]
@@ -361,6 +363,12 @@ def _overdue(environment: World) -> set[str]:
         over = any(store.shown(one) >= ends.get(pair, math.inf) for pair in update.get("expect", {}).items())
         stored[over] |= {environment.write_of(key, file) for key, file in changes(store, update).items() if file}
     return stored[True] - stored[False]
+
+
+def _reading(options: Options) -> float:
+    """Seconds that a client may take to list and read a state, page by page."""
+    faults = options.faults
+    return 1.0 + 2 * (faults.slowness if faults.slow else 0.0) + (options.longest_stall if options.stall else 0.0)
 
 
 def _lateness(options: Options) -> float:

@@ -19,6 +19,9 @@ from mps3.journal.log.journal import LogJournal
 
 from .store import SimStorage
 
+EARLIER = 20.0
+"""Seconds before its stamp at which a transaction is judged that is judged too early."""
+
 _judge = fold.judge
 
 
@@ -83,6 +86,28 @@ def counts_twice(view: Any, entry: Any) -> Any:
     """R4 stays out of it: the second line."""
     found = _judge(view, entry)
     return fold.Judgement.COUNTS if found is fold.Judgement.REPEATED else found
+
+
+@contextmanager
+def fails_while_its_slot_is_free() -> Iterator[None]:
+    """L5: a transaction fails while a try of it may still take its slot, and nobody takes that."""
+    append = LogJournal.append
+
+    async def hasty(self: LogJournal, attempt: Any) -> None:
+        if attempt.expect and attempt.doubtful:
+            self._require(attempt)
+        await append(self, attempt)
+
+    with (
+        patch.object(LogJournal, "append", hasty),
+        patch.object(LogJournal, "may_arrive", lambda self, attempt: False),
+    ):
+        yield
+
+
+def counts_though_expired(view: Any, entry: Any) -> Any:
+    """L5 by what was there before the stamp of the commit: a lease that is over since still counts."""
+    return _judge(view, replace(entry, modified=entry.modified - EARLIER))
 
 
 @contextmanager

@@ -174,7 +174,8 @@ def forgetful(options: Options, seed: int) -> Options:
     faults = replace(
         options.faults,
         withheld=dice.choice([0.1, 0.3]),
-        withholding=dice.choice([10.0, 40.0, 90.0]),
+        # A device has gathered dozens of values, each an object to store, and must be able to store all in time.
+        withholding=dice.choice([10.0, 40.0, 90.0]) * (0.1 if options.durable else 1.0),
         conflict=0.0,
     )
     return replace(

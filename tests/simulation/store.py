@@ -196,7 +196,7 @@ class SimStorage:
     async def capabilities(self, bucket: str) -> Capabilities:
         await self._ask("CAPABILITIES", bucket, "")
         await self._answer("CAPABILITIES", bucket, "")
-        return Capabilities(versioning="enabled" if self._store.versioning else "off")
+        return Capabilities("enabled" if self._store.versioning else "off", exclusive=True)
 
     async def get(
         self,

@@ -35,6 +35,17 @@ FOUND = [
     (82, Kind(leases=True)),
     # The first state of a log was not kept on disk, because another node of the store had been asked before it.
     (50098, Kind(versioning=False, durable=True)),
+    # A value of a state that is kept on disk had been collected: reading it was an error, though it was not known
+    # whether that is the newest state.
+    (50438, Kind(versioning=False, durable=True)),
+    # A device that stalls again and again came too late ten times, and blamed the clocks of the store's nodes.
+    (50261, Kind(durable=True)),
+    # A watch that went on was never told of a commit that had become visible too late, and was built on by others.
+    (9072, Kind(overdue=True, watch=True, tiny=True, expiring=True)),
+    # A watch that went on was not told what differs since a commit has taken another place.
+    (60273, Kind(overdue=True, watch=True, expiring=True)),
+    # The check demanded that a transaction stays decided though another became visible before it, too late.
+    (60416, Kind(overdue=True, transact=True)),
 ]
 
 

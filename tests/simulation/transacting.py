@@ -270,18 +270,22 @@ class Transacting:
         return TxState(self.life.now(), self.life.name, values, final)
 
 
-def check_transactions(history: Sequence[Event], overdue: Collection[str] = ()) -> list[Violation]:
+def check_transactions(
+    history: Sequence[Event], overdue: Collection[str] = (), late: Collection[str] = ()
+) -> list[Violation]:
     """All violations in a history, as far as it is about transactions.
 
     Args:
         history: What happened.
         overdue: The runs that were stored only when a lease that they had read was over.
+        late: The writes that became visible later than the window allows. They may make others void that were decided
+            before, and these whatever was based on them.
     """
-    return _Check(history, overdue).violations
+    return _Check(history, overdue, late).violations
 
 
 class _Check:
-    def __init__(self, history: Sequence[Event], overdue: Collection[str] = ()) -> None:
+    def __init__(self, history: Sequence[Event], overdue: Collection[str], late: Collection[str]) -> None:
         self.violations: list[Violation] = []
         self._at = 0.0
         self._invoked: dict[str, int] = {}
@@ -290,6 +294,7 @@ class _Check:
         self._runs = {event.run: event.writes for event in history if isinstance(event, TxRun)}
         self._counts: dict[str, str] = {}  # of a transaction: the run that anybody saw
         self._last: dict[str, Mapping[str, Any]] = {}
+        self._contested = self._touched(late)
         finals: list[TxState] = []
         for index, event in enumerate(history):
             self._at = event.at
@@ -316,6 +321,26 @@ class _Check:
                 self._wrong("overdue", f"{run} counts, though its lease was over when it was stored")
         self._order()
 
+    def _touched(self, late: Collection[str]) -> set[str]:
+        """The keys of which late writes may have changed the past: theirs, and those that were changed after them."""
+        keys = {key for run in late for key in self._runs.get(run, ())}
+        if any(write.startswith("tx ") and write not in self._runs for write in late):
+            keys.add(CAS)
+        while (
+            more := {
+                key
+                for writes in self._runs.values()
+                if keys & {*writes, *next(iter(writes.values()))["reads"]}
+                for key in writes
+            }
+            - keys
+        ):
+            keys |= more
+        return keys
+
+    def _is_steady(self, run: str) -> bool:
+        return not self._contested & self._runs[run].keys()
+
     def _wrong(self, promise: str, text: str) -> None:
         self.violations.append(Violation(promise, self._at, text))
 
@@ -337,7 +362,7 @@ class _Check:
             if _tx(value["write"]) in self._failed:
                 self._wrong("late", f"{value['write']} had failed, and is seen by {event.client}")
         for key, value in self._last.get(event.client, {}).items():
-            if not self._has(values, key, value["write"]):
+            if key not in self._contested and not self._has(values, key, value["write"]):
                 self._wrong("lost", f"{event.client} had seen {value['write']} at {key}, and now {values.get(key)}")
         self._last[event.client] = values
         accounts = [values.get(key, {"amount": DEPOSIT})["amount"] for key in ACCOUNTS]
@@ -347,7 +372,7 @@ class _Check:
             self._wrong("sum", f"{event.client} sees nobody on duty")
         for value in values.values():
             run = value["write"]
-            if self._counts.setdefault(_tx(run), run) != run:
+            if self._counts.setdefault(_tx(run), run) != run and self._is_steady(run):
                 self._wrong("repeated", f"{run} is seen by {event.client}, and {self._counts[_tx(run)]} was")
             for other, before in value["reads"].items():
                 if before is not None and not self._has(values, other, before):
@@ -366,15 +391,15 @@ class _Check:
             for run in chain:
                 if _tx(run) in self._failed:
                     self._wrong("late", f"{run} had failed, and is part of {key}")
-                if self._counts.setdefault(_tx(run), run) != run:
+                if self._counts.setdefault(_tx(run), run) != run and self._is_steady(run):
                     self._wrong("repeated", f"{run} is part of {key}, and {self._counts[_tx(run)]} was seen")
         for tx, (_, writes) in sorted(self._done.items()):
             for key, value in writes.items():
-                if key != CAS and value["write"] not in chains.get(key, ()):
+                if key not in (CAS, *self._contested) and value["write"] not in chains.get(key, ()):
                     self._wrong("lost", f"{tx} was acknowledged as {value['write']}, which {key} does not come from")
         for run in self._counts.values():
             for key in self._runs[run]:
-                if run not in chains.get(key, ()):
+                if key not in self._contested and run not in chains.get(key, ()):
                     self._wrong("overwrote", f"{run} was seen, and {key} does not come from it")
         increments, counted = len(chains.get(COUNT, ())), values.get(COUNT, {"amount": 0})["amount"]
         if increments != counted:
@@ -382,13 +407,13 @@ class _Check:
         won: dict[str, str] = {}
         for tx, (_, writes) in self._done.items():
             version = writes.get(CAS, {}).get("if")
-            if version is not None and won.setdefault(version, tx) != tx:
+            if version is not None and won.setdefault(version, tx) != tx and CAS not in self._contested:
                 self._wrong("cas", f"{tx} and {won[version]} both replaced version {version}")
 
     def _order(self) -> None:
         """Whether there is an order in which each has read what came last before it, and none is before its time."""
         after: dict[str, set[str]] = defaultdict(set)
-        runs = {tx: self._runs[run] for tx, run in self._counts.items()}
+        runs = {tx: self._runs[run] for tx, run in self._counts.items() if self._is_steady(run)}
         replaced: dict[tuple[str, str | None], str] = {}
         for tx, writes in runs.items():
             for key, value in writes.items():

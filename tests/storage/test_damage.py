@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import hashlib
 import itertools
 import json
 from collections.abc import Callable
@@ -300,6 +301,85 @@ async def test_what_stays_damaged_is_not_kept_either(tmp_path, checksums):
         storage.times = 0
     async with memory_client(storage, offline=tmp_path, checksums=checksums) as later:
         assert await later.get("k") == {"a": 1}
+
+
+class Miswriting(Unreliable):
+    """A storage whose answers arrive with other values in them, each time with another one."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.times = 0
+
+    async def get(self, bucket, key, **options):
+        found = await super().get(bucket, key, **options)
+        if self.times and isinstance(found, Object) and b"crimson" in found.body:
+            body = found.body.replace(b"crimson", b"crims%02d" % self.times)
+            self.times -= 1
+            return Object(body, found.version, found.etag, found.modified)
+        return found
+
+
+@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "log"])
+async def test_an_inline_value_that_was_changed_on_the_way_is_neither_shown_nor_kept(tmp_path, versioning):
+    """The document that it is in can be decoded, and is not the one that was stored."""
+    storage = Miswriting(versioning=versioning)
+    async with helpers.memory_client(storage) as writer:
+        await writer.put("color", "crimson")
+    storage.times = 4
+    async with helpers.memory_client(storage, offline=tmp_path) as reader:
+        assert await reader.get("color") == "crimson"
+        for number in range(4):
+            await reader.put("other", number)  # in the end it writes a checkpoint
+    assert not storage.times
+    async with helpers.memory_client(storage, offline=tmp_path, online=False) as later:
+        assert await later.get("color") == "crimson"
+    storage.times = 4
+    async with helpers.memory_client(storage) as other:
+        assert await other.get("color") == "crimson"
+        assert [await one.value() for one in await other.history("color")] == ["crimson"]
+
+
+@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "log"])
+async def test_a_subscription_is_told_no_inline_value_that_was_changed_on_the_way(versioning):
+    storage = Miswriting(versioning=versioning)
+    async with helpers.memory_client(storage) as writer, helpers.memory_client(storage) as reader:
+        await writer.put("color", "red")
+        async with reader.subscribe("color") as values:
+            assert await soon(anext(values)) == "red"
+            storage.times = 2
+            await writer.put("color", "crimson")
+            assert await soon(anext(values)) == "crimson"
+    assert not storage.times
+
+
+class Encrypting(Unreliable):
+    """A storage whose ETags look like the MD5 of its objects, and are not, as with keys of KMS."""
+
+    async def get(self, bucket, key, **options):
+        found = await super().get(bucket, key, **options)
+        if not isinstance(found, Object):
+            return found
+        return Object(found.body, found.version, f'"{hashlib.sha256(found.body).hexdigest()[:32]}"', found.modified)
+
+
+@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "log"])
+async def test_where_etags_are_no_md5_documents_are_read_twice_once(versioning):
+    async def gets(storage):
+        async with helpers.memory_client(storage, poll_interval=60) as writer:
+            await writer.put_all({"color": "crimson"})
+        async with helpers.memory_client(storage, poll_interval=60) as reader:
+            assert await reader.get("color") == "crimson"
+            first = storage.count("get")
+            for number in range(5):
+                async with helpers.memory_client(storage, poll_interval=60) as writer:
+                    await writer.put("color", number)
+                before = storage.count("get")
+                assert await reader.get("color") == number
+                first += storage.count("get") - before
+        return first
+
+    ordinary = await gets(Unreliable(versioning=versioning))
+    assert ordinary < await gets(Encrypting(versioning=versioning)) <= ordinary + 2 + 2 * versioning
 
 
 @pytest.mark.parametrize("kind", ["value", "run"])

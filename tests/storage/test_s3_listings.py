@@ -9,7 +9,7 @@ from scripted_s3 import answer, version_xml, versions_xml
 from servers import MOTO
 from storage.s3_storage import READS, all_versions, talking_to
 
-from mps3.errors import UnavailableError
+from mps3.errors import ConfigurationError, UnavailableError
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, None])
@@ -54,6 +54,17 @@ async def test_the_order_is_that_of_the_document(fake):
     assert [one.version for one in page.versions] == ["4", "3", "2", "1"]
     assert [one.deleted for one in page.versions] == [False, True, False, True]
     assert page.versions[3].modified == 1767225601.5
+
+
+async def test_who_lists_objects_instead_of_versions_is_refused(fake):
+    """S3Mock calls both listings by one name, and some of its listings of versions fail."""
+    listing = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+    async with talking_to(fake, answer(200, listing)) as storage:
+        with pytest.raises(ConfigurationError, match="does not list versions"):
+            await storage.versions("bucket", "key")
+        with pytest.raises(ConfigurationError, match="does not list versions"):
+            await storage.scan("bucket")
+        assert (await storage.list("bucket")).entries == ()
 
 
 async def test_a_delete_marker_with_an_empty_etag_has_none(fake):

@@ -27,6 +27,7 @@ from mps3 import (
     MPS3Error,
     PendingChange,
     Presence,
+    Query,
     Reconnect,
     Ref,
     Rejected,
@@ -40,6 +41,8 @@ from mps3 import (
     Transaction,
     TransactionBlock,
     Typed,
+    ValidationError,
+    View,
     Write,
 )
 from mps3.observability.events import (
@@ -217,6 +220,30 @@ async def present(client: MPS3) -> None:
         async for members in here:
             assert_type(members, Mapping[str, JSON])
     assert_type(await anext(client.presence("room", manifest=Ref("m"))), Mapping[str, JSON])
+
+
+async def views(client: MPS3) -> None:
+    """Live mappings."""
+    async with client.view("users/", limit=10, manifest="m") as plain:
+        assert_type(plain, View[JSON])
+    view = client.view(type=Point)
+    assert_type(await view.loaded(), View[Point])
+    assert_type(view["k"], Point)
+    assert_type(view.complete, bool)
+    assert_type(view.under("k"), dict[str, Point])
+    assert_type(view.invalid, Mapping[str, ValidationError])
+    assert_type([(key, point.x) for key, point in view.items()], list[tuple[str, int]])
+    async for change in view:
+        assert_type(change, Change[Point])
+    query = view.where(lambda point: point.x > 1).order_by(lambda point: point.x, reverse=True).first(3)
+    assert_type(query, Query[Point])
+    assert_type(query.result, dict[str, Point])
+    async for result in view.first(1):
+        assert_type(result, dict[str, Point])
+    async for result in view.order_by(lambda point: point.x):
+        assert_type(result, dict[str, Point])
+    await view.aclose()
+    view["k"] = Point(1)  # type: ignore[index]
 
 
 async def refused(client: MPS3) -> None:

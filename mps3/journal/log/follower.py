@@ -23,6 +23,7 @@ from .checkpoints import Checkpoints
 from .contact import LastContact
 from .contention import Crowd
 from .fold import collection
+from .lookahead import Lookahead
 from .opening import open_log
 from .past import LogPast
 from .reader import LogReader, ReadSlot
@@ -71,6 +72,7 @@ class LogFollower(BaseJournal):
             storage, bucket, key, self._tail, self._reader, self._runs, self._compactor, environment
         )
         self._ahead: dict[int, ReadSlot] = {}
+        self._lookahead = Lookahead(self._reader, self._keep)
         self._created: set[int] = set()
         self._early: tuple[tuple[float, float], LogTail] | None = None
         self._opened = False
@@ -199,6 +201,10 @@ class LogFollower(BaseJournal):
         self._ahead.update(found)
         await self._advance()
         return len(found) == count
+
+    def _keep(self, number: int, read: ReadSlot) -> None:
+        if number > self._tail.number:
+            self._ahead[number] = read
 
     async def _advance(self) -> None:
         """Take in the slots that are known to follow."""

@@ -36,7 +36,7 @@ class LogJournal(SlotWriter):
         if not self._opened:
             await self._open()
         self._created.clear()
-        slot = await self._find_slot(attempt) if attempt.doubtful else self._tail.number + 1
+        slot = await self._find_slot(attempt) if attempt.doubtful else await self._next_slot()
         if slot is not None:
             if attempt.closes and self.view.has(self._author(attempt), attempt.sequence - 1):
                 return  # the transaction that it should end has arrived
@@ -99,6 +99,7 @@ class LogJournal(SlotWriter):
     async def aclose(self) -> None:
         """Stop what is done in the background."""
         try:
+            await self._lookahead.aclose()
             await self._checkpoints.aclose()
         finally:
             await super().aclose()

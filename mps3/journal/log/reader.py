@@ -146,7 +146,7 @@ class LogReader:
             )
             return ReadSlot(document, stamp_of(found.modified), len(found.body))
 
-        return await read_verified(ask, check)
+        return await read_verified(ask, check, self._runs.etags)
 
     async def list_newest(self) -> Listing:
         """List the slots since the newest checkpoint.

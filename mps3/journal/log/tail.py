@@ -8,7 +8,7 @@ from typing import Final
 
 from ...format.document import CommitEntry, Document
 from ...format.slot import checkpoint_stamp, empty_document, is_filler, slot_entry
-from ...format.state import EMPTY, View, build_view, needed_runs
+from ...format.state import EMPTY, View, added_commits, build_view, needed_runs
 from ..runs import Runs
 from .fold import Judgement, apply, judge
 from .reader import ReadSlot
@@ -42,6 +42,8 @@ class LogTail:
         self._window = window
         self._bytes = 0
         self._changing = asyncio.Lock()
+        self._counted_view = EMPTY
+        self._counted = 0
         self.reset()
 
     def reset(self) -> None:
@@ -135,6 +137,15 @@ class LogTail:
             raise ValueError("a commit is not among its slots")
         self.view, self.base, self.number = view, view.document, number
         self.due = number - number % EVERY
+
+    def count_keys(self) -> int:
+        """Return how many keys the commits change that are held."""
+        before, self._counted_view = self._counted_view, self.view
+        added = added_commits(before, self.view)
+        if added is None:
+            added, self._counted = self.view.commits, 0
+        self._counted += sum([len(commit.files) for commit in added])
+        return self._counted
 
     def stamp(self) -> CommitEntry | None:
         """Return what a checkpoint keeps of the last commit; ``None`` before the first."""

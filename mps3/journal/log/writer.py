@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from ...errors import ConfigurationError, ConflictError, MPS3Error, UnavailableError
 from ...format.document import CommitEntry, Document
@@ -17,8 +16,11 @@ from ..attempt import Attempt, require
 from ..document_io import encode_document
 from ..outcome import CommitOutcome, not_yet, note, remembered, unknown
 from .fold import COLLECTED, COLLECTS, Judgement, collection
-from .follower import AHEAD, LogFollower
-from .reader import ReadSlot, stamp_of
+from .follower import LogFollower
+from .reader import CONCURRENCY, ReadSlot, stamp_of
+
+SLOW: Final = 0.5
+"""Seconds that creating a slot takes, after which what was read meanwhile is old."""
 
 
 class SlotWriter(LogFollower):
@@ -41,7 +43,7 @@ class SlotWriter(LogFollower):
     async def _compose(self, attempt: Attempt) -> tuple[Document, bytes]:
         note(attempt, self.view)
         attempt.tries += 1
-        update = await self._runs.by_reference(attempt.update, self.view.commits, resent=False)
+        update = await self._runs.by_reference(attempt.update, held=self._tail.count_keys())
         attempt.update = update
         members = dict(update)
         if _names_objects(update):
@@ -58,14 +60,20 @@ class SlotWriter(LogFollower):
         while True:
             if slot > LAST:
                 raise self._full()
+            top, started = self._top, self._environment.monotonic()
             read = await self._put(attempt, slot, document, body)
+            fresh, attempt.lost = attempt.lost > 0, attempt.lost + (read is None)
+            slow = self._environment.monotonic() - started > SLOW
+            if not slow:
+                self._crowd.saw(sum(number > top for number in self._ahead), fresh=fresh)
             if read is not None:
                 break
+            if slow:
+                await self.resolve()
             slot = await self._next_slot(slot)
             note(attempt, self.view)
             if attempt.expect or self._tail.number + 1 == slot:
                 self._require(attempt)
-        self._crowd.won()
         judgement = await self._confirm(slot, read)
         self._conclude(attempt, judgement)
 
@@ -120,8 +128,6 @@ class SlotWriter(LogFollower):
             if self._holds(found.document, attempt):
                 return found
             _lost(attempt)
-            attempt.lost += 1
-            self._crowd.lost()
             return None
         except MPS3Error as error:
             if not error.maybe_written:
@@ -148,20 +154,18 @@ class SlotWriter(LogFollower):
         return ReadSlot(document, stamp_of(stored.modified), len(body))
 
     async def _create(self, slot: int, body: bytes) -> Stored:
-        """Create a slot, and read those below it at the same time, and where others write some above it (L4)."""
-        wanted = [*range(self._tail.number + 1, slot), *self._crowd.look_beside(slot)]
-        wanted = [number for number in wanted if number not in self._ahead]
-        putting = self._storage.put(self._bucket, slot_key(self._key, slot), body, if_none_match=True)
-        if not wanted:
-            return await putting
-        stored, found = await asyncio.gather(putting, self._reader.slots(wanted), return_exceptions=True)
-        if not isinstance(found, BaseException):
-            self._ahead.update((number, read) for number, read in found.items() if number > self._tail.number)
-        elif not isinstance(found, MPS3Error):
-            raise found  # an error of the store comes again when the slot is needed
-        if isinstance(stored, BaseException):
-            raise stored
-        return stored
+        """Create a slot, and read those below it at the same time, and where others write some above it (L4).
+
+        What is slow above it is not waited for.
+        """
+        below = [number for number in range(self._tail.number + 1, slot) if number not in self._ahead]
+        beside = [number for number in self._crowd.look_beside(slot) if number not in self._ahead]
+        self._lookahead.begin([*below, *beside])
+        try:
+            return await self._storage.put(self._bucket, slot_key(self._key, slot), body, if_none_match=True)
+        except ConflictError:
+            await self._lookahead.wait([slot])
+            raise
 
     def _refused(self, slot: int, error: ConflictError) -> MPS3Error:
         """Return the error for a slot that the store refuses to create, and does not show."""
@@ -191,6 +195,8 @@ class SlotWriter(LogFollower):
 
         The time of the answer is not that stamp, though near it.
         """
+        if not attempt.expect:
+            return False
         state = self.view.at(-math.inf)
         ends = (expires_of(state.look_up(name)) for name in attempt.expect)
         return any(end is not None and end <= modified + 2 * self._window for end in ends)
@@ -227,22 +233,27 @@ class SlotWriter(LogFollower):
         self._ahead.update(read)
         return found
 
-    async def _next_slot(self, lost: int) -> int:
-        """Return the slot to try after one was lost: near the last that was seen (L4)."""
+    async def _next_slot(self, lost: int = 0) -> int:
+        """Return the slot to try first, or after one was lost: near the last that was seen (L4)."""
         await self._advance()
-        top = max([lost, self._tail.number, *self._ahead])
-        return top + 1 + self._crowd.jump(self._environment.random)
+        if not (lost or self._crowd.is_dense):
+            return self._tail.number + 1
+        return max(lost, self._top) + 1 + self._crowd.jump(self._environment.random)
+
+    @property
+    def _top(self) -> int:
+        """The last slot that is known."""
+        return max([self._tail.number, *self._ahead])
 
     async def _confirm(self, slot: int, read: ReadSlot) -> Judgement | None:
         """Take in all slots up to one of this client; fill the holes below it, so that it counts (L2, L4)."""
         if slot <= self._tail.number:
             return None
         self._ahead[slot] = read
-        while missing := [n for n in range(self._tail.number + 1, slot) if n not in self._ahead]:
-            self._ahead.update(await self._reader.slots(missing))
-            for result in await gather_bounded(self._fill, [n for n in missing if n not in self._ahead], AHEAD):
-                if isinstance(result, BaseException):
-                    raise result
+        missing = [number for number in range(self._tail.number + 1, slot) if number not in self._ahead]
+        for result in await gather_bounded(self._read_or_fill, missing, CONCURRENCY):
+            if isinstance(result, BaseException):
+                raise result
         if self._contact.is_long_ago():
             # What was taken for a hole may have been a commit that was collected meanwhile (L9).
             await self._open()
@@ -255,6 +266,16 @@ class SlotWriter(LogFollower):
             judgement = await self._tail.extend(number, self._ahead.pop(number))
         await self._advance()
         return judgement
+
+    async def _read_or_fill(self, number: int) -> None:
+        """Read a slot, and put a filler into it if it is absent, until it is known."""
+        await self._lookahead.wait([number])
+        while number not in self._ahead:
+            read = await self._reader.slot(number)
+            if read is None:
+                await self._fill(number)
+            else:
+                self._ahead[number] = read
 
     async def _fill(self, number: int) -> None:
         """Put a filler into a slot that nobody has taken."""
@@ -287,6 +308,7 @@ class SlotWriter(LogFollower):
                     self._conclude(attempt, await self._confirm(slot, found))
                     return None
                 _lost(attempt)
+                await self.resolve()  # others may have gone on for long meanwhile
                 return await self._next_slot(slot)
         elif slot is None:
             await self.resolve()

@@ -47,9 +47,15 @@ class MergeJournal(MergeResolver):
         if failure.version is None or (not late and any(one.version == failure.version for one in self._ordered)):
             return  # it may not have been stored, or it is there
         self._stalls.failed((attempt.session, attempt.sequence, late), failure)
-        if not self._stalls.is_hopeless(may_be_old=not late):
+        slow = late and self._stalls.pace > refresh_age()
+        if not self._stalls.is_hopeless(may_be_old=not late, slow=slow):
             return
-        if late:
+        if slow:
+            why = (
+                "each so long after its values were stored, or the manifest was read, that none counts: this client "
+                "takes minutes for that, again and again; store less at once"
+            )
+        elif late:
             why = (
                 "each with a time stamp that is minutes later than the store's clock was when it was sent, so that "
                 "none counts: the clocks of the store's nodes are too far apart"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
 from ...errors import ExpiredError
 from ...format.document import CommitEntry, Document
+from ...format.schema import NOTHING
 from ...format.state import EMPTY, View, build_view, needed_runs
 from ...storage.protocol import Version
 from ..past import Walk
@@ -27,6 +28,7 @@ class Replay(Walk):
         complete: Whether nothing older ever was.
         oldest: The oldest document that is kept, once it is reached.
         reach: All commits with later time stamps (in seconds since 1970) are known.
+        settled: How far each session had come before the first of the commits.
     """
 
     def __init__(self, source: ManifestVersions, view: View) -> None:
@@ -37,9 +39,10 @@ class Replay(Walk):
         self.complete = False
         self.oldest: Document | None = None
         self.reach = math.inf
+        self.settled: Mapping[str, int] = NOTHING
         # What the state that the walk begins with knows: its commits, and how far each session had come.
         self._own = frozenset(commit.id for commit in view.commits)
-        self._settled = None if view.document is None else view.document.sessions
+        self._newest = None if view.document is None else view.document.sessions
         self._sessions = view.sessions
         self._reader = VersionReader(source)
         # Where the walk does not begin with the newest: from when on it does not matter what is listed above.
@@ -72,7 +75,7 @@ class Replay(Walk):
         name = listing.versions[place].version
         entry = document.entry(name, listing.versions[place].modified)
         self._own = frozenset(commit.id for commit in (*document.log, entry))
-        self._settled = self._sessions = document.sessions
+        self._newest = self._sessions = document.sessions
         self._ample = document.bound()
         self._open = document.bound() - 2 * document.window
         self._reader.begin_at(place, document, listing)
@@ -116,7 +119,7 @@ class Replay(Walk):
             return -math.inf
         missing = await self._missing_from(base, relevant)
         if missing is None:
-            self.commits = self._counted(counting)
+            self.commits, self.settled = self._counted(counting), base.sessions
             # Where clocks are apart, something with a later time stamp than the bound may have been settled.
             self.reach = base.bound() + base.window
         return missing
@@ -177,7 +180,7 @@ class Replay(Walk):
 
     def _counted(self, commits: list[CommitEntry]) -> list[CommitEntry]:
         """Return commits without those that became visible so late that nobody counts them, and were never repeated."""
-        own, settled = self._own, self._settled
+        own, settled = self._own, self._newest
         if settled is None:
             return commits
         last = max((place for place, commit in enumerate(commits) if commit.id in own), default=-1)

@@ -169,7 +169,7 @@ class MergeResolver(BaseJournal):
             known[str(self._view.head)] = self._view.document, self._etag
         if own is not None and own[0].version is not None:
             known[own[0].version] = own[1], own[0].etag
-        if found is not None and found.version is not None:
+        if found is not None and found.version is not None and not await self._runs.etags.contradict(found):
             # If it arrived damaged, the version that is listed is read, as often as it takes to be certain of that.
             with contextlib.suppress(CorruptionError, FormatError):
                 known[found.version] = await self._unsettled.decode(found, found.version), found.etag

@@ -201,7 +201,7 @@ class Unsettled:
         async def check(found: Object | Absence) -> Document | None:
             return await self.decode(found, version.version) if isinstance(found, Object) else None
 
-        return await read_verified(ask, check)
+        return await read_verified(ask, check, self._runs.etags)
 
     async def decode(self, found: Object, version: str) -> Document:
         """Read what a version holds."""

@@ -157,8 +157,14 @@ class VersionReader:
         self.documents[name] = document
         # Of a transaction another try may count (R20): only the order says which.
         counting = {entry.version for entry in once(document.log, document.sessions)}
+        bound, settled = document.bound(), document.sessions
         self.repeated.update(
-            entry.version for entry in document.log if entry.version not in counting and not entry.is_transaction
+            entry.version
+            for entry in document.log
+            if entry.version not in counting
+            and not entry.is_transaction
+            # Else it may be what was settled itself, and is listed once more.
+            and (entry.modified >= bound or entry.sequence > settled.get(entry.session, -1))
         )
         logged = (entry.sequence for entry in document.log if entry.session == document.session)
         self._before[name] = max((document.sessions.get(document.session, 0), *logged))

@@ -81,4 +81,4 @@ class ManifestVersions(KeptRuns):
                 known=known,
             )
 
-        return await read_verified(ask, check)
+        return await read_verified(ask, check, self._runs.etags)

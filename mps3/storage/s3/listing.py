@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _MEMBER: Final = "mps3.Listing"
+_OBJECTS: Final = "mps3.ListsObjects"
 _ROOTS: Final = {"ListObjectVersions": "ListVersionsResult", "ListObjectsV2": "ListBucketResult"}
 _ITEMS: Final = {"Version", "DeleteMarker", "Contents"}
 _STUB: Final = b"<Listing/>"
@@ -71,7 +72,17 @@ def register(events: Any) -> None:
 
 
 def listing(response: dict[str, Any]) -> Listing:
-    """Return the listing in a response of the SDK, or raise `MalformedResponseError`."""
+    """Return the listing in a response of the SDK.
+
+    Raises:
+        MalformedResponseError: There is none.
+        ValueError: The store does not list versions.
+    """
+    if _OBJECTS in response:
+        raise ValueError(
+            "the store answers with a listing of objects: it does not list versions as S3 does, and cannot be used for "
+            "a bucket with versioning enabled"
+        )
     found = response.get(_MEMBER)
     if not isinstance(found, Listing):
         raise MalformedResponseError("the answer is not a listing")
@@ -98,6 +109,9 @@ def _on_answer(
     try:
         root = _parse(response_dict["body"])
         if _tag(root) != _ROOTS[operation_model.name]:
+            if operation_model.name == "ListObjectVersions" and _tag(root) == _ROOTS["ListObjectsV2"]:
+                customized_response_dict[_OBJECTS] = True
+                response_dict["status_code"], response_dict["body"] = 200, _STUB
             return
         customized_response_dict[_MEMBER] = _read(root)
     except (ET.ParseError, ValueError):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from botocore.exceptions import IncompleteReadError
@@ -111,8 +112,13 @@ def stamp(moment: datetime | None) -> float | None:
 def server_time(response: Mapping[str, Any]) -> float | None:
     """Return the time when the store sent a response, in seconds since 1970."""
     date = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    return None if date is None else _time_of(date)
+
+
+@lru_cache(maxsize=8)  # many responses are sent in the same second
+def _time_of(date: str) -> float | None:
     try:
-        return None if date is None else parsedate_to_datetime(date).timestamp()
+        return parsedate_to_datetime(date).timestamp()
     except ValueError:
         return None
 

@@ -90,7 +90,6 @@ class S3Session:
         Raises:
             MPS3Error: It failed. `MPS3Error.maybe_written` covers all attempts.
         """
-        request = replace(request, reached=request.bucket in self._reached)
         result = await self._call_with_retries(request, send)
         self._reached.add(request.bucket)
         return result
@@ -110,7 +109,6 @@ class S3Session:
                     connection = self.connection
                     if connection is None:
                         raise marked(_closed(request))
-                    request = replace(request, endpoint=connection.endpoint, region=connection.region)
                     sending = True
                     token = BYPASS.set(True) if last is not None and is_malformed(last) else None
                     try:
@@ -121,7 +119,7 @@ class S3Session:
                     except Exception as error:
                         if self.connection is None:
                             raise marked(_closed(request)) from error
-                        failure = classify_error(error, request)
+                        failure = classify_error(error, self._described(request, connection))
                         sending, doubtful = False, doubtful or not failure.no_effect
                         again = failure.transient and (request.repeatable or failure.no_effect)
                         if not again or attempt == ATTEMPTS:
@@ -136,6 +134,11 @@ class S3Session:
         except TimeoutError as error:
             raise marked(request.error(UnavailableError, f"no answer in {self._timeout:g} s")) from last or error
         raise AssertionError  # the last attempt returns or raises
+
+    def _described(self, request: S3Request, connection: S3Connection) -> S3Request:
+        """Return a request with what its errors tell of the connection."""
+        reached = request.bucket in self._reached
+        return replace(request, endpoint=connection.endpoint, region=connection.region, reached=reached)
 
 
 def _closed(request: S3Request) -> MPS3Error:

@@ -114,19 +114,20 @@ class S3Storage(Storage):
         """As `mps3.storage.Storage.capabilities`. Versioning is also ``off`` where the store does not support it."""
 
         async def send(client: Any) -> Capabilities:
+            exclusive = self.vendor is not None and self.vendor.exclusive
             try:
                 response = await client.get_bucket_versioning(Bucket=bucket)
             except ClientError as error:
                 if status_of(error) in {405, 501}:
-                    return Capabilities("off", versionable=False)
+                    return Capabilities("off", versionable=False, exclusive=exclusive)
                 raise
             require(response)
             match response.get("Status"):
                 case "Enabled":
-                    return Capabilities("enabled")
+                    return Capabilities("enabled", exclusive=exclusive)
                 case "Suspended":
-                    return Capabilities("suspended")
-            return Capabilities("off", versionable=self.vendor is None or self.vendor.versions)
+                    return Capabilities("suspended", exclusive=exclusive)
+            return Capabilities("off", self.vendor is None or self.vendor.versions, exclusive)
 
         return await self._session.call(S3Request("GetBucketVersioning", "s3:GetBucketVersioning", bucket), send)
 

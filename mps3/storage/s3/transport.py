@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import aiohttp
 from aiobotocore.httpsession import AIOHTTPSession
 
 from ..bypass import BYPASS
+from ..hold import HOLD, Hold
 from .request import MalformedResponseError
 
 CHUNK: Final = 1 << 16
@@ -58,9 +61,19 @@ class HTTPSession(_SingleSendSession):
 
     async def send(self, request: Any) -> Any:
         """Send a request, as the base class."""
+        hold = HOLD.get()
+        if hold is not None and isinstance(request.body, bytes | bytearray) and request.body:
+            request = copy.copy(request)
+            request.body = _held(bytes(request.body), hold)
         if BYPASS.get():
             return await self._anew.send(request)
         return await super().send(request)
+
+
+async def _held(body: bytes, hold: Hold) -> AsyncIterator[bytes]:
+    yield body[:-1]
+    await hold.wait()
+    yield body[-1:]
 
 
 class _NoRedirectSession:

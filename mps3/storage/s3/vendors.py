@@ -31,6 +31,7 @@ class Vendor:
         create_header: The header of a PUT that creates an object only if there is none.
         limits: Notes for users of this library, one sentence each.
         versions: Whether its buckets support versioning. Only the advice of errors uses it.
+        exclusive: Whether it promises that only one of several clients creates an object, so that nobody tries.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Vendor:
     create_header: str = IF_NONE_MATCH
     limits: tuple[str, ...] = ()
     versions: bool = True
+    exclusive: bool = False
 
     def region_of(self, endpoint_url: str) -> str | None:
         """Return the region to sign for, if the vendor requires one."""
@@ -57,7 +59,7 @@ class Vendor:
         return re.search(rf"(?:^|\.){self.host}$", host)
 
 
-AWS: Final = Vendor("AWS S3", r"amazonaws\.com(?:\.cn)?", addressing=None, sdk_checksums=True)
+AWS: Final = Vendor("AWS S3", r"amazonaws\.com(?:\.cn)?", addressing=None, sdk_checksums=True, exclusive=True)
 S3_EXPRESS: Final = Vendor(
     "AWS S3 Express One Zone",
     r"s3express-[a-z0-9-]+\.[a-z0-9-]+\.amazonaws\.com",
@@ -65,6 +67,7 @@ S3_EXPRESS: Final = Vendor(
     sdk_checksums=True,
     limits=("Directory buckets keep no versions.", "Listings are in no order."),
     versions=False,
+    exclusive=True,
 )
 GENERIC: Final = Vendor("unknown", r"(?!)")
 """Path-style addressing without checksums of the SDK, which most servers support."""
@@ -81,6 +84,7 @@ _KNOWN: Final = (
             "About one write a second to each key, which does not limit the log journal.",
         ),
         versions=False,
+        exclusive=True,
     ),
     Vendor(
         "Backblaze B2",
@@ -94,6 +98,7 @@ _KNOWN: Final = (
         "Google Cloud Storage",
         r"storage\.googleapis\.com",
         create_header=GENERATION,
+        exclusive=True,
         limits=(
             "Create-if-absent has a header of Google's own, and is signed with Google's algorithm.",
             "About one write a second to each key, which limits the merge journal, but not the log journal.",
