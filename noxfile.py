@@ -146,6 +146,14 @@ def server(session: nox.Session) -> None:
 
 
 @nox.session
+def cloud(session: nox.Session) -> None:
+    """Examine a bucket of a cloud vendor: ``nox -s cloud -- run r2 BUCKET``; ``estimate`` says what it costs."""
+    install_wheel(session)
+    path = {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(ROOT / "tests")}
+    session.run("python", "-m", "stores.exam.cloud", *(session.posargs or ["--help"]), env=path)
+
+
+@nox.session
 def store(session: nox.Session) -> None:
     """Install a real S3 server, and examine it: ``nox -s store -- seaweedfs``; with ``--up`` it is only started."""
     install_wheel(session)

@@ -56,6 +56,8 @@ class InMemoryS3:
         pace: Seconds that must have passed since the last PUT to the same object, or the answer is 429; as Cloudflare
             R2 and Google say of theirs.
         refused: The keys of the PUTs that came too soon.
+        conditions: Whether it enforces If-None-Match on PUT.
+        says: Headers of every answer, in which it says what it is.
     """
 
     versioning: str | None = "Enabled"
@@ -67,6 +69,8 @@ class InMemoryS3:
     stamp: float = 0.0
     pace: float = 0.0
     refused: list[str] = field(default_factory=list)
+    conditions: bool = True
+    says: dict[str, str] = field(default_factory=dict)
     rows: dict[str, list[Row]] = field(default_factory=dict)  # the newest first
     asked: Counter[str] = field(default_factory=Counter)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -101,6 +105,7 @@ class InMemoryS3:
         answered = self.answer(self, request, key) or self._answer(request, key, body)
         self.after(self, request, key)
         self.arrived.set()
+        answered.headers.update(self.says)
         answered.headers.setdefault("Date", formatdate(time.time(), usegmt=True))
         return answered
 
@@ -139,7 +144,7 @@ class InMemoryS3:
 
     def _put(self, request: web.BaseRequest, key: str, body: bytes) -> web.Response:
         before = self._newest(key)
-        if "If-None-Match" in request.headers and before is not None:
+        if self.conditions and "If-None-Match" in request.headers and before is not None:
             return error(412, "PreconditionFailed")
         meta = {name: value for name, value in request.headers.items() if name.lower().startswith("x-amz-meta-")}
         row = self.add(key, body, meta)

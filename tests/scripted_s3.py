@@ -50,12 +50,16 @@ PAGE = b"<!DOCTYPE html><html><body>Accept the terms</body></html>"  # of a port
 
 @dataclass
 class ScriptedS3:
-    """Answers requests from a list; the last answer is for all that follow."""
+    """Answers requests from a list; the last answer is for all that follow.
+
+    With ``body_after_head`` it sends the body of an answer also after a HEAD, where HTTP has none.
+    """
 
     answers: list[Answer] = field(default_factory=lambda: [HELLO])
     received: list[Received] = field(default_factory=list)
     connections: int = 0
     open_connections: int = 0
+    body_after_head: bool = False
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -109,7 +113,7 @@ class ScriptedS3:
             return False
         if method != "GET" and reply.startswith(b"HTTP/1.1 200") and b"ETag" in reply:
             reply = DONE + reply.partition(b"\r\n")[2].partition(b"\r\n")[2].partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
-        if method == "HEAD":
+        if method == "HEAD" and not self.body_after_head:
             reply = reply.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
         writer.write(reply)
         await writer.drain()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import mps3
+from mps3.doctor.known.records import known_stores
 
 pytestmark = pytest.mark.skipif("MPS3_TEST_WHEEL" not in os.environ, reason="nox installs the wheel and says so")
 
@@ -41,3 +42,8 @@ def test_processes_started_here_import_the_wheel() -> None:
 def test_the_wheel_holds_the_whole_package() -> None:
     assert files(INSTALLED) == files(SOURCE)
     assert Path("py.typed") in files(INSTALLED)
+
+
+def test_what_is_known_of_stores_is_read_from_the_wheel() -> None:
+    records = {path for path in files(INSTALLED) if path.match("doctor/known/*.json")}
+    assert len(records) == len(known_stores()) > 15

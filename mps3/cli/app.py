@@ -72,8 +72,9 @@ class Commands(click.Group):
     epilog="""\b
 Commands take the URL of a store as their first argument, or from MPS3_URL:
   s3://bucket/manifest.json?endpoint_url=…&region_name=…
+  gs://bucket/manifest.json, az://container/manifest.json?account_name=…
   file:///some/directory
-Credentials come from the environment and the profiles, as with other S3 tools.
+Credentials come from the environment and the profiles, as with other tools of each store.
 On a terminal they print for people, into a pipe JSON lines.""",
 )
 @click.version_option(__version__, prog_name="mps3")

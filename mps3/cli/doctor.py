@@ -17,10 +17,13 @@ from .base.exits import NO
 from .base.point_in_time import SECONDS
 
 if TYPE_CHECKING:
-    from ..doctor.findings import Diagnosis
+    from ..doctor.findings import Comparison, Diagnosis
     from .base.output import Output
 
 _MARKS: Final = {True: ("ok  ", "green"), False: ("FAIL", "red bold"), None: ("-   ", "dim")}
+
+_NAMING: Final = ("server", "x-powered-by", "via")
+"""Headers that name a server. The others are made for one request, and only help to recognise a store."""
 
 
 @store_command()
@@ -64,6 +67,9 @@ def _show(out: Output, found: Diagnosis) -> None:
     width = max(len(finding.what) for finding in found.findings)
     for finding in found.findings:
         out.line(_MARKS[finding.good], f"  {finding.what:{width}}  {printable(finding.result)}")
+    if found.known is not None:
+        out.line()
+        _show_known(out, found.known)
     if found.monthly_cost is not None:
         costs = ", ".join(f"{1000 * cost:.4f} ({journal})" for journal, cost in found.cost_of_change.items())
         out.line()
@@ -77,3 +83,24 @@ def _show(out: Output, found: Diagnosis) -> None:
         out.line(found.policy)
     out.line()
     out.line((f"ready for the {found.journal} journal", "green") if found.healthy else ("not ready", "red"))
+
+
+def _show_known(out: Output, known: Comparison) -> None:
+    if known.tried_date is None:
+        how = f"by {known.source}, and not tried"
+    else:
+        how = f"tried with version {known.tried_version} on {known.tried_date} ({known.command})"
+    if known.store is None:
+        out.line("nothing is known of this store")
+    elif not known.differences:
+        out.line(f"as known of {known.store}, {how}")
+    else:
+        out.line(("warning: different from what is known", "yellow bold"), f" of {known.store}, {how}:")
+        for one in known.differences:
+            out.line(f"  {one.what}: known is that {one.known}; here: {printable(one.found)}")
+        out.line(f"  {known.advice}")
+    for note in known.notes:
+        out.line(f"  {note}")
+    for name, value in known.headers.items():
+        if name in _NAMING:
+            out.line(f"  its responses say {name}: {printable(value)}")

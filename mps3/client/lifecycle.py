@@ -36,14 +36,20 @@ class Lifecycle(Collection):
         """Return a client for the store at a URL.
 
         Args:
-            url: ``s3://bucket/manifest.json?endpoint_url=…&region_name=…``, ``file:///some/dir`` for a local directory,
-                or ``memory:`` for a store that the clients of this process share until the last of them closes.
-            **options: Further arguments of `MPS3`.
+            url: ``s3://bucket/manifest.json?endpoint_url=…&region_name=…``; ``gs://bucket/manifest.json`` for Google
+                Cloud Storage and ``az://container/manifest.json?account_name=…`` for Azure Blob Storage by their own
+                interfaces; ``file:///some/dir`` for a local directory; or ``memory:`` for a store that the clients of
+                this process share until the last of them closes.
+            **options: Further arguments of `MPS3`; and ``storage_options``, a dictionary with more settings of a
+                ``gs`` or ``az`` store, such as ``account_key``, which may be secret.
 
         Raises:
             ConfigurationError: The URL is invalid.
         """
         location = parse(url)
+        storage_options = options.pop("storage_options", None)
+        if storage_options is not None:
+            location = location.with_options(storage_options)
         if location.scheme == "s3":
             options = {"s3_config": {**location.s3_config, **options.pop("s3_config", {})}, **options}
         elif "storage" not in options:

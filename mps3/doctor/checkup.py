@@ -13,6 +13,7 @@ import orjson
 from ..content.owner_metadata import MANIFESTS, owner_metadata
 from ..errors import AccessError, ConfigurationError, MPS3Error
 from ..format.commit_age import refresh_age
+from ..format.names import LONGEST
 from ..journal.trials import SUFFIX, put_at_pace, remove
 from ..storage.etags import bare, is_weak
 from ..storage.protocol import UNCHANGED, Head, KeyRefusedError, Object, Storage, Stored
@@ -85,6 +86,13 @@ class Checkup:
             key = f"{self._key}/{AWKWARD}"
             try:
                 await check("keys", self._use_awkward_key(key))
+            finally:
+                tidy = await self._remove(key)
+        if tidy and self._stored:
+            key = f"{self._key}/"
+            key += "k" * (LONGEST - len(key.encode()))
+            try:
+                await check("long keys", self._use_long_key(key))
             finally:
                 tidy = await self._remove(key)
         return tidy
@@ -274,6 +282,18 @@ class Checkup:
         if isinstance(found, Object) and found.body == _body(0):
             return True, "with any characters"
         return None, f"an object whose key ends with {AWKWARD!r} is not found again: use simple keys"
+
+    async def _use_long_key(self, key: str) -> CheckResult:
+        try:
+            await self._put(key, _body(0))
+            found = await self._storage.get(self._bucket, key)
+        except AccessError:
+            raise
+        except MPS3Error:
+            found = None
+        if isinstance(found, Object) and found.body == _body(0):
+            return True, f"of {LONGEST:,} bytes"
+        return None, f"a key of {LONGEST:,} bytes cannot be used: take shorter ones, with shorter parts between slashes"
 
 
 def _body(number: int) -> bytes:

@@ -16,6 +16,7 @@ from ..storage.protocol import Storage
 from ..support.environment import Environment
 from ..types import JournalKind
 from .checkup import Checkup
+from .comparison import Observed, compare
 from .findings import CheckResult, Diagnosis
 from .policy import policy
 
@@ -64,7 +65,8 @@ async def diagnose(
     vendor = getattr(storage, "vendor", None)
     if vendor is not None:
         found.vendor, found.notes = vendor.name, vendor.limits
-    versioning = await found.check("versioning", _versioning(storage, bucket, journal))
+    observed = Observed()
+    versioning = await found.check("versioning", _versioning(storage, bucket, journal, observed))
     versioned = versioning == "enabled"
     await found.check("reading", _timed(lambda: storage.get(bucket, manifest, limit=LIMIT)))
     if versioned:
@@ -73,7 +75,7 @@ async def diagnose(
         checkup = Checkup(storage, bucket, manifest, versioned=versioned, environment=environment, found=found)
         found.tidy = await to_the_end(checkup.run())
     if found.tidy:
-        conditions = _conditions(storage, bucket, manifest, environment)
+        conditions = _conditions(storage, bucket, manifest, environment, observed)
         await found.check("conditions", conditions, needed=not versioned)
     if found.tidy and versioned:
         await found.check("listing beside longer keys", _listing(storage, bucket, manifest, environment), needed=False)
@@ -88,6 +90,9 @@ async def diagnose(
     for finding in found.findings:
         if finding.what in needed and finding.good is None:
             finding.good = False
+    if vendor is not None:
+        headers = getattr(storage, "server_headers", {})
+        found.known = await compare(vendor.name, headers, observed, found.findings)
     if priced:
         found.policy = policy(bucket, manifest, found.journal or "merge", versioned=versioned)
         found.monthly_cost = MONTH / (AVERAGE_WAIT * poll_interval + POLL_DURATION) * GET_PRICE
@@ -95,15 +100,19 @@ async def diagnose(
     return found
 
 
-async def _versioning(storage: Storage, bucket: str, journal: JournalKind) -> CheckResult:
-    versioning = (await storage.capabilities(bucket)).versioning
+async def _versioning(storage: Storage, bucket: str, journal: JournalKind, observed: Observed) -> CheckResult:
+    observed.capabilities = await storage.capabilities(bucket)
+    versioning = observed.capabilities.versioning
     if versioning != "suspended":
         return True, versioning
     return False if journal == "merge" else None, versioning  # the log journal does not need versions
 
 
-async def _conditions(storage: Storage, bucket: str, manifest: str, environment: Environment) -> CheckResult:
+async def _conditions(
+    storage: Storage, bucket: str, manifest: str, environment: Environment, observed: Observed
+) -> CheckResult:
     lacking = await lacking_creation(storage, bucket, manifest, environment)
+    observed.creates = lacking is None
     return lacking is None, lacking or "the store enforces them"
 
 

@@ -27,6 +27,52 @@ class Finding:
     result: str
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What the doctor finds otherwise than it is known of the store.
+
+    Attributes:
+        what: What it is about.
+        known: What is known, as text.
+        found: What the doctor found, as text.
+        worse: Whether the store does less than is known of it.
+    """
+
+    what: str
+    known: str
+    found: str
+    worse: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What is known of the store, and whether the doctor finds the same.
+
+    Attributes:
+        store: The name of the store; ``None`` if it was not recognised.
+        recognised_by: ``endpoint`` or ``responses``.
+        tried_version: The version that was tried; ``None`` if none was.
+        tried_date: When it was tried.
+        command: The command that tried it.
+        source: Where all is known from if the store was not tried.
+        notes: Sentences about the store.
+        headers: What the server says of itself.
+        differences: What the doctor found otherwise.
+        advice: What to do about the differences.
+    """
+
+    store: str | None = None
+    recognised_by: str | None = None
+    tried_version: str | None = None
+    tried_date: str | None = None
+    command: str | None = None
+    source: str = ""
+    notes: tuple[str, ...] = ()
+    headers: dict[str, str] = field(default_factory=dict)
+    differences: list[Difference] = field(default_factory=list)
+    advice: str = ""
+
+
 @dataclass(slots=True)
 class Diagnosis:
     """The results of all checks.
@@ -35,6 +81,7 @@ class Diagnosis:
         vendor: The vendor of the endpoint, as far as its name tells.
         notes: Known limits of the vendor.
         findings: In the order of the checks.
+        known: What is known of the store; ``None`` for a directory and for memory, and if too little was found.
         journal: The journal that a client would use; ``None`` if it could use none.
         tidy: Whether the objects that were written could be removed again.
         policy: The least that an IAM policy has to allow, as JSON; ``None`` for a store without policies.
@@ -47,6 +94,7 @@ class Diagnosis:
     vendor: str = ""
     notes: tuple[str, ...] = ()
     findings: list[Finding] = field(default_factory=list)
+    known: Comparison | None = None
     journal: str | None = None
     tidy: bool = False
     policy: str | None = None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-import re
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -203,9 +202,6 @@ class _PartWriter:
         self.add(lines)
         body = self._body.getvalue()
         return RunReference("", self._sha256.hexdigest(), self._entries, len(body), self._continues), body
-
-
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
 def index_run(sha256: str, body: bytes, names: Names | None = None, pause: Callable[[], object] = lambda: None) -> Run:

@@ -1,6 +1,7 @@
 """Storages: the protocol, its implementations, and wrappers that add to a storage.
 
-Only `storage/s3/` imports the SDK of S3. Nothing here depends on journals, manifests or keys of users.
+Only `storage/s3/` imports the SDK of S3, and only `storage/obstore/` obstore. Nothing here depends on journals,
+manifests or keys of users.
 The names below are public. Implement `Storage` to add a store of your own.
 """
 

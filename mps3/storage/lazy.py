@@ -7,7 +7,7 @@ of S3 imports it in a thread.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from ..errors import ClosedError
@@ -23,18 +23,25 @@ class LazyStorage(StorageWrapper):
     Args:
         make: Creates the other storage. Runs in a thread, and may import modules.
         identity: As `mps3.storage.identity.Identified.identity`, without the other storage.
+        scheme: The scheme of its URLs, for messages.
     """
 
-    def __init__(self, make: Callable[[], Storage], identity: Callable[[], str]) -> None:
+    def __init__(self, make: Callable[[], Storage], identity: Callable[[], str], *, scheme: str | None = None) -> None:
         # The other storage does not exist yet, so the wrapper is initialised in open().
         self._make = make
         self._identity = identity
         self._made = False
+        self.scheme = scheme
 
     @property
     def vendor(self) -> Any:
         """The vendor of the other storage, if it has one."""
         return getattr(self._storage, "vendor", None) if self._made else None
+
+    @property
+    def server_headers(self) -> Mapping[str, str]:
+        """The `mps3.storage.s3.storage.S3Storage.server_headers` of the other storage, if it has some."""
+        return getattr(self._storage, "server_headers", {}) if self._made else {}
 
     def clock(self) -> float | None:
         """As `StorageWrapper.clock`; ``None`` before it is open."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ..errors import ConfigurationError
+from .obstore.provider import PROVIDERS
 
 _S3: Final = (
     "endpoint_url",
@@ -29,7 +31,10 @@ BUCKET: Final = "default"
 """The default bucket of a ``file`` or ``memory`` URL."""
 MANIFEST: Final = "manifest.json"
 """The default manifest of a URL."""
-_FORMS: Final = "s3://bucket/manifest.json?endpoint_url=…&region_name=…, file:///some/dir or memory:"
+_FORMS: Final = (
+    "s3://bucket/manifest.json?endpoint_url=…&region_name=…, gs://bucket/manifest.json, "
+    "az://container/manifest.json?account_name=…, file:///some/dir or memory:"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +42,12 @@ class Location:
     """A parsed URL.
 
     Attributes:
-        scheme: ``s3``, ``file`` or ``memory``.
+        scheme: ``s3``, ``gs``, ``az``, ``file`` or ``memory``.
         bucket: The default bucket.
         manifest: The key of the default manifest.
         path: The directory of a ``file`` URL, the name of a ``memory`` one.
         s3_config: Arguments for the S3 client. They may hold secrets, so the ``repr`` omits them.
+        storage_options: Settings of a ``gs`` or ``az`` store, likewise.
     """
 
     scheme: str
@@ -49,6 +55,17 @@ class Location:
     manifest: str
     path: str = ""
     s3_config: dict[str, Any] = field(default_factory=dict, repr=False)
+    storage_options: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def with_options(self, options: Mapping[str, Any]) -> Location:
+        """Return the same location with more settings of its ``gs`` or ``az`` store.
+
+        Raises:
+            ConfigurationError: It is another kind of store.
+        """
+        if self.scheme not in PROVIDERS:
+            raise ConfigurationError("storage_options are for gs:// and az://")
+        return replace(self, storage_options={**self.storage_options, **options})
 
 
 def parse(url: str) -> Location:
@@ -67,6 +84,8 @@ def parse(url: str) -> Location:
     # A password with a slash looks like a bucket with a colon, and a key.
     if "@" in parts.netloc or (":" in parts.netloc and parts.scheme == "s3" and not parts.netloc.startswith("arn:")):
         raise ConfigurationError("a store's URL has no user or password: give credentials as other S3 tools take them")
+    if parts.scheme in PROVIDERS:
+        return _of_provider(parts.scheme, parts.netloc, unquote(parts.path[1:]), query)
     if parts.scheme == "s3":
         if not parts.netloc:
             raise ConfigurationError(f"the URL names no bucket: {_FORMS}")
@@ -87,6 +106,20 @@ def parse(url: str) -> Location:
             path=unquote(parts.path if parts.scheme == "file" else parts.netloc + parts.path),
         )
     raise ConfigurationError(f"not the URL of a store (scheme {parts.scheme!r}): use {_FORMS}")
+
+
+def _of_provider(scheme: str, bucket: str, manifest: str, query: dict[str, str]) -> Location:
+    provider = PROVIDERS[scheme]
+    if not bucket:
+        raise ConfigurationError(f"the URL names no {provider.container}: {_FORMS}")
+    if ":" in bucket:  # a password with a slash in it ends the authority
+        raise ConfigurationError(
+            f"a store's URL has no user, password or port, only the name of a {provider.container}"
+        )
+    _refuse_unknown(query, provider.in_url)
+    if "endpoint_url" in query:
+        check_endpoint(query["endpoint_url"])
+    return Location(scheme, bucket, manifest or MANIFEST, storage_options=dict(query))
 
 
 def discreet(text: str) -> str:

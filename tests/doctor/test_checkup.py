@@ -86,6 +86,23 @@ async def test_a_store_that_does_not_give_back_what_was_written(answer, words):
         assert server.everything == []
 
 
+async def test_a_store_that_takes_no_long_keys():
+    """Swift adds to the name of an object that keeps versions, and answers with 500 if that is too long then."""
+
+    def answer(server: InMemoryS3, request: web.BaseRequest, key: str) -> web.Response | None:
+        return error(500, "InternalError") if len(key.encode()) > 1006 and request.method == "PUT" else None
+
+    async with InMemoryS3(answer=answer) as server:
+        found = await examine(server)
+        assert found.healthy
+        assert ("long keys", None) in [(finding.what, finding.good) for finding in found.findings]
+        assert server.everything == []
+    async with InMemoryS3() as server:
+        found = await examine(server)
+        assert ("long keys", "of 1,024 bytes") in [(finding.what, finding.result) for finding in found.findings]
+        assert server.everything == []
+
+
 async def test_a_store_whose_listing_is_cut():
     def answer(server: InMemoryS3, request: web.BaseRequest, key: str) -> web.Response | None:
         if key or "key-marker" not in request.query:

@@ -14,7 +14,7 @@ from pathlib import Path
 from stores.base import StoreServer
 
 CACHE = Path(os.environ.get("MPS3_STORES_CACHE") or Path.home() / ".cache" / "mps3-stores")
-FRAMEWORK = {"__main__", "base", "packages", "processes", "exam", "conftest"}
+FRAMEWORK = {"__main__", "base", "native", "packages", "processes", "exam", "conftest"}
 
 
 def modules() -> list[str]:

@@ -18,9 +18,8 @@ from servers import Server
 from stores import modules, store
 from stores.base import StoreServer, Unavailable
 from stores.exam.paper import EVERYDAY, PARTS, WHOLE, examine
-from stores.exam.suite import ROOT, run_tests
-
-KNOWN = ROOT / "mps3" / "doctor" / "known"
+from stores.exam.record import keep
+from stores.exam.suite import environment, run_tests
 
 
 def main() -> int:
@@ -63,20 +62,19 @@ def main() -> int:
         )
         ready = any(bucket.get("doctor", {}).get("ready") for bucket in result["buckets"].values())
         if "tests" in parts and ready:
-            result["tests"] = run_tests(address)
+            result["tests"] = run_tests(address, arguments.name)
             result["problems"] += [f"tests: {problem}" for problem in result["tests"]["problems"]]
-    document = {
-        "name": server.name,
+    tried = {
         "version": server.version,
         "source": server.source,
         "date": datetime.now(timezone.utc).date().isoformat(),
         "command": f"nox -s store -- {arguments.name}",
+        "weaknesses": dict(server.weaknesses),
         **result,
     }
-    print(json.dumps(document, indent=2))
+    print(json.dumps({"name": server.name, **tried}, indent=2))
     if arguments.write:
-        KNOWN.mkdir(exist_ok=True)
-        (KNOWN / f"{arguments.name}.json").write_text(json.dumps(document, indent=2) + "\n")
+        print(f"kept in {keep(server, tried)}", file=sys.stderr)
     for problem in result["problems"]:
         print(f"problem: {problem}", file=sys.stderr)
     return bool(result["problems"])
@@ -85,10 +83,7 @@ def main() -> int:
 def show(server: StoreServer, address: Server) -> int:
     """Say how to reach it, in words for a shell, until Ctrl-C."""
     settings: dict[str, Any] = {
-        "MPS3_TEST_ENDPOINT": address.url,
-        "MPS3_TEST_ACCESS_KEY": address.access_key,
-        "MPS3_TEST_SECRET_KEY": address.secret_key,
-        "MPS3_TEST_REGION": address.region,
+        **environment(address, server.module),
         "AWS_ENDPOINT_URL": address.url,
         "AWS_ACCESS_KEY_ID": address.access_key,
         "AWS_SECRET_ACCESS_KEY": address.secret_key,

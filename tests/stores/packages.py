@@ -83,6 +83,17 @@ def apt_install(*packages: str, program: str) -> str:
     return found
 
 
+def apt_version(package: str) -> str | None:
+    """The upstream version of a package of Debian that is installed; ``None`` if it is not."""
+    ran = subprocess.run(
+        ["dpkg-query", "--show", "--showformat", "${source:Upstream-Version}", package],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return ran.stdout.partition("+")[0] or None
+
+
 def run(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
     """Run a step of an installation; what it prints is shown if it fails."""
     ran = subprocess.run(

@@ -14,6 +14,7 @@ import click
 from ... import MPS3, ConfigurationError
 from ...content.store import INLINE
 from ...storage.locate import locate
+from ...storage.obstore.provider import PROVIDERS
 from ...storage.protocol import Storage
 from ...storage.url import Location, check_endpoint, parse
 from ...support.environment import Environment
@@ -103,6 +104,9 @@ def command_context(url: str | None, given: Mapping[str, Any]) -> CommandContext
     s3_config = {name: given[option] for option, name in _S3_OPTIONS.items() if given.get(option)}
     if "endpoint_url" in s3_config:
         check_endpoint(s3_config["endpoint_url"])
+    if location.scheme in PROVIDERS and s3_config.keys() == {"endpoint_url"}:
+        location = location.with_options(s3_config)
+        s3_config = {}
     if s3_config and location.scheme != "s3":
         raise click.UsageError("--profile, --endpoint-url and --region are for stores on S3: s3://bucket")
     location = replace(

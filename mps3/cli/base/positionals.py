@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import click
 
-_SCHEMES: Final = ("s3:", "file:", "memory:")
-_URL: Final = re.compile(r"\s*(?:(s3|file|memory):|[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
+_SCHEMES: Final = ("s3:", "gs:", "az:", "file:", "memory:")
+_URL: Final = re.compile(r"\s*(?:(s3|gs|az|file|memory):|[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
 _EXAMPLES: Final = "s3://bucket/manifest.json or file:///some/directory"
 
 

@@ -27,6 +27,7 @@ from . import responses as s3_responses
 from .auth import auth_session_class
 from .certificates import check_certificates
 from .redaction import has_credentials, public_url
+from .server_headers import ServerHeaders
 from .transport import HTTPSession
 from .vendors import GENERATION, Vendor, vendor_of
 
@@ -45,11 +46,16 @@ _MODELS: Final = ("service-2", "endpoint-rule-set-1")
 
 
 class S3Connection:
-    """A client of the SDK, with the vendor, the endpoint (without secrets) and the region of its requests."""
+    """A client of the SDK, with the vendor, the endpoint (without secrets) and the region of its requests.
+
+    ``server_headers`` has what the server says of itself.
+    """
 
     def __init__(self, client: Any, context: AbstractAsyncContextManager[Any], vendor: Vendor) -> None:
         self.client = client
         self.vendor = vendor
+        self.server_headers = ServerHeaders()
+        self.server_headers.register(client.meta.events)
         self.endpoint = public_url(str(client.meta.endpoint_url))
         self.region = str(client.meta.region_name or "")
         self._context = context

@@ -114,6 +114,14 @@ def is_malformed(error: Exception) -> bool:
     return isinstance(error, _MALFORMED_RESPONSE)
 
 
+def is_unreadable(error: Exception) -> bool:
+    """Whether the SDK could not read what a server sent as a response of HTTP."""
+    inner = getattr(error, "kwargs", {}).get("error")
+    return isinstance(error, sdk.HTTPClientError) and (
+        isinstance(inner, aiohttp.ClientResponseError) or type(inner).__name__ == "RemoteProtocolError"  # httpx
+    )
+
+
 def code_of(error: sdk.ClientError) -> str:
     """Return the error code of a response, such as ``NoSuchKey``; its status if it has none."""
     return str(error.response.get("Error", {}).get("Code", ""))

@@ -12,12 +12,13 @@ from typing import Any, Final
 from botocore.exceptions import IncompleteReadError
 
 from ...errors import CorruptionError, MPS3Error
-from ..protocol import NULL_VERSION
+from ..protocol import NULL_VERSION, Head
 from .request import MalformedResponseError, S3Request
 from .transport import CHUNK
 
 _PLAIN: Final = {"", "identity", "aws-chunked"}
 _MEMBER: Final = "mps3.NotS3"
+_LISTED: Final = "mps3.Listed"
 _HEAD_BYTES: Final = 1024
 _ROOT: Final = re.compile(
     rb"\s{0,99}(?:<\?[^>]{0,200}\?>\s{0,99})?(?:<!--[^>]{0,500}-->\s{0,99})?<(?:[\w.-]{1,50}:)?(\w{1,50})"
@@ -35,6 +36,10 @@ def _on_response(
     operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
 ) -> None:
     if isinstance(response_dict["body"], bytes):  # otherwise it is the stream of an object
+        unknown = operation_model.name == "GetBucketVersioning" and response_dict["status_code"] < 300
+        if unknown and _root(response_dict["body"]) == "ListBucketResult":
+            customized_response_dict[_LISTED] = True
+            return
         why = _why_not_s3(operation_model.name, response_dict["status_code"], response_dict["body"])
         if why is not None:
             customized_response_dict[_MEMBER] = why
@@ -52,9 +57,7 @@ def _why_not_s3(operation: str, status: int, body: bytes) -> str | None:
 
 def _why_unexpected(body: bytes, expected: str) -> str | None:
     """Return why a body is not XML with this text in the name of its root; ``None`` if it is."""
-    head = body[:_HEAD_BYTES].removeprefix(b"\xef\xbb\xbf")
-    root = _ROOT.match(head)
-    name = root[1].decode() if root else ""
+    head, name = body[:_HEAD_BYTES], _root(body)
     if expected in name:
         return None
     if name.lower() == "html" or b"<!doctype html" in head.lower() or b"<html" in head.lower():
@@ -62,6 +65,17 @@ def _why_unexpected(body: bytes, expected: str) -> str | None:
     if not body.strip():
         return "an empty response came instead of one of S3"
     return "something else came instead of a response of S3"
+
+
+def _root(body: bytes) -> str:
+    """Return the name of the root element of an XML document; an empty string if it is none."""
+    root = _ROOT.match(body[:_HEAD_BYTES].removeprefix(b"\xef\xbb\xbf"))
+    return root[1].decode() if root else ""
+
+
+def is_listing(response: Mapping[str, Any]) -> bool:
+    """Whether a store that does not know GetBucketVersioning has listed the bucket instead, as s3rver does."""
+    return _LISTED in response
 
 
 def why_not_s3(response: Mapping[str, Any]) -> str | None:
@@ -92,6 +106,11 @@ def require_object(response: Mapping[str, Any]) -> None:
         raise MalformedResponseError("it has neither an ETag nor a version, so it is not a response of the store")
 
 
+def is_web_page(body: bytes) -> bool:
+    """Return whether the body of an object looks like a web page of an intermediary: JSON does not."""
+    return body[:_HEAD_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+
+
 def version_of(response: Mapping[str, Any]) -> str | None:
     """Return the version that a response names; ``None`` in a bucket without versions."""
     version = response.get("VersionId")
@@ -102,6 +121,17 @@ def etag_of(response: Mapping[str, Any]) -> str | None:
     """Return the ETag that a response names, as the store sent it."""
     etag = str(response.get("ETag") or "")
     return etag if etag.strip('" ') else None
+
+
+def head_of(response: Mapping[str, Any]) -> Head:
+    """Return what a response says about an object, without its body.
+
+    Raises:
+        MalformedResponseError: It is not the response of a store about an object.
+    """
+    require_object(response)
+    metadata = {name.lower(): value for name, value in response.get("Metadata", {}).items()}
+    return Head(metadata, int(response.get("ContentLength") or 0), stamp(response.get("LastModified")))
 
 
 def stamp(moment: datetime | None) -> float | None:

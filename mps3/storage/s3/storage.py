@@ -6,7 +6,7 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
 
 from ...support.environment import Environment
 from ...types import Auth
@@ -28,12 +28,12 @@ from ..protocol import (
     Version,
     VersionPage,
 )
-from .errors import is_absent, is_unsigned, status_of
+from .errors import is_absent, is_unreadable, is_unsigned, status_of
 from .identity import s3_identity
 from .listing import listing, newest_first, next_objects, next_scan, next_versions, start_of
 from .puts import PutDialect
 from .request import MalformedResponseError, S3Request
-from .responses import etag_of, read, require, require_object, stamp, version_of
+from .responses import etag_of, head_of, is_listing, is_web_page, read, require, require_object, stamp, version_of
 from .session import S3Session
 from .vendors import Vendor
 from .version_pages import PAGE, version_page
@@ -89,6 +89,12 @@ class S3Storage(Storage):
         connection = self._session.connection
         return None if connection is None else connection.vendor
 
+    @property
+    def server_headers(self) -> Mapping[str, str]:
+        """What the server says of itself, safe to print; empty before a response, and while the storage is closed."""
+        connection = self._session.connection
+        return {} if connection is None else connection.server_headers.described()
+
     def clock(self) -> float | None:
         """As `mps3.storage.TellsTime.clock`, from the responses so far, whose resolution is one second."""
         return self._session.clock()
@@ -122,6 +128,8 @@ class S3Storage(Storage):
                     return Capabilities("off", versionable=False, exclusive=exclusive)
                 raise
             require(response)
+            if is_listing(response):
+                return Capabilities("off", versionable=False, exclusive=exclusive)
             match response.get("Status"):
                 case "Enabled":
                     return Capabilities("enabled", exclusive=exclusive)
@@ -162,9 +170,10 @@ class S3Storage(Storage):
             body = response["Body"]
             async with body:  # older SDKs do not return the stream here
                 require_object(response)
-                self._session.observe_time(response)
                 seen = replace(request, version=version_of(response) or version)
                 content = await read(body, response.get("ContentLength"), limit, seen)
+            if not is_web_page(content):
+                self._session.observe_time(response)
             return Object(content, version_of(response), etag_of(response), stamp(response.get("LastModified")))
 
         return await self._session.call(request, send)
@@ -208,18 +217,36 @@ class S3Storage(Storage):
         """As `mps3.storage.Storage.head`."""
         action = "s3:GetObject" if version is None else "s3:GetObjectVersion"
         request = S3Request("HeadObject", action, bucket, key, version)
+        params = _given(Bucket=bucket, Key=key, VersionId=version)
 
-        async def send(client: Any) -> Head | Absence:
+        async def send(client: Any) -> Head | Absence | None:
             try:
-                response = await client.head_object(**_given(Bucket=bucket, Key=key, VersionId=version))
+                response = await client.head_object(**params)
+            except HTTPClientError as error:
+                if is_unreadable(error):
+                    return None
+                raise
             except ClientError as error:
                 # Without a body, a 400 about an existing object is about the version.
                 if is_absent(error, request) or (version is not None and status_of(error) == 400):
                     return ABSENT
                 raise
-            require_object(response)
-            metadata = {name.lower(): value for name, value in response.get("Metadata", {}).items()}
-            return Head(metadata, int(response.get("ContentLength") or 0), stamp(response.get("LastModified")))
+            return head_of(response)
+
+        found = await self._session.call(request, send)
+        # Swift sends a body after a 404 to a HEAD, where HTTP has none. A GET has the same headers.
+        return await self._head_by_get(replace(request, operation="GetObject"), params) if found is None else found
+
+    async def _head_by_get(self, request: S3Request, params: Mapping[str, Any]) -> Head | Absence:
+        async def send(client: Any) -> Head | Absence:
+            try:
+                response = await client.get_object(**params)
+            except ClientError as error:
+                if is_absent(error, request):
+                    return ABSENT
+                raise
+            async with response["Body"]:
+                return head_of(response)
 
         return await self._session.call(request, send)
 

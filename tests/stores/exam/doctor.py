@@ -35,6 +35,7 @@ def told(found: Diagnosis) -> dict[str, Any]:
     return {
         "ready": found.healthy,
         "journal": found.journal,
+        "headers": {} if found.known is None else found.known.headers,
         "findings": {
             finding.what: {"good": finding.good, "result": finding.result}
             for finding in found.findings

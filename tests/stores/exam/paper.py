@@ -50,7 +50,8 @@ async def examine(
     buckets: dict[str, Any] = {}
     for versioned in (False, True) if versioning else (False,):
         name = "versioned" if versioned else "plain"
-        bucket = make_bucket(server, versioned=versioned)
+        make = getattr(server, "make_bucket", None)  # of a server that is not S3
+        bucket = make_bucket(server, versioned=versioned) if make is None else make()
         if bucket is None:
             tell(f"{name}: the server does not give a bucket versions")
             buckets[name] = {"problems": ["the server does not give a bucket versions"]}
