@@ -49,6 +49,8 @@ def merge_where_a_test_is_about_it(request: pytest.FixtureRequest, monkeypatch: 
     """
     parameters = getattr(request.node, "callspec", None)
     if parameters is not None and "merge" in parameters.id.split("-"):
+        if request.node.get_closest_marker("server"):
+            request.getfixturevalue("complete_listings")
         monkeypatch.setitem(MPS3.__init__.__kwdefaults__, "journal", "merge")
 
 
@@ -111,7 +113,7 @@ def make_bucket(s3: Any) -> Iterator[MakeBucket]:
         s3.create_bucket(Bucket=bucket)
         made.append(bucket)
         if versioning is not None:
-            s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": versioning})
+            give_versions(s3, bucket, versioning)
         return bucket
 
     yield make
@@ -119,6 +121,19 @@ def make_bucket(s3: Any) -> Iterator[MakeBucket]:
     for bucket in () if servers.MOTO else made:
         with contextlib.suppress(BotoCoreError, ClientError):
             remove(s3, bucket)
+
+
+def give_versions(s3: Any, bucket: str, versioning: str) -> None:
+    """Skip the test where the server has no versions."""
+    try:
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": versioning})
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] not in {405, 501}:
+            raise
+    else:
+        if servers.MOTO or s3.get_bucket_versioning(Bucket=bucket).get("Status") == versioning:
+            return
+    pytest.skip("this server gives buckets no versions")
 
 
 def remove(s3: Any, bucket: str) -> None:
@@ -188,6 +203,53 @@ def creation_in_versions(request: pytest.FixtureRequest) -> None:
     """Skip what needs a server that enforces create-if-absent in a bucket with versions, where that does not."""
     if not servers.MOTO and not request.getfixturevalue("creates_in_versions"):
         pytest.skip("this server does not enforce create-if-absent in a bucket with versions")
+
+
+@pytest.fixture
+def lists_completely(make_bucket: MakeBucket, s3: Any) -> bool:
+    """Whether the server lists all versions of a key with which other keys begin: SeaweedFS does not."""
+    bucket = make_bucket("Enabled")
+    for key in ("x.runs/0", "x.runs/1", "x", "x"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"1")
+    page = s3.list_object_versions(Bucket=bucket, Prefix="x", MaxKeys=2)
+    return [one["Key"] for one in page.get("Versions", ())] == ["x", "x"]
+
+
+@pytest.fixture
+def complete_listings(request: pytest.FixtureRequest) -> None:
+    """Skip what needs complete listings of versions, where a server leaves some out."""
+    if not servers.MOTO and not request.getfixturevalue("lists_completely"):
+        pytest.skip("this server leaves versions out of its listings")
+
+
+@pytest.fixture
+def hold(make_bucket: MakeBucket, s3: Any) -> Callable[..., None]:
+    """Skip what uses keys that the server does not take literally, all at once, in a bucket with versions.
+
+    Servers that keep objects in directories refuse some keys, and take others for other ones.
+    """
+
+    def skip_unless_held(*keys: str) -> None:
+        if servers.MOTO:
+            return
+        bucket = make_bucket("Enabled")
+        try:
+            for key in keys:
+                s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+            found = [s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys]
+            listed = [
+                one["Key"]
+                for key in keys
+                if key.isprintable()
+                for one in s3.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", ())
+            ]
+        except (BotoCoreError, ClientError) as error:
+            pytest.skip(f"this server does not take such keys: {error}")
+        missing = {key for key in keys if key.isprintable()} - {*listed}
+        if found != [key.encode() for key in keys] or missing:
+            pytest.skip(f"this server takes such keys for other ones: {sorted(missing)}")
+
+    return skip_unless_held
 
 
 @pytest.fixture

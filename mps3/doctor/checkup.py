@@ -81,8 +81,9 @@ class Checkup:
                 if self._versioned:  # without versions, values have other keys
                     await check("keys below keys", self._use_key_below(), needed=False)
         finally:
-            tidy = not self._versioned or await self._remove(f"{self._key}/{BELOW}")
-            tidy = await self._remove(self._key) and tidy
+            tidy = await self._remove(self._key)
+            if self._versioned:  # after the object that may hide it
+                tidy = await self._remove(f"{self._key}/{BELOW}") and tidy
         if tidy and self._stored:
             key = f"{self._key}/{AWKWARD}"
             try:

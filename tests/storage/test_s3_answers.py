@@ -107,6 +107,13 @@ async def test_a_stranger_does_not_tell_the_time(fake):
         assert storage.clock() is None
 
 
+async def test_a_page_of_a_stranger_that_looks_like_an_object_does_not_tell_the_time(fake):
+    fake.answers = [answer(200, PAGE, date="Fri, 01 Jan 2038 00:00:00 GMT", etag='"5f2a-1b"')]
+    async with talking_to(fake) as storage:
+        assert (await storage.get("bucket", "key")).body == PAGE  # whoever reads JSON finds out
+        assert storage.clock() is None
+
+
 async def test_a_listing_of_something_else_is_left_out(fake):
     def page(root: str, tag: str) -> bytes:
         items = "".join(

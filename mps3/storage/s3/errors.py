@@ -150,6 +150,14 @@ def is_absent(error: sdk.ClientError, request: S3Request) -> bool:
     return status == 405 or (code == "InvalidArgument" and argument == "versionid")
 
 
+def is_unchanged(error: sdk.ClientError) -> bool:
+    """Whether a response to a read with If-None-Match says that the object still has the ETag.
+
+    S3Proxy before Azure answers 412, as to a write.
+    """
+    return status_of(error) == 304 or (status_of(error) == 412 and code_of(error) == "PreconditionFailed")
+
+
 def is_unsigned(error: sdk.ClientError) -> bool:
     """Whether a response has a status but no error code of S3. Any intermediary may have sent it."""
     return code_of(error) in {"", "Unknown", str(status_of(error))}
