@@ -14,7 +14,7 @@ from scripted_s3 import HELLO, answer, error
 from servers import MOTO
 from storage.s3_storage import OPERATIONS, all_versions, opened, talking_to
 
-from mps3.errors import ConflictError, CorruptionError, MPS3Error
+from mps3.errors import ConflictError, CorruptionError, MPS3Error, UnavailableError
 from mps3.storage import ABSENT, UNCHANGED, Capabilities, Head, Object
 from mps3.storage.s3.storage import S3Storage
 from mps3.testing.conformance import check_storage
@@ -180,6 +180,16 @@ async def test_a_store_that_lists_the_bucket_instead_of_its_versioning(fake):
     listed = b"<?xml version='1.0'?><ListBucketResult xmlns='x'><Name>bucket</Name></ListBucketResult>"
     async with talking_to(fake, answer(200, listed)) as storage:
         assert await storage.capabilities("bucket") == Capabilities("off", versionable=False)
+
+
+async def test_a_store_that_sends_a_page_beside_the_version_that_it_has_stored(fake):
+    """Swift does so where a later PUT has overtaken this one."""
+    page = b"<html><h1>Accepted</h1><p>The request is accepted for processing.</p></html>"
+    async with talking_to(fake, answer(200, page, etag='"1"', x_amz_version_id="v1")) as storage:
+        assert (await storage.put("bucket", "key", b"x")).version == "v1"
+    async with talking_to(fake, answer(200, page, etag='"1"')) as storage:
+        with pytest.raises(UnavailableError, match="a web page came"):
+            await storage.put("bucket", "key", b"x")
 
 
 ABSENT_CHUNKED = b"HTTP/1.1 404 X\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"

@@ -41,8 +41,17 @@ def _on_response(
             customized_response_dict[_LISTED] = True
             return
         why = _why_not_s3(operation_model.name, response_dict["status_code"], response_dict["body"])
-        if why is not None:
+        if why is not None and not _names_version(operation_model.name, response_dict):
             customized_response_dict[_MEMBER] = why
+
+
+def _names_version(operation: str, response_dict: dict[str, Any]) -> bool:
+    """Whether a response to a PUT names the version that is stored, as no intermediary does.
+
+    Swift sends a page beside it where a later PUT has overtaken this one.
+    """
+    stored = operation == "PutObject" and response_dict["status_code"] < 300
+    return stored and bool(response_dict["headers"].get("x-amz-version-id"))
 
 
 def _why_not_s3(operation: str, status: int, body: bytes) -> str | None:
