@@ -10,10 +10,13 @@ from urllib.parse import quote, unquote
 from ..format.names import LONGEST_MANIFEST, check_bucket, check_key
 from ..types import Ref
 
-MANIFESTS: Final = "mps3-manifests"
+# Names are identifiers, because Azure, which is behind some servers of S3, takes no others.
+MANIFESTS: Final = "mps3manifests"
 """The manifests that a value was written for."""
-PLACE: Final = "mps3-place"
+PLACE: Final = "mps3place"
 """A digest of the bucket and the key. A copy elsewhere does not match it, and is never collected."""
+_FORMER: Final = {MANIFESTS: "mps3-manifests", PLACE: "mps3-place"}
+"""The names that earlier values have."""
 LONGEST: Final = 1500
 """Bytes of metadata at the most; S3 accepts 2,000. A value whose metadata do not fit is never collected."""
 
@@ -32,8 +35,8 @@ def owner_metadata(manifests: Iterable[Ref], bucket: str, key: str) -> dict[str,
 
 def owners_of(metadata: Mapping[str, str], bucket: str, key: str) -> tuple[Ref, ...]:
     """Return the manifests that a stored value was written for; none if the metadata do not say, or do not match."""
-    names = metadata.get(MANIFESTS, "")
-    if not names or metadata.get(PLACE) != _digest(bucket, key):
+    names = _metadatum(metadata, MANIFESTS)
+    if not names or _metadatum(metadata, PLACE) != _digest(bucket, key):
         return ()
     found = []
     for name in names.split(","):
@@ -48,6 +51,10 @@ def owners_of(metadata: Mapping[str, str], bucket: str, key: str) -> tuple[Ref, 
             return ()
         found.append(ref)
     return tuple(found)
+
+
+def _metadatum(metadata: Mapping[str, str], name: str) -> str:
+    return metadata.get(name) or metadata.get(_FORMER[name], "")
 
 
 def _digest(bucket: str, key: str) -> str:

@@ -302,6 +302,8 @@ class Storage(Protocol):
     ) -> VersionPage:
         """List the versions of exactly this key, newest first, delete markers included.
 
+        In a bucket without versions, a store that has no listing of versions raises ``ConfigurationError``.
+
         Args:
             bucket: The bucket.
             key: The key, taken literally, not as a prefix.

@@ -199,7 +199,7 @@ async def test_what_is_not_ours_stays(make, clock, versioning):
             "photo.jpg": {},
             f"copy/{mine.key}": metadata,
             "odd@mps3-" + "0" * 32: {},
-            "a": {"mps3-place": "x"},
+            "a": {"mps3place": "x"},
         }
         for key, says in strangers.items():
             await storage.put(BUCKET, key, b"x", metadata=says)

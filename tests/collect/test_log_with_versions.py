@@ -128,12 +128,12 @@ async def test_who_slept_creates_a_slot_that_was_collected_and_is_not_acknowledg
 @pytest.mark.server
 @pytest.mark.parametrize("versioning", ["Enabled", "Suspended"])
 async def test_over_a_server_nothing_is_left_of_what_was_collected(
-    request, versioning, make_bucket, s3_config, s3, monkeypatch
+    request, versioning, usable_bucket, s3_config, s3, monkeypatch
 ):
     if versioning == "Enabled":
         request.getfixturevalue("creation_in_versions")
     monkeypatch.setattr(commit_age, "LATENESS", 1.0)
-    bucket = make_bucket(versioning)
+    bucket = usable_bucket(versioning)
     short = {"retention": 0, "grace": 2}
 
     def log() -> tuple[list[str], list[str]]:

@@ -20,8 +20,20 @@ def test_owners_come_back(key):
 
 @pytest.mark.parametrize("names", ["", ",", "b", "b/", "/k", "b/k,", "b/%ff", "b/k,/"])
 def test_whatever_else_is_said_is_nobodys(names):
-    place = owner_metadata([Ref("m", "b")], "bucket", "key")["mps3-place"]
-    assert owners_of({"mps3-manifests": names, "mps3-place": place}, "bucket", "key") == ()
+    place = owner_metadata([Ref("m", "b")], "bucket", "key")["mps3place"]
+    assert owners_of({"mps3manifests": names, "mps3place": place}, "bucket", "key") == ()
+
+
+def test_owners_of_earlier_values():
+    ref = Ref("m", "b")
+    says = owner_metadata([ref], "bucket", "key")
+    earlier = {"mps3-manifests": says["mps3manifests"], "mps3-place": says["mps3place"]}
+    assert owners_of(earlier, "bucket", "key") == (ref,)
+    assert owners_of(earlier, "bucket", "copy") == ()
+
+
+def test_names_are_identifiers():
+    assert all(name.isidentifier() for name in owner_metadata([Ref("m", "b")], "bucket", "key"))
 
 
 def test_too_many_manifests_are_not_said():

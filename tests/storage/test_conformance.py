@@ -189,3 +189,20 @@ class Explicit(MemoryStorage):
 async def test_a_missing_bucket_must_be_missing_for_all_calls():
     report = await check_storage(Explicit(), "conformance")
     assert [one.check for one in report.results if one.outcome == "failed"] == ["missing_bucket"]
+
+
+class Unlisted(MemoryStorage):
+    """Has no listing of versions, as servers that know no versions."""
+
+    async def versions(self, bucket, key, **options):
+        raise ConfigurationError("501 NotImplemented", bucket=bucket, key=key, operation="ListObjectVersions")
+
+
+async def test_a_store_without_versions_need_not_list_them():
+    report = await check_storage(Unlisted(versioning=False), "conformance")
+    assert report.passed, report
+
+
+async def test_a_store_with_versions_must_list_them():
+    report = await check_storage(Unlisted(versioning=True), "conformance")
+    assert {"absent", "deleted", "exact_key"} <= {one.check for one in report.results if one.outcome == "failed"}

@@ -148,9 +148,9 @@ class Portal(CountingProxy):
 @pytest.mark.parametrize("journal", ["merge", "log"])
 @pytest.mark.parametrize("contains", ["/color", "/manifest.json"])
 async def test_what_is_acknowledged_is_there_though_a_portal_answered_first(
-    make_bucket, s3_config, server, journal, contains
+    usable_bucket, s3_config, server, journal, contains
 ):
-    bucket = make_bucket("Enabled" if journal == "merge" else None)
+    bucket = usable_bucket("Enabled" if journal == "merge" else None)
     async with (
         Portal(server.url, contains, 0) as portal,
         client(bucket, s3_config | {"endpoint_url": portal.url}, journal=journal, inline=0) as one,

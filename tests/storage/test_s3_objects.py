@@ -14,7 +14,7 @@ from scripted_s3 import HELLO, answer, error
 from servers import MOTO
 from storage.s3_storage import OPERATIONS, all_versions, opened, talking_to
 
-from mps3.errors import ConflictError, CorruptionError
+from mps3.errors import ConflictError, CorruptionError, MPS3Error
 from mps3.storage import ABSENT, UNCHANGED, Capabilities, Head, Object
 from mps3.storage.s3.storage import S3Storage
 from mps3.testing.conformance import check_storage
@@ -142,6 +142,14 @@ async def test_etags_are_given_back_as_they_came(fake):
         assert found == Object(b"hello", None, '"5d4"')
         assert await storage.get("bucket", "key", if_none_match=found.etag) is UNCHANGED
     assert fake.received[1].headers["if-none-match"] == '"5d4"'
+
+
+async def test_unchanged_by_the_status_of_a_write(fake):
+    """S3Proxy before Azure."""
+    async with talking_to(fake, error(412, "PreconditionFailed")) as storage:
+        assert await storage.get("bucket", "key", if_none_match='"5d4"') is UNCHANGED
+        with pytest.raises(MPS3Error):
+            await storage.get("bucket", "key")
 
 
 @pytest.mark.parametrize("version", ["null", "v1"])

@@ -28,7 +28,7 @@ from ..protocol import (
     Version,
     VersionPage,
 )
-from .errors import is_absent, is_unreadable, is_unsigned, status_of
+from .errors import is_absent, is_unchanged, is_unreadable, is_unsigned, status_of
 from .identity import s3_identity
 from .listing import listing, newest_first, next_objects, next_scan, next_versions, start_of
 from .puts import PutDialect
@@ -157,7 +157,7 @@ class S3Storage(Storage):
             try:
                 response = await client.get_object(**params)
             except ClientError as error:
-                if status_of(error) == 304 and if_none_match is not None:
+                if if_none_match is not None and is_unchanged(error):
                     self._session.observe_time(error.response)
                     return UNCHANGED
                 if is_absent(error, request):

@@ -67,6 +67,18 @@ async def all_versions(
     return [version for page in pages for version in page.versions]
 
 
+async def versions_if_listed(
+    storage: Storage, bucket: str, key: str, *, limit: int | None = None
+) -> list[Version] | None:
+    """Return all versions of a key; ``None`` if the bucket keeps none, and its store has no listing of versions."""
+    try:
+        return await all_versions(storage, bucket, key, limit=limit)
+    except ConfigurationError:
+        if (await storage.capabilities(bucket)).versioning != "off":
+            raise
+        return None
+
+
 async def all_entries(storage: Storage, bucket: str, prefix: str) -> list[ListedObject]:
     """Return all objects with a prefix, listed page by page."""
     pages = await all_pages(lambda start: storage.list(bucket, prefix, start=start))
