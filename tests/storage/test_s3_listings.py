@@ -159,6 +159,19 @@ async def test_an_empty_page_where_more_must_follow_is_damage(fake, again):
             await storage.versions("bucket", "key", start=page.next)
 
 
+async def test_a_scan_continues_after_the_key_that_the_store_names(fake):
+    """Versity S3 Gateway lists a control character of a key as U+FFFD, which no longer sorts first."""
+    more = "<IsTruncated>true</IsTruncated><NextKeyMarker>b</NextKeyMarker><NextVersionIdMarker>1</NextVersionIdMarker>"
+    async with talking_to(
+        fake, versions_xml(version_xml("2", 2, key="\ufffd") + version_xml("1", 1, key="b"), more)
+    ) as s3:
+        page = await s3.scan("bucket")
+        fake.answers = [versions_xml(version_xml("1", 1, key="c"))]
+        page = await s3.scan("bucket", start=page.next)
+    assert [one.key for one in page.found] == ["c"]
+    assert "key-marker=b&" in fake.received[1].target + "&"
+
+
 async def test_listings_that_do_not_move_forward_end(fake):
     more = (
         "<IsTruncated>true</IsTruncated><NextKeyMarker>key</NextKeyMarker><NextVersionIdMarker>1</NextVersionIdMarker>"

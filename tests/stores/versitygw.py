@@ -12,7 +12,7 @@ MODULE = "github.com/versity/versitygw/cmd/versitygw"
 
 
 class VersityGateway(StoreServer):
-    name = "Versity S3 Gateway (posix)"
+    name = "Versity S3 Gateway"
     version = "v1.8.0"
     source = f"Go module {MODULE}"
     weaknesses = {

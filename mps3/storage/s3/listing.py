@@ -201,8 +201,11 @@ def next_scan(page: Listing, start: str | None) -> str | None:
     if not page.truncated:
         return None
     if page.items:
-        # Some servers (moto) list all delete markers after all versions: the last item is not the last key then.
-        last = max((item.key for item in page.items), key=_sort_key)
+        # Some servers (moto) list all delete markers after all versions: the last item is not the last key then. Others
+        # (Versity S3 Gateway) list a control character of a key as U+FFFD, so that its place is another one.
+        named = set() if page.key_marker is None else _spellings(page.key_marker)
+        keys = [item.key for item in page.items]
+        last = max([key for key in keys if key in named] or keys, key=_sort_key)
         own = [item for item in page.items if item.key == last]
         return _forward(start, [last, _last_version(own, page.version_marker)], page)
     if not page.key_marker:
