@@ -49,6 +49,8 @@ def merge_where_a_test_is_about_it(request: pytest.FixtureRequest, monkeypatch: 
     """
     parameters = getattr(request.node, "callspec", None)
     if parameters is not None and "merge" in parameters.id.split("-"):
+        if request.node.get_closest_marker("server"):
+            request.getfixturevalue("complete_listings")
         monkeypatch.setitem(MPS3.__init__.__kwdefaults__, "journal", "merge")
 
 
@@ -158,6 +160,18 @@ def plain_bucket(request: pytest.FixtureRequest, make_bucket: MakeBucket) -> str
 
 
 @pytest.fixture
+def usable_bucket(request: pytest.FixtureRequest, make_bucket: MakeBucket) -> MakeBucket:
+    """Makes buckets for clients: without versions only where the server enforces create-if-absent there."""
+
+    def make(versioning: Literal["Enabled"] | None) -> str:
+        if versioning is None:
+            request.getfixturevalue("creation")
+        return make_bucket(versioning)
+
+    return make
+
+
+@pytest.fixture
 def creates_in_versions(make_bucket: MakeBucket, s3: Any) -> bool:
     """Whether the server enforces create-if-absent also in a bucket with versions: Ceph ignores the header there."""
     return enforces_creation(s3, make_bucket("Enabled"))
@@ -200,6 +214,53 @@ def missing_buckets(s3: Any) -> None:
         if error.response["Error"].get("Code") == "NoSuchBucket":
             return
     pytest.skip("this server does not say of a bucket that it does not exist when it is asked for its versioning")
+
+
+@pytest.fixture
+def lists_completely(make_bucket: MakeBucket, s3: Any) -> bool:
+    """Whether the server lists all versions of a key with which other keys begin: SeaweedFS does not."""
+    bucket = make_bucket("Enabled")
+    for key in ("x.runs/0", "x.runs/1", "x", "x"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"1")
+    page = s3.list_object_versions(Bucket=bucket, Prefix="x", MaxKeys=2)
+    return [one["Key"] for one in page.get("Versions", ())] == ["x", "x"]
+
+
+@pytest.fixture
+def complete_listings(request: pytest.FixtureRequest) -> None:
+    """Skip what needs complete listings of versions, where a server leaves some out."""
+    if not servers.MOTO and not request.getfixturevalue("lists_completely"):
+        pytest.skip("this server leaves versions out of its listings")
+
+
+@pytest.fixture
+def hold(make_bucket: MakeBucket, s3: Any) -> Callable[..., None]:
+    """Skip what uses keys that the server does not take literally, all at once, in a bucket with versions.
+
+    Servers that keep objects in directories refuse some keys, and take others for other ones.
+    """
+
+    def skip_unless_held(*keys: str) -> None:
+        if servers.MOTO:
+            return
+        bucket = make_bucket("Enabled")
+        try:
+            for key in keys:
+                s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+            found = [s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys]
+            listed = [
+                one["Key"]
+                for key in keys
+                if key.isprintable()
+                for one in s3.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", ())
+            ]
+        except (BotoCoreError, ClientError) as error:
+            pytest.skip(f"this server does not take such keys: {error}")
+        missing = {key for key in keys if key.isprintable()} - {*listed}
+        if found != [key.encode() for key in keys] or missing:
+            pytest.skip(f"this server takes such keys for other ones: {sorted(missing)}")
+
+    return skip_unless_held
 
 
 @pytest.fixture

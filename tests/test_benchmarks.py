@@ -63,7 +63,7 @@ async def test_methods_that_a_storage_need_not_have_are_counted_too():
 
 
 @pytest.mark.server
-async def test_the_proxy_counts_what_the_meter_counts(bucket, s3_config):
+async def test_the_proxy_counts_what_the_meter_counts(bucket, s3_config, complete_listings):
     async with (
         CountingProxy(s3_config["endpoint_url"]) as proxy,
         MPS3(

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from ..errors import UnavailableError
 from ..storage.pagination import PageProgress
-from ..storage.protocol import NULL_VERSION, Absence, Head, ListedVersion, Scan, Storage, VersionPage
+from ..storage.protocol import ABSENT, NULL_VERSION, Absence, Head, ListedVersion, Scan, Storage, VersionPage
 from ..support.environment import Environment
 
 CONCURRENCY: Final = 32
@@ -79,7 +79,11 @@ class Buckets:
         version = await self._version_id(bucket, found)
         async with self._slots:
             await self._throttle()
-            return await self._with_retries(lambda: self._storage.head(bucket, found.key, version=version))
+            head = await self._with_retries(lambda: self._storage.head(bucket, found.key, version=version))
+            if head is ABSENT and version == NULL_VERSION:
+                # Some servers list a version that is called null, and do not find it. There is no other one of a value.
+                head = await self._with_retries(lambda: self._storage.head(bucket, found.key))
+            return head
 
     async def delete(self, bucket: str, found: ListedVersion) -> None:
         """Delete a version that was listed, permanently."""

@@ -31,6 +31,8 @@ LISTING_INTERVAL: Final = 0.2
 # As long as a value may be, and as easy to compress: a proxy that compresses leaves short answers alone.
 FILLING: Final = "mps3 " * 2000
 BELOW: Final = "below"
+PART: Final = 200
+"""Bytes of each part of a long key."""
 AWKWARD: Final = "a b+c%2F&=?#é"
 """Characters that some stores and gateways mistake."""
 
@@ -79,8 +81,9 @@ class Checkup:
                 if self._versioned:  # without versions, values have other keys
                     await check("keys below keys", self._use_key_below(), needed=False)
         finally:
-            tidy = not self._versioned or await self._remove(f"{self._key}/{BELOW}")
-            tidy = await self._remove(self._key) and tidy
+            tidy = await self._remove(self._key)
+            if self._versioned:  # after the object that may hide it
+                tidy = await self._remove(f"{self._key}/{BELOW}") and tidy
         if tidy and self._stored:
             key = f"{self._key}/{AWKWARD}"
             try:
@@ -88,8 +91,7 @@ class Checkup:
             finally:
                 tidy = await self._remove(key)
         if tidy and self._stored:
-            key = f"{self._key}/"
-            key += "k" * (LONGEST - len(key.encode()))
+            key = _long_key(f"{self._key}/")
             try:
                 await check("long keys", self._use_long_key(key))
             finally:
@@ -292,7 +294,14 @@ class Checkup:
             found = None
         if isinstance(found, Object) and found.body == _body(0):
             return True, f"of {LONGEST:,} bytes"
-        return None, f"a key of {LONGEST:,} bytes cannot be used: take shorter ones, with shorter parts between slashes"
+        return None, f"a key of {LONGEST:,} bytes cannot be used: take shorter ones"
+
+
+def _long_key(start: str) -> str:
+    """Return a key of the greatest length. Its parts are not long: some stores make directories of them."""
+    missing = LONGEST - len(start.encode())
+    padding = f"{'k' * PART}/" * (missing // (PART + 1)) + "k" * (missing % (PART + 1))
+    return start + (padding[:-1] + "k" if padding else "")
 
 
 def _body(number: int) -> bytes:

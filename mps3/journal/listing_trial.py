@@ -17,6 +17,8 @@ NEIGHBOURS: Final = 2
 VISIBLE: Final = 3.0
 """Seconds that a version may take to be listed: the window of new manifests."""
 PAUSE: Final = 0.2
+PAGES: Final = 8
+"""Pages that are read at the most: a PUT whose answer was lost is repeated, and makes one version more."""
 
 
 async def lacking_listing(storage: Storage, bucket: str, manifest: str, environment: Environment) -> str | None:
@@ -60,9 +62,18 @@ async def _unlisted(
 ) -> str | None:
     deadline = environment.monotonic() + VISIBLE
     while True:
-        page = await storage.versions(bucket, key, limit=NEIGHBOURS)
-        if {*versions} <= {None, *(one.version for one in page.versions)}:
+        listed: set[str | None] = set()
+        start: str | None = None
+        for _ in range(PAGES):
+            page = await storage.versions(bucket, key, start=start, limit=NEIGHBOURS)
+            listed.update(one.version for one in page.versions)
+            start = page.next
+            if start is None or listed.issuperset(versions):
+                break
+        missing = {*versions} - {None, *listed}
+        if not missing:
             return None  # where a PUT makes no version, the journal itself says so
         if environment.monotonic() > deadline:
-            return f"it lists {len(page.versions)} of {NEIGHBOURS} new versions of a key with which other keys begin"
+            found = NEIGHBOURS - len(missing)
+            return f"it lists {found} of {NEIGHBOURS} new versions of a key with which other keys begin"
         await asyncio.sleep(PAUSE)

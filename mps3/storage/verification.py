@@ -39,11 +39,21 @@ class EtagDigests:
         self._bucket = bucket
         self._key = key
         self._are_md5 = True
+        self._seen = False
+
+    @property
+    def proven(self) -> bool:
+        """Whether an ETag of the store was seen to be an MD5, and none was seen to be something else."""
+        return self._are_md5 and self._seen
 
     async def contradict(self, found: Object) -> bool:
         """Return whether the bytes of an object are not those that its ETag is the MD5 of."""
         etag = bare(found.etag).lower()
-        return self._are_md5 and _MD5.match(etag) is not None and (await _md5(found.body)).hex() != etag
+        if not self._are_md5 or _MD5.match(etag) is None:
+            return False
+        contradicted = (await _md5(found.body)).hex() != etag
+        self._seen = self._seen or not contradicted
+        return contradicted
 
     def are_none(self) -> None:
         """Record that the ETags of the store are not the MD5 of its objects."""
@@ -69,7 +79,7 @@ async def read_verified(
 
     The object in the store is damaged for certain when the same bytes arrive again, and their MD5 is the ETag that the
     store reports. Where ETags are not MD5, all attempts must return the same bytes, which must not look like a web
-    page.
+    page. Where they are known to be MD5, bytes that are not those of their ETag were damaged in transit.
 
     Args:
         read: Reads the object.
@@ -109,7 +119,10 @@ async def read_verified(
         if pause is None:
             break
         await asyncio.sleep(pause)
-    if len(set(seen)) == 1 and not (found is not None and _is_web_page(found.body)):
+    foreign = found is not None and _is_web_page(found.body)
+    if found is not None and etags is not None and etags.proven:
+        foreign = foreign or await etags.contradict(found)
+    if len(set(seen)) == 1 and not foreign:
         raise failure
     raise _damaged_in_transit(failure)
 

@@ -65,7 +65,7 @@ def store(request, tmp_path, monkeypatch):
         found = f"file://{tmp_path}/store"
     else:
         server = request.getfixturevalue("server")
-        bucket = request.getfixturevalue("make_bucket")("Enabled" if request.param == "versions" else None)
+        bucket = request.getfixturevalue("usable_bucket")("Enabled" if request.param == "versions" else None)
         for name, value in credentials(server).items():
             monkeypatch.setenv(name, value)
         found = f"s3://{bucket}/some/manifest.json?endpoint_url={server.url}"

@@ -47,3 +47,27 @@ def test_an_endpoint_with_credentials_is_refused(mps3, monkeypatch):
         for arguments in (["ls", f"s3://b?endpoint_url={endpoint}"], ["ls", "s3://b", "--endpoint-url", endpoint]):
             found = mps3(*arguments)
             assert found.code == 3 and "endpoint" in found.err and "PASSWORD" not in found.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["ls", "az://container"], 3, "which account?"),
+        (["ls", "az://container?account_key=c2VjcmV0"], 3, "unknown in a store's URL: account_key"),
+        (["ls", "gs://bucket", "--region", "x"], 2, "are for stores on S3"),
+        (
+            ["ls", "gs://bucket", "--endpoint-url", "http://127.0.0.1:1"],
+            5,
+            "GetObject of gs://bucket/manifest.json failed",
+        ),
+        (["ls", "gs://"], 3, "the URL names no bucket"),
+        (["ls", "gs:/bucket"], 3, "the URL names no bucket"),
+    ],
+)
+def test_stores_of_google_and_azure(mps3, monkeypatch, arguments, code, message):
+    pytest.importorskip("obstore", reason="the package obstore is not installed")
+    monkeypatch.setenv("GOOGLE_BEARER_TOKEN", "token-of-the-test")
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    found = mps3(*arguments)
+    assert (found.code, found.out) == (code, "") and message in found.err, found
+    assert "c2VjcmV0" not in found.err

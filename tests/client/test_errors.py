@@ -80,7 +80,7 @@ async def test_versioning_suspended(make_bucket, s3_config):
 
 
 @pytest.mark.server
-async def test_versioning_suspended_under_way(bucket, s3_config, s3):
+async def test_versioning_suspended_under_way(bucket, s3_config, s3, complete_listings):
     """Nothing that is acknowledged afterwards may be overwritten by the next."""
     async with client(bucket, s3_config, journal="merge") as one:
         await one.put("k", 1)

@@ -265,8 +265,8 @@ async def test_other_manifests_and_buckets(storage):
 
 @pytest.mark.parametrize("versioning", ["Enabled", None], ids=["merge", "log"])
 @pytest.mark.server
-async def test_on_a_server(s3_config, make_bucket, versioning):
-    bucket = make_bucket(versioning)
+async def test_on_a_server(s3_config, usable_bucket, versioning):
+    bucket = usable_bucket(versioning)
     async with client(bucket, s3_config) as ann, client(bucket, s3_config) as bob:
         values, watch = bob.subscribe("k", "absent"), bob.watch()
         assert await soon(anext(values)) == "absent"

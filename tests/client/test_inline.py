@@ -50,8 +50,8 @@ def storage(request):
 
 
 @pytest.fixture(params=["merge", "log"])
-def place(request, make_bucket):
-    return make_bucket("Enabled" if request.param == "merge" else None)
+def place(request, usable_bucket):
+    return usable_bucket("Enabled" if request.param == "merge" else None)
 
 
 def keys_in(s3: Any, bucket: str) -> list[str]:

@@ -14,7 +14,7 @@ from helpers import client, eventually, soon
 
 from mps3 import ConfigurationError, CorruptionError, FormatError
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.usefixtures("complete_listings")]
 
 GOOD = {
     "mps3": 2,

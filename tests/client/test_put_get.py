@@ -38,8 +38,9 @@ def commit_key(journal):
     return "manifest.json" if journal == "merge" else slot_key("manifest.json", 1)
 
 
-async def test_any_key_is_taken_literally(connect, bucket, s3):
+async def test_any_key_is_taken_literally(connect, bucket, s3, hold):
     """All at once, so that none is taken for another."""
+    hold(*KEYS.values())
     values = {key: {"name": name, "key": key} for name, key in KEYS.items()}
     async with connect(inline=0) as writer, connect(inline=0) as reader:
         subscriptions = {key: reader.subscribe(key, "absent") for key in values}
@@ -220,8 +221,9 @@ async def test_manifests_wants_a_list_of_some(connect):
         assert await one.get("k", "absent") == "absent"
 
 
-async def test_a_manifest_with_any_name(connect):
+async def test_a_manifest_with_any_name(connect, hold):
     name = KEYS["awkward"] + "/../\U0001f600"
+    hold(name)
     async with connect(name) as writer, connect(Ref(name)) as reader:
         await writer.put("k", 1)
         assert await reader.get("k") == 1

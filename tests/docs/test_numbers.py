@@ -270,6 +270,57 @@ def test_the_past_costs_little_for_what_is_recent_and_for_one_moment():
     run(all_three)
 
 
+def test_the_page_on_keys_says_what_the_past_costs():
+    """With the counts of the page on costs, which are counted above."""
+    log, merge = (prose("docs/keys.md").partition(f"With the *{one} journal*, ")[2] for one in JOURNALS)
+    history, five, moment = (
+        f"{requests(of_one(label, 'log')[0])['GET']:,}"
+        for label in (
+            "`history` of a key, over 1,000 commits",
+            "`history(key, limit=5)`",
+            "`get(at=…)`, 500 commits ago",
+        )
+    )
+    assert f"over 1,000 commits takes {history} GETs" in log
+    assert f"changes with each commit take {five}." in log
+    assert f"{moment} GETs for a commit that 500 commits have followed, and a dozen for a time" in log
+    whole = requests(of_one("`history` of a key, over 1,000 commits", "merge")[0])["GET"]
+    assert f"{whole:,} for the history over 1,000 such commits" in merge
+    assert f"a listing and {requests(of_one('`history(key, limit=5)`', 'merge')[0])['GET']} GETs" in merge
+
+
+def test_a_time_of_the_past_costs_a_dozen_gets_with_the_log_journal():
+    async def counted(commits: int) -> int:
+        place, found = Place("log"), 0
+        made = await committed(place, commits)
+
+        async def at_a_time(client: MPS3, _: Any) -> None:
+            nonlocal found
+            (last,) = await client.history("k", limit=1)
+            before = place.counts()["GET"]
+            moment = last.time - timedelta(seconds=5.04 * (commits // 2))
+            assert abs(await client.get("k", at=moment) - commits // 2) < 20
+            found = place.counts()["GET"] - before
+
+        await asked(place, made, at_a_time)
+        return found
+
+    assert all(run(lambda commits=commits: counted(commits)) <= 20 for commits in (200, 1000))
+
+
+def test_a_watch_that_continues_costs_what_the_page_says():
+    """Of the hundred commits since: one GET each, and some more; with the merge journal far fewer for many."""
+
+    async def counted(journal: Literal["merge", "log"], since: int) -> int:
+        place = Place(journal)
+        made = await committed(place, 500)
+        spent = await asked(place, made, lambda client, made: anext(client.watch(since=made[499 - since].id)))
+        return spent["GET"]
+
+    assert 100 <= run(lambda: counted("log", 100)) <= 130
+    assert 200 <= run(lambda: counted("merge", 400)) <= 250
+
+
 # What the pages say of time ----------------------------------------------------------------------------------------------
 
 
@@ -288,6 +339,12 @@ def test_a_transaction_takes_three_to_five_seconds_with_the_merge_journal(whole_
     assert all(3 <= each <= 5 for each in run(seconds))
     assert "with the merge journal five and three to five seconds" in row("docs/migrating.md", "`INCR`, scripts")[1]
     assert "3 to 5 s" in row("docs/transactions.md", "merge journal")[2]
+    for file in PAGES:
+        text = " ".join(file.read_text(encoding="utf-8").split())
+        for said in re.findall(
+            r"transactions?(?:(?!\. |\|).){0,80}(?:takes?|until) (?!\d+ commits)[^.|]{0,40}? seconds", text
+        ):
+            assert re.search(r"3 to 5 seconds|window", said), (file.name, said)
 
 
 def test_the_audit_comes_with_the_first_look_after_three_seconds():
@@ -428,6 +485,23 @@ def measured(label: str, journal: str, keys: str) -> list[str]:
     """A row of the benchmark's table of costs."""
     (found,) = [cells for cells in rows("docs/performance.md") if cells[:3] == [label, journal, keys]]
     return found
+
+
+def test_pages_do_not_contradict_each_other_about_bytes():
+    def kilobytes(label: str, journal: str, keys: str) -> float:
+        return float(measured(label, journal, keys)[4].removesuffix(" kB"))
+
+    stored = [kilobytes("put, one after another", "log", keys) for keys in ("1,000", "1,000,000")]
+    merge = kilobytes("put, one a second", "merge", "1,000")
+    text = prose("docs/costs.md")
+    assert f"checkpoints make {min(stored):.0f} to {max(stored):.0f} kB of it" in text
+    assert f"{merge} kB for 1,000 keys at a commit a second" in text
+    assert f"A million such commits are {max(stored)} GB or {merge} GB" in text
+    assert f"${0.023 * max(stored):.2f} or ${0.023 * merge:.2f} a month" in text
+    opened = float(measured("open", "log", "1,000,000")[5].removesuffix(" MB"))
+    (bar,) = [cells[1] for cells in rows("docs/performance.md") if cells[0].startswith("opening at 1,000,000 keys")]
+    entries = opened / float(bar.rpartition(" ")[2].removesuffix("x"))
+    assert f"are some {entries:.0f} megabytes" in prose("docs/how-it-works.md")
 
 
 @pytest.mark.parametrize("journal", ["log", "merge"])

@@ -57,4 +57,4 @@ async def test_a_cursor_is_as_long_as_the_guide_says():
         await asyncio.gather(*(client.aclose() for client in clients))
     assert 80 <= lengths[1] <= 150
     assert 1000 <= lengths[40] <= 2000
-    assert says("guide-web.md", "some 100 bytes** where one client writes, 1.5 kB with forty clients")
+    assert says("guide-web.md", "some 100 bytes** where one client writes, 1.7 kB with forty clients")

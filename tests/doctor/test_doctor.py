@@ -301,8 +301,8 @@ def objects(s3: Any, bucket: str) -> list[str]:
 
 @pytest.mark.server
 @pytest.mark.parametrize("versioning", ["Enabled", None])
-def test_over_a_server(versioning, server, make_bucket, creates_in_versions, s3, capsys):
-    bucket = make_bucket(versioning)
+def test_over_a_server(versioning, server, usable_bucket, creates_in_versions, s3, capsys):
+    bucket = usable_bucket(versioning)
     assert main(["doctor", "--json", url_of(server, bucket)]) == 0
     said = capsys.readouterr().out
     found = json.loads(said)
@@ -315,7 +315,7 @@ def test_over_a_server(versioning, server, make_bucket, creates_in_versions, s3,
 
 
 @pytest.mark.server
-def test_suspended_versioning(server, make_bucket, s3, capsys):
+def test_suspended_versioning(server, creation, make_bucket, s3, capsys):
     bucket = make_bucket("Suspended")
     assert main(["doctor", "--journal", "merge", url_of(server, bucket)]) == 1
     assert "suspended" in capsys.readouterr().out

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
-from helpers import client
+from helpers import client, eventually
 from programs import EXAMPLES, PATIENCE, start
 from proxy import FaultyProxy
 
@@ -177,6 +177,8 @@ async def test_notes_survive_a_lost_network_and_a_kill(
         await ann.prints("kept: before the tunnel")
         ann.type("/title Ours")
         await ann.prints("kept: the title 'Ours'")
+        async with client(bucket, s3_config) as eve:  # a slow store may take a while to get it
+            await eventually(lambda: eve.get("title"))
         proxy.go_offline()
         await ann.prints_start("* offline")
         ann.type("in the tunnel")

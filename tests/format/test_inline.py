@@ -58,6 +58,19 @@ def test_an_inline_value_is_read_as_it_was_written(value):
     assert index_run("", line).get("k", None) == file
 
 
+@pytest.mark.parametrize("levels", [63, 64, 65])
+@pytest.mark.parametrize(("opening", "inner", "closing"), [("[", "", "]"), ("[", "1", "]"), ('{"a":', "1", "}")])
+def test_a_writer_makes_no_value_inline_that_a_reader_refuses(levels, opening, inner, closing):
+    body = (opening * levels + inner + closing * levels).encode()
+    file = {"version": "1", "value": orjson.loads(body), "size": len(body)}
+    try:
+        read(replaced(("update", "files", "a"), file))
+    except CorruptionError:
+        assert nests_deep(body)
+    else:
+        assert not nests_deep(body)
+
+
 def test_the_largest_and_the_deepest_inline_value():
     for value in ("x" * (limits.INLINE - 2), nested_lists(64), [0] * 32_767):
         document = read(replaced(("files", "d"), {"value": value, "size": 1, "version": "1"}))

@@ -73,6 +73,19 @@ async def test_the_doctor_refuses_it_also_where_there_is_a_manifest():
     assert (found.journal, found.healthy) == ("merge", False)
 
 
+async def test_a_version_more_after_a_lost_answer_is_no_incomplete_listing(monkeypatch):
+    class Repeated(MemoryStorage):
+        """Each PUT arrives twice: its first answer was lost."""
+
+        async def put(self, bucket: str, key: str, body: bytes, **options: Any) -> Any:
+            stored = await super().put(bucket, key, body, **options)
+            await super().put(bucket, key, body, **options)
+            return stored
+
+    monkeypatch.setattr("mps3.journal.listing_trial.VISIBLE", 0.0)
+    assert await lacking_listing(Repeated(), BUCKET, MANIFEST, Environment()) is None
+
+
 class Slow(MemoryStorage):
     """Holds up one of its calls."""
 

@@ -352,6 +352,37 @@ async def test_a_subscription_is_told_no_inline_value_that_was_changed_on_the_wa
     assert not storage.times
 
 
+@pytest.mark.parametrize("versioning", [True, False], ids=["merge", "log"])
+async def test_damage_that_lasts_for_a_while_ends_no_subscription(versioning):
+    """All tries bring the same bytes, and the ETag says that they are not those of the store."""
+
+    class Shortening(Unreliable):
+        short = 0
+
+        async def get(self, bucket, key, **options):
+            found = await super().get(bucket, key, **options)
+            if self.short and isinstance(found, Object):
+                self.short += 1
+                return Object(found.body[: len(found.body) // 2], found.version, found.etag, found.modified)
+            return found
+
+    storage = Shortening(versioning=versioning)
+    async with helpers.memory_client(storage) as writer, helpers.memory_client(storage) as reader:
+        await writer.put("color", "red")
+        async with reader.subscribe("color") as values:
+            assert await soon(anext(values)) == "red"
+            await writer.put("color", "green")
+            assert await soon(anext(values)) == "green"
+            storage.short = 1
+            await writer.put("color", "blue")
+            await eventually(lambda: not reader.status().online)
+            assert isinstance(reader.status().last_error, UnavailableError)
+            assert "delete" not in str(reader.status().last_error)
+            assert storage.short > 5
+            storage.short = 0
+            assert await soon(anext(values)) == "blue"
+
+
 class Encrypting(Unreliable):
     """A storage whose ETags look like the MD5 of its objects, and are not, as with keys of KMS."""
 

@@ -71,9 +71,9 @@ class Writer:
     ids=["everything", "everything, large values", "flapping", "stale answers"],
 )
 async def test_nothing_acknowledged_is_lost(
-    server: Any, s3_config: dict[str, Any], make_bucket: Any, faults: Faults, large: bool, journal: Any
+    server: Any, s3_config: dict[str, Any], usable_bucket: Any, faults: Faults, large: bool, journal: Any
 ) -> None:
-    bucket = make_bucket("Enabled" if journal == "merge" else None)
+    bucket = usable_bucket("Enabled" if journal == "merge" else None)
     seed = random.randrange(10**6)
     print("seed", seed)
     # Opened while all is well: that opening fails in a storm is no news.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
 pytest.importorskip("obstore", reason="the package obstore is not installed")
 
+from helpers import NoBackoff
 from scripted_s3 import HANG, PAGE, SLOW_DOWN, answer, error
-from storage.obstore_storage import CALLS, STAMP, ScriptedService, talking_to
+from storage.obstore_storage import CALLS, OPTIONS, STAMP, ScriptedService, talking_to
 
 from mps3 import AccessError, ConfigurationError, ConflictError, CorruptionError, MPS3Error, UnavailableError
 from mps3.storage import ABSENT, UNCHANGED, Head, Object
@@ -149,9 +151,27 @@ async def test_a_page_at_the_end_of_a_redirect_is_no_success(fake, scheme):
 async def test_no_connection_has_no_effect(fake, scheme):
     async with talking_to(fake, scheme=scheme) as storage:
         fake._server.close()
-        with pytest.raises(UnavailableError, match="no connection") as caught:
+        with pytest.raises(UnavailableError, match=r"no connection \(tcp connect error, Connection refused") as caught:
             await CALLS["put"](storage)
     assert not caught.value.maybe_written
+
+
+async def test_no_encryption(scheme):
+    def refuse(_, writer):
+        writer.write(answer(400))
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    settings = {**OPTIONS[scheme], "endpoint_url": f"https://127.0.0.1:{port}"}
+    storage = ObstoreStorage(scheme, settings, environment=NoBackoff())
+    await storage.open()
+    try:
+        with pytest.raises(UnavailableError, match=r"no connection \(TLS: Invalid"):
+            await CALLS["get"](storage)
+    finally:
+        await storage.aclose()
+        server.close()
 
 
 async def test_a_store_that_is_silent(fake, scheme):
@@ -286,6 +306,54 @@ async def test_it_is_asked_again_when_this_machine_has_slept(fake, monkeypatch):
         monkeypatch.setattr(session, "_wall_ahead", session._wall_ahead - 3600)
         stored = await CALLS["put"](storage)
         assert stored.modified == pytest.approx(fake.time, abs=1)
+
+
+async def test_closing_does_not_cancel_calls_that_wait_for_the_time(fake, monkeypatch):
+    asked = asyncio.Event()
+
+    async def never(_):
+        asked.set()
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr("mps3.storage.obstore.session.ask_time", never)
+    async with talking_to(fake, STORED) as storage:
+        putting = asyncio.create_task(CALLS["put"](storage))
+        await asked.wait()
+    assert (await putting).modified is None
+
+
+async def test_credentials_that_cannot_be_had(fake, monkeypatch):
+    key = {"client_email": "a", "private_key_id": "b", "private_key": "no key", "gcs_base_url": "http://x"}
+    storage = ObstoreStorage("gs", {"service_account_key": json.dumps(key), "endpoint_url": f"http://x:{fake.port}"})
+    with pytest.raises(ConfigurationError, match="settings of the store are wrong"):
+        await storage.open()
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "why"),
+    [
+        (answer(400, b'{"error": "invalid_client", "secret": "c2VjcmV0"}'), AccessError, "no usable credentials"),
+        (answer(404), AccessError, "no usable credentials"),
+        (answer(503), UnavailableError, "no credentials at the moment"),
+        (None, UnavailableError, "no credentials at the moment"),
+        (answer(200, b"nonsense"), UnavailableError, "no credentials at the moment"),
+    ],
+)
+async def test_a_token_that_cannot_be_had(fake, reply, kind, why):
+    here = f"http://127.0.0.1:{fake.port}"
+    options = {"account_name": "a", "tenant_id": "bucket", "client_id": "b", "client_secret": "c2VjcmV0"}
+    storage = ObstoreStorage(
+        "az", {**options, "authority_host": here, "endpoint_url": here}, environment=NoBackoff(), timeout=5
+    )
+    await storage.open()
+    fake.answers = [reply]
+    try:
+        for name in ("get", "put", "delete"):
+            with pytest.raises(kind, match=why) as caught:
+                await CALLS[name](storage)
+            assert not caught.value.maybe_written and "c2VjcmV0" not in str(caught.value)
+    finally:
+        await storage.aclose()
 
 
 async def test_a_service_that_does_not_tell_the_time_is_not_asked_all_the_time(fake):

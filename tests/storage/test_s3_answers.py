@@ -107,6 +107,13 @@ async def test_a_stranger_does_not_tell_the_time(fake):
         assert storage.clock() is None
 
 
+async def test_a_page_of_a_stranger_that_looks_like_an_object_does_not_tell_the_time(fake):
+    fake.answers = [answer(200, PAGE, date="Fri, 01 Jan 2038 00:00:00 GMT", etag='"5f2a-1b"')]
+    async with talking_to(fake) as storage:
+        assert (await storage.get("bucket", "key")).body == PAGE  # whoever reads JSON finds out
+        assert storage.clock() is None
+
+
 async def test_a_listing_of_something_else_is_left_out(fake):
     def page(root: str, tag: str) -> bytes:
         items = "".join(
@@ -141,9 +148,9 @@ class Portal(CountingProxy):
 @pytest.mark.parametrize("journal", ["merge", "log"])
 @pytest.mark.parametrize("contains", ["/color", "/manifest.json"])
 async def test_what_is_acknowledged_is_there_though_a_portal_answered_first(
-    make_bucket, s3_config, server, journal, contains
+    usable_bucket, s3_config, server, journal, contains
 ):
-    bucket = make_bucket("Enabled" if journal == "merge" else None)
+    bucket = usable_bucket("Enabled" if journal == "merge" else None)
     async with (
         Portal(server.url, contains, 0) as portal,
         client(bucket, s3_config | {"endpoint_url": portal.url}, journal=journal, inline=0) as one,

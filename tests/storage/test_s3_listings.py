@@ -13,7 +13,8 @@ from mps3.errors import ConfigurationError, UnavailableError
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, None])
-async def test_versions_newest_first(s3_storage, bucket, limit):
+async def test_versions_newest_first(s3_storage, bucket, limit, hold, complete_listings):
+    hold("key", "key2", "key/a")
     stored = []
     for number in range(5):
         stored.append(await s3_storage.put(bucket, "key", b"x" * number))

@@ -65,6 +65,7 @@ ADVICE = [
     (error(403, "AllAccessDisabled"), "account"),
     (error(403, "AccessDenied", DENY), "denies s3:PutObject on arn:aws:s3:::bucket/key explicitly"),
     (error(403, "AccessDenied", DENY), "resource-based policy"),
+    (error(403, "KMS.AccessDeniedException", "no"), "allow kms:GenerateDataKey and kms:Decrypt on it"),
     (error(403, "AccessDenied", KMS), "Allow kms:GenerateDataKey on arn:aws:kms:eu-west-1:1:key/k"),
     (error(403, "AccessDenied", "forbidden by object lock"), "until its retention is over"),
     (error(403, "AccessDenied", "Access Denied because object protected by object lock."), "retention is over"),
@@ -266,6 +267,16 @@ async def test_a_password_in_an_endpoint_is_in_no_message(password, variable, mo
         said += [repr(cause), str(cause), str(vars(cause))]
         cause = cause.__cause__ or cause.__context__
     assert not [text for text in said if "PASSWORD" in text]
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://u:PASSWORD%40host", "http://u:PASSWORD%40host:9000/x", "http://u:PASSWORD"]
+)
+async def test_a_password_whose_at_sign_is_escaped_is_in_no_message(endpoint):
+    config = {"endpoint_url": endpoint, "aws_access_key_id": "a", "aws_secret_access_key": "b"}
+    with pytest.raises(ConfigurationError) as caught:
+        await soon(MPS3("bucket", s3_config=config).__aenter__())
+    assert "PASSWORD" not in f"{caught.value!r} {caught.value}"
 
 
 @pytest.mark.parametrize(

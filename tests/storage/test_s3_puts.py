@@ -99,8 +99,8 @@ class Locked(CountingProxy):
 
 @pytest.mark.server
 @pytest.mark.parametrize("journal", ["merge", "log"])
-async def test_a_bucket_with_object_lock_can_be_used(make_bucket, s3_config, server, journal):
-    bucket = make_bucket("Enabled" if journal == "merge" else None)
+async def test_a_bucket_with_object_lock_can_be_used(usable_bucket, s3_config, server, journal):
+    bucket = usable_bucket("Enabled" if journal == "merge" else None)
     async with (
         Locked(server.url) as locked,
         client(bucket, s3_config | {"endpoint_url": locked.url}, journal=journal) as one,

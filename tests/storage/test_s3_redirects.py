@@ -58,9 +58,9 @@ class Redirecting(CountingProxy):
 @pytest.mark.server
 @pytest.mark.parametrize("journal", ["merge", "log"])
 async def test_a_write_that_is_redirected_after_the_store_has_answered_is_tried_again(
-    make_bucket, s3_config, server, journal
+    usable_bucket, s3_config, server, journal
 ):
-    bucket = make_bucket("Enabled" if journal == "merge" else None)
+    bucket = usable_bucket("Enabled" if journal == "merge" else None)
     async with (
         ScriptedS3() as elsewhere,
         Redirecting(server.url) as proxy,

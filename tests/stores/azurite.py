@@ -22,7 +22,7 @@ API = "2021-08-06"
 
 
 class Azurite(NativeStoreServer):
-    name = "Azure Blob Storage (Azurite)"
+    name = "Azurite, for Azure Blob Storage (`az:`)"
     version = "3.37.0"
     source = "npm azurite"
     quick = True

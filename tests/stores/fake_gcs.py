@@ -18,7 +18,7 @@ from stores.processes import Command, free_port
 
 
 class FakeGCS(NativeStoreServer):
-    name = "Google Cloud Storage (fake-gcs-server)"
+    name = "fake-gcs-server, for Google Cloud Storage (`gs:`)"
     version = "v1.56.1"
     source = "Go module github.com/fsouza/fake-gcs-server"
     quick = True

@@ -19,6 +19,9 @@ from .tail import LogTail
 KEPT: Final = 2 * 2**20
 """Bytes of slots that are kept, as they are in the store."""
 
+AFTER: Final = 4
+"""Checkpoints after a moment that are tried, to begin there."""
+
 
 class LogPast(KeptRuns):
     """Finds what a manifest was before.
@@ -60,14 +63,56 @@ class LogPast(KeptRuns):
             view: The newest state.
             moment: A time by the store's clock, in seconds since 1970, or the session and the sequence of a commit.
         """
-        if isinstance(moment, tuple) or not view.commits or view.commits[0].modified <= moment:
+        base = 0 if view.document is None else view.document.sequence
+        first = int(view.commits[0].version) if view.commits else base + 1
+        if isinstance(moment, tuple):
+            return await self._walk_to_commit(view, first, *moment)
+        if view.commits and view.commits[0].modified <= moment:
             return None
         listing = await self._reader.list_all()
         later = [number for number in listing.checkpoints if listing.stamps[number] > moment + 2 * self._window]
-        if not later or later[-1] >= int(view.commits[0].version):
+        # The last commit of a checkpoint may be long before it, so it may be the next one.
+        for number in later[: -AFTER - 1 : -1]:
+            if number >= first:
+                return None
+            walk = LogWalk(self, self._reader, EMPTY, listing)
+            if await walk.begin_at(number, moment + 2 * self._window):
+                return walk
+        return None
+
+    async def _walk_to_commit(self, view: View, first: int, session: str, sequence: int) -> LogWalk | None:
+        """Return a walk from the first checkpoint that knows a commit.
+
+        Checkpoints forget sessions: one that does not know a commit may be later. Then the walk is only longer.
+        """
+        if not view.has(session, sequence) or any(
+            (one.session, one.sequence) == (session, sequence) for one in view.commits
+        ):
+            return None
+        listing = await self._reader.list_all()
+        numbers = [number for number in listing.checkpoints if number < first]  # the newest first
+
+        async def knows(place: int) -> bool:
+            found = await self._reader.checkpoint(numbers[place])
+            return found is not None and found.document.sessions.get(session, -1) >= sequence
+
+        # In steps of twice the size, because most questions are about what is recent, and then between the last two.
+        known, unknown, step = -1, len(numbers), 1
+        while known + step < unknown:
+            if await knows(known + step):
+                known, step = known + step, 2 * step
+            else:
+                unknown = known + step
+        while unknown - known > 1:
+            middle = (known + unknown) // 2
+            if await knows(middle):
+                known = middle
+            else:
+                unknown = middle
+        if known <= 0:
             return None
         walk = LogWalk(self, self._reader, EMPTY, listing)
-        return walk if await walk.begin_at(later[-1], moment + 2 * self._window) else None
+        return walk if await walk.begin_at(numbers[known], -math.inf) else None
 
     async def written(self) -> frozenset[int]:
         """Return the numbers of all checkpoints that were written."""

@@ -23,9 +23,8 @@ _KIND: Final = re.compile(r"^ {1,80}kind: (Connect|Request|Timeout|Interrupted|U
 _TOKEN: Final = re.compile(
     r"^ {1,80}source: (?:TokenRe|OpenCred|DecodeCred|AzureCli|FederatedToken|InvalidAccessKey)", re.MULTILINE
 )
-_CAUSE: Final = re.compile(
-    r"^ {1,120}\"?((?:invalid peer|dns|failed to lookup|tcp connect)[^\"\n]{0,200})", re.MULTILINE
-)
+_QUOTED: Final = re.compile(r'"([^"\\\n]{3,200})"')
+_TLS: Final = re.compile(r"error: (Invalid\w{1,40})\(\s{1,200}(\w{1,60})")
 _ANSWER: Final = re.compile(r"non-2xx status code: \d{3}[^:]{0,60}: ")
 _CODE: Final = re.compile(r"<Code>([\w.]{1,80})</Code>")
 _MESSAGE: Final = re.compile(r"<Message>([^<\r\n]{0,500})")
@@ -113,8 +112,7 @@ def classify_error(error: Exception, request: Request) -> Failure:
     if report.status:
         return _answered(report, request)
     if report.kind:
-        cause = _CAUSE.search(str(error)[-_MOST:])
-        why = f"{_KINDS[report.kind]} ({redact(cause[1]) if cause else report.kind})"
+        why = f"{_KINDS[report.kind]} ({_cause(error) or report.kind})"
         return request.failure(UnavailableError, why, transient=True, no_effect=report.kind == "Connect")
     return _malformed(_first_line(error), request)
 
@@ -176,7 +174,7 @@ def _credentials(report: Report, error: Exception, request: Request) -> Failure:
     """Classify a failure to get credentials. The store has received nothing."""
     said = str(report) if report.status else _first_line(error)
     if report.status >= 500 or (report.status in {0, 408, 429} and report.kind):
-        why = f"no credentials at the moment ({said})"
+        why = f"no credentials at the moment ({said}). If it stays so, check where they come from"
         return request.failure(UnavailableError, why, transient=True, no_effect=True)
     return request.failure(AccessError, f"no usable credentials ({said}). Check the credentials", no_effect=True)
 
@@ -188,6 +186,15 @@ def _malformed(why: str, request: Request) -> Failure:
 
 def _unknown(request: Request) -> str:
     return ". It is unknown whether it took effect" if request.writes else ""
+
+
+def _cause(error: BaseException) -> str:
+    """Return what Rust says of a connection that failed."""
+    debug = str(error).rpartition(_DEBUG)[2][:_MOST]
+    kind = _KIND.search(debug)
+    rest = debug[kind.end() :] if kind else ""
+    tls = _TLS.search(rest)
+    return redact(", ".join([*_QUOTED.findall(rest), *([f"TLS: {tls[1]}, {tls[2]}"] if tls else [])]))
 
 
 def _first_line(error: BaseException) -> str:

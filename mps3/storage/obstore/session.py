@@ -52,7 +52,7 @@ class ObstoreSession:
         self._stores: dict[tuple[str, int], Any] = {}
         self._reached: set[str] = set()  # the buckets for which the service has answered
         self._clock = StoreClock(environment.monotonic)
-        self._ask_at = -math.inf
+        self._ask_at = self._ask_not_before = -math.inf
         self._told = False
         self._wall_ahead = 0.0
         self._asking: asyncio.Task[None] | None = None
@@ -118,10 +118,11 @@ class ObstoreSession:
             return
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask_time(self._address), name="mps3 time of the store")
-        await asyncio.shield(self._asking)
+        await asyncio.wait([self._asking])  # it goes on for others when this call is cancelled
 
     def _is_time_due(self) -> bool:
-        return self._environment.monotonic() >= self._ask_at or self._wall() > self._wall_ahead + SLEPT
+        here = self._environment.monotonic()
+        return here >= self._ask_not_before and (here >= self._ask_at or self._wall() > self._wall_ahead + SLEPT)
 
     def _wall(self) -> float:
         """Return how far the wall clock is ahead of the monotonic one."""
@@ -129,11 +130,12 @@ class ObstoreSession:
 
     async def _ask_time(self, address: str) -> None:
         told = await ask_time(address)
-        self._wall_ahead = self._wall()
-        if told is not None:
-            self._clock.observe(told)
-            self._told = True
-        self._ask_at = self._environment.monotonic() + (TIME_PAUSE if told is None else TIME_INTERVAL)
+        here = self._environment.monotonic()
+        if told is None:
+            self._ask_not_before = here + TIME_PAUSE
+            return
+        self._clock.observe(told)
+        self._told, self._ask_at, self._wall_ahead = True, here + TIME_INTERVAL, self._wall()
 
     async def call(self, request: Request, send: Callable[[Any], Awaitable[T]], *, retries: int = 0) -> T:
         """Send a request through the store of its bucket. Repeat it where that helps and cannot take effect twice.

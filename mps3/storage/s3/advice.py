@@ -62,6 +62,10 @@ def refusal_advice(code: str, status: int, message: str, request: S3Request) -> 
     if code == "ObjectLocked" or "object lock" in lower or "worm protected" in lower:
         return "Object lock protects it until its retention is over"
     denied, resource = _denied_action(message, request)
+    if code.startswith("KMS.") and denied == request.action:
+        return (
+            "The bucket's encryption key refuses it. If it is enabled, allow kms:GenerateDataKey and kms:Decrypt on it"
+        )
     if "explicit deny" in lower:
         policy = _POLICY.search(message)
         by = f" ({redact(policy[1])})" if policy else ""

@@ -70,6 +70,8 @@ _NO_PLACE: Final = {
     "XMinioInvalidResourceName",
     "XMinioParentIsObject",
 }
+# A request whose signature is wrong, with the session token in it.
+_REPEATED: Final = ("CanonicalRequest", "CanonicalRequestBytes", "StringToSign", "StringToSignBytes")
 _TOO_LARGE: Final = {"EntityTooLarge", "MaxMessageLengthExceeded", "RequestEntityTooLarge"}
 
 _CREDENTIALS: Final = (
@@ -92,8 +94,10 @@ _MALFORMED_RESPONSE: Final = (
 
 
 def classify_error(error: Exception, request: S3Request) -> Failure:
-    """Classify an error that the SDK raised for a request."""
+    """Classify an error that the SDK raised for a request. Remove from it what a store repeats of the request."""
     if isinstance(error, sdk.ClientError):
+        for name in _REPEATED:
+            error.response.get("Error", {}).pop(name, None)
         if error.operation_name != request.operation:
             return _classify_credentials(error, request)
         return _classify_response(error, request)

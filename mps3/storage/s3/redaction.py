@@ -22,6 +22,8 @@ _SECRET: Final = re.compile(
     r"(?i)(authorization|credentials?|signature|token|secret|password|passwd|access[-_ ]?key)([\"']?\s{0,3}[=:]\s{0,3})"
     r"(?:(?:bearer|basic|aws|aws4-hmac-sha256)\s{1,3})?[^\s,;&]+"
 )
+_PORT: Final = re.compile(r"[0-9a-f]{1,5}(?!\w)")
+"""A port, or the end of an address of IPv6, with whatever mark follows it."""
 
 
 def error_text(error: object) -> str:
@@ -50,7 +52,7 @@ def public_url(url: str) -> str:
 
 def has_credentials(url: str) -> bool:
     """Whether a URL may hold a user or a password. An unescaped password may look like a path."""
-    return "@" in url
+    return "@" in url or "%40" in url
 
 
 def _cut(text: str) -> str:
@@ -67,4 +69,9 @@ def _host_and_path(rest: str) -> str:
     before, at, after = rest.rpartition("@")
     if at and ("?" in before or "#" in before):
         return "…"
-    return ("…@" if at else "") + re.split(r"[?#]", after, maxsplit=1)[0]
+    host, slash, path = re.split(r"[?#]", after, maxsplit=1)[0].partition("/")
+    _, escaped, host = host.rpartition("%40")
+    name, colon, port = host.rpartition(":")
+    if colon and port and not _PORT.match(port):
+        host = f"{name}:…"  # what has no "@" behind it may be a password, too
+    return ("…@" if at or escaped else "") + host + slash + path

@@ -106,6 +106,11 @@ def require_object(response: Mapping[str, Any]) -> None:
         raise MalformedResponseError("it has neither an ETag nor a version, so it is not a response of the store")
 
 
+def is_web_page(body: bytes) -> bool:
+    """Return whether the body of an object looks like a web page of an intermediary: JSON does not."""
+    return body[:_HEAD_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+
+
 def version_of(response: Mapping[str, Any]) -> str | None:
     """Return the version that a response names; ``None`` in a bucket without versions."""
     version = response.get("VersionId")

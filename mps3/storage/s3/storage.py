@@ -33,7 +33,7 @@ from .identity import s3_identity
 from .listing import listing, newest_first, next_objects, next_scan, next_versions, start_of
 from .puts import PutDialect
 from .request import MalformedResponseError, S3Request
-from .responses import etag_of, head_of, is_listing, read, require, require_object, stamp, version_of
+from .responses import etag_of, head_of, is_listing, is_web_page, read, require, require_object, stamp, version_of
 from .session import S3Session
 from .vendors import Vendor
 from .version_pages import PAGE, version_page
@@ -170,9 +170,10 @@ class S3Storage(Storage):
             body = response["Body"]
             async with body:  # older SDKs do not return the stream here
                 require_object(response)
-                self._session.observe_time(response)
                 seen = replace(request, version=version_of(response) or version)
                 content = await read(body, response.get("ContentLength"), limit, seen)
+            if not is_web_page(content):
+                self._session.observe_time(response)
             return Object(content, version_of(response), etag_of(response), stamp(response.get("LastModified")))
 
         return await self._session.call(request, send)
