@@ -11,6 +11,7 @@ from stores.native import named
 
 from mps3 import LocalStorage, MemoryStorage
 from mps3.storage import Object
+from mps3.storage.protocol import NULL_VERSION
 from mps3.storage.s3.storage import S3Storage
 
 
@@ -79,7 +80,9 @@ async def keys_of(storage: Any, bucket: str) -> list[str]:
 
 
 async def everything_in(storage: Any, bucket: str) -> list[tuple[str, str]]:
-    """All versions and delete markers, each as its key and its version."""
+    """All versions and delete markers, each as its key and its version; objects, where there are no versions."""
+    if (await storage.capabilities(bucket)).versioning == "off":
+        return [(key, NULL_VERSION) for key in await keys_of(storage, bucket)]
     found, start = [], None
     while True:
         page = await storage.scan(bucket, start=start)

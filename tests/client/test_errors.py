@@ -60,6 +60,7 @@ async def test_a_value_in_a_bucket_that_does_not_exist(bucket, s3_config):
 
 
 @pytest.mark.server
+@pytest.mark.usefixtures("bucket")  # the advice is for servers that give buckets versions
 async def test_versioning_off(plain_bucket, s3_config):
     error = await opening(client(plain_bucket, s3_config, journal="merge"))
     assert isinstance(error, ConfigurationError)

@@ -325,6 +325,7 @@ def test_suspended_versioning(server, creation, make_bucket, s3, capsys):
 
 
 @pytest.mark.server
+@pytest.mark.usefixtures("missing_buckets")
 def test_no_such_bucket(server, capsys):
     assert main(["doctor", url_of(server, "mps3-nobody-made-this")]) == 3
     said = capsys.readouterr()

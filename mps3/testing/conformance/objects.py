@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 from typing import TYPE_CHECKING, Final
@@ -137,6 +138,15 @@ async def control_characters(storage: Storage, bucket: str) -> None:
 
 
 async def _taken_literally(storage: Storage, bucket: str, own: str, keys: list[str]) -> None:
+    try:
+        await _check_literally(storage, bucket, own, keys)
+    finally:
+        for key in keys:  # some stores cannot list a bucket with such a key
+            with contextlib.suppress(MPS3Error):
+                await storage.delete(bucket, key)
+
+
+async def _check_literally(storage: Storage, bucket: str, own: str, keys: list[str]) -> None:
     bodies = {key: secrets.token_bytes(8) for key in keys}
     for key, body in bodies.items():
         await storage.put(bucket, key, body)
