@@ -86,7 +86,7 @@ def journal(store: KnownStore) -> str:
     allowed = [journal_in(store, kind) for kind in kinds(store)]
     match allowed:
         case ["log", "log"]:
-            return "log, or merge"
+            return "log" if refuses_merge(store) else "log, or merge"
         case ["log"]:
             return "log"
         case ["log", "merge"]:
@@ -98,6 +98,13 @@ def journal(store: KnownStore) -> str:
         case ["none"] | ["none", "none"]:
             return "none: refused"
     return UNKNOWN
+
+
+def refuses_merge(store: KnownStore) -> bool:
+    """Whether a trial has found that the store cannot do what the merge journal needs."""
+    buckets = {} if store.tried is None else store.tried.results.get("buckets", {})
+    merge = buckets.get("versioned", {}).get("journals", {}).get("merge", {})
+    return "refused" in merge
 
 
 def kinds(store: KnownStore) -> list[BucketKind]:
