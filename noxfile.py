@@ -165,7 +165,9 @@ def store(session: nox.Session) -> None:
 def stores(session: nox.Session) -> None:
     """Install the real S3 servers that are installed quickly, and examine each a little."""
     install_wheel(session)
-    pytest(session, "tests/stores", "-o", "faulthandler_timeout=0", *session.posargs, **dict.fromkeys(SERVER))
+    pytest(
+        session, "tests/stores", "-n", "2", "-o", "faulthandler_timeout=0", *session.posargs, **dict.fromkeys(SERVER)
+    )
 
 
 @nox.session
