@@ -62,6 +62,7 @@ SYNCHRONOUS: dict[str, Callable[[MPS3], Any]] = {
     "delete": lambda client: client.delete("k"),
     "subscribe": lambda client: client.subscribe("k"),
     "watch": lambda client: client.watch(),
+    "view": lambda client: client.view(),
     "transaction": lambda client: client.transaction(),
     "presence": lambda client: client.presence("room"),
     "status_changes": lambda client: client.status_changes(),

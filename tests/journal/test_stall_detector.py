@@ -51,10 +51,13 @@ async def test_a_proxy_that_makes_etags_weak_on_get_changes_nothing():
             await soon(two.update("key", lambda value: value + 10))
             await soon(two.put(f"other {number}", number))
         assert await one.get("key") == await two.get("key") == 13
-        assert len(await one.log()) == 12
+        entries = await one.log()
+        assert len(entries) == 12
         assert one.status().last_error is None
         server.asked.clear()
-        await eventually(lambda: server.asked[f"GET {slot_key(MANIFEST, 13)}"] > 3)
+        # Where both were at it, there may be a filler among them.
+        following = f"GET {slot_key(MANIFEST, entries[0].slot + 1)}"
+        await eventually(lambda: server.asked[following] > 3)
 
 
 async def test_weak_etags_of_any_storage():
