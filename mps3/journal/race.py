@@ -19,7 +19,7 @@ from .trials import remove, remove_made
 
 RACERS: Final = 2
 """PUTs in each race. More of them are slower, and fall into the gap of a server no more often."""
-ROUNDS: Final = 3
+ROUNDS: Final = 5
 RACES: Final = 4
 """How many races there are in each round. One in three, or more, finds such a gap in a server on the same machine."""
 
