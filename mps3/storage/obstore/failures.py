@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...errors import AccessError, ConfigurationError, ConflictError, MPS3Error, UnavailableError
+from ..failure import Failure, MalformedResponseError
 from ..s3.redaction import error_text, redact
-from .request import Failure, MalformedResponseError, Request
+from .request import Request
 
 _DEBUG: Final = "\n\nDebug source:\n"
 _MOST: Final = 20_000

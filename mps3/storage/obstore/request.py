@@ -7,24 +7,10 @@ from typing import Final
 
 from ...errors import MPS3Error
 from ...text import printable
+from ..failure import Failure
 from .provider import Provider
 
 WRITES: Final = ("PutObject", "DeleteObject")
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """The classification of a failure.
-
-    Attributes:
-        error: The error for the caller.
-        transient: Whether another attempt may succeed soon.
-        no_effect: Whether the request certainly had no effect.
-    """
-
-    error: MPS3Error
-    transient: bool = False
-    no_effect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +51,3 @@ class Request:
     def failure(self, kind: type[MPS3Error], why: str, *, transient: bool = False, no_effect: bool = False) -> Failure:
         """Return a failure of this request. The arguments are those of `error` and `Failure`."""
         return Failure(self.error(kind, why), transient=transient, no_effect=no_effect)
-
-
-class MalformedResponseError(Exception):
-    """A response is not one of the service, or not complete, whatever its status is."""

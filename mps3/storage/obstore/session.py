@@ -15,9 +15,10 @@ from ...errors import ClosedError, MPS3Error, UnavailableError
 from ...support.environment import Environment
 from ..bypass import BYPASS
 from ..clock import StoreClock
+from ..failure import MalformedResponseError
 from ..retries import repeating
 from .failures import classify_error, setup_error
-from .request import MalformedResponseError, Request
+from .request import Request
 from .server_time import ask_time
 from .stores import StoreFactory
 

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from ...errors import CorruptionError
 from ...support.environment import Environment
 from ..etags import strong
+from ..failure import MalformedResponseError
 from ..memory import check_names
 from ..protocol import (
     ABSENT,
@@ -31,7 +32,7 @@ from .identity import obstore_identity
 from .keys import name_of
 from .listing import LISTING_RETRIES, Listings, require_bucket
 from .provider import PROVIDERS
-from .request import MalformedResponseError, Request
+from .request import Request
 from .session import ObstoreSession
 from .stores import StoreFactory, translated
 

@@ -11,6 +11,7 @@ from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 
 from ...errors import AccessError, ConfigurationError, ConflictError, MPS3Error, UnavailableError
+from ..failure import Failure, MalformedResponseError
 from ..protocol import KeyRefusedError
 from .advice import (
     ACCOUNT_CODES,
@@ -24,7 +25,7 @@ from .advice import (
     too_large_advice,
 )
 from .redaction import error_text, redact
-from .request import Failure, MalformedResponseError, S3Request
+from .request import S3Request
 from .responses import why_not_s3
 
 _THROTTLED: Final = {

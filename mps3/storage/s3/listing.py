@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 
+from ..failure import MalformedResponseError
 from ..protocol import NULL_VERSION
-from .request import MalformedResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,8 +12,9 @@ from typing import Any, Final
 from botocore.exceptions import IncompleteReadError
 
 from ...errors import CorruptionError, MPS3Error
+from ..failure import MalformedResponseError
 from ..protocol import NULL_VERSION, Head
-from .request import MalformedResponseError, S3Request
+from .request import S3Request
 from .transport import CHUNK
 
 _PLAIN: Final = {"", "identity", "aws-chunked"}

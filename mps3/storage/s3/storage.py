@@ -12,6 +12,7 @@ from ...support.environment import Environment
 from ...types import Auth
 from ..bypass import BYPASS
 from ..etags import strong
+from ..failure import MalformedResponseError
 from ..protocol import (
     ABSENT,
     UNCHANGED,
@@ -32,7 +33,7 @@ from .errors import is_absent, is_unchanged, is_unreadable, is_unsigned, status_
 from .identity import s3_identity
 from .listing import listing, newest_first, next_objects, next_scan, next_versions, start_of
 from .puts import PutDialect
-from .request import MalformedResponseError, S3Request
+from .request import S3Request
 from .responses import etag_of, head_of, is_listing, is_web_page, read, require, require_object, stamp, version_of
 from .session import S3Session
 from .vendors import Vendor

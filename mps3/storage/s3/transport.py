@@ -10,8 +10,8 @@ import aiohttp
 from aiobotocore.httpsession import AIOHTTPSession
 
 from ..bypass import BYPASS
+from ..failure import MalformedResponseError
 from ..hold import HOLD, Hold
-from .request import MalformedResponseError
 
 CHUNK: Final = 1 << 16
 MAX_RESPONSE_BYTES: Final = 1 << 23
