@@ -185,10 +185,11 @@ class ClientCore(ABC):
         if idle_interval is not None and not 0 < idle_interval < math.inf:
             raise ValueError(f"idle_poll_interval is a positive number of seconds, not {idle_interval!r}")
         if wake is None:
+            if isinstance(store := self._store, Notifying):
+                return StoreWaker(store.notifications, idle_interval=idle_interval, hear=self._woken)
             if idle_interval is not None:
                 raise ConfigurationError("idle_poll_interval is for clients with wake-ups: wake=…")
-            store = self._store
-            return StoreWaker(store.notifications, self._woken) if isinstance(store, Notifying) else NoWaker()
+            return NoWaker()
         interval = IDLE * poll_interval if idle_interval is None else idle_interval
         return Waker(wake, self._environment, idle_interval=interval, hear=self._woken, changed=self._pace_changed)
 

@@ -64,8 +64,9 @@ class LocalStorage:
 
     def __init__(self, path: str | os.PathLike[str], *, versioning: bool = True) -> None:
         self._file = Path(path) / FILE_NAME
-        self.url = Path(path).absolute().as_uri()
-        self.notifications = LocalNotifications(Path(path))
+        directory = Path(path).absolute()
+        self.url = directory.as_uri()
+        self.notifications = LocalNotifications(directory)
         self._versioning = versioning
         clock = SharedClock()
         # The loop's clock counts too: a test may move it.

@@ -37,6 +37,11 @@ class LocalNotifications(Notifications):
         self._exchange: Exchange | None = None
         self._users = 0
 
+    @property
+    def reaches_all(self) -> bool:
+        """Whether all processes are heard, as far as the system can tell."""
+        return self._exchange is not None and self._exchange.is_told
+
     async def open(self) -> None:
         """Listen to the other processes. Each user calls `aclose` once."""
         if self._exchange is not None and not self._exchange.is_here:
@@ -69,11 +74,12 @@ class Exchange:
     Attributes:
         members: Those that get each message of the file.
         opened: Set when they get what is written from now on, or it has failed.
+        is_told: Whether the system tells of what other processes write.
     """
 
-    _all: Final[WeakKeyDictionary[AbstractEventLoop, dict[str, Exchange]]] = WeakKeyDictionary()
+    _all: Final[WeakKeyDictionary[AbstractEventLoop, dict[Path, Exchange]]] = WeakKeyDictionary()
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: Path) -> None:
         self.members: list[Notifications] = []
         self.opened = asyncio.Event()
         self._directory = directory
@@ -82,16 +88,16 @@ class Exchange:
         self._unsent: dict[bytes, None] = {}
         self._something = asyncio.Event()
         self._ends = False
+        self.is_told = False
         self._task = self._loop.create_task(self._run(), name="mps3 notifications")
 
     @classmethod
     def of(cls, directory: Path) -> Exchange:
         """Return that of a directory and of the running event loop."""
         known = cls._all.setdefault(asyncio.get_running_loop(), {})
-        name = os.path.realpath(directory)
-        exchange = known.get(name)
+        exchange = known.get(directory)
         if exchange is None or exchange.has_ended:
-            exchange = known[name] = cls(name)
+            exchange = known[directory] = cls(directory)
         return exchange
 
     @property
@@ -125,7 +131,7 @@ class Exchange:
 
     async def _run(self) -> None:
         try:
-            file = await asyncio.to_thread(LineFile, Path(self._directory) / FILE_NAME)
+            file = await asyncio.to_thread(LineFile, self._directory / FILE_NAME)
         except (OSError, RuntimeError) as error:
             self._failed(error)
         else:
@@ -138,6 +144,7 @@ class Exchange:
         changes = file.changes.fileno() if file.changes is not None else None
         if changes is not None:
             self._loop.add_reader(changes, self._changed, changes)
+            self.is_told = True
         self.opened.set()
         try:
             while not self._ends or self._unsent:
@@ -151,6 +158,7 @@ class Exchange:
                     found = list(messages)
                 self._deliver(found)
         finally:
+            self.is_told = False
             if changes is not None:
                 self._loop.remove_reader(changes)
             file.close()

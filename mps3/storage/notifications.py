@@ -23,6 +23,11 @@ class Notifications:
     def __init__(self) -> None:
         self._listeners: list[weakref.ref[Listener]] = []
 
+    @property
+    def reaches_all(self) -> bool:
+        """Whether all clients of the store that notify are heard."""
+        return True
+
     def listen(self, listener: Listener) -> None:
         """Pass messages on to a listener."""
         self._listeners.append(weakref.ref(listener, self._listeners.remove))

@@ -16,16 +16,23 @@ class StoreWaker:
 
     Args:
         notifications: Those of the store.
+        idle_interval: Seconds between polls while all clients are heard; ``None``: polls are as frequent as without
+            wake-ups, because there may be clients that reach the store in another way.
         hear: Called with the topic and the position of each hint.
     """
 
-    idle_interval: float | None = None
-    """Polls are as frequent as without wake-ups: there may be clients that reach the store in another way."""
-
-    def __init__(self, notifications: Notifications, hear: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, notifications: Notifications, *, idle_interval: float | None, hear: Callable[[str, str], None]
+    ) -> None:
+        self._idle_interval = idle_interval
         self._notifications = notifications
         self._hear = hear
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def idle_interval(self) -> float | None:
+        """Seconds between polls when nothing happens, if they are not those of a client without wake-ups."""
+        return self._idle_interval if self._notifications.reaches_all else None
 
     def start(self) -> None:
         """Listen."""

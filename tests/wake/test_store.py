@@ -18,6 +18,7 @@ from mps3 import MPS3, LocalStorage, MemoryStorage, Ref
 from mps3.storage import line_file
 from mps3.storage.line_file import LARGEST, LineFile
 from mps3.storage.local_notifications import FILE_NAME
+from mps3.storage.wrapper import StorageWrapper
 from mps3.testing import VirtualEnvironment, VirtualLoop
 from mps3.wake.hint import Hint, topic_of
 
@@ -99,6 +100,29 @@ def test_what_concerns_nobody_makes_no_request(journal):
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(main())
+
+
+def test_polls_are_rare_if_it_is_said_so(tmp_path, journal):
+    """Until there is a commit of which nothing was heard."""
+
+    async def polls(client: MPS3) -> int:
+        before = client.statistics().polls
+        await asyncio.sleep(600)
+        return client.statistics().polls - before
+
+    async def main(storage: Any) -> None:
+        common = {"journal": journal, "poll_interval": 1, "environment": VirtualEnvironment()}
+        async with MPS3(BUCKET, storage=storage, idle_poll_interval=100, **common) as client:
+            await asyncio.sleep(100)
+            assert await polls(client) <= 7
+            async with MPS3(BUCKET, storage=StorageWrapper(storage), **common) as stranger:
+                await stranger.put("k", 1)
+            await asyncio.sleep(120)
+            assert await polls(client) > 400
+
+    for storage in (MemoryStorage(), LocalStorage(tmp_path)):
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            runner.run(main(storage))
 
 
 def test_in_virtual_time_too(tmp_path, journal):

@@ -314,7 +314,7 @@ def test_wake_ups_are_counted(journal):
 
 async def test_what_makes_no_sense():
     with pytest.raises(ConfigurationError, match="idle_poll_interval is for clients with wake-ups"):
-        MPS3(BUCKET, storage=MemoryStorage(), idle_poll_interval=3)
+        MPS3(BUCKET, storage=Slow(MemoryStorage()), idle_poll_interval=3)
     with pytest.raises(ValueError, match="positive number of seconds"):
         MPS3(BUCKET, storage=MemoryStorage(), idle_poll_interval=0, wake=Bell())
 
