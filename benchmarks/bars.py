@@ -132,8 +132,8 @@ def _contention(results: Results) -> Iterable[Bar]:
 
 
 def _wakes(results: Results) -> Iterable[Bar]:
-    what = "with a wake-up of 1 ms, another client hears of a change in 2.5 round trips from the call of `put`"
-    yield _bar(results, "heard", f"{what} (median at most), p95 at most 4", _most({"median": 2.5, "p95": 4}))
+    what = "with a wake-up of 1 ms, from the call of `put` to another client: at most 2.5 round trips (median), 4 (p95)"
+    yield _bar(results, "heard", what, _most({"median": 2.5, "p95": 4}))
     what = "an idle client with wake-ups: at most 130 requests an hour"
     yield _bar(results, "idle with wake-ups", what, _most({"requests an hour": 130}), BOTH)
     what = "10,000 false wake-ups a second: at most 2 requests a second"
