@@ -526,7 +526,7 @@ def test_opening_takes_the_requests_that_the_page_on_performance_has(journal):
 
 def test_the_pages_on_performance_and_costs_agree_about_a_put():
     put = row("docs/costs.md", "`put`, awaited")[1]
-    assert measured("put, one a second", "log", "1,000,000")[3] == put
+    assert measured("put, one a second", "log", "1,000")[3] == put
     assert f"${row('docs/costs.md', '`put`, awaited')[2].split()[0].removeprefix('$')} a million" in prose(
         "docs/migrating.md"
     )
