@@ -11,8 +11,10 @@ from ..content.reader import ValueReader
 from ..errors import ExpiredError
 from ..format.document import CommitEntry, read_commit_id
 from ..format.file_entry import FileEntry, expires_of, sha256_of_value, size_of_value, version_of
+from ..format.layers import look_up
 from ..format.names import Naming, name_in
-from ..format.state import EMPTY, View, look_up, patched
+from ..format.state import EMPTY, View
+from ..format.update import patched
 from ..journal.cursors import Position
 from ..journal.past import Past, Walk
 from ..text import printable
@@ -282,7 +284,7 @@ async def _change(past: Past, commit: CommitEntry, name: str) -> tuple[bool, Fil
                 changed, file = True, cast("FileEntry | None", entry)
     if name in commit.files:
         patch = commit.files[name]
-        changed, file = True, None if patch is None else patched(file, patch)
+        changed, file = True, None if patch is None else patched(file, patch, commit.modified)
     return changed, file
 
 

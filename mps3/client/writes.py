@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, TypeAlias
 
 from ..content.many import ManyValues, OwnNames, OwnPlaces
+from ..content.patch import PendingPatch
 from ..content.value import PendingValue
 from ..format.limits import MANY
 from ..format.names import are_plain, check_not_own, name_in
@@ -15,6 +16,7 @@ from ..manifest.pending import Pending
 from ..offline.protocol import Refusal
 from ..text import first_few
 from ..types import DELETE, JSON, UNCHECKED, Delete, Ref, Unchecked
+from .changes import ValueChange
 from .core import ClientCore
 from .rejected import Rejected
 from .time_to_live import seconds_to_live
@@ -120,7 +122,7 @@ class Writes(ClientCore):
 
     def _write(
         self,
-        values: Mapping[Any, JSON | Delete],
+        values: Mapping[Any, JSON | Delete | ValueChange],
         bucket: str | None,
         manifests: Sequence[str | Ref] | None,
         verb: str,
@@ -161,9 +163,7 @@ class Writes(ClientCore):
             (
                 place,
                 key,
-                None
-                if value is DELETE
-                else self._contents.prepare(place, key, value, owners, lifetime, end, may_be_inline=may_be_inline),
+                self._prepare(place, key, value, owners, lifetime, end, may_be_inline=may_be_inline),
             )
             for (place, key, value, end, may_be_inline), lifetime in zip(targets, lifetimes, strict=True)
         ]
@@ -188,7 +188,24 @@ class Writes(ClientCore):
             manifest.add(pending)
         return write
 
-    def _prepare_many(self, values: Mapping[Any, JSON | Delete], owners: tuple[Ref, ...]) -> ManyValues | None:
+    def _prepare(
+        self,
+        place: str,
+        key: str,
+        value: JSON | Delete | ValueChange,
+        owners: tuple[Ref, ...],
+        lifetime: float | None,
+        end: float | None,
+        *,
+        may_be_inline: bool,
+    ) -> PendingValue | None:
+        if value is DELETE:
+            return None
+        if isinstance(value, ValueChange):
+            return self._contents.prepare_patch(place, key, (value.step,), owners, lifetime)
+        return self._contents.prepare(place, key, value, owners, lifetime, end, may_be_inline=may_be_inline)
+
+    def _prepare_many(self, values: Mapping[Any, Any], owners: tuple[Ref, ...]) -> ManyValues | None:
         """Check and encode a large write at once; ``None`` if it is not as simple as most are, or is kept."""
         kept = bool(self._outbox_queues) or self._on_reconnect is not None
         if kept or len(owners) != 1 or owners[0].bucket != self._bucket:
@@ -230,13 +247,7 @@ class Writes(ClientCore):
     def _retry(self, rejected: Rejected, old: Pending) -> Write:
         self._check_open()
         manifest = self._manifest(rejected.manifest)
-        contents = {
-            name: content
-            and PendingValue(
-                content.bucket, content.key, content.body, (manifest.ref,), content.expires_in, inline=content.inline
-            )
-            for name, content in old.changes.items()
-        }
+        contents = {name: content and _again(content, manifest.ref) for name, content in old.changes.items()}
         session = manifest.session_pool.acquire(durable=True) if old.expect else manifest.session
         pending = Pending(contents, old.labels, old.places, self._environment.now(), session, expect=old.expect)
         write = Write([(manifest, pending)], f"retry of {first_few(list(rejected.values))}")
@@ -255,6 +266,14 @@ class Writes(ClientCore):
         self._check_open()
         self._rejected.pop(rejected, None)
         old.forget()
+
+
+def _again(content: PendingValue, manifest: Ref) -> PendingValue:
+    if isinstance(content, PendingPatch):
+        return PendingPatch(content.bucket, content.key, content.body, (manifest,), content.expires_in)
+    return PendingValue(
+        content.bucket, content.key, content.body, (manifest,), content.expires_in, inline=content.inline
+    )
 
 
 def _check_version(if_version: object, manifests: Sequence[Ref]) -> None:

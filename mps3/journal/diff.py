@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from typing import Any, Final, TypeAlias
 
 from ..format.document import CommitEntry
-from ..format.file_entry import FileEntry
+from ..format.file_entry import FileEntry, is_same
+from ..format.layers import look_up
+from ..format.patches import is_rebase
 from ..format.run import Run
-from ..format.state import View, candidates, common_layers, look_up, patched
+from ..format.state import View, candidates, common_layers
+from ..format.update import patched
 from .cursors import Cursors, cursor_of
 from .settle import SESSIONS as REMEMBERED
 
@@ -131,7 +135,11 @@ def replay(
         if position == last:
             # What was folded is what the state says, but for members that only settled files had.
             shown = {name: file for step in steps for name, file in step.files.items()} | files
-            files.update((name, file) for name in shown if (file := look_up(name, reversed(new.layers))) != shown[name])
+            files.update(
+                (name, file)
+                for name, before in shown.items()
+                if not is_same(file := look_up(name, reversed(new.layers)), before)
+            )
         files, moved = {**moved, **files}, {}
         if group or files:
             steps.append(Step(commits[position].id, files, cursors.after(position, done)))
@@ -161,7 +169,7 @@ def _moved(
         touching = {position for position in there if name in patches[position].among([name])}
         below = partial(_settled, name, new)
         now = _fold(name, sorted(touching), patches, below)
-        if now != _fold(name, [position for position in before if position in touching], patches, below):
+        if not is_same(now, _fold(name, [position for position in before if position in touching], patches, below)):
             found[name] = now
     return found
 
@@ -177,6 +185,21 @@ def _fold(
     return file
 
 
+def file_before(view: View, commit: CommitEntry, name: str) -> FileEntry | None:
+    """Return what was said of a key before a commit.
+
+    Args:
+        view: A state with the commit among its commits.
+        commit: The commit.
+        name: The key.
+    """
+    runs = {layer.sha256: layer for layer in view.layers if isinstance(layer, Run)}
+    file = _settled(name, view)
+    for one in takewhile(lambda one: one.id != commit.id, view.commits):
+        file = _Patches(one, runs).apply(name, file)
+    return file
+
+
 def _settled(name: str, view: View) -> FileEntry | None:
     layers = list(reversed(view.under.layers))
     return look_up(name, [view.document.files, *layers] if view.document else layers)
@@ -186,11 +209,16 @@ class _Patches:
     """What one commit says."""
 
     def __init__(self, commit: CommitEntry, runs: Mapping[str, Run]) -> None:
+        self._moment = commit.modified
         self._files: Mapping[str, Any] = commit.files
         self._runs = [runs[reference.sha256] for reference in reversed(commit.runs)]
 
     def names(self, prefixes: Sequence[str]) -> Iterator[str]:
-        found = {name for name in self._files if name.startswith(tuple(prefixes))}
+        found = {
+            name
+            for name, change in self._files.items()
+            if name.startswith(tuple(prefixes)) and not is_rebase(change)  # which changes nothing
+        }
         for run in self._runs:
             found.update(name for prefix in prefixes for name, _ in run.lines(prefix))
         yield from sorted(found)
@@ -216,7 +244,7 @@ class _Patches:
         if name not in self._files:
             return file
         patch = self._files[name]
-        return None if patch is None else patched(file, patch)
+        return None if patch is None else patched(file, patch, self._moment)
 
 
 def _corrected(old: View, new: View, steps: list[Step], fresh: Collection[str], matches: Matches) -> list[Step] | None:
@@ -242,7 +270,7 @@ def _corrected(old: View, new: View, steps: list[Step], fresh: Collection[str], 
         if all(layer.get(name, _MISSING) is _MISSING for view in (old, new) for layer in view.layers[common:]):
             continue
         file = _without(fresh, name, new) if name in shown else new.look_up(name)
-        if old.look_up(name) != file:
+        if not is_same(old.look_up(name), file):
             different[name] = file
     if not different:
         return steps

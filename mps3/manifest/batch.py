@@ -19,6 +19,7 @@ from ..errors import (
     doubted,
 )
 from ..format.file_entry import version_of
+from ..format.patches import comes_from
 from ..journal.attempt import OutdatedError
 from ..support.environment import Environment
 from ..support.gather import map_concurrently
@@ -207,7 +208,7 @@ class TransactionBatch:
         view = self._manifest.state()[0]
         for tried, runs in reversed(self._tries):
             for name, content in tried.changes.items():
-                if content is not None and content.version == version_of(view.look_up(name)):
+                if content is not None and comes_from(version_of(view.look_up(name)), content.version):
                     return runs
         ref = self._manifest.ref
         raise UnknownOutcomeError(

@@ -9,14 +9,17 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 from functools import partial
 from itertools import takewhile
-from typing import Any
+from typing import Any, cast
 
 from ..content.many import ManyValues
 from ..content.store import AT_ONCE, ValueStore
 from ..content.value import PendingValue
 from ..errors import MPS3Error, WithdrawnError, doubted
+from ..format.file_entry import FileEntry
+from ..format.state import View
 from ..support.gather import gather_bounded
-from .pending import QUEUED, READY, SEEN, SENT, Pending, ResendIdentity, final_changes
+from .overlay import Laid, ResolvedOverlay, lay
+from .pending import QUEUED, READY, SEEN, SENT, Pending, ResendIdentity, final_changes, joint
 
 
 class Outbox:
@@ -45,8 +48,10 @@ class Outbox:
         self._ready = ready
         self._changed = changed
         self._pending: dict[Pending, None] = {}
-        self._newest: dict[str, PendingValue | None] = {}  # the part of the overlay that new writes change
-        self._overlay: Mapping[str, PendingValue | None] = self._newest
+        self._newest: dict[str, Laid] = {}  # the part of the overlay that new writes change
+        self._overlay: Mapping[str, Laid] = self._newest
+        self._patches = 0  # pending writes that change parts of values
+        self._resolved: ResolvedOverlay | None = None
         self._arrived = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -54,10 +59,18 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._pending)
 
-    @property
-    def overlay(self) -> Mapping[str, PendingValue | None]:
-        """The newest pending value of each key (R11); ``None`` for one to be deleted."""
-        return self._overlay
+    def overlay(self, view: View, moment: float) -> Mapping[str, PendingValue | FileEntry | None]:
+        """Return the newest pending value of each key over a state (R11); ``None`` for one to be deleted.
+
+        Args:
+            view: The state.
+            moment: The time at the store, in seconds since 1970.
+        """
+        if not self._patches:
+            return cast("Mapping[str, PendingValue | None]", self._overlay)
+        if self._resolved is None or not self._resolved.is_over(self._overlay, view):
+            self._resolved = ResolvedOverlay(self._overlay, view, moment)
+        return self._resolved
 
     @property
     def oldest(self) -> datetime | None:
@@ -78,7 +91,8 @@ class Outbox:
         if pending.is_large:
             self._build_overlay()
         else:
-            self._newest.update(pending.changes)
+            lay(self._newest, pending.changes, self._overlay)
+            self._patches += pending.is_patch
         self._empty.clear()
         self._arrived.set()
         self._changed(pending.changes)
@@ -155,8 +169,9 @@ class Outbox:
         self._changed(names)
 
     def _build_overlay(self) -> None:
-        newest: dict[str, PendingValue | None] = {}
+        newest: dict[str, Laid] = {}
         below: list[Any] = []  # large writes, and what is between them
+        self._patches = sum(pending.is_patch for pending in self._pending)
         for pending in self._pending:
             if pending.stage == SEEN:
                 continue
@@ -164,8 +179,11 @@ class Outbox:
             if pending.is_large:
                 below += [newest, changes] if newest else [changes]
                 newest = {}
-            elif pending.overwritten:
-                newest.update({name: one for name, one in changes.items() if name not in pending.overwritten})
+                continue
+            if pending.overwritten:
+                changes = {name: one for name, one in changes.items() if name not in pending.overwritten}
+            if pending.is_patch:
+                lay(newest, changes, ChainMap(newest, *reversed(below)) if below else newest)
             else:
                 newest.update(changes)
         self._newest = newest
@@ -215,6 +233,8 @@ class Outbox:
                 waiting,
             )
         )
+        if resend_as is None:
+            group = group[: joint(group)]
         if not all(map(_has_version, final_changes(group).values())):
             # After a withdrawal, an earlier value of the key is the newest again, and was not stored.
             for pending in group:

@@ -10,8 +10,10 @@ from enum import Enum
 from typing import Final, Self
 
 from ..content.many import ManyValues
+from ..content.patch import PendingPatch
 from ..content.value import PendingValue
 from ..errors import MPS3Error
+from ..format import limits
 from ..format.schema import NOTHING
 from ..journal.attempt import Attempt
 from ..offline.protocol import StoredChange, StoredWrite
@@ -87,11 +89,12 @@ class Pending:
     """
 
     __slots__ = (
+        "_changes",
+        "_is_patch",
         "announces_collection",
         "arrived",
         "attempt",
         "base_versions",
-        "changes",
         "expect",
         "fleeting",
         "kept",
@@ -163,9 +166,24 @@ class Pending:
         return pending
 
     @property
+    def changes(self) -> Mapping[str, PendingValue | None]:
+        """The manifest's names of keys, and their new values; ``None`` deletes."""
+        return self._changes
+
+    @changes.setter
+    def changes(self, changes: Mapping[str, PendingValue | None]) -> None:
+        self._changes = changes
+        self._is_patch = not isinstance(changes, ManyValues) and any(map(_is_partial, changes.values()))
+
+    @property
     def is_large(self) -> bool:
         """Whether it changes so many keys that it becomes a commit of its own."""
         return isinstance(self.changes, ManyValues)
+
+    @property
+    def is_patch(self) -> bool:
+        """Whether it says of a key how its value changes, instead of what it becomes."""
+        return self._is_patch
 
     @property
     def reruns(self) -> bool:
@@ -237,9 +255,14 @@ class Pending:
                 self.expect.get(name, UNCHECKED),
                 None if content is None else content.expires_in,
                 content is not None and content.inline,
+                isinstance(content, PendingPatch),
             )
             for name, content in self.changes.items()
         }
+
+
+def _is_partial(content: PendingValue | None) -> bool:
+    return content is not None and (isinstance(content, PendingPatch) or content.rebases is not None)
 
 
 def final_changes(group: Sequence[Pending]) -> Mapping[str, PendingValue | None]:
@@ -248,8 +271,42 @@ def final_changes(group: Sequence[Pending]) -> Mapping[str, PendingValue | None]
         return group[0].changes
     changes: dict[str, PendingValue | None] = {}
     for pending in group:
-        changes.update(pending.changes)
+        if not pending.is_patch:
+            changes.update(pending.changes)
+            continue
+        for name, content in pending.changes.items():
+            earlier = changes.get(name)
+            both = isinstance(content, PendingPatch) and isinstance(earlier, PendingPatch)
+            changes[name] = content.after(earlier) if both else content  # type: ignore[union-attr]
     return changes
+
+
+def joint(group: Sequence[Pending]) -> int:
+    """Return how many of these writes, from the first on, can be one commit.
+
+    What a commit says of a key is a value or a patch, so a patch does not follow a value of the same key. And the
+    patches of one commit have limits.
+    """
+    if not any(pending.is_patch for pending in group):
+        return len(group)
+    said: dict[str, PendingPatch | None] = {}
+    for place, pending in enumerate(group):
+        for name, content in pending.changes.items():
+            if isinstance(content, PendingPatch):
+                earlier = said.get(name)
+                if name in said and earlier is None:
+                    return place
+                whole = content if earlier is None else content.after(earlier)
+                if place and (len(whole.body) > limits.PATCH or len(whole.steps) > limits.STEPS):
+                    return place
+                said[name] = whole
+            elif content is not None and content.rebases is not None and name in said:
+                return place
+            else:
+                said[name] = None
+        if place and len(said) > limits.MANY:
+            return place
+    return len(group)
 
 
 def stored_ids(group: Iterable[Pending]) -> tuple[int, ...]:
@@ -260,8 +317,12 @@ def stored_ids(group: Iterable[Pending]) -> tuple[int, ...]:
 def _contents_of(stored: StoredWrite, manifest: Ref) -> dict[str, PendingValue | None]:
     """Return the values of a kept write, to be stored again."""
     return {
-        name: None
-        if change.body is None
-        else PendingValue(change.bucket, change.key, change.body, (manifest,), change.expires_in, inline=change.inline)
+        name: None if change.body is None else _content_of(change, change.body, manifest)
         for name, change in stored.changes.items()
     }
+
+
+def _content_of(change: StoredChange, body: bytes, manifest: Ref) -> PendingValue:
+    if change.patch:
+        return PendingPatch(change.bucket, change.key, body, (manifest,), change.expires_in)
+    return PendingValue(change.bucket, change.key, body, (manifest,), change.expires_in, inline=change.inline)
