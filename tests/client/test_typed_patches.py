@@ -131,7 +131,7 @@ async def test_a_manifest_that_is_not_read_yet_is_not_checked():
 
 
 async def test_arguments_are_passed_on():
-    async with memory_client(MemoryStorage()) as client:
+    async with memory_client(MemoryStorage(versioning=False)) as client:
         cards = client.typed(Card)
         version = (await cards.patch("k", {"title": "a"}, if_version=None)).versions["k"]
         with pytest.raises(ConflictError):
