@@ -29,6 +29,7 @@ from mps3 import (
     MemoryStorage,
     Minimum,
     MPS3Error,
+    Operation,
     PendingChange,
     Prepend,
     Presence,
@@ -194,6 +195,11 @@ async def patching(client: MPS3, changes: dict[str, int], titles: dict[str, str]
     client.increment("k", "1")  # type: ignore[arg-type]
     Increment("1")  # type: ignore[arg-type]
     Increment(1).by = 2  # type: ignore[misc]
+    operations: list[Operation] = [Increment(), Union("red")]
+    assert_type(client.patch("k", {operation.name: operation for operation in operations}), Write)
+    assert_type(Maximum(1).number, int | float)
+    assert_type(Append(1).items, tuple[JSON, ...])
+    assert_type(Append(1).operand, Any)
     points = client.typed(Point)
     assert_type(points.patch("k", {"x": Increment(1)}, expires_in=30), Write)
     assert_type(points.patch_all({Ref("k"): {"x": 1}}), Write)
