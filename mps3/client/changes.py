@@ -84,7 +84,7 @@ def _merged(changes: Mapping[Any, Any], names: tuple[str, ...], operations: list
         if type(name) is not str:
             raise TypeError(f"the changes of {key!r} have the key {name!r}: the keys of JSON objects are texts")
         path = (*names, name)
-        if isinstance(change, Operation):
+        if isinstance(change, Operation | type):
             operations.append(_described(change, path, key))
             continue
         if change is DELETE:
@@ -103,9 +103,11 @@ def _merged(changes: Mapping[Any, Any], names: tuple[str, ...], operations: list
     return _NOTHING if only_operations else result
 
 
-def _described(operation: Operation, names: tuple[str, ...], key: str) -> dict[str, Any]:
+def _described(operation: Operation | type, names: tuple[str, ...], key: str) -> dict[str, Any]:
     if isinstance(operation, type):
-        raise TypeError(f"the change of {join(names)} in {key!r} is the class {operation.__qualname__}: call it")
+        raise TypeError(
+            f"the change of {join(names)} in {key!r} is the class {operation.__qualname__}, not a value of it"
+        )
     return {"op": operation.name, "path": join(names), "value": _checked(operation.operand, names, key)}
 
 

@@ -13,7 +13,7 @@ from ..errors import ConflictError
 from ..format.document import CommitEntry
 from ..format.file_entry import FileEntry, inline_body, version_of
 from ..format.operations import Step
-from ..format.patches import PATCH, comes_from, errors_of, has_expired, is_patch
+from ..format.patches import PATCH, WAITING, comes_from, errors_of, has_expired, is_patch
 from ..format.state import View
 from ..format.update import patched
 from ..journal.diff import file_before
@@ -28,7 +28,7 @@ class PlacedPatch:
     Attributes:
         name: The key.
         content: The patch.
-        steps: Its steps, as the commit has them.
+        steps: Its steps, as the commit has them; none if it is known that they apply.
         before: What was said of the key before; ``None`` if it did not exist.
         after: What is said of it after.
     """
@@ -76,11 +76,18 @@ def placed_patches(view: View, group: Sequence[Pending], session: str, sequence:
 
 def _place(view: View, own: CommitEntry, name: str, content: PendingPatch) -> PlacedPatch:
     change: Mapping[str, Any] = own.files[name] or {}
+    newest = view.look_up(name)
+    if len(change[PATCH]) == 1 and _is_inline(newest) and comes_from(version_of(newest), change["version"]):
+        return PlacedPatch(name, content, (), None, newest)  # as nearly always: it applies, and nothing came since
     before = file_before(view, own, name)
     after = patched(before, change, own.modified)
     if before is not None and has_expired(before, own.modified):
         before = None
     return PlacedPatch(name, content, change[PATCH], before, after)
+
+
+def _is_inline(file: FileEntry | None) -> bool:
+    return file is not None and "value" in file and WAITING not in file
 
 
 def failures(
