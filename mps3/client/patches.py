@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from ..format.limits import MANY
-from ..types import UNCHECKED, Ref, Unchecked
+from ..format.names import name_in
+from ..format.operations import Step
+from ..types import JSON, UNCHECKED, Ref, Unchecked
 from .changes import Changes, ValueChange, operation_at, step_of
 from .operations import Increment
+from .preview import Unknown, preview
 from .write import Write
 from .writes import ExpiresIn, Writes
 
@@ -120,3 +124,16 @@ class Patches(Writes):
         """
         change = ValueChange(operation_at(Increment(by), path, str(key)))
         return self._write({key: change}, bucket, manifests, "increment", expires_in, if_version)
+
+    def _previews(
+        self, steps: Mapping[Any, Step], bucket: str | None, manifests: Sequence[str | Ref] | None
+    ) -> Iterator[tuple[str, JSON]]:
+        """Yield the labels of keys, and what steps make of the values that this client shows, where it is known."""
+        self._check_open()
+        for ref in self._owners(manifests):
+            opened = self._manifest(ref)
+            for key, step in steps.items():
+                place, literal = self._place(key, bucket)
+                value = preview(opened, name_in(ref, place, literal), (place, literal), step, self._contents)
+                if not isinstance(value, Unknown):
+                    yield self._label(place, literal), value

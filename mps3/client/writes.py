@@ -139,16 +139,11 @@ class Writes(ClientCore):
             lifetimes = [seconds_to_live(expires_in)] * len(values)
         if not values:
             raise ValueError("there is nothing to write")
-        if isinstance(manifests, str | Ref):
-            raise TypeError("manifests is a list of manifests; put the manifest in brackets")
-        refs = [self._default] if manifests is None else [self._manifest_ref(manifest) for manifest in manifests]
-        if not refs:
-            raise ValueError("manifests is empty; leave it out for the default manifest")
+        owners = self._owners(manifests)
         targets = [
             (*self._place(key, bucket), value, ends.get(key), not self._names_bucket(key, bucket))
             for key, value in values.items()
         ]
-        owners = tuple(dict.fromkeys(refs))
         if len(values) > MANY and bucket is None and if_version is UNCHECKED and not any(lifetimes) and not ends:
             many = self._prepare_many(values, owners)
             if many is not None:
@@ -187,6 +182,14 @@ class Writes(ClientCore):
         for manifest, pending in parts:
             manifest.add(pending)
         return write
+
+    def _owners(self, manifests: Sequence[str | Ref] | None) -> tuple[Ref, ...]:
+        if isinstance(manifests, str | Ref):
+            raise TypeError("manifests is a list of manifests; put the manifest in brackets")
+        refs = [self._default] if manifests is None else [self._manifest_ref(manifest) for manifest in manifests]
+        if not refs:
+            raise ValueError("manifests is empty; leave it out for the default manifest")
+        return tuple(dict.fromkeys(refs))
 
     def _prepare(
         self,
