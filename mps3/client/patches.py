@@ -73,7 +73,7 @@ class Patches(Writes):
         another client writes at the same moment, the other keys are changed, and the error says so.
 
         Args:
-            changes: Keys, at most 500, and the changes of each, as for `patch`.
+            changes: Keys and the changes of each, as for `patch`: at most 500 keys, and 120 KiB.
             bucket: The bucket of keys that name none; the default bucket if ``None``.
             manifests: The manifests to commit the change to; the default manifest if ``None``.
             expires_in: As for `put_all`. Keys for which it is not given keep their expiry.

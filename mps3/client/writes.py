@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, TypeAlias
 
 from ..content.many import ManyValues, OwnNames, OwnPlaces
-from ..content.patch import PendingPatch
+from ..content.patch import PendingPatch, check_patches
 from ..content.value import PendingValue
 from ..format.limits import MANY
 from ..format.names import are_plain, check_not_own, name_in
@@ -162,6 +162,7 @@ class Writes(ClientCore):
             )
             for (place, key, value, end, may_be_inline), lifetime in zip(targets, lifetimes, strict=True)
         ]
+        check_patches(content for *_, content in contents)
         labels = [self._label(place, key) for place, key, _ in contents]
         opened = [(ref, self._manifest(ref)) for ref in owners]
         parts = []

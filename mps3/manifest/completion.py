@@ -96,7 +96,7 @@ class CommitCompletion:
     def _complete(
         self, journal: Journal, commit: InFlightCommit, patches: list[PlacedPatch], bodies: Mapping[str, bytes]
     ) -> None:
-        failed = failures(commit.group, patches, bodies, self._ref)
+        failed = failures(commit.group, patches, bodies, self._ref, final=journal.kind == "log")
         for pending, error in failed.items():
             refusal, _ = self.set_aside([pending], error, None)
             pending.fail(error)

@@ -91,7 +91,12 @@ def _is_inline(file: FileEntry | None) -> bool:
 
 
 def failures(
-    group: Sequence[Pending], patches: Sequence[PlacedPatch], bodies: Mapping[str, bytes], manifest: Ref
+    group: Sequence[Pending],
+    patches: Sequence[PlacedPatch],
+    bodies: Mapping[str, bytes],
+    manifest: Ref,
+    *,
+    final: bool,
 ) -> dict[Pending, ConflictError]:
     """Return the errors of those writes of which a patch does not apply.
 
@@ -100,6 +105,7 @@ def failures(
         patches: Its patches.
         bodies: The bytes of the values before, where those are objects of their own, by the names of their keys.
         manifest: The manifest.
+        final: Whether nothing can come before the commit any more.
     """
     found: dict[Pending, list[str]] = {}
     for patch in patches:
@@ -114,10 +120,10 @@ def failures(
             if nothing:
                 whys = ["the value, or what waits to be stored in it, would be too large: put the value instead"]
             found.setdefault(pending, []).extend(f"{pending.labels[patch.name]!r}: {why}" for why in whys)
-    return {pending: _error(pending, whys, manifest) for pending, whys in found.items() if whys}
+    return {pending: _error(pending, whys, manifest, final=final) for pending, whys in found.items() if whys}
 
 
-def _error(pending: Pending, whys: Sequence[str], manifest: Ref) -> ConflictError:
+def _error(pending: Pending, whys: Sequence[str], manifest: Ref, *, final: bool) -> ConflictError:
     rest = len(pending.changes) > 1
     error = ConflictError(
         f"a patch does not apply to what is there, so nothing of it was done: {'; '.join(whys)}"
@@ -126,5 +132,7 @@ def _error(pending: Pending, whys: Sequence[str], manifest: Ref) -> ConflictErro
         key=manifest.key,
         operation="PutObject",
     )
-    error.maybe_written = rest
+    error.maybe_written = rest or not final
+    if not final:
+        error.add_note("With the merge journal a commit may become visible late, before this one, so that it applies.")
     return error

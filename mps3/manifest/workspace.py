@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from ..content.patch import PendingPatch
+from ..content.patch import PendingPatch, check_patches
 from ..content.store import ValueStore
 from ..content.value import PendingValue
 from ..errors import ConflictError, CorruptionError, MPS3Error, UnavailableError
@@ -90,8 +90,11 @@ class Workspace:
 
         Raises:
             ConflictError: It does not apply to what this transaction has written.
+            TooLargeError: The transaction has too many patches for one commit.
         """
-        self.write(name, place, label, self._over(name, content) if name in self.writes else content)
+        whole = self._over(name, content) if name in self.writes else content
+        check_patches({**self.writes, name: whole}.values())
+        self.write(name, place, label, whole)
 
     def _over(self, name: str, content: PendingPatch) -> PendingValue:
         """Return what a patch makes of what was written before."""
@@ -113,11 +116,13 @@ class Workspace:
 
         Raises:
             ConflictError: A patch of it does not apply to what this one has written.
+            TooLargeError: The patches of both are more than one commit can have.
         """
         writes = {
             name: self._over(name, content) if isinstance(content, PendingPatch) and name in self.writes else content
             for name, content in other.writes.items()
         }
+        check_patches({**self.writes, **writes}.values())
         self.expect.update(other.expect)
         self.writes.update(writes)
         self.places.update(other.places)

@@ -374,6 +374,28 @@ async def test_in_a_transaction(storage):
         assert sorted(await asyncio.gather(*(one.transact(both) for _ in range(3)))) == [16, 26, 36]
 
 
+async def test_many_patches_are_several_commits(storage):
+    """Patches do not become runs, so that a commit has only so many of them."""
+    large = "x" * 30_000
+    async with memory_client(storage) as one, memory_client(storage) as other:
+        with pytest.raises(ValueError, match="more than 122880"):
+            one.patch_all({f"k{number}": {"a": large} for number in range(5)})
+        commits = await asyncio.gather(*(one.patch(f"k{number}", {"a": large}) for number in range(10)))
+        assert 2 < len({commit.id for commit in commits}) <= 10
+        assert await other.get_all(prefix="k") == {f"k{number}": {"a": large} for number in range(10)}
+
+        async def change(transaction, number):
+            transaction.patch(f"k{number}", {"b": large})
+
+        await asyncio.gather(*(one.transact(lambda t, n=number: change(t, n)) for number in range(10)))
+        assert await other.get_all(prefix="k") == {f"k{number}": {"a": large, "b": large} for number in range(10)}
+        with pytest.raises(ValueError, match="more than 122880"):
+            async with one.transaction() as transaction:
+                for number in range(5):
+                    transaction.patch(f"k{number}", {"c": large})
+        assert "c" not in (await one.get("k0"))
+
+
 async def test_updates_and_patches_of_one_key(storage):
     """An update that read what a patch changed meanwhile runs again."""
     async with memory_client(storage) as one, memory_client(storage) as other:
