@@ -28,6 +28,7 @@ class PlacedPatch:
     Attributes:
         name: The key.
         content: The patch.
+        version: Its version, as the commit has it: an earlier client may have sent it with another one.
         steps: Its steps, as the commit has them.
         before: What was said of the key before; ``None`` if it did not exist.
         after: What is said of it after.
@@ -35,6 +36,7 @@ class PlacedPatch:
 
     name: str
     content: PendingPatch
+    version: str
     steps: Sequence[Step]
     before: FileEntry | None
     after: FileEntry | None
@@ -80,7 +82,7 @@ def _place(view: View, own: CommitEntry, name: str, content: PendingPatch) -> Pl
     after = patched(before, change, own.modified)
     if before is not None and has_expired(before, own.modified):
         before = None
-    return PlacedPatch(name, content, change[PATCH], before, after)
+    return PlacedPatch(name, content, change["version"], change[PATCH], before, after)
 
 
 def failures(
@@ -98,7 +100,7 @@ def failures(
     for patch in patches:
         errors = errors_of(patch.value(bodies.get(patch.name)), patch.steps)
         parts = patch.content.places()
-        nothing = not comes_from(version_of(patch.after), patch.content.version) and not any(errors)
+        nothing = not comes_from(version_of(patch.after), patch.version) and not any(errors)
         for pending in group:
             content = pending.changes.get(patch.name)
             if not isinstance(content, PendingPatch) or content not in parts:
