@@ -109,7 +109,8 @@ def replay(
         return [Step(None, moved, cursor_of(new))] if moved else []
     # A settled commit before all of them says nothing that matters; an unsettled one may be what they patch.
     first = next((position for position, commit in enumerate(commits) if commit.id in fresh), len(commits))
-    first = min(first, max(0, len(commits) - len(new.commits)))
+    settled = max(0, len(commits) - len(new.commits))
+    first = min(first, settled)
     patches = {position: _Patches(commits[position], runs) for position in range(first, len(commits))}
     named = {
         position: dict.fromkeys(name for name in patches[position].names(prefixes) if matches(name))
@@ -130,8 +131,9 @@ def replay(
         files: dict[str, FileEntry | None] = {}
         for name in group:
             there = [other for other in touching[name] if other in done]
-            if there[-1] == position:  # else a newer one, delivered already, hides it
-                files[name] = _fold(name, there, patches, partial(_settled, name, new))
+            # Else a newer one, delivered already, hides it.
+            if not any(patches[other].replaces(name) for other in there if other > position):
+                files[name] = _fold(name, there, patches, partial(_settled, name, new), settled)
         if position == last:
             # What was folded is what the state says, but for members that only settled files had.
             shown = {name: file for step in steps for name, file in step.files.items()} | files
@@ -161,6 +163,7 @@ def _moved(
     if before == sorted(before):
         return {}
     first = min(before)
+    settled = max(0, len(commits) - len(new.commits))
     there = [position for position in range(first, len(commits)) if commits[position].id not in fresh]
     patches = {position: _Patches(commits[position], runs) for position in there}
     names = {name for position in before for name in patches[position].names(prefixes) if matches(name)}
@@ -168,19 +171,37 @@ def _moved(
     for name in sorted(names):
         touching = {position for position in there if name in patches[position].among([name])}
         below = partial(_settled, name, new)
-        now = _fold(name, sorted(touching), patches, below)
-        if not is_same(now, _fold(name, [position for position in before if position in touching], patches, below)):
+        now = _fold(name, sorted(touching), patches, below, settled)
+        then = [position for position in before if position in touching]
+        if not is_same(now, _fold(name, then, patches, below, settled)):
             found[name] = now
     return found
 
 
 def _fold(
-    name: str, there: list[int], patches: Mapping[int, _Patches], below: Callable[[], FileEntry | None]
+    name: str,
+    there: list[int],
+    patches: Mapping[int, _Patches],
+    below: Callable[[], FileEntry | None],
+    settled: int = 0,
 ) -> FileEntry | None:
+    """Return what is said of a key after some commits.
+
+    Args:
+        name: The key.
+        there: The positions of the commits that change it.
+        patches: What commits say, by their positions.
+        below: Returns what is settled of it.
+        settled: How many of the commits are settled. What they patch is not known any more where no commit among them
+            has replaced it: then only what is settled by now can be said.
+    """
     # Nearly always a commit says all there is to say of a key, and what came before does not matter.
     start = next((place for place in reversed(range(len(there))) if patches[there[place]].replaces(name)), None)
-    file = below() if start is None else None
-    for position in there[start or 0 :]:
+    if start is None:
+        file, there = below(), [position for position in there if position >= settled]
+    else:
+        file, there = None, there[start:]
+    for position in there:
         file = patches[position].apply(name, file)
     return file
 

@@ -28,6 +28,7 @@ class PlacedPatch:
     Attributes:
         name: The key.
         content: The patch.
+        version: Its version, as the commit has it: an earlier client may have sent it with another one.
         steps: Its steps, as the commit has them; none if it is known that they apply.
         before: What was said of the key before; ``None`` if it did not exist.
         after: What is said of it after.
@@ -35,6 +36,7 @@ class PlacedPatch:
 
     name: str
     content: PendingPatch
+    version: str
     steps: Sequence[Step]
     before: FileEntry | None
     after: FileEntry | None
@@ -78,12 +80,14 @@ def _place(view: View, own: CommitEntry, name: str, content: PendingPatch) -> Pl
     change: Mapping[str, Any] = own.files[name] or {}
     newest = view.look_up(name)
     if len(change[PATCH]) == 1 and _is_inline(newest) and comes_from(version_of(newest), change["version"]):
-        return PlacedPatch(name, content, (), None, newest)  # as nearly always: it applies, and nothing came since
+        return PlacedPatch(
+            name, content, change["version"], (), None, newest
+        )  # as nearly always: it applies, and nothing came since
     before = file_before(view, own, name)
     after = patched(before, change, own.modified)
     if before is not None and has_expired(before, own.modified):
         before = None
-    return PlacedPatch(name, content, change[PATCH], before, after)
+    return PlacedPatch(name, content, change["version"], change[PATCH], before, after)
 
 
 def _is_inline(file: FileEntry | None) -> bool:
@@ -111,7 +115,7 @@ def failures(
     for patch in patches:
         errors = errors_of(patch.value(bodies.get(patch.name)), patch.steps)
         parts = patch.content.places()
-        nothing = not comes_from(version_of(patch.after), patch.content.version) and not any(errors)
+        nothing = not comes_from(version_of(patch.after), patch.version) and not any(errors)
         for pending in group:
             content = pending.changes.get(patch.name)
             if not isinstance(content, PendingPatch) or content not in parts:
