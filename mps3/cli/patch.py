@@ -27,7 +27,8 @@ objects say instead what becomes of a member:
   {"$union": ["red"]}     add those that it does not have
   {"$remove": ["red"]}    remove items from a list
 
-A member whose name begins with $ is written with $$. Without CHANGES, or with - for it, it is read from standard input.
+One of these in the place of CHANGES is for the whole value. A member whose name begins with $ is written with $$.
+Without CHANGES, or with - for it, it is read from standard input.
 """
 
 

@@ -12,8 +12,8 @@ from ..format.values import encode
 from ..types import DELETE, JSON, Delete
 from .operations import Operation
 
-Changes: TypeAlias = Mapping[str, Union[JSON, Delete, Operation, "Changes"]]
-"""Names of members, and what becomes of each."""
+Changes: TypeAlias = Union[Operation, Mapping[str, Union[JSON, Delete, "Changes"]]]
+"""Names of members, and what becomes of each; or an operation, for the whole."""
 
 _NOTHING: Final = object()
 
@@ -34,13 +34,15 @@ def step_of(changes: Changes, key: str) -> Step:
 
     Args:
         changes: Names of members, and for each of them its new value, `DELETE`, an `Operation`, or the changes of its
-            own members.
+            own members. Or an `Operation` for the whole value.
         key: The key that they are for, for errors.
 
     Raises:
         TypeError: They are not a mapping of texts, or a value in it is not JSON.
         ValueError: A value cannot be stored, or they nest too deep.
     """
+    if isinstance(changes, Operation):
+        return operation_at(changes, "", key)
     if not isinstance(changes, Mapping):
         raise TypeError(
             f"the changes of {key!r} are a mapping of names to values, not {type(changes).__qualname__}: to replace "

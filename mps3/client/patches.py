@@ -39,7 +39,8 @@ class Patches(Writes):
             key: The key, or a `Ref` to one in another bucket.
             changes: A mapping of member names. A value replaces the member, ``None`` sets it to null, a mapping changes
                 its members in turn (RFC 7386: what is there and is no object becomes one), `DELETE` removes it.
-                `Increment`, `Append`, `Prepend`, `Union`, `Remove`, `Maximum` and `Minimum` change what is there.
+                `Increment`, `Append`, `Prepend`, `Union`, `Remove`, `Maximum` and `Minimum` change what is there; one
+                of these in the place of the mapping changes the whole value.
             bucket: The key's bucket; the default bucket if ``None``.
             manifests: The manifests to commit the change to; the default manifest if ``None``.
             if_version: Change only if the key has this version when the change is committed, as with `put`.

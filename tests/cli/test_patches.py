@@ -31,6 +31,12 @@ def test_what_is_not_there_begins_with_nothing(mps3, url):
     assert (mps3("get", "n").lines, mps3("get", "o").lines) == ([2.5], [{"a": {"b": [1, 2]}}])
 
 
+def test_an_operation_on_the_whole_value(mps3, url):
+    assert mps3("patch", "list", '{"$append": [1, 2]}').code == 0
+    assert mps3("patch", "list", '{"$union": [2, 3]}').code == 0
+    assert mps3("get", "list").lines == [[1, 2, 3]]
+
+
 def test_changes_from_standard_input(mps3, run, url):
     for words in (["k"], ["k", "-"]):
         assert run("patch", *words, stdin=b'{"n":\n{"$increment": 1}}').code == 0
@@ -83,9 +89,9 @@ def test_a_key_keeps_its_expiry_or_gets_another(mps3, url, later):
         (["patch", "k", "red"], "CHANGES is not JSON (line 1, column 1"),
         (["patch", "k", "[1]"], "mps3 put replaces the whole value"),
         (["patch", "k", '{"a": 99999999999999999999}'], "more than 64 bits"),
-        (["patch", "k", '{"$increment": 1}'], "mps3 increment adds to the value of a key"),
         (["patch", "k", '{"$delete": true}'], "mps3 delete deletes a key"),
-        (["patch", "k", '{"$union": [1]}'], "$union is for a member of the value"),
+        (["patch", "k", '{"$union": 1}'], "$union at the top takes a list of items"),
+        (["patch", "k", '{"$union": [1], "a": 1}'], "$union at the top stands beside other members"),
         (["patch", "k", '{"a": {"$foo": 1}}'], "'$foo' at /a is not an operation, which are $delete, $increment,"),
         (["patch", "k", '{"a": {"b": {"$union": 1}}}'], "$union at /a/b takes a list of items"),
         (["patch", "k", '{"a": {"$union": [1], "b": 2}}'], "$union at /a stands beside other members"),

@@ -105,6 +105,9 @@ async def test_a_thousand_increments_are_one_commit(storage):
         ({"a": 3}, {"a": Maximum(5), "b": Maximum(1), "c": Minimum(2)}, {"a": 5, "b": 1, "c": 2}),
         ({"a": 3}, {"a": Minimum(5.5)}, {"a": 3}),
         (DELETE, {"a": {"b": {"c": Increment()}}}, {"a": {"b": {"c": 1}}}),
+        (DELETE, Append(1), [1]),
+        ([1], Union(1, 2), [1, 2]),
+        (5, Maximum(3), 5),
         ({"a/b": {"~": 1}}, {"a/b": {"~": Increment(1)}}, {"a/b": {"~": 2}}),
     ],
 )

@@ -39,12 +39,11 @@ def changes_of(raw: object) -> Any:
         raise ValueError(  # noqa: TRY004 - the caller shows both in the same way
             'they are not an object of members, such as \'{"title": "x"}\'; mps3 put replaces the whole value'
         )
-    if any(name in OPERATIONS for name in raw):
-        name = next(name for name in raw if name in OPERATIONS)
-        hint = "mps3 increment adds to the value of a key" if name == "$increment" else "mps3 delete deletes a key"
-        more = f"; {hint}" if name in ("$increment", "$delete") else ""
-        raise ValueError(f'{name} is for a member of the value: \'{{"name": {{"{name}": …}}}}\'{more}')
-    return _members(raw, "")
+    if "$delete" in raw:
+        raise ValueError(
+            '$delete is for a member of the value: \'{"name": {"$delete": true}}\'; mps3 delete deletes a key'
+        )
+    return _change(raw, "")
 
 
 def _members(raw: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -59,7 +58,9 @@ def _unmarked(name: str, where: str) -> str:
     if name.startswith(_MARK * 2):
         return name.removeprefix(_MARK)
     if name in OPERATIONS:
-        raise ValueError(f"{name} at {where} stands beside other members: an operation is an object of its own")
+        raise ValueError(
+            f"{name} at {where or 'the top'} stands beside other members: an operation is an object of its own"
+        )
     raise ValueError(
         f"{name!r:.80} at {where or 'the top'} is not an operation, which are {', '.join(OPERATIONS)}; a member of "
         f"that name is written {_MARK + name!r:.80}"
@@ -78,8 +79,8 @@ def _change(raw: Any, where: str) -> Any:
         return DELETE
     if name in _NUMBERS:
         if isinstance(operand, bool) or not isinstance(operand, int | float):
-            raise ValueError(f"{name} at {where} takes a number")
+            raise ValueError(f"{name} at {where or 'the top'} takes a number")
         return _NUMBERS[name](operand)
     if not isinstance(operand, list):
-        raise ValueError(f'{name} at {where} takes a list of items, such as {{"{name}": ["red"]}}')  # noqa: TRY004
+        raise ValueError(f'{name} at {where or "the top"} takes a list of items, such as {{"{name}": ["red"]}}')  # noqa: TRY004
     return _LISTS[name](*operand)
