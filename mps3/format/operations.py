@@ -87,6 +87,8 @@ def joined(first: Step, second: Step) -> Step | None:
             return None
         if not (_is_flat(first["merge"]) and _is_flat(second["merge"])):
             return None
+        if any(part is None and second["merge"].get(name) is not None for name, part in first["merge"].items()):
+            return None  # what is removed and set again is the last member
         return {"merge": {**first["merge"], **second["merge"]}}
     earlier, later = first["operations"], second["operations"]
     if [(one["op"], one["path"]) for one in earlier] != [(one["op"], one["path"]) for one in later]:
