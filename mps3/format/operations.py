@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -93,6 +94,9 @@ def joined(first: Step, second: Step) -> Step | None:
     earlier, later = first["operations"], second["operations"]
     if [(one["op"], one["path"]) for one in earlier] != [(one["op"], one["path"]) for one in later]:
         return None
+    places = sorted(split(one["path"]) for one in earlier)
+    if any(inner[: len(outer)] == outer for outer, inner in pairwise(places)):
+        return None  # one changes what another has made
     together = []
     for one, other in zip(earlier, later, strict=True):
         value = _both(one["op"], one["value"], other["value"])
