@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 from bisect import bisect_left
 from collections import defaultdict
@@ -170,7 +171,9 @@ class Patching:
         """Make one, or a few at once, or read."""
         dice, options = self.dice, self.life.environment.options
         kinds = ["tick", "mark", "front", "peak", "drop", "field", "count", "clash", "reset", "condition", "update"]
-        kind = dice.choices([*kinds, "burst", "get", "get", "withdraw"], [8, 12, 4, 4, 4, 6, 12, 3, 8, 6, 6, 18, 5, 5, 4])[0]
+        kind = dice.choices(
+            [*kinds, "burst", "get", "get", "withdraw"], [8, 12, 4, 4, 4, 6, 12, 3, 8, 6, 6, 18, 5, 5, 4]
+        )[0]
         match kind:
             case "burst":
                 same = dice.choice([None, "tick", "count", "field", "front", "mark"])
@@ -184,7 +187,6 @@ class Patching:
                 made = self.patch("tick")
                 if made is not None and made[1].withdraw():
                     self.withdrawn.add(made[0])
-                    self.fail(made[0], "")
             case _:
                 made = self.patch(kind)
                 if made is not None and dice.random() < 0.5:
@@ -399,7 +401,6 @@ def check_patches(history: Sequence[Event], *, strict: bool = True, overdue: boo
 @dataclass
 class _Client:
     known: set[str] = field(default_factory=set)
-    own: set[str] = field(default_factory=set)
     timeline: list[tuple[int, str]] = field(default_factory=list)
 
     def learn(self, index: int, ops: Collection[str]) -> None:
@@ -426,6 +427,9 @@ class _Check:
         self._failed: set[str] = {event.op for event in history if isinstance(event, PatchFailed)}
         self._clients: defaultdict[str, _Client] = defaultdict(_Client)
         self._final: PatchSeen | None = None
+        over = PatchDone | PatchFailed | PatchUnknown
+        self._over = {event.op: index for index, event in enumerate(history) if isinstance(event, over)}
+        self._whole: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         for index, event in enumerate(history):
             self._at = event.at
             match event:
@@ -435,7 +439,8 @@ class _Check:
                     self._ops[event.op] = event
                     if event.kind == "count":
                         self._numbers[event.key, event.about] = event.op
-                    self._clients[event.client].own.add(event.op)
+                    if event.kind in ("condition", "update"):
+                        self._whole[event.client.partition(".")[0], event.key].append(event.op)
                     # What is unknown or fails in the end may be gone again at any time.
                     if event.kind in FIRM and event.op not in self._gone:
                         self._clients[event.client].learn(index, [event.op])
@@ -462,15 +467,20 @@ class _Check:
             if ops is None:
                 continue
             there = set(ops)
-            foreign = there - client.own
+            # With a disk, a client goes on with the pending patches of its lives before.
+            person = event.client.partition(".")[0] + "."
+            foreign = {op for op in there if not op.startswith(person)}
             for op in sorted(foreign | (there if event.final else set())):
                 if op in self._failed and not self._loose(op):
                     self._wrong("late", f"{op} has failed, and is in {key}, {where}")
-            for op in sorted(known - there):
+            # A pending value of its own hides what was there, until it fails.
+            whole = self._whole.get((event.client.partition(".")[0], key), ())
+            hidden = not event.resolved and any(self._over.get(op, math.inf) >= event.since for op in whole)
+            for op in sorted(known - there) if not hidden else ():
                 invoked = self._ops[op]
                 if invoked.key != key or self._loose(op) or key == RESET:
                     continue
-                if event.resolved and op in client.own and op not in self._done:
+                if event.resolved and op.startswith(person) and op not in self._done:
                     continue
                 if key == FIELDS and any(other > op for other in there if other.startswith(op.partition("/")[0] + "/")):
                     continue
@@ -480,7 +490,9 @@ class _Check:
             before = self._final = self._final or event
             for key, value in event.values.items():
                 if value != before.values[key]:
-                    self._wrong("diverged", f"{key} is {value} at {event.client}, {before.values[key]} at {before.client}")
+                    self._wrong(
+                        "diverged", f"{key} is {value} at {event.client}, {before.values[key]} at {before.client}"
+                    )
 
     def _loose(self, op: str) -> bool:
         return self._overdue or (not self._strict and self._ops[op].kind.startswith("clash"))
