@@ -14,7 +14,7 @@ from dataset import entry_bytes, load, names
 from meter import Tally
 from processes import UnfinishedError, isolated
 from results import JOURNALS, Results, Row, named
-from scenarios import collection, contention, operations, resources, sizes, subscriptions, wires
+from scenarios import collection, contention, operations, patches, resources, sizes, subscriptions, wires
 from virtual import Place
 from wire import Server, Wire
 
@@ -39,6 +39,7 @@ class Plan:
         before: Puts between those whose CPU is measured; a tenth with the merge journal, which makes them wait.
         commits: Of each contending writer.
         commits_on_the_wire: The same over HTTP, where all writers and the server share a machine.
+        increments: Of each of many clients who count together.
         turns: Commits of two people who take turns.
         loading: Seconds of computing that loading the keys may take.
         limit: Seconds that any other scenario may take.
@@ -54,6 +55,7 @@ class Plan:
     before: int = 10_000
     commits: int = 12
     commits_on_the_wire: int = 5
+    increments: int = 100
     turns: int = 100
     loading: float = 600.0
     limit: float = 400.0
@@ -69,6 +71,7 @@ QUICK: Final = Plan(
     before=1_000,
     commits=4,
     commits_on_the_wire=2,
+    increments=10,
     turns=20,
     loading=60.0,
     limit=200.0,
@@ -141,6 +144,8 @@ class Suite:
                 named("contention", journal), None, contention.at_the_seam, self._place(journal), writers, commits
             )
         self._try(named("turns", journal), None, contention.turns, self._place(journal), self._plan.turns)
+        places = self._place(journal), self._place(journal)
+        self._try(named("counter", journal), None, patches.counter, places, WRITERS[0], self._plan.increments)
         for writers in (1, 4):
             self._try(named("paced", journal), None, contention.paced, self._place(journal), writers, 2 * commits)
 

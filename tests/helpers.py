@@ -13,6 +13,7 @@ from typing import Any
 from mps3 import MPS3, MemoryStorage, UnavailableError
 from mps3.errors import MPS3Error
 from mps3.format.slot import SlotName
+from mps3.storage.wrapper import StorageWrapper
 from mps3.support.environment import Environment
 
 POLL = 0.05
@@ -100,6 +101,11 @@ def client(bucket: str, s3_config: Mapping[str, Any] | None, manifest: Any = MAN
 def memory_client(storage: Any, manifest: Any = MANIFEST, **options: Any) -> MPS3:
     """A client of a store in memory: by its versions tests say which journal they are about."""
     return MPS3(BUCKET, manifest, storage=storage, **{"poll_interval": POLL, **by_versions(storage), **options})
+
+
+def deaf_client(storage: Any, **options: Any) -> MPS3:
+    """The same, but one that does not hear of other clients: it polls only."""
+    return memory_client(StorageWrapper(storage), **by_versions(storage), **options)
 
 
 def by_versions(storage: Any) -> dict[str, Any]:

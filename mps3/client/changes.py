@@ -12,8 +12,8 @@ from ..format.values import encode
 from ..types import DELETE, JSON, Delete
 from .operations import Operation
 
-Changes: TypeAlias = Mapping[str, Union[JSON, Delete, Operation, "Changes"]]
-"""Names of members, and what becomes of each."""
+Changes: TypeAlias = Union[Operation, Mapping[str, Union[JSON, Delete, "Changes"]]]
+"""Names of members, and what becomes of each; or an operation, for the whole."""
 
 _NOTHING: Final = object()
 
@@ -34,13 +34,15 @@ def step_of(changes: Changes, key: str) -> Step:
 
     Args:
         changes: Names of members, and for each of them its new value, `DELETE`, an `Operation`, or the changes of its
-            own members.
+            own members. Or an `Operation` for the whole value.
         key: The key that they are for, for errors.
 
     Raises:
         TypeError: They are not a mapping of texts, or a value in it is not JSON.
         ValueError: A value cannot be stored, or they nest too deep.
     """
+    if isinstance(changes, Operation):
+        return operation_at(changes, "", key)
     if not isinstance(changes, Mapping):
         raise TypeError(
             f"the changes of {key!r} are a mapping of names to values, not {type(changes).__qualname__}: to replace "
@@ -84,7 +86,7 @@ def _merged(changes: Mapping[Any, Any], names: tuple[str, ...], operations: list
         if type(name) is not str:
             raise TypeError(f"the changes of {key!r} have the key {name!r}: the keys of JSON objects are texts")
         path = (*names, name)
-        if isinstance(change, Operation):
+        if isinstance(change, Operation | type):
             operations.append(_described(change, path, key))
             continue
         if change is DELETE:
@@ -103,9 +105,11 @@ def _merged(changes: Mapping[Any, Any], names: tuple[str, ...], operations: list
     return _NOTHING if only_operations else result
 
 
-def _described(operation: Operation, names: tuple[str, ...], key: str) -> dict[str, Any]:
+def _described(operation: Operation | type, names: tuple[str, ...], key: str) -> dict[str, Any]:
     if isinstance(operation, type):
-        raise TypeError(f"the change of {join(names)} in {key!r} is the class {operation.__qualname__}: call it")
+        raise TypeError(
+            f"the change of {join(names)} in {key!r} is the class {operation.__qualname__}, not a value of it"
+        )
     return {"op": operation.name, "path": join(names), "value": _checked(operation.operand, names, key)}
 
 

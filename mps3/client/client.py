@@ -44,9 +44,10 @@ class MPS3(Transactions, Lifecycle):
         poll_interval: Seconds between polls for changes. Each interval is shortened at random by up to a fifth, so
             that clients do not poll at the same time.
         wake: Something that can push, such as ``mps3.wake.redis("redis://localhost")``: clients tell each other through
-            it that they have committed. What it says is only a hint to poll; the store remains the only truth.
-        idle_poll_interval: Seconds between polls while wake-ups are known to work; 30 times ``poll_interval`` if
-            ``None``.
+            it that they have committed. What it says is only a hint to poll; the store remains the only truth. If
+            ``None``, clients of one `LocalStorage` or `MemoryStorage` on one machine still hear each other at once.
+        idle_poll_interval: Seconds between polls while wake-ups are known to work. If ``None``, it is 30 times
+            ``poll_interval`` with ``wake``, and otherwise ``poll_interval``.
         inline: Bytes of the largest value, as JSON, that becomes part of its commit, in the manifest, instead of an
             object of its own: at most 65,536; 0 for none. A value for which a bucket was named is always an object.
         checksums: Whether SHA-256 checksums are sent, recorded and verified.

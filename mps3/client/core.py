@@ -33,6 +33,7 @@ from ..offline.queue import OutboxQueue
 from ..storage.cached import CachedStorage
 from ..storage.clock import ClockedStorage
 from ..storage.locate import s3_storage
+from ..storage.notifications import Notifying
 from ..storage.protocol import Storage
 from ..storage.switch import OfflineSwitch
 from ..support.environment import Environment
@@ -40,7 +41,8 @@ from ..support.loop_affinity import LoopAffinity
 from ..types import Auth, JournalKind, Ref
 from ..wake.hint import topic_of
 from ..wake.protocol import Wake
-from ..wake.waker import IDLE, NoWaker, Waker
+from ..wake.store_waker import StoreWaker
+from ..wake.waker import IDLE, AnyWaker, NoWaker, Waker
 from .connection import Connection
 from .rejected import Rejected
 from .view import View
@@ -179,10 +181,12 @@ class ClientCore(ABC):
         self._manifests[manifest.ref] = self._topics[topic_of(manifest.ref)] = manifest
         manifest.start()
 
-    def _waker_of(self, wake: Wake | None, poll_interval: float, idle_interval: float | None) -> Waker | NoWaker:
+    def _waker_of(self, wake: Wake | None, poll_interval: float, idle_interval: float | None) -> AnyWaker:
         if idle_interval is not None and not 0 < idle_interval < math.inf:
             raise ValueError(f"idle_poll_interval is a positive number of seconds, not {idle_interval!r}")
         if wake is None:
+            if isinstance(store := self._store, Notifying):
+                return StoreWaker(store.notifications, idle_interval=idle_interval, hear=self._woken)
             if idle_interval is not None:
                 raise ConfigurationError("idle_poll_interval is for clients with wake-ups: wake=…")
             return NoWaker()
@@ -190,7 +194,7 @@ class ClientCore(ABC):
         return Waker(wake, self._environment, idle_interval=interval, hear=self._woken, changed=self._pace_changed)
 
     def _woken(self, topic: str, position: str) -> None:
-        if (manifest := self._topics.get(topic)) is not None:
+        if (manifest := self._topics.get(topic)) is not None and not self._switch.shut:
             manifest.poller.hear(position)
 
     def _pace_changed(self) -> None:

@@ -61,8 +61,8 @@ class Increment(Operation):
 
 
 @dataclass(frozen=True, slots=True)
-class Maximum(Operation):
-    """Keep the larger one of two numbers: the one that is there, or this one.
+class Extreme(Operation):
+    """A choice between two numbers: the one that is there, and this one.
 
     Args:
         number: The number to compare with. Where there is none, it becomes the value.
@@ -72,40 +72,29 @@ class Maximum(Operation):
         ValueError: It is not finite, or an integer of more than 64 bits.
     """
 
+    number: int | float
+
+    def __post_init__(self) -> None:
+        _number(self.number, type(self).__name__)
+
+    @property
+    def operand(self) -> Any:
+        """The number to compare with."""
+        return self.number
+
+
+class Maximum(Extreme):
+    """Keep the larger one of two numbers: the one that is there, or this one."""
+
+    __slots__ = ()
     name: ClassVar[str] = "max"
-    number: int | float
-
-    def __post_init__(self) -> None:
-        _number(self.number, "Maximum")
-
-    @property
-    def operand(self) -> Any:
-        """The number to compare with."""
-        return self.number
 
 
-@dataclass(frozen=True, slots=True)
-class Minimum(Operation):
-    """Keep the smaller one of two numbers: the one that is there, or this one.
+class Minimum(Extreme):
+    """Keep the smaller one of two numbers: the one that is there, or this one."""
 
-    Args:
-        number: The number to compare with. Where there is none, it becomes the value.
-
-    Raises:
-        TypeError: It is not a number.
-        ValueError: It is not finite, or an integer of more than 64 bits.
-    """
-
+    __slots__ = ()
     name: ClassVar[str] = "min"
-    number: int | float
-
-    def __post_init__(self) -> None:
-        _number(self.number, "Minimum")
-
-    @property
-    def operand(self) -> Any:
-        """The number to compare with."""
-        return self.number
 
 
 @dataclass(frozen=True, slots=True, init=False)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from ..format.limits import MANY
-from ..types import UNCHECKED, Ref, Unchecked
+from ..format.names import name_in
+from ..format.operations import Step
+from ..types import JSON, UNCHECKED, Ref, Unchecked
 from .changes import Changes, ValueChange, operation_at, step_of
 from .operations import Increment
+from .preview import Unknown, preview
 from .write import Write
 from .writes import ExpiresIn, Writes
 
@@ -35,7 +39,8 @@ class Patches(Writes):
             key: The key, or a `Ref` to one in another bucket.
             changes: A mapping of member names. A value replaces the member, ``None`` sets it to null, a mapping changes
                 its members in turn (RFC 7386: what is there and is no object becomes one), `DELETE` removes it.
-                `Increment`, `Append`, `Prepend`, `Union`, `Remove`, `Maximum` and `Minimum` change what is there.
+                `Increment`, `Append`, `Prepend`, `Union`, `Remove`, `Maximum` and `Minimum` change what is there; one
+                of these in the place of the mapping changes the whole value.
             bucket: The key's bucket; the default bucket if ``None``.
             manifests: The manifests to commit the change to; the default manifest if ``None``.
             if_version: Change only if the key has this version when the change is committed, as with `put`.
@@ -69,7 +74,7 @@ class Patches(Writes):
         another client writes at the same moment, the other keys are changed, and the error says so.
 
         Args:
-            changes: Keys, at most 500, and the changes of each, as for `patch`.
+            changes: Keys and the changes of each, as for `patch`: at most 500 keys, and 120 KiB.
             bucket: The bucket of keys that name none; the default bucket if ``None``.
             manifests: The manifests to commit the change to; the default manifest if ``None``.
             expires_in: As for `put_all`. Keys for which it is not given keep their expiry.
@@ -120,3 +125,16 @@ class Patches(Writes):
         """
         change = ValueChange(operation_at(Increment(by), path, str(key)))
         return self._write({key: change}, bucket, manifests, "increment", expires_in, if_version)
+
+    def _previews(
+        self, steps: Mapping[Any, Step], bucket: str | None, manifests: Sequence[str | Ref] | None
+    ) -> Iterator[tuple[str, JSON]]:
+        """Yield the labels of keys, and what steps make of the values that this client shows, where it is known."""
+        self._check_open()
+        for ref in self._owners(manifests):
+            opened = self._manifest(ref)
+            for key, step in steps.items():
+                place, literal = self._place(key, bucket)
+                value = preview(opened, name_in(ref, place, literal), (place, literal), step, self._contents)
+                if not isinstance(value, Unknown):
+                    yield self._label(place, literal), value

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, TypeAlias
 
 from ..content.many import ManyValues, OwnNames, OwnPlaces
-from ..content.patch import PendingPatch
+from ..content.patch import PendingPatch, check_patches
 from ..content.value import PendingValue
 from ..format.limits import MANY
 from ..format.names import are_plain, check_not_own, name_in
@@ -139,16 +139,11 @@ class Writes(ClientCore):
             lifetimes = [seconds_to_live(expires_in)] * len(values)
         if not values:
             raise ValueError("there is nothing to write")
-        if isinstance(manifests, str | Ref):
-            raise TypeError("manifests is a list of manifests; put the manifest in brackets")
-        refs = [self._default] if manifests is None else [self._manifest_ref(manifest) for manifest in manifests]
-        if not refs:
-            raise ValueError("manifests is empty; leave it out for the default manifest")
+        owners = self._owners(manifests)
         targets = [
             (*self._place(key, bucket), value, ends.get(key), not self._names_bucket(key, bucket))
             for key, value in values.items()
         ]
-        owners = tuple(dict.fromkeys(refs))
         if len(values) > MANY and bucket is None and if_version is UNCHECKED and not any(lifetimes) and not ends:
             many = self._prepare_many(values, owners)
             if many is not None:
@@ -167,6 +162,7 @@ class Writes(ClientCore):
             )
             for (place, key, value, end, may_be_inline), lifetime in zip(targets, lifetimes, strict=True)
         ]
+        check_patches(content for *_, content in contents)
         labels = [self._label(place, key) for place, key, _ in contents]
         opened = [(ref, self._manifest(ref)) for ref in owners]
         parts = []
@@ -187,6 +183,14 @@ class Writes(ClientCore):
         for manifest, pending in parts:
             manifest.add(pending)
         return write
+
+    def _owners(self, manifests: Sequence[str | Ref] | None) -> tuple[Ref, ...]:
+        if isinstance(manifests, str | Ref):
+            raise TypeError("manifests is a list of manifests; put the manifest in brackets")
+        refs = [self._default] if manifests is None else [self._manifest_ref(manifest) for manifest in manifests]
+        if not refs:
+            raise ValueError("manifests is empty; leave it out for the default manifest")
+        return tuple(dict.fromkeys(refs))
 
     def _prepare(
         self,

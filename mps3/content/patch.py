@@ -2,16 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from ..format.operations import Step, joined
+from ..format import limits
+from ..format.operations import Step, check_steps, joined
 from ..format.patches import PATCH
-from ..format.schema import format_time
+from ..format.schema import MalformedError, format_time
 from ..types import Ref
 from .value import PendingValue
+
+
+class TooLargeError(ValueError):
+    """The patches of a write are more than a commit can have."""
+
+
+def encode_steps(steps: Sequence[Step], key: str) -> bytes:
+    """Return the bytes of the steps of a patch, which a reader of the commit does not refuse.
+
+    Args:
+        steps: The steps.
+        key: The key that they are for, for errors.
+
+    Raises:
+        ValueError: They are too large, or nest too deep.
+    """
+    try:
+        body = orjson.dumps(steps)
+        check_steps(list(steps), "")
+    except TypeError:
+        pass  # the encoder does not write so many levels
+    except MalformedError:
+        if len(body) > limits.PATCH:
+            raise ValueError(
+                f"the change of {key!r} has {len(body)} bytes, more than {limits.PATCH}: put the value instead"
+            ) from None
+    else:
+        return body
+    raise ValueError(f"the change of {key!r} nests more than {limits.INLINE_DEPTH} deep")
+
+
+def check_patches(contents: Iterable[PendingValue | None]) -> None:
+    """Refuse patches that are too many, or too large, for one commit.
+
+    Args:
+        contents: What the commit says of its keys.
+
+    Raises:
+        TooLargeError: They are.
+    """
+    patches = [content for content in contents if isinstance(content, PendingPatch)]
+    if len(patches) > limits.MANY:
+        raise TooLargeError(f"patches of {len(patches)} keys are more than {limits.MANY}: make several calls")
+    if (size := sum(len(content.body) for content in patches)) > limits.PATCHES:
+        raise TooLargeError(f"patches of {size} bytes are more than {limits.PATCHES}: make several calls")
 
 
 class PendingPatch(PendingValue):

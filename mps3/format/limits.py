@@ -25,6 +25,8 @@ INLINE_DEPTH: Final = 64
 
 PATCH: Final = 32 * 2**10
 """Bytes of the steps of a patch. It is less than `INLINE`: what a patch makes of nothing is inline."""
+PATCHES: Final = 120 * 2**10
+"""Bytes of the patches of one commit. That many have no more parts than `UPDATE_PARTS`; they do not become a run."""
 STEPS: Final = 1_000
 """Steps of a patch, operations of a step, and patches that wait in front of one value."""
 WAITING: Final = 256 * 2**10

@@ -211,14 +211,14 @@ def file_before(view: View, commit: CommitEntry, name: str) -> FileEntry | None:
 
     Args:
         view: A state with the commit among its commits.
-        commit: The commit.
+        commit: The commit, as it is among those.
         name: The key.
     """
     runs = {layer.sha256: layer for layer in view.layers if isinstance(layer, Run)}
-    file = _settled(name, view)
-    for one in takewhile(lambda one: one.id != commit.id, view.commits):
-        file = _Patches(one, runs).apply(name, file)
-    return file
+    earlier = takewhile(lambda one: one is not commit, view.commits)
+    patches = [_Patches(one, runs) for one in earlier if name in one.files or one.runs]
+    there = {place: patch for place, patch in enumerate(patches) if patch.among([name])}
+    return _fold(name, list(there), there, partial(_settled, name, view))
 
 
 def _settled(name: str, view: View) -> FileEntry | None:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
+from ..content.patch import TooLargeError
 from ..content.store import ValueStore
 from ..errors import (
     ClosedError,
@@ -79,10 +80,12 @@ class TransactionBatch:
 
     Attributes:
         jobs: The functions.
+        left: Functions whose patches are too many for the same commit: another batch has to run them.
     """
 
     def __init__(self, manifest: Manifest, contents: ValueStore, environment: Environment) -> None:
         self.jobs: list[TransactionJob[Any]] = []
+        self.left: list[TransactionJob[Any]] = []
         self._manifest = manifest
         self._contents = contents
         self._environment = environment
@@ -222,7 +225,7 @@ class TransactionBatch:
         """Fail all functions."""
         if isinstance(error, MPS3Error) and self._is_in_doubt():
             error = doubted(error)
-        for job in self.jobs:
+        for job in (*self.jobs, *self.left):
             fail_job(job, error)
 
     def _is_in_doubt(self) -> bool:
@@ -245,7 +248,7 @@ class TransactionBatch:
         """Run all functions, each on top of the writes of the one before."""
         whole = Workspace(self._manifest.tentative, self._contents)
         runs = []
-        for job in self.jobs:
+        for place, job in enumerate(self.jobs):
             if job.done.done():
                 continue
             part = Workspace(whole.view, self._contents, whole)
@@ -253,6 +256,13 @@ class TransactionBatch:
             try:
                 runs.append(FunctionRun(job, await job.function(part), None))
                 whole.add(part)
+            except TooLargeError as error:
+                runs.pop()
+                if runs:
+                    self.left = [one for one in self.jobs[place:] if not one.done.done()]
+                    self.jobs = self.jobs[:place]
+                    break
+                runs.append(FunctionRun(job, None, error))
             except Exception as error:  # noqa: BLE001 - the user's own
                 # What it has read before the error has to be unchanged, too.
                 runs.append(FunctionRun(job, None, error))

@@ -98,7 +98,7 @@ class CommitCompletion:
     def _complete(
         self, journal: Journal, commit: InFlightCommit, patches: list[PlacedPatch], bodies: Mapping[str, bytes]
     ) -> None:
-        failed = failures(commit.group, patches, bodies, self._ref)
+        failed = failures(commit.group, patches, bodies, self._ref, final=journal.kind == "log")
         for pending, error in failed.items():
             if bodies and pending.stored_id is not None:
                 pending.keep()  # it was recorded as committed before it was judged

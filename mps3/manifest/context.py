@@ -13,7 +13,7 @@ from ..offline.queue import OutboxQueue
 from ..storage.clock import StoreClock
 from ..support.environment import Environment
 from ..support.loop_affinity import LoopAffinity
-from ..wake.waker import NoWaker, Waker
+from ..wake.waker import AnyWaker, NoWaker
 from .pending import Pending
 from .reconnect import OnReconnect
 
@@ -54,7 +54,7 @@ class ManifestContext:
     on_reconnect: OnReconnect | None = None
     observer: Observer = field(default_factory=Observer)
     affinity: LoopAffinity = field(default_factory=LoopAffinity)
-    waker: Waker | NoWaker = field(default_factory=NoWaker)
+    waker: AnyWaker = field(default_factory=NoWaker)
 
     @property
     def idle_interval(self) -> float:

@@ -22,6 +22,7 @@ from .completion import CommitCompletion
 from .context import ManifestContext
 from .decider import TransactionDecider
 from .expiry import ExpiryTimer
+from .foresight import PatchForesight
 from .kept_writes import KeptWrites
 from .listeners import Listeners
 from .loop import CommitLoop
@@ -74,7 +75,11 @@ class Manifest:
         self._kept = KeptWrites(state.wake, context.environment)
         self._tasks = BackgroundTasks(ref, self._end)
         self._outbox = outbox = Outbox(
-            context.contents, ready=state.wake, changed=self._overlay_changed, refused=self._refused
+            context.contents,
+            ready=state.wake,
+            changed=self._overlay_changed,
+            foresee=PatchForesight(state, self.refresh, context).check,
+            refused=self._refused,
         )
         self._expiry = ExpiryTimer(state, self.listeners, context.time, self._tasks)
         self._reachability = StoreReachability(state, context, self._expiry, self._review)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import ChainMap
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from functools import partial
@@ -18,7 +18,7 @@ from ..errors import MPS3Error, WithdrawnError, doubted
 from ..format.file_entry import FileEntry
 from ..format.state import View
 from ..support.gather import gather_bounded
-from .overlay import Laid, ResolvedOverlay, lay
+from .overlay import Below, Laid, ResolvedOverlay, lay
 from .pending import QUEUED, READY, SEEN, SENT, Pending, ResendIdentity, final_changes, joint
 
 
@@ -32,6 +32,7 @@ class Outbox:
         contents: Stores the values.
         ready: Called when writes are ready to be taken.
         changed: Called with the names whose pending values have changed.
+        foresee: Returns why a patch of several keys will not apply to one of them, if that is so; ``None`` if not.
         refused: Called with writes whose values can never be stored, and the error. It has to `fail` them.
     """
 
@@ -41,9 +42,11 @@ class Outbox:
         *,
         ready: Callable[[], None],
         changed: Callable[[Mapping[str, object]], None],
+        foresee: Callable[[Pending, Below], Awaitable[MPS3Error | None]],
         refused: Callable[[list[Pending], MPS3Error], None],
     ) -> None:
         self._contents = contents
+        self._foresee = foresee
         self._refused = refused
         self._ready = ready
         self._changed = changed
@@ -71,6 +74,20 @@ class Outbox:
         if self._resolved is None or not self._resolved.is_over(self._overlay, view):
             self._resolved = ResolvedOverlay(self._overlay, view, moment)
         return self._resolved
+
+    def below(self, pending: Pending, view: View, moment: float) -> Mapping[str, PendingValue | FileEntry | None]:
+        """Return what the pending writes before another one say of its keys, over a state.
+
+        Args:
+            pending: The other write.
+            view: The state.
+            moment: The time at the store, in seconds since 1970.
+        """
+        laid: dict[str, Laid] = {}
+        for one in takewhile(lambda one: one is not pending, self._pending):
+            if one.stage != SEEN:
+                lay(laid, {name: one.changes[name] for name in pending.changes if name in one.changes}, laid)
+        return ResolvedOverlay(laid, view, moment)
 
     @property
     def oldest(self) -> datetime | None:
@@ -252,6 +269,16 @@ class Outbox:
             await self._contents.wait_until_online()
             self._arrived.clear()
             batch = [pending for pending in self._pending if pending.stage == QUEUED]
+            for pending in batch:
+                # What changes one key only needs no look: if it does not apply, nothing happens.
+                several = pending.is_patch and len(pending.changes) > 1 and pending.resend_as is None
+                if (
+                    several
+                    and (error := await self._foresee(pending, self.below)) is not None
+                    and pending in self._pending
+                ):
+                    self._refused([pending], error)
+            batch = [pending for pending in batch if pending in self._pending]
             while batch and (failed := await self._store(batch)):
                 group, error = failed
                 # An earlier client may have sent it with other versions of its values.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeAlias, cast
 
 import orjson
@@ -13,10 +13,13 @@ from ..format.file_entry import FileEntry
 from ..format.schema import format_time
 from ..format.state import View
 from ..format.update import patched
+from .pending import Pending
 
 _STATE: Final = object()
 """Below the first patch of a key that no other write is pending for."""
 
+Below: TypeAlias = Callable[[Pending, View, float], Mapping[str, "PendingValue | FileEntry | None"]]
+"""Returns what the pending writes before another one say of its keys, over a state at a moment."""
 Laid: TypeAlias = "PendingValue | PatchStack | None"
 """The newest pending write of a key; ``None`` deletes it."""
 
@@ -56,14 +59,14 @@ class PatchStack:
             node = node.below
         else:
             if node is not _STATE:
-                found = None if node is None else _as_file(cast("PendingValue", node))
+                found = None if node is None else file_of(cast("PendingValue", node))
         for one in reversed(above):
             found = patched(found, one.content.provisional, moment)
             one.seen = file, found
         return found
 
 
-def _as_file(content: PendingValue) -> FileEntry:
+def file_of(content: PendingValue) -> FileEntry:
     """Return what a manifest would say of a pending value if it were inline, however large it is."""
     file: dict[str, Any] = {"version": content.name, "value": orjson.loads(content.body)}
     return file if content.expires is None else {**file, "expires": format_time(content.expires)}

@@ -304,7 +304,8 @@ def joint(group: Sequence[Pending]) -> int:
                 return place
             else:
                 said[name] = None
-        if place and len(said) > limits.MANY:
+        patches = [content for content in said.values() if content is not None]
+        if place and (len(patches) > limits.MANY or sum(len(one.body) for one in patches) > limits.PATCHES):
             return place
     return len(group)
 

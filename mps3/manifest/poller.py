@@ -88,6 +88,9 @@ class Poller:
         self._plan_at(now + self._environment.random.uniform(*spread) * wait)
 
     def _plan_at(self, moment: float) -> None:
+        journal = self._state.journal
+        if self._hint is not None and (journal is None or not journal.is_beyond(self._hint)):
+            self._hint = None  # the last request has found it already, and a poll for it would find nothing
         self.poll_at = moment if self._hint is None else min(moment, self._not_before)
 
     def plan_after_commit(self) -> None:

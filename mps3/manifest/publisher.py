@@ -30,6 +30,7 @@ class Publisher:
         self._expiry = expiry
         self._cache = context.cache
         self._observer = context.observer
+        self._time = context.time
 
     async def publish(self, journal: Journal) -> None:
         """Publish what the journal has resolved.
@@ -48,10 +49,11 @@ class Publisher:
         self._observer.merged(
             state.ref,
             (
-                (commit.session, commit.id)
+                (commit.session, commit.id, commit.modified)
                 for commit in (view.commits if added is None else added)
                 if commit.session != journal.session and not before.has(commit.session, commit.sequence)
             ),
+            self._time.now,
         )
         self._pipeline.update_overlay()
         self._expiry.expire()

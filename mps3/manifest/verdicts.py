@@ -13,7 +13,7 @@ from ..errors import ConflictError
 from ..format.document import CommitEntry
 from ..format.file_entry import FileEntry, inline_body, version_of
 from ..format.operations import Step
-from ..format.patches import PATCH, comes_from, errors_of, has_expired, is_patch
+from ..format.patches import PATCH, WAITING, comes_from, errors_of, has_expired, is_patch
 from ..format.state import View
 from ..format.update import patched
 from ..journal.diff import file_before
@@ -29,7 +29,7 @@ class PlacedPatch:
         name: The key.
         content: The patch.
         version: Its version, as the commit has it: an earlier client may have sent it with another one.
-        steps: Its steps, as the commit has them.
+        steps: Its steps, as the commit has them; none if it is known that they apply.
         before: What was said of the key before; ``None`` if it did not exist.
         after: What is said of it after.
     """
@@ -78,6 +78,11 @@ def placed_patches(view: View, group: Sequence[Pending], session: str, sequence:
 
 def _place(view: View, own: CommitEntry, name: str, content: PendingPatch) -> PlacedPatch:
     change: Mapping[str, Any] = own.files[name] or {}
+    newest = view.look_up(name)
+    if len(change[PATCH]) == 1 and _is_inline(newest) and comes_from(version_of(newest), change["version"]):
+        return PlacedPatch(
+            name, content, change["version"], (), None, newest
+        )  # as nearly always: it applies, and nothing came since
     before = file_before(view, own, name)
     after = patched(before, change, own.modified)
     if before is not None and has_expired(before, own.modified):
@@ -85,8 +90,17 @@ def _place(view: View, own: CommitEntry, name: str, content: PendingPatch) -> Pl
     return PlacedPatch(name, content, change["version"], change[PATCH], before, after)
 
 
+def _is_inline(file: FileEntry | None) -> bool:
+    return file is not None and "value" in file and WAITING not in file
+
+
 def failures(
-    group: Sequence[Pending], patches: Sequence[PlacedPatch], bodies: Mapping[str, bytes], manifest: Ref
+    group: Sequence[Pending],
+    patches: Sequence[PlacedPatch],
+    bodies: Mapping[str, bytes],
+    manifest: Ref,
+    *,
+    final: bool,
 ) -> dict[Pending, ConflictError]:
     """Return the errors of those writes of which a patch does not apply.
 
@@ -95,6 +109,7 @@ def failures(
         patches: Its patches.
         bodies: The bytes of the values before, where those are objects of their own, by the names of their keys.
         manifest: The manifest.
+        final: Whether nothing can come before the commit any more.
     """
     found: dict[Pending, list[str]] = {}
     for patch in patches:
@@ -109,10 +124,10 @@ def failures(
             if nothing:
                 whys = ["the value, or what waits to be stored in it, would be too large: put the value instead"]
             found.setdefault(pending, []).extend(f"{pending.labels[patch.name]!r}: {why}" for why in whys)
-    return {pending: _error(pending, whys, manifest) for pending, whys in found.items() if whys}
+    return {pending: _error(pending, whys, manifest, final=final) for pending, whys in found.items() if whys}
 
 
-def _error(pending: Pending, whys: Sequence[str], manifest: Ref) -> ConflictError:
+def _error(pending: Pending, whys: Sequence[str], manifest: Ref, *, final: bool) -> ConflictError:
     rest = len(pending.changes) > 1
     error = ConflictError(
         f"a patch does not apply to what is there, so nothing of it was done: {'; '.join(whys)}"
@@ -121,5 +136,7 @@ def _error(pending: Pending, whys: Sequence[str], manifest: Ref) -> ConflictErro
         key=manifest.key,
         operation="PutObject",
     )
-    error.maybe_written = rest
+    error.maybe_written = rest or not final
+    if not final:
+        error.add_note("With the merge journal a commit may become visible late, before this one, so that it applies.")
     return error

@@ -97,12 +97,14 @@ class Polled:
         news: Whether it has changed.
         seconds: The duration of the poll.
         error: Why it failed; ``None`` if it did not.
+        woken: Whether a wake-up was the reason for it. It was of use if there was news.
     """
 
     manifest: Ref
     news: bool
     seconds: float
     error: Problem | None = None
+    woken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +116,13 @@ class Merged:
     Attributes:
         manifest: The manifest.
         commits: Their ids, in the order of commits.
+        seconds: How long after its time stamp each became visible, by the store's clock, which is known as precisely
+            as the store gives time stamps; empty if it is not known.
     """
 
     manifest: Ref
     commits: tuple[str, ...]
+    seconds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,8 @@ def _message(event: events.Event) -> str:
             found = "failed" if event.error else "news" if event.news else "no news"
             return f"polled {event.manifest}: {found} in {event.seconds:.3f} s{_because(event.error)}"
         case events.Merged():
-            return f"{event.manifest} has {_number(event.commits, 'commit')} of other clients"
+            after = f", heard after {max(event.seconds):.3f} s" if event.seconds else ""
+            return f"{event.manifest} has {_number(event.commits, 'commit')} of other clients{after}"
         case events.WriteMade():
             again = ", of an earlier client" if event.recovered else ""
             return f"write {event.write} to {first_few(event.keys)} of {event.manifest}{again}"

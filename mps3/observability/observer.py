@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import itertools
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -158,17 +159,33 @@ class Observer:
             self.counters.polls_without_news += 1
         if self._hooks:
             seconds = self._clock() - started
-            self._emit(events.Polled(manifest, news, seconds, None if error is None else _problem(error)))
+            problem = None if error is None else _problem(error)
+            self._emit(events.Polled(manifest, news, seconds, problem, woken))
 
-    def merged(self, manifest: Ref, commits: Iterable[tuple[str, str]]) -> None:
-        """Count the commits of other clients, given the session and the id of each new commit of a manifest."""
+    def merged(
+        self, manifest: Ref, commits: Iterable[tuple[str, str, float]], now: Callable[[], float] = lambda: -math.inf
+    ) -> None:
+        """Count the commits of other clients.
+
+        Args:
+            manifest: The manifest.
+            commits: The session, the id and the time stamp of each new commit of it.
+            now: Returns the store's time; ``-inf`` if that is not known.
+        """
         if manifest not in self._shown_manifests:
             self._shown_manifests.add(manifest)
             return
-        fresh = tuple(commit for session, commit in commits if session not in self._own_sessions)
+        fresh = [one for one in commits if one[0] not in self._own_sessions]
+        if not fresh:
+            return
         self.counters.merged += len(fresh)
-        if fresh and self._hooks:
-            self._emit(events.Merged(manifest, fresh))
+        time = now()
+        # The time stamps are of the store, whose time is known here to a lower bound only.
+        seconds = tuple([max(0.0, time - stamp) for _, _, stamp in fresh]) if time > -math.inf else ()
+        for one in seconds:
+            self.counters.heard(one)
+        if self._hooks:
+            self._emit(events.Merged(manifest, tuple([commit for _, commit, _ in fresh]), seconds))
 
     # Writes of this client
 

@@ -80,6 +80,7 @@ class OpenTelemetryHook:
         self._retries = meter.create_counter("mps3.retries", "{retry}", "Transient failures that were retried")
         self._poll_duration = histogram("mps3.poll.duration", "Duration of polls")
         self._merged = meter.create_counter("mps3.merged", "{commit}", "Commits of other clients that became visible")
+        self._heard = histogram("mps3.heard.duration", "Time from a commit of another client until it was visible")
         self._write_duration = histogram("mps3.write.duration", "Time from a write until it was durable")
         self._write_pending = meter.create_up_down_counter("mps3.write.pending", "{write}", "Writes not yet durable")
         self._write_failures = meter.create_counter("mps3.write.failures", "{write}", "Writes that failed")
@@ -104,10 +105,13 @@ class OpenTelemetryHook:
                 if event.commit is not None:
                     self._end(event.commit, event.error)
             case events.Polled():
-                attributes = _manifest(event.manifest) | {"mps3.news": event.news}
+                attributes = _manifest(event.manifest) | {"mps3.news": event.news, "mps3.woken": event.woken}
                 self._poll_duration.record(event.seconds, attributes | _kind(event.error))
             case events.Merged():
-                self._merged.add(len(event.commits), _manifest(event.manifest))
+                attributes = _manifest(event.manifest)
+                self._merged.add(len(event.commits), attributes)
+                for seconds in event.seconds:
+                    self._heard.record(seconds, attributes)
             case events.WriteMade():
                 self._writes[event.write] = _Write(_current(), event.keys)
                 self._by_key.update(dict.fromkeys(event.keys, event.write))

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import inf
+from typing import Final
+
+HEARD_WITHIN: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 30.0, inf)
+"""The bounds, in seconds, of the histogram of how long after its time stamp a commit was heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +28,9 @@ class Statistics:
         wake_ups: Polls because of wake-ups.
         useful_wake_ups: Those that found a change.
         merged: Commits of other clients that became visible, without those that were never seen individually.
+        heard_within: How long after its time stamp by the store's clock each of them became visible, as a histogram:
+            how many took at most so many seconds, and more than the next smaller bound. It is as precise as the time
+            stamps of the store: on S3 they are whole seconds.
         writes: Writes of this client, once for each manifest. Each run of a transaction counts.
         failed_writes: Writes that failed or were withdrawn, without the runs of transactions that were repeated.
         commits: Commits that were acknowledged.
@@ -46,6 +55,7 @@ class Statistics:
     wake_ups: int
     useful_wake_ups: int
     merged: int
+    heard_within: Mapping[float, int]
     writes: int
     failed_writes: int
     commits: int
@@ -74,6 +84,7 @@ class Counters:
     wake_ups: int = 0
     useful_wake_ups: int = 0
     merged: int = 0
+    heard_within: dict[float, int] = field(default_factory=lambda: dict.fromkeys(HEARD_WITHIN, 0))
     writes: int = 0
     failed_writes: int = 0
     commits: int = 0
@@ -81,6 +92,10 @@ class Counters:
     conflicts: int = 0
     retries: int = 0
     times_offline: int = 0
+
+    def heard(self, seconds: float) -> None:
+        """Count a commit of another client that became visible so many seconds after its time stamp."""
+        self.heard_within[HEARD_WITHIN[bisect_left(HEARD_WITHIN, seconds)]] += 1
 
     def statistics(self, *, pending: int, subscriptions: int, buffered: int, cached_bytes: int) -> Statistics:
         """Return the counts, together with what the client holds now."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from .local_clock import SharedClock, uptime
 from .local_database import LocalDatabase
+from .local_notifications import LocalNotifications
 from .local_schema import DELETE, GET_NEWEST, GET_VERSION, HEAD, LIST, PUT, PUT_DELETE_MARKER, SCAN, VERSIONS
 from .memory import PAGE_SIZE, check_names, checked_etag, conflict, page_size, too_large
 from .monotonic_clock import MonotonicWallClock
@@ -58,11 +59,14 @@ class LocalStorage:
 
     Attributes:
         url: Its URL, for messages and `MPS3.from_url`.
+        notifications: Its clients, in all processes, hear of each other's commits by these.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, versioning: bool = True) -> None:
         self._file = Path(path) / FILE_NAME
-        self.url = Path(path).absolute().as_uri()
+        directory = Path(path).absolute()
+        self.url = directory.as_uri()
+        self.notifications = LocalNotifications(directory)
         self._versioning = versioning
         clock = SharedClock()
         # The loop's clock counts too: a test may move it.
@@ -89,10 +93,18 @@ class LocalStorage:
             FormatError: A newer mps3 wrote its file.
         """
         await self._database.open()
+        try:
+            await self.notifications.open()
+        except BaseException:
+            await self.aclose()
+            raise
 
     async def aclose(self) -> None:
         """If this is the last user, finish the statements under way and stop the threads, even when cancelled."""
-        await self._database.aclose()
+        try:
+            await self.notifications.aclose()
+        finally:
+            await self._database.aclose()
 
     def clock(self) -> float:
         """Return the time, in seconds since 1970.

@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 
 from ..errors import ConfigurationError, ConflictError, CorruptionError
 from .monotonic_clock import MonotonicWallClock
+from .notifications import Notifications
 from .protocol import (
     ABSENT,
     NULL_VERSION,
@@ -151,11 +152,13 @@ class MemoryStorage:
     Attributes:
         opened: The number of users that have it open. It also works while it is closed.
         url: Its URL, for messages.
+        notifications: Its clients hear of each other's commits by these.
     """
 
     def __init__(self, *, versioning: bool = True, clock: Callable[[], float] = time.time) -> None:
         self.opened = 0
         self.url = "memory:"
+        self.notifications = Notifications()
         self._versioning = versioning
         self._clock = MonotonicWallClock(clock)
         self._identity = f"memory: {secrets.token_hex(8)}"

@@ -28,6 +28,7 @@ THREADED_PACKAGES: Final = ("aiosqlite",)
 THREADED_NAMES: Final = ("aiosqlite", "_connection_worker_thread")
 """Parts of the names of those threads."""
 WORKERS: Final = "virtual-loop"
+NOTIFICATIONS: Final = "mps3.storage.local_notifications"
 
 T = TypeVar("T")
 
@@ -73,6 +74,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._longest = longest
         self._jobs = 0
         self._quiet: list[asyncio.Future[None]] = []
+        self._never_late: set[int] = set()
         self._others = set(threading.enumerate())
         self._jumping_selector = _JumpingSelector()
         super().__init__(self._jumping_selector)
@@ -81,6 +83,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._clock_resolution = 1e-6
         self.set_default_executor(ThreadPoolExecutor(thread_name_prefix=WORKERS))
         self._own = len(self._jumping_selector.get_map())
+
+    def add_reader(self, fd: int, callback: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]
+        """Watch a file descriptor. Time does not wait for one that tells of changes of files, which is never late."""
+        if getattr(callback, "__module__", "") == NOTIFICATIONS:
+            self._never_late.add(fd)
+        return super().add_reader(fd, callback, *args)
+
+    def remove_reader(self, fd: int) -> bool:  # type: ignore[override]
+        """Watch a file descriptor no longer."""
+        self._never_late.discard(fd)
+        return super().remove_reader(fd)
 
     async def shutdown_default_executor(self, *arguments: Any) -> None:
         """Wait for the threads, as every event loop does. Virtual time stands still meanwhile."""
@@ -127,7 +140,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _may_be_called(self) -> bool:
         """Return whether there are sockets, or threads that were started since and may call the loop."""
-        if len(self._jumping_selector.get_map()) > self._own:
+        if len(self._jumping_selector.get_map()) > self._own + len(self._never_late):
             return True
         return any(
             thread not in self._others

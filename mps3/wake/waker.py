@@ -6,12 +6,13 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from ..support.environment import Environment, wait_for_event
 from ..types import Ref
 from .hint import Hint, topic_of
 from .protocol import Wake, WakeConnection
+from .store_waker import StoreWaker
 
 IDLE: Final = 30
 """How many times longer the polls are apart while wake-ups work, unless told otherwise."""
@@ -176,3 +177,7 @@ class NoWaker:
 
     def announce(self, ref: Ref, position: str) -> None:
         """Do nothing."""
+
+
+AnyWaker: TypeAlias = Waker | StoreWaker | NoWaker
+"""The wake-ups of a client, whatever they come from."""

@@ -12,7 +12,7 @@ import helpers
 import pytest
 from collect.garbage import DAY, SOON, uncached, values_of, versioning, versions_named
 from commits import hold_commits, refuse_commits
-from helpers import BUCKET, MANIFEST, Unreliable, eventually, settle, soon
+from helpers import BUCKET, MANIFEST, Unreliable, deaf_client, eventually, settle, soon
 
 from mps3 import DELETE, CorruptionError, MemoryStorage, UnavailableError
 from mps3.format import commit_age
@@ -74,7 +74,7 @@ async def test_a_collector_that_sleeps_while_others_collect(make, clock, monkeyp
     monkeypatch.setattr(levels, "CHECKPOINT", 300)
     monkeypatch.setattr(levels, "FANOUT", 1000)
     storage = make(True)
-    async with memory_client(storage) as other, memory_client(storage, poll_interval=3600) as sleeper:
+    async with memory_client(storage) as other, deaf_client(storage, poll_interval=3600) as sleeper:
         await other.put("k", 0)
         await sleeper.get("k")
         for number in range(5):

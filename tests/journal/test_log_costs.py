@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from commits import is_slot, names_of, newest_checkpoint
-from helpers import BUCKET, MANIFEST, Unreliable, memory_client
+from helpers import BUCKET, MANIFEST, Unreliable, deaf_client, memory_client
 
 from mps3 import MPS3, Ref
 from mps3.journal.log import checkpoints, tail
@@ -123,7 +123,7 @@ async def test_who_fills_a_slot_at_which_a_checkpoint_is_due_writes_it(storage, 
     monkeypatch.setattr(tail, "EVERY", 3)
     monkeypatch.setattr(checkpoints, "LEFT", 100)
     monkeypatch.setattr("mps3.journal.log.contention.Crowd.jump", lambda self, chance: 1)
-    async with memory_client(storage, **NEVER) as one, memory_client(storage, **NEVER) as two:
+    async with memory_client(storage, **NEVER) as one, deaf_client(storage, **NEVER) as two:
         await one.put("a", 1)
         await two.put("b", 1)  # after slot 1, which it lost, it goes on behind a hole
         assert [name.number for name, key in await names_of(storage) if is_slot(key)] == [1, 2, 3]
@@ -135,7 +135,7 @@ async def test_who_fills_a_slot_at_which_a_checkpoint_is_due_writes_it(storage, 
 
 
 async def test_a_lost_slot_costs_two_round_trips(storage):
-    async with memory_client(storage, **NEVER) as one, memory_client(storage, **NEVER) as two:
+    async with memory_client(storage, **NEVER) as one, deaf_client(storage, **NEVER) as two:
         await one.put("a", 1)
         assert await two.get("a") == 1
         await one.put("a", 2)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from commits import is_commit
-from helpers import BUCKET, COMMIT, MANIFEST, POLL, Unreliable, eventually, memory_client, soon
+from helpers import BUCKET, COMMIT, MANIFEST, POLL, Unreliable, deaf_client, eventually, memory_client, soon
 from proxy import FaultyProxy
 
 from mps3 import MPS3, AccessError, ConflictError, Ref, UnavailableError, WithdrawnError
@@ -257,7 +257,7 @@ async def test_writes_of_an_earlier_life(storage, seen, tmp_path):
 
 async def test_transactions_that_have_to_run_again(seen):
     storage = Unreliable(versioning=False)
-    async with memory_client(storage, hooks=[seen]) as one, memory_client(storage) as other:
+    async with memory_client(storage, hooks=[seen]) as one, deaf_client(storage) as other:
         await one.put("count", 0)
         interfering = [other.put("count", 10)]
 

@@ -109,6 +109,7 @@ SAMPLES = [
         f"polled {PLACE}: failed in 0.500 s (UnavailableError: the network is down)",
     ),
     (Merged(HERE, ("a.1", "b.2")), f"{PLACE} has 2 commits of other clients"),
+    (Merged(HERE, ("a.1",), (0.25,)), f"{PLACE} has 1 commit of other clients, heard after 0.250 s"),
     (WriteMade(HERE, 7, ("a", "b", "c", "d", "e")), f"write 7 to 'a', 'b', 'c' and 2 more of {PLACE}"),
     (WriteMade(HERE, 7, ("a",), recovered=True), f"write 7 to 'a' of {PLACE}, of an earlier client"),
     (

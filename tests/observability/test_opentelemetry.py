@@ -224,6 +224,8 @@ async def test_metrics(telemetry, storage):
         assert telemetry.total("mps3.poll.duration") == counted.polls
         assert telemetry.total("mps3.poll.duration", mps3_news=True) >= 1
         assert telemetry.total("mps3.merged") == counted.merged == 1
+        assert telemetry.total("mps3.heard.duration") == sum(counted.heard_within.values()) == 1
+        assert telemetry.total("mps3.poll.duration", mps3_woken=True) == counted.wake_ups
         assert telemetry.total("mps3.commit.duration", mps3_manifest=PLACE) == counted.commits == 2
         assert telemetry.points("mps3.commit.writes")[(("mps3.manifest", PLACE),)] == (2, 2)
         assert telemetry.total("mps3.write.duration") == counted.writes == 2
@@ -241,6 +243,7 @@ DOCUMENTED = {
     "mps3.retries",
     "mps3.poll.duration",
     "mps3.merged",
+    "mps3.heard.duration",
     "mps3.write.duration",
     "mps3.write.pending",
     "mps3.write.failures",

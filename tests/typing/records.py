@@ -84,6 +84,7 @@ def status(client: MPS3, status: Status, statistics: Statistics) -> None:
     assert_type(status.last_error, Exception | None)
     assert_type(status.subscriptions, int)
     assert_type(status.manifests, tuple[Ref, ...])
+    assert_type(statistics.heard_within, Mapping[float, int])
     counts = [
         statistics.failed_requests,
         statistics.request_retries,

@@ -25,14 +25,13 @@ def works(client: MPS3) -> bool:
 
 async def test_a_change_is_heard_at_once(push_server: Any) -> None:
     storage = MemoryStorage()
-    async with make(storage, push_server) as writer, make(storage, push_server) as reader:
+    async with no_task_left(), make(storage, push_server) as writer, make(storage, push_server) as reader:
         await eventually(lambda: works(writer) and works(reader))
         async with reader.subscribe("k") as values:
             assert await soon(anext(values)) is None
             for number in range(20):
                 await writer.put("k", number)
                 assert await soon(anext(values)) == number
-    await eventually(no_task_left)
 
 
 async def test_a_server_that_is_killed_and_started_again(push_server: Any, caplog: pytest.LogCaptureFixture) -> None:

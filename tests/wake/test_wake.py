@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import statistics
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -12,7 +13,8 @@ from helpers import BUCKET, MANIFEST
 from wake.bell import Bell, Slow
 
 from mps3 import MPS3, ConfigurationError, MemoryStorage, Ref
-from mps3.testing import VirtualEnvironment, VirtualLoop
+from mps3.observability.events import Merged, Polled
+from mps3.testing import VirtualClock, VirtualEnvironment, VirtualLoop
 from mps3.wake.hint import LONGEST, Hint, topic_of
 from mps3.wake.waker import BEAT, LATE
 
@@ -312,9 +314,46 @@ def test_wake_ups_are_counted(journal):
     assert wake_ups == useful + 1
 
 
+def test_how_long_others_have_waited_is_counted(journal):
+    """With wake-ups within 0.1 seconds, without them within the poll interval."""
+
+    async def main() -> tuple[Any, Any, list[Any]]:
+        clock, events = VirtualClock().time, []
+        memory, bell = MemoryStorage(versioning=journal == "merge", clock=clock), Bell()
+
+        def client(number: int, **options: Any) -> MPS3:
+            options |= {"journal": journal, "environment": VirtualEnvironment(number)}
+            return MPS3(BUCKET, MANIFEST, storage=Slow(memory, LATENCY, number), **options)
+
+        async with (
+            client(1, wake=bell) as writer,
+            client(2, wake=bell, hooks=[events.append]) as woken,
+            client(3, poll_interval=10) as polling,
+        ):
+            await writer.put("k", -1)
+            await asyncio.sleep(60)
+            before = woken.statistics().heard_within, polling.statistics().heard_within
+            for number in range(20):
+                await asyncio.sleep(20)
+                await writer.put("k", number)
+            await asyncio.sleep(20)
+            after = woken.statistics().heard_within, polling.statistics().heard_within
+            return *({k: a[k] - b[k] for k in a} for a, b in zip(after, before, strict=True)), events
+
+    woken, polling, events = run(main)
+    assert list(woken) == sorted(woken) and math.inf in woken
+    assert sum(woken.values()) == sum(polling.values()) == 20
+    assert sum(count for within, count in woken.items() if within <= 0.2) == 20
+    assert sum(count for within, count in polling.items() if 0.2 < within <= 30) >= 15
+    polled = [one for one in events if isinstance(one, Polled) and one.woken]
+    assert len(polled) >= 20 and all(one.news for one in polled)
+    heard = [seconds for one in events if isinstance(one, Merged) for seconds in one.seconds]
+    assert len(heard) >= 20 and all(0 <= seconds < 2 for seconds in heard)
+
+
 async def test_what_makes_no_sense():
     with pytest.raises(ConfigurationError, match="idle_poll_interval is for clients with wake-ups"):
-        MPS3(BUCKET, storage=MemoryStorage(), idle_poll_interval=3)
+        MPS3(BUCKET, storage=Slow(MemoryStorage()), idle_poll_interval=3)
     with pytest.raises(ValueError, match="positive number of seconds"):
         MPS3(BUCKET, storage=MemoryStorage(), idle_poll_interval=0, wake=Bell())
 
