@@ -461,7 +461,9 @@ class _Check:
         where = f"{'final' if event.final else 'state' if event.resolved else 'read'} of {event.client}"
         known = set(client.at(event.since))
         if event.final:
-            known |= self._done.keys() | (self._kept - self._gone)
+            # Whoever dies before it knows that a patch does not apply tells nobody.
+            kept = {op for op in self._kept - self._gone if not self._ops[op].kind.startswith("clash")}
+            known |= self._done.keys() | kept
         for key, value in event.values.items():
             ops = self._made_of(key, value, where)
             if ops is None:
