@@ -28,6 +28,10 @@ SET: Final = "set"
 """The operation that sets a part to any value, null included, which a merge patch removes."""
 _SMALLEST: Final = -(2**63)
 _LARGEST: Final = 2**64 - 1
+DIGITS: Final = 9
+"""Digits of an index of a list at the most. No value has so many items."""
+FEW: Final = 16
+"""Items that are looked for one by one. Of more, everything that is there is encoded once."""
 _MEMBERS: Final = frozenset(("op", "path", "value"))
 
 
@@ -88,15 +92,15 @@ def joined(first: Step, second: Step) -> Step | None:
             return None
         if not (_is_flat(first["merge"]) and _is_flat(second["merge"])):
             return None
-        if any(part is None and second["merge"].get(name) is not None for name, part in first["merge"].items()):
-            return None  # what is removed and set again is the last member
+        # What is removed and comes back is the last member of its object; what is only changed stays where it is.
+        if any(part is not None and first["merge"].get(name, part) is None for name, part in second["merge"].items()):
+            return None
         return {"merge": {**first["merge"], **second["merge"]}}
     earlier, later = first["operations"], second["operations"]
     if [(one["op"], one["path"]) for one in earlier] != [(one["op"], one["path"]) for one in later]:
         return None
-    places = sorted(split(one["path"]) for one in earlier)
-    if any(inner[: len(outer)] == outer for outer, inner in pairwise(places)):
-        return None  # one changes what another has made
+    if len(earlier) > 1 and _overlap([split(one["path"]) for one in earlier]):
+        return None
     together = []
     for one, other in zip(earlier, later, strict=True):
         value = _both(one["op"], one["value"], other["value"])
@@ -108,6 +112,12 @@ def joined(first: Step, second: Step) -> Step | None:
 
 def _is_flat(changes: Mapping[str, Any]) -> bool:
     return not any(isinstance(part, dict) for part in changes.values())
+
+
+def _overlap(paths: list[tuple[str, ...]]) -> bool:
+    """Return whether one of some parts is another one, or in another one."""
+    paths.sort()  # what is in a part comes right after it
+    return any(later[: len(one)] == one for one, later in pairwise(paths))
 
 
 def _both(name: str, first: Any, second: Any) -> Any:
@@ -161,10 +171,15 @@ def _change(value: Any, names: Sequence[str], depth: int, function: _Function, o
     where = join(names[:depth])
     if not isinstance(value, list):
         raise NotApplicableError(f"{_at(where)} is {_kind(value)}, which has no part {name!r:.80}")
-    if not (name.isascii() and name.isdigit()) or (len(name) > 1 and name[0] == "0") or int(name) >= len(value):
+    if not _is_index(name) or int(name) >= len(value):
         raise NotApplicableError(f"{_at(where)} is a list of {len(value)}, which has no part {name!r:.80}")
     place = int(name)
     return [*value[:place], _change(value[place], names, depth + 1, function, operand), *value[place + 1 :]]
+
+
+def _is_index(name: str) -> bool:
+    # Of too many digits the interpreter makes no number.
+    return name.isascii() and name.isdigit() and len(name) <= DIGITS and (name == "0" or name[0] != "0")
 
 
 def _at(path: str) -> str:
@@ -229,8 +244,13 @@ def _add_missing(value: Any, operand: list[Any], path: str) -> list[Any]:
 
 
 def _union(value: Sequence[Any], items: Sequence[Any]) -> list[Any]:
-    there = {_identity(one) for one in value}
     result = list(value)
+    if len(items) <= FEW:
+        for item in items:
+            if not _holds(result, item):
+                result.append(item)
+        return result
+    there = {_identity(one) for one in value}
     for item in items:
         if (identity := _identity(item)) not in there:
             there.add(identity)
@@ -238,9 +258,18 @@ def _union(value: Sequence[Any], items: Sequence[Any]) -> list[Any]:
     return result
 
 
+def _holds(items: Sequence[Any], item: Any) -> bool:
+    """Return whether an item is there. 1, 1.0 and true are equal, and different items."""
+    if item not in items:
+        return False
+    identity = _identity(item)
+    return any(_identity(one) == identity for one in items if type(one) is type(item) and one == item)
+
+
 def _remove(value: Any, operand: list[Any], path: str) -> list[Any]:
-    unwanted = {_identity(one) for one in operand}
-    return [one for one in _list(value, path) if _identity(one) not in unwanted]
+    there = _list(value, path)
+    unwanted = {_identity(one) for one in operand if len(operand) > FEW or one in there}
+    return [one for one in there if _identity(one) not in unwanted] if unwanted else list(there)
 
 
 def _identity(item: object) -> bytes:

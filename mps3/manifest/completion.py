@@ -68,6 +68,8 @@ class CommitCompletion:
         stored = [patch for patch in patches if patch.is_stored]
         if stored:
             self._outbox.mark_seen(commit.group, seen=True)
+            # At once: the session goes on, and its next commit takes the place of this one on the disk.
+            commit.session.record_committed(commit.attempt)
             self._tasks.start(self._judge(journal, commit, patches, stored), "patches")
         else:
             self._complete(journal, commit, patches, {})
@@ -98,6 +100,8 @@ class CommitCompletion:
     ) -> None:
         failed = failures(commit.group, patches, bodies, self._ref, final=journal.kind == "log")
         for pending, error in failed.items():
+            if bodies and pending.stored_id is not None:
+                pending.keep()  # it was recorded as committed before it was judged
             refusal, _ = self.set_aside([pending], error, None)
             pending.fail(error)
             if pending.stored_id is not None:

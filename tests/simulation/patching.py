@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 from bisect import bisect_left
 from collections import defaultdict
@@ -186,7 +187,6 @@ class Patching:
                 made = self.patch("tick")
                 if made is not None and made[1].withdraw():
                     self.withdrawn.add(made[0])
-                    self.fail(made[0], "")
             case _:
                 made = self.patch(kind)
                 if made is not None and dice.random() < 0.5:
@@ -401,7 +401,6 @@ def check_patches(history: Sequence[Event], *, strict: bool = True, overdue: boo
 @dataclass
 class _Client:
     known: set[str] = field(default_factory=set)
-    own: set[str] = field(default_factory=set)
     timeline: list[tuple[int, str]] = field(default_factory=list)
 
     def learn(self, index: int, ops: Collection[str]) -> None:
@@ -428,6 +427,9 @@ class _Check:
         self._failed: set[str] = {event.op for event in history if isinstance(event, PatchFailed)}
         self._clients: defaultdict[str, _Client] = defaultdict(_Client)
         self._final: PatchSeen | None = None
+        over = PatchDone | PatchFailed | PatchUnknown
+        self._over = {event.op: index for index, event in enumerate(history) if isinstance(event, over)}
+        self._whole: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         for index, event in enumerate(history):
             self._at = event.at
             match event:
@@ -437,7 +439,8 @@ class _Check:
                     self._ops[event.op] = event
                     if event.kind == "count":
                         self._numbers[event.key, event.about] = event.op
-                    self._clients[event.client].own.add(event.op)
+                    if event.kind in ("condition", "update"):
+                        self._whole[event.client.partition(".")[0], event.key].append(event.op)
                     # What is unknown or fails in the end may be gone again at any time.
                     if event.kind in FIRM and event.op not in self._gone:
                         self._clients[event.client].learn(index, [event.op])
@@ -458,21 +461,28 @@ class _Check:
         where = f"{'final' if event.final else 'state' if event.resolved else 'read'} of {event.client}"
         known = set(client.at(event.since))
         if event.final:
-            known |= self._done.keys() | (self._kept - self._gone)
+            # Whoever dies before it knows that a patch does not apply tells nobody.
+            kept = {op for op in self._kept - self._gone if not self._ops[op].kind.startswith("clash")}
+            known |= self._done.keys() | kept
         for key, value in event.values.items():
             ops = self._made_of(key, value, where)
             if ops is None:
                 continue
             there = set(ops)
-            foreign = there - client.own
+            # With a disk, a client goes on with the pending patches of its lives before.
+            person = event.client.partition(".")[0] + "."
+            foreign = {op for op in there if not op.startswith(person)}
             for op in sorted(foreign | (there if event.final else set())):
                 if op in self._failed and not self._loose(op):
                     self._wrong("late", f"{op} has failed, and is in {key}, {where}")
-            for op in sorted(known - there):
+            # A pending value of its own hides what was there, until it fails.
+            whole = self._whole.get((event.client.partition(".")[0], key), ())
+            hidden = not event.resolved and any(self._over.get(op, math.inf) >= event.since for op in whole)
+            for op in sorted(known - there) if not hidden else ():
                 invoked = self._ops[op]
                 if invoked.key != key or self._loose(op) or key == RESET:
                     continue
-                if event.resolved and op in client.own and op not in self._done:
+                if event.resolved and op.startswith(person) and op not in self._done:
                     continue
                 if key == FIELDS and any(other > op for other in there if other.startswith(op.partition("/")[0] + "/")):
                     continue
