@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 
 from ..format import limits
-from ..format.operations import Step, joined
+from ..format.operations import Step, check_steps, joined
 from ..format.patches import PATCH
-from ..format.schema import format_time
+from ..format.schema import MalformedError, format_time
 from ..types import Ref
 from .value import PendingValue
 
@@ -29,6 +29,8 @@ def check_patches(contents: Iterable[PendingValue | None]) -> None:
         TooLargeError: They are.
     """
     patches = [content for content in contents if isinstance(content, PendingPatch)]
+    if len({(one.bucket, one.key) for one in patches}) < len(patches):
+        raise ValueError("two of the keys are the same, once as a text and once as a Ref: make one change of them")
     if len(patches) > limits.MANY:
         raise TooLargeError(f"patches of {len(patches)} keys are more than {limits.MANY}: make several calls")
     for one in patches:
@@ -39,6 +41,28 @@ def check_patches(contents: Iterable[PendingValue | None]) -> None:
             )
     if (size := sum(len(content.body) for content in patches)) > limits.PATCHES:
         raise TooLargeError(f"patches of {size} bytes are more than {limits.PATCHES}: make several calls")
+
+
+def encode_steps(steps: Sequence[Step], key: str) -> bytes:
+    """Return the bytes of the steps of one patch.
+
+    Args:
+        steps: The steps.
+        key: The key that they are for, for errors.
+
+    Raises:
+        ValueError: They are more than a patch can have, or nest too deep.
+    """
+    body = orjson.dumps(steps)
+    if len(body) > limits.PATCH:
+        raise ValueError(
+            f"the change of {key!r} has {len(body)} bytes, more than {limits.PATCH}: put the value instead"
+        )
+    try:
+        check_steps(orjson.loads(body), "it")
+    except MalformedError as error:
+        raise ValueError(f"the change of {key!r} cannot be a patch ({error}): put the value instead") from None
+    return body
 
 
 class PendingPatch(PendingValue):

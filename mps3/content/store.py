@@ -7,8 +7,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-import orjson
-
 from ..errors import ConfigurationError, MPS3Error, UnavailableError
 from ..format import limits
 from ..format.commit_age import refresh_age
@@ -26,7 +24,7 @@ from .cache import ValueCache
 from .fetcher import ValueFetcher
 from .many import ManyValues
 from .owner_metadata import owner_metadata
-from .patch import PendingPatch
+from .patch import PendingPatch, encode_steps
 from .tasks import TaskSet
 from .value import MINTED, PendingValue, sha256_of
 
@@ -143,14 +141,9 @@ class ValueStore:
             expires_in: Seconds until the key expires, from when it is committed; ``None``: it keeps its expiry.
 
         Raises:
-            ValueError: It is too large.
+            ValueError: It is too large, or nests too deep.
         """
-        body = orjson.dumps(steps)
-        if len(body) > limits.PATCH:
-            raise ValueError(
-                f"the change of {key!r} has {len(body)} bytes, more than {limits.PATCH}: put the value instead"
-            )
-        content = PendingPatch(bucket, key, body, manifests, expires_in)
+        content = PendingPatch(bucket, key, encode_steps(steps, key), manifests, expires_in)
         content.version = self._mint()
         return content
 
