@@ -11,6 +11,7 @@ from ..format import limits
 from ..format.operations import Step, check_steps, joined
 from ..format.patches import PATCH
 from ..format.schema import MalformedError, format_time
+from ..format.values import compact
 from ..types import Ref
 from .value import PendingValue
 
@@ -53,7 +54,7 @@ def encode_steps(steps: Sequence[Step], key: str) -> bytes:
     Raises:
         ValueError: They are more than a patch can have, or nest too deep.
     """
-    body = orjson.dumps(steps)
+    body = compact(orjson.dumps(steps))
     if len(body) > limits.PATCH:
         raise ValueError(
             f"the change of {key!r} has {len(body)} bytes, more than {limits.PATCH}: put the value instead"
@@ -130,7 +131,7 @@ class PendingPatch(PendingValue):
             for one in several:
                 add_steps(steps, one.steps)
                 expires_in = expires_in if one.expires_in is None else one.expires_in
-            made = PendingPatch(self.bucket, self.key, orjson.dumps(steps), self.manifests, expires_in)
+            made = PendingPatch(self.bucket, self.key, compact(orjson.dumps(steps)), self.manifests, expires_in)
             made.made_of, made.version = several, self.version
             self._joined = made
         return self._joined

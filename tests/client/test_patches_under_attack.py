@@ -211,3 +211,19 @@ async def test_patches_that_are_committed_are_forgotten(storage):
             assert tracemalloc.get_traced_memory()[0] < 2 * 2**20
         finally:
             tracemalloc.stop()
+
+
+async def test_values_that_patches_make_take_no_more_memory_than_they_have_bytes(storage):
+    """What the encoder returns holds on to ten times the room."""
+    async with memory_client(storage, inline=0, poll_interval=NEVER) as one:
+        await one.put("k", {"text": "x" * 3000, "n": 0})
+        tracemalloc.start(1)
+        try:
+            for _ in range(50):
+                await one.increment("k", path="/n")
+            gc.collect()
+            rooms = [tracemalloc.Filter(True, f"*/format/{name}.py") for name in ("patches", "values")]
+            made = tracemalloc.take_snapshot().filter_traces(rooms)
+            assert sum(trace.size for trace in made.traces) < 50 * 3 * 3100
+        finally:
+            tracemalloc.stop()
