@@ -20,31 +20,6 @@ class TooLargeError(ValueError):
     """The patches of a write are more than a commit can have."""
 
 
-def encode_steps(steps: Sequence[Step], key: str) -> bytes:
-    """Return the bytes of the steps of a patch, which a reader of the commit does not refuse.
-
-    Args:
-        steps: The steps.
-        key: The key that they are for, for errors.
-
-    Raises:
-        ValueError: They are too large, or nest too deep.
-    """
-    try:
-        body = orjson.dumps(steps)
-        check_steps(list(steps), "")
-    except TypeError:
-        pass  # the encoder does not write so many levels
-    except MalformedError:
-        if len(body) > limits.PATCH:
-            raise ValueError(
-                f"the change of {key!r} has {len(body)} bytes, more than {limits.PATCH}: put the value instead"
-            ) from None
-    else:
-        return body
-    raise ValueError(f"the change of {key!r} nests more than {limits.INLINE_DEPTH} deep")
-
-
 def check_patches(contents: Iterable[PendingValue | None]) -> None:
     """Refuse patches that are too many, or too large, for one commit.
 
@@ -79,7 +54,10 @@ def encode_steps(steps: Sequence[Step], key: str) -> bytes:
     Raises:
         ValueError: They are more than a patch can have, or nest too deep.
     """
-    body = compact(orjson.dumps(steps))
+    try:
+        body = compact(orjson.dumps(steps))
+    except TypeError:  # the encoder does not write so many levels
+        raise ValueError(f"the change of {key!r} nests more than {limits.INLINE_DEPTH} deep") from None
     if len(body) > limits.PATCH:
         raise ValueError(
             f"the change of {key!r} has {len(body)} bytes, more than {limits.PATCH}: put the value instead"
