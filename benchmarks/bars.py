@@ -126,6 +126,12 @@ def _contention(results: Results) -> Iterable[Bar]:
         what = f"4 writers without pause, {told}: median at most 3.5 round trips, at most 4 PUTs a commit"
         yield _bar(results, few, what, _most({"median": 3.5, "PUTs": 4}), where=where)
     yield _bar(results, "turns", "two writers taking turns at human speed: 1 request each", _trips(1))
+    row = results.find("counter of 32")
+    count = f"{row.facts['increments'] / 32:.0f}" if row else "100"
+    what = f"32 clients x {count} increments of one counter, with faults"
+    yield _bar(results, "counter of 32", f"{what}: the sum is exact", _most({"wrong by": 0}), BOTH)
+    what_time = f"{what}: at most 1.5x the time of as many puts of different keys"
+    yield _bar(results, "counter of 32", what_time, _most({"times that of puts": 1.5}), BOTH)
     what = "a store that refuses more than one PUT a second to the same key: 20 commits a second by"
     yield _bar(results, "paced of 1", f"{what} one writer", _rate)
     yield _bar(results, "paced of 4", f"{what} 4 writers at once", _rate)

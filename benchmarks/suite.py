@@ -14,7 +14,7 @@ from dataset import entry_bytes, load, names
 from meter import Tally
 from processes import UnfinishedError, isolated
 from results import JOURNALS, Results, Row, named
-from scenarios import collection, contention, operations, resources, sizes, subscriptions, wakes, wires
+from scenarios import collection, contention, operations, patches, resources, sizes, subscriptions, wakes, wires
 from virtual import Place
 from wire import Server, Wire
 
@@ -40,6 +40,7 @@ class Plan:
         before: Puts between those whose CPU is measured; a tenth with the merge journal, which makes them wait.
         commits: Of each contending writer.
         commits_on_the_wire: The same over HTTP, where all writers and the server share a machine.
+        increments: Of each of many clients who count together.
         turns: Commits of two people who take turns.
         heard: Commits of which another client hears by wake-ups.
         restarts: Commits during which the service for wake-ups is killed and started ten times.
@@ -57,6 +58,7 @@ class Plan:
     before: int = 10_000
     commits: int = 12
     commits_on_the_wire: int = 5
+    increments: int = 100
     turns: int = 100
     heard: int = 500
     restarts: int = 2_000
@@ -74,6 +76,7 @@ QUICK: Final = Plan(
     before=1_000,
     commits=4,
     commits_on_the_wire=2,
+    increments=10,
     turns=20,
     heard=100,
     restarts=400,
@@ -150,6 +153,8 @@ class Suite:
                 named("contention", journal), None, contention.at_the_seam, self._place(journal), writers, commits
             )
         self._try(named("turns", journal), None, contention.turns, self._place(journal), self._plan.turns)
+        places = self._place(journal), self._place(journal)
+        self._try(named("counter", journal), None, patches.counter, places, WRITERS[0], self._plan.increments)
         for writers in (1, 4):
             self._try(named("paced", journal), None, contention.paced, self._place(journal), writers, 2 * commits)
 

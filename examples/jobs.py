@@ -14,10 +14,17 @@ A job has up to three keys:
     claim/007    the worker that does it; expires unless the worker renews it
     done/007     the result, and the worker that has done it
 
+and there is one key for all of them:
+
+    tally        the number of jobs that each worker has done, and of the primes that were found
+
 A worker claims a job in a transaction, if the job is neither claimed nor done. It marks the job as done in another
 transaction, if the claim is still its own. So each job has one result, from the worker with the last claim. A slow
 worker may do the same work, but its second transaction writes nothing. The side effects of a job may therefore happen
 twice, as with any queue.
+
+That transaction also adds the result to the tally, which all workers do at the same time. It patches the tally, which
+does not count as reading it, so no two transactions conflict because of it.
 """
 
 import argparse
@@ -29,14 +36,14 @@ import random
 import secrets
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
 from typing import Any, cast
 
-from mps3 import JSON, MPS3, MPS3Error, Transaction
+from mps3 import JSON, MPS3, Increment, MPS3Error, Transaction
 from mps3.types import Delete
 
 JOB, CLAIM, DONE = "job/", "claim/", "done/"
+TALLY = "tally"
 LEASE = 5.0
 """Seconds until a claim expires, unless it is renewed."""
 SLOW_LEASE = 20.0
@@ -115,6 +122,7 @@ class Worker:
             ours = await transaction.get(CLAIM + job) == self._name
             if ours:
                 transaction.put(DONE + job, {"by": self._name, "primes": found})
+                transaction.patch(TALLY, {"jobs": {shown(self._name): Increment(1)}, "primes": Increment(found)})
                 transaction.delete(CLAIM + job)
             return ours
 
@@ -188,11 +196,12 @@ class Board:
                     say(f"{shown(value)} takes job {job}")
                 self._claims[job] = value
 
-    def sum_up(self) -> None:
+    async def sum_up(self) -> None:
         """Print the number of jobs of each worker, and the total."""
-        by = Counter(shown(done["by"]) for done in self._done.values())
-        say(f"{len(self._done)} jobs: " + ", ".join(f"{worker} did {count}" for worker, count in sorted(by.items())))
-        say(f"{sum(done['primes'] for done in self._done.values()):,} primes")
+        tally = cast("dict[str, Any]", await self._client.get(TALLY))
+        by = sorted(tally["jobs"].items())
+        say(f"{sum(tally['jobs'].values())} jobs: " + ", ".join(f"{worker} did {count}" for worker, count in by))
+        say(f"{tally['primes']:,} primes")
 
 
 def numbers(keys: list[str], prefix: str) -> set[str]:
@@ -239,7 +248,7 @@ async def lead(options: argparse.Namespace) -> None:
                     with contextlib.suppress(ProcessLookupError):
                         worker.terminate()
                     await worker.wait()
-        board.sum_up()
+        await board.sum_up()
 
 
 async def mourn(n: int, worker: asyncio.subprocess.Process) -> None:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mps3 import MPS3
+from mps3 import MPS3, Increment
 
 GREETING, SCORE, NOTE = "quickstart/greeting", "quickstart/score", "quickstart/note"
 
@@ -36,6 +36,11 @@ async def main(url: str) -> None:
         print("bob reads", await bob.get(NOTE, "absent"))
         await ann.delete(NOTE)
         print("bob reads", await bob.get(NOTE, "absent"))
+
+        # A patch says how a value changes: of two at the same moment none is lost.
+        await ann.put(NOTE, {"text": "milk", "likes": 0})
+        await asyncio.gather(ann.patch(NOTE, {"text": "oat milk"}), bob.patch(NOTE, {"likes": Increment(1)}))
+        print("bob reads", await bob.get(NOTE))
 
         ann.put_all(dict.fromkeys((GREETING, SCORE), "bye"))
         print("bob is told", await anext(scores))

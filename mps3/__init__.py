@@ -3,6 +3,7 @@
 from .client.client import MPS3
 from .client.history import FileInfo, Revision, Snapshot
 from .client.log import LogEntry
+from .client.operations import Append, Increment, Maximum, Minimum, Operation, Prepend, Remove, Union
 from .client.presence import Presence
 from .client.query import Query
 from .client.rejected import Rejected
@@ -42,6 +43,7 @@ __all__ = [
     "MPS3",
     "UNCHECKED",
     "AccessError",
+    "Append",
     "Batch",
     "Change",
     "ClosedError",
@@ -54,17 +56,23 @@ __all__ = [
     "ExpiredError",
     "FileInfo",
     "FormatError",
+    "Increment",
     "LocalStorage",
     "LogEntry",
     "MPS3Error",
+    "Maximum",
     "MemoryStorage",
+    "Minimum",
+    "Operation",
     "PendingChange",
     "PendingWrite",
+    "Prepend",
     "Presence",
     "Query",
     "Reconnect",
     "Ref",
     "Rejected",
+    "Remove",
     "Revision",
     "Snapshot",
     "Statistics",
@@ -76,6 +84,7 @@ __all__ = [
     "TransactionBlock",
     "Typed",
     "UnavailableError",
+    "Union",
     "UnknownOutcomeError",
     "ValidationError",
     "View",

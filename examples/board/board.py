@@ -43,7 +43,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from stopping import stopping
 
-from mps3 import DELETE, JSON, MPS3, Batch, ExpiredError, Presence, UnavailableError, wake
+from mps3 import DELETE, JSON, MPS3, Batch, Change, ExpiredError, Presence, UnavailableError, wake
 
 WAKES: Final[dict[str, Callable[[str], wake.Wake]]] = {
     "redis": wake.redis,
@@ -162,10 +162,10 @@ async def unavailable(_: Request, error: Exception) -> JSONResponse:
 
 @app.patch("/board")
 async def change(edits: Edits, request: Request) -> dict[str, str | None]:
-    """Change cards and columns, all together: the given members of existing ones, or complete new ones.
+    """Change cards and columns: the given members of existing ones, or complete new ones.
 
-    The changes are visible at once. If two users change one card at the same moment, the last commit wins; values are
-    not merged. `MPS3.transact` prevents that, but takes some seconds until it is certain.
+    The changes are visible at once. Of existing ones only the given members are patched: if two users change different
+    members of one card at the same moment, both changes are kept.
 
     Returns:
         The ``commit`` of the changes, which is durable. The browser recognises its changes among the events by it. It
@@ -173,25 +173,34 @@ async def change(edits: Edits, request: Request) -> dict[str, str | None]:
     """
     client: MPS3 = request.state.client
     known = await client.get_all(edits)
-    values = {key: changed(key, known.get(key), fields) for key, fields in edits.items()}
-    values = {key: value for key, value in values.items() if value is not None}
-    if not values:
+    changed = {key: checked(key, known.get(key), fields) for key, fields in edits.items() if fields is not None}
+    parts = {key: members for key, members in changed.items() if members is not None and key in known}
+    values = {key: value for key, value in changed.items() if value is not None and key not in known}
+    values |= {key: DELETE for key, fields in edits.items() if fields is None and key in known}
+    # Both are called before either is sent, so they share a commit.
+    writes = [client.put_all(values)] if values else []
+    writes += [client.patch_all(parts)] if parts else []
+    if not writes:
         return {"commit": None}
-    async with asyncio.timeout(PATIENCE):  # does not cancel the write
-        return {"commit": (await client.put_all(values)).id}
+    async with asyncio.timeout(PATIENCE):  # does not cancel the writes
+        return {"commit": [await write for write in writes][-1].id}
 
 
-def changed(key: str, known: JSON, fields: dict[str, Any] | None) -> Any:
-    """Return the new value of a card or a column, or ``None`` if there is nothing to do."""
-    if fields is None:
-        return None if known is None else DELETE
+def checked(key: str, known: JSON, fields: dict[str, Any]) -> Any:
+    """Return the given members of a card or a column that is known, or all of a new one; ``None`` if it was deleted."""
     before = known if isinstance(known, dict) else {}
     try:
-        return MODELS[key.partition("/")[0]].model_validate({**before, **fields}).model_dump()
+        value = model_of(key).model_validate({**before, **fields})
     except ValidationError as error:
-        if not before and all(problem["type"] == "missing" for problem in error.errors()):
+        if all(problem["type"] == "missing" for problem in error.errors()):
             return None  # an edit of a card or column that another user has deleted
         raise HTTPException(422, error.errors(include_url=False, include_context=False)) from error
+    return value.model_dump(include=set(fields) if before else None)
+
+
+def model_of(key: str) -> type[Strict]:
+    """Return the model of a card or a column."""
+    return MODELS[key.partition("/")[0]]
 
 
 @app.put("/at/{tab}", status_code=204)
@@ -290,7 +299,7 @@ async def status_events(client: MPS3) -> AsyncIterator[ServerSentEvent]:
 def event_of(batch: Batch[JSON]) -> ServerSentEvent:
     """Return a batch as an event. A key without a value is deleted."""
     changes = [
-        {"key": change.key, "pending": change.pending} | ({} if change.value is DELETE else {"value": change.value})
+        {"key": change.key, "pending": change.pending} | ({"value": change.value} if is_whole(change) else {})
         for change in batch.changes
         if change.key.startswith(("card/", "column/"))
     ]
@@ -302,6 +311,15 @@ def event_of(batch: Batch[JSON]) -> ServerSentEvent:
         "changes": changes,
     }
     return ServerSentEvent(event="board", data=data, id=batch.cursor, retry=500)
+
+
+def is_whole(change: Change[JSON]) -> bool:
+    """Return whether a change has a card or a column. A patch of one that was deleted at that moment leaves a part."""
+    try:
+        model_of(change.key).model_validate(change.value)
+    except ValidationError:
+        return False
+    return True
 
 
 def main() -> None:

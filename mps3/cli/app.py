@@ -17,6 +17,8 @@ SECTIONS: Final = {
     "Values": {
         "get": "Print the value of a key.",
         "put": "Set a key.",
+        "patch": "Change parts of a value.",
+        "increment": "Add to a number.",
         "delete": "Delete keys.",
         "ls": "List keys.",
         "watch": "Show changes as they happen.",

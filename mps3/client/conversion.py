@@ -118,8 +118,15 @@ class Conversion:
         try:
             return self._converter.dump(value)
         except (ValueError, TypeError) as error:
-            raise ValidationError(
-                f"the value for {key!r} does not fit {type_name(self._model)}: {error}",
-                key=key,
-                operation="PutObject",
-            ) from error
+            raise self._unfit(f"the value for {key!r}", key, error) from error
+
+    def check_patched(self, key: str, value: JSON) -> None:
+        """Check the JSON that a patch makes of a stored value, or raise a `ValidationError`."""
+        try:
+            self._converter.load(value)
+        except (ValueError, TypeError) as error:
+            raise self._unfit(f"what the patch makes of {key!r}", key, error) from error
+
+    def _unfit(self, what: str, key: str, error: Exception) -> ValidationError:
+        message = f"{what} does not fit {type_name(self._model)}: {error}"
+        return ValidationError(message, key=key, operation="PutObject")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final, TypeVar, cast
@@ -11,8 +11,11 @@ from ..content.reader import ValueReader
 from ..errors import ExpiredError
 from ..format.document import CommitEntry, read_commit_id
 from ..format.file_entry import FileEntry, expires_of, sha256_of_value, size_of_value, version_of
+from ..format.layers import look_up
 from ..format.names import Naming, name_in
-from ..format.state import EMPTY, View, look_up, patched
+from ..format.patches import comes_from, is_patch, is_rebase
+from ..format.state import EMPTY, View
+from ..format.update import patched
 from ..journal.cursors import Position
 from ..journal.past import Past, Walk
 from ..text import printable
@@ -231,13 +234,20 @@ def _oldest_commit(walk: Walk) -> str:
 
 async def revisions(past: Past, newest: View, name: str, limit: int | None, reader: ValueReader) -> list[Revision]:
     """Return the changes of a key by the commits that are kept, newest first."""
+    said: dict[str, Mapping[str, Any] | None] = {}
 
-    async def read(commit: CommitEntry) -> Revision | None:
-        changed, file = await _change(past, commit, name)
-        return Revision(commit.id, version_of(file), time_of(commit), name, file, reader) if changed else None
+    async def read(commit: CommitEntry) -> CommitEntry | None:
+        changed, change = await _change(past, commit, name)
+        if changed:
+            said[commit.id] = change
+        return commit if changed and not is_rebase(change) else None
 
     walk = await past.walk(newest)
-    found, complete = await read_commits(walk, limit, read)
+    commits, complete = await read_commits(walk, limit, read)
+    found = [
+        Revision(commit.id, version_of(file), time_of(commit), name, file, reader)
+        for commit, file in await _files_after(walk, commits, said, name)
+    ]
     oldest = await _oldest_file(past, walk, name) if complete else None
     if oldest is not None:
         found.append(Revision(None, version_of(oldest), None, name, oldest, reader))
@@ -271,8 +281,45 @@ async def read_commits(
             return found, True
 
 
-async def _change(past: Past, commit: CommitEntry, name: str) -> tuple[bool, FileEntry | None]:
-    """Return whether a commit changes a key, and its file after the commit."""
+async def _files_after(
+    walk: Walk, commits: Sequence[CommitEntry], said: Mapping[str, Mapping[str, Any] | None], name: str
+) -> list[tuple[CommitEntry, FileEntry | None]]:
+    """Return what is said of a key after each of some commits, newest first, without those that change nothing.
+
+    Args:
+        walk: Where they were found.
+        commits: Those that change the key, newest first.
+        said: What they say, and others that rebase its value, by their ids.
+        name: The key.
+    """
+    if not commits:
+        return []
+    wanted = {commit.id for commit in commits}
+    start = next(place for place, commit in enumerate(walk.commits) if commit.id == commits[-1].id)
+    file: FileEntry | None = None
+    known, found = False, []
+    for place, commit in enumerate(walk.commits[start:], start):
+        if commit.id not in said:
+            continue
+        change = said[commit.id]
+        if change is None or not (is_patch(change) or is_rebase(change)):
+            file, known = None if change is None else patched(None, change), True
+        elif known:
+            file = patched(file, change, commit.modified)
+        else:
+            try:
+                file = (await walk.state_at(place)).look_up(name)
+            except ExpiredError:
+                continue
+            known = True
+        applies = not is_patch(change) or change is None or comes_from(version_of(file), change["version"])
+        if commit.id in wanted and applies:
+            found.append((commit, file))
+    return found[::-1]
+
+
+async def _change(past: Past, commit: CommitEntry, name: str) -> tuple[bool, Mapping[str, Any] | None]:
+    """Return whether a commit changes a key, and what it says of it."""
     changed, file = False, cast("FileEntry | None", None)
     if commit.runs:
         runs = await past.runs_of([commit])
@@ -281,8 +328,7 @@ async def _change(past: Past, commit: CommitEntry, name: str) -> tuple[bool, Fil
             if entry is not _MISSING:
                 changed, file = True, cast("FileEntry | None", entry)
     if name in commit.files:
-        patch = commit.files[name]
-        changed, file = True, None if patch is None else patched(file, patch)
+        changed, file = True, commit.files[name]
     return changed, file
 
 

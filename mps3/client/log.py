@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ..format.document import CommitEntry
+from ..format.file_entry import version_of
 from ..format.names import Naming
-from ..format.state import View, patched
+from ..format.state import View
 from ..journal.past import Past
 from .history import read_commits, time_of
 from .threads import in_thread_if_large
@@ -58,7 +59,7 @@ async def _entry(past: Past, commit: CommitEntry, naming: Naming, prefix: str, s
             found.update((name, None if file is None else file["version"]) for name, file in lines if matches(name))
         for name, patch in commit.files.items():
             if matches(name):
-                found[name] = None if patch is None else patched(None, patch)["version"]
+                found[name] = version_of(patch)
         return dict(sorted((naming.label(name), version) for name, version in found.items()))
 
     size = len(commit.files) + sum(reference.entries for reference in commit.runs)

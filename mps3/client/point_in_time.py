@@ -15,13 +15,13 @@ from ..manifest.manifest import Manifest
 from ..types import DELETE, JSON, Commit, Delete, Ref
 from .history import Revision, Snapshot, revisions, view_at
 from .log import LogEntry, read_log
+from .patches import Patches
 from .snapshot_reader import SnapshotReader, changes_to_restore
-from .writes import Writes
 
 _log = logging.getLogger("mps3")
 
 
-class PointInTime(Writes):
+class PointInTime(Patches):
     """The calls that read and restore past states."""
 
     async def history(

@@ -333,7 +333,7 @@ async def _read_newest(manifest: Manifest, find: Callable[[], Awaitable[W]], rea
 
 async def _page(
     view: View,
-    overlay: Mapping[str, PendingValue | None],
+    overlay: Mapping[str, PendingValue | FileEntry | None],
     naming: Naming,
     prefix: str,
     limit: int | None,

@@ -19,7 +19,7 @@ class Rejected:
 
     Attributes:
         manifest: The manifest that it was for.
-        values: Its keys and their values; `DELETE` for a deletion.
+        values: Its keys and their values; `DELETE` for a deletion. Of a patch, they are the steps that it consists of.
         error: Why it failed.
         time: When it failed, by this machine's clock.
         made: When the write was called, by this machine's clock.

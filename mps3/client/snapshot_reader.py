@@ -12,6 +12,7 @@ from ..content.value import PendingValue
 from ..errors import ExpiredError
 from ..format.file_entry import FileEntry, expires_of, sha256_of_value, size_of_value
 from ..format.names import Naming
+from ..format.patches import stored_version
 from ..format.state import View, alive, differences, weight
 from ..manifest.manifest import Manifest
 from ..types import JSON, Delete
@@ -55,7 +56,7 @@ class SnapshotReader(ValueReader):
 
 
 def _is_at(file: FileEntry | None, version: str | None) -> bool:
-    return file is not None and file["version"] == version
+    return file is not None and stored_version(file) == version
 
 
 async def changes_to_restore(

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, overload
 
+from ..content.patch import PendingPatch
 from ..content.value import PendingValue
 from ..errors import ClosedError
 from ..format.file_entry import FileEntry, expires_of
+from ..format.operations import Step
 from ..manifest.nesting import Nesting
 from ..manifest.transaction import TransactionRunner
 from ..manifest.workspace import Workspace
 from ..support.gather import map_concurrently
 from ..types import DELETE, JSON, KEPT, Commit, Delete, Kept, Ref
+from .changes import Changes, operation_at, step_of
+from .operations import Increment
 from .time_to_live import seconds_to_live
 
 D = TypeVar("D")
@@ -22,6 +26,10 @@ K = TypeVar("K", bound=str | Ref)
 
 Place = Callable[[str | Ref, str | None], tuple[str, str, str, str]]
 """Resolves a key and a bucket: returns the name in the manifest, the bucket, the key and the label."""
+
+
+PreparePatch = Callable[[str, str, Sequence[Step], float | None], PendingPatch]
+"""Encodes the steps of a patch, given a bucket, a key, the steps and the seconds until the key expires."""
 
 
 class Prepare(Protocol):
@@ -41,7 +49,8 @@ class Transaction:
     ``async with`` block that it was made for.
     """
 
-    def __init__(self, workspace: Workspace, place: Place, prepare: Prepare) -> None:
+    def __init__(self, workspace: Workspace, place: Place, prepare: Prepare, prepare_patch: PreparePatch) -> None:
+        self._prepare_patch = prepare_patch
         self._workspace = workspace
         self._place = place
         self._prepare = prepare
@@ -118,6 +127,83 @@ class Transaction:
         if content is not None and expires_in is KEPT:
             _keep_expiry(content, self._workspace.look_up(name))
         self._workspace.write(name, (in_bucket, literal), label, content)
+
+    def patch(
+        self,
+        key: str | Ref,
+        changes: Changes,
+        *,
+        bucket: str | None = None,
+        expires_in: float | timedelta | None = None,
+    ) -> None:
+        """Change parts of a value when the transaction commits. It does not count as reading the key.
+
+        So what other clients change in the value meanwhile is no conflict, and is kept.
+
+        Args:
+            key: The key, or a `Ref` to one in another bucket.
+            changes: As for `MPS3.patch`.
+            bucket: The key's bucket; the default bucket if ``None``.
+            expires_in: Seconds, or a timedelta, until the key expires. If it is not given, it keeps its expiry.
+
+        Raises:
+            TypeError: A value is not JSON.
+            ValueError: A value or the key cannot be stored.
+            ConflictError: It does not apply to what this transaction has written.
+        """
+        self._patch(key, step_of(changes, str(key)), bucket, expires_in)
+
+    def patch_all(
+        self,
+        changes: Mapping[str | Ref, Changes] | Mapping[str, Changes],
+        *,
+        bucket: str | None = None,
+        expires_in: float | timedelta | None = None,
+    ) -> None:
+        """Change parts of several values when the transaction commits, as `patch` does.
+
+        Args:
+            changes: Keys, and the changes of each.
+            bucket: The bucket of keys that name none; the default bucket if ``None``.
+            expires_in: As for `patch`.
+
+        Raises:
+            TypeError: A value is not JSON.
+            ValueError: A value or a key cannot be stored.
+            ConflictError: One does not apply to what this transaction has written.
+        """
+        for key, change in changes.items():
+            self.patch(key, change, bucket=bucket, expires_in=expires_in)
+
+    def increment(
+        self,
+        key: str | Ref,
+        by: float = 1,
+        *,
+        path: str = "",
+        bucket: str | None = None,
+        expires_in: float | timedelta | None = None,
+    ) -> None:
+        """Add to a number when the transaction commits. It does not count as reading the key.
+
+        Args:
+            key: The key, or a `Ref` to one in another bucket.
+            by: The number to add.
+            path: Where the number is in the value, as for `MPS3.increment`.
+            bucket: The key's bucket; the default bucket if ``None``.
+            expires_in: As for `patch`.
+
+        Raises:
+            TypeError: ``by`` is not a number.
+            ValueError: ``by`` is not finite, or the path is not one.
+            ConflictError: It does not apply to what this transaction has written.
+        """
+        self._patch(key, operation_at(Increment(by), path, str(key)), bucket, expires_in)
+
+    def _patch(self, key: str | Ref, step: Step, bucket: str | None, expires_in: float | timedelta | None) -> None:
+        name, in_bucket, literal, label = self._place(key, bucket)
+        content = self._prepare_patch(in_bucket, literal, (step,), seconds_to_live(expires_in))
+        self._workspace.patch(name, (in_bucket, literal), label, content)
 
     def delete(self, key: str | Ref, *, bucket: str | None = None) -> None:
         """Delete a key when the transaction commits.

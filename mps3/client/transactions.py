@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar, overload
 
+from ..content.patch import PendingPatch
 from ..content.value import PendingValue
 from ..format.names import check_not_own, name_in
+from ..format.operations import Step
 from ..manifest.transaction import TransactionRunner
 from ..manifest.workspace import Workspace
 from ..types import JSON, KEPT, Kept, Ref
@@ -170,7 +172,10 @@ class Transactions(Reads):
         ) -> PendingValue:
             return self._contents.prepare(bucket, key, value, (ref,), expires_in, may_be_inline=may_be_inline)
 
-        return runner, lambda workspace: Transaction(workspace, place, prepare)
+        def prepare_patch(bucket: str, key: str, steps: Sequence[Step], expires_in: float | None) -> PendingPatch:
+            return self._contents.prepare_patch(bucket, key, steps, (ref,), expires_in)
+
+        return runner, lambda workspace: Transaction(workspace, place, prepare, prepare_patch)
 
 
 async def call_update(function: Callable[[Any], Any], value: Any, key: str | Ref) -> Any:

@@ -9,8 +9,11 @@ from datetime import timedelta
 from typing import Any, Generic, TypeVar, cast, overload
 
 from ..errors import ValidationError
+from ..format.operations import Step
 from ..types import DELETE, JSON, KEPT, UNCHECKED, Batch, Change, Delete, Kept, Ref, Unchecked
+from .changes import Changes, operation_at, step_of
 from .conversion import Conversion, type_name
+from .operations import Increment
 from .subscription import Subscription
 from .transactions import Transactions, call_update
 from .write import Write
@@ -114,6 +117,68 @@ class Typed(Generic[T]):
         dumped: dict[str | Ref, JSON | Delete] = {key: self._dumped(key, value) for key, value in values.items()}
         return self._client.put_all(dumped, expires_in=expires_in, bucket=bucket, manifests=manifests)
 
+    def patch(
+        self,
+        key: str | Ref,
+        changes: Changes,
+        *,
+        bucket: str | None = None,
+        manifests: Sequence[str | Ref] | None = None,
+        if_version: str | Unchecked | None = UNCHECKED,
+        expires_in: float | timedelta | None = None,
+    ) -> Write:
+        """Change parts of a value, as `MPS3.patch` does. The changes are JSON, as the value is stored.
+
+        What the changes make of the value that this client shows is checked, if that value is in memory. What they make
+        of the value that another client writes at the same time is checked only when it is read.
+
+        Raises:
+            ValidationError: The result does not fit the type; nothing is written.
+        """
+        self._check_patched({key: step_of(changes, str(key))}, bucket, manifests)
+        return self._client.patch(
+            key, changes, bucket=bucket, manifests=manifests, if_version=if_version, expires_in=expires_in
+        )
+
+    def patch_all(
+        self,
+        changes: Mapping[K, Changes],
+        *,
+        bucket: str | None = None,
+        manifests: Sequence[str | Ref] | None = None,
+        expires_in: float | timedelta | None = None,
+    ) -> Write:
+        """Change parts of several values in one commit, as `MPS3.patch_all` does, and check them as `patch` does.
+
+        Raises:
+            ValidationError: A result does not fit the type; nothing is written.
+        """
+        steps = {key: step_of(change, str(key)) for key, change in changes.items()}
+        self._check_patched(steps, bucket, manifests)
+        given: dict[str | Ref, Changes] = dict(changes.items())
+        return self._client.patch_all(given, bucket=bucket, manifests=manifests, expires_in=expires_in)
+
+    def increment(
+        self,
+        key: str | Ref,
+        by: float = 1,
+        *,
+        path: str = "",
+        bucket: str | None = None,
+        manifests: Sequence[str | Ref] | None = None,
+        if_version: str | Unchecked | None = UNCHECKED,
+        expires_in: float | timedelta | None = None,
+    ) -> Write:
+        """Add to a number, as `MPS3.increment` does, and check the value as `patch` does.
+
+        Raises:
+            ValidationError: The result does not fit the type; nothing is written.
+        """
+        self._check_patched({key: operation_at(Increment(by), path, str(key))}, bucket, manifests)
+        return self._client.increment(
+            key, by, path=path, bucket=bucket, manifests=manifests, if_version=if_version, expires_in=expires_in
+        )
+
     @overload
     async def get(
         self, key: str | Ref, *, bucket: str | None = None, manifest: str | Ref | None = None
@@ -181,6 +246,12 @@ class Typed(Generic[T]):
         continues with the other changes of that batch.
         """
         return TypedWatch(self._client.watch(prefix, manifest=manifest, since=since), self._conversion)
+
+    def _check_patched(
+        self, steps: Mapping[Any, Step], bucket: str | None, manifests: Sequence[str | Ref] | None
+    ) -> None:
+        for label, value in self._client._previews(steps, bucket, manifests):  # noqa: SLF001 - part of the client
+            self._conversion.check_patched(label, value)
 
     def _dumped(self, key: str | Ref, value: T | Delete) -> JSON | Delete:
         return value if isinstance(value, Delete) else self._conversion.dump(str(key), value)

@@ -76,7 +76,7 @@ class Watch(Subscription[Batch[JSON]]):
         self._lapsed: set[str] = set()
         self._prune_at = BATCH_SIZE
         # The pending writes of this client that have been delivered.
-        self._shown: dict[str, PendingValue | None] = {}
+        self._shown: dict[str, PendingValue | FileEntry | None] = {}
         manifest.listeners.add_watcher(self._watcher)
 
     async def __anext__(self) -> Batch[JSON]:
@@ -337,7 +337,7 @@ class Watch(Subscription[Batch[JSON]]):
         if view is not self._view or not self._watcher.touched:
             return
         touched, self._watcher.touched = self._watcher.touched, {}
-        pending: dict[str, PendingValue | None] = {}
+        pending: dict[str, PendingValue | FileEntry | None] = {}
         back: list[tuple[str, FileEntry | None]] = []
         for name in touched:
             if name in overlay:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, TypeAlias
 
 from ..content.many import ManyValues, OwnNames, OwnPlaces
+from ..content.patch import PendingPatch, check_patches
 from ..content.value import PendingValue
 from ..format.limits import MANY
 from ..format.names import are_plain, check_not_own, name_in
@@ -15,6 +16,7 @@ from ..manifest.pending import Pending
 from ..offline.protocol import Refusal
 from ..text import first_few
 from ..types import DELETE, JSON, UNCHECKED, Delete, Ref, Unchecked
+from .changes import ValueChange
 from .core import ClientCore
 from .rejected import Rejected
 from .time_to_live import seconds_to_live
@@ -120,7 +122,7 @@ class Writes(ClientCore):
 
     def _write(
         self,
-        values: Mapping[Any, JSON | Delete],
+        values: Mapping[Any, JSON | Delete | ValueChange],
         bucket: str | None,
         manifests: Sequence[str | Ref] | None,
         verb: str,
@@ -137,16 +139,11 @@ class Writes(ClientCore):
             lifetimes = [seconds_to_live(expires_in)] * len(values)
         if not values:
             raise ValueError("there is nothing to write")
-        if isinstance(manifests, str | Ref):
-            raise TypeError("manifests is a list of manifests; put the manifest in brackets")
-        refs = [self._default] if manifests is None else [self._manifest_ref(manifest) for manifest in manifests]
-        if not refs:
-            raise ValueError("manifests is empty; leave it out for the default manifest")
+        owners = self._owners(manifests)
         targets = [
             (*self._place(key, bucket), value, ends.get(key), not self._names_bucket(key, bucket))
             for key, value in values.items()
         ]
-        owners = tuple(dict.fromkeys(refs))
         if len(values) > MANY and bucket is None and if_version is UNCHECKED and not any(lifetimes) and not ends:
             many = self._prepare_many(values, owners)
             if many is not None:
@@ -161,12 +158,11 @@ class Writes(ClientCore):
             (
                 place,
                 key,
-                None
-                if value is DELETE
-                else self._contents.prepare(place, key, value, owners, lifetime, end, may_be_inline=may_be_inline),
+                self._prepare(place, key, value, owners, lifetime, end, may_be_inline=may_be_inline),
             )
             for (place, key, value, end, may_be_inline), lifetime in zip(targets, lifetimes, strict=True)
         ]
+        check_patches([content for *_, content in contents])
         labels = [self._label(place, key) for place, key, _ in contents]
         opened = [(ref, self._manifest(ref)) for ref in owners]
         parts = []
@@ -188,7 +184,32 @@ class Writes(ClientCore):
             manifest.add(pending)
         return write
 
-    def _prepare_many(self, values: Mapping[Any, JSON | Delete], owners: tuple[Ref, ...]) -> ManyValues | None:
+    def _owners(self, manifests: Sequence[str | Ref] | None) -> tuple[Ref, ...]:
+        if isinstance(manifests, str | Ref):
+            raise TypeError("manifests is a list of manifests; put the manifest in brackets")
+        refs = [self._default] if manifests is None else [self._manifest_ref(manifest) for manifest in manifests]
+        if not refs:
+            raise ValueError("manifests is empty; leave it out for the default manifest")
+        return tuple(dict.fromkeys(refs))
+
+    def _prepare(
+        self,
+        place: str,
+        key: str,
+        value: JSON | Delete | ValueChange,
+        owners: tuple[Ref, ...],
+        lifetime: float | None,
+        end: float | None,
+        *,
+        may_be_inline: bool,
+    ) -> PendingValue | None:
+        if value is DELETE:
+            return None
+        if isinstance(value, ValueChange):
+            return self._contents.prepare_patch(place, key, (value.step,), owners, lifetime)
+        return self._contents.prepare(place, key, value, owners, lifetime, end, may_be_inline=may_be_inline)
+
+    def _prepare_many(self, values: Mapping[Any, Any], owners: tuple[Ref, ...]) -> ManyValues | None:
         """Check and encode a large write at once; ``None`` if it is not as simple as most are, or is kept."""
         kept = bool(self._outbox_queues) or self._on_reconnect is not None
         if kept or len(owners) != 1 or owners[0].bucket != self._bucket:
@@ -230,13 +251,7 @@ class Writes(ClientCore):
     def _retry(self, rejected: Rejected, old: Pending) -> Write:
         self._check_open()
         manifest = self._manifest(rejected.manifest)
-        contents = {
-            name: content
-            and PendingValue(
-                content.bucket, content.key, content.body, (manifest.ref,), content.expires_in, inline=content.inline
-            )
-            for name, content in old.changes.items()
-        }
+        contents = {name: content and _again(content, manifest.ref) for name, content in old.changes.items()}
         session = manifest.session_pool.acquire(durable=True) if old.expect else manifest.session
         pending = Pending(contents, old.labels, old.places, self._environment.now(), session, expect=old.expect)
         write = Write([(manifest, pending)], f"retry of {first_few(list(rejected.values))}")
@@ -255,6 +270,14 @@ class Writes(ClientCore):
         self._check_open()
         self._rejected.pop(rejected, None)
         old.forget()
+
+
+def _again(content: PendingValue, manifest: Ref) -> PendingValue:
+    if isinstance(content, PendingPatch):
+        return PendingPatch(content.bucket, content.key, content.body, (manifest,), content.expires_in)
+    return PendingValue(
+        content.bucket, content.key, content.body, (manifest,), content.expires_in, inline=content.inline
+    )
 
 
 def _check_version(if_version: object, manifests: Sequence[Ref]) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..format.names import name_in
+from ..format.patches import stored_version
 from ..journal.protocol import Retained
 from ..storage.protocol import NULL_VERSION
 from ..types import Ref
@@ -47,7 +48,7 @@ class LiveVersions:
         name = name_in(self.ref, bucket, key)
         if (name, version) in self.retained.named:
             return True
-        return any((file := view.look_up(name)) and file["version"] == version for view in self.retained.views)
+        return any((file := view.look_up(name)) and stored_version(file) == version for view in self.retained.views)
 
 
 def values_of(key: str, version: str) -> tuple[tuple[str, str], ...]:

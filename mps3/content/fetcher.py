@@ -9,7 +9,8 @@ from typing import Any, Final
 from ..errors import ClosedError, CorruptionError, MPS3Error
 from ..format import limits
 from ..format.file_entry import FileEntry, inline_body
-from ..format.values import decode
+from ..format.patches import WAITING, patched_body, stored_version
+from ..format.values import LONG, decode
 from ..storage.cached import CachedObject, add_to_cache
 from ..storage.protocol import Absence, Object, Storage
 from ..storage.verification import read_verified
@@ -74,7 +75,12 @@ class ValueFetcher:
         body = self.cached(bucket, key, file)
         if body is not None:
             return body
-        name = (bucket, key, file["version"])
+        if WAITING in file:
+            return await self._patched(bucket, key, file)
+        version = stored_version(file)
+        if (body := self._cache.get((bucket, key, version))) is not None:
+            return body
+        name = (bucket, key, version)
         task = self._fetching.get(name)
         if task is None:
             task = self._fetching[name] = self._tasks.spawn(self._fetch(bucket, key, file))
@@ -87,8 +93,23 @@ class ValueFetcher:
                 raise ClosedError("the client was closed") from None
             raise
 
+    async def _patched(self, bucket: str, key: str, file: FileEntry) -> bytes:
+        """Return the bytes of a value after the patches that wait in front of it.
+
+        The version of the result names it: it depends on all versions before it.
+        """
+        stored = {name: file[name] for name in ("sha256", "size") if name in file}
+        base = await self.fetch(bucket, key, {**stored, "version": stored_version(file)})
+
+        def apply() -> bytes:
+            return patched_body(file, decode(base, bucket, key, stored_version(file)))
+
+        body = apply() if len(base) <= LONG else await asyncio.to_thread(apply)
+        self._cache.add((bucket, key, file["version"]), body)
+        return body
+
     async def _fetch(self, bucket: str, key: str, file: Mapping[str, Any]) -> bytes:
-        version: str = file["version"]
+        version = stored_version(file)
         where = (f"{key}@{version}", None) if version.startswith(MINTED) else (key, version)
         size = file.get("size")
         most = limits.VALUE if size is None else min(size, limits.VALUE)
@@ -117,7 +138,7 @@ class ValueFetcher:
         Raises:
             CorruptionError: The value does not match.
         """
-        version, size, sha256 = file["version"], file.get("size"), file.get("sha256")
+        version, size, sha256 = stored_version(file), file.get("size"), file.get("sha256")
         if size is not None and len(body) != size:
             raise _corrupt(bucket, key, version, f"it has {len(body)} bytes, the manifest says {size}")
         if not self._checksums or sha256 is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from ..errors import ConfigurationError, MPS3Error, UnavailableError
@@ -12,6 +12,7 @@ from ..format import limits
 from ..format.commit_age import refresh_age
 from ..format.file_entry import FileEntry, nests_deep
 from ..format.names import LONGEST
+from ..format.operations import Step
 from ..format.schema import LATEST
 from ..format.values import encode, encode_all
 from ..observability.observer import Observer
@@ -23,6 +24,7 @@ from .cache import ValueCache
 from .fetcher import ValueFetcher
 from .many import ManyValues
 from .owner_metadata import owner_metadata
+from .patch import PendingPatch, encode_steps
 from .tasks import TaskSet
 from .value import MINTED, PendingValue, sha256_of
 
@@ -70,7 +72,7 @@ class ValueStore:
         observer: Observer | None = None,
     ) -> None:
         self._now = now
-        self._inline = inline
+        self.inline = inline
         self._origin = ""
         self._minted = 0
         self._storage = storage
@@ -118,8 +120,32 @@ class ValueStore:
             left = until - self._now()
             expires_in = min(max(left, SHORTEST), float(LATEST))
         body = encode(value, key)
-        inline = may_be_inline and len(body) <= self._inline and not nests_deep(body)
+        inline = may_be_inline and len(body) <= self.inline and not nests_deep(body)
         return PendingValue(bucket, key, body, manifests, expires_in, until, inline=inline)
+
+    def prepare_patch(
+        self,
+        bucket: str,
+        key: str,
+        steps: Sequence[Step],
+        manifests: tuple[Ref, ...],
+        expires_in: float | None = None,
+    ) -> PendingPatch:
+        """Encode a change of a value, to become part of a commit.
+
+        Args:
+            bucket: The bucket of the value.
+            key: The key of the value.
+            steps: The steps of the change.
+            manifests: The manifests that the write commits to, with their buckets.
+            expires_in: Seconds until the key expires, from when it is committed; ``None``: it keeps its expiry.
+
+        Raises:
+            ValueError: It is too large, or nests too deep.
+        """
+        content = PendingPatch(bucket, key, encode_steps(steps, key), manifests, expires_in)
+        content.version = self._mint()
+        return content
 
     def prepare_many(self, bucket: str, values: Mapping[str, Any], manifests: tuple[Ref, ...]) -> ManyValues | None:
         """Encode the values of many keys of one bucket at once. They do not expire; `DELETE` deletes.
@@ -136,7 +162,7 @@ class ValueStore:
             encoded = encode_all({key: value for key, value in values.items() if value is not DELETE})
         else:
             encoded = encode_all(values)
-        most = min(self._inline, limits.INLINE)
+        most = min(self.inline, limits.INLINE)
         longest = max(map(len, encoded.values()), default=0)
         if longest > most or (longest > limits.INLINE_DEPTH and any(map(nests_deep, encoded.values()))):
             return None
@@ -180,7 +206,8 @@ class ValueStore:
         """
         if content.version is not None:
             return
-        if content.inline and content.expires_in is not None and content.until is None and self._now() == -math.inf:
+        expires = content.expires_in is not None and content.until is None
+        if content.inline and expires and self._now() == -math.inf and not isinstance(content, PendingPatch):
             content.inline = False  # the answer to storing it tells what time it is
         if content.inline:
             content.version = self._mint()

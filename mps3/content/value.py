@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import math
 from typing import Any, Final
 
 import orjson
 
+from ..format.patches import REBASES
 from ..format.schema import format_time
 from ..types import Ref
 
@@ -16,6 +18,9 @@ MINTED: Final = "mps3-"
 """The prefix of the versions that this library generates, for buckets without versioning."""
 LARGE: Final = 2**20
 """Bytes that are hashed in the event loop at the most. A thread hashes more."""
+
+
+_NAMES = itertools.count()
 
 
 class PendingValue:
@@ -30,6 +35,7 @@ class PendingValue:
         until: Instead: when it expires, by the store's clock, in seconds since 1970, whenever it is stored.
             ``expires_in`` then is the time left until then, for the outbox.
         inline: Whether it becomes part of the commit, and is no object of its own.
+        rebases: The version of what it is the value of already, and is only stored for; ``None`` if it is a new one.
 
     Attributes:
         digest: Its SHA-256, if it is stored with one.
@@ -42,6 +48,7 @@ class PendingValue:
     """
 
     __slots__ = (
+        "_provisional",
         "body",
         "bucket",
         "digest",
@@ -50,6 +57,7 @@ class PendingValue:
         "inline",
         "key",
         "manifests",
+        "rebases",
         "stored",
         "stored_at",
         "storing",
@@ -67,8 +75,11 @@ class PendingValue:
         until: float | None = None,
         *,
         inline: bool = False,
+        rebases: str | None = None,
     ) -> None:
         self.inline = inline
+        self.rebases = rebases
+        self._provisional = ""
         self.expires_in = expires_in
         self.until = until
         self.expires: float | None = None
@@ -83,6 +94,15 @@ class PendingValue:
         self.storing: asyncio.Task[None] | None = None
 
     @property
+    def name(self) -> str:
+        """What to call it: its version, or until it has one a name that nothing else in this process has."""
+        if self.version is not None:
+            return self.version
+        if not self._provisional:
+            self._provisional = f"pending-{next(_NAMES)}"
+        return self._provisional
+
+    @property
     def patch(self) -> dict[str, Any]:
         """The change of the file that a commit records. A null removes a member of the previous file."""
         expires = {} if self.expires is None else {"expires": format_time(self.expires)}
@@ -92,6 +112,7 @@ class PendingValue:
             "version": self.version,
             "sha256": self.digest.hex() if self.digest else None,
             "size": len(self.body),
+            **({} if self.rebases is None else {REBASES: self.rebases}),
             **expires,
         }
 

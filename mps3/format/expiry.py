@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 from .document import Document
 from .file_entry import expires_of
+from .layers import Layer, look_up
 from .run import Run
-from .state import EMPTY, Layer, View, added_commits, common_layers, look_up
+from .state import EMPTY, View, added_commits, common_layers
 
 
 def expiring(layer: Layer) -> Iterator[tuple[float, str]]:

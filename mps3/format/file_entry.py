@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 import orjson
 
 from . import limits
+from .patches import BASE, PATCH, REBASES, WAITING, check_patch, patched_body
 from .schema import (
     MalformedError,
     as_object,
@@ -24,11 +25,13 @@ from .schema import (
     is_sha256,
 )
 
+_CHECKED: Final = frozenset(("value", PATCH, REBASES, WAITING, BASE))
+
 FileEntry: TypeAlias = Mapping[str, Any]
 """What a manifest says of one key: ``version``, and ``expires`` if the key is to expire.
 
 The value of a key is stored, or it is inline. Of a stored one there are ``sha256`` and ``size``, where they are known;
-an inline one is the member ``value``.
+an inline one is the member ``value``. Patches may wait in front of either, see `mps3.format.patches`.
 """
 Files: TypeAlias = Mapping[str, FileEntry | None]
 """Keys to files; ``None`` for a deleted key."""
@@ -39,21 +42,40 @@ def version_of(file: FileEntry | None) -> str | None:
     return None if file is None else file["version"]
 
 
+def is_same(one: FileEntry | None, other: FileEntry | None) -> bool:
+    """Whether what is said of a key is the same value until the same moment, wherever the value is."""
+    if one is other:
+        return True
+    if one is None or other is None or one["version"] != other["version"]:
+        return False
+    return one == other or (_is_patched(one, other) and one.get("expires") == other.get("expires"))
+
+
+def _is_patched(*files: FileEntry) -> bool:
+    return any(BASE in file or WAITING in file for file in files)
+
+
 def inline_body(file: FileEntry) -> bytes | None:
     """The bytes of an inline value; ``None`` if the value is stored."""
-    return orjson.dumps(file["value"]) if "value" in file else None
+    if "value" not in file:
+        return None
+    return patched_body(file, file["value"]) if WAITING in file else orjson.dumps(file["value"])
 
 
 def size_of_value(file: FileEntry) -> int | None:
     """The bytes of a value as JSON; ``None`` if they are not known. Of an inline value nobody has to be believed."""
     body = inline_body(file)
-    return cast("int | None", file.get("size")) if body is None else len(body)
+    if body is not None:
+        return len(body)
+    return None if WAITING in file else cast("int | None", file.get("size"))
 
 
 def sha256_of_value(file: FileEntry) -> str | None:
     """The SHA-256 of a value as JSON, in hexadecimal; ``None`` if it is not known."""
     body = inline_body(file)
-    return cast("str | None", file.get("sha256")) if body is None else hashlib.sha256(body).hexdigest()
+    if body is not None:
+        return hashlib.sha256(body).hexdigest()
+    return None if WAITING in file else cast("str | None", file.get("sha256"))
 
 
 def nests_deep(body: bytes) -> bool:
@@ -132,8 +154,9 @@ def check_file(raw: object, where: str, *, patch: bool = False) -> None:
         _check_value(raw["value"], f"{where}.value")
         if raw.get("sha256") is not None:
             raise MalformedError(f"{where} has a value, and the SHA-256 of a stored one")
+    check_patch(raw, where, change=patch)
     for member, value in raw.items():
-        if member == "value" or (value is None and patch and member != "version"):
+        if member in _CHECKED or (value is None and patch and member != "version"):
             continue
         if member == "sha256":
             as_sha256(value, f"{where}.sha256")

@@ -23,6 +23,15 @@ INLINE: Final = 64 * 2**10
 INLINE_DEPTH: Final = 64
 """How deep such a value nests: the JSON encoder must be able to write it inside of a manifest."""
 
+PATCH: Final = 32 * 2**10
+"""Bytes of the steps of a patch. It is less than `INLINE`: what a patch makes of nothing is inline."""
+PATCHES: Final = 120 * 2**10
+"""Bytes of the patches of one commit. That many have no more parts than `UPDATE_PARTS`; they do not become a run."""
+STEPS: Final = 1_000
+"""Steps of a patch, operations of a step, and patches that wait in front of one value."""
+WAITING: Final = 256 * 2**10
+"""Bytes of the patches that wait in front of one value. A writer stores the value anew long before."""
+
 ESCAPES: Final = 2_000_000
 """Backslashes in a manifest."""
 DOCUMENT: Final = 32 * 2**20

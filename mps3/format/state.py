@@ -5,122 +5,23 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice, takewhile
 from operator import itemgetter
-from typing import Any, Final, TypeAlias, cast
-
-from json_merge_patch import merge
+from typing import Final, cast
 
 from .document import CommitEntry, Document
-from .file_entry import FileEntry, Files, expires_of
+from .file_entry import FileEntry, Files, expires_of, is_same
+from .layers import FrozenLayers, Layer, look_up
 from .run import Run
 from .run_reference import RunReference
 from .schema import NOTHING
+from .update import apply_update
 
-Layer: TypeAlias = Files | Run
-"""Part of a state; ``None`` hides a key in the layers under it."""
-
-REMEMBERED: Final = 10_000
 STEP: Final = 64
 """Keys that are compared at once."""
 
 _MISSING: Final = object()
-_EXPIRES: Final = frozenset(("expires",))
-_MOVED: Final = frozenset(("value", "sha256", "size"))
-_REPLACED: Final = _MOVED | _EXPIRES
-
-
-def look_up(name: str, layers: Iterable[Layer]) -> FileEntry | None:
-    """What is said of a key.
-
-    Args:
-        name: The key.
-        layers: One over the other, the newest first.
-    """
-    for layer in layers:
-        found = layer.get(name, _MISSING)
-        if found is not _MISSING:
-            return found  # type: ignore[return-value]
-    return None
-
-
-class FrozenLayers:
-    """Layers that never change, the oldest first, and what was looked up in them.
-
-    Every resolution applies the commits of the last seconds anew, to what is said of the same keys.
-    """
-
-    __slots__ = ("_found", "layers")
-
-    def __init__(self, layers: tuple[Layer, ...]) -> None:
-        self.layers = layers
-        self._found: dict[str, FileEntry | None] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self.layers)
-
-    def look_up(self, name: str) -> FileEntry | None:
-        """What they say of a key."""
-        # Threads may be looking, too.
-        found: Any = self._found.get(name, _MISSING)
-        if found is _MISSING:
-            if len(self._found) >= REMEMBERED:
-                self._found.clear()
-            self._found[name] = found = look_up(name, reversed(self.layers))
-        return cast("FileEntry | None", found)
-
-
-def apply_update(update: Mapping[str, Any], files: dict[str, FileEntry | None], under: FrozenLayers) -> None:
-    """Apply a commit's merge patch to ``files``, which lie over other layers.
-
-    A deleted key that may be in one of those leaves a tombstone.
-    """
-    for name, patch in update.get("files", NOTHING).items():
-        if patch is None:
-            if under:
-                files[name] = None
-            else:
-                files.pop(name, None)
-            continue
-        files[name] = patched(files[name] if name in files else under.look_up(name), patch)
-
-
-def patched(current: FileEntry | None, patch: Mapping[str, Any]) -> FileEntry:
-    """What is said of a key after a commit that does not delete it; ``current`` stays as it is.
-
-    An inline value is replaced as a whole, and null is one.
-    """
-    if current:
-        outdated = _outdated(current, patch)
-        current = {member: value for member, value in current.items() if member not in outdated}
-    if any(isinstance(value, dict) for member, value in patch.items() if member != "value"):
-        # `merge` changes its first argument, and entries are shared between states.
-        beside = {member: value for member, value in patch.items() if member != "value"}
-        merged: dict[str, Any] = merge(_without_value(current), beside)
-        for file in (patch, current or NOTHING):
-            if "value" in file:
-                return {**merged, "value": file["value"]}
-        return merged
-    members = {**current, **patch} if current else patch
-    return {member: value for member, value in members.items() if value is not None or member == "value"}
-
-
-def _outdated(current: FileEntry, patch: Mapping[str, Any]) -> AbstractSet[str]:
-    """The members that speak of the value before, and are gone with it."""
-    # The time of one value is not that of the next (R19).
-    new = patch.get("version") != current["version"]
-    if "value" in patch:
-        return _REPLACED if new else _MOVED
-    if not new:
-        return _MOVED if "value" in current and patch.get("sha256") is not None else frozenset()
-    return _REPLACED if "value" in current else _EXPIRES
-
-
-def _without_value(file: FileEntry | None) -> dict[str, Any]:
-    return {member: deepcopy(value) for member, value in (file or NOTHING).items() if member != "value"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +157,7 @@ def build_view(
         if runs := [held[reference.sha256] for reference in commit.runs]:
             layers += [files, *runs] if files else runs
             files, under = {}, FrozenLayers(tuple(layers))
-        apply_update(commit.update, files, under)
+        apply_update(commit.update, files, under, commit.modified)
         sessions[commit.session] = commit.sequence
     if files:
         layers.append(files)
@@ -282,7 +183,8 @@ def extend_view(
         files: dict[str, FileEntry | None] = {}
         if layers and not isinstance(layers[-1], Run):
             files, layers = dict(layers[-1]), layers[:-1]
-        apply_update(commit.update, files, view.under if view.under.layers == layers else FrozenLayers(layers))
+        lower = view.under if view.under.layers == layers else FrozenLayers(layers)
+        apply_update(commit.update, files, lower, commit.modified)
         layers = (*layers, files)
     sessions = {**view.sessions, commit.session: commit.sequence}
     return replace(
@@ -327,7 +229,7 @@ def changed_names(old: View, new: View, among: Mapping[str, object]) -> Iterator
 def _differs(name: str, old: View, new: View, common: int) -> bool:
     if not any(layer.get(name, _MISSING) is not _MISSING for view in (old, new) for layer in view.layers[common:]):
         return False
-    return old.look_up(name) != new.look_up(name)
+    return not is_same(old.look_up(name), new.look_up(name))
 
 
 def differences(old: View, new: View, prefix: str, below: str | None = None) -> Iterator[tuple[str, FileEntry | None]]:
@@ -346,7 +248,7 @@ def differences(old: View, new: View, prefix: str, below: str | None = None) -> 
         if below is not None and name > below:
             return
         said = look_up(name, reversed(new.layers))
-        if look_up(name, reversed(old.layers)) != said:
+        if not is_same(look_up(name, reversed(old.layers)), said):
             yield name, said
 
 

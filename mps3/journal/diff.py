@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from typing import Any, Final, TypeAlias
 
 from ..format.document import CommitEntry
-from ..format.file_entry import FileEntry
+from ..format.file_entry import FileEntry, is_same
+from ..format.layers import look_up
+from ..format.patches import is_rebase
 from ..format.run import Run
-from ..format.state import View, candidates, common_layers, look_up, patched
+from ..format.state import View, candidates, common_layers
+from ..format.update import patched
 from .cursors import Cursors, cursor_of
 from .settle import SESSIONS as REMEMBERED
 
@@ -105,7 +109,8 @@ def replay(
         return [Step(None, moved, cursor_of(new))] if moved else []
     # A settled commit before all of them says nothing that matters; an unsettled one may be what they patch.
     first = next((position for position, commit in enumerate(commits) if commit.id in fresh), len(commits))
-    first = min(first, max(0, len(commits) - len(new.commits)))
+    settled = max(0, len(commits) - len(new.commits))
+    first = min(first, settled)
     patches = {position: _Patches(commits[position], runs) for position in range(first, len(commits))}
     named = {
         position: dict.fromkeys(name for name in patches[position].names(prefixes) if matches(name))
@@ -126,12 +131,17 @@ def replay(
         files: dict[str, FileEntry | None] = {}
         for name in group:
             there = [other for other in touching[name] if other in done]
-            if there[-1] == position:  # else a newer one, delivered already, hides it
-                files[name] = _fold(name, there, patches, partial(_settled, name, new))
+            # Else a newer one, delivered already, hides it.
+            if not any(patches[other].replaces(name) for other in there if other > position):
+                files[name] = _fold(name, there, patches, partial(_settled, name, new), settled)
         if position == last:
             # What was folded is what the state says, but for members that only settled files had.
             shown = {name: file for step in steps for name, file in step.files.items()} | files
-            files.update((name, file) for name in shown if (file := look_up(name, reversed(new.layers))) != shown[name])
+            files.update(
+                (name, file)
+                for name, before in shown.items()
+                if not is_same(file := look_up(name, reversed(new.layers)), before)
+            )
         files, moved = {**moved, **files}, {}
         if group or files:
             steps.append(Step(commits[position].id, files, cursors.after(position, done)))
@@ -153,6 +163,7 @@ def _moved(
     if before == sorted(before):
         return {}
     first = min(before)
+    settled = max(0, len(commits) - len(new.commits))
     there = [position for position in range(first, len(commits)) if commits[position].id not in fresh]
     patches = {position: _Patches(commits[position], runs) for position in there}
     names = {name for position in before for name in patches[position].names(prefixes) if matches(name)}
@@ -160,21 +171,54 @@ def _moved(
     for name in sorted(names):
         touching = {position for position in there if name in patches[position].among([name])}
         below = partial(_settled, name, new)
-        now = _fold(name, sorted(touching), patches, below)
-        if now != _fold(name, [position for position in before if position in touching], patches, below):
+        now = _fold(name, sorted(touching), patches, below, settled)
+        then = [position for position in before if position in touching]
+        if not is_same(now, _fold(name, then, patches, below, settled)):
             found[name] = now
     return found
 
 
 def _fold(
-    name: str, there: list[int], patches: Mapping[int, _Patches], below: Callable[[], FileEntry | None]
+    name: str,
+    there: list[int],
+    patches: Mapping[int, _Patches],
+    below: Callable[[], FileEntry | None],
+    settled: int = 0,
 ) -> FileEntry | None:
+    """Return what is said of a key after some commits.
+
+    Args:
+        name: The key.
+        there: The positions of the commits that change it.
+        patches: What commits say, by their positions.
+        below: Returns what is settled of it.
+        settled: How many of the commits are settled. What they patch is not known any more where no commit among them
+            has replaced it: then only what is settled by now can be said.
+    """
     # Nearly always a commit says all there is to say of a key, and what came before does not matter.
     start = next((place for place in reversed(range(len(there))) if patches[there[place]].replaces(name)), None)
-    file = below() if start is None else None
-    for position in there[start or 0 :]:
+    if start is None:
+        file, there = below(), [position for position in there if position >= settled]
+    else:
+        file, there = None, there[start:]
+    for position in there:
         file = patches[position].apply(name, file)
     return file
+
+
+def file_before(view: View, commit: CommitEntry, name: str) -> FileEntry | None:
+    """Return what was said of a key before a commit.
+
+    Args:
+        view: A state with the commit among its commits.
+        commit: The commit, as it is among those.
+        name: The key.
+    """
+    runs = {layer.sha256: layer for layer in view.layers if isinstance(layer, Run)}
+    earlier = takewhile(lambda one: one is not commit, view.commits)
+    patches = [_Patches(one, runs) for one in earlier if name in one.files or one.runs]
+    there = {place: patch for place, patch in enumerate(patches) if patch.among([name])}
+    return _fold(name, list(there), there, partial(_settled, name, view))
 
 
 def _settled(name: str, view: View) -> FileEntry | None:
@@ -186,11 +230,16 @@ class _Patches:
     """What one commit says."""
 
     def __init__(self, commit: CommitEntry, runs: Mapping[str, Run]) -> None:
+        self._moment = commit.modified
         self._files: Mapping[str, Any] = commit.files
         self._runs = [runs[reference.sha256] for reference in reversed(commit.runs)]
 
     def names(self, prefixes: Sequence[str]) -> Iterator[str]:
-        found = {name for name in self._files if name.startswith(tuple(prefixes))}
+        found = {
+            name
+            for name, change in self._files.items()
+            if name.startswith(tuple(prefixes)) and not is_rebase(change)  # which changes nothing
+        }
         for run in self._runs:
             found.update(name for prefix in prefixes for name, _ in run.lines(prefix))
         yield from sorted(found)
@@ -216,7 +265,7 @@ class _Patches:
         if name not in self._files:
             return file
         patch = self._files[name]
-        return None if patch is None else patched(file, patch)
+        return None if patch is None else patched(file, patch, self._moment)
 
 
 def _corrected(old: View, new: View, steps: list[Step], fresh: Collection[str], matches: Matches) -> list[Step] | None:
@@ -242,7 +291,7 @@ def _corrected(old: View, new: View, steps: list[Step], fresh: Collection[str], 
         if all(layer.get(name, _MISSING) is _MISSING for view in (old, new) for layer in view.layers[common:]):
             continue
         file = _without(fresh, name, new) if name in shown else new.look_up(name)
-        if old.look_up(name) != file:
+        if not is_same(old.look_up(name), file):
             different[name] = file
     if not different:
         return steps

@@ -15,6 +15,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from ..errors import UnknownOutcomeError
+from ..format.patches import comes_from, stored_version
 from ..format.schema import NOTHING
 from ..format.state import View
 from . import settle
@@ -177,6 +178,6 @@ def shows(view: View, named: Iterable[tuple[str, str]]) -> bool:
     """Return whether a state has one of some keys at the version that a commit gave it."""
     for name, version in named:
         found = view.look_up(name)
-        if found is not None and found["version"] == version:
+        if found is not None and (comes_from(found["version"], version) or stored_version(found) == version):
             return True
     return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,11 +17,12 @@ from ..errors import CorruptionError, MPS3Error
 from ..format import limits
 from ..format.commit_age import Moment
 from ..format.document import CommitEntry
-from ..format.file_entry import Files
+from ..format.file_entry import FileEntry, Files
 from ..format.names import SUFFIX, Names
+from ..format.patches import is_patch, is_rebase
 from ..format.run import Run, check_run, encode_runs, index_run, merge_runs
 from ..format.run_reference import RunReference, encode_reference
-from ..format.state import FrozenLayers, apply_update
+from ..format.update import patched
 from ..storage.cached import CachedObject, add_to_cache
 from ..storage.protocol import Absence, Object, Storage
 from ..storage.verification import EtagDigests, read_verified
@@ -173,13 +175,18 @@ class Runs:
             return update
 
         def encoded(breathe: Callable[[], object]) -> Iterator[tuple[RunReference, bytes]]:
-            files: dict[str, Any] = {}
-            # Over something, so that what is deleted is still mentioned.
-            apply_update(update, files, FrozenLayers(({},)))
-            return encode_runs(files, levels.PART, breathe)
+            return encode_runs({name: _whole(change) for name, change in whole.items()}, levels.PART, breathe)
 
-        saved = await self._save(encoded, NAME * 4 * len(update["files"]))
+        # The lines of a run replace what was there, so patches stay beside them, and apply above them.
+        whole = {
+            name: change for name, change in update["files"].items() if not (is_patch(change) or is_rebase(change))
+        }
+        if not whole:
+            return update
+        saved = await self._save(encoded, NAME * 4 * len(whole))
         rest = {name: value for name, value in update.items() if name != "files"}
+        if len(whole) < len(update["files"]):
+            rest["files"] = {name: change for name, change in update["files"].items() if name not in whole}
         return {**rest, "runs": [encode_reference(reference) for reference in saved.references]}
 
     async def _save(
@@ -301,6 +308,10 @@ def _breathe() -> None:
     # Lets the event loop's thread go on now, not only when the interpreter next thinks of it, some milliseconds later.
     # Not for no time at all: then this thread would often be the first to go on.
     time.sleep(BREATH)
+
+
+def _whole(change: Mapping[str, Any] | None) -> FileEntry | None:
+    return None if change is None else patched(None, change, -math.inf)
 
 
 def _same(reference: RunReference, body: bytes, names: Names, pause: Callable[[], object]) -> Run:

@@ -11,8 +11,10 @@ from ..format.commit_age import max_commit_age
 from ..format.document import CommitEntry, Document
 from ..format.expiry import expired_for_all
 from ..format.file_entry import FileEntry, Files, expires_of
+from ..format.layers import FrozenLayers
 from ..format.run_reference import RunReference
-from ..format.state import FrozenLayers, View, apply_update
+from ..format.state import View
+from ..format.update import apply_update
 from .compactor import Compactor
 from .runs import Runs
 
@@ -76,7 +78,7 @@ async def settle(
         if commit.files and stack is not under_for:
             held = await runs.load(stack)
             under, under_for = FrozenLayers(tuple(held[reference.sha256] for reference in stack)), stack
-        apply_update(commit.update, files, under)
+        apply_update(commit.update, files, under, commit.modified)
         sessions.pop(commit.session, None)  # to the end: the order is that of settling
         sessions[commit.session] = commit.sequence
     recent = _forget(sessions, base, {commit.session for commit in commits}, now)

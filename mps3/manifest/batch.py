@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
+from ..content.patch import PendingPatch, TooLargeError
 from ..content.store import ValueStore
 from ..errors import (
     ClosedError,
@@ -19,6 +20,7 @@ from ..errors import (
     doubted,
 )
 from ..format.file_entry import version_of
+from ..format.patches import comes_from
 from ..journal.attempt import OutdatedError
 from ..support.environment import Environment
 from ..support.gather import map_concurrently
@@ -57,17 +59,32 @@ class TransactionJob(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class FunctionRun:
-    """The result of one run of a function."""
+    """The result of one run of a function.
+
+    Attributes:
+        job: The function.
+        result: What it returned.
+        error: What it raised.
+        patches: The patches that it made.
+    """
 
     job: TransactionJob[Any]
     result: Any
     error: Exception | None
+    patches: frozenset[PendingPatch] = frozenset()
 
-    def complete(self) -> None:
-        """Complete the future of the function."""
+    def complete(self, void: frozenset[PendingPatch] = frozenset(), why: Exception | None = None) -> None:
+        """Complete the future of the function.
+
+        Args:
+            void: Patches that do not apply.
+            why: The error of those who made one of them.
+        """
         if self.job.done.done():
             return  # its caller has been cancelled
-        if self.error is not None:
+        if why is not None and self.patches & void:
+            self.job.done.set_exception(why)
+        elif self.error is not None:
             self.job.done.set_exception(self.error)
         else:
             self.job.done.set_result(self.result)
@@ -78,10 +95,12 @@ class TransactionBatch:
 
     Attributes:
         jobs: The functions.
+        left: Functions whose patches are too many for the same commit: another batch has to run them.
     """
 
     def __init__(self, manifest: Manifest, contents: ValueStore, environment: Environment) -> None:
         self.jobs: list[TransactionJob[Any]] = []
+        self.left: list[TransactionJob[Any]] = []
         self._manifest = manifest
         self._contents = contents
         self._environment = environment
@@ -145,7 +164,12 @@ class TransactionBatch:
         except OutdatedError:
             await self._pause()
             return False
-        self._complete(self._pending)
+        except ConflictError as error:
+            if not self._pending.void:
+                raise
+            self._complete(self._pending, error)  # of the others nothing has failed
+        else:
+            self._complete(self._pending)
         self._free()
         return True
 
@@ -188,9 +212,9 @@ class TransactionBatch:
         self._pending, self._tries = None, []
         return False
 
-    def _complete(self, pending: Pending) -> None:
+    def _complete(self, pending: Pending, why: Exception | None = None) -> None:
         for run in self._runs_that_count(pending):
-            run.complete()
+            run.complete(pending.void, why)
 
     def _runs_that_count(self, pending: Pending) -> list[FunctionRun]:
         """Return the runs of the try that was committed.
@@ -207,7 +231,7 @@ class TransactionBatch:
         view = self._manifest.state()[0]
         for tried, runs in reversed(self._tries):
             for name, content in tried.changes.items():
-                if content is not None and content.version == version_of(view.look_up(name)):
+                if content is not None and comes_from(version_of(view.look_up(name)), content.version):
                     return runs
         ref = self._manifest.ref
         raise UnknownOutcomeError(
@@ -221,7 +245,7 @@ class TransactionBatch:
         """Fail all functions."""
         if isinstance(error, MPS3Error) and self._is_in_doubt():
             error = doubted(error)
-        for job in self.jobs:
+        for job in (*self.jobs, *self.left):
             fail_job(job, error)
 
     def _is_in_doubt(self) -> bool:
@@ -244,17 +268,26 @@ class TransactionBatch:
         """Run all functions, each on top of the writes of the one before."""
         whole = Workspace(self._manifest.tentative, self._contents)
         runs = []
-        for job in self.jobs:
+        for place, job in enumerate(self.jobs):
             if job.done.done():
                 continue
             part = Workspace(whole.view, self._contents, whole)
             nesting = Nesting()
             try:
-                runs.append(FunctionRun(job, await job.function(part), None))
-                whole.add(part)
+                result = await job.function(part)
+                if part.failure is None and (inapplicable := await part.inapplicable()):
+                    raise inapplicable
             except Exception as error:  # noqa: BLE001 - the user's own
                 # What it has read before the error has to be unchanged, too.
                 runs.append(FunctionRun(job, None, error))
+            else:
+                try:
+                    whole.add(part)
+                except TooLargeError:
+                    self.left = [one for one in self.jobs[place:] if not one.done.done()]
+                    self.jobs = self.jobs[:place]
+                    break
+                runs.append(FunctionRun(job, result, None, part.patches()))
             finally:
                 nesting.end()
             if part.failure is not None:

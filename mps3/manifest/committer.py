@@ -12,6 +12,7 @@ from ..content.store import AT_ONCE
 from ..content.value import PendingValue
 from ..errors import ConflictError, MPS3Error, UnavailableError, UnknownOutcomeError
 from ..format.document import commit_id
+from ..format.file_entry import version_of
 from ..journal.attempt import Attempt, OutdatedError
 from ..journal.outcome import CommitOutcome, few, note, versions_in
 from ..journal.protocol import Journal, TransactionStatus
@@ -209,7 +210,8 @@ class Committer:
         # A commit must not build on a state that could not be read, or that is too old. After a sleep of the machine,
         # its clock does not tell how old that is, nor what time it is at the store, from which expiries count (R19).
         slept = self._environment.slept()
-        if self._reachability.is_stale(started) or slept - self._slept > SLEPT:
+        stale = self._reachability.is_stale(started) or slept - self._slept > SLEPT
+        if stale or _looks_outdated(commit, journal):
             await journal.resolve()
             self._slept = slept
         self._avoid_used_sequence(journal, commit)
@@ -333,6 +335,14 @@ class Committer:
         else:
             self._context.on_response(error)
             self._reachability.lost()
+
+
+def _looks_outdated(commit: InFlightCommit, journal: Journal) -> bool:
+    """Return whether a write with a condition would fail by what is known, which the store may know better."""
+    if not commit.attempt.expect or any(pending.reruns for pending in commit.group):
+        return False  # who makes another try reads before it
+    view = journal.tentative.at(commit.attempt.now)
+    return any(version_of(view.look_up(name)) != version for name, version in commit.attempt.expect.items())
 
 
 class _UnrecordedError(UnavailableError):

@@ -3,38 +3,55 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Mapping
 from typing import Any
 
-from ..errors import MPS3Error, UnknownOutcomeError
+from ..errors import MPS3Error, UnavailableError, UnknownOutcomeError
 from ..format.document import commit_id
-from ..format.state import look_up
+from ..format.file_entry import version_of
+from ..format.layers import look_up
 from ..journal.attempt import Attempt
 from ..journal.protocol import Journal
 from ..offline.protocol import Refusal
-from ..types import Commit, Ref
+from ..types import Commit
 from .context import ManifestContext
 from .in_flight import InFlightCommit
 from .outbox import Outbox
 from .pending import ConflictPolicy, Pending, final_changes, stored_ids
 from .pipeline import CommitPipeline
+from .rebasing import ValueRebaser
 from .session import SessionPool, refusal_of
+from .tasks import BackgroundTasks
+from .verdicts import PlacedPatch, failures, placed_patches
+
+_log = logging.getLogger("mps3")
 
 
 class CommitCompletion:
     """Completes the commits of one manifest.
 
     Args:
-        ref: The manifest.
         outbox: The writes that are pending.
         pipeline: The commits that are not decided yet.
         session_pool: The sessions of transactions.
+        tasks: Where values are fetched that patches apply to.
+        rebaser: Stores values that patches have made.
         context: The context of all manifests of a client.
     """
 
     def __init__(
-        self, ref: Ref, outbox: Outbox, pipeline: CommitPipeline, session_pool: SessionPool, context: ManifestContext
+        self,
+        outbox: Outbox,
+        pipeline: CommitPipeline,
+        session_pool: SessionPool,
+        tasks: BackgroundTasks,
+        rebaser: ValueRebaser,
+        context: ManifestContext,
     ) -> None:
-        self._ref = ref
+        self._tasks = tasks
+        self._rebaser = rebaser
+        self._ref = session_pool.ref
         self._outbox = outbox
         self._pipeline = pipeline
         self._session_pool = session_pool
@@ -42,7 +59,53 @@ class CommitCompletion:
         self._observer = context.observer
 
     def acknowledge(self, journal: Journal, commit: InFlightCommit) -> None:
-        """Complete a commit that is durable, and counts."""
+        """Complete a commit that is durable, and counts.
+
+        If a patch in it is of a value that is not at hand, that is fetched first, to know whether the patch applies.
+        """
+        session, sequence = commit.attempt.session or journal.session, commit.attempt.sequence
+        patches = placed_patches(journal.view, commit.group, session, sequence)
+        stored = [patch for patch in patches if patch.is_stored]
+        if stored:
+            self._outbox.mark_seen(commit.group, seen=True)
+            # At once: the session goes on, and its next commit takes the place of this one on the disk.
+            commit.session.record_committed(commit.attempt)
+            self._tasks.start(self._judge(journal, commit, patches, stored), "patches")
+        else:
+            self._complete(journal, commit, patches, {})
+
+    async def _judge(
+        self, journal: Journal, commit: InFlightCommit, patches: list[PlacedPatch], stored: list[PlacedPatch]
+    ) -> None:
+        bodies: dict[str, bytes] = {}
+        tries = 0
+        while len(bodies) < len(stored):
+            try:
+                for patch in stored:
+                    if patch.name not in bodies and patch.before is not None:
+                        bucket, key = patch.content.bucket, patch.content.key
+                        bodies[patch.name] = await self._context.contents.fetch(bucket, key, patch.before)
+            except UnavailableError:
+                tries += 1
+                await asyncio.sleep(self._context.environment.backoff(tries))
+            except MPS3Error as error:
+                # The value was replaced and collected meanwhile, or is damaged.
+                _log.warning("it is not known whether a patch applied: %s", error)
+                patches = [patch for patch in patches if patch.name in bodies or not patch.is_stored]
+                break
+        self._complete(journal, commit, patches, bodies)
+
+    def _complete(
+        self, journal: Journal, commit: InFlightCommit, patches: list[PlacedPatch], bodies: Mapping[str, bytes]
+    ) -> None:
+        failed = failures(commit.group, patches, bodies, self._ref, final=journal.kind == "log")
+        for pending, error in failed.items():
+            if bodies and pending.stored_id is not None:
+                pending.keep()  # it was recorded as committed before it was judged
+            refusal, _ = self.set_aside([pending], error, None)
+            pending.fail(error)
+            if pending.stored_id is not None:
+                self._context.refused(pending, refusal)
         attempt = commit.attempt
         commit.session.record_committed(attempt)
         if commit.failed is not None:
@@ -51,6 +114,8 @@ class CommitCompletion:
         self._release(commit)
         identity = commit_id(attempt.session or journal.session, attempt.sequence)
         versions_of = _versions(journal, commit)
+        if patches:
+            versions_of = {**versions_of, **{patch.name: version_of(patch.after) for patch in patches}}
         for pending in commit.group:
             # A value that was replaced within its own commit has the version of the value that replaced it.
             if pending.is_large:
@@ -59,7 +124,10 @@ class CommitCompletion:
                 versions = {label: versions_of[name] for name, label in pending.labels.items()}
             if not pending.outcome.done():
                 pending.outcome.set_result(Commit(identity, versions, self._ref))
-        self._observer.acknowledged(self._ref, identity, attempt, commit.group)
+        acknowledged = [pending for pending in commit.group if pending not in failed]
+        self._observer.acknowledged(self._ref, identity, attempt, acknowledged)
+        for pending, error in failed.items():
+            self._observer.refused(self._ref, attempt, [pending], error)
         self._outbox.remove(commit.group)
         for pending in self._outbox.waiting():
             if not pending.base_versions:
@@ -67,6 +135,7 @@ class CommitCompletion:
             if known := {name: versions_of[name] for name in pending.changes if name in versions_of}:
                 pending.base_versions.update(known)
                 pending.keep_rebased()
+        self._rebaser.consider(journal.view, patches)
 
     def fail(self, commit: InFlightCommit, error: MPS3Error) -> None:
         """Complete a commit that can never succeed, or whose outcome is not known any more."""

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from ..content.value import PendingValue
 from ..errors import ClosedError, MPS3Error, UnavailableError
@@ -25,6 +22,8 @@ from .completion import CommitCompletion
 from .context import ManifestContext
 from .decider import TransactionDecider
 from .expiry import ExpiryTimer
+from .foresight import PatchForesight
+from .kept_writes import KeptWrites
 from .listeners import Listeners
 from .loop import CommitLoop
 from .opener import Opener, OpenJournal
@@ -34,16 +33,12 @@ from .pipeline import CommitPipeline
 from .poller import Poller
 from .publisher import Publisher
 from .reachability import StoreReachability
+from .rebasing import ValueRebaser
 from .reconnect import Review
 from .recovery import Recovery
 from .session import Session, SessionPool
 from .state import ManifestState
 from .tasks import BackgroundTasks
-
-LOG_INTERVAL: Final = 60.0
-"""The least seconds between two errors in the log that a write could not be kept: there may be thousands."""
-
-_log = logging.getLogger("mps3")
 
 
 class Manifest:
@@ -75,12 +70,16 @@ class Manifest:
         self._environment = context.environment
         self._observer = context.observer
         self._review = Review(context.contents, context.on_reconnect) if context.on_reconnect is not None else None
-        self._log_at = -math.inf
 
         self._state = state = ManifestState(ref, publishes_kept=context.cache is not None)
+        self._kept = KeptWrites(state.wake, context.environment)
         self._tasks = BackgroundTasks(ref, self._end)
         self._outbox = outbox = Outbox(
-            context.contents, ready=state.wake, changed=self._overlay_changed, refused=self._refused
+            context.contents,
+            ready=state.wake,
+            changed=self._overlay_changed,
+            foresee=PatchForesight(state, self.refresh, context).check,
+            refused=self._refused,
         )
         self._expiry = ExpiryTimer(state, self.listeners, context.time, self._tasks)
         self._reachability = StoreReachability(state, context, self._expiry, self._review)
@@ -90,7 +89,8 @@ class Manifest:
         self._opener = Opener(
             open_journal, state, self._reachability, self.poller, self._publisher, self.listeners, context
         )
-        self._completion = CommitCompletion(ref, outbox, self._pipeline, self.session_pool, context)
+        rebaser = ValueRebaser(self._volatile, self._tasks, self.add, context)
+        self._completion = CommitCompletion(outbox, self._pipeline, self.session_pool, self._tasks, rebaser, context)
         self._decider = TransactionDecider(state, self._pipeline, self._completion, self._volatile, context)
         self._committer = Committer(
             state, self._reachability, outbox, self._pipeline, self._completion, self._decider, self._volatile, context
@@ -191,15 +191,15 @@ class Manifest:
         """
         self._reachability.require()
 
-    def state(self) -> tuple[View, Mapping[str, PendingValue | None]]:
+    def state(self) -> tuple[View, Mapping[str, PendingValue | FileEntry | None]]:
         """Return the newest state, and the pending values of this client that lie over it, at one moment.
 
         Keys that have expired are in it; see `View.at`.
         """
         self._pipeline.update_overlay()
-        return self._state.view, self._outbox.overlay
+        return self._state.view, self._outbox.overlay(self._state.view, self.time())
 
-    def present(self) -> tuple[View, Mapping[str, PendingValue | None]]:
+    def present(self) -> tuple[View, Mapping[str, PendingValue | FileEntry | None]]:
         """Return the same without the keys that have expired by now, by the store's clock."""
         view, overlay = self.state()
         return view.at(self.time()), overlay
@@ -283,8 +283,7 @@ class Manifest:
             for name in pending.changes:
                 pending.base_versions[name] = version_of(self._state.view.look_up(name))
         pending.keep()
-        if pending.kept is not None:
-            pending.kept.add_done_callback(partial(self._kept, pending))
+        self._kept.follow(pending)
         pending.last_collection = self.last_collection
         self._observer.write_made(self.ref, pending)
         self._outbox.add(pending)
@@ -376,14 +375,6 @@ class Manifest:
 
     def _refused(self, group: list[Pending], error: MPS3Error) -> None:
         self._completion.refuse(group, error)
-
-    def _kept(self, pending: Pending, kept: asyncio.Future[None]) -> None:
-        self._state.wake()
-        if kept.cancelled() or (error := kept.exception()) is None or self._environment.monotonic() < self._log_at:
-            return
-        self._log_at = self._environment.monotonic() + LOG_INTERVAL
-        keys = ", ".join(map(repr, pending.labels.values()))
-        _log.error("a write to %.80s could not be kept, and is lost if this process ends now: %s", keys, error)
 
     def _check_running(self) -> None:
         if self._state.ended is not None:

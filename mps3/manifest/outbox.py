@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import ChainMap
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from functools import partial
 from itertools import takewhile
-from typing import Any
+from typing import Any, cast
 
 from ..content.many import ManyValues
 from ..content.store import AT_ONCE, ValueStore
 from ..content.value import PendingValue
 from ..errors import MPS3Error, WithdrawnError, doubted
+from ..format.file_entry import FileEntry
+from ..format.state import View
 from ..support.gather import gather_bounded
-from .pending import QUEUED, READY, SEEN, SENT, Pending, ResendIdentity, final_changes
+from .overlay import Below, Laid, ResolvedOverlay, lay
+from .pending import QUEUED, READY, SEEN, SENT, Pending, ResendIdentity, final_changes, joint
 
 
 class Outbox:
@@ -29,6 +32,7 @@ class Outbox:
         contents: Stores the values.
         ready: Called when writes are ready to be taken.
         changed: Called with the names whose pending values have changed.
+        foresee: Returns why a patch of several keys will not apply to one of them, if that is so; ``None`` if not.
         refused: Called with writes whose values can never be stored, and the error. It has to `fail` them.
     """
 
@@ -38,15 +42,19 @@ class Outbox:
         *,
         ready: Callable[[], None],
         changed: Callable[[Mapping[str, object]], None],
+        foresee: Callable[[Pending, Below], Awaitable[MPS3Error | None]],
         refused: Callable[[list[Pending], MPS3Error], None],
     ) -> None:
         self._contents = contents
+        self._foresee = foresee
         self._refused = refused
         self._ready = ready
         self._changed = changed
         self._pending: dict[Pending, None] = {}
-        self._newest: dict[str, PendingValue | None] = {}  # the part of the overlay that new writes change
-        self._overlay: Mapping[str, PendingValue | None] = self._newest
+        self._newest: dict[str, Laid] = {}  # the part of the overlay that new writes change
+        self._overlay: Mapping[str, Laid] = self._newest
+        self._patches = 0  # pending writes that change parts of values
+        self._resolved: ResolvedOverlay | None = None
         self._arrived = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -54,10 +62,33 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._pending)
 
-    @property
-    def overlay(self) -> Mapping[str, PendingValue | None]:
-        """The newest pending value of each key (R11); ``None`` for one to be deleted."""
-        return self._overlay
+    def overlay(self, view: View, moment: float) -> Mapping[str, PendingValue | FileEntry | None]:
+        """Return the newest pending value of each key over a state (R11); ``None`` for one to be deleted.
+
+        Args:
+            view: The state.
+            moment: The time at the store, in seconds since 1970.
+        """
+        if not self._patches:
+            return cast("Mapping[str, PendingValue | None]", self._overlay)
+        if self._resolved is None or not self._resolved.is_over(self._overlay, view):
+            self._resolved = ResolvedOverlay(self._overlay, view, moment)
+        self._resolved.moment = moment
+        return self._resolved
+
+    def below(self, pending: Pending, view: View, moment: float) -> Mapping[str, PendingValue | FileEntry | None]:
+        """Return what the pending writes before another one say of its keys, over a state.
+
+        Args:
+            pending: The other write.
+            view: The state.
+            moment: The time at the store, in seconds since 1970.
+        """
+        laid: dict[str, Laid] = {}
+        for one in takewhile(lambda one: one is not pending, self._pending):
+            if one.stage != SEEN:
+                lay(laid, {name: one.changes[name] for name in pending.changes if name in one.changes}, laid)
+        return ResolvedOverlay(laid, view, moment)
 
     @property
     def oldest(self) -> datetime | None:
@@ -78,7 +109,8 @@ class Outbox:
         if pending.is_large:
             self._build_overlay()
         else:
-            self._newest.update(pending.changes)
+            lay(self._newest, pending.changes, self._overlay)
+            self._patches += pending.is_patch
         self._empty.clear()
         self._arrived.set()
         self._changed(pending.changes)
@@ -155,8 +187,10 @@ class Outbox:
         self._changed(names)
 
     def _build_overlay(self) -> None:
-        newest: dict[str, PendingValue | None] = {}
+        self._resolved = None
+        newest: dict[str, Laid] = {}
         below: list[Any] = []  # large writes, and what is between them
+        self._patches = sum(pending.is_patch for pending in self._pending)
         for pending in self._pending:
             if pending.stage == SEEN:
                 continue
@@ -164,8 +198,11 @@ class Outbox:
             if pending.is_large:
                 below += [newest, changes] if newest else [changes]
                 newest = {}
-            elif pending.overwritten:
-                newest.update({name: one for name, one in changes.items() if name not in pending.overwritten})
+                continue
+            if pending.overwritten:
+                changes = {name: one for name, one in changes.items() if name not in pending.overwritten}
+            if pending.is_patch:
+                lay(newest, changes, ChainMap(newest, *reversed(below)) if below else newest)
             else:
                 newest.update(changes)
         self._newest = newest
@@ -215,6 +252,8 @@ class Outbox:
                 waiting,
             )
         )
+        if resend_as is None:
+            group = group[: joint(group)]
         if not all(map(_has_version, final_changes(group).values())):
             # After a withdrawal, an earlier value of the key is the newest again, and was not stored.
             for pending in group:
@@ -232,6 +271,16 @@ class Outbox:
             await self._contents.wait_until_online()
             self._arrived.clear()
             batch = [pending for pending in self._pending if pending.stage == QUEUED]
+            for pending in batch:
+                # What changes one key only needs no look: if it does not apply, nothing happens.
+                several = pending.is_patch and len(pending.changes) > 1 and pending.resend_as is None
+                if (
+                    several
+                    and (error := await self._foresee(pending, self.below)) is not None
+                    and pending in self._pending
+                ):
+                    self._refused([pending], error)
+            batch = [pending for pending in batch if pending in self._pending]
             while batch and (failed := await self._store(batch)):
                 group, error = failed
                 # An earlier client may have sent it with other versions of its values.

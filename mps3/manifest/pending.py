@@ -9,9 +9,14 @@ from datetime import datetime
 from enum import Enum
 from typing import Final, Self
 
+import orjson
+
 from ..content.many import ManyValues
+from ..content.patch import PendingPatch, add_steps
 from ..content.value import PendingValue
 from ..errors import MPS3Error
+from ..format import limits
+from ..format.operations import Step
 from ..format.schema import NOTHING
 from ..journal.attempt import Attempt
 from ..offline.protocol import StoredChange, StoredWrite
@@ -87,11 +92,12 @@ class Pending:
     """
 
     __slots__ = (
+        "_changes",
+        "_is_patch",
         "announces_collection",
         "arrived",
         "attempt",
         "base_versions",
-        "changes",
         "expect",
         "fleeting",
         "kept",
@@ -107,6 +113,7 @@ class Pending:
         "session",
         "stage",
         "stored_id",
+        "void",
     )
 
     def __init__(
@@ -139,6 +146,7 @@ class Pending:
         self.policy = policy
         self.fleeting = fleeting
         self.lapsed: frozenset[str] = frozenset()
+        self.void: frozenset[PendingPatch] = frozenset()
         self.attempt: Attempt | None = None
         self.arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.overwritten: frozenset[str] = frozenset()
@@ -163,9 +171,24 @@ class Pending:
         return pending
 
     @property
+    def changes(self) -> Mapping[str, PendingValue | None]:
+        """The manifest's names of keys, and their new values; ``None`` deletes."""
+        return self._changes
+
+    @changes.setter
+    def changes(self, changes: Mapping[str, PendingValue | None]) -> None:
+        self._changes = changes
+        self._is_patch = not isinstance(changes, ManyValues) and any(map(_is_partial, changes.values()))
+
+    @property
     def is_large(self) -> bool:
         """Whether it changes so many keys that it becomes a commit of its own."""
         return isinstance(self.changes, ManyValues)
+
+    @property
+    def is_patch(self) -> bool:
+        """Whether it says of a key how its value changes, instead of what it becomes."""
+        return self._is_patch
 
     @property
     def reruns(self) -> bool:
@@ -237,9 +260,14 @@ class Pending:
                 self.expect.get(name, UNCHECKED),
                 None if content is None else content.expires_in,
                 content is not None and content.inline,
+                isinstance(content, PendingPatch),
             )
             for name, content in self.changes.items()
         }
+
+
+def _is_partial(content: PendingValue | None) -> bool:
+    return content is not None and (isinstance(content, PendingPatch) or content.rebases is not None)
 
 
 def final_changes(group: Sequence[Pending]) -> Mapping[str, PendingValue | None]:
@@ -247,9 +275,75 @@ def final_changes(group: Sequence[Pending]) -> Mapping[str, PendingValue | None]
     if len(group) == 1:
         return group[0].changes
     changes: dict[str, PendingValue | None] = {}
+    patches: dict[str, list[PendingPatch]] = {}
     for pending in group:
-        changes.update(pending.changes)
+        if not pending.is_patch:
+            changes.update(pending.changes)
+            continue
+        for name, content in pending.changes.items():
+            if isinstance(content, PendingPatch):
+                if not isinstance(changes.get(name), PendingPatch):
+                    patches[name] = []
+                patches[name].append(content)
+            changes[name] = content
+    for name, several in patches.items():
+        if changes[name] is several[-1]:
+            changes[name] = several[-1].after(*several[:-1])
     return changes
+
+
+def joint(group: Sequence[Pending]) -> int:
+    """Return how many of these writes, from the first on, can be one commit.
+
+    What a commit says of a key is a value or a patch, so a patch does not follow a value of the same key. It has one
+    expiry, so patches with different ones are not joined: one that does not apply must not change the expiry. And the
+    patches of one commit have limits.
+    """
+    if not any(pending.is_patch for pending in group):
+        return len(group)
+    said: dict[str, _JointPatch | None] = {}
+    for place, pending in enumerate(group):
+        for name, content in pending.changes.items():
+            if isinstance(content, PendingPatch):
+                whole = said.setdefault(name, _JointPatch(content.expires_in))
+                if whole is None or (whole.steps and whole.expires_in != content.expires_in):
+                    return place
+                whole.add(content)
+                if place and (whole.size > limits.PATCH or len(whole.steps) > limits.STEPS):
+                    return place
+            elif content is not None and content.rebases is not None and name in said:
+                return place
+            else:
+                said[name] = None
+        patches = [whole for whole in said.values() if whole is not None]
+        if place and (len(patches) > limits.MANY or sum(whole.size for whole in patches) > limits.PATCHES):
+            return place
+    return len(group)
+
+
+class _JointPatch:
+    """The patches of one key in one commit, and how large they are together.
+
+    Attributes:
+        expires_in: The expiry of each of them.
+        steps: Their steps.
+        size: The bytes of those.
+    """
+
+    __slots__ = ("_sizes", "expires_in", "size", "steps")
+
+    def __init__(self, expires_in: float | None) -> None:
+        self.expires_in = expires_in
+        self.steps: list[Step] = []
+        self.size = 1
+        self._sizes: list[int] = []
+
+    def add(self, content: PendingPatch) -> None:
+        """Add a patch."""
+        start = add_steps(self.steps, content.steps)
+        self.size -= sum(self._sizes[start:])
+        self._sizes[start:] = [len(orjson.dumps(step)) + 1 for step in self.steps[start:]]
+        self.size += sum(self._sizes[start:])
 
 
 def stored_ids(group: Iterable[Pending]) -> tuple[int, ...]:
@@ -260,8 +354,12 @@ def stored_ids(group: Iterable[Pending]) -> tuple[int, ...]:
 def _contents_of(stored: StoredWrite, manifest: Ref) -> dict[str, PendingValue | None]:
     """Return the values of a kept write, to be stored again."""
     return {
-        name: None
-        if change.body is None
-        else PendingValue(change.bucket, change.key, change.body, (manifest,), change.expires_in, inline=change.inline)
+        name: None if change.body is None else _content_of(change, change.body, manifest)
         for name, change in stored.changes.items()
     }
+
+
+def _content_of(change: StoredChange, body: bytes, manifest: Ref) -> PendingValue:
+    if change.patch:
+        return PendingPatch(change.bucket, change.key, body, (manifest,), change.expires_in)
+    return PendingValue(change.bucket, change.key, body, (manifest,), change.expires_in, inline=change.inline)

@@ -6,6 +6,7 @@ from collections import deque
 
 from ..errors import MPS3Error, doubted
 from ..format.file_entry import version_of
+from ..format.patches import comes_from
 from ..format.state import View
 from .in_flight import InFlightCommit
 from .outbox import Outbox
@@ -76,5 +77,5 @@ def _changed_after(pending: Pending, tentative: View) -> frozenset[str]:
     return frozenset(
         name
         for name, content in pending.changes.items()
-        if version_of(tentative.look_up(name)) != (None if content is None else content.version)
+        if not comes_from(version_of(tentative.look_up(name)), None if content is None else content.version)
     )

@@ -11,11 +11,13 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
+from ..content.patch import PendingPatch
 from ..content.store import ValueStore
 from ..content.value import PendingValue
 from ..errors import CorruptionError
 from ..format.file_entry import FileEntry, version_of
 from ..format.state import View
+from ..format.update import patched
 from ..format.values import load
 from ..types import DELETE, JSON, Delete, Ref
 from .outbox import Outbox
@@ -177,8 +179,11 @@ class Review:
         changes = {}
         for name, content in pending.changes.items():
             file, (bucket, key) = now.look_up(name), pending.places[name]
-            value = DELETE if content is None else await load(content.body, bucket, key, None)
             changed = version_of(file) != pending.base_versions.get(name)
+            if isinstance(content, PendingPatch):
+                value = await self._current(bucket, key, patched(file, content.provisional))
+            else:
+                value = DELETE if content is None else await load(content.body, bucket, key, None)
             current = await self._current(bucket, key, file) if changed else value
             changes[pending.labels[name]] = PendingChange(
                 value, current, changed, pending.base_versions.get(name), version_of(file)

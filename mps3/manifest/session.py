@@ -111,7 +111,7 @@ class SessionPool:
     """
 
     def __init__(self, ref: Ref, environment: Environment, outbox_queue: OutboxQueue | None) -> None:
-        self._ref = ref
+        self.ref = ref
         self._environment = environment
         self._outbox_queue = outbox_queue
         self._volatile: list[Session] = []
@@ -125,7 +125,7 @@ class SessionPool:
         """
         outbox_queue = self._outbox_queue if durable else None
         free = self._volatile if outbox_queue is None else self._durable
-        return free.pop() if free else Session(self._ref, name=self._environment.name(), outbox_queue=outbox_queue)
+        return free.pop() if free else Session(self.ref, name=self._environment.name(), outbox_queue=outbox_queue)
 
     def release(self, session: Session) -> None:
         """Return a session to the pool: everything that was committed with it is decided."""

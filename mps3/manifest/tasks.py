@@ -25,15 +25,17 @@ class BackgroundTasks:
         self._ref = ref
         self._failed = failed
         self._tasks: list[asyncio.Task[None]] = []
+        self._started = False
         self._stopped = False
 
     @property
     def active(self) -> bool:
         """Whether tasks have been started, and more may be."""
-        return bool(self._tasks) and not self._stopped
+        return self._started and not self._stopped
 
     def start(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         """Start a task."""
+        self._started = True
         task = asyncio.get_running_loop().create_task(coroutine, name=f"mps3 {name} {self._ref}")
         task.add_done_callback(self._done)
         self._tasks.append(task)
@@ -41,7 +43,7 @@ class BackgroundTasks:
     def stop(self) -> None:
         """Cancel all tasks but the one that calls this, and let no other start."""
         self._stopped = True
-        for task in self._tasks:
+        for task in list(self._tasks):
             if task is not asyncio.current_task():
                 task.cancel()
 
@@ -50,6 +52,7 @@ class BackgroundTasks:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.remove(task)
         if task.cancelled() or task.exception() is None:
             return
         cause = task.exception()

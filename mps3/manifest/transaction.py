@@ -55,13 +55,17 @@ class TransactionRunner:
         self._manifest.affinity.check()
         Nesting.refuse()
         job: TransactionJob[T] = TransactionJob(function, asyncio.get_running_loop().create_future())
-        self._waiting.append(job)
-        if len(self._waiting) == 1:
+        self._add([job])
+        result: T = await job.done
+        return result
+
+    def _add(self, jobs: list[TransactionJob[Any]]) -> None:
+        begins = not self._waiting
+        self._waiting += jobs
+        if begins and jobs:
             task = asyncio.get_running_loop().create_task(self._next(), name=f"mps3 transaction {self._manifest.ref}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        result: T = await job.done
-        return result
 
     async def begin(self) -> Workspace:
         """Return a workspace, to be committed with `commit`.
@@ -91,6 +95,10 @@ class TransactionRunner:
                     key=manifest.ref.key,
                 )
             return None
+        if await workspace.inapplicable(manifest.tentative):
+            await manifest.refresh_for_transaction()  # what is known may be old
+            if (inapplicable := await workspace.inapplicable(manifest.tentative)) is not None:
+                raise inapplicable
         pending = make_pending(
             manifest, workspace, self._environment, manifest.session_pool.acquire(), ConflictPolicy.ONCE
         )
@@ -113,12 +121,17 @@ class TransactionRunner:
             async with self._turn:
                 batch.jobs, self._waiting = self._waiting, []
                 await self._manifest.refresh_for_transaction()
-                await batch.attempt()
+                await self._attempt(batch)
             while not await batch.decided():
                 async with self._turn:
-                    await batch.attempt()
+                    await self._attempt(batch)
         except Exception as error:  # noqa: BLE001 - the callers get it
             batch.fail(error)
         except asyncio.CancelledError:
             batch.fail(closed_error())
             raise
+
+    async def _attempt(self, batch: TransactionBatch) -> None:
+        await batch.attempt()
+        left, batch.left = batch.left, []
+        self._add(left)

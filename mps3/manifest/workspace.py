@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import orjson
+
+from ..content.patch import PendingPatch, check_patches
 from ..content.store import ValueStore
 from ..content.value import PendingValue
-from ..errors import CorruptionError, MPS3Error, UnavailableError
+from ..errors import ConflictError, CorruptionError, MPS3Error, UnavailableError
 from ..format.file_entry import FileEntry
+from ..format.operations import fold
 from ..format.state import View
+from ..format.update import patched
 from ..format.values import load
 from ..types import DELETE, JSON, Delete
+from .overlay import file_of, inapplicable_steps
 
 
 class Workspace:
@@ -39,13 +45,52 @@ class Workspace:
 
     def look_up(self, name: str) -> PendingValue | FileEntry | None:
         """Return the value of a key as this transaction sees it, and record that it has read it."""
-        if name in self.writes:
-            return self.writes[name]
+        return self.find(name, self.view, reads=True)
+
+    def find(self, name: str, view: View, *, reads: bool) -> PendingValue | FileEntry | None:
+        """Return the value of a key over a state, and record that it was read if it ``reads``."""
+        if name not in self.writes:
+            return self._find_below(name, view, reads=reads)
+        written = self.writes[name]
+        if not isinstance(written, PendingPatch):
+            return written
+        below = self._find_below(name, view, reads=reads)
+        file = file_of(below) if isinstance(below, PendingValue) else below
+        return patched(file, written.provisional, view.moment)
+
+    def _find_below(self, name: str, view: View, *, reads: bool) -> PendingValue | FileEntry | None:
         if self._below is not None:
-            return self._below.look_up(name)
-        file = self.view.look_up(name)
-        self.expect[name] = None if file is None else file["version"]
+            return self._below.find(name, view, reads=reads)
+        file = view.look_up(name)
+        if reads:
+            self.expect[name] = None if file is None else file["version"]
         return file
+
+    async def inapplicable(self, view: View | None = None) -> ConflictError | None:
+        """Return why a patch will not apply, so that nothing must be written; ``None`` if all will, or it is unknown.
+
+        That does not count as reading the keys.
+
+        Args:
+            view: The state to apply them to; that of the transaction if ``None``.
+        """
+        found = []
+        for name, content in self.writes.items():
+            if isinstance(content, PendingPatch) and content.may_fail:
+                below = self._find_below(name, self.view if view is None else view, reads=False)
+                try:
+                    errors = await inapplicable_steps(content, below, self._contents)
+                except MPS3Error:
+                    continue  # where it is committed, it is judged
+                found += [f"{self.labels[name]!r}: {error}" for error in errors]
+        if not found:
+            return None
+        return ConflictError(f"a patch does not apply to what is there, so nothing was written: {'; '.join(found)}")
+
+    def patches(self) -> frozenset[PendingPatch]:
+        """Return the patches that it writes, and what they are made of."""
+        contents = [content for content in self.writes.values() if isinstance(content, PendingPatch)]
+        return frozenset(part for content in contents for part in (content, *content.parts))
 
     async def read(self, name: str, place: tuple[str, str]) -> JSON | Delete:
         """Return the value of a key; `DELETE` if there is none.
@@ -71,10 +116,46 @@ class Workspace:
         self.places[name] = place
         self.labels[name] = label
 
+    def patch(self, name: str, place: tuple[str, str], label: str, content: PendingPatch) -> None:
+        """Change a part of a value, which does not count as reading it.
+
+        Raises:
+            ConflictError: It does not apply to what this transaction has written.
+            TooLargeError: The transaction has too many patches for one commit.
+        """
+        whole = self._over(name, content) if name in self.writes else content
+        check_patches({**self.writes, name: whole}.values())
+        self.write(name, place, label, whole)
+
+    def _over(self, name: str, content: PendingPatch) -> PendingValue:
+        """Return what a patch makes of what was written before."""
+        written = self.writes[name]
+        if isinstance(written, PendingPatch):
+            return content.after(written)
+        value, errors = fold(DELETE if written is None else orjson.loads(written.body), content.steps)
+        if why := next((error for error in errors if error is not None), None):
+            raise ConflictError(f"a patch of {content.key!r} does not apply to what the transaction wrote: {why}")
+        inline = written is None or written.inline
+        assert value is not DELETE  # noqa: S101 - a patch makes a value
+        made = self._contents.prepare(content.bucket, content.key, value, content.manifests, may_be_inline=inline)
+        ends: PendingValue = content if content.expires_in is not None or written is None else written
+        made.expires_in, made.until = ends.expires_in, ends.until
+        return made
+
     def add(self, other: Workspace) -> None:
-        """Add the reads and writes of a transaction that was run on top of this one."""
+        """Add the reads and writes of a transaction that was run on top of this one.
+
+        Raises:
+            ConflictError: A patch of it does not apply to what this one has written.
+            TooLargeError: The patches of both are more than one commit can have.
+        """
+        writes = {
+            name: self._over(name, content) if isinstance(content, PendingPatch) and name in self.writes else content
+            for name, content in other.writes.items()
+        }
+        check_patches({**self.writes, **writes}.values())
         self.expect.update(other.expect)
-        self.writes.update(other.writes)
+        self.writes.update(writes)
         self.places.update(other.places)
         self.labels.update(other.labels)
 

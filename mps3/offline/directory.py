@@ -332,6 +332,8 @@ def _optional_fields(change: StoredChange) -> dict[str, Any]:
     more: dict[str, Any] = {} if change.expect is UNCHECKED else {"expect": change.expect}
     if change.expires_in is not None:
         more["expires_in"] = change.expires_in
+    if change.patch:
+        more["patch"] = True
     return {**more, "inline": True} if change.inline else more
 
 

@@ -52,6 +52,7 @@ class StoredChange:
         expect: The version that the key must have for the change to be committed; ``None`` if the key must be absent.
         expires_in: Seconds from the commit until the value expires; ``None`` if it does not.
         inline: Whether the value becomes part of the commit.
+        patch: Whether the bytes are those of the steps of a patch.
     """
 
     bucket: str
@@ -62,6 +63,7 @@ class StoredChange:
     expect: str | Unchecked | None = UNCHECKED
     expires_in: float | None = None
     inline: bool = False
+    patch: bool = False
 
 
 @dataclass(frozen=True, slots=True)

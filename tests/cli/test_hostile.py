@@ -168,11 +168,27 @@ def test_hiding_credentials_takes_no_time():
 
 @pytest.mark.skipif(os.name == "nt", reason="arguments are Unicode there")
 @pytest.mark.parametrize(
-    "command", ["get", "ls", "history", "log", "export", "delete", "put", "watch", "stat", "gc", "doctor", "import"]
+    "command",
+    [
+        "get",
+        "ls",
+        "history",
+        "log",
+        "export",
+        "delete",
+        "put",
+        "patch",
+        "increment",
+        "watch",
+        "stat",
+        "gc",
+        "doctor",
+        "import",
+    ],
 )
 def test_arguments_that_are_not_utf_8(mps3, url, command):
     put(url, k=1)
-    found = mps3(command, "\udcff", *(["1"] if command == "put" else []))
+    found = mps3(command, "\udcff", *{"put": ["1"], "patch": ["{}"]}.get(command, []))
     assert found.code in (1, 2, 3) and not found.out and found.err.count("\n") == 1
     assert "should not have happened" not in found.err
 

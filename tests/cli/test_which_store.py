@@ -19,7 +19,7 @@ def test_a_url_of_something_else_is_refused(mps3, url, tmp_path, monkeypatch, co
     assert found.code in (2, 3) and not found.out and found.err.count("\n") == 1, found
 
 
-@pytest.mark.parametrize("arguments", [["put", "foo://x", "7"], ["delete", "foo://x", "k"], ["get", "foo://x", "k"], ["history", "foo://x", "k"], ["restore", "foo://x", "--to", "0s", "--yes"], ["put", "s3://demo"], ["put", "foo://x"]])  # fmt: skip
+@pytest.mark.parametrize("arguments", [["put", "foo://x", "7"], ["delete", "foo://x", "k"], ["get", "foo://x", "k"], ["history", "foo://x", "k"], ["restore", "foo://x", "--to", "0s", "--yes"], ["put", "s3://demo"], ["put", "foo://x"], ["increment", "s3://demo"], ["increment", "foo://x"], ["patch", "s3://demo"]])  # fmt: skip
 def test_nothing_is_written_to_a_store_that_was_not_meant(mps3, url, arguments):
     mps3("put", "k", "1")
     found = mps3(*arguments)

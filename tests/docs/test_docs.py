@@ -28,6 +28,7 @@ PAGES = [
     "docs/migrating.md",
     "docs/observability.md",
     "docs/offline.md",
+    "docs/operations.md",
     "docs/security.md",
     "docs/testing.md",
     "docs/transactions.md",

@@ -37,6 +37,7 @@ def is_story(printed: list[str]) -> None:
         "bob is told {'ann': 1}",
         "bob reads None",
         "bob reads absent",
+        "bob reads {'text': 'oat milk', 'likes': 1}",
         "bob is told bye",
     ]
 

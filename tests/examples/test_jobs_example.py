@@ -29,6 +29,8 @@ async def check_results(client: MPS3, jobs: int, primes: int) -> dict[str, dict[
     assert sum(each["primes"] for each in done.values()) == primes
     for key in done:
         assert len(await client.history(key)) == 1
+    by = Counter(each["by"].rpartition(".")[0] for each in done.values())
+    assert await client.get("tally") == {"jobs": by, "primes": primes}
     return done
 
 

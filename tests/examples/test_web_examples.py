@@ -174,6 +174,15 @@ async def test_board_on_two_servers_of_the_default_store(serve: Any) -> None:
             await cid.until(lambda cid: cid.initial == 1)
             assert set(cid.board) == {"card/1", "card/3", "column/todo", "column/doing", "column/done"}
 
+        # Of two edits of one card at the same moment none is lost.
+        for number in range(5):
+            edits = ({"title": f"Milk {number}"}, {"colour": number}, {"text": f"{number} l"})
+            urls = (first, second, second)
+            answers = await asyncio.gather(*(patch(url, {"card/1": one}) for url, one in zip(urls, edits, strict=True)))
+            assert [status for status, _ in answers] == [200] * 3
+            await ann.until(lambda ann, answers=answers: {one["commit"] for _, one in answers} <= set(ann.commits))
+            assert ann.board["card/1"] == {**MILK, "column": "done"} | edits[0] | edits[1] | edits[2]
+
         # With a tab open, which would listen for ever.
         await stops(process)
 

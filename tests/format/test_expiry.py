@@ -16,9 +16,11 @@ from mps3.client.time_to_live import seconds_to_live
 from mps3.format.document import CommitEntry, Document
 from mps3.format.expiry import Expiries, expired_for_all
 from mps3.format.file_entry import expires_of
+from mps3.format.layers import FrozenLayers
 from mps3.format.run import encode_runs, index_run, merge_runs
 from mps3.format.schema import format_time
-from mps3.format.state import EMPTY, FrozenLayers, alive, build_view, patched
+from mps3.format.state import EMPTY, alive, build_view
+from mps3.format.update import patched
 
 
 def file(version: str, expires: float | None = None) -> dict[str, Any]:

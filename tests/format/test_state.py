@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mps3.format.document import CommitEntry, Document
+from mps3.format.layers import FrozenLayers, look_up
 from mps3.format.run import Run, encode_runs, index_run
 from mps3.format.run_reference import RunReference, encode_reference
-from mps3.format.state import EMPTY, STEP, FrozenLayers, apply_update, build_view, changed_names, look_up, patched
+from mps3.format.state import EMPTY, STEP, build_view, changed_names
+from mps3.format.update import apply_update, patched
 
 names = st.sampled_from("abcd")
 small_files = st.builds(lambda number: {"version": str(number)}, st.integers(0, 5))

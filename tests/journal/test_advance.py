@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from mps3 import Ref
 from mps3.format.document import CommitEntry, Document
+from mps3.format.layers import FrozenLayers
 from mps3.format.names import Names
 from mps3.format.run import encode_runs, index_run
-from mps3.format.state import FrozenLayers, View, apply_update, build_view, candidates
+from mps3.format.state import View, build_view, candidates
+from mps3.format.update import apply_update
 from mps3.journal.merge.advance import advance_view
 
 keys = st.sampled_from(["a", "b", "c", "d"])

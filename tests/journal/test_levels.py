@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mps3.format.layers import FrozenLayers, look_up
 from mps3.format.run import encode_runs, index_run, merge_runs
 from mps3.format.run_reference import RunReference
-from mps3.format.state import FrozenLayers, apply_update, look_up
+from mps3.format.update import apply_update
 from mps3.journal import levels
 from mps3.journal.levels import Merge, Spill, due
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from mps3.client.resumption import joined_commits
 from mps3.format.document import CommitEntry, Document, visible_before
-from mps3.format.state import EMPTY, FrozenLayers, View
+from mps3.format.layers import FrozenLayers
+from mps3.format.state import EMPTY, View
 from mps3.journal.merge.order import causal_order, needed, once, store_order
 from mps3.journal.merge.replay import Replay
 from mps3.journal.merge.versioned_past import VersionedPast

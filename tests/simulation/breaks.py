@@ -14,7 +14,7 @@ from unittest.mock import patch
 from mps3.client import watch
 from mps3.collect.live import LiveVersions
 from mps3.collect.sweep import Sweep
-from mps3.format import state
+from mps3.format import update
 from mps3.format.document import Document
 from mps3.format.schema import LATEST
 from mps3.journal import compactor, settle
@@ -289,13 +289,13 @@ def _forgets_its_tries() -> Iterator[None]:
 @contextmanager
 def _inherits_the_time() -> Iterator[None]:
     """A value expires when the one before it would have."""
-    original = state.patched
+    original = update.patched
 
-    def patched(current: Any, patch: Any) -> Any:
+    def patched(current: Any, patch: Any, moment: float) -> Any:
         kept = {"expires": current["expires"]} if current and "expires" in current else {}
-        return {**kept, **original(current, patch)}
+        return {**kept, **original(current, patch, moment)}
 
-    with patch.object(state, "patched", patched):
+    with patch.object(update, "patched", patched):
         yield
 
 

@@ -33,6 +33,7 @@ from .history import (
     Withdrawn,
 )
 from .loop import Process
+from .patching import Patching, said
 from .store import SimStorage
 from .transacting import Transacting
 
@@ -79,7 +80,7 @@ class Book:
                 if change.value is DELETE:
                     values.pop(change.key, None)
                 else:
-                    values[change.key] = change.value["write"]
+                    values[change.key] = said(change.key, change.value)
         self.cursor = batch.cursor
 
 
@@ -108,6 +109,7 @@ class Life:
         self.dice = dice
         self.book = book
         self.transacting = Transacting(self)
+        self.patching = Patching(self)
         self.watching: asyncio.Task[None] | None = None
         self.watch: Any = None
         self.client: Any = None
@@ -176,6 +178,10 @@ class Life:
         self.record(Recovered(self.now(), self.name, before, tuple(names)))
         for name, pending in names.items():
             self.waiting.append(asyncio.create_task(self.outcome(name, asyncio.shield(pending.outcome))))
+        for pending in pendings:
+            if op := self.environment.patches.get((pending.session.name, pending.stored_id)):
+                outcome = self.patching.outcome(op, asyncio.shield(pending.outcome))
+                self.waiting.append(asyncio.create_task(outcome))
 
     async def work(self, person: Person) -> None:
         await self.open()
@@ -212,6 +218,8 @@ class Life:
         self.record(Final(self.now(), self.name, found))
         if self.environment.options.transactions:
             self.record(self.transacting.state(self.seen, final=True))
+        if self.environment.options.patches:
+            await self.patching.read_all()
         for watched in self.watched.values():
             self.record(watched)
         if self.watching is None:
@@ -286,6 +294,9 @@ class Life:
         dice = self.dice
         if self.environment.options.transactions and dice.random() < 0.6:
             self.transacting.operation()
+            return
+        if self.environment.options.patches and self.patching.dice.random() < 0.6:
+            await self.patching.operation()
             return
         if self.environment.options.sessions is not None and self.fate.random() < 0.5:
             # What has a key of its own can be recognised by that for ever.
@@ -406,6 +417,8 @@ class Life:
             self.record(State(self.now(), self.name, values, ids, versions))
             if self.environment.options.transactions:
                 self.record(self.transacting.state(view))
+            if self.environment.options.patches:
+                self.record(self.patching.state(view))
 
     def observed(self, how: str, key: str, value: Any, since: int, begun: float | None = None) -> None:
         write = None if value is ABSENT else value["write"]
@@ -534,14 +547,15 @@ class Life:
     def record_told(self, *, last: bool = False) -> None:
         view, overlay = self.client._manifests[self.client._default].state()
         view = view.at(self.watch._moment)
-        resolved = {key: self.environment.write_of(key, file) for key, file in view.items()}
+        resolved = {key: self.environment.said(key, file) for key, file in view.items()}
         read = dict(resolved)
         for key, content in overlay.items():
             if content is None:
                 read.pop(key, None)
+            elif isinstance(content, PendingValue):
+                read[key] = said(key, json.loads(content.body))
             else:
-                assert isinstance(content, PendingValue)
-                read[key] = json.loads(content.body)["write"]
+                read[key] = self.environment.said(key, content)
         book = self.book
         self.record(
             Told(self.now(), self.name, self.watcher, dict(book.values), resolved, dict(book.shown), read, last)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ from unittest.mock import patch
 
 from mps3.format import commit_age
 from mps3.format.file_entry import expires_of
+from mps3.format.patches import patched_body, stored_version
 from mps3.format.slot import NOBODY
 from mps3.journal import cursors, levels, settle
 from mps3.journal import diff as steps
 from mps3.journal.log import checkpoints, tail
 from mps3.journal.merge import replay as walk
+from mps3.manifest import rebasing
 
 from .checker import Ends, check
 from .client import Book, Life
@@ -26,6 +29,7 @@ from .disk import Disk
 from .history import Event, Killed, Violation
 from .loop import Process, run
 from .options import WINDOW, Options, draw
+from .patching import PREFIX, check_patches, said
 from .store import EPOCH, Kept, SimStorage, SimStore
 from .transacting import check_transactions
 
@@ -80,6 +84,8 @@ class World:
         self.people: list[Person] = []
         self.visitors: list[Life] = []
         self.rows: dict[tuple[str, int], str] = {}  # which write is kept under this number
+        self.patches: dict[tuple[str, int], str] = {}  # the same of patches
+        self.increments: Counter[str] = Counter()
         self._writes: dict[tuple[str, str], str] = {}
         self.collected = 0
 
@@ -96,7 +102,9 @@ class World:
         self.store.note(event.client, type(event).__name__, "", " ".join(f"{k}={v}" for k, v in shown.items()))
 
     def write_of(self, key: str, file: Mapping[str, Any]) -> str:
-        """Which write made a value."""
+        """Which write made a value; of a value that patches change, its version."""
+        if key.startswith(PREFIX):
+            return f"{key}@{file['version']}"
         if "value" in file:
             return str(file["value"]["write"])
         version = file["version"]
@@ -104,6 +112,20 @@ class World:
             body = self.store.body(BUCKET, key, version)
             self._writes[key, version] = "nothing" if body is None else json.loads(body)["write"]
         return self._writes[key, version]
+
+    def value_of(self, key: str, file: Mapping[str, Any]) -> Any:
+        """What a value is, after the patches that wait in front of it."""
+        if "value" in file:
+            base = file["value"]
+        else:
+            body = self.store.body(BUCKET, key, stored_version(file))
+            assert body is not None, f"{key} has no version {stored_version(file)}"
+            base = json.loads(body)
+        return json.loads(patched_body(file, base))
+
+    def said(self, key: str, file: Mapping[str, Any]) -> str:
+        """What a watch should have said of a value."""
+        return said(key, self.value_of(key, file)) if key.startswith(PREFIX) else self.write_of(key, file)
 
     def missing(self, name: str, key: str, error: Exception) -> None:
         self.violations.append(Violation("collected", asyncio.get_running_loop().time(), f"{key} at {name}: {error}"))
@@ -285,6 +307,7 @@ def run_history(seed: int, options: Options | None = None) -> Result:
         remembering,
         tiny() if options.tiny else nullcontext(),
         patch.object(commit_age, "LATENESS", options.lateness),
+        patch.object(rebasing, "WAIT", rebasing.WAIT if options.waiting is None else options.waiting),
     ):
         outcome = run(main, most_time=40_000)
     environment = worlds[0]
@@ -294,6 +317,7 @@ def run_history(seed: int, options: Options | None = None) -> Result:
     violations = check(environment.history, writes, late, _ends(environment), _reading(options)) + check_transactions(
         environment.history, _overdue(environment), {write for commit in late for write in writes[commit]}
     )
+    violations += check_patches(environment.history, strict=not options.versioning, overdue=bool(late))
     violations += environment.violations
     violations += [Violation("clean", outcome.time, complaint) for complaint in outcome.complaints]
     if outcome.error is not None and not isinstance(outcome.error, AssertionError):
@@ -304,10 +328,10 @@ def run_history(seed: int, options: Options | None = None) -> Result:
         violations,
         environment.history,
         environment.store.trace,
-        sum(type(event).__name__ in ("Acknowledged", "TxDone") for event in environment.history),
+        sum(type(event).__name__ in ("Acknowledged", "TxDone", "PatchDone") for event in environment.history),
         outcome.time,
         _manifests(environment.store),
-        unknown=sum(type(event).__name__ in ("Unknown", "TxUnknown") for event in environment.history),
+        unknown=sum(type(event).__name__ in ("Unknown", "TxUnknown", "PatchUnknown") for event in environment.history),
         collected=environment.collected,
         expiring=len(_ends(environment).of),
         left_out=sum(

@@ -22,6 +22,7 @@ FLAGS: Final = {
     "forgetful": "documents remember few sessions, many come and go, and answers are withheld",
     "stored": "every value is an object of its own, in every history, not in a third of them",
     "leases": "half of what clients do is transactions, and half of those need a lease that expires",
+    "patch": "half of what clients do is patches",
 }
 """What a kind may have, each a flag of the command line, and what it means."""
 EXPIRING: Final = 0.5
@@ -53,6 +54,7 @@ class Kind:
     forgetful: bool = False
     stored: bool = False
     leases: bool = False
+    patch: bool = False
     broken: str | None = None
     whole: bool = False
 
@@ -77,6 +79,8 @@ class Kind:
             expiring=EXPIRING if self.expiring else 0.0,
             transactions=self.transact or self.leases,
             leases=self.leases,
+            patches=self.patch,
+            waiting=random.Random(f"waiting {seed}").choice([None, 2, 4]) if self.patch else None,
             # What is broken shows where values are stored.
             inline=0.0 if self.stored or broken else random.Random(f"inline {seed}").choice([0.0, 0.5, 1.0]),
         )

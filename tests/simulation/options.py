@@ -48,6 +48,8 @@ class Options:
         visitors: How many clients come, write once, and go, one after the other.
         leases: Whether half of the transactions need a lease that expires.
         inline: The chance, for each life of a client, that small values are part of its commits.
+        patches: Whether half of what clients do is patches.
+        waiting: How many patches wait in front of a value before it is stored anew; ``None``: as many as usual.
     """
 
     clients: int = 3
@@ -82,6 +84,8 @@ class Options:
     visitors: int = 0
     leases: bool = False
     inline: float = 0.0
+    patches: bool = False
+    waiting: int | None = None
 
 
 def draw_durable(seed: int, *, versioning: bool = True, collect: bool = False) -> Options:

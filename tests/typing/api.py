@@ -15,22 +15,29 @@ from mps3 import (
     KEPT,
     MPS3,
     UNCHECKED,
+    Append,
     Batch,
     Change,
     Collected,
     Collecting,
     Commit,
     FileInfo,
+    Increment,
     LocalStorage,
     LogEntry,
+    Maximum,
     MemoryStorage,
+    Minimum,
     MPS3Error,
+    Operation,
     PendingChange,
+    Prepend,
     Presence,
     Query,
     Reconnect,
     Ref,
     Rejected,
+    Remove,
     Revision,
     Snapshot,
     Statistics,
@@ -41,6 +48,7 @@ from mps3 import (
     Transaction,
     TransactionBlock,
     Typed,
+    Union,
     ValidationError,
     View,
     Write,
@@ -167,6 +175,39 @@ async def writing(client: MPS3, counts: dict[str, int], names: list[str]) -> Non
     assert_type(commit.id, str)
     assert_type(commit.versions, Mapping[str, str | None])
     assert_type(commit.manifest, Ref)
+
+
+async def patching(client: MPS3, changes: dict[str, int], titles: dict[str, str]) -> None:
+    """Changes are JSON, operations, and mappings of both."""
+    assert_type(client.patch("k", {"a": 1, "b": None, "c": DELETE, "d": {"e": [1]}}), Write)
+    assert_type(client.patch("k", {"votes": Increment(1), "d": {"tags": Union("red", 1), "old": DELETE}}), Write)
+    assert_type(client.patch(Ref("k"), changes, bucket="b", manifests=["m", Ref("n")]), Write)
+    assert_type(client.patch("k", titles, if_version="v"), Write)
+    assert_type(client.patch("k", {"a": Append(1, "x"), "b": Prepend(None), "c": Remove({"x": 1})}), Write)
+    assert_type(client.patch("k", {"a": Maximum(1.5), "b": Minimum(1)}, expires_in=timedelta(hours=1)), Write)
+    assert_type(client.patch_all({"k": {"a": Increment()}, "l": {"b": DELETE}}), Write)
+    assert_type(client.patch_all({Ref("k"): titles, "l": titles}, expires_in=30), Write)
+    assert_type(client.increment("k"), Write)
+    assert_type(client.increment("k", 0.5, path="/votes", if_version=None, expires_in=30), Write)
+    assert_type(await client.patch("k", {}), Commit)
+    client.patch("k", [1])  # type: ignore[arg-type]
+    client.patch("k", {"a": object()})  # type: ignore[dict-item]
+    client.increment("k", "1")  # type: ignore[arg-type]
+    Increment("1")  # type: ignore[arg-type]
+    Increment(1).by = 2  # type: ignore[misc]
+    operations: list[Operation] = [Increment(), Union("red")]
+    assert_type(client.patch("k", {operation.name: operation for operation in operations}), Write)
+    assert_type(Maximum(1).number, int | float)
+    assert_type(Append(1).items, tuple[JSON, ...])
+    assert_type(Append(1).operand, Any)
+    points = client.typed(Point)
+    assert_type(points.patch("k", {"x": Increment(1)}, expires_in=30), Write)
+    assert_type(points.patch_all({Ref("k"): {"x": 1}}), Write)
+    assert_type(points.increment("k", path="/x"), Write)
+    async with client.transaction() as transaction:
+        transaction.patch("k", {"a": Increment(1)}, expires_in=30)
+        transaction.patch_all({"k": {"a": 1}})
+        transaction.increment(Ref("k"), -1, path="/votes")
 
 
 async def transacting(client: MPS3) -> None:

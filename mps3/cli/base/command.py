@@ -20,15 +20,17 @@ Work: TypeAlias = Coroutine[Any, Any, int | None]
 
 
 def store_command(
-    usage: str = "", kind: type[click.Command] = click.Command
+    usage: str = "", kind: type[click.Command] = click.Command, *, help_text: str | None = None, creates: bool = False
 ) -> Callable[[Callable[..., Work]], click.Command]:
     """Make a command on a store from an async function of a `CommandContext`, the arguments and the options.
 
     Args:
         usage: The arguments besides the URL: ``KEY [VALUE]``, ``[PREFIX]``, ``KEY...``.
         kind: The class of the command.
+        help_text: What ``--help`` says, if that is more than the docstring of the function.
+        creates: Whether a key that does not exist is created. Then a URL is never taken for the key.
     """
-    takes = Positionals.read(usage)
+    takes = Positionals.read(usage, creates=creates)
     common = {str(option.name) for option in store_options()}
 
     def decorate(function: Callable[..., Work]) -> click.Command:
@@ -48,7 +50,7 @@ def store_command(
             function.__name__,
             params=[words, *own, *store_options()],
             callback=invoke,
-            help=inspect.getdoc(function),
+            help=inspect.getdoc(function) if help_text is None else help_text,
         )
 
     return decorate

@@ -64,4 +64,4 @@ def _is_from_library(error: Exception) -> bool:
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
     module = "" if traceback is None else traceback.tb_frame.f_globals.get("__name__", "")
-    return module.startswith("mps3.") and not module.startswith("mps3.cli")
+    return module.startswith("mps3.") and not module.startswith("mps3.cli.")

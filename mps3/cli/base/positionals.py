@@ -33,19 +33,21 @@ class Positionals:
         needed: Names of the required arguments.
         optional: Names of the optional arguments.
         many: Whether the last one may be repeated; its value is a list then.
+        creates: Whether a key that does not exist is created.
     """
 
     needed: tuple[str, ...]
     optional: tuple[str, ...]
     many: bool
+    creates: bool = False
 
     @classmethod
-    def read(cls, usage: str) -> Positionals:
+    def read(cls, usage: str, *, creates: bool = False) -> Positionals:
         """Parse a usage line."""
         parts = usage.split()
         names = [part.strip("[].").lower() for part in parts]
         needed = sum(not part.startswith("[") for part in parts)
-        return cls(tuple(names[:needed]), tuple(names[needed:]), usage.endswith("..."))
+        return cls(tuple(names[:needed]), tuple(names[needed:]), usage.endswith("..."), creates)
 
     def split(self, words: Sequence[str], url: str | None) -> tuple[str | None, dict[str, Any]]:
         """Return the URL, and the other arguments by their names.
@@ -71,7 +73,7 @@ class Positionals:
                 url = left.pop(0)
                 if not alone:
                     _check_scheme(url)
-            elif self.optional and len(left) == len(self.needed) and looks_like_url(left[0]):
+            elif (self.optional or self.creates) and len(left) == len(self.needed) and looks_like_url(left[0]):
                 # If the key was forgotten, this must not write to the store that the environment names.
                 name = self.needed[0].upper()
                 raise click.UsageError(f"{name} is missing; for one that looks like a URL, give the store with --url")

@@ -9,6 +9,7 @@ from typing import Any, Final
 from ...errors import ConfigurationError, ConflictError, MPS3Error, UnavailableError
 from ...format.document import CommitEntry, Document
 from ...format.file_entry import expires_of
+from ...format.patches import is_patch
 from ...format.slot import LAST, empty_document, slot_key
 from ...storage.protocol import Stored
 from ...support.gather import gather_bounded
@@ -350,4 +351,6 @@ def _lost(attempt: Attempt) -> None:
 def _names_objects(update: Mapping[str, Any]) -> bool:
     """Return whether a commit names objects that a collection may delete: values or runs."""
     files: Mapping[str, Any] = update.get("files", {})
-    return "runs" in update or any(file is not None and "value" not in file for file in files.values())
+    return "runs" in update or any(
+        file is not None and "value" not in file and not is_patch(file) for file in files.values()
+    )

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from ...format.document import CommitEntry, Document
 from ...format.file_entry import FileEntry
+from ...format.layers import Layer
 from ...format.run import Run
-from ...format.state import Layer, View, apply_update
+from ...format.state import View
+from ...format.update import apply_update
 
 
 def advance_view(
@@ -53,7 +55,7 @@ def advance_view(
                 return None
             files, layers = dict(top), layers[:-1]
         for commit in added:
-            apply_update(commit.update, files, before.under)
+            apply_update(commit.update, files, before.under, commit.modified)
         if files:
             layers = (*layers, files)
     sessions = dict(document.sessions)
@@ -78,5 +80,5 @@ def _folds(before: View, base: Document, document: Document, settled: tuple[Comm
     """Return whether the settled files of a document are those of the one before, with some commits applied."""
     files: dict[str, FileEntry | None] = dict(base.files)
     for commit in settled:
-        apply_update(commit.update, files, before.under)
+        apply_update(commit.update, files, before.under, commit.modified)
     return files == document.files

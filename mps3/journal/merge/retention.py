@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 from ...format.commit_age import max_commit_age
+from ...format.document import CommitEntry
+from ...format.run import Run
 from ...format.state import View, build_view
 from ...storage.protocol import Version
 from ..protocol import Retained
@@ -56,6 +58,7 @@ async def _retained(unsettled: Unsettled, listing: VersionListing, view: View, s
     await listing.skip_to(moment)
     head = await unsettled.head(listing, {})
     views, oldest = [view], -math.inf
+    undecided, runs = [*view.undecided], {layer.sha256: layer for layer in view.layers if isinstance(layer, Run)}
     needed: list[Version] = []
     if head is not None:
         newest, document, _ = head
@@ -72,6 +75,9 @@ async def _retained(unsettled: Unsettled, listing: VersionListing, view: View, s
         except MissingRunError:
             raise OvertakenError from None
         views.insert(0, build_view(document, newest.version, judged.shown, held, 0.0))
+        # Where nobody has committed for long, a transaction is still undecided whose values are old.
+        undecided += judged.undecided
+        runs |= held
 
     if listing.complete:
         await unsettled.check_end(listing)
@@ -87,4 +93,15 @@ async def _retained(unsettled: Unsettled, listing: VersionListing, view: View, s
                 references += found.references()
         return frozenset(reference.key for reference in references)
 
-    return Retained(moment, tuple(views), frozenset(), oldest, named, top)
+    return Retained(moment, tuple(views), _values(undecided, runs), oldest, named, top)
+
+
+def _values(commits: Iterable[CommitEntry], runs: Mapping[str, Run]) -> frozenset[tuple[str, str]]:
+    """Return the values that some commits name, as the manifest's name of the key and the version."""
+    return frozenset(
+        (name, file["version"])
+        for commit in commits
+        for said in (commit.files.items(), *(runs[one.sha256].items() for one in commit.runs if one.sha256 in runs))
+        for name, file in said
+        if file is not None
+    )

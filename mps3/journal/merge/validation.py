@@ -14,8 +14,11 @@ from typing import Final
 
 from ...format.document import CommitEntry, Document
 from ...format.file_entry import FileEntry, version_of
+from ...format.layers import FrozenLayers, look_up
+from ...format.patches import is_patch, is_rebase
 from ...format.run import Run
-from ...format.state import FrozenLayers, alive, look_up
+from ...format.state import alive
+from ...format.update import patched
 
 _MISSING: Final = object()
 
@@ -80,12 +83,16 @@ def evaluate(
             continue  # the transaction that it should end has come before it
         counting.append(entry)
         applied[entry.session] = entry.sequence
-        said.update(_changed(entry, names, runs))
+        said.update(_changed(entry, names, runs, said, below))
     return relevant, counting
 
 
 def _changed(
-    entry: CommitEntry, names: frozenset[str], runs: Mapping[str, Run]
+    entry: CommitEntry,
+    names: frozenset[str],
+    runs: Mapping[str, Run],
+    said: Mapping[str, FileEntry | None],
+    below: Callable[[str], FileEntry | None],
 ) -> Iterator[tuple[str, FileEntry | None]]:
     """Return which of some keys a commit changes, and what it says of them."""
     for run in (runs[one.sha256] for one in entry.runs if one.sha256 in runs):
@@ -95,7 +102,10 @@ def _changed(
                 yield name, line  # type: ignore[misc]
     if entry.files:
         for name in names & entry.files.keys():
-            yield name, entry.files[name]
+            change = entry.files[name]
+            if change is not None and (is_patch(change) or is_rebase(change)):
+                change = patched(said[name] if name in said else below(name), change, entry.modified)
+            yield name, change
 
 
 def settled_file(document: Document, runs: Mapping[str, Run]) -> Callable[[str], FileEntry | None]:
