@@ -47,7 +47,7 @@ class MPS3(Transactions, Lifecycle):
             it that they have committed. What it says is only a hint to poll; the store remains the only truth. If
             ``None``, clients of one `LocalStorage` or `MemoryStorage` on one machine still hear each other at once.
         idle_poll_interval: Seconds between polls while wake-ups are known to work. If ``None``, it is 30 times
-            ``poll_interval`` with ``wake``, and otherwise ``poll_interval``.
+            ``poll_interval`` with ``wake``, and otherwise ``poll_interval``; see also `from_url`.
         inline: Bytes of the largest value, as JSON, that becomes part of its commit, in the manifest, instead of an
             object of its own: at most 65,536; 0 for none. A value for which a bucket was named is always an object.
         checksums: Whether SHA-256 checksums are sent, recorded and verified.

@@ -8,7 +8,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from ..collect.options import RETENTION, seconds
 from ..content.store import INLINE, ValueStore
@@ -47,6 +47,9 @@ from .connection import Connection
 from .rejected import Rejected
 from .view import View
 
+POLL_INTERVAL: Final = 1.0
+"""Seconds between polls, unless told otherwise."""
+
 
 class ClientCore(ABC):
     """The state of a client, from which the classes of its calls inherit. `MPS3` documents the arguments."""
@@ -60,7 +63,7 @@ class ClientCore(ABC):
         storage: Storage | None = None,
         auth: Auth | None = None,
         journal: JournalKind = "auto",
-        poll_interval: float = 1.0,
+        poll_interval: float = POLL_INTERVAL,
         wake: Wake | None = None,
         idle_poll_interval: float | None = None,
         inline: int = INLINE,

@@ -16,11 +16,14 @@ from ..offline.protocol import DirectoryOwner, StoredSession
 from ..offline.queue import OutboxQueue
 from ..storage.identity import identity_of
 from ..storage.locate import locate, manifest_label
+from ..storage.notifications import notifications_of
 from ..storage.url import parse
 from ..support.environment import Environment
 from ..text import printable
 from ..types import Ref
+from ..wake.waker import IDLE
 from .collection import Collection
+from .core import POLL_INTERVAL
 
 FLUSH_TIMEOUT: Final = 30.0
 """Seconds that closing waits for pending writes."""
@@ -39,7 +42,8 @@ class Lifecycle(Collection):
             url: ``s3://bucket/manifest.json?endpoint_url=…&region_name=…``; ``gs://bucket/manifest.json`` for Google
                 Cloud Storage and ``az://container/manifest.json?account_name=…`` for Azure Blob Storage by their own
                 interfaces; ``file:///some/dir`` for a local directory; or ``memory:`` for a store that the clients of
-                this process share until the last of them closes.
+                this process share until the last of them closes. Clients of a directory or of such a store hear of each
+                other's commits without polls, and poll every 30 s if no interval is given.
             **options: Further arguments of `MPS3`; and ``storage_options``, a dictionary with more settings of a
                 ``gs`` or ``az`` store, such as ``account_key``, which may be secret.
 
@@ -54,6 +58,9 @@ class Lifecycle(Collection):
             options = {"s3_config": {**location.s3_config, **options.pop("s3_config", {})}, **options}
         elif "storage" not in options:
             options["storage"] = locate(location, options.get("environment") or Environment())
+            given = options.keys() & {"poll_interval", "idle_poll_interval", "wake"}
+            if not given and notifications_of(options["storage"]) is not None:
+                options["idle_poll_interval"] = IDLE * POLL_INTERVAL
         return cls(location.bucket, location.manifest, **options)
 
     async def open(self) -> Self:

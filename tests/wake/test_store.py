@@ -126,6 +126,24 @@ def test_polls_are_rare_if_it_is_said_so(tmp_path, journal):
             runner.run(main(storage))
 
 
+@pytest.mark.parametrize(("options", "rare"), [({}, True), ({"poll_interval": 1}, False)])
+@pytest.mark.parametrize("scheme", ["memory", pytest.param("file", marks=watched)])
+def test_a_client_from_a_url_polls_seldom_unless_told_otherwise(tmp_path, journal, scheme, options, rare):
+    url = f"memory:{journal}{rare}" if scheme == "memory" else tmp_path.as_uri()
+
+    async def main() -> int:
+        async with MPS3.from_url(url, journal=journal, environment=VirtualEnvironment(), **options) as client:
+            await client.put("k", 1)
+            await asyncio.sleep(1000)
+            before = client.statistics().polls
+            await asyncio.sleep(600)
+            return client.statistics().polls - before
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        polls = runner.run(main())
+    assert polls <= 24 if rare else polls > 400
+
+
 def test_in_virtual_time_too(tmp_path, journal):
     async def main() -> float:
         common = {"journal": journal, "poll_interval": 3600}
