@@ -64,7 +64,8 @@ def bars(results: Results, largest: int) -> list[Bar]:
         results: What was found.
         largest: The greatest number of keys that this run was about; the bars speak of 1,000,000.
     """
-    return [*_commits(results, largest), *_reads(results), *_contention(results), *_lasting(results, largest)]
+    groups = _commits(results, largest), _reads(results), _contention(results), _wakes(results)
+    return [bar for group in (*groups, _lasting(results, largest)) for bar in group]
 
 
 def _commits(results: Results, largest: int) -> Iterable[Bar]:
@@ -136,6 +137,21 @@ def _contention(results: Results) -> Iterable[Bar]:
     yield _bar(results, "paced of 4", f"{what} 4 writers at once", _rate)
 
 
+def _wakes(results: Results) -> Iterable[Bar]:
+    what = "with a wake-up of 1 ms, from the call of `put` to another client: at most 2.5 round trips (median), 4 (p95)"
+    yield _bar(results, "heard", what, _most({"median": 2.5, "p95": 4}))
+    what = "an idle client with wake-ups: at most 130 requests an hour"
+    yield _bar(results, "idle with wake-ups", what, _most({"requests an hour": 130}), BOTH)
+    what = "10,000 false wake-ups a second: at most 2 requests a second"
+    yield _bar(results, "false wake-ups", what, _most({"requests a second": 2}), BOTH)
+    row = results.find("lost wake-ups")
+    what = f"wake-ups killed and started ten times during {row.operations if row else 2_000:,} commits: none missed,"
+    most = {"missed": 0.0, "latest, seconds": 1.0}
+    yield _bar(results, "lost wake-ups", f"{what} each heard within the ordinary poll interval", _most(most), BOTH)
+    what = "a view of all keys: what it adds to a commit of one key depends on their number by less than half;"
+    yield _bar(results, "view", f"{what} of 1,000 live queries, the commit wakes the one it concerns", _viewed(), BOTH)
+
+
 def _lasting(results: Results, largest: int) -> Iterable[Bar]:
     """What the first protocol was asked for, and this one still is."""
     big = f"at {largest:,} keys"
@@ -198,6 +214,23 @@ class _every:  # noqa: N801 - reads like a function
             said.setdefault(found, []).append(f"{keys:,}")
         text = "; ".join(f"{found} (at {', '.join(keys)})" for found, keys in said.items())
         return text if len(said) > 1 else next(iter(said)), all(holds for _, holds in judged.values())
+
+
+class _viewed(_every):  # noqa: N801 - reads like a function
+    """Judge whether a view costs the same at each number of keys."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda row: (f"{row.keys}", True))
+
+    def __call__(self, rows: Sequence[Row]) -> Found:
+        added = {row.keys: row.facts["CPU, ms"] - row.facts["CPU without a view, ms"] for row in rows}
+        woken = {row.facts["queries that yielded"] for row in rows}
+        said = ", ".join(f"{one:.2f} ms at {keys:,}" for keys, one in added.items())
+        least, most = min(added), max(added)
+        return (
+            f"{said}; {max(woken):.0f} woken",
+            least < most and added[most] <= 1.5 * added[least] and woken == {1},
+        )
 
 
 def _one_request(row: Row) -> Found:

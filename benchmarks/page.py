@@ -196,9 +196,10 @@ def raw(results: Results) -> str:
 def rest(results: Results) -> str:
     """What has no table of its own."""
     shown = "load", "put_all", "CPU of a put", "subscriptions", "commit among subscriptions", "memory", "loop stops"
+    woken = "heard", "idle with wake-ups", "false wake-ups", "lost wake-ups", "view"
     table = [
         [row.scenario, f"{row.keys:,}", row.journal, ", ".join(_fact(*fact) for fact in row.facts.items())]
-        for name in (*shown, "collection")
+        for name in (*shown, "collection", *woken)
         for row in results.all(name)
     ]
     text = _table(["", "keys", "journal", "found"], table)

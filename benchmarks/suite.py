@@ -14,11 +14,12 @@ from dataset import entry_bytes, load, names
 from meter import Tally
 from processes import UnfinishedError, isolated
 from results import JOURNALS, Results, Row, named
-from scenarios import collection, contention, operations, patches, resources, sizes, subscriptions, wires
+from scenarios import collection, contention, operations, patches, resources, sizes, subscriptions, wakes, wires
 from virtual import Place
 from wire import Server, Wire
 
-GROUPS: Final = ("operations", "wire", "contention", "sizes", "subscriptions", "resources", "collection")
+GROUPS: Final = ("operations", "wire", "contention", "sizes", "subscriptions", "resources", "collection", "wakes")
+VIEWED: Final = (1_000, 100_000)
 SUBSCRIPTIONS: Final = 10_000
 WRITERS: Final = (32, 4)
 
@@ -41,6 +42,8 @@ class Plan:
         commits_on_the_wire: The same over HTTP, where all writers and the server share a machine.
         increments: Of each of many clients who count together.
         turns: Commits of two people who take turns.
+        heard: Commits of which another client hears by wake-ups.
+        restarts: Commits during which the service for wake-ups is killed and started ten times.
         loading: Seconds of computing that loading the keys may take.
         limit: Seconds that any other scenario may take.
     """
@@ -57,6 +60,8 @@ class Plan:
     commits_on_the_wire: int = 5
     increments: int = 100
     turns: int = 100
+    heard: int = 500
+    restarts: int = 2_000
     loading: float = 600.0
     limit: float = 400.0
 
@@ -73,6 +78,8 @@ QUICK: Final = Plan(
     commits_on_the_wire=2,
     increments=10,
     turns=20,
+    heard=100,
+    restarts=400,
     loading=60.0,
     limit=200.0,
 )
@@ -107,7 +114,9 @@ class Suite:
             self._wire()
         if "contention" in self._only:
             self._for_each(self._contention)
-        if self._only & {"sizes", "subscriptions", "resources", "collection"}:
+        if "wakes" in self._only:
+            self._for_each(self._wakes)
+        if self._only & {"sizes", "subscriptions", "resources", "collection", "wakes"}:
             self._for_each(self._sizes)
         return self.results
 
@@ -148,6 +157,13 @@ class Suite:
         self._try(named("counter", journal), None, patches.counter, places, WRITERS[0], self._plan.increments)
         for writers in (1, 4):
             self._try(named("paced", journal), None, contention.paced, self._place(journal), writers, 2 * commits)
+
+    def _wakes(self, journal: str) -> None:
+        plan = self._plan
+        self._try(named("heard", journal), None, wakes.heard, self._place(journal), plan.heard)
+        self._try(named("idle with wake-ups", journal), None, wakes.idle, self._place(journal))
+        self._try(named("false wake-ups", journal), None, wakes.lied_to, self._place(journal), 5)
+        self._try(named("lost wake-ups", journal), None, wakes.lost, self._place(journal), plan.restarts)
 
     def _place(self, journal: str) -> Place:
         return Place(journal, latency=self._latency)
@@ -249,6 +265,8 @@ class Suite:
         if "subscriptions" in self._only and size == SUBSCRIPTIONS:
             measure("subscriptions", subscriptions.polls)
             measure("subscriptions", subscriptions.commits)
+        if "wakes" in self._only and size in VIEWED:
+            measure("view", wakes.view)
         if "resources" in self._only and size == largest:
             measure("memory", resources.memory, plan.limit)
             measure("loop stops", resources.stops, plan.limit)

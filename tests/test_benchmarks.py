@@ -14,7 +14,7 @@ from meter import LISTING_XML, VERSION_XML, MeteredStorage, Tally
 from page import dollars, parts, write
 from processes import DistantStorage, UnfinishedError, apart, isolated, served
 from results import JOURNALS, Results, Row, named
-from scenarios import collection, contention, operations, resources, sizes
+from scenarios import collection, contention, operations, resources, sizes, wakes
 from virtual import Place
 from wire import CountingProxy
 
@@ -217,6 +217,31 @@ def test_collecting_takes_what_is_old_and_leaves_what_is_needed(journal, monkeyp
     assert row.tally.count("DELETE") == row.facts["deleted"] > 20
     assert row.tally.count("HEAD") >= row.facts["value versions before"] - row.facts["value versions after"]
     assert row.tally.select("LIST").down > VERSION_XML * row.facts["value versions before"]
+
+
+@pytest.mark.parametrize("journal", JOURNALS)
+def test_wake_ups_and_views_are_measured_and_judged(journal, monkeypatch):
+    monkeypatch.setattr(wakes, "HOUR", 600.0)
+    monkeypatch.setattr(wakes, "QUERIES", 20)
+    monkeypatch.setattr(wakes, "COMMITS", 5)
+    monkeypatch.setattr(wakes, "WARMING", 2)
+    results = Results()
+    results.add(wakes.heard(Place(journal), 20), wakes.idle(Place(journal)), wakes.lied_to(Place(journal), 2))
+    results.add(wakes.lost(Place(journal), 40))
+    for count in (10, 20):
+        place, keys = Place(journal), names(count)
+
+        async def fill(place: Place = place, keys: list[str] = keys) -> None:
+            async with place.client(place.meter()) as client:
+                await client.put_all(dict.fromkeys(keys, "loaded"))
+
+        place.run(fill)
+        results.add(wakes.view(place, keys))
+    judged = {bar.what: bar.found[journal] for bar in bars(results, 20)}
+    found = [one for what, one in judged.items() if "wake-up" in what]
+    assert len(found) == 4 and all(one.holds for one in found if one.judged)
+    assert any(what.startswith("a view of all keys") for what in judged)
+    assert results.find("view").facts["queries that yielded"] == 1
 
 
 async def test_a_store_in_another_process_is_the_same_store():

@@ -11,6 +11,11 @@ store: ``MPS3_URL="s3://bucket/board.json" python examples/board/board.py``. For
 
     cd examples/board && uvicorn board:app --workers 4
 
+Servers on several machines hear of each other at once by something that can push, such as Redis::
+
+    pip install "mps3[redis]"
+    python examples/board/board.py --wake redis://localhost        # or MPS3_WAKE, or nats://…, or postgresql://…
+
 A card is a key ``card/<id>``, a column ``column/<id>``, an open tab ``here/<tab>``. Tabs receive changes as server-sent
 events. The id of each event is the cursor of its batch. A browser that lost its connection sends the last id that it
 received, and any server can continue after it.
@@ -23,10 +28,10 @@ import asyncio
 import os
 import secrets
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, Final, TypedDict
 
 import anyio
 import uvicorn
@@ -38,8 +43,13 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from stopping import stopping
 
-from mps3 import DELETE, JSON, MPS3, Batch, Change, ExpiredError, Presence, UnavailableError
+from mps3 import DELETE, JSON, MPS3, Batch, Change, ExpiredError, Presence, UnavailableError, wake
 
+WAKES: Final[dict[str, Callable[[str], wake.Wake]]] = {
+    "redis": wake.redis,
+    "nats": wake.nats,
+    "postgresql": wake.postgres,
+}
 STATIC = Path(__file__).parent / "static"
 GONE = 20.0
 """Seconds until the users of a killed server are no longer present."""
@@ -116,12 +126,17 @@ class State(TypedDict):
     stop: asyncio.Event
 
 
+def wake_of(url: str | None) -> wake.Wake | None:
+    """Return the wake-ups of a service that can push; ``None`` if there is none."""
+    return WAKES[url.partition(":")[0]](url) if url else None
+
+
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[State]:
     """Open one client before the first request, and close it after the last."""
     url = os.environ.get("MPS3_URL") or (Path(tempfile.gettempdir()) / "mps3-board").as_uri()
     with stopping() as stop:
-        async with MPS3.from_url(url) as client:
+        async with MPS3.from_url(url, wake=wake_of(os.environ.get("MPS3_WAKE"))) as client:
             if not await client.keys("column/"):
                 await client.put_all(FIRST)
             board = client.status().manifests[0].key
@@ -312,7 +327,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Serve a board; the store is MPS3_URL, or a directory.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--wake", metavar="URL", help="a service that tells the servers of each other's changes")
     given = parser.parse_args()
+    if given.wake:
+        os.environ["MPS3_WAKE"] = given.wake
     # A write that waits for the store must not prevent the server from stopping.
     uvicorn.run(app, host=given.host, port=given.port, timeout_graceful_shutdown=5)
 

@@ -86,6 +86,7 @@ def _merged(changes: Mapping[Any, Any], names: tuple[str, ...], operations: list
         if type(name) is not str:
             raise TypeError(f"the changes of {key!r} have the key {name!r}: the keys of JSON objects are texts")
         path = (*names, name)
+        _checked(name, path, key)
         if isinstance(change, Operation | type):
             operations.append(_described(change, path, key))
             continue

@@ -33,7 +33,7 @@ from ..offline.queue import OutboxQueue
 from ..storage.cached import CachedStorage
 from ..storage.clock import ClockedStorage
 from ..storage.locate import s3_storage
-from ..storage.notifications import Notifying
+from ..storage.notifications import notifications_of
 from ..storage.protocol import Storage
 from ..storage.switch import OfflineSwitch
 from ..support.environment import Environment
@@ -185,8 +185,8 @@ class ClientCore(ABC):
         if idle_interval is not None and not 0 < idle_interval < math.inf:
             raise ValueError(f"idle_poll_interval is a positive number of seconds, not {idle_interval!r}")
         if wake is None:
-            if isinstance(store := self._store, Notifying):
-                return StoreWaker(store.notifications, idle_interval=idle_interval, hear=self._woken)
+            if (notifications := notifications_of(self._store)) is not None:
+                return StoreWaker(notifications, idle_interval=idle_interval, hear=self._woken)
             if idle_interval is not None:
                 raise ConfigurationError("idle_poll_interval is for clients with wake-ups: wake=…")
             return NoWaker()

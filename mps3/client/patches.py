@@ -84,9 +84,12 @@ class Patches(Writes):
 
         Raises:
             TypeError: A value is not JSON.
-            ValueError: A value or a key cannot be stored, ``changes`` is empty or has more than 500 keys.
+            ValueError: A value or a key cannot be stored, ``changes`` is empty, names a key twice, or has more than
+                500 keys.
             ClosedError: The client is not open.
         """
+        if not isinstance(changes, Mapping):
+            raise TypeError(f"the changes are a mapping of keys to their changes, not {type(changes).__qualname__}")
         if len(changes) > MANY:
             raise ValueError(f"{len(changes)} keys are more than {MANY}: make several calls")
         steps = {key: ValueChange(step_of(change, str(key))) for key, change in changes.items()}

@@ -143,6 +143,8 @@ class Selection(Generic[T]):
         """Take in changes; return whether the result may be another one."""
         touched = False
         for change in changes:
+            if change.key in self._values and is_same(self._values[change.key], change.value):
+                continue  # a pending write of this client that is now committed
             if (rank := self._ranks.pop(change.key, None)) is not None:
                 self._order.remove(rank)
                 del self._values[change.key]
@@ -177,3 +179,14 @@ class Selection(Generic[T]):
         if self._criteria.number is None:
             return None
         return [(key, self._values[key]) for key in self._keys()]
+
+
+def is_same(one: object, other: object) -> bool:
+    """Return whether two values are the same; those that JSON tells apart, such as ``True`` and ``1``, are not."""
+    if one is other:
+        return True
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(is_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(is_same, one, other))
+    return type(one) is type(other) and bool(one == other)

@@ -162,7 +162,7 @@ class Writes(ClientCore):
             )
             for (place, key, value, end, may_be_inline), lifetime in zip(targets, lifetimes, strict=True)
         ]
-        check_patches(content for *_, content in contents)
+        check_patches([content for *_, content in contents])
         labels = [self._label(place, key) for place, key, _ in contents]
         opened = [(ref, self._manifest(ref)) for ref in owners]
         parts = []

@@ -22,6 +22,7 @@ from ..types import DELETE, JSON, Delete
 from . import limits
 from .operations import NotApplicableError, Step, check_steps, fold
 from .schema import MalformedError, as_list, as_object, as_text, depth_of
+from .values import compact
 
 PATCH: Final = "patch"
 """The member of a commit's change that holds the steps of a patch."""
@@ -151,14 +152,14 @@ def patched_body(file: Mapping[str, Any], base: JSON) -> bytes:
     """
     steps = [step for patch in file.get(WAITING, ()) for step in patch["steps"]]
     try:
-        return orjson.dumps(fold(base, steps)[0])
+        return compact(orjson.dumps(fold(base, steps)[0]))
     except TypeError:
         value = base  # one of them makes it nest deeper than it can be written
     for step in steps:
         after, _ = fold(value, [step])
         if _can_be_written(after):
             value = cast("JSON", after)
-    return orjson.dumps(value)
+    return compact(orjson.dumps(value))
 
 
 def _can_be_written(value: JSON | Delete) -> bool:

@@ -34,7 +34,7 @@ def encode(value: JSON, key: str) -> bytes:
         ValueError: It is a number or text that JSON cannot hold, or more than any client reads.
     """
     try:
-        body = _compact(orjson.dumps(value, option=_OPTIONS))
+        body = compact(orjson.dumps(value, option=_OPTIONS))
         _check_size(body)
         if orjson.loads(body) == value:
             return body
@@ -108,7 +108,8 @@ def is_deep(body: bytes, value: object) -> bool:
     return False
 
 
-def _compact(body: bytes) -> bytes:
+def compact(body: bytes) -> bytes:
+    """Return what the encoder has made, to be kept for long."""
     # What orjson returns holds on to the room that it was written in, some KB for a value of a few bytes, and finding
     # new room for the next one takes longer than all else. A copy takes what it needs.
     return body if len(body) > PAGE else bytes(memoryview(body))

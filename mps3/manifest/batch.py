@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from ..content.patch import TooLargeError
+from ..content.patch import PendingPatch, TooLargeError
 from ..content.store import ValueStore
 from ..errors import (
     ClosedError,
@@ -59,17 +59,32 @@ class TransactionJob(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class FunctionRun:
-    """The result of one run of a function."""
+    """The result of one run of a function.
+
+    Attributes:
+        job: The function.
+        result: What it returned.
+        error: What it raised.
+        patches: The patches that it made.
+    """
 
     job: TransactionJob[Any]
     result: Any
     error: Exception | None
+    patches: frozenset[PendingPatch] = frozenset()
 
-    def complete(self) -> None:
-        """Complete the future of the function."""
+    def complete(self, void: frozenset[PendingPatch] = frozenset(), why: Exception | None = None) -> None:
+        """Complete the future of the function.
+
+        Args:
+            void: Patches that do not apply.
+            why: The error of those who made one of them.
+        """
         if self.job.done.done():
             return  # its caller has been cancelled
-        if self.error is not None:
+        if why is not None and self.patches & void:
+            self.job.done.set_exception(why)
+        elif self.error is not None:
             self.job.done.set_exception(self.error)
         else:
             self.job.done.set_result(self.result)
@@ -149,7 +164,12 @@ class TransactionBatch:
         except OutdatedError:
             await self._pause()
             return False
-        self._complete(self._pending)
+        except ConflictError as error:
+            if not self._pending.void:
+                raise
+            self._complete(self._pending, error)  # of the others nothing has failed
+        else:
+            self._complete(self._pending)
         self._free()
         return True
 
@@ -192,9 +212,9 @@ class TransactionBatch:
         self._pending, self._tries = None, []
         return False
 
-    def _complete(self, pending: Pending) -> None:
+    def _complete(self, pending: Pending, why: Exception | None = None) -> None:
         for run in self._runs_that_count(pending):
-            run.complete()
+            run.complete(pending.void, why)
 
     def _runs_that_count(self, pending: Pending) -> list[FunctionRun]:
         """Return the runs of the try that was committed.
@@ -254,18 +274,20 @@ class TransactionBatch:
             part = Workspace(whole.view, self._contents, whole)
             nesting = Nesting()
             try:
-                runs.append(FunctionRun(job, await job.function(part), None))
-                whole.add(part)
-            except TooLargeError as error:
-                runs.pop()
-                if runs:
-                    self.left = [one for one in self.jobs[place:] if not one.done.done()]
-                    self.jobs = self.jobs[:place]
-                    break
-                runs.append(FunctionRun(job, None, error))
+                result = await job.function(part)
+                if part.failure is None and (inapplicable := await part.inapplicable()):
+                    raise inapplicable
             except Exception as error:  # noqa: BLE001 - the user's own
                 # What it has read before the error has to be unchanged, too.
                 runs.append(FunctionRun(job, None, error))
+            else:
+                try:
+                    whole.add(part)
+                except TooLargeError:
+                    self.left = [one for one in self.jobs[place:] if not one.done.done()]
+                    self.jobs = self.jobs[:place]
+                    break
+                runs.append(FunctionRun(job, result, None, part.patches()))
             finally:
                 nesting.end()
             if part.failure is not None:

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import orjson
-
 from ..content.patch import PendingPatch
-from ..content.value import PendingValue
 from ..errors import ConflictError, MPS3Error
-from ..format.file_entry import FileEntry
-from ..format.operations import NotApplicableError
-from ..format.patches import errors_of
-from ..types import DELETE, JSON, Delete
 from .context import ManifestContext
-from .overlay import Below
+from .overlay import Below, inapplicable_steps
 from .pending import Pending
 from .state import ManifestState
 
@@ -40,7 +33,7 @@ class PatchForesight:
             pending: The write.
             below: What is pending before it.
         """
-        if not any(isinstance(one, PendingPatch) and _may_fail(one) for one in pending.changes.values()):
+        if not any(isinstance(one, PendingPatch) and one.may_fail for one in pending.changes.values()):
             return None
         try:
             await self._refresh()
@@ -64,22 +57,7 @@ class PatchForesight:
         found = []
         for name, content in pending.changes.items():
             if isinstance(content, PendingPatch):
-                value = await self._value(content, over[name] if name in over else view.look_up(name))
-                errors: list[NotApplicableError | None] = errors_of(value, content.steps)
-                found += [f"{pending.labels[name]!r}: {error}" for error in errors if error is not None]
+                file = over[name] if name in over else view.look_up(name)
+                errors = await inapplicable_steps(content, file, self._context.contents)
+                found += [f"{pending.labels[name]!r}: {error}" for error in errors]
         return found
-
-    async def _value(self, content: PendingPatch, file: PendingValue | FileEntry | None) -> JSON | Delete:
-        if file is None:
-            return DELETE
-        if isinstance(file, PendingValue):
-            body = file.body
-        else:
-            body = await self._context.contents.fetch(content.bucket, content.key, file)
-        value: JSON = orjson.loads(body)
-        return value
-
-
-def _may_fail(content: PendingPatch) -> bool:
-    """Return whether it depends on the value if a patch applies. A merge patch always does."""
-    return any("operations" in step for step in content.steps)

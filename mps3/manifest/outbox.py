@@ -73,6 +73,7 @@ class Outbox:
             return cast("Mapping[str, PendingValue | None]", self._overlay)
         if self._resolved is None or not self._resolved.is_over(self._overlay, view):
             self._resolved = ResolvedOverlay(self._overlay, view, moment)
+        self._resolved.moment = moment
         return self._resolved
 
     def below(self, pending: Pending, view: View, moment: float) -> Mapping[str, PendingValue | FileEntry | None]:
@@ -186,6 +187,7 @@ class Outbox:
         self._changed(names)
 
     def _build_overlay(self) -> None:
+        self._resolved = None
         newest: dict[str, Laid] = {}
         below: list[Any] = []  # large writes, and what is between them
         self._patches = sum(pending.is_patch for pending in self._pending)

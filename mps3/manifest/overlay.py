@@ -8,11 +8,15 @@ from typing import Any, Final, TypeAlias, cast
 import orjson
 
 from ..content.patch import PendingPatch
+from ..content.store import ValueStore
 from ..content.value import PendingValue
 from ..format.file_entry import FileEntry
+from ..format.operations import NotApplicableError
+from ..format.patches import errors_of, has_expired
 from ..format.schema import format_time
 from ..format.state import View
 from ..format.update import patched
+from ..types import DELETE, JSON, Delete
 from .pending import Pending
 
 _STATE: Final = object()
@@ -49,6 +53,8 @@ class PatchStack:
             file: What the state says of it.
             moment: The time at the store, in seconds since 1970.
         """
+        if file is not None and has_expired(file, moment):
+            file = None
         found, above = file, []
         node: object = self
         while isinstance(node, PatchStack):
@@ -70,6 +76,27 @@ def file_of(content: PendingValue) -> FileEntry:
     """Return what a manifest would say of a pending value if it were inline, however large it is."""
     file: dict[str, Any] = {"version": content.name, "value": orjson.loads(content.body)}
     return file if content.expires is None else {**file, "expires": format_time(content.expires)}
+
+
+async def inapplicable_steps(
+    content: PendingPatch, found: PendingValue | FileEntry | None, contents: ValueStore
+) -> list[NotApplicableError]:
+    """Return why steps of a patch do not apply to a value, which is fetched if it is not in memory.
+
+    Args:
+        content: The patch.
+        found: What is said of the key; ``None`` if there is no such key.
+        contents: The values.
+
+    Raises:
+        MPS3Error: The value cannot be fetched.
+    """
+    value: JSON | Delete = DELETE
+    if isinstance(found, PendingValue):
+        value = orjson.loads(found.body)
+    elif found is not None:
+        value = orjson.loads(await contents.fetch(content.bucket, content.key, found))
+    return [error for error in errors_of(value, content.steps) if error is not None]
 
 
 def lay(over: dict[str, Laid], changes: Mapping[str, PendingValue | None], under: Mapping[str, Laid]) -> None:
@@ -94,12 +121,15 @@ class ResolvedOverlay(Mapping[str, "PendingValue | FileEntry | None"]):
         laid: The pending writes. They may change.
         view: The state.
         moment: The time at the store, in seconds since 1970.
+
+    Attributes:
+        moment: The same time. It may change.
     """
 
     def __init__(self, laid: Mapping[str, Laid], view: View, moment: float) -> None:
+        self.moment = moment
         self._laid = laid
         self._view = view
-        self._moment = moment
 
     def is_over(self, laid: Mapping[str, Laid], view: View) -> bool:
         """Return whether it is made of these writes and this state."""
@@ -108,7 +138,7 @@ class ResolvedOverlay(Mapping[str, "PendingValue | FileEntry | None"]):
     def __getitem__(self, name: str) -> PendingValue | FileEntry | None:
         found = self._laid[name]
         if isinstance(found, PatchStack):
-            return found.resolve(self._view.look_up(name), self._moment)
+            return found.resolve(self._view.look_up(name), self.moment)
         return found
 
     def __contains__(self, name: object) -> bool:

@@ -9,11 +9,14 @@ from datetime import datetime
 from enum import Enum
 from typing import Final, Self
 
+import orjson
+
 from ..content.many import ManyValues
-from ..content.patch import PendingPatch
+from ..content.patch import PendingPatch, add_steps
 from ..content.value import PendingValue
 from ..errors import MPS3Error
 from ..format import limits
+from ..format.operations import Step
 from ..format.schema import NOTHING
 from ..journal.attempt import Attempt
 from ..offline.protocol import StoredChange, StoredWrite
@@ -110,6 +113,7 @@ class Pending:
         "session",
         "stage",
         "stored_id",
+        "void",
     )
 
     def __init__(
@@ -142,6 +146,7 @@ class Pending:
         self.policy = policy
         self.fleeting = fleeting
         self.lapsed: frozenset[str] = frozenset()
+        self.void: frozenset[PendingPatch] = frozenset()
         self.attempt: Attempt | None = None
         self.arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.overwritten: frozenset[str] = frozenset()
@@ -270,44 +275,75 @@ def final_changes(group: Sequence[Pending]) -> Mapping[str, PendingValue | None]
     if len(group) == 1:
         return group[0].changes
     changes: dict[str, PendingValue | None] = {}
+    patches: dict[str, list[PendingPatch]] = {}
     for pending in group:
         if not pending.is_patch:
             changes.update(pending.changes)
             continue
         for name, content in pending.changes.items():
-            earlier = changes.get(name)
-            both = isinstance(content, PendingPatch) and isinstance(earlier, PendingPatch)
-            changes[name] = content.after(earlier) if both else content  # type: ignore[union-attr]
+            if isinstance(content, PendingPatch):
+                if not isinstance(changes.get(name), PendingPatch):
+                    patches[name] = []
+                patches[name].append(content)
+            changes[name] = content
+    for name, several in patches.items():
+        if changes[name] is several[-1]:
+            changes[name] = several[-1].after(*several[:-1])
     return changes
 
 
 def joint(group: Sequence[Pending]) -> int:
     """Return how many of these writes, from the first on, can be one commit.
 
-    What a commit says of a key is a value or a patch, so a patch does not follow a value of the same key. And the
+    What a commit says of a key is a value or a patch, so a patch does not follow a value of the same key. It has one
+    expiry, so patches with different ones are not joined: one that does not apply must not change the expiry. And the
     patches of one commit have limits.
     """
     if not any(pending.is_patch for pending in group):
         return len(group)
-    said: dict[str, PendingPatch | None] = {}
+    said: dict[str, _JointPatch | None] = {}
     for place, pending in enumerate(group):
         for name, content in pending.changes.items():
             if isinstance(content, PendingPatch):
-                earlier = said.get(name)
-                if name in said and earlier is None:
+                whole = said.setdefault(name, _JointPatch(content.expires_in))
+                if whole is None or (whole.steps and whole.expires_in != content.expires_in):
                     return place
-                whole = content if earlier is None else content.after(earlier)
-                if place and (len(whole.body) > limits.PATCH or len(whole.steps) > limits.STEPS):
+                whole.add(content)
+                if place and (whole.size > limits.PATCH or len(whole.steps) > limits.STEPS):
                     return place
-                said[name] = whole
             elif content is not None and content.rebases is not None and name in said:
                 return place
             else:
                 said[name] = None
-        patches = [content for content in said.values() if content is not None]
-        if place and (len(patches) > limits.MANY or sum(len(one.body) for one in patches) > limits.PATCHES):
+        patches = [whole for whole in said.values() if whole is not None]
+        if place and (len(patches) > limits.MANY or sum(whole.size for whole in patches) > limits.PATCHES):
             return place
     return len(group)
+
+
+class _JointPatch:
+    """The patches of one key in one commit, and how large they are together.
+
+    Attributes:
+        expires_in: The expiry of each of them.
+        steps: Their steps.
+        size: The bytes of those.
+    """
+
+    __slots__ = ("_sizes", "expires_in", "size", "steps")
+
+    def __init__(self, expires_in: float | None) -> None:
+        self.expires_in = expires_in
+        self.steps: list[Step] = []
+        self.size = 1
+        self._sizes: list[int] = []
+
+    def add(self, content: PendingPatch) -> None:
+        """Add a patch."""
+        start = add_steps(self.steps, content.steps)
+        self.size -= sum(self._sizes[start:])
+        self._sizes[start:] = [len(orjson.dumps(step)) + 1 for step in self.steps[start:]]
+        self.size += sum(self._sizes[start:])
 
 
 def stored_ids(group: Iterable[Pending]) -> tuple[int, ...]:

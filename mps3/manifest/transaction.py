@@ -95,6 +95,10 @@ class TransactionRunner:
                     key=manifest.ref.key,
                 )
             return None
+        if await workspace.inapplicable(manifest.tentative):
+            await manifest.refresh_for_transaction()  # what is known may be old
+            if (inapplicable := await workspace.inapplicable(manifest.tentative)) is not None:
+                raise inapplicable
         pending = make_pending(
             manifest, workspace, self._environment, manifest.session_pool.acquire(), ConflictPolicy.ONCE
         )

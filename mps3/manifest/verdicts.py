@@ -102,7 +102,7 @@ def failures(
     *,
     final: bool,
 ) -> dict[Pending, ConflictError]:
-    """Return the errors of those writes of which a patch does not apply.
+    """Return the errors of those writes of which a patch does not apply, and record in them which does not.
 
     Args:
         group: The writes of a commit.
@@ -118,17 +118,23 @@ def failures(
         nothing = not comes_from(version_of(patch.after), patch.version) and not any(errors)
         for pending in group:
             content = pending.changes.get(patch.name)
-            if not isinstance(content, PendingPatch) or content not in parts:
+            if not isinstance(content, PendingPatch):
                 continue
-            whys = [str(errors[step]) for step in parts[content] if step < len(errors) and errors[step] is not None]
-            if nothing:
-                whys = ["the value, or what waits to be stored in it, would be too large: put the value instead"]
-            found.setdefault(pending, []).extend(f"{pending.labels[patch.name]!r}: {why}" for why in whys)
-    return {pending: _error(pending, whys, manifest, final=final) for pending, whys in found.items() if whys}
+            own = [content] if content in parts else [part for part in content.parts if part in parts]
+            for part in own:  # a transaction may have several patches of a key
+                whys = [str(errors[step]) for step in parts[part] if step < len(errors) and errors[step] is not None]
+                if nothing:
+                    whys = ["the value, or what waits to be stored in it, would be too large: put the value instead"]
+                if whys:
+                    pending.void |= {part}
+                    found.setdefault(pending, []).extend(f"{pending.labels[patch.name]!r}: {why}" for why in whys)
+    return {pending: _error(pending, whys, manifest, final=final) for pending, whys in found.items()}
 
 
 def _error(pending: Pending, whys: Sequence[str], manifest: Ref, *, final: bool) -> ConflictError:
-    rest = len(pending.changes) > 1
+    rest = len(pending.changes) > 1 or len(pending.void) < sum(
+        len(content.parts) for content in pending.changes.values() if isinstance(content, PendingPatch)
+    )
     error = ConflictError(
         f"a patch does not apply to what is there, so nothing of it was done: {'; '.join(whys)}"
         + (" (what the same write does to other keys was done)" if rest else ""),

@@ -14,7 +14,7 @@ from ..format.state import View
 from ..format.update import patched
 from ..format.values import load
 from ..types import DELETE, JSON, Delete
-from .overlay import file_of
+from .overlay import file_of, inapplicable_steps
 
 
 class Workspace:
@@ -45,21 +45,52 @@ class Workspace:
 
     def look_up(self, name: str) -> PendingValue | FileEntry | None:
         """Return the value of a key as this transaction sees it, and record that it has read it."""
+        return self.find(name, self.view, reads=True)
+
+    def find(self, name: str, view: View, *, reads: bool) -> PendingValue | FileEntry | None:
+        """Return the value of a key over a state, and record that it was read if it ``reads``."""
         if name not in self.writes:
-            return self._look_below(name)
+            return self._find_below(name, view, reads=reads)
         written = self.writes[name]
         if not isinstance(written, PendingPatch):
             return written
-        below = self._look_below(name)
+        below = self._find_below(name, view, reads=reads)
         file = file_of(below) if isinstance(below, PendingValue) else below
-        return patched(file, written.provisional, self.view.moment)
+        return patched(file, written.provisional, view.moment)
 
-    def _look_below(self, name: str) -> PendingValue | FileEntry | None:
+    def _find_below(self, name: str, view: View, *, reads: bool) -> PendingValue | FileEntry | None:
         if self._below is not None:
-            return self._below.look_up(name)
-        file = self.view.look_up(name)
-        self.expect[name] = None if file is None else file["version"]
+            return self._below.find(name, view, reads=reads)
+        file = view.look_up(name)
+        if reads:
+            self.expect[name] = None if file is None else file["version"]
         return file
+
+    async def inapplicable(self, view: View | None = None) -> ConflictError | None:
+        """Return why a patch will not apply, so that nothing must be written; ``None`` if all will, or it is unknown.
+
+        That does not count as reading the keys.
+
+        Args:
+            view: The state to apply them to; that of the transaction if ``None``.
+        """
+        found = []
+        for name, content in self.writes.items():
+            if isinstance(content, PendingPatch) and content.may_fail:
+                below = self._find_below(name, self.view if view is None else view, reads=False)
+                try:
+                    errors = await inapplicable_steps(content, below, self._contents)
+                except MPS3Error:
+                    continue  # where it is committed, it is judged
+                found += [f"{self.labels[name]!r}: {error}" for error in errors]
+        if not found:
+            return None
+        return ConflictError(f"a patch does not apply to what is there, so nothing was written: {'; '.join(found)}")
+
+    def patches(self) -> frozenset[PendingPatch]:
+        """Return the patches that it writes, and what they are made of."""
+        contents = [content for content in self.writes.values() if isinstance(content, PendingPatch)]
+        return frozenset(part for content in contents for part in (content, *content.parts))
 
     async def read(self, name: str, place: tuple[str, str]) -> JSON | Delete:
         """Return the value of a key; `DELETE` if there is none.

@@ -1,4 +1,9 @@
-"""Notifications between all processes that use a directory."""
+"""Notifications between all processes that use a directory.
+
+A line is appended after a commit, rather than the database watched: SQLite writes to its files before a commit shows
+in them, and ``PRAGMA data_version`` tells only who asks all the time. Nor does a library watch the file, because those
+that there are look every few milliseconds, or report late.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 
 class Listener(Protocol):
@@ -47,11 +47,10 @@ class Notifications:
                 listener.notified(message)
 
 
-@runtime_checkable
-class Notifying(Protocol):
-    """A storage whose clients can notify each other. This is optional."""
+def notifications_of(storage: object) -> Notifications | None:
+    """Return the attribute ``notifications`` of a storage, through which its clients notify each other; it is optional.
 
-    @property
-    def notifications(self) -> Notifications:
-        """Notifications to all clients of the store on this machine."""
-        ...
+    A wrapper that forwards all attributes has none of its own: what it does to requests would not be done to these.
+    """
+    found = getattr(storage, "__dict__", {}).get("notifications")
+    return found if isinstance(found, Notifications) else None

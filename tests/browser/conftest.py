@@ -85,6 +85,7 @@ class Server:
     url: str
     port: int
     log: Path
+    wake: str | None = None
     process: asyncio.subprocess.Process | None = field(default=None)
 
     @property
@@ -97,6 +98,7 @@ class Server:
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-W", "error", str(EXAMPLES / self.example), "--port", str(self.port),
+                *(["--wake", self.wake] if self.wake else []),
                 env={**env, "MPS3_URL": self.url}, stdout=log, stderr=log,
             )  # fmt: skip
         async with asyncio.timeout(PATIENCE):
@@ -156,8 +158,8 @@ async def start(s3_url: str, tmp_path: Path) -> AsyncIterator[StartServer]:
     """Starts servers of one store."""
     servers: list[Server] = []
 
-    async def start(example: str = "board/board.py", url: str = s3_url) -> Server:
-        server = Server(example, url, free_port(), tmp_path / f"server-{len(servers)}.log")
+    async def start(example: str = "board/board.py", url: str = s3_url, wake: str | None = None) -> Server:
+        server = Server(example, url, free_port(), tmp_path / f"server-{len(servers)}.log", wake)
         servers.append(server)
         await server.start()
         return server

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from helpers import Unreliable, eventually, memory_client, soon
+from helpers import Unreliable, eventually, memory_client, settle, soon
 from hypothesis import given
 from hypothesis import strategies as some
 
@@ -216,6 +216,22 @@ async def test_a_query_wakes_only_when_its_result_changes(storage):
             await eventually(lambda: results[-1] == {"e": 9, "b": 2})
         await soon(following)
         assert len(results) == 3
+
+
+async def test_a_query_wakes_once_for_a_write_of_this_client(storage):
+    """Not again when it is committed."""
+    async with memory_client(storage) as one, one.view() as view:
+        results = aiter(view.where(lambda value: value != "no"))
+        assert await soon(anext(results)) == {}
+        await one.put("k", [1, {"a": True}])
+        assert await soon(anext(results)) == {"k": [1, {"a": True}]}
+        await one.put("other", "no")
+        waiting = asyncio.ensure_future(anext(results))
+        await settle()
+        assert not waiting.done()
+        await one.put("k", [1, {"a": 1}])  # which Python takes for the same
+        found = await soon(waiting)
+        assert found["k"][1]["a"] is not True
 
 
 async def test_an_exception_of_a_function_ends_its_query_and_nothing_else(storage):

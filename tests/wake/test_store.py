@@ -18,6 +18,7 @@ from mps3 import MPS3, LocalStorage, MemoryStorage, Ref
 from mps3.storage import line_file
 from mps3.storage.line_file import LARGEST, LineFile
 from mps3.storage.local_notifications import FILE_NAME
+from mps3.storage.notifications import notifications_of
 from mps3.storage.wrapper import StorageWrapper
 from mps3.testing import VirtualEnvironment, VirtualLoop
 from mps3.wake.hint import Hint, topic_of
@@ -178,6 +179,19 @@ async def test_clients_of_several_event_loops_hear_each_other():
         await writer.put("k", 1)
         assert await asyncio.to_thread(heard.wait, 60)
     await asyncio.to_thread(thread.join)
+
+
+async def test_a_wrapper_that_forwards_all_attributes_does_not_notify():
+    class Wrapper:
+        def __init__(self, storage: Any) -> None:
+            self._storage = storage
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._storage, name)
+
+    assert notifications_of(Wrapper(MemoryStorage())) is None
+    assert notifications_of(StorageWrapper(MemoryStorage())) is None
+    assert notifications_of(object()) is None
 
 
 async def test_a_client_that_was_forgotten_is_freed():

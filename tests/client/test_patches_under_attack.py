@@ -1,0 +1,229 @@
+"""Patches where several are made at once, in transactions and batches, of keys that expire, and very many."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import tracemalloc
+
+import pytest
+from helpers import COMMIT, Unreliable, eventually, memory_client, soon
+
+from mps3 import Append, ConflictError, Increment
+
+pytestmark = pytest.mark.parametrize("versioning", [True, False], ids=["merge", "log"])
+NEVER = 3600.0
+
+
+@pytest.fixture
+async def storage(versioning):
+    return Unreliable(versioning=versioning)
+
+
+# Transactions
+
+
+async def test_a_transaction_hears_of_several_patches_of_one_key(storage):
+    async with memory_client(storage) as one:
+        await one.put("k", "text")
+        with pytest.raises(ConflictError, match="nothing was written: 'k': the value is a text"):
+            async with one.transaction() as transaction:
+                transaction.increment("k", path="/a")
+                transaction.increment("k", path="/b")
+
+
+async def test_of_a_transaction_nothing_is_written_if_a_patch_does_not_apply(storage):
+    async with memory_client(storage) as one, memory_client(storage, inline=0) as other:
+        await other.put("k", {"a": "text", "b": 0})
+        with pytest.raises(ConflictError, match="nothing was written: 'k': /a is a text") as caught:
+            async with one.transaction() as transaction:
+                transaction.put("x", 1)
+                transaction.increment("k", path="/a")
+                transaction.increment("k", path="/b")
+        assert not caught.value.maybe_written
+        assert await other.get_all(["k", "x"]) == {"k": {"a": "text", "b": 0}}
+
+
+async def test_a_transaction_is_not_refused_by_a_state_that_is_old(storage):
+    async with memory_client(storage, poll_interval=NEVER) as one, memory_client(storage) as other:
+        await one.put("k", "text")
+        async with one.transaction() as transaction:
+            transaction.increment("k")
+            await other.put("k", 1)
+        assert await other.get("k") == 2
+
+
+async def test_a_patch_of_a_transaction_that_becomes_inapplicable_at_that_moment(storage):
+    async with memory_client(storage, poll_interval=NEVER) as one, memory_client(storage) as other:
+        await one.put("k", {"a": 1})
+
+        async def both():
+            async with one.transaction() as transaction:
+                transaction.increment("k", path="/a")
+                transaction.increment("k", path="/b")
+
+        before = storage.count("put", COMMIT)
+        storage.hold("put", COMMIT)
+        running = asyncio.create_task(both())
+        await eventually(lambda: storage.count("put", COMMIT) > before)
+        waiting, storage.hang = storage.switch, lambda operation, key: False
+        await other.put("k", {"a": "text"})
+        waiting.set()
+        with pytest.raises(ConflictError, match="'k': /a is a text"):
+            await soon(running)
+
+
+async def test_of_a_batch_of_transactions_only_that_fails_whose_patch_does_not_apply(storage):
+    async with memory_client(storage) as one, memory_client(storage) as other:
+        await one.put_all({"k": 1, "l": "text"})
+
+        async def replace(transaction):
+            transaction.put("k", "text")
+            return "replaced"
+
+        async def of_what_the_batch_has_written(transaction):
+            transaction.increment("k")
+
+        async def of_what_is_there(transaction):
+            transaction.increment("l")
+            transaction.put("m", 1)
+
+        functions = (replace, of_what_the_batch_has_written, of_what_is_there)
+        results = await soon(asyncio.gather(*map(one.transact, functions), return_exceptions=True))
+        assert results[0] == "replaced"
+        assert [type(result) for result in results[1:]] == [ConflictError, ConflictError]
+        assert await other.get_all() == {"k": "text", "l": "text"}
+
+
+async def test_of_a_batch_in_a_race_only_that_fails_whose_patch_does_not_apply(storage):
+    async with memory_client(storage, poll_interval=NEVER) as one, memory_client(storage) as other:
+        await one.put_all({"k": 1})
+
+        async def put(transaction):
+            transaction.put("x", 1)
+            return "put"
+
+        async def count(transaction):
+            transaction.increment("k")
+
+        before = storage.count("put", COMMIT)
+        storage.hold("put", COMMIT)
+        running = asyncio.gather(one.transact(put), one.transact(count), return_exceptions=True)
+        await eventually(lambda: storage.count("put", COMMIT) > before)
+        waiting, storage.hang = storage.switch, lambda operation, key: False
+        await other.put("k", "text")
+        waiting.set()
+        results = await soon(running)
+        assert results[0] == "put"
+        assert isinstance(results[1], ConflictError)
+        assert results[1].maybe_written
+        assert await other.get_all() == {"k": "text", "x": 1}
+
+
+async def test_a_transaction_with_too_many_patches_says_so_and_harms_no_other(storage):
+    async with memory_client(storage) as one:
+
+        async def put(transaction):
+            transaction.put("x", 1)
+            return "put"
+
+        async def too_many(transaction):
+            for number in range(501):
+                transaction.increment(f"k{number}")
+
+        async def too_large(transaction):
+            for _ in range(2):
+                transaction.patch("k", {"list": Append("x" * 20_000)})
+
+        for function, message in ((too_many, "501 keys are more than 500"), (too_large, "'k' have 40")):
+            with pytest.raises(ValueError, match=message):
+                await soon(one.transact(function))
+            results = await soon(asyncio.gather(one.transact(put), one.transact(function), return_exceptions=True))
+            assert results[0] == "put"
+            assert isinstance(results[1], ValueError)
+
+
+async def test_transactions_whose_patches_are_too_large_together_are_several_commits(storage):
+    async with memory_client(storage) as one, memory_client(storage) as other:
+
+        async def add(transaction):
+            transaction.patch("k", {"list": Append("x" * 20_000)})
+
+        await soon(asyncio.gather(*(one.transact(add) for _ in range(4))))
+        assert len((await other.get("k"))["list"]) == 4
+
+
+# Expiry
+
+
+async def test_a_pending_patch_of_what_has_expired_begins_from_nothing(storage):
+    async with memory_client(storage) as one:
+        await one.put("k", {"a": 1}, expires_in=0.5)
+        async with one.subscribe("k") as values:
+            storage.hold("put", COMMIT)
+            write = one.patch("k", {"b": 1})
+            while await soon(anext(values)) != {"b": 1}:
+                pass
+            assert await one.get("k") == {"b": 1}
+            storage.release()
+            await soon(write)
+            assert await one.get("k") == {"b": 1}
+
+
+async def test_a_patch_that_does_not_apply_does_not_change_the_expiry(storage):
+    async with memory_client(storage) as one:
+        await one.put("k", {"a": "text"})
+        results = await asyncio.gather(
+            one.patch("k", {"a": Increment(1)}, expires_in=60), one.patch("k", {"b": 1}), return_exceptions=True
+        )
+        assert isinstance(results[0], ConflictError)
+        (file,) = (await one.snapshot()).files()
+        assert file.expires is None
+        assert await one.get("k") == {"a": "text", "b": 1}
+
+
+# Memory
+
+
+async def test_many_patches_at_once_take_memory_in_proportion(storage):
+    async def peak(number):
+        tracemalloc.start()
+        try:
+            async with memory_client(storage, poll_interval=NEVER) as one:
+                await asyncio.gather(*(one.increment("n") for _ in range(number)))
+            gc.collect()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    few, many = await peak(500), await peak(4000)
+    assert many < 12 * few
+
+
+async def test_patches_that_are_committed_are_forgotten(storage):
+    async with memory_client(storage, poll_interval=NEVER) as one:
+        tracemalloc.start()
+        try:
+            for _ in range(2):
+                await asyncio.gather(*(one.increment("n") for _ in range(2000)))
+                await one.increment("n")
+            gc.collect()
+            assert tracemalloc.get_traced_memory()[0] < 2 * 2**20
+        finally:
+            tracemalloc.stop()
+
+
+async def test_values_that_patches_make_take_no_more_memory_than_they_have_bytes(storage):
+    """What the encoder returns holds on to ten times the room."""
+    async with memory_client(storage, inline=0, poll_interval=NEVER) as one:
+        await one.put("k", {"text": "x" * 3000, "n": 0})
+        tracemalloc.start(1)
+        try:
+            for _ in range(50):
+                await one.increment("k", path="/n")
+            gc.collect()
+            rooms = [tracemalloc.Filter(True, f"*/format/{name}.py") for name in ("patches", "values")]
+            made = tracemalloc.take_snapshot().filter_traces(rooms)
+            assert sum(trace.size for trace in made.traces) < 50 * 3 * 3100
+        finally:
+            tracemalloc.stop()
