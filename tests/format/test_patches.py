@@ -37,7 +37,7 @@ STEPS = [
     {"operations": [{"op": "union", "path": "/set", "value": [1, 1.0]}]},
     {"merge": {"n": 1, "log": None}},
     {"merge": {"deep": {"er": {}}}},
-    {"merge": {"text": "x" * 30_000}},
+    {"merge": {"text": "x" * 15_000}},
 ]
 some_steps = st.lists(st.integers(0, len(STEPS) - 1), min_size=1, max_size=2)
 commits = st.lists(

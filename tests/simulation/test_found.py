@@ -58,6 +58,8 @@ FOUND = [
     # A client whose process died while it judged patches was followed by one that sent them again, because the next
     # commit of the session had taken their place on the disk.
     (36, Kind(durable=True, patch=True)),
+    # A writer took the time of the answer for the stamp of its slot: a key was patched that had expired for others.
+    (100375, Kind(versioning=False, patch=True)),
 ]
 
 
