@@ -200,7 +200,7 @@ class SlotWriter(LogFollower):
         return bool(attempt.expect) and self._any_ends(attempt.expect, modified)
 
     def _patches_near_an_end(self, read: ReadSlot) -> bool:
-        """Return whether it depends on the stamp that others see whether a patch begins anew: what is below is known."""
+        """Return whether it depends on the stamp that others see whether a patch begins anew. All below is known."""
         files = read.document.update.get("files", NOTHING)
         return self._any_ends((name for name, change in files.items() if is_patch(change)), read.modified)
 
