@@ -19,7 +19,7 @@ from mps3.errors import CorruptionError, FormatError
 from mps3.format import limits
 from mps3.format.document import CommitEntry, Document
 from mps3.format.document_codec import decode, encode
-from mps3.format.file_entry import FileEntry, inline_body, nests_deep, sha256_of_value, size_of_value
+from mps3.format.file_entry import FileEntry, inline_body, is_same, nests_deep, sha256_of_value, size_of_value
 from mps3.format.run import Run, check_run, encode_runs, index_run
 from mps3.format.slot import checkpoint_stamp, empty_document, is_filler, slot_entry
 from mps3.format.state import View, build_view
@@ -48,6 +48,8 @@ NO_JSON = [math.nan, math.inf, "\ud800", 10**400]
 TIMES = ["2026-01-31T12:00:00.000Z", "2026-01-31T13:00:00+01:00", "9999-12-31T23:59:59.999Z", "1970-01-01T00:00:00Z"]
 KEYS = TEXTS[1:5]
 VERSIONS = ["v1", "v2", "b"]
+PATHS = ["", "", "/a", "/a", "/a/b", "/b/c", "/0", "/a/0", "/" + "9" * 5000, "/" * 63]
+"""Where operations apply."""
 MANIFEST = 20
 """Documents that are taken for slots of one log."""
 
@@ -85,14 +87,43 @@ def value(dice: random.Random) -> Any:
     return [anything(dice, 3)] * dice.choice([10, 1000])
 
 
-def file(dice: random.Random) -> Any:
-    """A file, stored or inline, or what is neither."""
+def operation(dice: random.Random) -> Any:
+    """An operation of a patch, nearly always one that is allowed."""
+    name = dice.choice(["add", "max", "min", "append", "prepend", "union", "remove", "set"])
+    if dice.random() < 0.02:
+        return anything(dice, 3)
+    path = dice.choice(PATHS if dice.random() < 0.98 else TEXTS)
+    if name in ("add", "max", "min"):
+        return {"op": name, "path": path, "value": dice.choice(NUMBERS[:-1])}
+    return {"op": name, "path": path, "value": value(dice) if name == "set" else [value(dice), value(dice)]}
+
+
+def steps(dice: random.Random) -> Any:
+    """The steps of a patch."""
+    kinds = [
+        lambda: {"merge": {dice.choice("abc"): value(dice), "b": {"c": value(dice)}}},
+        lambda: {"operations": [operation(dice) for _ in range(dice.randrange(3))]},
+        lambda: {"merge": {}, "operations": [operation(dice)]},
+        lambda: {"operations": [operation(dice)] * dice.choice([1, 1, 400])},
+    ]
+    return [dice.choice(kinds)() for _ in range(dice.randrange(4))]
+
+
+def file(dice: random.Random, *, change: bool) -> Any:
+    """A file, stored or inline, or what is neither; or the change of one."""
     said: dict[str, Any] = {"version": dice.choice(VERSIONS)}
     kind = dice.random()
-    if kind < 0.5:
+    if change and kind < 0.3:
+        said["patch"] = steps(dice)
+    elif kind < 0.5:
         said |= {"value": value(dice), "size": dice.randrange(99)}
     elif kind < 0.9:
         said |= {"sha256": dice.choice(["0" * 64, None]), "size": dice.randrange(99)}
+    if change and kind > 0.8:
+        said["rebases"] = dice.choice([*VERSIONS, "v1~e4a6a0577479"])
+    if not change and dice.random() < 0.2:
+        waiting = [{"version": dice.choice(VERSIONS), "steps": steps(dice)} for _ in range(dice.randrange(3))]
+        said |= {"patches": waiting, **({} if "value" in said else {"base": dice.choice(VERSIONS)})}
     if dice.random() < 0.3:
         said["expires"] = dice.choice(TIMES)
     if dice.random() < 0.01:
@@ -104,9 +135,11 @@ def file(dice: random.Random) -> Any:
     return said
 
 
-def files(dice: random.Random) -> dict[str, Any]:
+def files(dice: random.Random, *, change: bool) -> dict[str, Any]:
     return {
-        dice.choice(KEYS if dice.random() < 0.9 else TEXTS[1:]): file(dice) if dice.random() < 0.8 else None
+        dice.choice(KEYS if dice.random() < 0.9 else TEXTS[1:]): file(dice, change=change)
+        if dice.random() < 0.8
+        else None
         for _ in range(dice.randrange(4))
     }
 
@@ -128,7 +161,7 @@ def valid(dice: random.Random) -> dict[str, Any]:
             "session": dice.choice("ab"),
             "sequence": dice.randrange(4),
             "previous": dice.choice([None, *versions]),
-            "update": {"files": files(dice), **others(dice)},
+            "update": {"files": files(dice, change=True), **others(dice)},
         }
 
     log = [
@@ -141,7 +174,7 @@ def valid(dice: random.Random) -> dict[str, Any]:
         "window": dice.choice([3, 0.5]),
         **commit(),
         "log": log,
-        "files": {name: one for name, one in files(dice).items() if one},
+        "files": {name: one for name, one in files(dice, change=False).items() if one},
         "sessions": {"a": dice.randrange(3)},
         "runs": [],
     }
@@ -195,6 +228,9 @@ def check_values(read: Document) -> None:
         if body is None:
             assert "value" not in one
             continue
+        if "patches" in one:
+            assert size_of_value(one) == len(body) and json.loads(body) is not NO_JSON
+            continue
         assert len(body) <= limits.INLINE and not nests_deep(body)
         assert json.loads(body) == one["value"] and one.get("sha256") is None
         assert size_of_value(one) == len(body) and len(sha256_of_value(one) or "") == 64
@@ -227,7 +263,8 @@ def check_log(slots: list[Document]) -> None:
             steps = advance(shown, view, (), lambda _: True, [""]) or []
             changes = {name: said for step in steps for name, said in step.files.items()}
             told, shown = {name: said for name, said in {**told, **changes}.items() if said is not None}, view
-            assert told == dict(view.items())
+            assert told.keys() == set(view.names())
+            assert all(is_same(told[name], said) for name, said in view.items())
         if checkpoint is not None:
             after.append(entry)
         elif number > len(slots) // 2:

@@ -30,8 +30,10 @@ _SMALLEST: Final = -(2**63)
 _LARGEST: Final = 2**64 - 1
 DIGITS: Final = 9
 """Digits of an index of a list at the most. No value has so many items."""
-FEW: Final = 16
+FEW: Final = 64
 """Items that are looked for one by one. Of more, everything that is there is encoded once."""
+_PLAIN: Final = frozenset((int, str, bool))
+"""Types of which equal items of one type are the same item. 0.0 and -0.0 are not."""
 _MEMBERS: Final = frozenset(("op", "path", "value"))
 
 
@@ -272,7 +274,10 @@ def _remove(value: Any, operand: list[Any], path: str) -> list[Any]:
     return [one for one in there if _identity(one) not in unwanted] if unwanted else list(there)
 
 
-def _identity(item: object) -> bytes:
+def _identity(item: object) -> object:
+    # A list has thousands of items, and each of many operations looks at all of them.
+    if type(item) in _PLAIN:
+        return type(item), item
     return orjson.dumps(item, option=orjson.OPT_SORT_KEYS)
 
 

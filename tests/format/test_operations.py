@@ -113,6 +113,9 @@ def test_merging(before, merge, after):
         ("union", [2, 1, 2, 1.0, True], [1], [1, 2, 1.0, True]),
         ("union", [{"b": 1, "a": 2}], [{"a": 2, "b": 1}], [{"a": 2, "b": 1}]),
         ("union", [2], [1, 1], [1, 1, 2]),
+        ("union", [0.0, -0.0, 0], [-0.0], [-0.0, 0.0, 0]),
+        ("union", [*range(99), 0.0, True, "1"], [1, 0], [1, 0, *range(2, 99), 0.0, True, "1"]),
+        ("remove", [*range(99), 1.0], [0.0, 1, 1.0, True, "1"], [0.0, True, "1"]),
         ("remove", [1], [1, 1.0, True, 1, [1]], [1.0, True, [1]]),
         ("remove", [1], DELETE, []),
         ("set", None, 1, None),
@@ -342,6 +345,7 @@ def test_steps_that_nobody_can_have_made_are_refused(steps):
 # What anybody may have written into one commit, and how long applying it takes.
 _WORST = {
     "union": [{"operations": [op("union", [0])]}],
+    "union of many": [{"operations": [op("union", list(range(65)))]}],
     "remove": [{"operations": [op("remove", [-1])]}],
     "append": [{"operations": [op("append", [])]}],
     "merge": [{"merge": {"x": 1}}],

@@ -32,7 +32,7 @@ from mps3.manifest.manifest import Manifest
 from mps3.manifest.session import Session
 from mps3.offline.queue import OutboxQueue
 
-from . import log_breaks
+from . import log_breaks, patch_breaks
 from .faults import Faults
 
 
@@ -446,6 +446,12 @@ _COLLECTED_DOUBT = {
     "faults": Faults(withheld=0.3, withholding=90.0),
 }
 
+# Many who patch one document, whose values are objects of their own and are often stored anew.
+_PATCHED = {"patches": True, "keys": 1, "pause": 1.0, "waiting": 2}
+
+# The same where what was committed becomes visible late, below what others have made of it.
+_PATCHED_LATE = {**_PATCHED, "clients": 5, "operations": 12, "faults": Faults(late=0.9, lateness=0.5, skew=1.0)}
+
 BREAKS: dict[str, Break] = {
     "R3 no siblings": Break(_lists_only_the_head),
     "R4 once": Break(_without_r4),
@@ -498,4 +504,13 @@ BREAKS: dict[str, Break] = {
     "L11 unknown is not no": Break(log_breaks.takes_collected_for_no, _COLLECTED_DOUBT, versioning=False, collect=True),
     "watch without late commits": Break(_watch_without_late_commits, {"watchers": True}),
     "watch goes on by the order": Break(_watch_goes_on_by_the_order, {"watchers": True}),
+    "patches: a version of its own": Break(patch_breaks.version_of_the_patch_alone, _PATCHED_LATE, overdue=False),
+    "patches: rebase drops later ones": Break(patch_breaks.rebase_drops_later_patches, _PATCHED, versioning=False),
+    "patches: rebase of another version": Break(patch_breaks.rebase_of_another_version, _PATCHED, versioning=False),
+    "patches: applied twice": Break(_without_r4, {"patches": True}, overdue=False),
+    "patches: joining loses a step": Break(patch_breaks.joining_loses_a_step, {"patches": True}, versioning=False),
+    "patches: overlay ignores the state": Break(patch_breaks.overlay_ignores_the_state, _PATCHED, versioning=False),
+    "patches: watch applies settled ones": Break(
+        patch_breaks.watch_applies_settled_patches_again, {**_PATCHED, "watchers": True}, versioning=False
+    ),
 }

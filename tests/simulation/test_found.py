@@ -46,6 +46,20 @@ FOUND = [
     (60273, Kind(overdue=True, watch=True, expiring=True)),
     # The check demanded that a transaction stays decided though another became visible before it, too late.
     (60416, Kind(overdue=True, transact=True)),
+    # A watch that went on applied patches again that had been settled meanwhile.
+    (119, Kind(watch=True, patch=True)),
+    (65, Kind(versioning=False, watch=True, tiny=True, patch=True)),
+    # A watch was not told of a commit that became visible late, below patches that it had been told of.
+    (118, Kind(watch=True, patch=True)),
+    # A patch that an earlier client had sent with another version was said not to apply.
+    (23, Kind(durable=True, patch=True)),
+    # A collection deleted the value of a transaction that was undecided for long, since nobody else committed.
+    (69, Kind(collect=True, patch=True)),
+    # A client whose process died while it judged patches was followed by one that sent them again, because the next
+    # commit of the session had taken their place on the disk.
+    (36, Kind(durable=True, patch=True)),
+    # A writer took the time of the answer for the stamp of its slot: a key was patched that had expired for others.
+    (100375, Kind(versioning=False, patch=True)),
 ]
 
 

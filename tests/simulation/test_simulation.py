@@ -58,6 +58,16 @@ def test_transactions_are_serialisable(run, histories, journal):
     run(histories // 3, replace(journal, transact=True))
 
 
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"durable": True}, {"watch": True, "tiny": True}, {"transact": True}, {"collect": True}],
+    ids=["", "disk", "watch", "transactions", "collectors"],
+)
+@pytest.mark.parametrize("journal", [MERGE, LOG], ids=["merge", "log"])
+def test_each_patch_is_applied_once_to_what_is_there(run, histories, journal, more):
+    run(histories // (6 if more else 2), replace(journal, patch=True, **more))
+
+
 @pytest.mark.parametrize("journal", [MERGE, LOG], ids=["merge", "log"])
 @pytest.mark.parametrize("transact", [False, True], ids=["", "transactions"])
 def test_what_was_forgotten_is_not_taken_for_what_did_not_happen(run, histories, journal, transact):

@@ -10,6 +10,7 @@ from ...errors import ConfigurationError, ConflictError, MPS3Error, UnavailableE
 from ...format.document import CommitEntry, Document
 from ...format.file_entry import expires_of
 from ...format.patches import is_patch
+from ...format.schema import NOTHING
 from ...format.slot import LAST, empty_document, slot_key
 from ...storage.protocol import Stored
 from ...support.gather import gather_bounded
@@ -196,10 +197,16 @@ class SlotWriter(LogFollower):
 
         The time of the answer is not that stamp, though near it.
         """
-        if not attempt.expect:
-            return False
+        return bool(attempt.expect) and self._any_ends(attempt.expect, modified)
+
+    def _patches_near_an_end(self, read: ReadSlot) -> bool:
+        """Return whether it depends on the stamp that others see whether a patch begins anew. All below is known."""
+        files = read.document.update.get("files", NOTHING)
+        return self._any_ends((name for name, change in files.items() if is_patch(change)), read.modified)
+
+    def _any_ends(self, names: Iterable[str], modified: float) -> bool:
         state = self.view.at(-math.inf)
-        ends = (expires_of(state.look_up(name)) for name in attempt.expect)
+        ends = (expires_of(state.look_up(name)) for name in names)
         return any(end is not None and end <= modified + 2 * self._window for end in ends)
 
     def _found_again(self, attempt: Attempt) -> ReadSlot | None:
@@ -264,6 +271,8 @@ class SlotWriter(LogFollower):
         judgement: Judgement | None = None
         while self._tail.number < slot:
             number = self._tail.number + 1
+            if number == slot and self._patches_near_an_end(read):
+                self._ahead[slot] = await self._reader.slot(slot) or read
             judgement = await self._tail.extend(number, self._ahead.pop(number))
         await self._advance()
         return judgement
