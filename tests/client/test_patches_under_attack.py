@@ -10,6 +10,7 @@ import pytest
 from helpers import COMMIT, Unreliable, eventually, memory_client, soon
 
 from mps3 import Append, ConflictError, Increment
+from mps3.manifest.rebasing import WAIT
 
 pytestmark = pytest.mark.parametrize("versioning", [True, False], ids=["merge", "log"])
 NEVER = 3600.0
@@ -180,6 +181,20 @@ async def test_a_patch_that_does_not_apply_does_not_change_the_expiry(storage):
         (file,) = (await one.snapshot()).files()
         assert file.expires is None
         assert await one.get("k") == {"a": "text", "b": 1}
+
+
+# The past
+
+
+async def test_the_log_has_patches_and_not_that_a_value_was_stored_anew(storage):
+    async with memory_client(storage, inline=0) as one:
+        await one.put("k", {"text": "x" * 3000, "n": 0})
+        for _ in range(WAIT):
+            commit = await one.increment("k", path="/n")
+        await eventually(lambda: one.status().pending == 0)
+        entries = await one.log("k")
+        assert len(entries) == WAIT + 1 < len(await one.log())
+        assert commit.versions["k"].startswith(entries[0].versions["k"])
 
 
 # Memory
