@@ -9,6 +9,7 @@ from datetime import datetime
 from ..format.document import CommitEntry
 from ..format.file_entry import version_of
 from ..format.names import Naming
+from ..format.patches import is_rebase
 from ..format.state import View
 from ..journal.past import Past
 from .history import read_commits, time_of
@@ -24,7 +25,8 @@ class LogEntry:
         time: When it was committed, by the store's clock; ``None`` if the store does not tell the time.
         session: The session of the client that made it.
         versions: The version of each key that it wrote; ``None`` for a deleted key. A key in another bucket than the
-            default is written ``s3://bucket/key``. A commit without keys announces a garbage collection.
+            default is written ``s3://bucket/key``. That of a patched value begins with the version here, see `history`.
+            A commit without keys announces a garbage collection, or has stored a value anew that patches waited for.
         slot: The number of its slot in the log journal; ``None`` with the merge journal.
     """
 
@@ -58,7 +60,7 @@ async def _entry(past: Past, commit: CommitEntry, naming: Naming, prefix: str, s
             lines = runs[reference.sha256].items()
             found.update((name, None if file is None else file["version"]) for name, file in lines if matches(name))
         for name, patch in commit.files.items():
-            if matches(name):
+            if matches(name) and not is_rebase(patch):
                 found[name] = version_of(patch)
         return dict(sorted((naming.label(name), version) for name, version in found.items()))
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from ..content.store import AT_ONCE
 from ..errors import MPS3Error, UnavailableError, UnknownOutcomeError
 from ..format.document import commit_id
 from ..format.file_entry import version_of
@@ -14,6 +15,7 @@ from ..format.layers import look_up
 from ..journal.attempt import Attempt
 from ..journal.protocol import Journal
 from ..offline.protocol import Refusal
+from ..support.gather import gather_bounded
 from ..types import Commit
 from .context import ManifestContext
 from .in_flight import InFlightCommit
@@ -79,21 +81,30 @@ class CommitCompletion:
     ) -> None:
         bodies: dict[str, bytes] = {}
         tries = 0
-        while len(bodies) < len(stored):
-            try:
-                for patch in stored:
-                    if patch.name not in bodies and patch.before is not None:
-                        bucket, key = patch.content.bucket, patch.content.key
-                        bodies[patch.name] = await self._context.contents.fetch(bucket, key, patch.before)
-            except UnavailableError:
+        left = stored
+        while left:
+            results = await gather_bounded(self._body_before, left, AT_ONCE)
+            again = []
+            for patch, result in zip(left, results, strict=True):
+                if isinstance(result, bytes):
+                    bodies[patch.name] = result
+                elif isinstance(result, UnavailableError):
+                    again.append(patch)
+                elif isinstance(result, MPS3Error):
+                    # The value was replaced and collected meanwhile, or is damaged.
+                    _log.warning("it is not known whether a patch applied: %s", result)
+                    patches = [one for one in patches if one is not patch]
+                else:
+                    raise result
+            left = again
+            if left:
                 tries += 1
                 await asyncio.sleep(self._context.environment.backoff(tries))
-            except MPS3Error as error:
-                # The value was replaced and collected meanwhile, or is damaged.
-                _log.warning("it is not known whether a patch applied: %s", error)
-                patches = [patch for patch in patches if patch.name in bodies or not patch.is_stored]
-                break
         self._complete(journal, commit, patches, bodies)
+
+    async def _body_before(self, patch: PlacedPatch) -> bytes:
+        assert patch.before is not None  # noqa: S101 - it is stored
+        return await self._context.contents.fetch(patch.content.bucket, patch.content.key, patch.before)
 
     def _complete(
         self, journal: Journal, commit: InFlightCommit, patches: list[PlacedPatch], bodies: Mapping[str, bytes]

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from ..content.patch import PendingPatch
 from ..errors import ConflictError, MPS3Error
+from ..support.gather import map_concurrently
 from .context import ManifestContext
 from .overlay import Below, inapplicable_steps
 from .pending import Pending
@@ -54,10 +55,12 @@ class PatchForesight:
         moment = self._context.time.now()
         view = self._state.view.at(moment)
         over = below(pending, view, moment)
-        found = []
-        for name, content in pending.changes.items():
-            if isinstance(content, PendingPatch):
-                file = over[name] if name in over else view.look_up(name)
-                errors = await inapplicable_steps(content, file, self._context.contents)
-                found += [f"{pending.labels[name]!r}: {error}" for error in errors]
-        return found
+        patches = [(name, one) for name, one in pending.changes.items() if isinstance(one, PendingPatch)]
+
+        async def errors_of_one(item: tuple[str, PendingPatch]) -> list[str]:
+            name, content = item
+            file = over[name] if name in over else view.look_up(name)
+            errors = await inapplicable_steps(content, file, self._context.contents)
+            return [f"{pending.labels[name]!r}: {error}" for error in errors]
+
+        return [error for errors in await map_concurrently(errors_of_one, patches) for error in errors]

@@ -21,6 +21,7 @@ from ..format.update import patched
 from ..format.values import load
 from ..types import DELETE, JSON, Delete, Ref
 from .outbox import Outbox
+from .overlay import file_of
 from .pending import Pending
 
 FIRST_WAIT: Final = 1.0
@@ -161,7 +162,7 @@ class Review:
                 done()
                 return
             try:
-                writes = [await self._offer(pending, now) for pending in waiting]
+                writes = [await self._offer(pending, now, outbox) for pending in waiting]
                 answer = self._callback(Reconnect(manifest, tuple(writes)))
                 if inspect.isawaitable(answer):
                     await answer
@@ -175,13 +176,16 @@ class Review:
             for pending, changes in zip(waiting, decisions, strict=True):
                 _apply(outbox, pending, changes, now)
 
-    async def _offer(self, pending: Pending, now: View) -> PendingWrite:
+    async def _offer(self, pending: Pending, now: View, outbox: Outbox) -> PendingWrite:
         changes = {}
+        below = outbox.below(pending, now, now.moment)
         for name, content in pending.changes.items():
             file, (bucket, key) = now.look_up(name), pending.places[name]
             changed = version_of(file) != pending.base_versions.get(name)
             if isinstance(content, PendingPatch):
-                value = await self._current(bucket, key, patched(file, content.provisional))
+                found = below.get(name, file)
+                under = file_of(found) if isinstance(found, PendingValue) else found
+                value = await self._current(bucket, key, patched(under, content.provisional, now.moment))
             else:
                 value = DELETE if content is None else await load(content.body, bucket, key, None)
             current = await self._current(bucket, key, file) if changed else value

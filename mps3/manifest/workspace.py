@@ -13,6 +13,7 @@ from ..format.operations import fold
 from ..format.state import View
 from ..format.update import patched
 from ..format.values import load
+from ..support.gather import map_concurrently
 from ..types import DELETE, JSON, Delete
 from .overlay import file_of, inapplicable_steps
 
@@ -74,15 +75,18 @@ class Workspace:
         Args:
             view: The state to apply them to; that of the transaction if ``None``.
         """
-        found = []
-        for name, content in self.writes.items():
-            if isinstance(content, PendingPatch) and content.may_fail:
-                below = self._find_below(name, self.view if view is None else view, reads=False)
-                try:
-                    errors = await inapplicable_steps(content, below, self._contents)
-                except MPS3Error:
-                    continue  # where it is committed, it is judged
-                found += [f"{self.labels[name]!r}: {error}" for error in errors]
+
+        async def errors_of_one(item: tuple[str, PendingPatch]) -> list[str]:
+            name, content = item
+            below = self._find_below(name, self.view if view is None else view, reads=False)
+            try:
+                errors = await inapplicable_steps(content, below, self._contents)
+            except MPS3Error:
+                return []  # where it is committed, it is judged
+            return [f"{self.labels[name]!r}: {error}" for error in errors]
+
+        patches = [(name, one) for name, one in self.writes.items() if isinstance(one, PendingPatch) and one.may_fail]
+        found = [error for errors in await map_concurrently(errors_of_one, patches) for error in errors]
         if not found:
             return None
         return ConflictError(f"a patch does not apply to what is there, so nothing was written: {'; '.join(found)}")

@@ -9,7 +9,8 @@ import tracemalloc
 import pytest
 from helpers import COMMIT, Unreliable, eventually, memory_client, soon
 
-from mps3 import Append, ConflictError, Increment
+from mps3 import DELETE, Append, ConflictError, Increment, Ref
+from mps3.manifest.rebasing import WAIT
 
 pytestmark = pytest.mark.parametrize("versioning", [True, False], ids=["merge", "log"])
 NEVER = 3600.0
@@ -180,6 +181,81 @@ async def test_a_patch_that_does_not_apply_does_not_change_the_expiry(storage):
         (file,) = (await one.snapshot()).files()
         assert file.expires is None
         assert await one.get("k") == {"a": "text", "b": 1}
+
+
+# Requests
+
+
+@pytest.mark.parametrize("way", ["patch_all", "patch", "transaction"])
+async def test_stored_values_are_fetched_together_to_tell_whether_patches_apply(storage, way):
+    changes = {f"k{number}": {"n": Increment(1)} for number in range(10)}
+    async with memory_client(storage) as other:
+        await other.put_all({key: {"n": 0, "text": "x" * 2000} for key in changes})
+        await other.put("l", 1)
+    async with memory_client(storage) as one:
+        await one.get("l")
+        storage.switch.clear()
+        storage.hang = lambda operation, key: operation == "get" and key.startswith("k")
+
+        async def change():
+            if way == "patch_all":
+                await one.patch_all(changes)
+            elif way == "patch":
+                await asyncio.gather(*(one.patch(key, change) for key, change in changes.items()))
+            else:
+                async with one.transaction() as transaction:
+                    transaction.patch_all(changes)
+
+        running = asyncio.create_task(change())
+        await eventually(lambda: len({key for asked, key in storage.calls if asked == "get" and key[0] == "k"}) == 10)
+        storage.release()
+        await soon(running)
+        assert [value["n"] for value in (await one.get_all(list(changes))).values()] == [1] * 10
+
+
+# Calls that are wrong
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda one: one.patch("k", {"a": Append(deep(70))}),
+            ValueError,
+            r"'k'.*operations\[0\].*64 deep.*: put the value",
+        ),
+        (lambda one: one.patch("k", {"a": deep(70)}), ValueError, "'k'.*64 deep"),
+        (lambda one: one.patch("k", {"\ud800": DELETE}), ValueError, "'k'.*surrogate"),
+        (lambda one: one.patch_all([("k", {})]), TypeError, "a mapping of keys to their changes, not list"),
+        (lambda one: one.patch_all({"k": {}, Ref("k"): {}}), ValueError, "the same"),
+    ],
+)
+async def test_bad_calls_say_what_is_wrong(storage, call, error, message):
+    async with memory_client(storage) as one:
+        with pytest.raises(error, match=message):
+            call(one)
+        assert one.status().pending == 0
+
+
+def deep(levels):
+    value = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+# The past
+
+
+async def test_the_log_has_patches_and_not_that_a_value_was_stored_anew(storage):
+    async with memory_client(storage, inline=0) as one:
+        await one.put("k", {"text": "x" * 3000, "n": 0})
+        for _ in range(WAIT):
+            commit = await one.increment("k", path="/n")
+        await eventually(lambda: one.status().pending == 0)
+        entries = await one.log("k")
+        assert len(entries) == WAIT + 1 < len(await one.log())
+        assert commit.versions["k"].startswith(entries[0].versions["k"])
 
 
 # Memory
