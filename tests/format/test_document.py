@@ -49,7 +49,7 @@ def file_entries(*, patch: bool = False) -> st.SearchStrategy[dict]:
     sizes = whole | (st.none() if patch else st.nothing())
     return st.builds(
         lambda extra, known: {**extra, **known},
-        extras("version", "sha256", "size", "expires", "value"),
+        extras("version", "sha256", "size", "expires", "value", "patch", "patches", "rebases", "base"),
         st.fixed_dictionaries({"version": words}, optional={"sha256": hashes, "size": sizes}),
     )
 
