@@ -89,6 +89,7 @@ def replay(
     prefixes: Sequence[str],
     runs: Mapping[str, Run] | None = None,
     order: Sequence[str] = (),
+    base: tuple[int, View] | None = None,
 ) -> list[Step]:
     """The steps that some commits are, the last ones that lead to a state.
 
@@ -101,15 +102,19 @@ def replay(
         runs: Of the commits from the first of those, or of ``order``, on, by their SHA-256; ``None`` if all of them are
             in ``new``.
         order: The ids of some that were delivered, as they were ordered then.
+        base: The place of one of the commits, and the state before it, which they patch; ``None`` if that is what is
+            settled in ``new``.
     """
+    below = new if base is None else base[1]
+    settled = _settled if base is None else _said
     if runs is None:
         runs = {layer.sha256: layer for layer in new.layers if isinstance(layer, Run)}
-    moved = _moved(new, commits, fresh, matches, prefixes, runs, order)
+    moved = _moved(below, settled, commits, fresh, matches, prefixes, runs, order)
     if not fresh:
         return [Step(None, moved, cursor_of(new))] if moved else []
     # A settled commit before all of them says nothing that matters; an unsettled one may be what they patch.
     first = next((position for position, commit in enumerate(commits) if commit.id in fresh), len(commits))
-    first = min(first, max(0, len(commits) - len(new.commits)))
+    first = min(first, max(0, len(commits) - len(new.commits))) if base is None else base[0]
     patches = {position: _Patches(commits[position], runs) for position in range(first, len(commits))}
     named = {
         position: dict.fromkeys(name for name in patches[position].names(prefixes) if matches(name))
@@ -131,7 +136,7 @@ def replay(
         for name in group:
             there = [other for other in touching[name] if other in done]
             if there[-1] == position:  # else a newer one, delivered already, hides it
-                files[name] = _fold(name, there, patches, partial(_settled, name, new))
+                files[name] = _fold(name, there, patches, partial(settled, name, below))
         if position == last:
             # What was folded is what the state says, but for members that only settled files had.
             shown = {name: file for step in steps for name, file in step.files.items()} | files
@@ -147,7 +152,8 @@ def replay(
 
 
 def _moved(
-    new: View,
+    under: View,
+    settled: Callable[[str, View], FileEntry | None],
     commits: Sequence[CommitEntry],
     fresh: Collection[str],
     matches: Matches,
@@ -167,7 +173,7 @@ def _moved(
     found: dict[str, FileEntry | None] = {}
     for name in sorted(names):
         touching = {position for position in there if name in patches[position].among([name])}
-        below = partial(_settled, name, new)
+        below = partial(settled, name, under)
         now = _fold(name, sorted(touching), patches, below)
         if not is_same(now, _fold(name, [position for position in before if position in touching], patches, below)):
             found[name] = now
@@ -203,6 +209,10 @@ def file_before(view: View, commit: CommitEntry, name: str) -> FileEntry | None:
 def _settled(name: str, view: View) -> FileEntry | None:
     layers = list(reversed(view.under.layers))
     return look_up(name, [view.document.files, *layers] if view.document else layers)
+
+
+def _said(name: str, view: View) -> FileEntry | None:
+    return view.look_up(name)
 
 
 class _Patches:
