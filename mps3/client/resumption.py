@@ -79,8 +79,9 @@ class Resumption:
         Raises:
             ExpiredError: That state is not kept.
         """
-        while (place := walk.commits.index(commit)) == 0 and await walk.further():
+        while commit is walk.commits[0] and await walk.further():
             pass
+        place = next(place for place, one in enumerate(walk.commits) if one is commit)
         if place:
             return await walk.state_at(place - 1)
         document = walk.oldest

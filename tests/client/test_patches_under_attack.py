@@ -313,7 +313,7 @@ async def test_a_watch_that_is_resumed_after_many_patches_has_no_value_that_neve
         async with one.watch() as batches:
             cursor = (await anext(batches)).cursor
     async with memory_client(storage, inline=inline) as one:
-        for _ in range(3 * WAIT):
+        for _ in range(5 * WAIT):
             storage.later(1)
             await one.increment("k", path="/n")
         await eventually(lambda: one.status().pending == 0)
@@ -325,4 +325,4 @@ async def test_a_watch_that_is_resumed_after_many_patches_has_no_value_that_neve
             changes = (await soon(anext(batches))).changes
             seen += [change.value["n"] for change in changes if change.key == "k"]
             keys |= {change.key for change in changes}
-        assert seen == list(range(1, 3 * WAIT + 1))
+        assert seen == list(range(1, 5 * WAIT + 1))
