@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import ExpiredError, MPS3Error, UnavailableError
 from ..format.document import CommitEntry
-from ..format.state import EMPTY, View, weight
+from ..format.patches import is_patch, is_rebase
+from ..format.state import EMPTY, View, build_view, weight
 from ..journal.cursors import Position
 from ..journal.diff import Step, replay
 from ..journal.past import Walk
@@ -66,8 +67,27 @@ class Resumption:
         start = next((place for place, commit in enumerate(commits) if commit.id in needed), len(commits))
         start = min(start, len(commits) - len(view.commits))
         runs = await past.runs_of(commits[start:])
+        base = None
+        if start < len(commits) - len(view.commits) and any(map(_patches, commits[start:])):
+            base = start, await self._before(walk, commits[start])
         size = len(commits) + sum(len(run.body) // 100 for run in runs.values())
-        return await in_thread_if_large(size, replay, view, commits, wanted, matches, prefixes, runs, order)
+        return await in_thread_if_large(size, replay, view, commits, wanted, matches, prefixes, runs, order, base)
+
+    async def _before(self, walk: Walk, commit: CommitEntry) -> View:
+        """Return the state before a commit, which the commits from there on patch.
+
+        Raises:
+            ExpiredError: That state is not kept.
+        """
+        while commit is walk.commits[0] and await walk.further():
+            pass
+        place = next(place for place, one in enumerate(walk.commits) if one is commit)
+        if place:
+            return await walk.state_at(place - 1)
+        document = walk.oldest
+        if document is None:
+            return EMPTY
+        return build_view(document, None, (), await self._manifest.past.load(document.runs), 0.0)
 
     def _newer(self, identity: str) -> MPS3Error:
         """Return the error for a cursor that is newer than the state, and still is once the state was read anew."""
@@ -107,6 +127,10 @@ class Resumption:
                 f"the expiries since the commit {position.id} are not known: start again, with a watch without `since`"
             )
         return await walk.state_at(place)
+
+
+def _patches(commit: CommitEntry) -> bool:
+    return any(is_patch(change) or is_rebase(change) for change in commit.files.values())
 
 
 def joined_commits(walk: Walk, view: View) -> list[CommitEntry] | None:

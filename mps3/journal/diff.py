@@ -89,6 +89,7 @@ def replay(
     prefixes: Sequence[str],
     runs: Mapping[str, Run] | None = None,
     order: Sequence[str] = (),
+    base: tuple[int, View] | None = None,
 ) -> list[Step]:
     """The steps that some commits are, the last ones that lead to a state.
 
@@ -101,16 +102,19 @@ def replay(
         runs: Of the commits from the first of those, or of ``order``, on, by their SHA-256; ``None`` if all of them are
             in ``new``.
         order: The ids of some that were delivered, as they were ordered then.
+        base: The place of one of the commits, and the state before it, which they patch; ``None`` if all that is known
+            is what is settled in ``new``.
     """
     if runs is None:
         runs = {layer.sha256: layer for layer in new.layers if isinstance(layer, Run)}
-    moved = _moved(new, commits, fresh, matches, prefixes, runs, order)
+    settled = max(0, len(commits) - len(new.commits))
+    begin, below = (settled, partial(_settled, new)) if base is None else (base[0], base[1].look_up)
+    moved = _moved(commits, fresh, matches, prefixes, runs, order, begin, below)
     if not fresh:
         return [Step(None, moved, cursor_of(new))] if moved else []
     # A settled commit before all of them says nothing that matters; an unsettled one may be what they patch.
     first = next((position for position, commit in enumerate(commits) if commit.id in fresh), len(commits))
-    settled = max(0, len(commits) - len(new.commits))
-    first = min(first, settled)
+    first = min(first, begin)
     patches = {position: _Patches(commits[position], runs) for position in range(first, len(commits))}
     named = {
         position: dict.fromkeys(name for name in patches[position].names(prefixes) if matches(name))
@@ -133,7 +137,7 @@ def replay(
             there = [other for other in touching[name] if other in done]
             # Else a newer one, delivered already, hides it.
             if not any(patches[other].replaces(name) for other in there if other > position):
-                files[name] = _fold(name, there, patches, partial(_settled, name, new), settled)
+                files[name] = _fold(name, there, patches, below, begin)
         if position == last:
             # What was folded is what the state says, but for members that only settled files had.
             shown = {name: file for step in steps for name, file in step.files.items()} | files
@@ -149,13 +153,14 @@ def replay(
 
 
 def _moved(
-    new: View,
     commits: Sequence[CommitEntry],
     fresh: Collection[str],
     matches: Matches,
     prefixes: Sequence[str],
     runs: Mapping[str, Run],
     order: Sequence[str],
+    begin: int,
+    below: Callable[[str], FileEntry | None],
 ) -> dict[str, FileEntry | None]:
     """What delivered commits say now that some of them have changed places, where it is not what they said before."""
     place = {commit.id: position for position, commit in enumerate(commits)}
@@ -163,17 +168,15 @@ def _moved(
     if before == sorted(before):
         return {}
     first = min(before)
-    settled = max(0, len(commits) - len(new.commits))
     there = [position for position in range(first, len(commits)) if commits[position].id not in fresh]
     patches = {position: _Patches(commits[position], runs) for position in there}
     names = {name for position in before for name in patches[position].names(prefixes) if matches(name)}
     found: dict[str, FileEntry | None] = {}
     for name in sorted(names):
         touching = {position for position in there if name in patches[position].among([name])}
-        below = partial(_settled, name, new)
-        now = _fold(name, sorted(touching), patches, below, settled)
+        now = _fold(name, sorted(touching), patches, below, begin)
         then = [position for position in before if position in touching]
-        if not is_same(now, _fold(name, then, patches, below, settled)):
+        if not is_same(now, _fold(name, then, patches, below, begin)):
             found[name] = now
     return found
 
@@ -182,8 +185,8 @@ def _fold(
     name: str,
     there: list[int],
     patches: Mapping[int, _Patches],
-    below: Callable[[], FileEntry | None],
-    settled: int = 0,
+    below: Callable[[str], FileEntry | None],
+    begin: int = 0,
 ) -> FileEntry | None:
     """Return what is said of a key after some commits.
 
@@ -191,14 +194,14 @@ def _fold(
         name: The key.
         there: The positions of the commits that change it.
         patches: What commits say, by their positions.
-        below: Returns what is settled of it.
-        settled: How many of the commits are settled. What they patch is not known any more where no commit among them
-            has replaced it: then only what is settled by now can be said.
+        below: Returns what is known of it without them.
+        begin: How many of the commits that contains already. What these patch is not known any more where no commit
+            among them has replaced it: then only what they have come to can be said.
     """
     # Nearly always a commit says all there is to say of a key, and what came before does not matter.
     start = next((place for place in reversed(range(len(there))) if patches[there[place]].replaces(name)), None)
     if start is None:
-        file, there = below(), [position for position in there if position >= settled]
+        file, there = below(name), [position for position in there if position >= begin]
     else:
         file, there = None, there[start:]
     for position in there:
@@ -218,10 +221,10 @@ def file_before(view: View, commit: CommitEntry, name: str) -> FileEntry | None:
     earlier = takewhile(lambda one: one is not commit, view.commits)
     patches = [_Patches(one, runs) for one in earlier if name in one.files or one.runs]
     there = {place: patch for place, patch in enumerate(patches) if patch.among([name])}
-    return _fold(name, list(there), there, partial(_settled, name, view))
+    return _fold(name, list(there), there, partial(_settled, view))
 
 
-def _settled(name: str, view: View) -> FileEntry | None:
+def _settled(view: View, name: str) -> FileEntry | None:
     layers = list(reversed(view.under.layers))
     return look_up(name, [view.document.files, *layers] if view.document else layers)
 
@@ -307,4 +310,4 @@ def _without(fresh: Collection[str], name: str, view: View) -> FileEntry | None:
         for position, commit in enumerate(view.commits)
         if commit.id not in fresh and name in (patch := _Patches(commit, runs)).among([name])
     }
-    return _fold(name, list(patches), patches, partial(_settled, name, view))
+    return _fold(name, list(patches), patches, partial(_settled, view))

@@ -7,7 +7,7 @@ import gc
 import tracemalloc
 
 import pytest
-from helpers import COMMIT, Unreliable, eventually, memory_client, soon
+from helpers import COMMIT, StoreWithClock, Unreliable, eventually, memory_client, soon
 
 from mps3 import DELETE, Append, ConflictError, Increment, Ref
 from mps3.manifest.rebasing import WAIT
@@ -303,3 +303,26 @@ async def test_values_that_patches_make_take_no_more_memory_than_they_have_bytes
             assert sum(trace.size for trace in made.traces) < 50 * 3 * 3100
         finally:
             tracemalloc.stop()
+
+
+@pytest.mark.parametrize("inline", [0, 1024])
+async def test_a_watch_that_is_resumed_after_many_patches_has_no_value_that_never_was(versioning, inline):
+    storage = StoreWithClock(versioning=versioning)
+    async with memory_client(storage, inline=inline) as one:
+        await one.put("k", {"n": 0, "text": "x" * 2000})
+        async with one.watch() as batches:
+            cursor = (await anext(batches)).cursor
+    async with memory_client(storage, inline=inline) as one:
+        for _ in range(5 * WAIT):
+            storage.later(1)
+            await one.increment("k", path="/n")
+        await eventually(lambda: one.status().pending == 0)
+        storage.later(10)
+        await one.put("last", True)
+    async with memory_client(storage) as other, other.watch(since=cursor) as batches:
+        seen, keys = [], set()
+        while "last" not in keys:
+            changes = (await soon(anext(batches))).changes
+            seen += [change.value["n"] for change in changes if change.key == "k"]
+            keys |= {change.key for change in changes}
+        assert seen == list(range(1, 5 * WAIT + 1))
