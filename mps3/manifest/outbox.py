@@ -270,29 +270,33 @@ class Outbox:
             await self._arrived.wait()
             await self._contents.wait_until_online()
             self._arrived.clear()
-            batch = [pending for pending in self._pending if pending.stage == QUEUED]
-            for pending in batch:
-                # What changes one key only needs no look: if it does not apply, nothing happens.
-                several = pending.is_patch and len(pending.changes) > 1 and pending.resend_as is None
-                if (
-                    several
-                    and (error := await self._foresee(pending, self.below)) is not None
-                    and pending in self._pending
-                ):
-                    self._refused([pending], error)
+            await self._store_arrived()
+
+    async def _store_arrived(self) -> None:
+        # A method of its own, so that nothing refers to the writes while it waits for others.
+        batch = [pending for pending in self._pending if pending.stage == QUEUED]
+        await self._refuse_what_will_not_apply(batch)
+        batch = [pending for pending in batch if pending in self._pending]
+        while batch and (failed := await self._store(batch)):
+            group, error = failed
+            # An earlier client may have sent it with other versions of its values.
+            if any(pending.resend_as is not None for pending in group):
+                error = doubted(error)
+            self._refused(group, error)
             batch = [pending for pending in batch if pending in self._pending]
-            while batch and (failed := await self._store(batch)):
-                group, error = failed
-                # An earlier client may have sent it with other versions of its values.
-                if any(pending.resend_as is not None for pending in group):
-                    error = doubted(error)
-                self._refused(group, error)
-                batch = [pending for pending in batch if pending in self._pending]
-            for pending in batch:
-                if pending in self._pending:
-                    pending.stage = READY
-            if batch:
-                self._ready()
+        for pending in batch:
+            if pending in self._pending:
+                pending.stage = READY
+        if batch:
+            self._ready()
+
+    async def _refuse_what_will_not_apply(self, batch: list[Pending]) -> None:
+        for pending in batch:
+            # What changes one key only needs no look: if it does not apply, nothing happens.
+            if pending.is_patch and len(pending.changes) > 1 and pending.resend_as is None:
+                error = await self._foresee(pending, self.below)
+                if error is not None and pending in self._pending:
+                    self._refused([pending], error)
 
     async def _store(self, batch: list[Pending]) -> tuple[list[Pending], MPS3Error] | None:
         """Store the newest value of each key. The others of the batch are never shown to other clients.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import tracemalloc
+import weakref
 
 import pytest
-from helpers import COMMIT, StoreWithClock, Unreliable, eventually, memory_client, soon
+from helpers import COMMIT, StoreWithClock, Unreliable, eventually, memory_client, settle, soon
 
 from mps3 import DELETE, Append, ConflictError, Increment, Ref
 from mps3.manifest.rebasing import WAIT
@@ -326,3 +327,15 @@ async def test_a_watch_that_is_resumed_after_many_patches_has_no_value_that_neve
             seen += [change.value["n"] for change in changes if change.key == "k"]
             keys |= {change.key for change in changes}
         assert seen == list(range(1, 5 * WAIT + 1))
+
+
+async def test_what_is_committed_is_not_kept_in_memory(storage):
+    """Thousands of writes of a burst stayed until the next commit."""
+    async with memory_client(storage, poll_interval=NEVER) as client:
+        writes = [client.increment("n") for _ in range(100)]
+        await asyncio.gather(*writes)
+        parts = [weakref.ref(part) for write in writes for _, part in write._parts]
+        del writes
+        await settle()
+        gc.collect()
+        assert [part for part in parts if part() is not None] == []
