@@ -334,8 +334,8 @@ async def test_what_is_committed_is_not_kept_in_memory(storage):
     async with memory_client(storage, poll_interval=NEVER) as client:
         writes = [client.increment("n") for _ in range(100)]
         await asyncio.gather(*writes)
-        parts = [weakref.ref(part) for write in writes for _, part in write._parts]
+        outcomes = [weakref.ref(part.outcome) for write in writes for _, part in write._parts]
         del writes
         await settle()
         gc.collect()
-        assert [part for part in parts if part() is not None] == []
+        assert [outcome for outcome in outcomes if outcome() is not None] == []
