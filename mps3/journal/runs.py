@@ -174,19 +174,21 @@ class Runs:
         if not levels.is_large(update, log, held=held):
             return update
 
-        def encoded(breathe: Callable[[], object]) -> Iterator[tuple[RunReference, bytes]]:
-            return encode_runs({name: _whole(change) for name, change in whole.items()}, levels.PART, breathe)
+        changes: Mapping[str, Any] = update["files"]
+        if len(changes) <= limits.MANY and all(map(_is_partial, changes.values())):
+            return update  # a commit has no more patches than that
+        beside: dict[str, Any] = {}
 
-        # The lines of a run replace what was there, so patches stay beside them, and apply above them.
-        whole = {
-            name: change for name, change in update["files"].items() if not (is_patch(change) or is_rebase(change))
-        }
-        if not whole:
-            return update
-        saved = await self._save(encoded, NAME * 4 * len(whole))
+        def encoded(breathe: Callable[[], object]) -> Iterator[tuple[RunReference, bytes]]:
+            # The lines of a run replace what was there, so patches stay beside them, and apply above them.
+            beside.update((name, one) for name, one in changes.items() if _is_partial(one))
+            whole = {name: _whole(one) for name, one in changes.items() if name not in beside}
+            return encode_runs(whole, levels.PART, breathe)
+
+        saved = await self._save(encoded, NAME * 4 * len(changes))
         rest = {name: value for name, value in update.items() if name != "files"}
-        if len(whole) < len(update["files"]):
-            rest["files"] = {name: change for name, change in update["files"].items() if name not in whole}
+        if beside:
+            rest["files"] = beside
         return {**rest, "runs": [encode_reference(reference) for reference in saved.references]}
 
     async def _save(
@@ -308,6 +310,10 @@ def _breathe() -> None:
     # Lets the event loop's thread go on now, not only when the interpreter next thinks of it, some milliseconds later.
     # Not for no time at all: then this thread would often be the first to go on.
     time.sleep(BREATH)
+
+
+def _is_partial(change: Mapping[str, Any] | None) -> bool:
+    return is_patch(change) or is_rebase(change)
 
 
 def _whole(change: Mapping[str, Any] | None) -> FileEntry | None:
