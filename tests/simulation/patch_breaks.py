@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
+from mps3.client import resumption
 from mps3.content import patch as contents
 from mps3.format import patches
 from mps3.journal import diff
@@ -66,8 +67,8 @@ def watch_applies_settled_patches_again() -> Iterator[None]:
     """A watch that goes on applies patches to a value that they are part of."""
     original = diff._fold
 
-    def fold(name: str, there: Any, said: Any, below: Any, settled: int = 0) -> Any:
+    def fold(name: str, there: Any, said: Any, below: Any, begin: int = 0) -> Any:
         return original(name, there, said, below)
 
-    with patch.object(diff, "_fold", fold):
+    with patch.object(diff, "_fold", fold), patch.object(resumption, "_patches", lambda commit: False):
         yield
