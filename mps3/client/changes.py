@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, Union
+from typing import Any, Final, TypeAlias, TypeVar, Union
 
 from ..format import limits
 from ..format.operations import SET, Step, join, split
@@ -16,6 +16,8 @@ Changes: TypeAlias = Union[Operation, Mapping[str, Union[JSON, Delete, "Changes"
 """Names of members, and what becomes of each; or an operation, for the whole."""
 
 _NOTHING: Final = object()
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,23 @@ def step_of(changes: Changes, key: str) -> Step:
     if operations:
         step["operations"] = operations
     return step
+
+
+def steps_of(changes: Mapping[K, Changes]) -> dict[K, Step]:
+    """Return the steps that the changes of several keys are.
+
+    Args:
+        changes: Keys, and the changes of each, as for `step_of`.
+
+    Raises:
+        TypeError: They are not a mapping, or as `step_of`.
+        ValueError: They are too many, or as `step_of`.
+    """
+    if not isinstance(changes, Mapping):
+        raise TypeError(f"the changes are a mapping of keys to their changes, not {type(changes).__qualname__}")
+    if len(changes) > limits.MANY:
+        raise ValueError(f"{len(changes)} keys are more than {limits.MANY}: make several calls")
+    return {key: step_of(change, str(key)) for key, change in changes.items()}
 
 
 def operation_at(operation: Operation, path: str, key: str) -> Step:

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from ..format.limits import MANY
 from ..format.names import name_in
 from ..format.operations import Step
 from ..types import JSON, UNCHECKED, Ref, Unchecked
-from .changes import Changes, ValueChange, operation_at, step_of
+from .changes import Changes, ValueChange, operation_at, step_of, steps_of
 from .operations import Increment
 from .preview import Unknown, preview
 from .write import Write
@@ -57,8 +56,7 @@ class Patches(Writes):
             ValueError: A value or the key cannot be stored, or the change is larger than 32 KiB.
             ClosedError: The client is not open.
         """
-        change = ValueChange(step_of(changes, str(key)))
-        return self._write({key: change}, bucket, manifests, "patch", expires_in, if_version)
+        return self._patch({key: step_of(changes, str(key))}, bucket, manifests, "patch", expires_in, if_version)
 
     def patch_all(
         self,
@@ -88,12 +86,7 @@ class Patches(Writes):
                 500 keys.
             ClosedError: The client is not open.
         """
-        if not isinstance(changes, Mapping):
-            raise TypeError(f"the changes are a mapping of keys to their changes, not {type(changes).__qualname__}")
-        if len(changes) > MANY:
-            raise ValueError(f"{len(changes)} keys are more than {MANY}: make several calls")
-        steps = {key: ValueChange(step_of(change, str(key))) for key, change in changes.items()}
-        return self._write(steps, bucket, manifests, "patch_all", expires_in)
+        return self._patch(steps_of(changes), bucket, manifests, "patch_all", expires_in)
 
     def increment(
         self,
@@ -126,8 +119,20 @@ class Patches(Writes):
             ValueError: ``by`` is not finite, or the path is not one.
             ClosedError: The client is not open.
         """
-        change = ValueChange(operation_at(Increment(by), path, str(key)))
-        return self._write({key: change}, bucket, manifests, "increment", expires_in, if_version)
+        step = operation_at(Increment(by), path, str(key))
+        return self._patch({key: step}, bucket, manifests, "increment", expires_in, if_version)
+
+    def _patch(
+        self,
+        steps: Mapping[Any, Step],
+        bucket: str | None,
+        manifests: Sequence[str | Ref] | None,
+        verb: str,
+        expires_in: ExpiresIn,
+        if_version: str | Unchecked | None = UNCHECKED,
+    ) -> Write:
+        changes = {key: ValueChange(step) for key, step in steps.items()}
+        return self._write(changes, bucket, manifests, verb, expires_in, if_version)
 
     def _previews(
         self, steps: Mapping[Any, Step], bucket: str | None, manifests: Sequence[str | Ref] | None

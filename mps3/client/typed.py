@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar, cast, overload
 from ..errors import ValidationError
 from ..format.operations import Step
 from ..types import DELETE, JSON, KEPT, UNCHECKED, Batch, Change, Delete, Kept, Ref, Unchecked
-from .changes import Changes, operation_at, step_of
+from .changes import Changes, operation_at, step_of, steps_of
 from .conversion import Conversion, type_name
 from .operations import Increment
 from .subscription import Subscription
@@ -135,10 +135,7 @@ class Typed(Generic[T]):
         Raises:
             ValidationError: The result does not fit the type; nothing is written.
         """
-        self._check_patched({key: step_of(changes, str(key))}, bucket, manifests)
-        return self._client.patch(
-            key, changes, bucket=bucket, manifests=manifests, if_version=if_version, expires_in=expires_in
-        )
+        return self._patch({key: step_of(changes, str(key))}, bucket, manifests, "patch", expires_in, if_version)
 
     def patch_all(
         self,
@@ -153,10 +150,7 @@ class Typed(Generic[T]):
         Raises:
             ValidationError: A result does not fit the type; nothing is written.
         """
-        steps = {key: step_of(change, str(key)) for key, change in changes.items()}
-        self._check_patched(steps, bucket, manifests)
-        given: dict[str | Ref, Changes] = dict(changes.items())
-        return self._client.patch_all(given, bucket=bucket, manifests=manifests, expires_in=expires_in)
+        return self._patch(steps_of(changes), bucket, manifests, "patch_all", expires_in)
 
     def increment(
         self,
@@ -174,10 +168,8 @@ class Typed(Generic[T]):
         Raises:
             ValidationError: The result does not fit the type; nothing is written.
         """
-        self._check_patched({key: operation_at(Increment(by), path, str(key))}, bucket, manifests)
-        return self._client.increment(
-            key, by, path=path, bucket=bucket, manifests=manifests, if_version=if_version, expires_in=expires_in
-        )
+        step = operation_at(Increment(by), path, str(key))
+        return self._patch({key: step}, bucket, manifests, "increment", expires_in, if_version)
 
     @overload
     async def get(
@@ -247,11 +239,18 @@ class Typed(Generic[T]):
         """
         return TypedWatch(self._client.watch(prefix, manifest=manifest, since=since), self._conversion)
 
-    def _check_patched(
-        self, steps: Mapping[Any, Step], bucket: str | None, manifests: Sequence[str | Ref] | None
-    ) -> None:
+    def _patch(
+        self,
+        steps: Mapping[Any, Step],
+        bucket: str | None,
+        manifests: Sequence[str | Ref] | None,
+        verb: str,
+        expires_in: float | timedelta | None,
+        if_version: str | Unchecked | None = UNCHECKED,
+    ) -> Write:
         for label, value in self._client._previews(steps, bucket, manifests):  # noqa: SLF001 - part of the client
             self._conversion.check_patched(label, value)
+        return self._client._patch(steps, bucket, manifests, verb, expires_in, if_version)  # noqa: SLF001 - the same
 
     def _dumped(self, key: str | Ref, value: T | Delete) -> JSON | Delete:
         return value if isinstance(value, Delete) else self._conversion.dump(str(key), value)
