@@ -13,7 +13,7 @@ from ..format.document import CommitEntry, read_commit_id
 from ..format.file_entry import FileEntry, expires_of, sha256_of_value, size_of_value, version_of
 from ..format.layers import look_up
 from ..format.names import Naming, name_in
-from ..format.patches import comes_from, is_patch, is_rebase
+from ..format.patches import comes_from, is_partial, is_patch, is_rebase
 from ..format.state import EMPTY, View
 from ..format.update import patched
 from ..journal.cursors import Position
@@ -302,7 +302,7 @@ async def _files_after(
         if commit.id not in said:
             continue
         change = said[commit.id]
-        if change is None or not (is_patch(change) or is_rebase(change)):
+        if change is None or not is_partial(change):
             file, known = None if change is None else patched(None, change), True
         elif known:
             file = patched(file, change, commit.modified)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import ExpiredError, MPS3Error, UnavailableError
 from ..format.document import CommitEntry
-from ..format.patches import is_patch, is_rebase
+from ..format.patches import is_partial
 from ..format.state import EMPTY, View, build_view, weight
 from ..journal.cursors import Position
 from ..journal.diff import Step, replay
@@ -130,7 +130,7 @@ class Resumption:
 
 
 def _patches(commit: CommitEntry) -> bool:
-    return any(is_patch(change) or is_rebase(change) for change in commit.files.values())
+    return any(map(is_partial, commit.files.values()))
 
 
 def joined_commits(walk: Walk, view: View) -> list[CommitEntry] | None:

@@ -45,6 +45,11 @@ def is_rebase(change: Mapping[str, Any] | None) -> bool:
     return change is not None and REBASES in change
 
 
+def is_partial(change: Mapping[str, Any] | None) -> bool:
+    """Return whether what a commit's change of a key makes depends on what was said before."""
+    return is_patch(change) or is_rebase(change)
+
+
 def stored_version(file: Mapping[str, Any]) -> str:
     """Return the version of the object that holds the value of a file, or the value that its patches wait for."""
     return cast("str", file.get(BASE, file["version"]))

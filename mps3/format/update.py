@@ -12,7 +12,7 @@ from json_merge_patch import merge
 
 from .file_entry import FileEntry
 from .layers import FrozenLayers
-from .patches import BASE, PATCH, REBASES, WAITING, apply_patch
+from .patches import BASE, WAITING, apply_patch, is_partial
 from .schema import NOTHING
 
 _EXPIRES: Final = frozenset(("expires", WAITING, BASE))
@@ -56,7 +56,7 @@ def patched(current: FileEntry | None, patch: Mapping[str, Any], moment: float =
     Returns:
         ``None`` if there was no such key, and what the commit says does not apply to nothing.
     """
-    if PATCH in patch or REBASES in patch:
+    if is_partial(patch):
         return apply_patch(current, patch, moment)
     if current:
         outdated = _outdated(current, patch)

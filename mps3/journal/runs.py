@@ -19,7 +19,7 @@ from ..format.commit_age import Moment
 from ..format.document import CommitEntry
 from ..format.file_entry import FileEntry, Files
 from ..format.names import SUFFIX, Names
-from ..format.patches import is_patch, is_rebase
+from ..format.patches import is_partial
 from ..format.run import Run, check_run, encode_runs, index_run, merge_runs
 from ..format.run_reference import RunReference, encode_reference
 from ..format.update import patched
@@ -175,13 +175,13 @@ class Runs:
             return update
 
         changes: Mapping[str, Any] = update["files"]
-        if len(changes) <= limits.MANY and all(map(_is_partial, changes.values())):
+        if len(changes) <= limits.MANY and all(map(is_partial, changes.values())):
             return update  # a commit has no more patches than that
         beside: dict[str, Any] = {}
 
         def encoded(breathe: Callable[[], object]) -> Iterator[tuple[RunReference, bytes]]:
             # The lines of a run replace what was there, so patches stay beside them, and apply above them.
-            beside.update((name, one) for name, one in changes.items() if _is_partial(one))
+            beside.update((name, one) for name, one in changes.items() if is_partial(one))
             whole = {name: _whole(one) for name, one in changes.items() if name not in beside}
             return encode_runs(whole, levels.PART, breathe)
 
@@ -310,10 +310,6 @@ def _breathe() -> None:
     # Lets the event loop's thread go on now, not only when the interpreter next thinks of it, some milliseconds later.
     # Not for no time at all: then this thread would often be the first to go on.
     time.sleep(BREATH)
-
-
-def _is_partial(change: Mapping[str, Any] | None) -> bool:
-    return is_patch(change) or is_rebase(change)
 
 
 def _whole(change: Mapping[str, Any] | None) -> FileEntry | None:

@@ -78,6 +78,17 @@ def file_of(content: PendingValue) -> FileEntry:
     return file if content.expires is None else {**file, "expires": format_time(content.expires)}
 
 
+def patched_over(content: PendingPatch, below: PendingValue | FileEntry | None, moment: float) -> FileEntry | None:
+    """Return what a pending patch makes of what is under it.
+
+    Args:
+        content: The patch.
+        below: What is said of the key; ``None`` if there is no such key.
+        moment: The time at the store, in seconds since 1970.
+    """
+    return patched(file_of(below) if isinstance(below, PendingValue) else below, content.provisional, moment)
+
+
 async def inapplicable_steps(
     content: PendingPatch, found: PendingValue | FileEntry | None, contents: ValueStore
 ) -> list[NotApplicableError]:

@@ -17,11 +17,10 @@ from ..content.value import PendingValue
 from ..errors import CorruptionError
 from ..format.file_entry import FileEntry, version_of
 from ..format.state import View
-from ..format.update import patched
 from ..format.values import load
 from ..types import DELETE, JSON, Delete, Ref
 from .outbox import Outbox
-from .overlay import file_of
+from .overlay import patched_over
 from .pending import Pending
 
 FIRST_WAIT: Final = 1.0
@@ -183,9 +182,8 @@ class Review:
             file, (bucket, key) = now.look_up(name), pending.places[name]
             changed = version_of(file) != pending.base_versions.get(name)
             if isinstance(content, PendingPatch):
-                found = below.get(name, file)
-                under = file_of(found) if isinstance(found, PendingValue) else found
-                value = await self._current(bucket, key, patched(under, content.provisional, now.moment))
+                shown = patched_over(content, below.get(name, file), now.moment)
+                value = await self._current(bucket, key, shown)
             else:
                 value = DELETE if content is None else await load(content.body, bucket, key, None)
             current = await self._current(bucket, key, file) if changed else value

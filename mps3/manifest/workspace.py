@@ -11,11 +11,10 @@ from ..errors import ConflictError, CorruptionError, MPS3Error, UnavailableError
 from ..format.file_entry import FileEntry
 from ..format.operations import fold
 from ..format.state import View
-from ..format.update import patched
 from ..format.values import load
 from ..support.gather import map_concurrently
 from ..types import DELETE, JSON, Delete
-from .overlay import file_of, inapplicable_steps
+from .overlay import inapplicable_steps, patched_over
 
 
 class Workspace:
@@ -55,9 +54,7 @@ class Workspace:
         written = self.writes[name]
         if not isinstance(written, PendingPatch):
             return written
-        below = self._find_below(name, view, reads=reads)
-        file = file_of(below) if isinstance(below, PendingValue) else below
-        return patched(file, written.provisional, view.moment)
+        return patched_over(written, self._find_below(name, view, reads=reads), view.moment)
 
     def _find_below(self, name: str, view: View, *, reads: bool) -> PendingValue | FileEntry | None:
         if self._below is not None:

@@ -15,7 +15,7 @@ from typing import Final
 from ...format.document import CommitEntry, Document
 from ...format.file_entry import FileEntry, version_of
 from ...format.layers import FrozenLayers, look_up
-from ...format.patches import is_patch, is_rebase
+from ...format.patches import is_partial
 from ...format.run import Run
 from ...format.state import alive
 from ...format.update import patched
@@ -103,7 +103,7 @@ def _changed(
     if entry.files:
         for name in names & entry.files.keys():
             change = entry.files[name]
-            if change is not None and (is_patch(change) or is_rebase(change)):
+            if change is not None and is_partial(change):
                 change = patched(said[name] if name in said else below(name), change, entry.modified)
             yield name, change
 
