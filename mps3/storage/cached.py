@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from .bypass import BYPASS
+from .byte_ranges import check_byte_range, part_of
 from .protocol import NULL_VERSION, Absence, Object, Storage, Stored
 from .wrapper import StorageWrapper
 
@@ -20,7 +21,7 @@ class ObjectCache(Protocol):
     async def get(self, bucket: str, key: str, version: str) -> bytes | None:
         """Return the bytes of an object; ``None`` if the cache does not have it.
 
-        The version is ``""`` for an object that is never overwritten.
+        The version is ``""`` for an object that is never overwritten, and ``"START-END"`` for a part of one.
         """
         ...
 
@@ -34,14 +35,22 @@ class CachedObject(Object):
     """An object from the cache. The store may no longer have it."""
 
 
-def add_to_cache(storage: Storage, bucket: str, key: str, version: str | None, found: Object) -> None:
+def add_to_cache(
+    storage: Storage,
+    bucket: str,
+    key: str,
+    version: str | None,
+    found: Object,
+    *,
+    byte_range: tuple[int, int] | None = None,
+) -> None:
     """Add an object to the cache of a storage, if it has one.
 
     The arguments are those of the `get` that returned it. The caller has verified it, because later processes trust
     the cache.
     """
     if isinstance(storage, CachedStorage):
-        storage.add_to_cache(bucket, key, version, found)
+        storage.add_to_cache(bucket, key, version, found, byte_range=byte_range)
 
 
 class CachedStorage(StorageWrapper):
@@ -59,10 +68,13 @@ class CachedStorage(StorageWrapper):
         self._cache = cache
         self._is_manifest = is_manifest
 
-    def _is_cacheable(self, bucket: str, key: str, version: str | None) -> bool:
+    def _cached_as(self, bucket: str, key: str, version: str | None, byte_range: tuple[int, int] | None) -> str | None:
+        """Return the version of an object, or of a part of it, in the cache; ``None`` if it is not cached."""
         if version is None:
-            return _NEVER_CHANGES.search(key) is not None
-        return version != NULL_VERSION and not self._is_manifest(bucket, key)
+            return _of_part(byte_range) if _NEVER_CHANGES.search(key) else None
+        # A version and a part would need a name for both, and nobody reads parts of versions.
+        cacheable = byte_range is None and version != NULL_VERSION and not self._is_manifest(bucket, key)
+        return version if cacheable else None
 
     async def get(
         self,
@@ -72,18 +84,43 @@ class CachedStorage(StorageWrapper):
         version: str | None = None,
         if_none_match: str | None = None,
         limit: int | None = None,
+        byte_range: tuple[int, int] | None = None,
     ) -> Object | Absence:
-        """As `mps3.storage.Storage.get`."""
-        if if_none_match is None and not BYPASS.get() and self._is_cacheable(bucket, key, version):
-            body = await self._cache.get(bucket, key, version or "")
+        """As `mps3.storage.Storage.get`. A whole object in the cache serves its parts too."""
+        if if_none_match is None and not BYPASS.get():
+            check_byte_range(byte_range, bucket, key)
+            body = await self._find(bucket, key, version, byte_range)
             if body is not None and (limit is None or len(body) <= limit):
-                return CachedObject(body, version, None)
-        return await super().get(bucket, key, version=version, if_none_match=if_none_match, limit=limit)
+                return CachedObject(body, version, None, partial=byte_range is not None)
+        return await super().get(
+            bucket, key, version=version, if_none_match=if_none_match, limit=limit, byte_range=byte_range
+        )
 
-    def add_to_cache(self, bucket: str, key: str, version: str | None, found: Object) -> None:
+    async def _find(
+        self, bucket: str, key: str, version: str | None, byte_range: tuple[int, int] | None
+    ) -> bytes | None:
+        name = self._cached_as(bucket, key, version, byte_range)
+        body = None if name is None else await self._cache.get(bucket, key, name)
+        if body is not None or byte_range is None:
+            return body
+        whole = self._cached_as(bucket, key, version, None)
+        body = None if whole is None else await self._cache.get(bucket, key, whole)
+        return None if body is None else part_of(body, byte_range)
+
+    def add_to_cache(
+        self,
+        bucket: str,
+        key: str,
+        version: str | None,
+        found: Object,
+        *,
+        byte_range: tuple[int, int] | None = None,
+    ) -> None:
         """Add a verified object, as the function `add_to_cache`."""
-        if not isinstance(found, CachedObject) and self._is_cacheable(bucket, key, version):
-            self._cache.add(bucket, key, version or "", found.body)
+        name = self._cached_as(bucket, key, version, byte_range)
+        # What was read with a range is added as a part, or not at all.
+        if not isinstance(found, CachedObject) and name is not None and found.partial == (byte_range is not None):
+            self._cache.add(bucket, key, name, found.body)
 
     async def put(
         self,
@@ -99,6 +136,12 @@ class CachedStorage(StorageWrapper):
         stored = await super().put(bucket, key, body, sha256=sha256, if_none_match=if_none_match, metadata=metadata)
         if _NEVER_CHANGES.search(key):
             self._cache.add(bucket, key, "", body)
-        elif stored.version is not None and self._is_cacheable(bucket, key, stored.version):
-            self._cache.add(bucket, key, stored.version, body)
+        elif stored.version is not None:
+            name = self._cached_as(bucket, key, stored.version, None)
+            if name is not None:
+                self._cache.add(bucket, key, name, body)
         return stored
+
+
+def _of_part(byte_range: tuple[int, int] | None) -> str:
+    return "" if byte_range is None else "{}-{}".format(*byte_range)

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from .byte_ranges import check_byte_range, size_of_part
 from .local_clock import SharedClock, uptime
 from .local_database import LocalDatabase
 from .local_notifications import LocalNotifications
@@ -129,9 +130,12 @@ class LocalStorage:
         version: str | None = None,
         if_none_match: str | None = None,
         limit: int | None = None,
+        byte_range: tuple[int, int] | None = None,
     ) -> Object | Absence:
         """As `mps3.storage.Storage.get`."""
         check_names(bucket, key, "GetObject")
+        check_byte_range(byte_range, bucket, key)
+        start, end = byte_range or (0, sys.maxsize)
         newest = version is None or (version == NULL_VERSION and not self._versioning)
         rows = await self._database.read(
             "GetObject",
@@ -141,15 +145,19 @@ class LocalStorage:
             version=version,
             if_none_match=if_none_match,
             limit=sys.maxsize if limit is None else limit,
+            start=min(start, sys.maxsize),
+            end=min(end, sys.maxsize),
+            partial=byte_range is not None,
         )
         for found, modified, etag, size, body in rows:
             if etag is None:
                 return ABSENT
             if etag == if_none_match:
                 return UNCHANGED
-            if limit is not None and size > limit:
-                raise too_large(bucket, key, found, size, limit)
-            return Object(body=body, version=found, etag=etag, modified=modified)
+            returned = size_of_part(size, byte_range)
+            if limit is not None and returned > limit:
+                raise too_large(bucket, key, found, returned, limit)
+            return Object(body, found, etag, modified, partial=byte_range is not None)
         return ABSENT
 
     async def put(

@@ -6,12 +6,17 @@ Each statement is one complete call of the storage, so SQLite makes the call ato
 from __future__ import annotations
 
 import sqlite3
+import weakref
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..errors import ConfigurationError, FormatError
 from ..support.sqlite import value
 from .local_clock import NEWEST_STAMP, TIME, SharedClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SCHEMA: Final = 2
 """The version of the schema. Version 1 has no column `metadata`."""
@@ -51,9 +56,11 @@ PUT_DELETE_MARKER: Final = f"""
     SELECT :bucket, :key, :version, {_STAMP}, NULL, 0, x'' WHERE ({_NEWEST}) IS NOT NULL
 """
 DELETE: Final = "DELETE FROM objects WHERE bucket = :bucket AND key = :key AND version IS :version"
+# SQLite's substr() would read the whole body into memory.
 _GET: Final = """
     SELECT version, modified, etag, size,
-        CASE WHEN etag = :if_none_match OR size > :limit THEN NULL ELSE body END AS body
+        CASE WHEN etag IS NULL OR etag = :if_none_match OR min(size, :end) - :start > :limit THEN NULL
+            WHEN :partial THEN mps3_part(id, :start, :end) ELSE body END AS body
     FROM objects WHERE bucket = :bucket AND key = :key
 """
 GET_NEWEST: Final = f"{_GET} ORDER BY id DESC LIMIT 1"
@@ -96,6 +103,7 @@ def prepare(connection: sqlite3.Connection, file: Path, *, versioning: bool, clo
     """
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA fullfsync = ON")
+    connection.create_function("mps3_part", 3, partial(_part, weakref.ref(connection)))
     schema = value(connection, "PRAGMA user_version")
     if schema > SCHEMA:
         raise FormatError(
@@ -110,6 +118,17 @@ def prepare(connection: sqlite3.Connection, file: Path, *, versioning: bool, clo
             f"{file} was made with versioning={not versioning}: open it with that, or choose another directory"
         )
     clock.open(connection)
+
+
+def _part(connection: Callable[[], sqlite3.Connection | None], number: int, start: int, end: int) -> bytes | None:
+    """Return a part of the body of a row. A statement of this connection calls it, so the row exists."""
+    opened = connection()
+    if opened is None:
+        return None
+    with opened.blobopen("objects", "body", number, readonly=True) as blob:
+        first, last = min(start, len(blob)), min(end, len(blob))
+        blob.seek(first)
+        return blob.read(last - first)
 
 
 def _create(connection: sqlite3.Connection, file: Path, *, versioning: bool) -> None:

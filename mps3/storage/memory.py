@@ -16,6 +16,7 @@ from urllib.parse import quote
 from weakref import WeakValueDictionary
 
 from ..errors import ConfigurationError, ConflictError, CorruptionError
+from .byte_ranges import check_byte_range, part_of, size_of_part
 from .monotonic_clock import MonotonicWallClock
 from .notifications import Notifications
 from .protocol import (
@@ -207,9 +208,11 @@ class MemoryStorage:
         version: str | None = None,
         if_none_match: str | None = None,
         limit: int | None = None,
+        byte_range: tuple[int, int] | None = None,
     ) -> Object | Absence:
         """As `mps3.storage.Storage.get`."""
         check_names(bucket, key, "GetObject")
+        check_byte_range(byte_range, bucket, key)
         await asyncio.sleep(0)
         rows = self._rows(bucket, key)
         row = _newest(rows) if version is None else rows.get(version)
@@ -217,9 +220,11 @@ class MemoryStorage:
             return ABSENT
         if row.etag == if_none_match:
             return UNCHANGED
-        if limit is not None and len(row.body) > limit:
-            raise too_large(bucket, key, row.version, len(row.body), limit)
-        return Object(body=row.body, version=row.version, etag=row.etag, modified=row.modified)
+        size = size_of_part(len(row.body), byte_range)
+        if limit is not None and size > limit:
+            raise too_large(bucket, key, row.version, size, limit)
+        body = part_of(row.body, byte_range)
+        return Object(body, row.version, row.etag, row.modified, partial=byte_range is not None)
 
     async def put(
         self,

@@ -48,12 +48,14 @@ class Object:
         version: The version read; ``None`` in a bucket without versions.
         etag: Its ETag as the store sent it. Pass it back unchanged.
         modified: The store's time stamp, in seconds since 1970 (UTC), if it sent one.
+        partial: Whether a ``byte_range`` was read: ``body`` is that part, and the rest is about the whole object.
     """
 
     body: bytes
     version: str | None
     etag: str | None
     modified: float | None = None
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +243,7 @@ class Storage(Protocol):
         version: str | None = None,
         if_none_match: str | None = None,
         limit: int | None = None,
+        byte_range: tuple[int, int] | None = None,
     ) -> Object | Absence:
         """Read an object.
 
@@ -249,10 +252,14 @@ class Storage(Protocol):
             key: The key, taken literally.
             version: Which version; the newest if ``None``.
             if_none_match: An ETag of an earlier answer. If the object still has it, the result is `UNCHANGED`.
-            limit: The most bytes of the object. A larger one is refused before its body is read.
+            limit: The most bytes to return. A larger object, or part of one, is refused before its body is read.
+            byte_range: Read only a part: the position of its first byte, and that after its last. The first is less
+                than the second. Bytes after the end of the object are missing from the result, so the body is empty
+                where the object is not longer than the first position.
 
         Raises:
             CorruptionError: It is larger than ``limit``.
+            ConfigurationError: ``byte_range`` is not a range.
         """
         ...
 

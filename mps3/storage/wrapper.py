@@ -68,13 +68,16 @@ class StorageWrapper:
         version: str | None = None,
         if_none_match: str | None = None,
         limit: int | None = None,
+        byte_range: tuple[int, int] | None = None,
     ) -> Object | Absence:
         """As `mps3.storage.Storage.get`."""
         return await self._ask(
             "GetObject",
             bucket,
             key,
-            lambda: self._storage.get(bucket, key, version=version, if_none_match=if_none_match, limit=limit),
+            lambda: self._storage.get(
+                bucket, key, version=version, if_none_match=if_none_match, limit=limit, byte_range=byte_range
+            ),
         )
 
     async def put(

@@ -22,6 +22,10 @@ LOCK_TIMEOUT: Final = 30.0
 """Seconds to wait for the locks of other processes."""
 
 
+class Connection(sqlite3.Connection):
+    """A connection that its own functions can refer to weakly."""
+
+
 async def connect(
     file: Path,
     prepare: Callable[[sqlite3.Connection], None],
@@ -47,7 +51,7 @@ async def connect(
             make_directory(file.parent)
         except ValueError as error:
             raise ConfigurationError(f"{file.parent!r} is not a path: choose another one") from error
-        connection = sqlite3.Connection(*args, **options)
+        connection = Connection(*args, **options)
         try:
             prepare(connection)
         except BaseException:

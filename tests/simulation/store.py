@@ -206,6 +206,7 @@ class SimStorage:
         version: str | None = None,
         if_none_match: str | None = None,
         limit: int | None = None,
+        byte_range: tuple[int, int] | None = None,
     ) -> Object | Absence:
         await self._ask("GET", bucket, key)
         store, now = self._store, self._now()

@@ -125,6 +125,7 @@ class ObstoreStorage(Storage):
         version: str | None = None,
         if_none_match: str | None = None,
         limit: int | None = None,
+        byte_range: tuple[int, int] | None = None,
     ) -> Object | Absence:
         """As `mps3.storage.Storage.get`."""
         request = self._request("GetObject", bucket, key)

@@ -21,7 +21,7 @@ from botocore.loaders import JSONFileLoader
 
 from ...errors import ConfigurationError
 from ...types import Auth
-from . import google
+from . import byte_ranges, google
 from . import listing as s3_listing
 from . import responses as s3_responses
 from .auth import auth_session_class
@@ -101,6 +101,7 @@ async def _create(session: Any, options: dict[str, Any], vendor: Vendor) -> S3Co
     client = await context.__aenter__()
     s3_listing.register(client.meta.events)
     s3_responses.register(client.meta.events)
+    byte_ranges.register(client.meta.events)
     # The SDK adds the header after the handlers of a single operation have run.
     client.meta.events.register_last("before-call.s3", _disable_expect_continue)
     client.meta.events.register("before-call.s3", lambda params, **_: params["headers"].update(vendor.headers))

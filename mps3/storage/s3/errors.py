@@ -159,6 +159,11 @@ def is_unchanged(error: sdk.ClientError) -> bool:
     return status_of(error) == 304 or (status_of(error) == 412 and code_of(error) == "PreconditionFailed")
 
 
+def is_behind_end(error: sdk.ClientError) -> bool:
+    """Whether a response says that the object ends before the part that was asked for."""
+    return status_of(error) == 416 and why_not_s3(error.response) is None
+
+
 def is_unsigned(error: sdk.ClientError) -> bool:
     """Whether a response has a status but no error code of S3. Any intermediary may have sent it."""
     return code_of(error) in {"", "Unknown", str(status_of(error))}

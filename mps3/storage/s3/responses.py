@@ -101,11 +101,19 @@ def require(response: Mapping[str, Any]) -> None:
         raise MalformedResponseError(why)
 
 
-def require_object(response: Mapping[str, Any]) -> None:
-    """Raise `MalformedResponseError` for a response without the ETag or the version of an object."""
+def status_of_response(response: Mapping[str, Any]) -> int:
+    """Return the HTTP status of a response that is no error."""
+    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 200))
+
+
+def require_object(response: Mapping[str, Any], *, partial: bool = False) -> None:
+    """Raise `MalformedResponseError` for a response without the ETag or the version of an object.
+
+    ``partial`` says that a part of the object was asked for.
+    """
     require(response)
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 200)
-    if status not in {200, 201, 204}:
+    status = status_of_response(response)
+    if status not in {200, 201, 204} and not (partial and status == 206):
         raise MalformedResponseError(f"status {status} is neither a success nor an error")
     encoding = str(response.get("ContentEncoding") or "").strip().lower()
     if encoding not in _PLAIN:
@@ -172,7 +180,7 @@ async def read(body: Any, length: int | None, limit: int | None, request: S3Requ
     """
     limit = MAX_OBJECT_BYTES if limit is None else limit
     if length is not None and length > limit:
-        raise _too_large(request, limit)
+        raise too_large(request, limit)
     most = limit if length is None else length
     chunks: list[bytes] = []
     size = 0
@@ -184,9 +192,10 @@ async def read(body: Any, length: int | None, limit: int | None, request: S3Requ
     if length is not None and size != length:
         raise IncompleteReadError(actual_bytes=size, expected_bytes=length)
     if size > most:
-        raise _too_large(request, limit)
+        raise too_large(request, limit)
     return b"".join(chunks)
 
 
-def _too_large(request: S3Request, limit: int) -> MPS3Error:
+def too_large(request: S3Request, limit: int) -> MPS3Error:
+    """Return the error for an object, or a part of one, that has more bytes than the reader accepts."""
     return request.error(CorruptionError, f"the object has more than {limit} bytes")

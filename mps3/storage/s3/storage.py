@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError, HTTPClientError
 
+from ...errors import UnavailableError
 from ...support.environment import Environment
 from ...types import Auth
 from ..bypass import BYPASS
+from ..byte_ranges import check_byte_range
 from ..etags import strong
 from ..failure import MalformedResponseError
 from ..protocol import (
@@ -29,7 +31,8 @@ from ..protocol import (
     Version,
     VersionPage,
 )
-from .errors import is_absent, is_unchanged, is_unreadable, is_unsigned, status_of
+from .byte_ranges import range_header, read_part
+from .errors import is_absent, is_behind_end, is_unchanged, is_unreadable, is_unsigned, status_of
 from .identity import s3_identity
 from .listing import listing, newest_first, next_objects, next_scan, next_versions, start_of
 from .puts import PutDialect
@@ -148,19 +151,28 @@ class S3Storage(Storage):
         version: str | None = None,
         if_none_match: str | None = None,
         limit: int | None = None,
+        byte_range: tuple[int, int] | None = None,
     ) -> Object | Absence:
         """As `mps3.storage.Storage.get`."""
-        action = "s3:GetObject" if version is None else "s3:GetObjectVersion"
-        request = S3Request("GetObject", action, bucket, key, version)
-        params = _given(Bucket=bucket, Key=key, VersionId=version, IfNoneMatch=strong(if_none_match))
+        check_byte_range(byte_range, bucket, key)
+        request = _read_request("GetObject", bucket, key, version)
+        params = _given(
+            Bucket=bucket,
+            Key=key,
+            VersionId=version,
+            IfNoneMatch=strong(if_none_match),
+            Range=range_header(byte_range),
+        )
 
-        async def send(client: Any) -> Object | Absence:
+        async def send(client: Any) -> Object | Absence | None:
             try:
                 response = await client.get_object(**params)
             except ClientError as error:
                 if if_none_match is not None and is_unchanged(error):
                     self._session.observe_time(error.response)
                     return UNCHANGED
+                if byte_range is not None and is_behind_end(error):
+                    return None
                 if is_absent(error, request):
                     if not BYPASS.get() and is_unsigned(error):
                         raise MalformedResponseError("it may not be a response of the store") from error
@@ -170,14 +182,36 @@ class S3Storage(Storage):
             # The context returns or closes the connection, also after a cancellation.
             body = response["Body"]
             async with body:  # older SDKs do not return the stream here
-                require_object(response)
+                require_object(response, partial=byte_range is not None)
                 seen = replace(request, version=version_of(response) or version)
-                content = await read(body, response.get("ContentLength"), limit, seen)
+                if byte_range is None:
+                    content = await read(body, response.get("ContentLength"), limit, seen)
+                else:
+                    content = await read_part(body, response, byte_range, limit, seen)
             if not is_web_page(content):
                 self._session.observe_time(response)
-            return Object(content, version_of(response), etag_of(response), stamp(response.get("LastModified")))
+            return _object(content, response, partial=byte_range is not None)
 
-        return await self._session.call(request, send)
+        found = await self._session.call(request, send)
+        start = 0 if byte_range is None else byte_range[0]
+        return await self._behind_end(request, start, if_none_match) if found is None else found
+
+    async def _behind_end(self, request: S3Request, start: int, if_none_match: str | None) -> Object | Absence:
+        """Return an empty part of an object that is said to end before it.
+
+        The error does not name the version and the ETag, and an intermediary may have sent it.
+        """
+        response = await self._ask_head(request.bucket, request.key or "", request.version)
+        if isinstance(response, Absence):
+            return response
+        found = _object(b"", response, partial=True)
+        if if_none_match is not None and strong(found.etag) == strong(if_none_match):
+            return UNCHANGED
+        size = head_of(response).size
+        if size > start:
+            why = f"the object has {size} bytes, but the store says that it ends before byte {start}"
+            raise request.error(UnavailableError, why)
+        return found
 
     async def put(
         self,
@@ -216,13 +250,17 @@ class S3Storage(Storage):
 
     async def head(self, bucket: str, key: str, *, version: str | None = None) -> Head | Absence:
         """As `mps3.storage.Storage.head`."""
-        action = "s3:GetObject" if version is None else "s3:GetObjectVersion"
-        request = S3Request("HeadObject", action, bucket, key, version)
+        response = await self._ask_head(bucket, key, version)
+        return response if isinstance(response, Absence) else head_of(response)
+
+    async def _ask_head(self, bucket: str, key: str, version: str | None) -> Mapping[str, Any] | Absence:
+        """Return a response about an object, without its body."""
+        request = _read_request("HeadObject", bucket, key, version)
         params = _given(Bucket=bucket, Key=key, VersionId=version)
 
-        async def send(client: Any) -> Head | Absence | None:
+        async def send(client: Any) -> Mapping[str, Any] | Absence | None:
             try:
-                response = await client.head_object(**params)
+                response: Mapping[str, Any] = await client.head_object(**params)
             except HTTPClientError as error:
                 if is_unreadable(error):
                     return None
@@ -232,22 +270,24 @@ class S3Storage(Storage):
                 if is_absent(error, request) or (version is not None and status_of(error) == 400):
                     return ABSENT
                 raise
-            return head_of(response)
+            require_object(response)
+            return response
 
         found = await self._session.call(request, send)
         # Swift sends a body after a 404 to a HEAD, where HTTP has none. A GET has the same headers.
         return await self._head_by_get(replace(request, operation="GetObject"), params) if found is None else found
 
-    async def _head_by_get(self, request: S3Request, params: Mapping[str, Any]) -> Head | Absence:
-        async def send(client: Any) -> Head | Absence:
+    async def _head_by_get(self, request: S3Request, params: Mapping[str, Any]) -> Mapping[str, Any] | Absence:
+        async def send(client: Any) -> Mapping[str, Any] | Absence:
             try:
-                response = await client.get_object(**params)
+                response: Mapping[str, Any] = await client.get_object(**params)
             except ClientError as error:
                 if is_absent(error, request):
                     return ABSENT
                 raise
             async with response["Body"]:
-                return head_of(response)
+                require_object(response)
+                return response
 
         return await self._session.call(request, send)
 
@@ -312,6 +352,16 @@ class S3Storage(Storage):
             return Scan(found, next_scan(page, start))
 
         return await self._session.call(request, send)
+
+
+def _read_request(operation: str, bucket: str, key: str, version: str | None) -> S3Request:
+    action = "s3:GetObject" if version is None else "s3:GetObjectVersion"
+    return S3Request(operation, action, bucket, key, version)
+
+
+def _object(body: bytes, response: Mapping[str, Any], *, partial: bool) -> Object:
+    modified = stamp(response.get("LastModified"))
+    return Object(body, version_of(response), etag_of(response), modified, partial)
 
 
 def _given(**params: Any) -> dict[str, Any]:

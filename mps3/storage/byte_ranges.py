@@ -1,0 +1,30 @@
+"""Byte ranges: which part of an object a ``get`` returns."""
+
+from __future__ import annotations
+
+from ..errors import ConfigurationError
+
+
+def check_byte_range(byte_range: tuple[int, int] | None, bucket: str, key: str) -> None:
+    """Refuse a range that is empty, or begins before the object.
+
+    Raises:
+        ConfigurationError: It is refused.
+    """
+    if byte_range is not None and not 0 <= byte_range[0] < byte_range[1]:
+        raise ConfigurationError(
+            f"byte_range is the position of the first byte and that after the last, not {byte_range}",
+            bucket=bucket,
+            key=key,
+            operation="GetObject",
+        )
+
+
+def part_of(body: bytes, byte_range: tuple[int, int] | None) -> bytes:
+    """Return the part of the body of an object; all of it if ``byte_range`` is ``None``."""
+    return body if byte_range is None else body[byte_range[0] : byte_range[1]]
+
+
+def size_of_part(size: int, byte_range: tuple[int, int] | None) -> int:
+    """Return how many bytes the part has of an object with ``size`` bytes."""
+    return size if byte_range is None else max(0, min(size, byte_range[1]) - byte_range[0])
