@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..errors import ConfigurationError
+
+MAX_POSITION: Final = 2**63 - 1
+"""The greatest position, as SQLite and other stores have it."""
+MAX_WHOLE_BYTES: Final = 1 << 26
+"""The most bytes that are read for a part where a server, or an intermediary, ignores the range."""
+RANGE_IGNORED: Final = (
+    "the server, or an intermediary before it, ignores the range that was asked for, and the object is too large to be "
+    "read whole for each of its parts"
+)
+"""Why such a part is not read."""
 
 
 def check_byte_range(byte_range: tuple[int, int] | None, bucket: str, key: str) -> None:
-    """Refuse a range that is empty, or begins before the object.
+    """Refuse a range that is empty, begins before the object, or is beyond all objects.
 
     Raises:
         ConfigurationError: It is refused.
     """
-    if byte_range is not None and not 0 <= byte_range[0] < byte_range[1]:
+    if byte_range is not None and not 0 <= byte_range[0] < byte_range[1] <= MAX_POSITION:
         raise ConfigurationError(
             f"byte_range is the position of the first byte and that after the last, not {byte_range}",
             bucket=bucket,

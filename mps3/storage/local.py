@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from .byte_ranges import check_byte_range, size_of_part
+from .byte_ranges import MAX_POSITION, check_byte_range, size_of_part
 from .local_clock import SharedClock, uptime
 from .local_database import LocalDatabase
 from .local_notifications import LocalNotifications
@@ -135,7 +135,7 @@ class LocalStorage:
         """As `mps3.storage.Storage.get`."""
         check_names(bucket, key, "GetObject")
         check_byte_range(byte_range, bucket, key)
-        start, end = byte_range or (0, sys.maxsize)
+        start, end = byte_range or (0, MAX_POSITION)
         newest = version is None or (version == NULL_VERSION and not self._versioning)
         rows = await self._database.read(
             "GetObject",
@@ -145,8 +145,8 @@ class LocalStorage:
             version=version,
             if_none_match=if_none_match,
             limit=sys.maxsize if limit is None else limit,
-            start=min(start, sys.maxsize),
-            end=min(end, sys.maxsize),
+            start=start,
+            end=end,
             partial=byte_range is not None,
         )
         for found, modified, etag, size, body in rows:

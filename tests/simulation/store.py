@@ -34,6 +34,7 @@ from mps3.storage import (
     Version,
     VersionPage,
 )
+from mps3.storage.byte_ranges import part_of
 from mps3.storage.clock import StoreClock
 
 from .faults import Faults
@@ -219,15 +220,19 @@ class SimStorage:
             await self._answer("GET", bucket, key)
             return ABSENT
         unchanged = kept.etag == if_none_match
-        store.note(self._client, "GET", key, f"{version or 'head ' + kept.name}{' unchanged' if unchanged else ''}")
+        part = "" if byte_range is None else " {}-{}".format(*byte_range)
+        what = f"{version or 'head ' + kept.name}{part}{' unchanged' if unchanged else ''}"
+        store.note(self._client, "GET", key, what)
         await self._answer("GET", bucket, key)
         if unchanged:
             return UNCHANGED
-        if limit is not None and len(kept.body) > limit:
+        body = part_of(kept.body, byte_range)
+        if limit is not None and len(body) > limit:
             raise CorruptionError(f"larger than {limit}", bucket=bucket, key=key, operation="GetObject")
         # Those who compare and swap judge by the stamp that readers see.
         modified = None if store.versioning else store.shown(kept)
-        return Object(kept.body, kept.name if store.versioning else None, kept.etag, modified)
+        named = kept.name if store.versioning else None
+        return Object(body, named, kept.etag, modified, partial=byte_range is not None)
 
     async def put(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from ...errors import AccessError, ConfigurationError, ConflictError, MPS3Error, UnavailableError
@@ -24,6 +25,8 @@ _KIND: Final = re.compile(r"^ {1,80}kind: (Connect|Request|Timeout|Interrupted|U
 _TOKEN: Final = re.compile(
     r"^ {1,80}source: (?:TokenRe|OpenCred|DecodeCred|AzureCli|FederatedToken|InvalidAccessKey)", re.MULTILINE
 )
+_TOO_SHORT: Final = re.compile(r"^ {1,80}source: StartTooLarge \{", re.MULTILINE)
+_WHOLE: Final = re.compile(r"^ {1,80}source: NotPartial,$", re.MULTILINE)
 _QUOTED: Final = re.compile(r'"([^"\\\n]{3,200})"')
 _TLS: Final = re.compile(r"error: (Invalid\w{1,40})\(\s{1,200}(\w{1,60})")
 _ANSWER: Final = re.compile(r"non-2xx status code: \d{3}[^:]{0,60}: ")
@@ -90,6 +93,21 @@ _STATUSES: Final = {
     "PreconditionError": 412,
     "UnauthenticatedError": 401,
 }
+
+
+class Unread(Enum):
+    """Why a part of an object was not read."""
+
+    BEHIND_END = "behind the end"
+    WHOLE = "the whole object came"
+
+
+def unread_part(error: BaseException) -> Unread | None:
+    """Return why a part of an object was not read; ``None`` if an exception says something else."""
+    report, debug = report_of(error), str(error).rpartition(_DEBUG)[2][:_MOST]
+    if (report.status == 416 and not report.is_page) or _TOO_SHORT.search(debug):
+        return Unread.BEHIND_END
+    return Unread.WHOLE if _WHOLE.search(debug) else None
 
 
 def is_named(error: BaseException, *names: str) -> bool:

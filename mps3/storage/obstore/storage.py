@@ -6,8 +6,9 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from ...errors import CorruptionError
+from ...errors import ConfigurationError, CorruptionError, UnavailableError
 from ...support.environment import Environment
+from ..byte_ranges import MAX_WHOLE_BYTES, RANGE_IGNORED, check_byte_range, part_of, size_of_part
 from ..etags import strong
 from ..failure import MalformedResponseError
 from ..memory import check_names
@@ -27,7 +28,7 @@ from ..protocol import (
     Version,
     VersionPage,
 )
-from .failures import ABSENT_CODES, report_of
+from .failures import ABSENT_CODES, Unread, report_of, unread_part
 from .identity import obstore_identity
 from .keys import name_of
 from .listing import LISTING_RETRIES, Listings, require_bucket
@@ -129,33 +130,78 @@ class ObstoreStorage(Storage):
     ) -> Object | Absence:
         """As `mps3.storage.Storage.get`."""
         request = self._request("GetObject", bucket, key)
+        check_byte_range(byte_range, bucket, key)
         if version not in {None, NULL_VERSION}:
             return ABSENT
-        options = {} if if_none_match is None else {"if_none_match": strong(if_none_match)}
+        options: dict[str, Any] = {} if if_none_match is None else {"if_none_match": strong(if_none_match)}
+        asked = options if byte_range is None else {**options, "range": byte_range}
 
-        async def send(store: Any) -> Object | Absence:
-            api = _obstore()
-            try:
-                found = await api.get_async(store, name_of(key), options=options)
-            except api.exceptions.NotModifiedError:
-                if if_none_match is None:
-                    raise
-                return UNCHANGED
-            except FileNotFoundError as error:
-                return await self._absence(request, store, error)
-            self._require_own(found.meta)
-            size, most = int(found.meta["size"]), MAX_OBJECT_BYTES if limit is None else limit
-            if size > most:
-                raise request.error(CorruptionError, f"the object has {size} bytes, more than {most}")
-            encoding = str(found.attributes.get("Content-Encoding") or "").strip().lower()
-            if encoding not in _PLAIN:
-                raise MalformedResponseError(f"what was stored without encoding is encoded ({encoding:.20})")
-            body = (await found.bytes_async()).to_bytes()
-            if len(body) != size:
-                raise MalformedResponseError(f"{len(body)} of {size} bytes came")
-            return Object(body, None, found.meta["e_tag"], self._stamp(found.meta))
+        async def send(store: Any) -> Object | Absence | Unread:
+            return await self._read(request, store, asked, limit, byte_range)
 
-        return await self._session.call(request, send)
+        async def send_without_range(store: Any) -> Object | Absence | Unread:
+            return await self._read(request, store, options, limit, byte_range)
+
+        found = await self._session.call(request, send)
+        if found is Unread.WHOLE:
+            found = await self._session.call(request, send_without_range)
+        if isinstance(found, Unread):
+            return await self._behind_end(request, 0 if byte_range is None else byte_range[0], if_none_match)
+        return found
+
+    async def _read(
+        self,
+        request: Request,
+        store: Any,
+        options: Mapping[str, Any],
+        limit: int | None,
+        byte_range: tuple[int, int] | None,
+    ) -> Object | Absence | Unread:
+        """Read an object, or a part of it: from the whole object, unless the options of obstore have the range."""
+        api = _obstore()
+        ranged = "range" in options
+        try:
+            found = await api.get_async(store, name_of(request.key or ""), options=options)
+        except api.exceptions.NotModifiedError:
+            if "if_none_match" not in options:
+                raise
+            return UNCHANGED
+        except FileNotFoundError as error:
+            return await self._absence(request, store, error)
+        except api.exceptions.BaseError as error:
+            unread = unread_part(error) if ranged else None
+            if unread is None:
+                raise
+            return unread
+        self._require_own(found.meta)
+        whole, most = int(found.meta["size"]), MAX_OBJECT_BYTES if limit is None else limit
+        size = size_of_part(whole, byte_range)
+        if size > most:
+            raise request.error(CorruptionError, f"the object has {size} bytes, more than {most}")
+        if byte_range is not None and not ranged and whole > MAX_WHOLE_BYTES:
+            raise request.error(ConfigurationError, RANGE_IGNORED)
+        encoding = str(found.attributes.get("Content-Encoding") or "").strip().lower()
+        if encoding not in _PLAIN:
+            raise MalformedResponseError(f"what was stored without encoding is encoded ({encoding:.20})")
+        body = (await found.bytes_async()).to_bytes()
+        expected = size if ranged else whole
+        if len(body) != expected:
+            raise MalformedResponseError(f"{len(body)} of {expected} bytes came")
+        part = body if ranged else part_of(body, byte_range)
+        return Object(part, None, found.meta["e_tag"], self._stamp(found.meta), byte_range is not None)
+
+    async def _behind_end(self, request: Request, start: int, if_none_match: str | None) -> Object | Absence:
+        """Return an empty part of an object that is said to end before it. The error does not name the ETag."""
+        found = await self._describe("HeadObject", request.bucket, request.key or "")
+        if isinstance(found, Absence):
+            return found
+        meta = found.meta
+        if if_none_match is not None and strong(meta["e_tag"]) == strong(if_none_match):
+            return UNCHANGED
+        if int(meta["size"]) > start:
+            why = f"the object has {meta['size']} bytes, but the store says that it ends before byte {start}"
+            raise request.error(UnavailableError, why)
+        return Object(b"", None, meta["e_tag"], self._stamp(meta), partial=True)
 
     async def put(
         self,

@@ -8,15 +8,13 @@ from typing import Any, Final
 
 from botocore.exceptions import IncompleteReadError
 
-from ...errors import ConfigurationError, MPS3Error
-from ..byte_ranges import size_of_part
+from ...errors import ConfigurationError
+from ..byte_ranges import MAX_WHOLE_BYTES, RANGE_IGNORED, size_of_part
 from ..failure import MalformedResponseError
 from .request import S3Request
 from .responses import read, status_of_response, too_large
 from .transport import CHUNK
 
-MAX_WHOLE_BYTES: Final = 1 << 26
-"""The most bytes that are read for a part where a server, or an intermediary, ignores the header Range."""
 _CONTENT_RANGE: Final = re.compile(r"\s*bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\s*\Z", re.IGNORECASE)
 _CHECKSUM_MODE: Final = "x-amz-checksum-mode"
 
@@ -87,22 +85,14 @@ async def _read_from_whole(body: Any, length: int | None, byte_range: tuple[int,
     start, end = byte_range
     most = end if length is None else min(length, end)
     if length is not None and most > MAX_WHOLE_BYTES:
-        raise _ignored(request)
+        raise request.error(ConfigurationError, RANGE_IGNORED)
     chunks: list[bytes] = []
     position = 0
     while position < most and (chunk := await body.read(CHUNK)):
         chunks.append(chunk[max(0, start - position) : end - position])
         position += len(chunk)
         if position > MAX_WHOLE_BYTES:
-            raise _ignored(request)
+            raise request.error(ConfigurationError, RANGE_IGNORED)
     if length is not None and position < most:
         raise IncompleteReadError(actual_bytes=position, expected_bytes=length)
     return b"".join(chunks)
-
-
-def _ignored(request: S3Request) -> MPS3Error:
-    return request.error(
-        ConfigurationError,
-        "the server, or an intermediary before it, ignores the header Range, and the object is too large to be read "
-        "whole for each of its parts",
-    )

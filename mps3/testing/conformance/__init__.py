@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from . import listings, objects, races
+from . import listings, objects, parts, races
 from .helpers import Skipped
 
 if TYPE_CHECKING:
@@ -41,6 +41,12 @@ CHECKS: Final[tuple[Check, ...]] = (
     objects.unchanged,
     objects.limited,
     objects.checksum,
+    parts.parts,
+    parts.parts_of_nothing,
+    parts.parts_of_versions,
+    parts.parts_unchanged,
+    parts.parts_limited,
+    parts.parts_of_large,
     listings.newest_first,
     listings.paged_versions,
     listings.exact_key,
