@@ -12,7 +12,7 @@ from botocore.credentials import Credentials
 from servers import Server
 from yarl import URL
 
-PASSED_ON = {"content-type", "if-none-match", "content-md5", "x-amz-checksum-sha256"}
+PASSED_ON = {"content-type", "if-none-match", "range", "content-md5", "x-amz-checksum-sha256"}
 
 
 @dataclass

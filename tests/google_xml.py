@@ -68,14 +68,19 @@ class Front:
 
     async def get(self, request: web.BaseRequest, bucket: str, name: str) -> web.StreamResponse:
         path = f"/download/storage/v1/b/{bucket}/o/{quote(name, safe='')}?alt=media"
-        async with self.ask(request.method, path, headers={"Accept-Encoding": "identity"}) as found:
+        asked = {"Accept-Encoding": "identity"}
+        if "Range" in request.headers:
+            asked["Range"] = request.headers["Range"]
+        async with self.ask(request.method, path, headers=asked) as found:
             if found.status == 404:
                 return failed(404, "NoSuchKey" if await self.exists(bucket) else "NoSuchBucket")
+            if found.status == 416:
+                return failed(416, "InvalidRange")
             body = await found.read()
-            sent = ("ETag", "Last-Modified", "X-Goog-Generation", "Content-Type")
+            sent = ("ETag", "Last-Modified", "X-Goog-Generation", "Content-Type", "Content-Range")
             headers = {header: found.headers[header] for header in sent if header in found.headers}
             headers |= {header: value for header, value in found.headers.items() if header.lower().startswith(META)}
-            if found.status == 200 and request.headers.get("If-None-Match") in {headers["ETag"], "*"}:
+            if found.status in {200, 206} and request.headers.get("If-None-Match") in {headers["ETag"], "*"}:
                 return web.Response(status=304, headers=headers)
             if request.method == "HEAD":
                 headers["Content-Length"] = found.headers["Content-Length"]

@@ -164,7 +164,14 @@ class InMemoryS3:
             return web.Response(status=304, headers={"ETag": etag})
         modified = formatdate(row.modified, usegmt=True)
         headers = {"ETag": etag, "Last-Modified": modified, **self._named(row), **row.headers}
-        return web.Response(body=row.body, headers=headers, content_type="application/json")
+        body, status = row.body, 200
+        if request.method == "GET" and "Range" in request.headers:
+            start, last = map(int, request.headers["Range"].removeprefix("bytes=").split("-"))
+            if start >= len(row.body):
+                return error(416, "InvalidRange")
+            body, status = row.body[start : last + 1], 206
+            headers["Content-Range"] = f"bytes {start}-{start + len(body) - 1}/{len(row.body)}"
+        return web.Response(status=status, body=body, headers=headers, content_type="application/json")
 
     def _delete(self, key: str, version: str | None) -> web.Response:
         if version is not None:

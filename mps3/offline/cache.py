@@ -55,12 +55,12 @@ _KEEP: Final = """
     ON CONFLICT DO UPDATE SET stamp = excluded.stamp, state = excluded.state, crc = excluded.crc
     WHERE excluded.stamp >= states.stamp
 """
-# Least recently used first, until enough bytes are free.
+# Least recently used first, until enough bytes are free. Only whole objects are needed, not parts of them.
 _EVICT: Final = """
     DELETE FROM objects WHERE id IN (
         SELECT id FROM (
             SELECT id, bucket, key, sum(size) OVER (ORDER BY used, id) - size AS before FROM objects
-            WHERE (bucket, key) NOT IN (SELECT object_bucket, object_key FROM needed)
+            WHERE version != '' OR (bucket, key) NOT IN (SELECT object_bucket, object_key FROM needed)
         ) WHERE before < ?
     )
 """

@@ -47,9 +47,12 @@ class EtagDigests:
         return self._are_md5 and self._seen
 
     async def contradict(self, found: Object) -> bool:
-        """Return whether the bytes of an object are not those that its ETag is the MD5 of."""
+        """Return whether the bytes of an object are not those that its ETag is the MD5 of.
+
+        Those of a part contradict nothing: the ETag is that of the whole object.
+        """
         etag = bare(found.etag).lower()
-        if not self._are_md5 or _MD5.match(etag) is None:
+        if found.partial or not self._are_md5 or _MD5.match(etag) is None:
             return False
         contradicted = (await _md5(found.body)).hex() != etag
         self._seen = self._seen or not contradicted
@@ -79,7 +82,8 @@ async def read_verified(
 
     The object in the store is damaged for certain when the same bytes arrive again, and their MD5 is the ETag that the
     store reports. Where ETags are not MD5, all attempts must return the same bytes, which must not look like a web
-    page. Where they are known to be MD5, bytes that are not those of their ETag were damaged in transit.
+    page. Where they are known to be MD5, bytes that are not those of their ETag were damaged in transit. No ETag says
+    anything of the bytes of a part, so all attempts must return the same.
 
     Args:
         read: Reads the object.
@@ -119,7 +123,8 @@ async def read_verified(
         if pause is None:
             break
         await asyncio.sleep(pause)
-    foreign = found is not None and _is_web_page(found.body)
+    # A part may begin with any byte.
+    foreign = found is not None and not found.partial and _is_web_page(found.body)
     if found is not None and etags is not None and etags.proven:
         foreign = foreign or await etags.contradict(found)
     if len(set(seen)) == 1 and not foreign:

@@ -6,7 +6,7 @@ import pytest
 from servers import MOTO
 
 from mps3.errors import ConfigurationError, MPS3Error
-from mps3.storage import ABSENT, Capabilities
+from mps3.storage import ABSENT, Capabilities, Object
 from mps3.storage.local import LocalStorage
 from mps3.storage.memory import MemoryStorage
 from mps3.storage.s3.storage import S3Storage
@@ -157,6 +157,72 @@ async def test_storages_fail_that_cannot_be_collected_in(kind):
 @pytest.mark.parametrize("kind", [OldestFirst, PrefixListed, Unlimited, Normalising, Checking, Erasing, Torn])
 async def test_broken_storages_fail(kind):
     assert not (await check_storage(kind(), "conformance")).passed
+
+
+class Rangeless(MemoryStorage):
+    """Returns the whole object for a part of it."""
+
+    async def get(self, bucket, key, *, byte_range=None, **options):
+        return await super().get(bucket, key, **options)
+
+
+class Deaf(Rangeless):
+    """As `Rangeless`, and says that it is the part."""
+
+    async def get(self, bucket, key, *, byte_range=None, **options):
+        found = await super().get(bucket, key, **options)
+        return replace(found, partial=byte_range is not None) if isinstance(found, Object) else found
+
+
+class Inclusive(MemoryStorage):
+    """Takes the end of a range for the last position, as HTTP does."""
+
+    async def get(self, bucket, key, *, byte_range=None, **options):
+        if byte_range is not None:
+            byte_range = (byte_range[0], byte_range[1] + 1)
+        return await super().get(bucket, key, byte_range=byte_range, **options)
+
+
+class FromOne(MemoryStorage):
+    """Counts bytes from one, as SQL does."""
+
+    async def get(self, bucket, key, *, byte_range=None, **options):
+        if byte_range is not None:
+            byte_range = (max(0, byte_range[0] - 1), max(1, byte_range[1] - 1))
+        return await super().get(bucket, key, byte_range=byte_range, **options)
+
+
+class Absent(MemoryStorage):
+    """Has nothing behind the end of an object."""
+
+    async def get(self, bucket, key, **options):
+        found = await super().get(bucket, key, **options)
+        return ABSENT if isinstance(found, Object) and found.partial and not found.body else found
+
+
+class OfTheObject(MemoryStorage):
+    """Compares the limit with the whole object."""
+
+    async def get(self, bucket, key, *, limit=None, byte_range=None, **options):
+        found = await super().get(bucket, key, limit=limit, **options)
+        if byte_range is None or not isinstance(found, Object):
+            return found
+        return replace(found, body=found.body[slice(*byte_range)], partial=True)
+
+
+class OfTheNewest(MemoryStorage):
+    """Reads parts of the newest version only."""
+
+    async def get(self, bucket, key, *, version=None, byte_range=None, **options):
+        version = version if byte_range is None else None
+        return await super().get(bucket, key, version=version, byte_range=byte_range, **options)
+
+
+@pytest.mark.parametrize("kind", [Rangeless, Deaf, Inclusive, FromOne, Absent, OfTheObject, OfTheNewest])
+async def test_storages_fail_that_read_other_parts(kind):
+    report = await check_storage(kind(), "conformance")
+    failed = [one.check for one in report.results if one.outcome == "failed"]
+    assert failed and all(check.startswith("parts") for check in failed)
 
 
 class Careless(MemoryStorage):

@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import helpers
@@ -266,7 +267,7 @@ class Damaging(Unreliable):
         found = await super().get(bucket, key, **options)
         if self.times and isinstance(found, Object) and self.match(key):
             self.times -= 1
-            return Object(found.body[:-1] + b"\0", found.version, found.etag, found.modified)
+            return replace(found, body=found.body[:-1] + b"\0")
         return found
 
 
@@ -315,7 +316,7 @@ class Miswriting(Unreliable):
         if self.times and isinstance(found, Object) and b"crimson" in found.body:
             body = found.body.replace(b"crimson", b"crims%02d" % self.times)
             self.times -= 1
-            return Object(body, found.version, found.etag, found.modified)
+            return replace(found, body=body)
         return found
 
 
@@ -363,7 +364,7 @@ async def test_damage_that_lasts_for_a_while_ends_no_subscription(versioning):
             found = await super().get(bucket, key, **options)
             if self.short and isinstance(found, Object):
                 self.short += 1
-                return Object(found.body[: len(found.body) // 2], found.version, found.etag, found.modified)
+                return replace(found, body=found.body[: len(found.body) // 2])
             return found
 
     storage = Shortening(versioning=versioning)
@@ -390,7 +391,7 @@ class Encrypting(Unreliable):
         found = await super().get(bucket, key, **options)
         if not isinstance(found, Object):
             return found
-        return Object(found.body, found.version, f'"{hashlib.sha256(found.body).hexdigest()[:32]}"', found.modified)
+        return replace(found, etag=f'"{hashlib.sha256(found.body).hexdigest()[:32]}"')
 
 
 @pytest.mark.parametrize("versioning", [True, False], ids=["merge", "log"])
@@ -439,7 +440,7 @@ async def test_a_format_number_that_was_changed_on_the_way_is_not_a_newer_client
             if self.times and isinstance(found, Object) and key == MANIFEST:
                 self.times -= 1
                 body = json.dumps({**json.loads(found.body), "mps3": 9}).encode()
-                return Object(body, found.version, found.etag, found.modified)
+                return replace(found, body=body)
             return found
 
     storage = Newer()

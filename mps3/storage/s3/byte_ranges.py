@@ -12,7 +12,7 @@ from ...errors import ConfigurationError
 from ..byte_ranges import MAX_WHOLE_BYTES, RANGE_IGNORED, size_of_part
 from ..failure import MalformedResponseError
 from .request import S3Request
-from .responses import read, status_of_response, too_large
+from .responses import is_web_page, read, status_of_response, too_large
 from .transport import CHUNK
 
 _CONTENT_RANGE: Final = re.compile(r"\s*bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\s*\Z", re.IGNORECASE)
@@ -59,7 +59,8 @@ async def read_part(
         return await read(body, size, limit, request)
     if limit is not None and length is not None and size_of_part(length, byte_range) > limit:
         raise too_large(request, limit)
-    part = await _read_from_whole(body, length, byte_range, request)
+    is_html = str(response.get("ContentType") or "").lower().startswith("text/html")
+    part = await _read_from_whole(body, length, byte_range, request, is_html=is_html)
     if limit is not None and len(part) > limit:
         raise too_large(request, limit)
     return part
@@ -80,7 +81,9 @@ def _size_of_part(response: Mapping[str, Any], byte_range: tuple[int, int]) -> i
     return end - start
 
 
-async def _read_from_whole(body: Any, length: int | None, byte_range: tuple[int, int], request: S3Request) -> bytes:
+async def _read_from_whole(
+    body: Any, length: int | None, byte_range: tuple[int, int], request: S3Request, *, is_html: bool
+) -> bytes:
     """Read a part from the whole object. What is behind the part is not read."""
     start, end = byte_range
     most = end if length is None else min(length, end)
@@ -89,6 +92,9 @@ async def _read_from_whole(body: Any, length: int | None, byte_range: tuple[int,
     chunks: list[bytes] = []
     position = 0
     while position < most and (chunk := await body.read(CHUNK)):
+        if is_html and position == 0 and is_web_page(chunk):
+            # Nobody could tell a part of it from a damaged one.
+            raise MalformedResponseError("a web page came instead of a part of the object")
         chunks.append(chunk[max(0, start - position) : end - position])
         position += len(chunk)
         if position > MAX_WHOLE_BYTES:
