@@ -71,6 +71,17 @@ async def test_the_end_of_an_object_cuts_a_part_short(fake):
         assert (await storage.get("bucket", "key", byte_range=(8, 20))).body == b"89"
 
 
+async def test_a_part_of_an_empty_object_may_have_any_positions(fake):
+    async with talking_to(fake) as storage:
+        for said in ("bytes 0--1/0", "bytes 0-0/0", "bytes */0"):
+            fake.answers = [part(b"", said)]
+            found = await storage.get("bucket", "key", byte_range=(0, 5))
+            assert (found.body, found.etag, found.partial) == (b"", '"5d4"', True)
+            fake.answers = [part(b"x", said)]
+            with pytest.raises(UnavailableError):
+                await storage.get("bucket", "key", byte_range=(0, 5))
+
+
 async def test_an_unchanged_object_has_no_part(fake):
     fake.answers = [answer(304)]
     async with talking_to(fake) as storage:

@@ -25,7 +25,10 @@ _KIND: Final = re.compile(r"^ {1,80}kind: (Connect|Request|Timeout|Interrupted|U
 _TOKEN: Final = re.compile(
     r"^ {1,80}source: (?:TokenRe|OpenCred|DecodeCred|AzureCli|FederatedToken|InvalidAccessKey)", re.MULTILINE
 )
-_TOO_SHORT: Final = re.compile(r"^ {1,80}source: StartTooLarge \{", re.MULTILINE)
+# Azurite answers 206 for an empty object, with "bytes 0--1/0".
+_TOO_SHORT: Final = re.compile(
+    r"^ {1,80}source: (?:StartTooLarge \{|ParseContentRange \{\n {1,80}value: \"[^\"\n]{1,80}/0\",$)", re.MULTILINE
+)
 _WHOLE: Final = re.compile(r"^ {1,80}source: NotPartial,$", re.MULTILINE)
 _QUOTED: Final = re.compile(r'"([^"\\\n]{3,200})"')
 _TLS: Final = re.compile(r"error: (Invalid\w{1,40})\(\s{1,200}(\w{1,60})")
