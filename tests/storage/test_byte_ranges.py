@@ -126,6 +126,9 @@ async def test_a_large_object_is_not_read_whole_for_a_part(fake, monkeypatch, le
         with pytest.raises(ConfigurationError, match="ignores the range"):
             await storage.get("bucket", "key", byte_range=(150_000, 150_010))
         assert len(fake.received) == 1
+        fake.answers = [whole(b"", length=len(body))]
+        with pytest.raises(ConfigurationError, match="ignores the range"):  # before anything is read
+            await storage.get("bucket", "key", byte_range=(150_000, 150_010))
 
 
 async def test_an_object_that_ends_too_early_is_damage(fake):
@@ -163,6 +166,8 @@ async def test_a_web_page_has_no_part(fake):
 
 OTHERS = {
     "another start": part(b"345", "bytes 3-5/10"),
+    "a later start": part(b"34", "bytes 3-4/10"),
+    "an earlier start": part(b"1234", "bytes 1-4/10"),
     "further": part(b"2345", "bytes 2-5/10"),
     "shorter": part(b"23", "bytes 2-3/10"),
     "shorter, of unknown size": part(b"23", "bytes 2-3/*"),

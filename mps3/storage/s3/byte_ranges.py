@@ -48,15 +48,12 @@ async def read_part(
     Raises:
         ConfigurationError: The response has the whole object, too much of which had to be read.
         CorruptionError: The part has more bytes than ``limit``.
-        IncompleteReadError: It has fewer bytes than the response says.
+        IncompleteReadError: It has not as many bytes as the response says.
         MalformedResponseError: The response has another part.
     """
     length = response.get("ContentLength")
     if status_of_response(response) == 206:
-        size = _size_of_part(response, byte_range)
-        if length is not None and length != size:
-            raise MalformedResponseError(f"{length} bytes are announced, and the part has {size}")
-        return await read(body, size, limit, request)
+        return await read(body, _size_of_part(response, byte_range), limit, request)
     if limit is not None and length is not None and size_of_part(length, byte_range) > limit:
         raise too_large(request, limit)
     is_html = str(response.get("ContentType") or "").lower().startswith("text/html")
