@@ -215,9 +215,10 @@ def crash(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Read random documents: ``nox -s fuzz -- --documents 1000000``."""
+    """Read random documents, and runs: ``nox -s fuzz -- --documents 1000000``."""
     install_wheel(session)
-    session.run("python", "tests/fuzz.py", *session.posargs, env={"PYTHONSAFEPATH": "1"})
+    for program in ("fuzz.py", "fuzz_runs.py"):
+        session.run("python", f"tests/{program}", *session.posargs, env={"PYTHONSAFEPATH": "1"})
 
 
 @nox.session

@@ -20,7 +20,8 @@ from mps3.format import limits
 from mps3.format.document import CommitEntry, Document
 from mps3.format.document_codec import decode, encode
 from mps3.format.file_entry import FileEntry, inline_body, is_same, nests_deep, sha256_of_value, size_of_value
-from mps3.format.run import Run, check_run, encode_runs, index_run
+from mps3.format.run import Run, open_run
+from mps3.format.run_writer import encode_runs
 from mps3.format.slot import checkpoint_stamp, empty_document, is_filler, slot_entry
 from mps3.format.state import View, build_view
 from mps3.journal.diff import advance
@@ -152,6 +153,14 @@ def others(dice: random.Random) -> dict[str, Any]:
     return dice.choice([{"expect": expected}, {"closes": True}, {"collects": True}, {"collected": "a.1"}])
 
 
+def reference(dice: random.Random) -> dict[str, Any]:
+    """How a document names a run."""
+    first, last = sorted(dice.choices(KEYS, k=2))
+    sizes = {"bytes": dice.randrange(2, 99), "index": 1, "entries": dice.randrange(9)}
+    beside = dice.choice([{}, {"expires": 1.5}, {"continues": True}, {"unknown": anything(dice, 2)}])
+    return {"key": "m.runs/x", "sha256": "0" * 64, **sizes, "first": first, "last": last, **beside}
+
+
 def valid(dice: random.Random) -> dict[str, Any]:
     """A document as somebody might have written it, not always in good faith: circles are possible."""
     versions = [f"v{number}" for number in range(5)]
@@ -176,7 +185,7 @@ def valid(dice: random.Random) -> dict[str, Any]:
         "log": log,
         "files": {name: one for name, one in files(dice, change=False).items() if one},
         "sessions": {"a": dice.randrange(3)},
-        "runs": [],
+        "runs": [reference(dice) for _ in range(dice.choice([0, 0, 0, 1, 2]))],
     }
 
 
@@ -200,9 +209,8 @@ def garble(dice: random.Random, body: bytes) -> bytes:
 
 def stored(files: Mapping[str, FileEntry | None]) -> Run:
     """Files as a run, checked."""
-    ((reference, body),) = encode_runs(files, 2**30)
-    check_run(body, reference.entries)
-    return index_run(reference.sha256, body)
+    (part,) = encode_runs(files, 2**30)
+    return open_run(part.reference, part.body)
 
 
 def encoded(dice: random.Random) -> bytes:

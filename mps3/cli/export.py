@@ -47,7 +47,7 @@ async def command(context: CommandContext, prefix: str | None, *, output: Path |
         output = None
     async with context.client() as client:
         snapshot = await client.snapshot(None if at is None else await resolve_point(client, at))
-        files = snapshot.files(prefix or "")
+        files = await snapshot.files(prefix or "")
         # A progress bar would mix with lines that go to the terminal, perhaps through a pipe.
         quiet = output is None and not _is_to_file()
         with progress(len(files), quiet=quiet) as report, ExitStack() as stack:

@@ -19,7 +19,7 @@ async def command(
 ) -> None:
     """List all keys, or those that begin with PREFIX, in order."""
     async with context.client() as client:
-        files = (await client.snapshot()).files(prefix or "", limit=limit, after=after)
+        files = await (await client.snapshot()).files(prefix or "", limit=limit, after=after)
     if not context.out.human:
         for file in files:
             context.out.json({"key": file.key, "version": file.version, "size": file.size})

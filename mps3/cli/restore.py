@@ -70,8 +70,8 @@ async def command(
 
 async def _restore_one(client: MPS3, out: Output, key: str, at: datetime | str, *, yes: bool) -> Commit | None:
     here, there = await client.snapshot(), await client.snapshot(at)
-    before = _files(here, key, None).get(key)
-    file = _files(there, key, client.store_time()).get(key)
+    before = (await _files(here, key, None)).get(key)
+    file = (await _files(there, key, client.store_time())).get(key)
     now: Any = await here.get(key, DELETE)
     then: Any = DELETE if file is None else await there.get(key, DELETE)
     if is_same(now, then) and _expiry(before) == _expiry(file):
@@ -98,7 +98,7 @@ async def _restore_many(
     client: MPS3, out: Output, prefix: str, at: datetime | str, buckets: frozenset[str], *, yes: bool
 ) -> Commit | None:
     here, there = await client.snapshot(), await client.snapshot(at)
-    changes = _changes(_files(here, prefix, None), _files(there, prefix, client.store_time()), buckets)
+    changes = _changes(await _files(here, prefix, None), await _files(there, prefix, client.store_time()), buckets)
     if not changes:
         return None
     if out.human:
@@ -116,9 +116,9 @@ async def _restore_many(
     return await wait_restored(client.restore_all(at, prefix=prefix, buckets=buckets))
 
 
-def _files(snapshot: Snapshot, prefix: str, time: datetime | None) -> dict[str, FileInfo]:
+async def _files(snapshot: Snapshot, prefix: str, time: datetime | None) -> dict[str, FileInfo]:
     """Return the keys of a snapshot under a prefix, without those that have expired at ``time``."""
-    files = snapshot.files(prefix)
+    files = await snapshot.files(prefix)
     return {one.key: one for one in files if time is None or one.expires is None or one.expires > time}
 
 

@@ -42,7 +42,7 @@ async def command(context: CommandContext, *, quick: bool, retention: timedelta,
 
 
 async def _present(client: MPS3) -> dict[str, Any]:
-    files = (await client.snapshot()).files()
+    files = await (await client.snapshot()).files()
     newest = await client.log(limit=1)
     return {
         "keys": len(files),

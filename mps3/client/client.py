@@ -54,6 +54,11 @@ class MPS3(Transactions, Lifecycle):
         offline: A local directory that keeps pending writes and a cache of values when the process ends. Any number
             of clients can share it. It must not be on a network file system.
         cache_bytes: The maximum size of the cached values in that directory, in bytes.
+        prefetch: Bytes: the list of keys of a manifest that has no more is read whole when it is opened, and kept in
+            memory; of a larger one, parts are read when a call needs them. ``None`` for 4 MiB, which are some 100,000
+            keys or more; ``math.inf`` for always, such as for a client that must have all keys while it is offline.
+        memory_bytes: The maximum size of such parts that are kept in memory, in bytes, for all manifests; ``None`` for
+            40 MiB.
         online: Whether to use the network from the start; see `go_online`. ``False`` needs ``offline``.
         on_reconnect: Called with a `Reconnect` before pending writes are sent after a time without the store, if other
             clients have changed some of their keys. It may be a coroutine function. The writes wait until it returns.

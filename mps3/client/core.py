@@ -16,6 +16,7 @@ from ..errors import ClosedError, ConfigurationError
 from ..format import limits
 from ..format.document import Kind
 from ..format.names import LONGEST_MANIFEST, check_bucket, check_buckets, check_key
+from ..journal import run_pieces
 from ..journal.choose import choose_journal, known_journal
 from ..journal.protocol import Journal
 from ..manifest.context import ManifestContext
@@ -70,6 +71,8 @@ class ClientCore(ABC):
         checksums: bool = True,
         offline: str | os.PathLike[str] | OfflineDirectory | None = None,
         cache_bytes: int = CACHE_BYTES,
+        prefetch: float | None = None,
+        memory_bytes: int | None = None,
         online: bool = True,
         on_reconnect: OnReconnect | None = None,
         retention: float | timedelta = RETENTION,
@@ -94,7 +97,9 @@ class ClientCore(ABC):
             raise ValueError(f'journal is "auto", "log" or "merge", not {journal!r}')
         if not online and offline is None:
             raise ConfigurationError("online=False needs a directory with known states: offline=DIRECTORY")
-        _check_bytes(inline, cache_bytes)
+        _check_bytes(inline, cache_bytes=cache_bytes, prefetch=prefetch, memory_bytes=memory_bytes)
+        cache = run_pieces.PieceCache(run_pieces.CACHE if memory_bytes is None else memory_bytes)
+        self._reading = run_pieces.RunReading(run_pieces.PREFETCH if prefetch is None else prefetch, cache)
         self._journal: JournalKind = journal
         self._environment = Environment() if environment is None else environment
         store = storage if storage is not None else s3_storage(s3_config, self._environment, auth, checksums=checksums)
@@ -208,8 +213,8 @@ class ClientCore(ABC):
         async def open_journal(known: Kind | None, *, early: bool = False) -> Journal:
             where = self._storage, ref.bucket or self._bucket, ref.key
             if known is not None:
-                return known_journal(*where, known, self._environment)
-            return await choose_journal(*where, self._journal, self._environment, early=early)
+                return known_journal(*where, known, self._environment, self._reading)
+            return await choose_journal(*where, self._journal, self._environment, early=early, reading=self._reading)
 
         return Manifest(
             ref,
@@ -242,10 +247,11 @@ class ClientCore(ABC):
         return ref == self._default or ref in self._manifests
 
 
-def _check_bytes(inline: object, cache_bytes: float) -> None:
+def _check_bytes(inline: object, **others: float | None) -> None:
     if isinstance(inline, bool) or not isinstance(inline, int):
         raise TypeError(f"inline is a number of bytes, not {type(inline).__qualname__}")
     if not 0 <= inline <= limits.INLINE:
         raise ValueError(f"inline is a number of bytes up to {limits.INLINE}, not {inline!r}")
-    if cache_bytes < 0:
-        raise ValueError(f"cache_bytes is a number from 0, not {cache_bytes!r}")
+    for name, number in others.items():
+        if number is not None and not number >= 0:
+            raise ValueError(f"{name} is a number from 0, not {number!r}")

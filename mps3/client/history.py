@@ -16,11 +16,14 @@ from ..format.names import Naming, name_in
 from ..format.patches import comes_from, is_partial, is_patch, is_rebase
 from ..format.state import EMPTY, View
 from ..format.update import patched
+from ..journal.at_hand import at_hand, look_up_all
 from ..journal.cursors import Position
 from ..journal.past import Past, Walk
+from ..journal.run_reader import MissingRunError
 from ..text import printable
 from ..types import DELETE, JSON, Delete, Ref
-from .pages import check_page, page_of
+from .listing import list_page
+from .pages import check_page
 
 _MISSING: Final = object()
 
@@ -96,7 +99,7 @@ class Snapshot:
         self._manifest = manifest
         self._bucket = bucket
 
-    def keys(self, prefix: str = "", *, limit: int | None = None, after: str | None = None) -> list[str]:
+    async def keys(self, prefix: str = "", *, limit: int | None = None, after: str | None = None) -> list[str]:
         """Return the keys that begin with ``prefix``, in order; one in another bucket is ``s3://bucket/key``.
 
         Args:
@@ -106,17 +109,21 @@ class Snapshot:
 
         Raises:
             ValueError: ``limit`` is not positive.
+            ExpiredError: The snapshot is so old that a part of it is not kept any more.
+            UnavailableError: The store does not answer.
         """
-        return [self._naming.label(name) for name, _ in self._page(prefix, limit, after)]
+        return [self._naming.label(name) for name, _ in await self._page(prefix, limit, after)]
 
-    def files(self, prefix: str = "", *, limit: int | None = None, after: str | None = None) -> list[FileInfo]:
+    async def files(self, prefix: str = "", *, limit: int | None = None, after: str | None = None) -> list[FileInfo]:
         """Return the entries of the keys that `keys` returns, in order, without reading the values.
 
         Raises:
             ValueError: ``limit`` is not positive.
+            ExpiredError: The snapshot is so old that a part of it is not kept any more.
+            UnavailableError: The store does not answer.
         """
         found = []
-        for name, file in self._page(prefix, limit, after):
+        for name, file in await self._page(prefix, limit, after):
             bucket, key = self._naming.place(name)
             info = file["version"], size_of_value(file), sha256_of_value(file), _expiry(file)
             found.append(FileInfo(self._naming.label(name), Ref(key, bucket), *info))
@@ -132,7 +139,7 @@ class Snapshot:
         """
         ref = key if isinstance(key, Ref) else Ref(key)
         name = name_in(self._manifest, ref.bucket or bucket or self._bucket, ref.key)
-        found = self._view.look_up(name)
+        found = (await self._kept(look_up_all(self._view.layers, [name], self._view.look_up)))[name]
         return default if found is None else (await self._reader.read([(name, found)]))[0]
 
     async def get_all(self, prefix: str = "", *, limit: int | None = None, after: str | None = None) -> dict[str, JSON]:
@@ -149,20 +156,25 @@ class Snapshot:
             CorruptionError: The stored value is damaged.
             UnavailableError: The store does not answer.
         """
-        return await read_by_label(self._reader, self._naming, self._page(prefix, limit, after))
+        return await read_by_label(self._reader, self._naming, await self._page(prefix, limit, after))
 
-    def _page(self, prefix: str, limit: int | None, after: str | None) -> list[tuple[str, FileEntry]]:
+    async def _page(self, prefix: str, limit: int | None, after: str | None) -> list[tuple[str, FileEntry]]:
         check_page(limit, after)
-        return page_of(files_in(self._view, self._naming, prefix), self._naming, limit, after)
+        return await self._kept(list_page(self._view, self._naming, prefix, limit, after))
+
+    async def _kept(self, reading: Awaitable[T]) -> T:
+        try:
+            return await reading
+        except MissingRunError as error:
+            raise ExpiredError(
+                f"a part of {self!r} is not kept any more",
+                bucket=error.bucket,
+                key=error.key,
+                operation=error.operation,
+            ) from error
 
     def __repr__(self) -> str:
         return printable(f"<Snapshot of {self._manifest} at {self.id}>")
-
-
-def files_in(view: View, naming: Naming, prefix: str) -> list[tuple[str, FileEntry]]:
-    """Return the names whose label begins with ``prefix``, and their files."""
-    matches = naming.matches(prefix)
-    return [item for start in naming.prefixes(prefix) for item in view.items(start) if matches(item[0])]
 
 
 async def read_by_label(reader: ValueReader, naming: Naming, found: Iterable[tuple[str, Any]]) -> dict[str, JSON]:
@@ -308,7 +320,8 @@ async def _files_after(
             file = patched(file, change, commit.modified)
         else:
             try:
-                file = (await walk.state_at(place)).look_up(name)
+                then = await walk.state_at(place)
+                file = await at_hand(lambda: then.look_up(name))  # noqa: B023 - called at once
             except ExpiredError:
                 continue
             known = True
@@ -324,7 +337,7 @@ async def _change(past: Past, commit: CommitEntry, name: str) -> tuple[bool, Map
     if commit.runs:
         runs = await past.runs_of([commit])
         for reference in commit.runs:
-            entry = runs[reference.sha256].get(name, _MISSING)
+            entry = await at_hand(lambda run=runs[reference.sha256]: run.get(name, _MISSING))  # type: ignore[misc]
             if entry is not _MISSING:
                 changed, file = True, cast("FileEntry | None", entry)
     if name in commit.files:
@@ -343,7 +356,8 @@ async def _oldest_file(past: Past, walk: Walk, name: str) -> FileEntry | None:
         runs = await past.load(document.runs)
     except ExpiredError:
         return None
-    return look_up(name, [runs[reference.sha256] for reference in reversed(document.runs)])
+    layers = [runs[reference.sha256] for reference in reversed(document.runs)]
+    return await at_hand(lambda: look_up(name, layers))
 
 
 def _expiry(file: FileEntry | None) -> datetime | None:

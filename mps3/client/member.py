@@ -6,8 +6,10 @@ from collections import deque
 from typing import Final
 
 from ..content.value import PendingValue
+from ..errors import MPS3Error
 from ..format.file_entry import FileEntry, expires_of
 from ..format.names import name_in
+from ..format.run import NotAtHandError
 from ..manifest.listeners import Listener
 from ..manifest.manifest import Manifest
 from ..support.environment import Environment, wait_for_event
@@ -94,7 +96,7 @@ class Member:
         while True:
             await wait_for_event(self._listener.changed, max(0.0, self._due_at - self._environment.monotonic()))
             self._listener.changed.clear()
-            if self._must_renew():
+            if await self._must_renew():
                 self._due_at = min(self._due_at, self._put_at + min(SHORTEST_INTERVAL, self._every / 4))
             if self._environment.monotonic() >= self._due_at:
                 # The expiry of a pending write counts from its arrival at the store: a newer write would not be later.
@@ -135,7 +137,10 @@ class Member:
         manifest = self._listen()
         if manifest is None:
             return None
-        found = manifest.look_up(self._name)
+        try:
+            found = manifest.look_up(self._name)
+        except NotAtHandError:
+            return None  # it is none that this client has put lately
         if found is not None and not isinstance(found, PendingValue) and not self._is_own(found):
             self._others_expire_at = self._environment.monotonic() + self._expires_in
         return found
@@ -143,8 +148,13 @@ class Member:
     def _is_own(self, file: FileEntry) -> bool:
         return any(content.version == file["version"] for content in self._own)
 
-    def _must_renew(self) -> bool:
+    async def _must_renew(self) -> bool:
         """Return whether the key is absent or expires before the next renewal, because another client has left."""
+        try:
+            if (manifest := self._listen()) is not None:
+                await manifest.find(self._name)
+        except MPS3Error:
+            return False  # when it is due, it is renewed
         found = self._look_up()
         if self._write is None or self._write.pending or isinstance(found, PendingValue) or self._failed():
             return False

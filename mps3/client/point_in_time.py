@@ -11,6 +11,7 @@ from ..content.reader import ValueReader
 from ..format.file_entry import FileEntry, expires_of
 from ..format.names import Naming, check_buckets, name_in
 from ..format.state import alive
+from ..journal.at_hand import at_hand
 from ..manifest.manifest import Manifest
 from ..types import DELETE, JSON, Commit, Delete, Ref
 from .history import Revision, Snapshot, revisions, view_at
@@ -135,7 +136,8 @@ class PointInTime(Patches):
             name, file = revision._name, revision._file  # noqa: SLF001 - part of the client
             reads: ValueReader = revision._reader  # noqa: SLF001 - part of the client
         else:
-            file, reads = (await view_at(opened.past, newest, revision)).look_up(name), reader
+            then, reads = await view_at(opened.past, newest, revision), reader
+            file = await at_hand(lambda: then.look_up(name))
         file = alive(file, newest.moment)
         (value,) = await reads.read([(name, file)])
         return await self._restore([(Ref(literal, place), value, file)], opened.ref)

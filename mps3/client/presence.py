@@ -11,7 +11,7 @@ from typing import Final, Self
 
 import orjson
 
-from ..errors import ClosedError, MPS3Error
+from ..errors import ClosedError, ExpiredError, MPS3Error
 from ..support.environment import Environment
 from ..support.loop_affinity import LoopAffinity
 from ..types import DELETE, JSON, Batch, Ref
@@ -169,7 +169,13 @@ class Presence(AsyncIterator[Mapping[str, JSON]]):
         if self._watch is None:
             self._watch = self._client.watch(self._prefix, manifest=self._manifest)
         while True:
-            batch = await anext(self._watch)
+            try:
+                batch = await anext(self._watch)
+            except ExpiredError:
+                # It was not iterated for so long that nobody knows what has changed since.
+                self._watch = self._client.watch(self._prefix, manifest=self._manifest)
+                self._present.clear()
+                continue
             for change in batch.changes:
                 member = change.key.removeprefix(self._prefix)
                 if change.value is DELETE:

@@ -12,6 +12,7 @@ from ..errors import UnavailableError
 from ..format.file_entry import FileEntry
 from ..format.operations import NotApplicableError, Step, apply_step
 from ..format.patches import WAITING, patched_body, stored_version
+from ..format.run import NotAtHandError
 from ..format.values import LONG
 from ..manifest.manifest import Manifest
 from ..types import DELETE, JSON, Delete
@@ -43,7 +44,10 @@ def preview(manifest: Manifest, name: str, place: tuple[str, str], step: Step, c
         _ = manifest.past  # without a journal, nothing is known of any key
     except UnavailableError:
         return UNKNOWN
-    value = _shown(manifest.look_up(name), place, contents)
+    try:
+        value = _shown(manifest.look_up(name), place, contents)
+    except NotAtHandError:
+        return UNKNOWN
     if isinstance(value, Unknown):
         return UNKNOWN
     try:

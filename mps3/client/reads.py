@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from typing import Any, TypeVar, overload
 
@@ -11,17 +11,18 @@ from ..content.reader import ValueReader
 from ..content.value import PendingValue
 from ..errors import CorruptionError
 from ..format.file_entry import FileEntry
-from ..format.names import Naming, name_in
-from ..format.state import EMPTY, View, weight
+from ..format.names import name_in
 from ..format.values import load
+from ..journal.at_hand import at_hand, look_up_all
+from ..journal.run_reader import MissingRunError
 from ..manifest.manifest import Manifest
 from ..types import DELETE, JSON, Batch, Ref
 from .conversion import Conversion
-from .history import files_in, read_by_label
-from .pages import check_page, page_of
+from .history import read_by_label
+from .listing import list_page
+from .pages import check_page
 from .point_in_time import PointInTime
 from .subscription import Subscription, ValueSubscription
-from .threads import in_thread_if_large
 from .watch import Watch
 
 D = TypeVar("D")
@@ -92,7 +93,7 @@ class Reads(PointInTime):
             await opened.refresh()
 
         async def find() -> PendingValue | FileEntry | None:
-            return opened.look_up(name)
+            return await opened.find(name)
 
         return await _read_newest(opened, find, lambda found: self._read(place, literal, found, default))
 
@@ -123,9 +124,15 @@ class Reads(PointInTime):
         check_page(limit, after)
         opened, naming, _ = self._manifest_to_read(manifest, prefix)
         await opened.refresh()
-        view, overlay = opened.present()
-        page = await _page(view, overlay, naming, prefix, limit, after)
-        return [naming.label(name) for name, _ in page]
+
+        async def find() -> list[tuple[str, Any]]:
+            view, overlay = opened.present()
+            return await list_page(view, naming, prefix, limit, after, overlay)
+
+        async def read(page: list[tuple[str, Any]]) -> list[str]:
+            return [naming.label(name) for name, _ in page]
+
+        return await _read_newest(opened, find, read)
 
     @overload
     async def get_all(
@@ -194,8 +201,14 @@ class Reads(PointInTime):
         async def find() -> list[tuple[str, PendingValue | FileEntry | None]]:
             view, overlay = opened.present()
             if keys is None:
-                return await _page(view, overlay, naming, prefix or "", limit, after)
-            return [(name, overlay[name] if name in overlay else view.look_up(name)) for name in names.values()]
+                return await list_page(view, naming, prefix or "", limit, after, overlay)
+            below = [name for name in names.values() if name not in overlay]
+            found: dict[str, PendingValue | FileEntry | None] = {}
+            found.update(await look_up_all(view.layers, below, view.look_up))
+            for name in names.values():
+                if name in overlay:
+                    found[name] = await at_hand(lambda name=name: overlay[name])  # type: ignore[misc]
+            return [(name, found[name]) for name in names.values()]
 
         async def read(wanted: list[tuple[str, PendingValue | FileEntry | None]]) -> dict[Any, JSON]:
             if keys is None:
@@ -318,7 +331,11 @@ async def _read_newest(manifest: Manifest, find: Callable[[], Awaitable[W]], rea
         UnavailableError: The known state names a value that is not kept, and the store does not tell whether it is the
             newest.
     """
-    wanted = await find()
+    try:
+        wanted = await find()
+    except MissingRunError:
+        await manifest.refresh()  # it was collected: the newest state does not need it
+        wanted = await find()
     while True:
         try:
             return await read(wanted)
@@ -329,23 +346,3 @@ async def _read_newest(manifest: Manifest, find: Callable[[], Awaitable[W]], rea
                     manifest.require_reachable()
                 raise
             wanted = newer
-
-
-async def _page(
-    view: View,
-    overlay: Mapping[str, PendingValue | FileEntry | None],
-    naming: Naming,
-    prefix: str,
-    limit: int | None,
-    after: str | None,
-) -> list[tuple[str, PendingValue | FileEntry | None]]:
-    """Return the names with a prefix and their files, with the pending writes applied, in order."""
-    matches = naming.matches(prefix)
-    pending = {name: overlay[name] for name in overlay if matches(name)}
-
-    def find() -> list[tuple[str, PendingValue | FileEntry | None]]:
-        found: dict[str, PendingValue | FileEntry | None] = {**dict(files_in(view, naming, prefix)), **pending}
-        there = ((name, one) for name, one in found.items() if one is not None)
-        return page_of(there, naming, limit, after)
-
-    return await in_thread_if_large(weight(EMPTY, view) + len(pending), find)

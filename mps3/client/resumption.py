@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from ..errors import ExpiredError, MPS3Error, UnavailableError
+from ..errors import ClosedError, ExpiredError, MPS3Error, UnavailableError
 from ..format.document import CommitEntry
 from ..format.patches import is_partial
+from ..format.run import Run
 from ..format.state import EMPTY, View, build_view, weight
 from ..journal.cursors import Position
 from ..journal.diff import Step, replay
 from ..journal.past import Walk
+from ..journal.run_reader import MissingRunError
 from ..manifest.manifest import Manifest
 from .threads import in_thread_if_large
 
@@ -70,7 +73,7 @@ class Resumption:
         base = None
         if start < len(commits) - len(view.commits) and any(map(_patches, commits[start:])):
             base = start, await self._before(walk, commits[start])
-        size = len(commits) + sum(len(run.body) // 100 for run in runs.values())
+        size = len(commits) + sum(run.reference.entries for run in runs.values())
         return await in_thread_if_large(size, replay, view, commits, wanted, matches, prefixes, runs, order, base)
 
     async def _before(self, walk: Walk, commit: CommitEntry) -> View:
@@ -151,3 +154,21 @@ def joined_commits(walk: Walk, view: View) -> list[CommitEntry] | None:
         for commit in walk.commits
         if commit.sequence <= document.sessions.get(commit.session, math.inf if commit.modified < bound else -1)
     ]
+
+
+async def raise_if_gone(manifest: Manifest, missing: MissingRunError) -> None:
+    """Act upon a run that is missing: where it is a part of the state that a watch has told of last, that is too old.
+
+    Raises:
+        ExpiredError: It is.
+        MissingRunError: It is a part of the newest state, which is damaged.
+    """
+    with contextlib.suppress(UnavailableError, ClosedError):
+        await manifest.refresh()
+        manifest.require_reachable()
+        view, _ = manifest.state()
+        if missing.key in {layer.reference.key for layer in view.layers if isinstance(layer, Run)}:
+            raise missing
+        raise manifest.past.expired(
+            "the state that this watch has told of last is not kept any more: start again, with a watch without `since`"
+        ) from missing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from contextlib import aclosing
 
 from ..content.fetcher import MissingError
 from ..content.reader import ValueReader
@@ -13,10 +13,11 @@ from ..errors import ExpiredError
 from ..format.file_entry import FileEntry, expires_of, sha256_of_value, size_of_value
 from ..format.names import Naming
 from ..format.patches import stored_version
-from ..format.state import View, alive, differences, weight
+from ..format.state import View, alive
+from ..journal.at_hand import look_up_all
 from ..manifest.manifest import Manifest
 from ..types import JSON, Delete
-from .threads import in_thread_if_large
+from .listing import differences_in
 
 
 class SnapshotReader(ValueReader):
@@ -44,7 +45,8 @@ class SnapshotReader(ValueReader):
             missing = {
                 name for name, file in wanted if not isinstance(file, PendingValue) and _is_at(file, error.version)
             }
-            if any(_is_at(view.look_up(name), error.version) for name in missing):
+            newest = await look_up_all(view.layers, missing, view.look_up)
+            if any(_is_at(file, error.version) for file in newest.values()):
                 raise
             raise ExpiredError(
                 f"the version {error.version} of s3://{error.bucket}/{error.key} was superseded and has been collected",
@@ -72,13 +74,14 @@ async def changes_to_restore(
     def wanted(name: str) -> FileEntry | None:
         return alive(then.look_up(name), newest.moment)
 
-    def find() -> dict[str, FileEntry | None]:
-        found = chain.from_iterable(differences(newest, then, start) for start in naming.prefixes(prefix))
-        names = (name for name, _ in found if matches(name))
-        return {name: wanted(name) for name in names if _differs(newest.look_up(name), wanted(name))}
-
-    different = await in_thread_if_large(weight(newest, then), find)
-    different.update((name, wanted(name)) for name in pending if matches(name))
+    different: dict[str, FileEntry | None] = {}
+    async with aclosing(differences_in(newest, then, naming.prefixes(prefix))) as parts:
+        async for part in parts:
+            names = [name for name, _ in part if matches(name)]
+            now = await look_up_all(newest.layers, names, newest.look_up)
+            before = await look_up_all(then.layers, names, wanted)
+            different.update((name, before[name]) for name in names if _differs(now[name], before[name]))
+    different.update(await look_up_all(then.layers, [name for name in pending if matches(name)], wanted))
     return different
 
 

@@ -130,7 +130,14 @@ class ValueSubscription(Subscription[T_co]):
             if self._closed or self._listener.error is not None:
                 return self._end()
             self._listener.changed.clear()
-            found = manifest.look_up(self._name)
+            try:
+                found = await manifest.find(self._name)
+            except ClosedError:
+                return self._end()
+            except UnavailableError:
+                failures += 1
+                await wait_for_event(self._listener.changed, self._environment.backoff(failures))
+                continue
             if self._started and _is_same_version(found, self._last):
                 await self._listener.changed.wait()
                 continue
@@ -146,7 +153,7 @@ class ValueSubscription(Subscription[T_co]):
                 await wait_for_event(self._listener.changed, self._environment.backoff(failures))
                 continue
             except CorruptionError:
-                if _is_same_version(found, manifest.look_up(self._name)):
+                if _is_same_version(found, await manifest.find(self._name)):
                     raise
                 continue
             self._started, self._last = True, found

@@ -10,7 +10,6 @@ from typing import Any, Protocol, TypeVar, overload
 from ..content.patch import PendingPatch
 from ..content.value import PendingValue
 from ..errors import ClosedError
-from ..format.file_entry import FileEntry, expires_of
 from ..format.operations import Step
 from ..manifest.nesting import Nesting
 from ..manifest.transaction import TransactionRunner
@@ -125,7 +124,7 @@ class Transaction:
         if value is not DELETE:
             content = self._prepare(in_bucket, literal, value, lifetime, may_be_inline=not named)
         if content is not None and expires_in is KEPT:
-            _keep_expiry(content, self._workspace.look_up(name))
+            self._workspace.keep_expiry(name, content)
         self._workspace.write(name, (in_bucket, literal), label, content)
 
     def patch(
@@ -255,11 +254,3 @@ class TransactionBlock:
             self._nesting.end()
         if error is None and self._workspace is not None:
             self.commit = await self._runner.commit(self._workspace)
-
-
-def _keep_expiry(content: PendingValue, before: PendingValue | FileEntry | None) -> None:
-    """Copy the expiry of the previous value of a key."""
-    if isinstance(before, PendingValue):
-        content.expires_in, content.until = before.expires_in, before.until
-    else:
-        content.until = expires_of(before)

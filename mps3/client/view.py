@@ -10,7 +10,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from sortedcontainers import SortedDict
 
-from ..errors import ClosedError, ConfigurationError, MPS3Error, ValidationError
+from ..errors import ClosedError, ConfigurationError, ExpiredError, MPS3Error, ValidationError
 from ..text import printable
 from ..types import JSON, Batch, Change, Delete
 from .conversion import Conversion
@@ -49,6 +49,8 @@ class View(Mapping[str, T], Generic[T]):
         self._opened = opened
         self._values: SortedDict[str, T] = SortedDict()
         self._invalid: dict[str, ValidationError] = {}
+        # While it is listed again: what was there before, and has not been seen yet.
+        self._listed_before: dict[str, None] = {}
         self._readers: set[_Reader[T]] = set()
         self._queries: set[LiveQuery[T]] = set()
         self._complete = False
@@ -176,8 +178,17 @@ class View(Mapping[str, T], Generic[T]):
 
     async def _follow(self, watch: Subscription[Batch[JSON]]) -> None:
         try:
-            async for batch in watch:
-                self._apply(batch)
+            while True:
+                try:
+                    async for batch in watch:
+                        self._apply(batch)
+                except ExpiredError:
+                    # It has not been followed for so long that nobody knows what has changed since.
+                    await watch.aclose()
+                    watch = self._watch = self._make_watch()
+                    self._listed_before = dict.fromkeys(self._values)
+                else:
+                    return
         except MPS3Error as error:
             self._error = error
         finally:
@@ -187,6 +198,11 @@ class View(Mapping[str, T], Generic[T]):
 
     def _apply(self, batch: Batch[JSON]) -> None:
         changes = [self._converted(change) for change in batch.changes]
+        for change in changes:
+            self._listed_before.pop(change.key, None)
+        if batch.end_of_initial:
+            changes += [Change(key, Delete.DELETE, None) for key in self._listed_before]
+            self._listed_before = {}
         for change in changes:
             if isinstance(change.value, Delete):
                 self._values.pop(change.key, None)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from itertools import islice
 from typing import Final
@@ -13,18 +14,21 @@ from ..content.reader import ValueReader
 from ..content.store import ValueStore
 from ..content.value import PendingValue
 from ..errors import ClosedError, CorruptionError, UnavailableError
-from ..format.expiry import missed, names_expired
+from ..format.expiry import missed, names_expired, unread
 from ..format.file_entry import FileEntry
 from ..format.names import Naming
-from ..format.state import View, alive, differences, weight
+from ..format.state import View, alive, weight
+from ..journal.at_hand import at_hand, look_up_all
 from ..journal.cursors import Position, cursor_of
 from ..journal.diff import Step, advance
+from ..journal.run_reader import MissingRunError
 from ..manifest.listeners import Watcher
 from ..manifest.manifest import Manifest
 from ..support.environment import Environment, wait_for_event
 from ..types import DELETE, JSON, Batch, Change
 from .initial_listing import InitialListing
-from .resumption import Resumption
+from .listing import differences_in, scan
+from .resumption import Resumption, raise_if_gone
 from .subscription import Subscription, version_of
 from .threads import in_thread_if_large
 
@@ -97,6 +101,10 @@ class Watch(Subscription[Batch[JSON]]):
                 failures += 1
                 await wait_for_event(self._watcher.changed, self._environment.backoff(failures))
                 continue
+            except MissingRunError as error:
+                await raise_if_gone(self._manifest, error)
+                await wait_for_event(self._watcher.changed, self._environment.backoff(1))
+                continue
             if not (self._ready or self._steps or self._initial):
                 await self._watcher.changed.wait()
         return self._end()
@@ -113,7 +121,7 @@ class Watch(Subscription[Batch[JSON]]):
         if self._initial is not None:
             await self._list(self._initial)
             return
-        if self._deliver_expired(self._view):
+        if await self._deliver_expired(self._view):
             return
         if not self._steps:
             await self._find_steps(self._view)
@@ -122,16 +130,14 @@ class Watch(Subscription[Batch[JSON]]):
         else:
             await self._show_pending()
 
-    # Start
-
     async def _begin(self) -> None:
         await self._refresh()
         if self._closed or self._listener.error is not None:
             return
-        moment = self._manifest.expire()
+        moment = self._manifest.expiry.expire()
         view, overlay = self._manifest.state()
         if self._since is None:
-            self._initial = InitialListing(view, self._files(view.at(moment)))
+            self._initial = InitialListing(view.at(moment), self._files)
             if names_expired(view, moment):
                 self._reported = moment  # they are not in the listing
         else:
@@ -139,11 +145,14 @@ class Watch(Subscription[Batch[JSON]]):
                 position = Position.read(self._since)
                 self._resumption = Resumption(self._manifest, position, self._matches, self._prefixes)
             steps, old = await self._resumption.steps(view), await self._resumption.last_seen(view)
-            self._steps.extend(steps)
-            self._cursor = self._since
             until = self._resumption.until
             told = {name for step in steps for name in step.files}
-            expired = missed(view, old, until, moment) - told
+            expired = await in_thread_if_large(0, missed, view, old, until, moment) - told
+            ends = ((end, name) for end, name in await in_thread_if_large(0, unread, view) if end > moment)
+            over = self._manifest.expiry.expect_at((end, name) for end, name in ends if self._matches(name))
+            self._watcher.expired.update(over)
+            self._steps.extend(steps)
+            self._cursor = self._since
             moment = self._moment = max(moment, until)
             self._reported = Position.read(self._since).moment
             self._deliver_deletions(expired)
@@ -153,22 +162,18 @@ class Watch(Subscription[Batch[JSON]]):
         self._watcher.touch(overlay)
         self._view = view
 
-    def _files(self, view: View, after: str | None = None) -> Iterator[tuple[str, FileEntry]]:
-        for prefix in self._prefixes:
-            for name, file in view.items(prefix):
-                if (after is None or name > after) and self._matches(name):
-                    yield name, file
+    def _files(self, view: View, after: str | None = None) -> AsyncGenerator[list[tuple[str, FileEntry]]]:
+        return scan(view, self._prefixes, self._matches, after=after)
 
     async def _list(self, initial: InitialListing) -> None:
-        if initial.chunk is None:
-            initial.chunk = list(islice(initial.items, BATCH_SIZE))
-            initial.last = len(initial.chunk) < BATCH_SIZE
+        chunk = await initial.take(BATCH_SIZE) if initial.chunk is None else initial.chunk
+        self._watcher.expired.update(self._manifest.expiry.expect(chunk))
         try:
-            changes = await self._changes(initial.chunk)
+            changes = await self._changes(chunk)
         except CorruptionError:
             await self._restart_listing(initial)
             return
-        initial.name = max([*(name for name, _ in initial.chunk), initial.name or ""])
+        initial.name = max([*(name for name, _ in chunk), initial.name or ""])
         initial.chunk = None
         if initial.last:
             self._initial = None
@@ -186,15 +191,14 @@ class Watch(Subscription[Batch[JSON]]):
             return
         earlier: dict[str, FileEntry | None] = {}
         if initial.name:
-            earlier.update((name, view.look_up(name)) for name, _ in chunk if name <= initial.name)
+            names = [name for name, _ in chunk if name <= initial.name]
+            earlier.update(await look_up_all(view.layers, names, view.look_up))
             earlier.update(await self._differences(initial.view, view, initial.name))
-        self._initial = InitialListing(view, self._files(view.at(self._moment), initial.name), initial.name)
+        self._initial = InitialListing(view.at(self._moment), self._files, initial.name)
         self._initial.chunk = sorted(earlier.items()) or None
         self._watcher.views.clear()
         self._remember(view)
         self._view = view
-
-    # Commits
 
     async def _find_steps(self, old: View) -> None:
         """Find the steps to the next state in the queue."""
@@ -206,9 +210,8 @@ class Watch(Subscription[Batch[JSON]]):
             if new is not old:
                 # A key whose expiry has been delivered is not deleted again when the manifest drops it.
                 views = old.at(self._moment), new.at(self._moment)
-                steps = await in_thread_if_large(
-                    weight(old, new), advance, *views, self._delivered, self._matches, self._prefixes
-                )
+                told = self._delivered, self._matches, self._prefixes
+                steps = await in_thread_if_large(weight(old, new), advance, *views, *told)
                 if steps is None:
                     await self._catch_up(old, {})
                     return
@@ -230,18 +233,18 @@ class Watch(Subscription[Batch[JSON]]):
         self._view = new
 
     async def _differences(self, old: View, new: View, below: str | None = None) -> dict[str, FileEntry | None]:
-        def find() -> dict[str, FileEntry | None]:
-            found = (one for prefix in self._prefixes for one in differences(old, new, prefix, below))
-            return {
-                name: file
-                for name, file in found
-                if self._matches(name)
-                and (file is not None or (before.look_up(name) is not None and name not in lapsed))
-            }
-
         # A key that has expired since may not have been delivered as deleted: the newest state had a value again.
         before, lapsed = old.at(self._begun), frozenset(self._lapsed)
-        return await in_thread_if_large(weight(old, new), find)
+        found: dict[str, FileEntry | None] = {}
+        async with aclosing(differences_in(old, new, self._prefixes, below)) as parts:
+            async for part in parts:
+                found.update((name, file) for name, file in part if self._matches(name))
+                deleted = [name for name, file in part if file is None and name in found]
+                was = await look_up_all(before.layers, deleted, before.look_up)
+                for name in deleted:
+                    if was[name] is None or name in lapsed:
+                        del found[name]
+        return found
 
     def _remember(self, view: View) -> None:
         for commit in view.commits:
@@ -250,7 +253,7 @@ class Watch(Subscription[Batch[JSON]]):
         for identity in list(islice(self._delivered, max(0, len(self._delivered) - REMEMBERED))):
             del self._delivered[identity]
         if len(self._lapsed) > self._prune_at:
-            self._lapsed = {name for name in self._lapsed if view.look_up(name) is not None}
+            self._lapsed = set(filter(view.may_have, self._lapsed))
             self._prune_at = BATCH_SIZE + 2 * len(self._lapsed)
 
     async def _deliver(self) -> None:
@@ -263,7 +266,8 @@ class Watch(Subscription[Batch[JSON]]):
             group.append(step)
             size += len(step.files)
         found = [item for step in group for item in step.files.items()]
-        wanted = [(name, self._file_to_deliver(name, file)) for name, file in found]
+        wanted = [(name, await self._file_to_deliver(name, file)) for name, file in found]
+        self._watcher.expired.update(self._manifest.expiry.expect(wanted))
         try:
             changes = iter(await self._changes(wanted))
         except CorruptionError:
@@ -285,18 +289,27 @@ class Watch(Subscription[Batch[JSON]]):
         left = [item for step in self._steps for item in step.files.items()]
         new = await self._superseding([(name, file) for name, file in left if file is not None])
         if self._view is not None and new is not None:
-            await self._catch_up(self._view, {name: new.look_up(name) for name, _ in left})
+            await self._catch_up(self._view, await look_up_all(new.layers, dict(left), new.look_up))
 
-    # Expiry
-
-    def _deliver_expired(self, view: View) -> bool:
+    async def _deliver_expired(self, view: View) -> bool:
         """Prepare batches for the keys that have expired since the last call. Return whether there are any."""
-        before, self._moment = self._moment, max(self._moment, self._manifest.expire())
+        before, self._moment = self._moment, max(self._moment, self._manifest.expiry.expire())
         names, self._watcher.expired = self._watcher.expired, {}
-        old, now, newest = view.at(before), view.at(self._moment), self._manifest.state()[0].at(self._moment)
-        expired = [name for name in names if old.look_up(name) is not None and now.look_up(name) is None]
+        newest = self._manifest.state()[0].at(self._moment)
+        try:
+            said = await look_up_all(view.layers, names, view.at(-math.inf).look_up)
+            expired = [
+                name
+                for name, file in said.items()
+                if alive(file, before) is not None and alive(file, self._moment) is None
+            ]
+            latest = await look_up_all(newest.layers, expired, newest.look_up)
+        except BaseException:
+            self._moment = before
+            self._watcher.expired.update(names)
+            raise
         coming = {name for step in self._steps for name in step.files} if expired else ()
-        return self._deliver_deletions(name for name in expired if newest.look_up(name) is None and name not in coming)
+        return self._deliver_deletions(name for name in expired if latest[name] is None and name not in coming)
 
     def _deliver_deletions(self, names: Iterable[str]) -> bool:
         deleted = [name for name in sorted(names) if self._matches(name)]
@@ -317,14 +330,12 @@ class Watch(Subscription[Batch[JSON]]):
             return cursor
         return replace(Position.read(cursor), moment=self._reported).written()
 
-    def _file_to_deliver(self, name: str, file: FileEntry | None) -> FileEntry | None:
+    async def _file_to_deliver(self, name: str, file: FileEntry | None) -> FileEntry | None:
         """Return the file to deliver for a changed key: ``None`` if it has expired, and no newer file follows."""
-        has_expired = alive(file, self._moment) is None
-        if has_expired and self._view is not None and self._view.at(self._moment).look_up(name) is None:
-            return None
-        return file
-
-    # Pending writes
+        if file is None or self._view is None or alive(file, self._moment) is not None:
+            return file
+        view = self._view.at(self._moment)
+        return None if await at_hand(lambda: view.look_up(name)) is None else file
 
     def _redeliver_pending(self, names: Iterable[str]) -> None:
         """Deliver the pending writes to these keys again, because committed changes were delivered for them."""
@@ -338,14 +349,16 @@ class Watch(Subscription[Batch[JSON]]):
             return
         touched, self._watcher.touched = self._watcher.touched, {}
         pending: dict[str, PendingValue | FileEntry | None] = {}
-        back: list[tuple[str, FileEntry | None]] = []
+        again: list[str] = []
         for name in touched:
             if name in overlay:
-                if self._shown.get(name, _MISSING) is not overlay[name]:
-                    pending[name] = overlay[name]
+                laid = await at_hand(lambda name=name: overlay[name])  # type: ignore[misc]
+                if self._shown.get(name, _MISSING) is not laid:
+                    pending[name] = laid
             elif name in self._shown:
-                back.append((name, view.at(self._moment).look_up(name)))
+                again.append(name)
         try:
+            back = list((await look_up_all(view.layers, again, view.at(self._moment).look_up)).items())
             restored = await self._changes(back)
             shown = await self._changes(list(pending.items()), pending=True)
         except BaseException:
@@ -357,8 +370,6 @@ class Watch(Subscription[Batch[JSON]]):
         if restored or shown:
             changes = tuple(sorted((*restored, *shown), key=lambda change: change.key))
             self._ready.append(Batch(None, changes, cursor=self._cursor))
-
-    # Values
 
     async def _superseding(self, wanted: Sequence[tuple[str, FileEntry | None]]) -> View | None:
         """Return the newest state, if it supersedes one of these files, whose values could not be read.
@@ -372,7 +383,8 @@ class Watch(Subscription[Batch[JSON]]):
         """
         await self._manifest.refresh()
         view, _ = self._manifest.state()
-        if any(view.look_up(name) != file for name, file in wanted):
+        newest = await look_up_all(view.layers, dict(wanted), view.look_up)
+        if any(newest[name] != file for name, file in wanted):
             return view
         self._manifest.require_reachable()
         await self._changes(wanted)  # raises the error again

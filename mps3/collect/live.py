@@ -1,4 +1,4 @@
-"""The object versions that a manifest still needs. Pure.
+"""The object versions that a manifest still needs.
 
 A version that is not needed now will never be needed again: a commit counts only if it lands within `LATENESS` after
 its values were stored and the state it builds on was read (R16), or follows the announcement of the collection (R17).
@@ -11,9 +11,12 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from ..errors import ExpiredError, UnavailableError
 from ..format.names import name_in
 from ..format.patches import stored_version
+from ..journal.at_hand import at_hand
 from ..journal.protocol import Retained
+from ..journal.run_reader import MissingRunError
 from ..storage.protocol import NULL_VERSION
 from ..types import Ref
 
@@ -34,7 +37,7 @@ class LiveVersions:
     before: float
     retained: Retained
 
-    def needs(self, bucket: str, key: str, version: str, modified: float) -> bool:
+    async def needs(self, bucket: str, key: str, version: str, modified: float) -> bool:
         """Return whether a value is needed, or may be.
 
         Args:
@@ -42,13 +45,28 @@ class LiveVersions:
             key: Its key.
             version: Its version, as manifests call it.
             modified: Its time stamp by the store, in seconds since 1970.
+
+        Raises:
+            MPS3Error: A run cannot be read.
         """
         if modified >= self.before:
             return True
         name = name_in(self.ref, bucket, key)
         if (name, version) in self.retained.named:
             return True
-        return any((file := view.look_up(name)) and stored_version(file) == version for view in self.retained.views)
+        for view in self.retained.views:
+            try:
+                file = await at_hand(lambda view=view: view.look_up(name))  # type: ignore[misc]
+            except (MissingRunError, ExpiredError) as error:
+                raise UnavailableError(
+                    "another collection has deleted a part of what this one goes by: collect again",
+                    bucket=bucket,
+                    key=error.key,
+                    operation="GetObject",
+                ) from error
+            if file is not None and stored_version(file) == version:
+                return True
+        return False
 
 
 def values_of(key: str, version: str) -> tuple[tuple[str, str], ...]:

@@ -6,23 +6,26 @@ import asyncio
 import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import Final
 
 from ..content.owner_metadata import owners_of
 from ..errors import MPS3Error
 from ..format.names import LOG_SUFFIX
 from ..format.names import SUFFIX as RUNS
+from ..format.run import end_of
 from ..format.slot import SlotName
+from ..journal.at_hand import ranges
 from ..journal.trials import SUFFIX as PROBE
 from ..storage.protocol import Head, ListedVersion
 from ..support.environment import Environment
+from ..support.steps import in_steps
 from ..types import Ref
 from .bucket import Buckets
 from .live import LiveVersions, values_of
 from .report import Collecting, Count, Part, Progress
 
-YIELD_EVERY: Final = 5_000
-"""Names to read before other tasks may run."""
+_SCHEME: Final = "s3://"
 PROGRESS_INTERVAL: Final = 0.2
 """Seconds between two progress reports within one page."""
 _RUN: Final = re.compile(r"[0-9a-f]{64}(@[0-9a-f]{32})?\Z")
@@ -176,7 +179,7 @@ class Sweep:
         if not values:
             self.foreign += 1  # no value: without versions, their keys have minted ones
             return False
-        if any(self._live.needs(bucket, key, version, found.modified) for key, version in values):
+        if await _needs(self._live, bucket, values, found.modified):
             return False
         head = await self._buckets.head(bucket, found)
         if not isinstance(head, Head):
@@ -190,7 +193,7 @@ class Sweep:
             if live is None:
                 self.foreign += 1
                 return False
-            if any(live.needs(bucket, key, version, found.modified) for key, version in values):
+            if await _needs(live, bucket, values, found.modified):
                 return False
         return True
 
@@ -198,12 +201,19 @@ class Sweep:
         """Return the buckets of all keys of the manifest, without its own bucket."""
         found = set[str]()
         for view in self._live.retained.views:
-            for number, name in enumerate(view.names(), 1):
-                if name.startswith("s3://"):
-                    found.add(name[5:].partition("/")[0])
-                if number % YIELD_EVERY == 0:
-                    await asyncio.sleep(0)
+            async with aclosing(ranges(view.layers, _SCHEME, end_of(_SCHEME))) as parts:
+                async for start, stop in parts:
+                    names = view.names(_SCHEME, start, stop)
+                    async for part in in_steps(names):
+                        found.update(name.removeprefix(_SCHEME).partition("/")[0] for name in part)
         return found - {self._bucket}
+
+
+async def _needs(live: LiveVersions, bucket: str, values: Sequence[tuple[str, str]], modified: float) -> bool:
+    for key, version in values:
+        if await live.needs(bucket, key, version, modified):
+            return True
+    return False
 
 
 async def _all(decide: Callable[[ListedVersion], Awaitable[None]], page: list[ListedVersion]) -> None:

@@ -67,4 +67,10 @@ CROWDED_BYTES: Final = 128 * 2**10
 RUNS: Final = 10_000
 """Runs that a manifest, or a commit, names."""
 RUN: Final = 16 * 2**20
-"""Bytes of an object of a run. A writer makes them half as large."""
+"""Bytes of an object of a run. A writer makes them an eighth as large."""
+RUN_BLOCKS: Final = 20_000
+"""Blocks of an object of a run. A writer's have some hundred."""
+RUN_INDEX: Final = 4 * 2**20
+"""Bytes of the index of an object of a run. A writer's has some hundred thousand."""
+BLOCK: Final = 4 * 2**20
+"""Bytes of the lines of a block. A writer's has 32 KiB, or one line that is longer."""

@@ -206,6 +206,11 @@ class Naming:
         bucket, key = self.place(name)
         return key if bucket == self._default else f"{_SCHEME}{bucket}/{key}"
 
+    @property
+    def keeps_order(self) -> bool:
+        """Whether names are in the order of their labels: these are the names."""
+        return self._manifest.bucket == self._default
+
     def prefixes(self, prefix: str) -> list[str]:
         """What all names begin with whose label begins with ``prefix``. Other names may begin so, too."""
         found = {prefix, f"{_SCHEME}{self._default}/{prefix}"}

@@ -1,66 +1,65 @@
-"""A run: an immutable sorted segment of settled files, as bytes, in memory as it is in the store. Pure.
-
-A line a key, ``["key",{file}]`` or ``["key",null]`` for a deleted one, sorted by key, exactly as `encode_run`
-writes it. It stays as bytes: as Python objects, a million files would take a gigabyte.
-"""
+"""A run: an immutable sorted segment of settled files, in blocks that are read where they are needed. Pure."""
 
 from __future__ import annotations
 
 import hashlib
-import heapq
-from array import array
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from io import BytesIO
-from itertools import islice
-from typing import Final, TypeVar
-
-import orjson
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from . import limits
-from .file_entry import FileEntry, check_file, expires_of, is_plain
+from .block import Block, check_block, decompress, expiring_in, open_block
+from .file_entry import FileEntry
 from .names import Names
+from .run_index import RunIndex, decode_index, earliest
 from .run_reference import RunReference
 
-BLOCK: Final = 2 * 2**10
-"""Bytes between two lines whose keys are held apart, for finding others."""
-PAUSE: Final = 16
-"""Blocks to check without a pause."""
-BATCH: Final = 16 * PAUSE
-"""Blocks to pass over, or lines to write, without a pause."""
 D = TypeVar("D")
 
 
-class Run:
-    """A run whose content was checked.
+class Pieces(Protocol):
+    """The index and the blocks of a run, as far as they are at hand."""
 
-    Args:
-        sha256: Of its content.
-        body: Its bytes.
-        marks: The first key of each block.
-        offsets: Where the blocks begin, and where the last one ends.
-        expiring: When keys are to expire, in seconds since 1970, and which.
-        skipped: Names in it that are none: it says nothing of them.
+    def index(self) -> RunIndex | None:
+        """Return the index; ``None`` if it is not at hand."""
+        ...
+
+    def block(self, number: int) -> Block | None:
+        """Return a block; ``None`` if it is not at hand."""
+        ...
+
+
+class NotAtHandError(Exception):
+    """Pieces of runs are needed that are not at hand: who can wait fetches them, and asks again.
+
+    Attributes:
+        wanted: Which blocks of which runs; none where the index is needed first.
     """
 
-    __slots__ = ("__weakref__", "_barred", "_marks", "_offsets", "body", "expiring", "sha256", "skipped")
+    def __init__(self, wanted: Mapping[Run, Sequence[int]]) -> None:
+        super().__init__(f"pieces of {len(wanted)} runs have to be fetched first")
+        self.wanted = wanted
 
-    def __init__(
-        self,
-        sha256: str,
-        body: bytes,
-        marks: list[str],
-        offsets: array[int],
-        expiring: Sequence[tuple[float, str]] = (),
-        skipped: Sequence[str] = (),
-    ) -> None:
-        self.skipped = skipped
-        self._barred = frozenset(skipped)
-        self.expiring = expiring
-        self.sha256 = sha256
-        self.body = body
-        self._marks = marks
-        self._offsets = offsets
+
+class Run:
+    """A run, of which some pieces may have to be fetched first.
+
+    Args:
+        reference: How documents name it.
+        pieces: What is at hand of it.
+
+    Attributes:
+        reference: How documents name it; what it is called in them may differ, by key, from what is read here.
+        pieces: What is at hand of it.
+        sha256: Of its index.
+    """
+
+    __slots__ = ("__weakref__", "pieces", "reference", "sha256")
+
+    def __init__(self, reference: RunReference, pieces: Pieces) -> None:
+        self.reference = reference
+        self.pieces = pieces
+        self.sha256 = reference.sha256
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Run) and other.sha256 == self.sha256
@@ -69,256 +68,253 @@ class Run:
         return hash(self.sha256)
 
     def get(self, name: str, default: D) -> FileEntry | D | None:
-        """What it says of a key; ``None`` if it is deleted; ``default`` if it says nothing."""
-        block = bisect_right(self._marks, name) - 1
-        if block < 0 or name in self._barred:
+        """Return what it says of a key; ``None`` if it is deleted; ``default`` if it says nothing.
+
+        Raises:
+            NotAtHandError: That is not known without fetching more of it.
+        """
+        if not self.reference.first <= name <= self.reference.last:
             return default
-        start, end = self._offsets[block], self._offsets[block + 1]
-        beginning = b"[" + orjson.dumps(name) + b","
-        if not self.body.startswith(beginning, start):
-            before = self.body.find(b"\n" + beginning, start, end)
-            if before < 0:
-                return default
-            start = before + 1
-        stop = self.body.find(b"\n", start, end)
-        line: tuple[str, FileEntry | None] = orjson.loads(self.body[start : end if stop < 0 else stop])
-        return line[1]
+        number = self._index().block_of(name)
+        if number is None:
+            return default
+        block = self.pieces.block(number)
+        if block is None:
+            raise NotAtHandError({self: (number,)})
+        return block.get(name, default)
 
-    def lines(self, prefix: str = "") -> Iterator[tuple[str, bytes]]:
-        """The keys that begin with ``prefix``, in order, and their lines."""
-        first = max(0, bisect_right(self._marks, prefix) - 1)
-        for block in range(first, len(self._marks)):
-            if self._marks[block] > prefix and not self._marks[block].startswith(prefix):
-                return
-            body = self.body[self._offsets[block] : self._offsets[block + 1]].rstrip(b"\n")
-            names = [name for name, _ in orjson.loads(b"[" + body.replace(b"\n", b",") + b"]")]
-            for name, line in zip(names, body.split(b"\n"), strict=True):
-                if name.startswith(prefix):
-                    if name not in self._barred:
-                        yield name, line
-                elif name > prefix:
+    def overlaps(self, start: str, stop: str | None) -> bool:
+        """Return whether it may have keys from ``start`` on that are less than ``stop``."""
+        return self.reference.last >= start and (stop is None or self.reference.first < stop)
+
+    def blocks(self, start: str = "", stop: str | None = None) -> list[Block]:
+        """Return the blocks that may have keys from ``start`` on that are less than ``stop``.
+
+        Raises:
+            NotAtHandError: They are not all at hand.
+        """
+        if not self.overlaps(start, stop):
+            return []
+        numbers = self._index().overlapping(start, stop)
+        found = [self.pieces.block(number) for number in numbers]
+        if missing := [number for number, block in zip(numbers, found, strict=True) if block is None]:
+            raise NotAtHandError({self: missing})
+        return [block for block in found if block is not None]
+
+    def lines(self, start: str = "", stop: str | None = None) -> tuple[list[str], list[bytes]]:
+        """Return the keys from ``start`` on that are less than ``stop``, in order, and their lines.
+
+        Raises:
+            NotAtHandError: They are not all at hand.
+        """
+        names: list[str] = []
+        lines: list[bytes] = []
+        for block in self.blocks(start, stop):
+            some, said = block.lines()
+            first = bisect_left(some, start)
+            last = len(some) if stop is None else bisect_left(some, stop)
+            names += some[first:last]
+            lines += said[first:last]
+        return names, lines
+
+    def names(self, prefix: str = "") -> list[str]:
+        """Return the keys that begin with ``prefix``, in order.
+
+        Raises:
+            NotAtHandError: They are not all at hand.
+        """
+        return self.lines(prefix, end_of(prefix))[0]
+
+    def items(
+        self, prefix: str = "", start: str = "", stop: str | None = None
+    ) -> Iterator[tuple[str, FileEntry | None]]:
+        """Return the same keys, and what is said of them.
+
+        Raises:
+            NotAtHandError: They are not all at hand.
+        """
+        return _within(self.blocks(max(prefix, start), _lesser(stop, end_of(prefix))), prefix, start, stop)
+
+    def expiring(self, until: float) -> Iterator[tuple[float, str]]:
+        """Return the keys that expire up to a moment, and when, in seconds since 1970.
+
+        Raises:
+            NotAtHandError: They are not all at hand.
+        """
+        if self.reference.expires is None or self.reference.expires > until:
+            return iter(())
+        index = self._index()
+        due = [number for number, one in enumerate(index.blocks) if one.expires is not None and one.expires <= until]
+        found = [self.pieces.block(number) for number in due]
+        if missing := [number for number, block in zip(due, found, strict=True) if block is None]:
+            raise NotAtHandError({self: missing})
+        return (pair for block in found if block is not None for pair in block.expiring if pair[0] <= until)
+
+    def _index(self) -> RunIndex:
+        index = self.pieces.index()
+        if index is None:
+            raise NotAtHandError({self: ()})
+        return index
+
+
+def end_of(prefix: str) -> str | None:
+    """Return a key that comes after all that begin with ``prefix``, and before all others after it.
+
+    ``None`` if there is no such key.
+    """
+    for place in reversed(range(len(prefix))):
+        code = ord(prefix[place])
+        if code < 0x10FFFF:
+            # There are no such characters in UTF-8.
+            after = 0xE000 if 0xD7FF <= code < 0xDFFF else code + 1
+            return prefix[:place] + chr(after)
+    return None
+
+
+def _lesser(one: str | None, other: str | None) -> str | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
+
+
+def _within(
+    blocks: Sequence[Block], prefix: str, start: str, stop: str | None
+) -> Iterator[tuple[str, FileEntry | None]]:
+    for block in blocks:
+        for name, said in block.items():
+            if name >= start and name.startswith(prefix):
+                if stop is not None and name >= stop:
                     return
-
-    def long_names(self, pause: Callable[[], object] = lambda: None) -> Iterator[str]:
-        """The keys that may have more bytes than any, in order."""
-        start = 0
-        for number, end in enumerate(self._offsets):
-            if number % BATCH == 0:
-                pause()
-            if end - start > limits.KEY:  # blocks end with the line that is under way after their size
-                for line in self.body[start:end].split(b"\n"):
-                    if len(line) > limits.KEY:
-                        yield orjson.loads(line)[0]
-            start = end
-
-    def items(self, prefix: str = "") -> Iterator[tuple[str, FileEntry | None]]:
-        """The keys that begin with ``prefix``, in order, and what is said of them."""
-        for _, line in self.lines(prefix):
-            name, file = orjson.loads(line)
-            yield name, file
+                yield name, said
+            elif name > prefix and not name.startswith(prefix):
+                return
 
 
-def encode_runs(
-    files: Mapping[str, FileEntry | None], most: int, pause: Callable[[], object] = lambda: None
-) -> Iterator[tuple[RunReference, bytes]]:
-    """Runs that hold ``files``, each of some ``most`` bytes at the most; ``pause`` is called now and then."""
+class HeldPieces:
+    """All pieces of a run, which stay in memory.
 
-    def lines() -> Iterator[bytes]:
-        for number, name in enumerate(sorted(files)):
-            if number % BATCH == 0:
-                pause()
-            yield orjson.dumps((name, files[name]), default=dict)
+    Args:
+        index: Its index.
+        blocks: All of its blocks.
+    """
 
-    return _parts(lines(), most)
+    __slots__ = ("_blocks", "_index")
+
+    def __init__(self, index: RunIndex, blocks: Sequence[Block]) -> None:
+        self._index = index
+        self._blocks = blocks
+
+    def index(self) -> RunIndex | None:
+        """Return the index."""
+        return self._index
+
+    def block(self, number: int) -> Block | None:
+        """Return a block."""
+        return self._blocks[number]
+
+    @property
+    def size(self) -> int:
+        """The bytes of its lines."""
+        return sum(len(block.body) for block in self._blocks)
+
+    @property
+    def skipped(self) -> list[str]:
+        """The names in it that are none."""
+        return [name for block in self._blocks for name in block.skipped]
 
 
-def merge_runs(
-    runs: Sequence[Run],
-    most: int,
+def open_run(
+    reference: RunReference,
+    body: bytes,
+    names: Names | None = None,
     *,
-    oldest: bool,
-    expired: float | None = None,
+    trusted: bool = False,
     pause: Callable[[], object] = lambda: None,
-) -> Iterator[tuple[RunReference, bytes]]:
-    """What several runs say together.
+) -> Run:
+    """Return a whole run, all of which stays in memory.
 
     Args:
-        runs: One over the other, the newest last.
-        most: Bytes of each part of the result at the most.
-        oldest: Whether nothing lies under them, so that deleted keys need not be mentioned.
-        expired: Keys that expired until then are deleted, in seconds since 1970; ``None``: none are.
-        pause: Called now and then, to let others work; what it raises ends the merge.
-    """
-
-    def aged(age: int, run: Run) -> Iterator[tuple[str, int, bytes]]:
-        for name, line in run.lines():
-            yield name, age, line
-
-    def newest() -> Iterator[bytes]:
-        last: str | None = None
-        merged = heapq.merge(*(aged(-age, run) for age, run in enumerate(runs)))
-        while batch := list(islice(merged, BATCH)):
-            pause()
-            for name, _, said in batch:
-                line = said if expired is None or not _over(said, expired) else orjson.dumps((name, None))
-                if name != last and not (oldest and line.endswith(b",null]")):
-                    yield line
-                last = name
-
-    return _parts(newest(), most)
-
-
-def _parts(lines: Iterable[bytes], most: int) -> Iterator[tuple[RunReference, bytes]]:
-    part, batch, size = _PartWriter(continues=False), list[bytes](), 0
-    for line in lines:
-        if size and size + len(line) > most:
-            yield part.end(batch)
-            part, batch, size = _PartWriter(continues=True), [], 0
-        batch.append(line)
-        size += len(line) + 1
-        if len(batch) == BATCH:
-            part.add(batch)
-            batch = []
-    if size:
-        yield part.end(batch)
-
-
-class _PartWriter:
-    """A run that is put together piece by piece: nobody else can work while many lines are joined at once."""
-
-    def __init__(self, *, continues: bool) -> None:
-        self._continues = continues
-        self._body = BytesIO()
-        self._sha256 = hashlib.sha256()
-        self._entries = 0
-
-    def add(self, lines: Sequence[bytes]) -> None:
-        piece = b"\n".join(lines if not self._entries else (b"", *lines))
-        self._body.write(piece)
-        self._sha256.update(piece)
-        self._entries += len(lines)
-
-    def end(self, lines: Sequence[bytes]) -> tuple[RunReference, bytes]:
-        self.add(lines)
-        body = self._body.getvalue()
-        return RunReference("", self._sha256.hexdigest(), self._entries, len(body), self._continues), body
-
-
-def index_run(sha256: str, body: bytes, names: Names | None = None, pause: Callable[[], object] = lambda: None) -> Run:
-    """Make a run of bytes that this client has written itself, or checked, ready to be looked up.
-
-    Args:
-        sha256: Of its content.
-        body: Its content.
+        reference: How a document names it.
+        body: Its bytes.
         names: Which names it may have for keys; ``None``: all.
-        pause: Called now and then, to let others work.
-    """
-    marks: list[str] = []
-    offsets = array("Q")
-    expiring: list[tuple[float, str]] = []
-    for number, (position, end) in enumerate(_blocks(body)):
-        if number % BATCH == 0:
-            pause()
-        marks.append(_name_at(body, position))
-        offsets.append(position)
-        expiring += _expiring(body, position, end)
-    offsets.append(len(body))
-    run = Run(sha256, body, marks, offsets, expiring)
-    if names is None or not (skipped := _invalid_names(run, names, pause)):
-        return run
-    expiring = [(moment, name) for moment, name in expiring if name not in skipped]
-    return Run(sha256, body, marks, offsets, expiring, tuple(skipped))
-
-
-def _invalid_names(run: Run, names: Names, pause: Callable[[], object]) -> dict[str, None]:
-    """Return the invalid names in a run. Only those are read that may be invalid: nearly all have other prefixes."""
-    invalid: dict[str, None] = {}
-    for prefix in names.prefixes_to_check():
-        for number, (name, _) in enumerate(run.lines(prefix)):
-            if number % BATCH == 0:
-                pause()
-            if name not in names:
-                invalid[name] = None
-    invalid.update(dict.fromkeys(name for name in run.long_names(pause) if name not in names))
-    return invalid
-
-
-_EXPIRES: Final = b'"expires":'
-
-
-def _expiring(body: bytes, start: int, stop: int) -> Iterator[tuple[float, str]]:
-    """The keys of a block that are to expire, and when. Most have none, and of those no line is read."""
-    position = start
-    while (position := body.find(_EXPIRES, position, stop)) >= 0:
-        first = body.rfind(b"\n", start, position) + 1 or start
-        end = body.find(b"\n", position, stop)
-        position = stop if end < 0 else end
-        name, file = orjson.loads(body[first:position])
-        if (moment := expires_of(file)) is not None:
-            yield moment, name
-
-
-def _over(line: bytes, expired: float) -> bool:
-    """Whether a line speaks of a key that has expired at this moment."""
-    moment = expires_of(orjson.loads(line)[1]) if _EXPIRES in line else None
-    return moment is not None and moment <= expired
-
-
-def _name_at(body: bytes, position: int) -> str:
-    """The key of the line that begins there."""
-    end = body.find(b'",', position + 2)
-    name = body[position + 2 : end]
-    if b"\\" not in name:
-        return name.decode()
-    stop = body.find(b"\n", position)
-    found: str = orjson.loads(body[position : len(body) if stop < 0 else stop])[0]
-    return found
-
-
-def check_run(body: bytes, entries: int, pause: Callable[[], object] = lambda: None) -> None:
-    """Check every line of a run.
-
-    Args:
-        body: Its content.
-        entries: How many lines it should have.
+        trusted: Whether its content was checked before, so that only its digests are.
         pause: Called now and then, to let others work.
 
     Raises:
-        ValueError: It is not one. The error says what is wrong.
+        ValueError: It is not what it should be. The error says what is wrong, and where.
     """
-    last, lines = "", 0
-    for number, (position, end) in enumerate(_blocks(body)):
-        if number % PAUSE == 0:
-            pause()
-        names = _check_block(body[position:end], lines)
-        for line, name in enumerate(names, lines):
-            if name <= last:
-                raise ValueError(f"line {line} is not in order")
-            last = name
-        lines += len(names)
-    if lines != entries:
-        raise ValueError(f"it has {lines} lines, not {entries}")
+    if len(body) != reference.size:
+        raise ValueError(f"it has {len(body)} bytes, not {reference.size}")
+    index = read_index(reference, body[len(body) - reference.index :])
+    blocks: list[Block] = []
+    room = limits.RUN
+    for number in range(len(index.blocks)):
+        start, end = index.span(number)
+        pause()
+        blocks.append(read_block(reference, index, number, body[start:end], names, trusted=trusted))
+        room -= len(blocks[-1].body)
+        if room < 0:
+            raise ValueError(f"its lines have more than {limits.RUN} bytes")
+    return Run(reference, HeldPieces(index, blocks))
 
 
-def _blocks(body: bytes) -> Iterator[tuple[int, int]]:
-    position = 0
-    while position < len(body):
-        end = body.find(b"\n", position + BLOCK)
-        end = len(body) if end < 0 else end
-        yield position, end
-        position = end + 1
+def read_index(reference: RunReference, body: bytes) -> RunIndex:
+    """Return the index of a run, verified.
+
+    Args:
+        reference: How a document names the run.
+        body: The bytes of the index.
+
+    Raises:
+        ValueError: It is not what it should be.
+    """
+    if hashlib.sha256(body).hexdigest() != reference.sha256:
+        raise ValueError("its index does not have the SHA-256 that the manifest names")
+    return decode_index(body, reference)
 
 
-def _check_block(block: bytes, first: int) -> list[str]:
-    # Parsed together, which is much faster; written again, it must be what it was.
-    pairs = orjson.loads(b"[" + block.replace(b"\n", b",") + b"]")
-    names = []
-    for number, pair in enumerate(pairs, first):
-        if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and pair[0]):
-            raise ValueError(f"line {number} is not a key and its file")
-        if pair[1] is not None and not is_plain(pair[1]):
-            check_file(pair[1], f"line {number}")
-        names.append(pair[0])
-    if b"\n".join(map(orjson.dumps, pairs)) != block:
-        raise ValueError(f"lines {first} to {first + len(pairs)} are not written as mps3 writes them")
-    return names
+def read_block(
+    reference: RunReference,
+    index: RunIndex,
+    number: int,
+    body: bytes,
+    names: Names | None = None,
+    *,
+    trusted: bool = False,
+) -> Block:
+    """Return a block of a run, verified.
+
+    Args:
+        reference: How a document names the run.
+        index: The index of the run.
+        number: Which block.
+        body: The bytes of the block, as they are stored.
+        names: As in `open_run`.
+        trusted: As in `open_run`.
+
+    Raises:
+        ValueError: It is not what it should be.
+    """
+    said = index.blocks[number]
+    try:
+        if hashlib.sha256(body).hexdigest() != said.sha256:
+            raise ValueError("its content does not have the SHA-256 that the index names")
+        lines = decompress(body)
+        if not trusted:
+            found = check_block(lines)
+            below = index.below(number)
+            if len(found) != said.entries:
+                raise ValueError(f"it has {len(found)} lines, not {said.entries}")
+            if found[0] != said.first:
+                raise ValueError("it does not begin with the key that the index names")
+            if (below is not None and found[-1] >= below) or (below is None and found[-1] != reference.last):
+                raise ValueError("it ends with another key than its place allows")
+            if not index.has_marks_of(number, found):
+                raise ValueError("the index does not have the marks of its keys")
+        block = open_block(lines, names)
+        ends = expiring_in(lines) if block.skipped else block.expiring
+        if earliest(moment for moment, _ in ends) != said.expires:
+            raise ValueError("its keys do not expire when the index says")
+    except ValueError as error:
+        raise ValueError(f"block {number} is malformed: {error}") from None
+    return block

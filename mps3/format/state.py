@@ -12,8 +12,8 @@ from typing import Final, cast
 
 from .document import CommitEntry, Document
 from .file_entry import FileEntry, Files, expires_of, is_same
-from .layers import FrozenLayers, Layer, look_up
-from .run import Run
+from .layers import FrozenLayers, Layer, look_up, require_at_hand
+from .run import NotAtHandError, Run
 from .run_reference import RunReference
 from .schema import NOTHING
 from .update import apply_update
@@ -67,6 +67,13 @@ class View:
         """What this state says of a key; ``None`` if there is no such key."""
         return alive(look_up(name, reversed(self.layers)), self.moment)
 
+    def may_have(self, name: str) -> bool:
+        """Return whether there is such a key, or that is not known without fetching a part of a run."""
+        try:
+            return self.look_up(name) is not None
+        except NotAtHandError:
+            return True
+
     def has(self, session: str, sequence: int) -> bool:
         """Whether a commit is part of this state."""
         return self.sessions.get(session, -1) >= sequence
@@ -92,17 +99,26 @@ class View:
         runs = {reference.sha256 for reference in commit.runs}
         return commit.files, *(one for one in self.layers if isinstance(one, Run) and one.sha256 in runs)
 
-    def items(self, prefix: str = "") -> Iterator[tuple[str, FileEntry]]:
-        """All keys that begin with ``prefix``, in order, and their files."""
-        aged = (_aged(layer, -age, prefix) for age, layer in enumerate(self.layers))
+    def items(self, prefix: str = "", start: str = "", stop: str | None = None) -> Iterator[tuple[str, FileEntry]]:
+        """All keys that begin with ``prefix``, in order, and their files.
+
+        Args:
+            prefix: What they begin with.
+            start: Only keys from this one on.
+            stop: Only keys that are less than this one.
+
+        Raises:
+            NotAtHandError: What is needed of its runs is not at hand.
+        """
+        aged = (_aged(layer, -age, prefix, start, stop) for age, layer in enumerate(self.layers))
         for _, said in groupby(heapq.merge(*aged, key=itemgetter(0, 1)), key=itemgetter(0)):
             name, _, file = next(said)
             if (shown := alive(file, self.moment)) is not None:
                 yield name, shown
 
-    def names(self, prefix: str = "") -> Iterator[str]:
-        """All keys that begin with ``prefix``, in order."""
-        return (name for name, _ in self.items(prefix))
+    def names(self, prefix: str = "", start: str = "", stop: str | None = None) -> Iterator[str]:
+        """Only the keys of `items`."""
+        return (name for name, _ in self.items(prefix, start, stop))
 
 
 def alive(file: FileEntry | None, moment: float) -> FileEntry | None:
@@ -111,12 +127,15 @@ def alive(file: FileEntry | None, moment: float) -> FileEntry | None:
     return file if expires is None or expires > moment else None
 
 
-def _aged(layer: Layer, age: int, prefix: str) -> Iterator[tuple[str, int, FileEntry | None]]:
+def _aged(
+    layer: Layer, age: int, prefix: str, start: str = "", stop: str | None = None
+) -> Iterator[tuple[str, int, FileEntry | None]]:
     if isinstance(layer, Run):
-        for name, file in layer.items(prefix):
+        for name, file in layer.items(prefix, start, stop):
             yield name, age, file
     else:
-        for name in sorted(name for name in layer if name.startswith(prefix)):
+        within = (name for name in layer if name >= start and (stop is None or name < stop))
+        for name in sorted(name for name in within if name.startswith(prefix)):
             yield name, age, layer[name]
 
 
@@ -203,17 +222,28 @@ def added_commits(old: View, new: View) -> tuple[CommitEntry, ...] | None:
 
 def common_layers(old: View, new: View) -> int:
     """How many of their lowest layers two views have in common."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], zip(old.layers, new.layers, strict=False)))
+    pairs = zip(old.layers, new.layers, strict=False)
+    # Of the same run there may be several objects.
+    return sum(
+        1
+        for _ in takewhile(lambda pair: pair[0] is pair[1] or (isinstance(pair[0], Run) and pair[0] == pair[1]), pairs)
+    )
+
+
+def different_layers(old: View, new: View) -> list[Layer]:
+    """Return the layers that two views do not have in common, each once."""
+    common = common_layers(old, new)
+    return list({id(layer): layer for view in (old, new) for layer in view.layers[common:]}.values())
 
 
 def weight(old: View, new: View) -> int:
     """About how many keys have to be looked at to know what `differences` there are."""
     layers = [layer for view in (old, new) for layer in view.layers[common_layers(old, new) :]]
-    return sum(len(layer.body) // 100 if isinstance(layer, Run) else len(layer) for layer in layers)
+    return sum(layer.reference.entries if isinstance(layer, Run) else len(layer) for layer in layers)
 
 
 def changed_names(old: View, new: View, among: Mapping[str, object]) -> Iterator[list[str]]:
-    """Which of the keys ``among`` differ between two views of one manifest, a few at a time.
+    """Which of the keys ``among`` may differ between two views of one manifest, a few at a time.
 
     Each step looks at a few dozen keys, so that one can do something else between two of them.
     """
@@ -227,12 +257,17 @@ def changed_names(old: View, new: View, among: Mapping[str, object]) -> Iterator
 
 
 def _differs(name: str, old: View, new: View, common: int) -> bool:
-    if not any(layer.get(name, _MISSING) is not _MISSING for view in (old, new) for layer in view.layers[common:]):
-        return False
-    return not is_same(old.look_up(name), new.look_up(name))
+    try:
+        if not any(layer.get(name, _MISSING) is not _MISSING for view in (old, new) for layer in view.layers[common:]):
+            return False
+        return not is_same(old.look_up(name), new.look_up(name))
+    except NotAtHandError:
+        return True  # who listens looks it up, and sees whether it does
 
 
-def differences(old: View, new: View, prefix: str, below: str | None = None) -> Iterator[tuple[str, FileEntry | None]]:
+def differences(
+    old: View, new: View, prefix: str, below: str | None = None, start: str = "", stop: str | None = None
+) -> Iterator[tuple[str, FileEntry | None]]:
     """The keys that begin with ``prefix`` and differ between two views, in order, and what the newer one says.
 
     Args:
@@ -240,16 +275,24 @@ def differences(old: View, new: View, prefix: str, below: str | None = None) -> 
         new: Another of the same manifest.
         prefix: What the keys begin with.
         below: Only keys up to this one.
+        start: Only keys from this one on.
+        stop: Only keys that are less than this one.
+
+    Raises:
+        NotAtHandError: What is needed of their runs is not at hand.
     """
-    common = common_layers(old, new)
-    layers = {id(layer): layer for view in (old, new) for layer in view.layers[common:]}
-    mentioned = heapq.merge(*((line[0] for line in _aged(layer, 0, prefix)) for layer in layers.values()))
-    for name, _ in groupby(mentioned):
-        if below is not None and name > below:
-            return
-        said = look_up(name, reversed(new.layers))
-        if not is_same(look_up(name, reversed(old.layers)), said):
-            yield name, said
+    layers = different_layers(old, new)
+    mentioned = heapq.merge(*((line[0] for line in _aged(layer, 0, prefix, start, stop)) for layer in layers))
+    names = (name for name, _ in groupby(mentioned))
+    while some := list(islice(names, STEP)):
+        require_at_hand(new.layers, some)
+        require_at_hand(old.layers, some)
+        for name in some:
+            if below is not None and name > below:
+                return
+            said = look_up(name, reversed(new.layers))
+            if not is_same(look_up(name, reversed(old.layers)), said):
+                yield name, said
 
 
 def _replaced(old: View, new: View) -> Iterable[str] | None:

@@ -18,6 +18,9 @@ from .schema import NOTHING
 _EXPIRES: Final = frozenset(("expires", WAITING, BASE))
 _MOVED: Final = frozenset(("value", "sha256", "size", WAITING, BASE))
 _REPLACED: Final = _MOVED | _EXPIRES
+_WHOLE: Final = ({"version", "sha256", "size"}, {"version", "value", "size"})
+_BESIDE: Final = {"expires"}
+_VALUE: Final = {"value"}
 
 
 def apply_update(
@@ -25,22 +28,42 @@ def apply_update(
 ) -> None:
     """Apply a commit's update to ``files``, which lie over other layers.
 
-    A deleted key that may be in one of those leaves a tombstone.
+    A deleted key that may be in one of those leaves a tombstone. What says all there is to say of a key replaces what
+    was said, which is not even looked up.
 
     Args:
         update: What the commit says. Its runs are not applied.
         files: What is said of keys.
         under: What lies under them.
         moment: The store's time stamp of the commit, in seconds since 1970: a patch of what has expired begins anew.
+
+    Raises:
+        NotAtHandError: What lies under `names_needed` is not at hand.
     """
     for name, patch in update.get("files", NOTHING).items():
         after = None
-        if patch is not None:
+        if patch is not None and is_whole(patch):
+            after = patch
+        elif patch is not None:
             after = patched(files[name] if name in files else under.look_up(name), patch, moment)
         if after is not None or under:
             files[name] = after
         else:
             files.pop(name, None)
+
+
+def is_whole(change: Mapping[str, Any]) -> bool:
+    """Return whether a commit says all there is to say of a key: what was said before does not matter."""
+    if len(change) == 3 and change.get("size") is not None and change.get("version") is not None:
+        return "value" in change or change.get("sha256") is not None  # as nearly all are
+    members = change.keys() - _BESIDE
+    return members in _WHOLE and change.get("expires", "") is not None and None not in map(change.get, members - _VALUE)
+
+
+def names_needed(update: Mapping[str, Any]) -> list[str]:
+    """Return the keys of which it matters for a commit what was said before."""
+    files: Mapping[str, Any] = update.get("files", NOTHING)
+    return [name for name, change in files.items() if change is not None and not is_whole(change)]
 
 
 def patched(current: FileEntry | None, patch: Mapping[str, Any], moment: float = -math.inf) -> FileEntry | None:
@@ -56,6 +79,8 @@ def patched(current: FileEntry | None, patch: Mapping[str, Any], moment: float =
     Returns:
         ``None`` if there was no such key, and what the commit says does not apply to nothing.
     """
+    if is_whole(patch):
+        return patch
     if is_partial(patch):
         return apply_patch(current, patch, moment)
     if current:

@@ -12,6 +12,7 @@ from ..storage.protocol import Storage
 from ..support.environment import Environment
 from .attempt import Attempt
 from .compactor import Compactor
+from .run_pieces import RunReading
 from .runs import Runs
 from .stall_detector import StallDetector
 
@@ -30,6 +31,7 @@ class BaseJournal(ABC):
         window: Seconds; what a new manifest is created with. An existing one has its own.
         unique: As in `Runs`.
         whole: As in `Compactor`.
+        reading: As in `Runs`.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class BaseJournal(ABC):
         window: float,
         unique: Callable[[], str] | None = None,
         whole: bool = False,
+        reading: RunReading | None = None,
     ) -> None:
         self._storage = storage
         self._bucket = bucket
@@ -49,7 +52,7 @@ class BaseJournal(ABC):
         self._environment = environment
         self._window = window
         self._session = environment.name()
-        self._runs = Runs(storage, bucket, key, self._now, unique=unique)
+        self._runs = Runs(storage, bucket, key, self._now, unique=unique, reading=reading)
         self._compactor = Compactor(self._runs, environment, whole=whole)
         self._stalls = StallDetector(environment, f"s3://{bucket}/{key}")
 

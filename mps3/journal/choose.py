@@ -15,19 +15,27 @@ from ..storage.verification import read_verified
 from ..support.environment import Environment
 from ..types import JournalKind
 from .document_io import deleted_manifest, wrong_journal
+from .in_thread import LONG
 from .listing_trial import lacking_listing
 from .log.journal import LogJournal
 from .merge.journal import MergeJournal
 from .probe import lacking_creation
 from .protocol import Journal
-from .runs import LONG
+from .run_pieces import RunReading
 
 VERSIONS: Final = 100
 """How many versions and delete markers of a manifest are looked at to find out whether it was deleted."""
 
 
 async def choose_journal(
-    storage: Storage, bucket: str, key: str, kind: JournalKind, environment: Environment, *, early: bool = False
+    storage: Storage,
+    bucket: str,
+    key: str,
+    kind: JournalKind,
+    environment: Environment,
+    *,
+    early: bool = False,
+    reading: RunReading | None = None,
 ) -> Journal:
     """The journal of a manifest: the one it is written with, or else the one that its store permits.
 
@@ -41,38 +49,41 @@ async def choose_journal(
         kind: What was asked for.
         environment: Time, chance and names.
         early: Whether to read the newest state of a log meanwhile.
+        reading: How its runs are read.
 
     Raises:
         ConfigurationError: The bucket permits neither, or not the one that was asked for.
         CorruptionError: The manifest was deleted, and its versions are kept.
         MPS3Error: The manifest cannot be read.
     """
-    log = LogJournal(storage, bucket, key, environment, exists=True)
-    reading = asyncio.create_task(log.open_early()) if early and kind != "merge" else None
+    log = LogJournal(storage, bucket, key, environment, exists=True, reading=reading)
+    opening = asyncio.create_task(log.open_early()) if early and kind != "merge" else None
     try:
         written = await _follow(storage, bucket, key)
         if written is None:
-            return await _create(storage, bucket, key, kind, environment)
+            return await _create(storage, bucket, key, kind, environment, reading)
         if kind not in ("auto", written):
             raise wrong_journal(written, bucket, key)
         if written == "merge":
             await _require_versioning(storage, bucket)
-            return MergeJournal(storage, bucket, key, environment)
-        if reading is not None:
+            return MergeJournal(storage, bucket, key, environment, reading=reading)
+        if opening is not None:
             with contextlib.suppress(MPS3Error):  # it comes again when the journal is read
-                await reading
+                await opening
         return log
     finally:
-        if reading is not None:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+        if opening is not None:
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
 
 
-def known_journal(storage: Storage, bucket: str, key: str, kind: Kind, environment: Environment) -> Journal:
+def known_journal(
+    storage: Storage, bucket: str, key: str, kind: Kind, environment: Environment, reading: RunReading | None = None
+) -> Journal:
     """The journal of a manifest that is known to be written with it, made without asking the store."""
     if kind == "merge":
-        return MergeJournal(storage, bucket, key, environment)
-    return LogJournal(storage, bucket, key, environment, exists=True)
+        return MergeJournal(storage, bucket, key, environment, reading=reading)
+    return LogJournal(storage, bucket, key, environment, exists=True, reading=reading)
 
 
 async def _follow(storage: Storage, bucket: str, key: str) -> Kind | None:
@@ -100,17 +111,19 @@ async def _refuse_deleted(storage: Storage, bucket: str, key: str) -> None:
             raise deleted_manifest(bucket, key, newest.version)
 
 
-async def _create(storage: Storage, bucket: str, key: str, kind: JournalKind, environment: Environment) -> Journal:
+async def _create(
+    storage: Storage, bucket: str, key: str, kind: JournalKind, environment: Environment, reading: RunReading | None
+) -> Journal:
     """The journal of a manifest that does not exist yet."""
     capabilities = await storage.capabilities(bucket)
     versioned = capabilities.versioning == "enabled"
     if kind == "merge":
         if not versioned:
             raise _unversioned(bucket, capabilities)
-        return await _create_merge(storage, bucket, key, environment)
+        return await _create_merge(storage, bucket, key, environment, reading)
     if versioned:
         await _refuse_deleted(storage, bucket, key)
-    log = partial(LogJournal, storage, bucket, key, environment, contested=versioned)
+    log = partial(LogJournal, storage, bucket, key, environment, contested=versioned, reading=reading)
     try:
         lacking = await lacking_creation(storage, bucket, key, environment, capabilities)
     except AccessError:
@@ -122,10 +135,12 @@ async def _create(storage: Storage, bucket: str, key: str, kind: JournalKind, en
         raise _without_creation(bucket, capabilities, lacking)
     if not versioned:
         raise _unversioned(bucket, capabilities, lacking)
-    return await _create_merge(storage, bucket, key, environment)
+    return await _create_merge(storage, bucket, key, environment, reading)
 
 
-async def _create_merge(storage: Storage, bucket: str, key: str, environment: Environment) -> Journal:
+async def _create_merge(
+    storage: Storage, bucket: str, key: str, environment: Environment, reading: RunReading | None
+) -> Journal:
     """The merge journal of a manifest that does not exist yet, where the store lists versions as it has to."""
     with contextlib.suppress(AccessError):  # who may only read finds out nothing, and need not
         lacking = await lacking_listing(storage, bucket, key, environment)
@@ -136,7 +151,7 @@ async def _create_merge(storage: Storage, bucket: str, key: str, environment: En
                 bucket=bucket,
                 operation="ListObjectVersions",
             )
-    return MergeJournal(storage, bucket, key, environment)
+    return MergeJournal(storage, bucket, key, environment, reading=reading)
 
 
 async def _require_versioning(storage: Storage, bucket: str) -> None:

@@ -61,7 +61,9 @@ class Compactor:
         if self._environment.random.random() * writers < 1:
             self._task = asyncio.get_running_loop().create_task(self._background(files, runs, expired))
 
-    async def apply(self, files: Files, runs: Stack, expired: float = -math.inf) -> tuple[Files, Stack, float | None]:
+    async def apply(
+        self, files: Files, runs: Stack, expired: float = -math.inf, *, quiet: bool = False
+    ) -> tuple[Files, Stack, float | None]:
         """Before a commit: the same settled state, with all that was stored meanwhile in its place.
 
         Where the background work cannot keep up, or never gets its turn since clients come and go, it is done now.
@@ -70,15 +72,17 @@ class Compactor:
             files: The settled files.
             runs: What they lie over.
             expired: What expired until then is absent for everyone, in seconds since 1970.
+            quiet: Whether nobody commits, so that there is time to have few runs.
 
         Returns:
             The files, the runs, and up to when what expired may have been left out of those.
         """
         await self._renew(files, runs)
         files, runs = self._applied(files, runs)
-        if self._has_overflown(files):
+        if self._has_overflown(files, runs):
             files, runs = self._add(await self._spill(files, runs), files, runs)
-        if sources := levels.due(runs, levels.OVERDUE * levels.FANOUT):
+        sources = levels.to_consolidate(runs) if quiet else levels.due(runs, levels.OVERDUE * levels.FANOUT)
+        if sources:
             files, runs = self._add(await self._merge(sources, expired, oldest=runs[0] is sources[0]), files, runs)
         left_out = (result.expired for result, _ in self._results if isinstance(result, Merge))
         return files, runs, max((moment for moment in left_out if moment is not None), default=None)
@@ -120,8 +124,11 @@ class Compactor:
                 files, runs = applied
         return files, runs
 
-    def _has_overflown(self, files: Files) -> bool:
-        most = levels.CHECKPOINT if self._whole else levels.OVERDUE * levels.SPILL
+    def _has_overflown(self, files: Files, runs: Stack) -> bool:
+        if self._whole:
+            most = levels.CHECKPOINT_OVER_RUNS if runs else levels.CHECKPOINT
+        else:
+            most = levels.OVERDUE * levels.SPILL
         return levels.size_of(files) > most or len(files) > limits.FILES // 2
 
     def _spill_due(self, files: Files) -> bool:
@@ -149,6 +156,7 @@ class Compactor:
     async def _merge(self, sources: Stack, expired: float, *, oldest: bool) -> _Result:
         held = await self._runs.load(sources)
         runs = [held[source.sha256] for source in sources]
-        over = expired if any(moment <= expired for run in runs for moment, _ in run.expiring) else None
+        ends = (source.expires for source in sources)
+        over = expired if any(moment is not None and moment <= expired for moment in ends) else None
         saved = await self._runs.merge(runs, oldest=oldest, expired=over)
         return Merge(sources, oldest, saved.references, over), saved

@@ -19,15 +19,13 @@ from ..format.layers import look_up
 from ..format.patches import is_rebase
 from ..format.run import Run
 from ..format.state import View, candidates, common_layers
-from ..format.update import patched
+from ..format.update import is_whole, patched
 from .cursors import Cursors, cursor_of
 from .settle import SESSIONS as REMEMBERED
 
 Matches: TypeAlias = Callable[[str], bool]
 """Whether a name of the manifest is watched."""
 
-_WHOLE: Final = ({"version", "sha256", "size"}, {"version", "value", "size"})
-"""What a commit of this version says of a value."""
 _MISSING: Final = object()
 
 
@@ -244,7 +242,7 @@ class _Patches:
             if name.startswith(tuple(prefixes)) and not is_rebase(change)  # which changes nothing
         }
         for run in self._runs:
-            found.update(name for prefix in prefixes for name, _ in run.lines(prefix))
+            found.update(name for prefix in prefixes for name in run.names(prefix))
         yield from sorted(found)
 
     def among(self, names: Collection[str]) -> Iterable[str]:
@@ -257,7 +255,7 @@ class _Patches:
         if name not in self._files:
             return True
         patch = self._files[name]
-        return patch is None or patch.keys() - {"expires"} in _WHOLE
+        return patch is None or is_whole(patch)
 
     def apply(self, name: str, file: FileEntry | None) -> FileEntry | None:
         for run in self._runs:

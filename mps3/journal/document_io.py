@@ -10,10 +10,11 @@ from ..errors import ConfigurationError, CorruptionError
 from ..format.document import CommitEntry, Document, Kind
 from ..format.document_codec import decode, encode
 from ..format.schema import NOTHING
-from .runs import LONG, Runs
+from .in_thread import LONG
+from .runs import Runs
 
 HEAVY: Final = 300
-"""Files of a document that have about `mps3.journal.runs.LONG` bytes."""
+"""Files of a document that have about `mps3.journal.in_thread.LONG` bytes."""
 LIGHTER: Final = 10
 """How many commits of a log take as long to write as one file."""
 

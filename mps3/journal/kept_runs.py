@@ -8,6 +8,7 @@ from ..errors import CorruptionError, ExpiredError
 from ..format.document import CommitEntry
 from ..format.run import Run
 from ..format.run_reference import RunReference
+from .run_pieces import FetchedPieces, PastPieces
 from .runs import Runs
 
 
@@ -40,9 +41,18 @@ class KeptRuns:
             ExpiredError: One is not kept any more.
         """
         try:
-            return await self._runs.load(references)
+            held = await self._runs.load(references)
         except CorruptionError as error:
-            raise self.expired("a part of that state is not kept any more") from error
+            raise self._gone() from error
+        return {name: self._as_past(run) for name, run in held.items()}
+
+    def _as_past(self, run: Run) -> Run:
+        """Return a run of which a piece that is gone is a past that is not kept."""
+        pieces = run.pieces
+        return Run(run.reference, PastPieces(pieces, self._gone)) if isinstance(pieces, FetchedPieces) else run
+
+    def _gone(self) -> ExpiredError:
+        return self.expired("a part of that state is not kept any more")
 
     def expired(self, why: str) -> ExpiredError:
         """Return the error for a past that does not reach so far."""

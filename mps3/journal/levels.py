@@ -23,10 +23,15 @@ SPILL = 8 * 2**10
 """Settled files of more bytes than this go into a run, inline values included. All are sent with each commit."""
 CHECKPOINT = 192 * 2**10
 """Files of more bytes than this in a checkpoint of a log go into a run. It is seldom written, and read at once."""
+CHECKPOINT_OVER_RUNS = 32 * 2**10
+"""The same where there are runs under them, so that nothing is gained by keeping all in the checkpoint."""
 FANOUT = 8
 """Runs of a level that become one."""
-PART = 8 * 2**20
-"""The largest object of a run, in bytes; a larger run has several, so that each can be sent in reasonable time."""
+PART = 2 * 2**20
+"""The lines of the largest object of a run, in bytes before they are compressed; a larger run has several.
+
+So each is sent in reasonable time, and its index, which is read for the first of its keys, has some 60 kB.
+"""
 LARGE = 64 * 2**10
 """A change of more bytes than this is stored as a run, so that the log, which is sent again and again, stays small.
 
@@ -34,6 +39,8 @@ With inline values, too: a run is one object for all of them, where objects of t
 """
 MIDDLING: Final = 8 * 2**10
 """A change of more bytes than this is stored as a run where the log would have more than `LARGE` with it."""
+RATIO: Final = 4
+"""How much larger than all newer ones together a run is that is left alone when things go quiet."""
 OVERDUE: Final = 4
 """How many times the size that is due a spill, or the number that is due a merge, may become before commits wait."""
 
@@ -115,6 +122,21 @@ def due(runs: Stack, fanout: int | None = None) -> Stack:
         if found is not None:
             return tuple(part for parts in whole[found[0] : found[1]] for part in parts)
     return ()
+
+
+def to_consolidate(runs: Stack) -> Stack:
+    """Return the runs to be merged when things go quiet, so that a key is looked up in few; none if they are few.
+
+    Each run that stays has more than `RATIO` times the bytes of all that are newer.
+    """
+    whole = _whole(runs)
+    first, newer = len(whole), 0
+    for place in reversed(range(len(whole))):
+        size = sum(part.size for part in whole[place])
+        if newer and newer * RATIO >= size:
+            first = place
+        newer += size
+    return tuple(part for parts in whole[first:] for part in parts)
 
 
 def _whole(runs: Sequence[RunReference]) -> list[Stack]:

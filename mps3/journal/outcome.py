@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from ..errors import UnknownOutcomeError
 from ..format.patches import comes_from, stored_version
+from ..format.run import NotAtHandError
 from ..format.schema import NOTHING
 from ..format.state import View
 from . import settle
@@ -177,7 +178,10 @@ def _outcome(
 def shows(view: View, named: Iterable[tuple[str, str]]) -> bool:
     """Return whether a state has one of some keys at the version that a commit gave it."""
     for name, version in named:
-        found = view.look_up(name)
+        try:
+            found = view.look_up(name)
+        except NotAtHandError:
+            continue  # then it is less certain what became of it, which is said
         if found is not None and (comes_from(found["version"], version) or stored_version(found) == version):
             return True
     return False

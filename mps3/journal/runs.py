@@ -1,57 +1,48 @@
-"""Storing and fetching runs."""
+"""The runs of one manifest: storing them, and having them at hand."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import math
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from ..errors import CorruptionError, MPS3Error
+from ..errors import MPS3Error
 from ..format import limits
 from ..format.commit_age import Moment
 from ..format.document import CommitEntry
 from ..format.file_entry import FileEntry, Files
-from ..format.names import SUFFIX, Names
+from ..format.names import SUFFIX
 from ..format.patches import is_partial
-from ..format.run import Run, check_run, encode_runs, index_run, merge_runs
+from ..format.run import HeldPieces, Run, open_run
+from ..format.run_merge import merged_lines
 from ..format.run_reference import RunReference, encode_reference
+from ..format.run_writer import BATCH, RunWriter, WrittenPart, encode_runs
 from ..format.update import patched
-from ..storage.cached import CachedObject, add_to_cache
-from ..storage.protocol import Absence, Object, Storage
-from ..storage.verification import EtagDigests, read_verified
-from ..types import Ref
+from ..storage.protocol import Absence, Storage
+from ..storage.verification import EtagDigests
+from ..support.gather import map_concurrently
 from . import levels
-from .invalid_names import InvalidNames
+from .at_hand import at_hand, ranges
+from .in_thread import Worker
+from .run_pieces import FetchedPieces, PieceCache, RunReading
+from .run_reader import CONCURRENCY, GROWTH, SMALL, MissingRunError, RunReader
 
-CONCURRENCY: Final = 8
-"""Runs that are sent or fetched at once."""
-LONG: Final = 128 * 2**10
-"""Working on more bytes than this would hold up the event loop; a thread does it."""
+SENDING: Final = 3
+"""Objects of a run that are sent at once: each of them takes memory."""
+EXPANDED: Final = 64
+"""How many times the bytes that are prefetched the lines of runs may have that are held whole."""
 NAME: Final = 16
 """Bytes whose reading takes as long as working with one key of a document."""
-BREATH: Final = 1e-6
-"""Seconds that a thread sleeps now and then, so that the event loop can go on; systems make some more of it."""
-T = TypeVar("T")
-
-
-class MissingRunError(CorruptionError):
-    """A run is not there that a document names.
-
-    It was collected, if the document is no longer what the manifest says: whoever read it slept for very long before
-    asking for its runs. Else somebody has damaged the bucket.
-    """
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A part of a run that was stored, as documents name it and in memory, and when that began."""
+    """A part of a run that was stored, as documents name it, and when that began."""
 
     reference: RunReference
     run: Run
@@ -60,7 +51,7 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run that was stored: its parts, as documents name them and in memory, and when that began."""
+    """A run that was stored: its parts, as documents name them, and when that began."""
 
     references: tuple[RunReference, ...]
     runs: tuple[Run, ...]
@@ -68,9 +59,10 @@ class StoredRun:
 
 
 class Runs:
-    """The runs of one manifest: each is stored once, fetched once, and verified when read.
+    """The runs of one manifest: each is stored once, and verified when read.
 
-    A run stays in memory for as long as anything refers to it.
+    A run that is held whole stays in memory for as long as anything refers to it; of the others, those pieces do that
+    were used last.
 
     Args:
         storage: Where they are kept.
@@ -79,9 +71,10 @@ class Runs:
         now: Tells the time: what was stored long ago, and is not named yet, may have been collected.
         unique: Gives each stored run a name of its own besides its content's. Where an object is deleted by
             its key alone, whoever is late with that must not hit one that was stored again.
+        reading: How they are read.
 
     Attributes:
-        invalid_names: Told of names that are none.
+        reader: Reads them.
         etags: Verifies the documents of the manifest, which name no digest of themselves.
     """
 
@@ -93,34 +86,69 @@ class Runs:
         now: Callable[[], Moment],
         *,
         unique: Callable[[], str] | None = None,
+        reading: RunReading | None = None,
     ) -> None:
         self._storage = storage
         self._bucket = bucket
         self._prefix = manifest + SUFFIX
-        self.invalid_names = InvalidNames(bucket)
+        self._worker = Worker()
+        self.work = self._worker.work
+        self.reader = RunReader(storage, bucket, manifest, self._worker)
+        self.invalid_names = self.reader.invalid_names
         self.etags = EtagDigests(bucket, manifest)
-        self._names = Names(Ref(manifest, bucket))
+        self._reading = RunReading() if reading is None else reading
+        self._is_large = False
         self._unique = unique
         self._now = now
         self._held: WeakValueDictionary[str, Run] = WeakValueDictionary()
         self._stored: list[_Part] = []
         self._fetched: Mapping[str, Run] = {}
-        self._switch = asyncio.Semaphore(CONCURRENCY)
-        self._thread = asyncio.Semaphore(1)
 
     async def load(self, references: Iterable[RunReference]) -> Mapping[str, Run]:
-        """The runs that documents name, by their SHA-256. Those not in memory are fetched, several at once.
+        """Return the runs that documents name, by their SHA-256.
+
+        Where they are few, those not in memory are fetched, several at once. Else pieces of them are fetched later,
+        where they are needed.
 
         Raises:
             MissingRunError: One is missing.
             CorruptionError: One is not what it should be.
         """
         wanted = {reference.sha256: reference for reference in references}
-        held = {name: run for name in wanted if (run := self._held.get(name)) is not None}
-        missing = [reference for name, reference in wanted.items() if name not in held]
-        if missing:
-            found = await asyncio.gather(*map(self._fetch, missing), return_exceptions=True)
-            held.update((run.sha256, run) for run in found if isinstance(run, Run))
+        most = self._reading.prefetch
+        whole = sum(reference.size for reference in wanted.values()) <= most
+        self._is_large = self._is_large or not whole
+        held: dict[str, Run] = {}
+        missing: list[RunReference] = []
+        asked: list[RunReference] = []
+        for name, reference in wanted.items():
+            run = self._held.get(name)
+            if run is not None and isinstance(run.pieces, HeldPieces):
+                held[name] = run
+            elif whole:
+                missing.append(reference)
+            elif self.reader.lost:
+                # Something was collected that this client went by: it must not go by something else that is gone.
+                asked.append(reference)
+                held[name] = self._held[name] = self._in_pieces(reference)
+            elif run is not None and run.reference.key == reference.key:
+                held[name] = run
+            else:
+                self.reader.check(reference)
+                held[name] = self._held[name] = self._in_pieces(reference)
+        await map_concurrently(self.reader.require, asked)
+        lines = 0
+        for start in range(0, len(missing), CONCURRENCY):
+            if lines > EXPANDED * most:
+                # Nobody writes lines that are compressed so well.
+                held.update((one.sha256, self._in_pieces(one)) for one in missing[start:])
+                break
+            some = missing[start : start + CONCURRENCY]
+            found = await asyncio.gather(*map(self.reader.whole, some), return_exceptions=True)
+            for one in found:
+                if isinstance(one, Run):
+                    held[one.sha256] = self._held[one.sha256] = one
+                    lines += one.pieces.size if isinstance(one.pieces, HeldPieces) else 0
             failed = [failure for failure in found if isinstance(failure, BaseException)]
             # What was fetched need not be fetched again when the rest is.
             self._fetched = held if failed else {}
@@ -128,9 +156,18 @@ class Runs:
                 raise failed[0]
         return held
 
+    def _in_pieces(self, reference: RunReference) -> Run:
+        return Run(reference, FetchedPieces(reference, self._reading.cache, self.reader))
+
+    def _passing(self, run: Run) -> Run:
+        """Return a run that is read once, from one end to the other: its pieces take nobody's room in the cache."""
+        if isinstance(run.pieces, HeldPieces):
+            return run
+        return Run(run.reference, FetchedPieces(run.reference, PieceCache(0), self.reader))
+
     async def save(self, files: Files) -> StoredRun:
         """Store ``files`` as a run. Whoever saves the same writes the same objects."""
-        return await self._save(partial(encode_runs, files, levels.PART), levels.size_of(files))
+        return await self._save(lambda pause: list(encode_runs(files, levels.PART, pause)), levels.size_of(files))
 
     async def whole(self, files: Files, stack: levels.Stack) -> tuple[Files, levels.Stack]:
         """Take the runs under some files into them, where all are few."""
@@ -140,26 +177,28 @@ class Runs:
         held = await self.load(stack)
         found: dict[str, Any] = {}
         for run in stack:
-            found.update(held[run.sha256].items())
+            found.update(await at_hand(lambda run=run: dict(held[run.sha256].items())))  # type: ignore[misc]
         found.update(files)
+        if levels.size_of(found) > levels.CHECKPOINT:
+            return files, stack
         return {name: file for name, file in found.items() if file is not None}, ()
 
     async def merge(self, runs: Sequence[Run], *, oldest: bool, expired: float | None = None) -> StoredRun:
-        """Store what several runs say together; see `merge_runs`."""
-        stop = threading.Event()
+        """Store what several runs say together, a range of keys after the other; see `merged_lines`."""
+        runs = [self._passing(run) for run in runs]
 
-        def merged(breathe: Callable[[], object]) -> Iterator[tuple[RunReference, bytes]]:
-            def pause() -> None:
-                breathe()
-                if stop.is_set():
-                    raise InterruptedError("nobody waits for this any more")
+        async def merged() -> AsyncGenerator[WrittenPart]:
+            writer = RunWriter(levels.PART)
+            async with aclosing(ranges(runs)) as found:
+                async for start, stop in found:
+                    lines = partial(merged_lines, runs, start, stop, oldest=oldest, expired=expired)
+                    for part in await self.work(partial(_write, writer, lines), size):
+                        yield part
+            for part in writer.end():
+                yield part
 
-            return merge_runs(runs, levels.PART, oldest=oldest, expired=expired, pause=pause)
-
-        try:
-            return await self._save(merged, sum(len(run.body) for run in runs))
-        finally:
-            stop.set()
+        size = GROWTH * sum(run.reference.size for run in runs)
+        return await self._send(merged())
 
     async def by_reference(
         self, update: Mapping[str, Any], log: Sequence[CommitEntry] = (), *, held: int = 0
@@ -179,11 +218,11 @@ class Runs:
             return update  # a commit has no more patches than that
         beside: dict[str, Any] = {}
 
-        def encoded(breathe: Callable[[], object]) -> Iterator[tuple[RunReference, bytes]]:
+        def encoded(breathe: Callable[[], object]) -> list[WrittenPart]:
             # The lines of a run replace what was there, so patches stay beside them, and apply above them.
             beside.update((name, one) for name, one in changes.items() if is_partial(one))
             whole = {name: _whole(one) for name, one in changes.items() if name not in beside}
-            return encode_runs(whole, levels.PART, breathe)
+            return list(encode_runs(whole, levels.PART, breathe))
 
         saved = await self._save(encoded, NAME * 4 * len(changes))
         rest = {name: value for name, value in update.items() if name != "files"}
@@ -191,27 +230,25 @@ class Runs:
             rest["files"] = beside
         return {**rest, "runs": [encode_reference(reference) for reference in saved.references]}
 
-    async def _save(
-        self, make: Callable[[Callable[[], object]], Iterator[tuple[RunReference, bytes]]], size: int
-    ) -> StoredRun:
+    async def _save(self, make: Callable[[Callable[[], object]], list[WrittenPart]], size: int) -> StoredRun:
+        async def made() -> AsyncGenerator[WrittenPart]:
+            for part in await self.work(make, size):
+                yield part
+
+        return await self._send(made())
+
+    async def _send(self, parts: AsyncGenerator[WrittenPart]) -> StoredRun:
+        """Store the parts of a run, some at once, while the next are made."""
         began = self._now()
-        parts = await self.work(make, size)
         sending: list[asyncio.Task[_Part]] = []
-        failures: list[BaseException] = []
-
-        async def send(reference: RunReference, body: bytes) -> _Part:
-            async with self._switch:
-                if failures:
-                    raise failures[0]  # no more of them: the others are only finished
-                try:
-                    return await self._store(reference, body)
-                except BaseException as error:
-                    failures.append(error)
-                    raise
-
         try:
-            while made := await self.work(lambda _: next(parts, None), size):
-                sending.append(asyncio.create_task(send(*made)))
+            async with aclosing(parts):
+                async for part in parts:
+                    if len(sending) >= SENDING:
+                        await asyncio.wait([sending[-SENDING]])
+                    if any(task.done() and task.exception() for task in sending[-SENDING:]):
+                        break  # no more of them: the others are only finished
+                    sending.append(asyncio.create_task(self._store(part)))
             # What was stored need not be stored again when the rest is.
             await asyncio.gather(*sending, return_exceptions=True)
         finally:
@@ -227,8 +264,15 @@ class Runs:
 
     async def renew(self, saved: StoredRun) -> StoredRun:
         """Store once more what may be collected before a commit names it."""
-        bodies = ((replace(one, key=""), run.body) for one, run in zip(saved.references, saved.runs, strict=True))
-        return await self._save(lambda _: bodies, 0)
+
+        async def parts() -> AsyncGenerator[WrittenPart]:
+            for reference in saved.references:
+                found = await self._storage.get(self._bucket, reference.key, limit=reference.size)
+                if isinstance(found, Absence):
+                    raise MissingRunError(f"the run {reference.key} was collected", key=reference.key)
+                yield WrittenPart(replace(reference, key=""), found.body, None)
+
+        return await self._send(parts())
 
     def is_fresh(self, saved: StoredRun) -> bool:
         """Whether a run that was stored may still be named by a commit of now."""
@@ -238,98 +282,47 @@ class Runs:
         """A commit is acknowledged: what was saved before is part of a state now, or else nobody needs it here."""
         self._stored.clear()
 
-    async def _store(self, reference: RunReference, body: bytes) -> _Part:
+    async def _store(self, part: WrittenPart) -> _Part:
         began = self._now()
         for known in self._stored:
-            if known.reference.sha256 == reference.sha256 and known.moment.is_fresh(began):
-                return replace(known, reference=replace(reference, key=known.reference.key))
-        name = reference.sha256 + (f"@{self._unique()}" if self._unique else "")
-        reference = replace(reference, key=self._prefix + name)
+            if known.reference.sha256 == part.reference.sha256 and known.moment.is_fresh(began):
+                return replace(known, reference=replace(part.reference, key=known.reference.key))
+        name = part.reference.sha256 + (f"@{self._unique()}" if self._unique else "")
+        reference = replace(part.reference, key=self._prefix + name)
         try:
-            await self._storage.put(self._bucket, reference.key, body, sha256=bytes.fromhex(reference.sha256))
+            await self._storage.put(self._bucket, reference.key, part.body, sha256=part.sha256)
         except MPS3Error as error:
             error.maybe_written = False  # a run that no document names is nothing but an object
             raise
         run = self._held.get(reference.sha256)
-        if run is None:
-            run = await self.work(partial(index_run, reference.sha256, body, self._names), len(body))
-        self._held[run.sha256] = run
+        if run is None or run.reference.key != reference.key:
+            run = await self._keep(reference, part.body)
         stored = _Part(reference, run, began)
         self._stored.append(stored)
         return stored
 
-    async def _fetch(self, reference: RunReference) -> Run:
-        if not reference.key.startswith(self._prefix):
-            raise self._corrupt(reference, "it is not among the runs of its manifest")
-        if reference.size > limits.RUN:
-            raise self._corrupt(reference, f"it has {reference.size} bytes, more than {limits.RUN}")
-
-        async def ask() -> Object | Absence:
-            async with self._switch:
-                return await self._storage.get(self._bucket, reference.key, limit=reference.size)
-
-        async def check(found: Object | Absence) -> tuple[Object, Run]:
-            if not isinstance(found, Object):
-                raise self._corrupt(reference, "it is missing", MissingRunError)
-            # What is in the cache was verified before it was kept, line by line.
-            read = _same if isinstance(found, CachedObject) else _verified
-            try:
-                return found, await self.work(partial(read, reference, found.body, self._names), len(found.body))
-            except ValueError as error:
-                raise self._corrupt(reference, str(error)) from error
-
-        found, run = await read_verified(ask, check)
-        add_to_cache(self._storage, self._bucket, reference.key, None, found)
-        self._held[run.sha256] = run
-        self.invalid_names.report(reference.key, None, run.skipped)
+    async def _keep(self, reference: RunReference, body: bytes) -> Run:
+        if self._is_large and reference.size > SMALL:
+            run = self._in_pieces(reference)
+        else:
+            names = self.reader.names
+            run = await self.work(
+                lambda pause: open_run(reference, body, names, trusted=True, pause=pause), GROWTH * len(body)
+            )
+        self._held[reference.sha256] = run
         return run
 
-    async def work(self, function: Callable[[Callable[[], object]], T], size: int) -> T:
-        """Call something that works on ``size`` bytes, with what it has to call now and then.
 
-        Of what is large, only one thing is worked on at a time, beside the event loop.
-        """
-        if size <= LONG:
-            return function(lambda: None)
-        # One at a time: the event loop waits for its turn behind each thread that computes.
-        async with self._thread:
-            return await asyncio.to_thread(function, _breathe)
-
-    def _corrupt(
-        self, reference: RunReference, why: str, kind: type[CorruptionError] = CorruptionError
-    ) -> CorruptionError:
-        return kind(
-            f"cannot read the run s3://{self._bucket}/{reference.key}: {why}",
-            bucket=self._bucket,
-            key=reference.key,
-            operation="GetObject",
-        )
-
-
-def _breathe() -> None:
-    # Lets the event loop's thread go on now, not only when the interpreter next thinks of it, some milliseconds later.
-    # Not for no time at all: then this thread would often be the first to go on.
-    time.sleep(BREATH)
+def _write(
+    writer: RunWriter, merged: Callable[[], tuple[list[str], list[bytes]]], pause: Callable[[], object]
+) -> list[WrittenPart]:
+    names, lines = merged()
+    done = []
+    for start in range(0, len(names), BATCH):
+        pause()
+        done += writer.add(names[start : start + BATCH], lines[start : start + BATCH])
+    return done
 
 
 def _whole(change: Mapping[str, Any] | None) -> FileEntry | None:
     return None if change is None else patched(None, change, -math.inf)
-
-
-def _same(reference: RunReference, body: bytes, names: Names, pause: Callable[[], object]) -> Run:
-    _check_sum(reference, body)
-    return index_run(reference.sha256, body, names, pause)
-
-
-def _verified(reference: RunReference, body: bytes, names: Names, pause: Callable[[], object]) -> Run:
-    _check_sum(reference, body)
-    try:
-        check_run(body, reference.entries, pause)
-    except ValueError as error:
-        raise ValueError(f"it is malformed: {error}") from None
-    return index_run(reference.sha256, body, names, pause)
-
-
-def _check_sum(reference: RunReference, body: bytes) -> None:
-    if hashlib.sha256(body).hexdigest() != reference.sha256:
-        raise ValueError("its content does not have the SHA-256 that the manifest names")

@@ -14,8 +14,10 @@ from ..format.file_entry import FileEntry, Files, expires_of
 from ..format.layers import FrozenLayers
 from ..format.run_reference import RunReference
 from ..format.state import View
-from ..format.update import apply_update
+from ..format.update import apply_update, names_needed
+from .at_hand import prepare
 from .compactor import Compactor
+from .run_pieces import Piece
 from .runs import Runs
 
 SESSIONS: Final = 512
@@ -53,6 +55,7 @@ async def settle(
     compactor: Compactor,
     *,
     now: float | None = None,
+    quiet: bool = False,
 ) -> Settled:
     """Fold commits into the settled part of the next document (R7).
 
@@ -64,6 +67,7 @@ async def settle(
         compactor: Keeps files few and runs few.
         now: The newest time stamp that the next document is made upon, in seconds since 1970, where a commit may be
             repeated long after it was settled; ``None`` where it cannot.
+        quiet: As in `Compactor.apply`.
     """
     files: dict[str, FileEntry | None] = dict(base.files)
     sessions, stack = dict(base.sessions), base.runs
@@ -78,13 +82,15 @@ async def settle(
         if commit.files and stack is not under_for:
             held = await runs.load(stack)
             under, under_for = FrozenLayers(tuple(held[reference.sha256] for reference in stack)), stack
+        held_pieces: list[Piece] = []
+        await prepare(under.layers, names_needed(commit.update), held_pieces)
         apply_update(commit.update, files, under, commit.modified)
         sessions.pop(commit.session, None)  # to the end: the order is that of settling
         sessions[commit.session] = commit.sequence
     recent = _forget(sessions, base, {commit.session for commit in commits}, now)
     expired = expired_for_all(base)
     left_out = [base.expired, _leave_out(files, expired, over_runs=bool(stack))]
-    kept, stack, merged = await compactor.apply(files, stack, expired)
+    kept, stack, merged = await compactor.apply(files, stack, expired, quiet=quiet)
     over = max((one for one in (*left_out, merged) if one is not None), default=None)
     return Settled(kept, sessions, recent, stack, over)
 

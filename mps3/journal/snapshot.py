@@ -15,6 +15,7 @@ from ..format.document_codec import decode, decode_entries, encode, encode_entri
 from ..format.run import Run
 from ..format.run_reference import RunReference
 from ..format.state import EMPTY, View, build_view
+from .at_hand import at_hand
 
 
 class Loader(Protocol):
@@ -62,7 +63,8 @@ class JournalSnapshot:
         """Return the state again."""
         if self.document is None:
             return EMPTY
-        return build_view(self.document, self.head, self.commits, await runs.load(self.runs), self.pace)
+        document, held = self.document, await runs.load(self.runs)
+        return await at_hand(lambda: build_view(document, self.head, self.commits, held, self.pace))
 
     def encode(self, bucket: str, key: str) -> bytes:
         """Return it as bytes.

@@ -21,6 +21,7 @@ from ..errors import (
 )
 from ..format.file_entry import version_of
 from ..format.patches import comes_from
+from ..journal.at_hand import look_up_all
 from ..journal.attempt import OutdatedError
 from ..support.environment import Environment
 from ..support.gather import map_concurrently
@@ -167,9 +168,9 @@ class TransactionBatch:
         except ConflictError as error:
             if not self._pending.void:
                 raise
-            self._complete(self._pending, error)  # of the others nothing has failed
+            await self._complete(self._pending, error)  # of the others nothing has failed
         else:
-            self._complete(self._pending)
+            await self._complete(self._pending)
         self._free()
         return True
 
@@ -205,18 +206,18 @@ class TransactionBatch:
             except ConflictError:
                 pass  # it was not
             else:
-                self._complete(last)
+                await self._complete(last)
                 self._free()
                 self._concluded = True
                 return True
         self._pending, self._tries = None, []
         return False
 
-    def _complete(self, pending: Pending, why: Exception | None = None) -> None:
-        for run in self._runs_that_count(pending):
+    async def _complete(self, pending: Pending, why: Exception | None = None) -> None:
+        for run in await self._runs_that_count(pending):
             run.complete(pending.void, why)
 
-    def _runs_that_count(self, pending: Pending) -> list[FunctionRun]:
+    async def _runs_that_count(self, pending: Pending) -> list[FunctionRun]:
         """Return the runs of the try that was committed.
 
         Raises:
@@ -230,8 +231,9 @@ class TransactionBatch:
             return self._tries[-1][1] if found is None else found
         view = self._manifest.state()[0]
         for tried, runs in reversed(self._tries):
+            newest = await look_up_all(view.layers, tried.changes, view.look_up)
             for name, content in tried.changes.items():
-                if content is not None and comes_from(version_of(view.look_up(name)), content.version):
+                if content is not None and comes_from(version_of(newest[name]), content.version):
                     return runs
         ref = self._manifest.ref
         raise UnknownOutcomeError(
@@ -275,6 +277,7 @@ class TransactionBatch:
             nesting = Nesting()
             try:
                 result = await job.function(part)
+                await part.settle()
                 if part.failure is None and (inapplicable := await part.inapplicable()):
                     raise inapplicable
             except Exception as error:  # noqa: BLE001 - the user's own
@@ -327,8 +330,8 @@ async def store_values(contents: ValueStore, pending: Pending) -> None:
 
 async def is_certain(manifest: Manifest, workspace: Workspace) -> bool:
     """Return whether what was read is, or becomes, part of the state, and no failed transaction has written it."""
-    while not workspace.holds_in(manifest.present()[0]):
-        if not workspace.holds_in(manifest.tentative):
+    while not await workspace.holds_in(manifest.present()[0]):
+        if not await workspace.holds_in(manifest.tentative):
             return False
         await asyncio.sleep(CERTAINTY_INTERVAL)
         await manifest.refresh()

@@ -13,9 +13,11 @@ from ..content.value import PendingValue
 from ..errors import ConflictError, MPS3Error, UnavailableError, UnknownOutcomeError
 from ..format.document import commit_id
 from ..format.file_entry import version_of
+from ..journal.at_hand import look_up_all, prepare
 from ..journal.attempt import Attempt, OutdatedError
 from ..journal.outcome import CommitOutcome, few, note, versions_in
 from ..journal.protocol import Journal, TransactionStatus
+from ..journal.run_pieces import Piece
 from ..offline.protocol import Sent, StoredSession
 from ..support.gather import gather_bounded
 from ..support.steps import in_steps
@@ -211,7 +213,7 @@ class Committer:
         # its clock does not tell how old that is, nor what time it is at the store, from which expiries count (R19).
         slept = self._environment.slept()
         stale = self._reachability.is_stale(started) or slept - self._slept > SLEPT
-        if stale or _looks_outdated(commit, journal):
+        if stale or await _looks_outdated(commit, journal):
             await journal.resolve()
             self._slept = slept
         self._avoid_used_sequence(journal, commit)
@@ -259,6 +261,8 @@ class Committer:
         """Find out whether a commit counts that an earlier client may have sent (R4, R8)."""
         await journal.resolve()
         attempt = commit.attempt
+        held: list[Piece] = []
+        await prepare(journal.view.layers, [name for name, _ in attempt.named], held)
         match journal.outcome(attempt):
             case CommitOutcome.SETTLED:
                 return True
@@ -337,12 +341,14 @@ class Committer:
             self._reachability.lost()
 
 
-def _looks_outdated(commit: InFlightCommit, journal: Journal) -> bool:
+async def _looks_outdated(commit: InFlightCommit, journal: Journal) -> bool:
     """Return whether a write with a condition would fail by what is known, which the store may know better."""
     if not commit.attempt.expect or any(pending.reruns for pending in commit.group):
         return False  # who makes another try reads before it
     view = journal.tentative.at(commit.attempt.now)
-    return any(version_of(view.look_up(name)) != version for name, version in commit.attempt.expect.items())
+    expect = commit.attempt.expect
+    found = await look_up_all(view.layers, expect, view.look_up)
+    return any(version_of(found[name]) != version for name, version in expect.items())
 
 
 class _UnrecordedError(UnavailableError):

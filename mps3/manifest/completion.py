@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from ..content.store import AT_ONCE
@@ -12,8 +12,12 @@ from ..errors import MPS3Error, UnavailableError, UnknownOutcomeError
 from ..format.document import commit_id
 from ..format.file_entry import version_of
 from ..format.layers import look_up
+from ..format.run import NotAtHandError
+from ..format.state import View
+from ..journal.at_hand import at_hand
 from ..journal.attempt import Attempt
 from ..journal.protocol import Journal
+from ..journal.run_pieces import Piece
 from ..offline.protocol import Refusal
 from ..support.gather import gather_bounded
 from ..types import Commit
@@ -65,23 +69,47 @@ class CommitCompletion:
 
         If a patch in it is of a value that is not at hand, that is fetched first, to know whether the patch applies.
         """
-        session, sequence = commit.attempt.session or journal.session, commit.attempt.sequence
-        patches = placed_patches(journal.view, commit.group, session, sequence)
-        stored = [patch for patch in patches if patch.is_stored]
-        if stored:
-            self._outbox.mark_seen(commit.group, seen=True)
-            # At once: the session goes on, and its next commit takes the place of this one on the disk.
-            commit.session.record_committed(commit.attempt)
-            self._tasks.start(self._judge(journal, commit, patches, stored), "patches")
+        view = journal.view
+        try:
+            patches = self._placed(journal, commit, view)
+        except NotAtHandError:
+            self._judge_later(commit, self._place(journal, commit, view))
+            return
+        if any(patch.is_stored for patch in patches):
+            self._judge_later(commit, self._judge(journal, commit, patches))
         else:
             self._complete(journal, commit, patches, {})
 
-    async def _judge(
-        self, journal: Journal, commit: InFlightCommit, patches: list[PlacedPatch], stored: list[PlacedPatch]
-    ) -> None:
+    def _placed(self, journal: Journal, commit: InFlightCommit, view: View) -> list[PlacedPatch]:
+        return placed_patches(view, commit.group, commit.attempt.session or journal.session, commit.attempt.sequence)
+
+    def _judge_later(self, commit: InFlightCommit, judging: Coroutine[Any, Any, None]) -> None:
+        self._outbox.mark_seen(commit.group, seen=True)
+        # At once: the session goes on, and its next commit takes the place of this one on the disk.
+        commit.session.record_committed(commit.attempt)
+        self._tasks.start(judging, "patches")
+
+    async def _place(self, journal: Journal, commit: InFlightCommit, view: View) -> None:
+        """Fetch what was said of the keys of patches, and judge them."""
+        tries, held = 0, list[Piece]()
+        while True:
+            try:
+                patches = await at_hand(lambda: self._placed(journal, commit, view), held)
+                break
+            except UnavailableError:
+                tries += 1
+                await asyncio.sleep(self._context.environment.backoff(tries))
+            except MPS3Error as error:
+                # It was replaced and collected meanwhile, or is damaged.
+                _log.warning("it is not known whether patches applied: %s", error)
+                patches = []
+                break
+        await self._judge(journal, commit, patches)
+
+    async def _judge(self, journal: Journal, commit: InFlightCommit, patches: list[PlacedPatch]) -> None:
         bodies: dict[str, bytes] = {}
         tries = 0
-        left = stored
+        left = [patch for patch in patches if patch.is_stored]
         while left:
             results = await gather_bounded(self._body_before, left, AT_ONCE)
             again = []
@@ -211,6 +239,9 @@ def _versions(journal: Journal, commit: InFlightCommit) -> dict[str, str | None]
     sent = {} if commit.sent is None else commit.sent.update.get("files", {})
     for name, content in final.items():
         if content is not None:
-            file = look_up(name, said) or sent.get(name) or {}
+            try:
+                file = look_up(name, said) or sent.get(name) or {}
+            except NotAtHandError:
+                file = sent.get(name) or {}  # an earlier client has stored so much that it is not at hand
             versions[name] = file.get("version", content.version)
     return versions

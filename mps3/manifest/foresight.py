@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from ..content.patch import PendingPatch
 from ..errors import ConflictError, MPS3Error
+from ..journal.at_hand import at_hand
 from ..support.gather import map_concurrently
 from .context import ManifestContext
 from .overlay import Below, inapplicable_steps
@@ -59,7 +60,7 @@ class PatchForesight:
 
         async def errors_of_one(item: tuple[str, PendingPatch]) -> list[str]:
             name, content = item
-            file = over[name] if name in over else view.look_up(name)
+            file = await at_hand(lambda: over[name] if name in over else view.look_up(name))
             errors = await inapplicable_steps(content, file, self._context.contents)
             return [f"{pending.labels[name]!r}: {error}" for error in errors]
 

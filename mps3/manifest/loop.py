@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+
+from ..errors import MPS3Error
 from ..journal.protocol import Journal
 from ..support.environment import wait_for_event
 from .committer import Committer
@@ -16,6 +19,8 @@ from .reachability import StoreReachability, answer
 from .reconnect import Review
 from .recovery import Recovery
 from .state import ManifestState
+
+_log = logging.getLogger("mps3")
 
 
 class CommitLoop:
@@ -55,7 +60,7 @@ class CommitLoop:
             state.awake.clear()
             now = self._environment.monotonic()
             if pipeline.sending is None and now >= self._committer.commit_at:
-                pipeline.sending = self._next_commit() or self._decider.no_op(journal, now)
+                pipeline.sending = await self._next_commit() or self._decider.no_op(journal, now)
             if pipeline.sending is not None and now >= pipeline.sending.retry_at:
                 with self._reachability.time_limit():
                     await self._commit(journal)
@@ -95,11 +100,15 @@ class CommitLoop:
         await self._publisher.publish(journal)
         self._decider.decide(journal)
 
-    def _next_commit(self) -> InFlightCommit | None:
+    async def _next_commit(self) -> InFlightCommit | None:
         """Return the next commit, if there is one that may be sent."""
         if (prior := self._pipeline.next()) is not None:
             return prior
-        self._recovery.check_lapsed()
+        try:
+            await self._recovery.check_lapsed()
+        except MPS3Error as error:
+            _log.debug("it is not known yet whether recovered writes have expired: %s", error)
+            return None  # it is asked again after the next poll
         if self._review is not None and self._review.due:
             if self._reachability.resolved_at >= self._reachability.lost_at:
                 self._review.start(self._state.ref, self._outbox, lambda: self._state.view, self._state.wake)

@@ -10,13 +10,16 @@ from typing import Any
 
 from ..content.value import PendingValue
 from ..errors import ClosedError, MPS3Error, UnavailableError
-from ..format.file_entry import FileEntry, version_of
+from ..format.file_entry import FileEntry
 from ..format.state import View, alive
+from ..journal.at_hand import look_up_all
 from ..journal.past import Past
 from ..journal.protocol import Retained
+from ..journal.run_reader import MissingRunError
 from ..offline.protocol import StoredSession
 from ..offline.queue import OutboxQueue
 from ..types import Ref
+from .bases import BaseVersions
 from .committer import Committer
 from .completion import CommitCompletion
 from .context import ManifestContext
@@ -56,6 +59,7 @@ class Manifest:
         session_pool: The sessions of transactions.
         session: The session of other writes.
         poller: Says when to poll.
+        expiry: Notifies the listeners of keys that expire.
     """
 
     def __init__(self, ref: Ref, open_journal: OpenJournal, context: ManifestContext) -> None:
@@ -74,6 +78,7 @@ class Manifest:
         self._state = state = ManifestState(ref, publishes_kept=context.cache is not None)
         self._kept = KeptWrites(state.wake, context.environment)
         self._tasks = BackgroundTasks(ref, self._end)
+        self._bases = BaseVersions(state, self._tasks)
         self._outbox = outbox = Outbox(
             context.contents,
             ready=state.wake,
@@ -81,10 +86,10 @@ class Manifest:
             foresee=PatchForesight(state, self.refresh, context).check,
             refused=self._refused,
         )
-        self._expiry = ExpiryTimer(state, self.listeners, context.time, self._tasks)
-        self._reachability = StoreReachability(state, context, self._expiry, self._review)
+        self.expiry = ExpiryTimer(state, self.listeners, context.time, self._tasks)
+        self._reachability = StoreReachability(state, context, self.expiry, self._review)
         self._pipeline = CommitPipeline(state, outbox)
-        self._publisher = Publisher(state, self._pipeline, self.listeners, self._expiry, context)
+        self._publisher = Publisher(state, self._pipeline, self.listeners, self.expiry, context)
         self.poller = Poller(state, self._reachability, self._pipeline, self.listeners, context)
         self._opener = Opener(
             open_journal, state, self._reachability, self.poller, self._publisher, self.listeners, context
@@ -110,8 +115,6 @@ class Manifest:
             context,
         )
 
-    # From open to close
-
     async def open(self) -> None:
         """Read it for the first time, or start from the cache when the store cannot be reached.
 
@@ -132,7 +135,7 @@ class Manifest:
         """Start its tasks, which open it if need be."""
         self._tasks.start(self._run(), "manifest")
         self._tasks.start(self._outbox.run(), "outbox")
-        self.expire()
+        self.expiry.expire()
 
     async def aclose(self) -> None:
         """Stop its tasks. Writes that are still pending fail, and subscriptions end."""
@@ -192,10 +195,7 @@ class Manifest:
         self._reachability.require()
 
     def state(self) -> tuple[View, Mapping[str, PendingValue | FileEntry | None]]:
-        """Return the newest state, and the pending values of this client that lie over it, at one moment.
-
-        Keys that have expired are in it; see `View.at`.
-        """
+        """Return the newest state, expired keys included, and the pending values of this client that lie over it."""
         self._pipeline.update_overlay()
         return self._state.view, self._outbox.overlay(self._state.view, self.time())
 
@@ -208,21 +208,29 @@ class Manifest:
         """Return the time at the store, in seconds since 1970, as far as it is known; ``-inf`` if it is not."""
         return self._context.time.now()
 
-    def expire(self) -> float:
-        """Notify the listeners of keys that have expired.
-
-        Returns:
-            The time up to which they were notified: seconds since 1970 by the store's clock, or ``-inf``.
-        """
-        return self._expiry.expire()
-
     def look_up(self, name: str) -> PendingValue | FileEntry | None:
-        """Return the newest value of a key: a pending one of this client, or what the manifest says."""
+        """Return the newest value of a key: a pending one of this client, or what the manifest says.
+
+        Raises:
+            NotAtHandError: That is not known without fetching a part of a run.
+        """
         view, overlay = self.state()
         if name in overlay:
             return overlay[name]
         file = view.look_up(name)
-        return alive(file, self.time()) if file is not None and "expires" in file else file
+        if file is not None and "expires" in file:
+            self.expiry.expect([(name, file)])
+            return alive(file, self.time())
+        return file
+
+    async def find(self, name: str) -> PendingValue | FileEntry | None:
+        """Return the same, and fetch what it takes."""
+        layers = () if self.is_pending(name) else self.state()[0].layers
+        try:
+            return (await look_up_all(layers, [name], self.look_up))[name]
+        except MissingRunError:
+            await self.refresh()  # it was collected: the newest state does not need it
+            return (await look_up_all(self.state()[0].layers, [name], self.look_up))[name]
 
     def is_pending(self, name: str) -> bool:
         """Return whether the newest value of a key is a pending one of this client."""
@@ -280,8 +288,7 @@ class Manifest:
         """Commit a write as soon as possible; it shows at once."""
         self._check_running()
         if self._review is not None or pending.session.outbox_queue is not None:  # only these use them
-            for name in pending.changes:
-                pending.base_versions[name] = version_of(self._state.view.look_up(name))
+            self._bases.note(pending)
         pending.keep()
         self._kept.follow(pending)
         pending.last_collection = self.last_collection

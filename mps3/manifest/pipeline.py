@@ -7,6 +7,7 @@ from collections import deque
 from ..errors import MPS3Error, doubted
 from ..format.file_entry import version_of
 from ..format.patches import comes_from
+from ..format.run import NotAtHandError
 from ..format.state import View
 from .in_flight import InFlightCommit
 from .outbox import Outbox
@@ -77,5 +78,12 @@ def _changed_after(pending: Pending, tentative: View) -> frozenset[str]:
     return frozenset(
         name
         for name, content in pending.changes.items()
-        if not comes_from(version_of(tentative.look_up(name)), None if content is None else content.version)
+        if not _is_at(tentative, name, None if content is None else content.version)
     )
+
+
+def _is_at(view: View, name: str, version: str | None) -> bool:
+    try:
+        return comes_from(version_of(view.look_up(name)), version)
+    except NotAtHandError:
+        return False  # what arrived lately is at hand

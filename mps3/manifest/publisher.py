@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from ..format.layers import is_partial_run
+from ..format.run import Run
 from ..format.state import EMPTY, added_commits, changed_names
 from ..journal.protocol import Journal
 from .context import ManifestContext
@@ -42,7 +44,9 @@ class Publisher:
             return
         if self._cache is not None:
             saved, bucket = journal.save(), state.ref.bucket or ""
-            runs = [(bucket, run.key) for run in saved.runs]
+            # Of a run that is read in pieces, those are dropped first that were not used for the longest time.
+            held = {run.sha256 for run in view.layers if isinstance(run, Run) and not is_partial_run(run)}
+            runs = [(bucket, run.key) for run in saved.runs if run.sha256 in held]
             await self._cache.keep_state(state.ref, saved.encode(bucket, state.ref.key), saved.stamp, runs)
         before, state.shown = state.shown or EMPTY, view
         added = added_commits(before, view)

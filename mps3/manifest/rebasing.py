@@ -10,6 +10,7 @@ from ..content.value import PendingValue
 from ..errors import MPS3Error
 from ..format.file_entry import FileEntry
 from ..format.patches import WAITING
+from ..format.run import NotAtHandError
 from ..format.state import View
 from .context import ManifestContext
 from .pending import Pending
@@ -57,7 +58,10 @@ class ValueRebaser:
             return len(waiting) % WAIT == 0
         if "value" not in file or file["size"] <= self._context.contents.inline:
             return False
-        newest = view.look_up(name)
+        try:
+            newest = view.look_up(name)
+        except NotAtHandError:
+            return False  # what was patched lately is at hand
         return newest is not None and newest["version"] == file["version"]
 
     async def _store(self, patch: PlacedPatch, file: FileEntry) -> None:

@@ -14,10 +14,12 @@ from typing import Final, TypeAlias
 from ..content.patch import PendingPatch
 from ..content.store import ValueStore
 from ..content.value import PendingValue
-from ..errors import CorruptionError
+from ..errors import CorruptionError, MPS3Error
 from ..format.file_entry import FileEntry, version_of
 from ..format.state import View
 from ..format.values import load
+from ..journal.at_hand import at_hand, prepare
+from ..journal.run_pieces import Piece
 from ..types import DELETE, JSON, Delete, Ref
 from .outbox import Outbox
 from .overlay import patched_over
@@ -156,7 +158,17 @@ class Review:
         failures = 0
         while True:
             waiting, now = outbox.waiting(), view()
-            if not any(_changed(pending, now) for pending in waiting):
+            names = [name for pending in waiting for name in pending.changes]
+            held: list[Piece] = []
+            try:
+                await prepare(now.layers, names, held)  # until it is decided
+                changed = await at_hand(lambda: [_changed(one, now) for one in waiting], held)  # noqa: B023 - at once
+            except MPS3Error as error:
+                failures += 1
+                _log.warning("it is not known yet what pending writes replace: %s", error)
+                await asyncio.sleep(min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures - 1, 30)))
+                continue
+            if not any(changed):
                 self.due = False
                 done()
                 return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..format.file_entry import version_of
+from ..journal.at_hand import look_up_all
 from ..offline.protocol import StoredSession
 from ..offline.queue import OutboxQueue
 from ..offline.unsent_writes import RecoveryUnit, apply_expiry, in_order, select_changes
@@ -85,7 +86,7 @@ class Recovery:
         if group and unit.in_flight and unit.session.sent is not None:
             self._committer.recover(unit.session, group, session, unit.session.sent)
 
-    def check_lapsed(self) -> None:
+    async def check_lapsed(self) -> None:
         """Replace recovered writes that have expired, once, before any of them is sent.
 
         Such a write becomes a delete of the value that it would have replaced. If another client has changed the key
@@ -93,11 +94,13 @@ class Recovery:
         """
         if not self._unchecked:
             return
-        self._unchecked = False
         view, earlier = self._state.view.at(self._context.time.now()), set[str]()
+        names = [name for pending in self._outbox.all() if not pending.sent for name in pending.lapsed]
+        said = await look_up_all(view.layers, names, view.look_up)
+        self._unchecked = False
         for pending in self._outbox.all():
             if pending.lapsed and not pending.sent:
-                found = {name: version_of(view.look_up(name)) for name in pending.lapsed - earlier}
+                found = {name: version_of(said[name]) for name in pending.lapsed - earlier}
                 others = {name for name, now in found.items() if now is None or now != pending.base_versions.get(name)}
                 pending.lapsed = frozenset()
                 if others:

@@ -8,10 +8,12 @@ from ..content.patch import PendingPatch, check_patches
 from ..content.store import ValueStore
 from ..content.value import PendingValue
 from ..errors import ConflictError, CorruptionError, MPS3Error, UnavailableError
-from ..format.file_entry import FileEntry
+from ..format.file_entry import FileEntry, expires_of, version_of
 from ..format.operations import fold
+from ..format.run import NotAtHandError
 from ..format.state import View
 from ..format.values import load
+from ..journal.at_hand import at_hand, look_up_all
 from ..support.gather import map_concurrently
 from ..types import DELETE, JSON, Delete
 from .overlay import inapplicable_steps, patched_over
@@ -42,6 +44,7 @@ class Workspace:
         self.writes: dict[str, PendingValue | None] = {}
         self.places: dict[str, tuple[str, str]] = {}
         self.labels: dict[str, str] = {}
+        self._kept: dict[str, PendingValue] = {}
 
     def look_up(self, name: str) -> PendingValue | FileEntry | None:
         """Return the value of a key as this transaction sees it, and record that it has read it."""
@@ -75,8 +78,9 @@ class Workspace:
 
         async def errors_of_one(item: tuple[str, PendingPatch]) -> list[str]:
             name, content = item
-            below = self._find_below(name, self.view if view is None else view, reads=False)
+            over = self.view if view is None else view
             try:
+                below = await at_hand(lambda: self._find_below(name, over, reads=False))
                 errors = await inapplicable_steps(content, below, self._contents)
             except MPS3Error:
                 return []  # where it is committed, it is judged
@@ -100,7 +104,11 @@ class Workspace:
             CorruptionError: It is missing, or not what was written; perhaps it was superseded and collected.
             UnavailableError: The store does not answer.
         """
-        found = self.look_up(name)
+        try:
+            found = await at_hand(lambda: self.look_up(name))
+        except MPS3Error as error:
+            self.failure = error
+            raise
         if found is None:
             return DELETE
         if isinstance(found, PendingValue):
@@ -110,6 +118,24 @@ class Workspace:
         except (CorruptionError, UnavailableError) as error:
             self.failure = error
             raise
+
+    def keep_expiry(self, name: str, content: PendingValue) -> None:
+        """Let a new value expire when the one before it would; this counts as reading the key."""
+        try:
+            _keep_expiry(content, self.look_up(name))
+        except NotAtHandError:
+            self._kept[name] = content
+
+    async def settle(self) -> None:
+        """Look up what was not at hand when `keep_expiry` needed it.
+
+        Raises:
+            MPS3Error: It cannot be read.
+        """
+        kept, self._kept = self._kept, {}
+        for name, content in kept.items():
+            file = await at_hand(lambda name=name: self._find_below(name, self.view, reads=True))  # type: ignore[misc]
+            _keep_expiry(content, file)
 
     def write(self, name: str, place: tuple[str, str], label: str, content: PendingValue | None) -> None:
         """Set a key, or delete it."""
@@ -160,10 +186,14 @@ class Workspace:
         self.places.update(other.places)
         self.labels.update(other.labels)
 
-    def holds_in(self, view: View) -> bool:
+    async def holds_in(self, view: View) -> bool:
         """Return whether everything that was read has the same version in another state."""
-        for name, expected in self.expect.items():
-            file = view.look_up(name)
-            if (None if file is None else file["version"]) != expected:
-                return False
-        return True
+        found = await look_up_all(view.layers, self.expect, view.look_up)
+        return all(version_of(found[name]) == expected for name, expected in self.expect.items())
+
+
+def _keep_expiry(content: PendingValue, before: PendingValue | FileEntry | None) -> None:
+    if isinstance(before, PendingValue):
+        content.expires_in, content.until = before.expires_in, before.until
+    else:
+        content.until = expires_of(before)

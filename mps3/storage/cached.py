@@ -107,6 +107,10 @@ class CachedStorage(StorageWrapper):
         body = None if whole is None else await self._cache.get(bucket, key, whole)
         return None if body is None else part_of(body, byte_range)
 
+    async def has(self, bucket: str, key: str, byte_range: tuple[int, int]) -> bool:
+        """Return whether a part of an object that never changes is in the cache."""
+        return not BYPASS.get() and await self._find(bucket, key, None, byte_range) is not None
+
     def add_to_cache(
         self,
         bucket: str,

@@ -124,7 +124,7 @@ def test_the_last_line_says_whether_a_key_expires(mps3, url, tmp_path):
 async def test_lifetimes_of_single_keys(tmp_path):
     async with MPS3.from_url("memory:lifetimes") as client:
         await client.put_all({"a": 1, "b": 2, "c": 3}, expires_in={"a": 100, "b": 1000})
-        ends = {file.key: file.expires for file in (await client.snapshot()).files()}
+        ends = {file.key: file.expires for file in await (await client.snapshot()).files()}
         assert ends["c"] is None and 800 < (ends["b"] - ends["a"]).total_seconds() < 1000
         now = client.store_time()
         assert now is not None and 50 < (ends["a"] - now).total_seconds() <= 100.1

@@ -77,7 +77,7 @@ async def test_there_is_nothing_but_the_manifest(place, s3, s3_config):
             assert await two.get("k", "absent") == value
             (revision,) = await two.history("k", limit=1)
             assert (revision.version, await revision.value()) == (commit.versions["k"], value)
-            (info,) = (await two.snapshot()).files()
+            (info,) = await (await two.snapshot()).files()
             assert (info.version, info.size) == (commit.versions["k"], len(json.dumps(value, separators=(",", ":"))))
         assert await two.get_all() == {"k": VALUES[-1]}
         assert keys_in(s3, place) == [MANIFEST]
@@ -105,7 +105,7 @@ async def test_what_is_an_object_all_the_same(storage):
         async with one.transaction() as transaction:
             transaction.put("in a transaction", 1)
             transaction.put("named in one", 1, bucket=BUCKET)
-        files = {info.key: info for info in (await one.snapshot()).files()}
+        files = {info.key: info for info in await (await one.snapshot()).files()}
         puts = {named(key) for operation, key in storage.calls if operation == "put"}
         assert puts == {MANIFEST, "large", "deep", "named", "by ref", "named in one"}
         assert await one.get_all() == {
@@ -193,7 +193,7 @@ async def test_a_key_may_change_between_inline_and_stored(storage):
             await one.put("k", value)
             expected = "absent" if value is DELETE else value
             assert await one.get("k", "absent") == await two.get("k", "absent") == expected
-            for info in (await two.snapshot()).files():
+            for info in await (await two.snapshot()).files():
                 assert info.size == len(json.dumps(value))
         history = [await revision.value() for revision in await one.history("k")]
         assert history[:8] == [3, DELETE, large, None, large, 2, large, 1]
@@ -273,6 +273,7 @@ async def test_the_log_stays_small_however_much_is_written(storage):
 async def test_settled_values_become_runs(storage, monkeypatch):
     monkeypatch.setattr(levels, "SPILL", 2000)
     monkeypatch.setattr(levels, "CHECKPOINT", 2000)
+    monkeypatch.setattr(levels, "CHECKPOINT_OVER_RUNS", 2000)
     monkeypatch.setattr("mps3.journal.merge.journal.MergeJournal.__init__.__kwdefaults__", {"window": 0.05})
     monkeypatch.setattr("mps3.journal.log.tail.EVERY", 4)
     monkeypatch.setattr("mps3.journal.log.checkpoints.KEPT", 4)
@@ -287,7 +288,7 @@ async def test_settled_values_become_runs(storage, monkeypatch):
             await asyncio.sleep(0.01)
         async with memory_client(storage) as two:
             assert await two.get_all() == expected
-            assert {info.size for info in (await two.snapshot()).files()} <= {
+            assert {info.size for info in await (await two.snapshot()).files()} <= {
                 len(json.dumps(one, separators=(",", ":"))) for one in VALUES
             }
 
@@ -328,7 +329,7 @@ async def test_the_time_of_an_inline_value_begins_when_its_commit_leaves():
         storage.up()
         commit = await soon(write)
         await eventually(lambda: two.get("k"))
-        (info,) = (await two.snapshot()).files("k")
+        (info,) = await (await two.snapshot()).files("k")
         assert info.version == commit.versions["k"]
         assert 40 < info.expires.timestamp() - time.time() - 300 <= 61
         clock.later(62)
@@ -344,7 +345,7 @@ async def test_offline_from_the_start_the_store_is_asked_for_the_time(tmp_path):
         write = one.put("k", 1, expires_in=60)
         one.go_online()
         await soon(write)
-        (info,) = (await one.snapshot()).files("k")
+        (info,) = await (await one.snapshot()).files("k")
         assert info.expires is not None and await one.get("k") == 1
 
 

@@ -112,11 +112,11 @@ async def test_bad_calls(storage):
 async def test_what_a_snapshot_says_of_its_keys(storage):
     async with memory_client(storage, inline=0) as client:
         commit = await client.put_all({"b": [1, 2], "a": "x", Ref("a", "media"): None})
-        found = (await client.snapshot()).files()
+        found = await (await client.snapshot()).files()
         assert [one.key for one in found] == ["a", "b", "s3://media/a"]
         digest = hashlib.sha256(b"[1,2]").hexdigest()
         assert found[1] == FileInfo("b", Ref("b", BUCKET), commit.versions["b"], 5, digest)
         assert found[2].ref == Ref("a", "media")
         await client.delete("b")
-        assert [one.key for one in (await client.snapshot()).files("b")] == []
-        assert [one.key for one in (await client.snapshot(commit.id)).files("b")] == ["b"]
+        assert [one.key for one in await (await client.snapshot()).files("b")] == []
+        assert [one.key for one in await (await client.snapshot(commit.id)).files("b")] == ["b"]

@@ -25,6 +25,7 @@ GOOD = {
     "previous": None,
     "update": {"files": {}},
 }
+RUN = {"sha256": "0" * 64, "entries": 1, "bytes": 9, "index": 5, "first": "a", "last": "b"}
 BAD = {
     "garbage": (b"garbage", CorruptionError),
     "empty": (b"", CorruptionError),
@@ -39,11 +40,11 @@ BAD = {
     "nested brackets": (b"[" * 50_000_000, CorruptionError),
     "nested closed brackets": (b"[" * 15_000_000 + b"]" * 15_000_000, CorruptionError),
     "a run that is missing": (
-        json.dumps(GOOD | {"runs": [{"key": "manifest.json.runs/x", "sha256": "0" * 64, "entries": 1, "bytes": 9}]}).encode(),
+        json.dumps(GOOD | {"runs": [RUN | {"key": "manifest.json.runs/x"}]}).encode(),
         CorruptionError,
     ),
     "a run elsewhere": (
-        json.dumps(GOOD | {"runs": [{"key": "elsewhere", "sha256": "0" * 64, "entries": 1, "bytes": 9}]}).encode(),
+        json.dumps(GOOD | {"runs": [RUN | {"key": "elsewhere"}]}).encode(),
         CorruptionError,
     ),
     "a circle": (

@@ -60,11 +60,11 @@ async def test_a_snapshot_has_pages_of_one_state(storage):
         await one.put_all(VALUES)
         then = await one.snapshot()
         await one.put("k/001", 1)
-        assert then.keys("k/", limit=2) == ["k/00", "k/01"]
-        assert [file.key for file in then.files(after="k/08")] == ["k/09", "z"]
+        assert await then.keys("k/", limit=2) == ["k/00", "k/01"]
+        assert [file.key for file in await then.files(after="k/08")] == ["k/09", "z"]
         assert await then.get_all("k/", limit=1, after="k/00") == {"k/01": 1}
         with pytest.raises(ValueError, match="from 1, not 0"):
-            then.keys(limit=0)
+            await then.keys(limit=0)
 
 
 async def test_keys_of_other_buckets_sort_by_what_they_are_called():

@@ -463,12 +463,12 @@ async def test_expiry_is_kept_unless_said(versioning):
     storage = MemoryStorage(versioning=versioning)
     async with memory_client(storage) as one:
         await one.put("k", {"a": 1}, expires_in=3600)
-        (before,) = (await one.snapshot()).files()
+        (before,) = await (await one.snapshot()).files()
         await one.patch("k", {"b": 1})
-        (after,) = (await one.snapshot()).files()
+        (after,) = await (await one.snapshot()).files()
         assert before.expires == after.expires is not None
         await one.patch("k", {"b": 2}, expires_in=7200)
-        (later,) = (await one.snapshot()).files()
+        (later,) = await (await one.snapshot()).files()
         assert later.expires > after.expires
         assert await one.get("k") == {"a": 1, "b": 2}
         await one.increment("n", expires_in=0.05)

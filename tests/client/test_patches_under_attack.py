@@ -179,7 +179,7 @@ async def test_a_patch_that_does_not_apply_does_not_change_the_expiry(storage):
             one.patch("k", {"a": Increment(1)}, expires_in=60), one.patch("k", {"b": 1}), return_exceptions=True
         )
         assert isinstance(results[0], ConflictError)
-        (file,) = (await one.snapshot()).files()
+        (file,) = await (await one.snapshot()).files()
         assert file.expires is None
         assert await one.get("k") == {"a": "text", "b": 1}
 

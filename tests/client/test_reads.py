@@ -222,7 +222,7 @@ async def test_how_it_was_at_a_commit_and_at_a_time():
         for number, commit in enumerate(commits):
             snapshot = await bob.snapshot(commit.id)
             assert snapshot.id == commit.id
-            assert snapshot.keys() == sorted(states[number])
+            assert await snapshot.keys() == sorted(states[number])
             if number % 5 == 0:
                 assert await snapshot.get_all("k/") == {
                     key: value for key, value in states[number].items() if key.startswith("k/")
@@ -244,7 +244,7 @@ async def test_a_snapshot_stays_as_it_is(storage):
         assert await snapshot.get("a") == 1
         assert await snapshot.get("b", bucket="media") == await snapshot.get(Ref("b", "media")) == 2
         assert await snapshot.get("c", "absent") == "absent"
-        assert snapshot.keys() == ["a", "s3://media/b"]
+        assert await snapshot.keys() == ["a", "s3://media/b"]
         assert await snapshot.get_all() == {"a": 1, "s3://media/b": 2}
         assert (await client.snapshot()).id == commit.id
         assert MANIFEST in repr(snapshot)

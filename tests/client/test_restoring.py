@@ -25,7 +25,7 @@ def versioned():
 
 
 async def expiry(client: MPS3, key: str) -> datetime | None:
-    return {one.key: one.expires for one in (await client.snapshot()).files()}.get(key)
+    return {one.key: one.expires for one in await (await client.snapshot()).files()}.get(key)
 
 
 # What was collected ---------------------------------------------------------------------------------------------------

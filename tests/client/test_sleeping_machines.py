@@ -68,7 +68,7 @@ async def test_the_time_of_an_inline_value_counts_from_when_the_machine_is_awake
         sleep(storage, environment, 1000)
         await soon(ann.put("a", 2, expires_in=30))
         assert await ann.get("a") == 2
-        (file,) = (await ann.snapshot()).files()
+        (file,) = await (await ann.snapshot()).files()
         assert 29 < left(storage, file) <= 30.1
         before = len(storage.calls)
         await ann.put("a", 3, expires_in=30)

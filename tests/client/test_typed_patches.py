@@ -142,7 +142,7 @@ async def test_arguments_are_passed_on():
         await cards.patch("k", {"title": "b"}, if_version=UNCHECKED, expires_in=60)
         await cards.patch_all({Ref("k", "media"): {"title": "c"}, "l": {"title": "d"}}, expires_in=60)
         assert await cards.get(Ref("k", "media")) == Card(title="c")
-        files = {file.key: file.expires for file in (await client.snapshot()).files()}
+        files = {file.key: file.expires for file in await (await client.snapshot()).files()}
         assert set(files) == {"k", "l", "s3://media/k"} and None not in files.values()
         for wrong in ({"title": object()}, [1]):
             with pytest.raises(TypeError):

@@ -100,7 +100,7 @@ async def test_a_function_that_is_no_coroutine_function_is_refused(storage):
 
 
 async def expiry(client: MPS3, key: str) -> datetime | None:
-    return {one.key: one.expires for one in (await client.snapshot()).files()}[key]
+    return {one.key: one.expires for one in await (await client.snapshot()).files()}[key]
 
 
 async def test_an_update_keeps_the_expiry(any_storage):

@@ -121,6 +121,7 @@ async def test_what_was_never_committed_goes(make, clock, versioning):
 async def test_runs_that_nobody_names_go(make, clock, versioning, monkeypatch):
     monkeypatch.setattr(levels, "SPILL", 300)
     monkeypatch.setattr(levels, "CHECKPOINT", 300)
+    monkeypatch.setattr(levels, "CHECKPOINT_OVER_RUNS", 300)
     monkeypatch.setattr(levels, "FANOUT", 1000)
     storage = make(versioning)
     async with memory_client(storage) as one:
@@ -151,6 +152,7 @@ async def test_runs_that_were_merged_go(make, clock, versioning, monkeypatch):
     monkeypatch.setattr(checkpoints, "KEPT", 3)
     monkeypatch.setattr(levels, "SPILL", 300)
     monkeypatch.setattr(levels, "CHECKPOINT", 300)
+    monkeypatch.setattr(levels, "CHECKPOINT_OVER_RUNS", 300)
     monkeypatch.setattr(levels, "FANOUT", 2)
     storage = make(versioning)
     async with memory_client(storage) as one:

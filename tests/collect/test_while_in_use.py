@@ -72,6 +72,7 @@ async def test_a_collector_that_sleeps_while_others_collect(make, clock, monkeyp
     """When it wakes up, the documents are gone that name the runs which it was about to keep."""
     monkeypatch.setattr(levels, "SPILL", 300)
     monkeypatch.setattr(levels, "CHECKPOINT", 300)
+    monkeypatch.setattr(levels, "CHECKPOINT_OVER_RUNS", 300)
     monkeypatch.setattr(levels, "FANOUT", 1000)
     storage = make(True)
     async with memory_client(storage) as other, deaf_client(storage, poll_interval=3600) as sleeper:

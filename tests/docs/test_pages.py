@@ -47,7 +47,7 @@ async def test_without_checksums_none_is_recorded():
     """docs/providers.md"""
     async with memory_client(MemoryStorage(), checksums=False, inline=0) as client:
         await client.put("color", "red")
-        assert [file.sha256 for file in (await client.snapshot()).files()] == [None]
+        assert [file.sha256 for file in await (await client.snapshot()).files()] == [None]
     assert says("providers.md", "With `checksums=False` no SHA-256 is recorded")
 
 

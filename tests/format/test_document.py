@@ -60,24 +60,29 @@ updates = st.builds(
     extras("files", "runs", "expect"),
     st.dictionaries(names, st.none() | file_entries(patch=True), max_size=3),
 )
+moments = st.integers(0, 253_402_300_799_999).map(lambda milliseconds: milliseconds / 1000)
 ENTRY = ("session", "sequence", "version", "modified", "previous", "update")
 entries = st.builds(
     CommitEntry,
     session=words,
     sequence=whole,
     version=words,
-    modified=st.integers(0, 253_402_300_799_999).map(lambda milliseconds: milliseconds / 1000),
+    modified=moments,
     previous=st.none() | words,
     update=updates,
     extra=extras(*ENTRY),
 )
+RUN = ("key", "sha256", "entries", "bytes", "index", "first", "last")
 runs = st.builds(
-    RunReference,
-    key=words,
-    sha256=st.just(SHA256),
-    entries=whole,
-    size=whole,
-    extra=extras("key", "sha256", "entries", "bytes", "continues"),
+    lambda sizes, keys, more: RunReference(
+        sha256=SHA256, size=sizes[1], index=sizes[0], first=keys[0], last=keys[1], **more
+    ),
+    st.lists(whole.filter(bool), min_size=2, max_size=2, unique=True).map(sorted),
+    st.tuples(words, words).map(sorted),
+    st.fixed_dictionaries(
+        {"key": words, "entries": whole},
+        optional={"expires": moments, "continues": st.booleans(), "extra": extras(*RUN, "expires", "continues")},
+    ),
 )
 
 
@@ -146,7 +151,19 @@ def raw() -> dict:
         ],
         "files": {"d": {"version": "3", "size": 0}, "e": None},
         "sessions": {"t": 2},
-        "runs": [{"key": "manifest.json.runs/x", "sha256": SHA256, "entries": 1, "bytes": 10}],
+        "runs": [
+            {
+                "key": "manifest.json.runs/x",
+                "sha256": SHA256,
+                "entries": 1,
+                "bytes": 10,
+                "index": 4,
+                "first": "a",
+                "last": "b",
+                "expires": 1.5,
+                "continues": True,
+            }
+        ],
     }
 
 
@@ -286,7 +303,12 @@ MALFORMED = [
     *((("runs", 0, "key"), value) for value in (None, "", 1)),
     *((("runs", 0, "sha256"), value) for value in (None, "", "x")),
     *((("runs", 0, "entries"), value) for value in (None, -1, "1")),
-    *((("runs", 0, "bytes"), value) for value in (None, -1, "1")),
+    *((("runs", 0, "bytes"), value) for value in (None, -1, "1", 3, 4)),
+    *((("runs", 0, "index"), value) for value in (None, -1, "1", 0, 10, 1.5)),
+    *((("runs", 0, "first"), value) for value in (None, "", 1, "bb")),
+    *((("runs", 0, "last"), value) for value in (None, "", 1, "A")),
+    *((("runs", 0, "expires"), value) for value in (-1, "2026-01-02T03:04:05Z", True, 1e300)),
+    *((("runs", 0, "continues"), value) for value in (None, 1, "true")),
 ]  # fmt: skip
 
 
@@ -304,7 +326,7 @@ def test_malformed_shapes_are_refused_whole(path, value):
     [
         *[(name,) for name in ("mps3", "journal", "window", "session", "sequence", "update")],
         *[("log", 0, name) for name in ("session", "sequence", "version", "modified", "update")],
-        *[("runs", 0, name) for name in ("key", "sha256", "entries", "bytes")],
+        *[("runs", 0, name) for name in RUN],
         ("files", "d", "version"),
     ],
     ids=str,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import heapq
-import json
 import math
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from format.stored_runs import merge, opened, run_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +17,6 @@ from mps3.format.document import CommitEntry, Document
 from mps3.format.expiry import Expiries, expired_for_all
 from mps3.format.file_entry import expires_of
 from mps3.format.layers import FrozenLayers
-from mps3.format.run import encode_runs, index_run, merge_runs
 from mps3.format.schema import format_time
 from mps3.format.state import EMPTY, alive, build_view
 from mps3.format.update import patched
@@ -25,11 +24,6 @@ from mps3.format.update import patched
 
 def file(version: str, expires: float | None = None) -> dict[str, Any]:
     return {"version": version, "size": 1, **({} if expires is None else {"expires": format_time(expires)})}
-
-
-def run_of(files):
-    ((reference, body),) = encode_runs(files, 2**20)
-    return index_run(reference.sha256, body)
 
 
 @pytest.mark.parametrize("span", [0, -1, math.inf, math.nan, timedelta(0), timedelta(seconds=-1)])
@@ -71,12 +65,17 @@ AWKWARD = ['"expires":', 'a"expires":"x', "\n", "\\", '","expires":', "é"]
 
 def test_a_run_knows_what_expires_in_it():
     files: dict[str, Any] = {name: file("1") for name in AWKWARD}
-    assert run_of(files).expiring == []
+    assert list(run_of(files).expiring(math.inf)) == []
+    assert run_of(files).reference.expires is None
     files["b"] = file("2", 2000.0)
     files[AWKWARD[1]] = file("3", 1000.0)
     files["gone"] = None
     files["nested"] = {**file("4"), "more": {"expires": "never"}}
-    assert sorted(run_of(files).expiring) == [(1000.0, AWKWARD[1]), (2000.0, "b")]
+    run = run_of(files)
+    assert sorted(run.expiring(math.inf)) == [(1000.0, AWKWARD[1]), (2000.0, "b")]
+    assert list(run.expiring(1999.9)) == [(1000.0, AWKWARD[1])]
+    assert list(run.expiring(999.9)) == []
+    assert run.reference.expires == 1000.0
 
 
 def test_a_merge_leaves_out_what_expired():
@@ -87,9 +86,9 @@ def test_a_merge_leaves_out_what_expired():
 
     def merged(*, oldest, expired):
         return [
-            json.loads(line)
-            for _, body in merge_runs([old, new], 2**20, oldest=oldest, expired=expired)
-            for line in body.splitlines()
+            [name, file]
+            for run in opened(merge([old, new], oldest=oldest, expired=expired))
+            for name, file in run.items()
         ]
 
     rest = ["c", file("3", 3000.0)]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
+from format.stored_runs import hold
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,8 @@ from mps3.format.file_entry import check_file
 from mps3.format.layers import FrozenLayers
 from mps3.format.operations import check_steps, fold
 from mps3.format.patches import PATCH, WAITING, comes_from, is_patch, stored_version
-from mps3.format.run import Run, encode_runs, index_run
+from mps3.format.run import Run
+from mps3.format.run_writer import encode_runs
 from mps3.format.schema import format_time
 from mps3.format.slot import empty_document
 from mps3.format.state import build_view, extend_view
@@ -134,11 +136,6 @@ def value_of(file: Any, stored: dict[str, Any]) -> Any:
     return fold(base, [step for one in file.get(WAITING, ()) for step in one["steps"]])[0]
 
 
-def run_of(files: dict[str, Any]) -> tuple[Any, Run]:
-    ((reference, body),) = encode_runs(files, 10**9)
-    return reference, index_run(reference.sha256, body)
-
-
 @settings(max_examples=300)
 @given(st.lists(EVENTS, max_size=14), st.data())
 def test_a_history_is_one_state_wherever_it_is_cut(events, data):
@@ -152,9 +149,7 @@ def test_a_history_is_one_state_wherever_it_is_cut(events, data):
     for commit in commits[:run_until]:
         apply_update(commit.update, files, FrozenLayers(()), commit.modified)
     if files:
-        reference, run = run_of(files)
-        held[reference.sha256] = run
-        document, files = replace(document, runs=(reference,)), {}
+        document, files = replace(document, runs=hold(held, encode_runs(files, 10**9))), {}
     for commit in commits[run_until:settled_until]:
         apply_update(commit.update, files, FrozenLayers(tuple(held.values())), commit.modified)
     document = replace(document, files=files)

@@ -12,9 +12,9 @@ from hypothesis import given
 
 from mps3.errors import CorruptionError, FormatError
 from mps3.format import limits
+from mps3.format.block import check_block, line_of, open_block
 from mps3.format.document_codec import decode, encode
 from mps3.format.file_entry import inline_body, nests_deep, sha256_of_value, size_of_value
-from mps3.format.run import check_run, index_run
 
 
 def nested_lists(depth: int) -> Any:
@@ -41,7 +41,7 @@ def test_a_hostile_inline_value_is_refused(file, why, where):
     if where == ("files", "d"):
         line = orjson.dumps(["k", file])
         with pytest.raises(ValueError, match=why):
-            check_run(line, 1)
+            check_block(line)
 
 
 @given(json_values)
@@ -53,9 +53,9 @@ def test_an_inline_value_is_read_as_it_was_written(value):
         assert again == document
     assert again.files["d"]["value"] == value
     assert inline_body(again.files["d"]) == orjson.dumps(value)
-    line = orjson.dumps(["k", file])
-    check_run(line, 1)
-    assert index_run("", line).get("k", None) == file
+    line = line_of("k", file)
+    assert check_block(line) == ["k"]
+    assert open_block(line).get("k", None) == file
 
 
 @pytest.mark.parametrize("levels", [63, 64, 65])

@@ -177,11 +177,13 @@ async def test_a_run_is_not_read_further_than_any_client_writes():
     async with memory_client(storage) as one:
         await soon(one.put("k", 1))
         document = await stored_manifest(storage)
-        run = {"key": f"{MANIFEST}.runs/x", "sha256": "0" * 64, "entries": 1, "bytes": limits.RUN + 1}
-        await storage.put(BUCKET, MANIFEST, orjson.dumps(document | {"session": "x", "runs": [run]}))
-        with pytest.raises(CorruptionError, match="more than"):
-            async with memory_client(storage):
-                pass
+        run = {"key": f"{MANIFEST}.runs/x", "sha256": "0" * 64, "entries": 1, "first": "a", "last": "a"}
+        for size, index in ((limits.RUN + 1, 10), (limits.RUN, limits.RUN_INDEX + 1)):
+            named = run | {"bytes": size, "index": index}
+            await storage.put(BUCKET, MANIFEST, orjson.dumps(document | {"session": "x", "runs": [named]}))
+            with pytest.raises(CorruptionError, match="more than"):
+                async with memory_client(storage):
+                    pass
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,19 @@ import copy
 from dataclasses import replace
 from itertools import chain
 
+import pytest
+from format.stored_runs import hold, partly, run_of
 from format.test_document import SHA256
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mps3.format.document import CommitEntry, Document
 from mps3.format.layers import FrozenLayers, look_up
-from mps3.format.run import Run, encode_runs, index_run
+from mps3.format.run import NotAtHandError
 from mps3.format.run_reference import RunReference, encode_reference
+from mps3.format.run_writer import encode_runs
 from mps3.format.state import EMPTY, STEP, build_view, changed_names
-from mps3.format.update import apply_update, patched
+from mps3.format.update import apply_update, is_whole, names_needed, patched
 
 names = st.sampled_from("abcd")
 small_files = st.builds(lambda number: {"version": str(number)}, st.integers(0, 5))
@@ -26,14 +29,7 @@ class Held(dict):
     """Runs by their names, as they are held in memory."""
 
     def add(self, files: dict) -> tuple[RunReference, ...]:
-        parts = tuple(encode_runs(files, 60))
-        self.update({reference.sha256: index_run(reference.sha256, body) for reference, body in parts})
-        return tuple(reference for reference, _ in parts)
-
-
-def run(files: dict) -> Run:
-    ((reference, body),) = encode_runs(files, 2**20)
-    return index_run(reference.sha256, body)
+        return hold(self, encode_runs(files, 60))
 
 
 def commit(number: int, files: dict, runs: tuple[RunReference, ...] = ()) -> CommitEntry:
@@ -89,13 +85,13 @@ def test_deleting_leaves_a_tombstone_only_over_a_run():
     files = {"a": {"version": "1"}, "b": {"version": "1"}}
     apply_update({"files": {"a": None, "absent": None}}, files, FrozenLayers(()))
     assert files == {"b": {"version": "1"}}
-    apply_update({"files": {"b": None, "c": None}}, files, FrozenLayers((run({"b": {"version": "0"}}),)))
+    apply_update({"files": {"b": None, "c": None}}, files, FrozenLayers((run_of({"b": {"version": "0"}}),)))
     assert files == {"b": None, "c": None}
-    assert look_up("b", (files, run({"b": {"version": "0"}}))) is None
+    assert look_up("b", (files, run_of({"b": {"version": "0"}}))) is None
 
 
 def test_a_newer_run_hides_an_older_one():
-    runs = (run({"a": {"version": "1"}, "b": {"version": "1"}}), run({"a": None, "b": {"version": "2"}}))
+    runs = (run_of({"a": {"version": "1"}, "b": {"version": "1"}}), run_of({"a": None, "b": {"version": "2"}}))
     assert look_up("a", reversed(runs)) is None
     assert look_up("b", reversed(runs)) == {"version": "2"}
     assert look_up("c", reversed(runs)) is None
@@ -111,7 +107,7 @@ def test_an_update_is_a_merge_patch():
 
 def test_a_merge_patch_does_not_reach_into_what_it_patches():
     old = {"version": "1", "future": {"x": 1}}
-    runs = (run({"a": old}),)
+    runs = (run_of({"a": old}),)
     files: dict = {}
     apply_update({"files": {"a": {"version": "2", "future": {"x": 2}}}}, files, FrozenLayers(runs))
     assert files == {"a": {"version": "2", "future": {"x": 2}}}
@@ -240,6 +236,46 @@ def test_unknown_members_stay_beside_an_inline_value_and_are_merged():
     assert before["value"] == {"a": 1} and before["future"] == {"x": 1}
     moved = patched({**before, "expires": "2026-01-31T12:00:30.000Z"}, {"version": "1", "sha256": SHA256, "value": 1})
     assert moved["value"] == 1 and moved["expires"]
+
+
+WHOLE = [
+    {"version": "2", "sha256": SHA256, "size": 1},
+    {"version": "2", "value": None, "size": 4},
+    {"version": "2", "value": {"a": None}, "size": 10, "expires": "2026-01-31T12:00:30.000Z"},
+    {"version": "1", "sha256": SHA256, "size": 1},
+]
+PARTIAL = [
+    {"version": "2", "sha256": SHA256},
+    {"version": "2", "sha256": None, "size": 1},
+    {"version": "2", "sha256": SHA256, "size": None},
+    {"version": "2", "value": 1},
+    {"version": "2", "value": 1, "size": None},
+    {"version": "2", "value": 1, "size": 1, "expires": None},
+    {"version": "2", "value": 1, "size": 1, "kind": "k"},
+    {"version": "2", "value": 1, "size": 1, "sha256": None},
+]
+
+
+@pytest.mark.parametrize("change", WHOLE, ids=str)
+def test_what_says_all_there_is_to_say_replaces_unknown_members_too(change):
+    before = {"version": "1", "value": 1, "size": 1, "future": {"x": 1}, "kind": "k", "expires": "2999-01-01T00:00:00Z"}
+    assert is_whole(change) and names_needed({"files": {"a": change, "b": None}}) == []
+    assert patched(before, change) == patched(None, change) == change
+    files: dict = {}
+    missing, _ = partly(run_of({"a": before}), index=False)  # which is not even looked up
+    apply_update({"files": {"a": change, "b": None}}, files, FrozenLayers((missing,)))
+    assert files == {"a": change, "b": None}
+
+
+@pytest.mark.parametrize("change", PARTIAL, ids=str)
+def test_what_does_not_say_all_needs_what_was_said_before(change):
+    before = {"version": "1", "sha256": "f" * 64, "size": 1, "future": {"x": 1}}
+    assert not is_whole(change) and names_needed({"files": {"a": change}}) == ["a"]
+    assert patched(before, change)["future"] == {"x": 1}
+    files: dict = {}
+    missing, _ = partly(run_of({"a": before}), index=False)
+    with pytest.raises(NotAtHandError):
+        apply_update({"files": {"a": change}}, files, FrozenLayers((missing,)))
 
 
 def test_a_value_that_moves_to_an_object_is_not_inline_any_more():

@@ -13,7 +13,8 @@ from mps3 import Ref
 from mps3.format.document import CommitEntry, Document
 from mps3.format.layers import FrozenLayers
 from mps3.format.names import Names
-from mps3.format.run import encode_runs, index_run
+from mps3.format.run import open_run
+from mps3.format.run_writer import encode_runs
 from mps3.format.state import View, build_view, candidates
 from mps3.format.update import apply_update
 from mps3.journal.merge.advance import advance_view
@@ -39,8 +40,8 @@ def steps(draw) -> tuple[View, Document, tuple[CommitEntry, ...], dict[str, Any]
     """A view, and what the next one is made of; and whether only the first commits are settled, and new ones last."""
     held, references = {}, ()
     if draw(st.booleans()):
-        reference = replace(RUN[0], key="run")
-        held = {reference.sha256: index_run(reference.sha256, RUN[1], Names(Ref("manifest.json", "bucket")))}
+        reference = replace(RUN.reference, key="run")
+        held = {reference.sha256: open_run(reference, RUN.body, Names(Ref("manifest.json", "bucket")))}
         references = (reference,)
     settled_files = draw(st.dictionaries(keys, files, max_size=3))
     document = Document("merge", 3.0, "s", 0, None, {}, files=settled_files, runs=references)

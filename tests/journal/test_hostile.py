@@ -17,6 +17,8 @@ from helpers import AWKWARD_KEYS, BUCKET, MANIFEST, Clock, eventually, memory_cl
 from mps3 import MPS3, AccessError, ConfigurationError, CorruptionError, MemoryStorage, Ref, UnavailableError
 from mps3.content.owner_metadata import owner_metadata
 from mps3.format.names import Names, name_in
+from mps3.format.run_reference import encode_reference
+from mps3.format.run_writer import encode_runs
 from mps3.format.slot import LAST, checkpoint_key, slot_key
 from mps3.storage import ABSENT
 
@@ -186,7 +188,7 @@ async def test_names_that_no_key_can_have_break_nothing(versioning, place, caplo
             assert [change.key for change in (await soon(anext(others))).changes] == kept
             assert {key for entry in await soon(fresh.log()) for key in entry.versions} <= {"a", "b"}
             assert len(await soon(fresh.history("a"))) >= 1
-            assert (await soon(fresh.snapshot())).keys() == kept
+            assert await (await soon(fresh.snapshot())).keys() == kept
             await soon(fresh.put("c", 3))
             await soon(fresh.restore_all((await fresh.log())[-1].id))
             await soon(fresh.put("d", 4))
@@ -206,11 +208,10 @@ async def test_names_that_no_key_can_have_in_a_run_break_nothing(caplog):
     async with memory_client(storage) as one:
         await soon(one.put("a", 1))
         names = sorted({*NO_NAMES, "ok", "zz", "s3://other/key", "t" * 1024})
-        body = b"\n".join(orjson.dumps((name, {**FILE, "expires": "2999-01-01T00:00:00.000Z"})) for name in names)
-        sha256 = hashlib.sha256(body).hexdigest()
-        key = f"{MANIFEST}.runs/{sha256}"
-        await MemoryStorage.put(storage, BUCKET, key, body)
-        run = {"key": key, "sha256": sha256, "entries": len(names), "bytes": len(body)}
+        (part,) = encode_runs({name: {**FILE, "expires": "2999-01-01T00:00:00.000Z"} for name in names}, 2**20)
+        key = f"{MANIFEST}.runs/{part.reference.sha256}"
+        await MemoryStorage.put(storage, BUCKET, key, part.body)
+        run = encode_reference(replace(part.reference, key=key))
         await forge(storage, lambda document: document.update(runs=[run]))
         expected = ["a", "ok", "s3://other/key", "t" * 1024, "zz"]
         async with memory_client(storage) as fresh:

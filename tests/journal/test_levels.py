@@ -5,12 +5,13 @@ from __future__ import annotations
 from unittest.mock import patch
 
 import pytest
+from format.stored_runs import hold, merge
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mps3.format.layers import FrozenLayers, look_up
-from mps3.format.run import encode_runs, index_run, merge_runs
 from mps3.format.run_reference import RunReference
+from mps3.format.run_writer import encode_runs
 from mps3.format.update import apply_update
 from mps3.journal import levels
 from mps3.journal.levels import Merge, Spill, due
@@ -27,15 +28,11 @@ HELD: dict = {}
 
 
 def stored(files, most=2**20):
-    parts = tuple(encode_runs(files, most))
-    HELD.update({reference.sha256: index_run(reference.sha256, body) for reference, body in parts})
-    return tuple(reference for reference, _ in parts)
+    return hold(HELD, encode_runs(files, most))
 
 
 def merged(sources, *, oldest):
-    parts = tuple(merge_runs([HELD[one.sha256] for one in sources], 2**20, oldest=oldest))
-    HELD.update({reference.sha256: index_run(reference.sha256, body) for reference, body in parts})
-    return tuple(reference for reference, _ in parts)
+    return hold(HELD, merge([HELD[one.sha256] for one in sources], oldest=oldest))
 
 
 def state(files, runs):
@@ -44,7 +41,11 @@ def state(files, runs):
 
 
 def sized(*sizes, continues=()):
-    return tuple(RunReference("", f"{number}", 1, size, number in continues) for number, size in enumerate(sizes))
+    return tuple(named(f"{number}", size, continues=number in continues) for number, size in enumerate(sizes))
+
+
+def named(sha256, size, **more):
+    return RunReference("", sha256, 1, size, 1, "a", "b", **more)
 
 
 @given(st.lists(layer, max_size=3), layer, layer)
@@ -130,13 +131,13 @@ def test_the_parts_of_a_run_are_one():
 def test_the_number_of_runs_and_the_bytes_rewritten_grow_slowly():
     runs, written, number = (), 0, 4096
     for index in range(number):
-        runs = (*runs, RunReference("", f"{index}", 1, levels.SPILL))
+        runs = (*runs, named(f"{index}", levels.SPILL))
         written += levels.SPILL
         while sources := due(runs):
             start = runs.index(sources[0])
             size = sum(one.size for one in sources)
             written += size
-            runs = (*runs[:start], RunReference("", f"{index}m{size}", 1, size), *runs[start + len(sources) :])
+            runs = (*runs[:start], named(f"{index}m{size}", size), *runs[start + len(sources) :])
         assert len(runs) <= 7 * 5
     assert sum(run.size for run in runs) == number * levels.SPILL
     assert written <= 5 * number * levels.SPILL, "once for each level"

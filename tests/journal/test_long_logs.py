@@ -30,6 +30,7 @@ def storage(monkeypatch) -> Unreliable:
     monkeypatch.setattr(checkpoints, "MOST", 8)
     monkeypatch.setattr(checkpoints, "KEPT", 4)
     monkeypatch.setattr("mps3.journal.levels.CHECKPOINT", 500)
+    monkeypatch.setattr("mps3.journal.levels.CHECKPOINT_OVER_RUNS", 500)
     return Unreliable(versioning=False)
 
 
@@ -170,6 +171,6 @@ async def test_checkpoints_that_cannot_be_written_are_a_warning_in_the_end(caplo
         )
         for number in range(1, 5):
             await soon(one.put("k", number))
-            await checkpoints._checkpoint()
+            await checkpoints._checkpoint(quiet=False)
         warnings = [record for record in caplog.records if record.levelname == "WARNING"]
         assert ["could not write a checkpoint" in record.getMessage() for record in warnings] == [True]

@@ -18,7 +18,7 @@ MOST = 4
 class Nothing:
     """Neither stores nor merges runs."""
 
-    async def apply(self, files, stack, expired):
+    async def apply(self, files, stack, expired, *, quiet=False):
         return files, stack, None
 
 

@@ -71,6 +71,7 @@ async def test_a_restarted_client_never_shows_less_than_it_has_shown(device):
 async def test_runs_are_there_offline(device, monkeypatch):
     monkeypatch.setattr(levels, "SPILL", 200)
     monkeypatch.setattr(levels, "CHECKPOINT", 200)
+    monkeypatch.setattr(levels, "CHECKPOINT_OVER_RUNS", 200)
     monkeypatch.setattr("mps3.journal.merge.journal.MergeJournal.__init__.__kwdefaults__", {"window": 0.05})
     monkeypatch.setattr("mps3.journal.log.tail.EVERY", 2)
     client = await device.begin()

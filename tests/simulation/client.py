@@ -34,7 +34,7 @@ from .history import (
 )
 from .loop import Process
 from .patching import Patching, said
-from .store import SimStorage
+from .store import SimStorage, at_once
 from .transacting import Transacting
 
 if TYPE_CHECKING:
@@ -411,7 +411,7 @@ class Life:
             self.seen = view
             if self.environment.options.watchers:
                 self.views.append((view, len(self.environment.history)))
-            files = {key: view.look_up(key) for key in view.names()}
+            files = at_once(self.environment.store, lambda: dict(view.items()))
             values = {key: self.environment.write_of(key, file) for key, file in files.items()}
             ids, versions = ([getattr(commit, name) for commit in view.commits] for name in ("id", "version"))
             self.record(State(self.now(), self.name, values, ids, versions))
@@ -547,9 +547,10 @@ class Life:
     def record_told(self, *, last: bool = False) -> None:
         view, overlay = self.client._manifests[self.client._default].state()
         view = view.at(self.watch._moment)
-        resolved = {key: self.environment.said(key, file) for key, file in view.items()}
+        store = self.environment.store
+        resolved = at_once(store, lambda: {key: self.environment.said(key, file) for key, file in view.items()})
         read = dict(resolved)
-        for key, content in overlay.items():
+        for key, content in at_once(store, lambda: dict(overlay)).items():
             if content is None:
                 read.pop(key, None)
             elif isinstance(content, PendingValue):

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from mps3.format import commit_age
+from commits import files_in
+
+from mps3.format import block, commit_age
 from mps3.format.file_entry import expires_of
 from mps3.format.patches import patched_body, stored_version
 from mps3.format.slot import NOBODY
-from mps3.journal import cursors, levels, settle
+from mps3.journal import cursors, levels, run_pieces, run_reader, settle
 from mps3.journal import diff as steps
 from mps3.journal.log import checkpoints, tail
 from mps3.journal.merge import replay as walk
@@ -268,11 +270,41 @@ def _wrong(environment: World, promise: str, text: str) -> None:
     environment.violations.append(Violation(promise, asyncio.get_running_loop().time(), text))
 
 
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """How the runs of a history are divided and read.
+
+    Attributes:
+        block: Bytes of the lines of a block.
+        small: Bytes of a run that is read whole.
+        prefetch: Bytes of runs that are read whole when a manifest is opened.
+        memory: Bytes of pieces that a client keeps in memory.
+    """
+
+    block: int = block.BLOCK
+    small: int = run_reader.SMALL
+    prefetch: float = run_pieces.PREFETCH
+    memory: int = run_pieces.CACHE
+
+    @classmethod
+    def draw(cls, seed: int) -> Pieces:
+        """Return those of a history: most read every piece where it is needed, and keep next to none."""
+        dice = random.Random(f"pieces {seed}")
+        if dice.random() < 0.2:
+            return cls()
+        small, memory = dice.choice((0, 0, 500)), dice.choice((0, 0, 300, 5000))
+        return cls(dice.choice((1, 60, 200)), small, dice.choice((0, 0, 0, 800)), memory)
+
+
 @contextmanager
-def tiny() -> Iterator[None]:
+def tiny(pieces: Pieces | None = None) -> Iterator[None]:
     """Sizes at which every history spills, merges, splits runs, and stores changes as runs."""
+    found = Pieces() if pieces is None else pieces
     with (
-        patch.multiple(levels, SPILL=100, CHECKPOINT=400, FANOUT=2, PART=250, LARGE=400),
+        patch.object(block, "BLOCK", found.block),
+        patch.object(run_reader, "SMALL", found.small),
+        patch.multiple(run_pieces, PREFETCH=found.prefetch, CACHE=found.memory),
+        patch.multiple(levels, SPILL=100, CHECKPOINT=400, CHECKPOINT_OVER_RUNS=200, FANOUT=2, PART=250, LARGE=400),
         patch.object(tail, "EVERY", 4),
         patch.multiple(checkpoints, KEPT=3, MOST=12, QUIET=((5.0, 1),)),
     ):
@@ -305,7 +337,7 @@ def run_history(seed: int, options: Options | None = None) -> Result:
     remembering = nullcontext() if options.sessions is None else few_sessions(options.sessions)
     with (
         remembering,
-        tiny() if options.tiny else nullcontext(),
+        tiny(Pieces.draw(seed)) if options.tiny else nullcontext(),
         patch.object(commit_age, "LATENESS", options.lateness),
         patch.object(rebasing, "WAIT", rebasing.WAIT if options.waiting is None else options.waiting),
     ):
@@ -418,13 +450,11 @@ def _ends(environment: World) -> Ends:
 
 def changes(store: SimStore, update: dict[str, Any]) -> dict[str, Any]:
     """The keys and files of a commit, wherever they stand."""
-    lines = [
-        line
-        for run in update.get("runs", ())
-        for kept in store.ever[BUCKET, run["key"]][:1]
-        for line in (kept.body or b"").splitlines()
-    ]
-    return dict(map(json.loads, lines)) | update.get("files", {})
+    found: dict[str, Any] = {}
+    for named in update.get("runs", ()):
+        for kept in store.ever[BUCKET, named["key"]][:1]:
+            found |= files_in(kept.body or b"{")
+    return found | update.get("files", {})
 
 
 def _manifests(store: SimStore) -> list[str]:

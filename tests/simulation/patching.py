@@ -32,6 +32,7 @@ from mps3 import Append, Increment, Maximum, Minimum, Prepend, Remove, Union
 from mps3.errors import ConflictError, CorruptionError, MPS3Error, UnavailableError, UnknownOutcomeError, WithdrawnError
 
 from .history import Event, Opened, Violation
+from .store import at_once
 
 if TYPE_CHECKING:
     from .client import Life
@@ -352,7 +353,8 @@ class Patching:
     async def on_condition(self, op: str, key: str) -> None:
         """Put or patch if nothing has changed: what is replaced is known, or it fails."""
         life = self.life
-        file = life.client._manifests[life.client._default]._state.view.look_up(key)
+        view = life.client._manifests[life.client._default]._state.view
+        file = at_once(life.environment.store, lambda: view.look_up(key))
         version = None if file is None else file["version"]
         if self.dice.random() < 0.5:
             await life.client.patch(key, self.changes("condition", op, None), if_version=version)
@@ -375,7 +377,8 @@ class Patching:
         """What a resolved state has of these keys."""
         life = self.life
         values: dict[str, Any] = dict.fromkeys((*DOCUMENTS, RESET, FIELDS, *COUNTERS))
-        values |= {key: life.environment.value_of(key, file) for key, file in view.items(PREFIX)}
+        files = at_once(life.environment.store, lambda: dict(view.items(PREFIX)))
+        values |= {key: life.environment.value_of(key, file) for key, file in files.items()}
         return PatchSeen(life.now(), life.name, values, len(life.environment.history), resolved=True)
 
     async def read_all(self) -> None:

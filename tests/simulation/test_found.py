@@ -60,6 +60,14 @@ FOUND = [
     (36, Kind(durable=True, patch=True)),
     # A writer took the time of the answer for the stamp of its slot: a key was patched that had expired for others.
     (100375, Kind(versioning=False, patch=True)),
+    # A watch that looked back to a state whose runs had been collected ended with a complaint about a missing run.
+    (1003, Kind(durable=True, watch=True, tiny=True)),
+    # Runs that are read in pieces: who watched was not told that a key had expired that another one had read, ...
+    (1020, Kind(versioning=False, watch=True, expiring=True, tiny=True)),
+    # ... or that an earlier watch had told of, ...
+    (1037, Kind(versioning=False, watch=True, expiring=True, tiny=True)),
+    # ... or was told of a commit twice, as a request of its beginning had failed.
+    (1096, Kind(versioning=False, watch=True, expiring=True, tiny=True)),
 ]
 
 

@@ -44,7 +44,7 @@ async def said(client: MPS3, at: Any) -> Any:
         snapshot = await client.snapshot(at)
     except MPS3Error as error:
         return type(error)
-    return snapshot.id, [(file.key, file.version) for file in snapshot.files()]
+    return snapshot.id, [(file.key, file.version) for file in await snapshot.files()]
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from mps3.errors import ConflictError, CorruptionError, MPS3Error, UnavailableEr
 from mps3.format.file_entry import inline_body
 
 from .history import Event, Violation
+from .store import at_once
 
 if TYPE_CHECKING:
     from .client import Life
@@ -236,7 +237,8 @@ class Transacting:
         return await life.client.transact(act)
 
     async def cas(self, tx: str) -> Any:
-        file = self.life.client._manifests[self.life.client._default]._state.view.look_up(CAS)
+        view = self.life.client._manifests[self.life.client._default]._state.view
+        file = at_once(self.life.environment.store, lambda: view.look_up(CAS))
         version = None if file is None else file["version"]
         value = {"write": tx, "reads": {}, "amount": 0, "if": version}
         await self.life.client.put(CAS, value, if_version=version)
@@ -264,7 +266,7 @@ class Transacting:
     def state(self, view: Any, *, final: bool = False) -> TxState:
         """What a resolved state has of the keys of transactions."""
         store = self.life.environment.store
-        files = dict(view.items("tx/"))
+        files = at_once(store, lambda: dict(view.items("tx/")))
         bodies = {key: inline_body(file) or store.body("bucket", key, file["version"]) for key, file in files.items()}
         values = {key: json.loads(body) for key, body in bodies.items() if body is not None}
         return TxState(self.life.now(), self.life.name, values, final)

@@ -40,4 +40,4 @@ def complete_keys(takes: Positionals, ctx: click.Context, incomplete: str) -> li
 
 async def _keys(context: CommandContext, prefix: str) -> list[str]:
     async with asyncio.timeout(_TIMEOUT), context.client() as client:
-        return [key for key in await client.keys(prefix) if SHELL_SAFE.fullmatch(key)][:_MAX_KEYS]
+        return [key for key in await client.keys(prefix, limit=_MAX_KEYS) if SHELL_SAFE.fullmatch(key)]

@@ -11,9 +11,11 @@ from typing import Final
 
 from ...errors import AccessError, ConfigurationError, ConflictError, MPS3Error, UnavailableError
 from ...format.document import Document
+from ...format.layers import is_partial_run
 from ...format.slot import NOBODY, checkpoint_key
 from ...storage.protocol import Storage
 from ...support.environment import Environment
+from .. import levels
 from ..compactor import Compactor
 from ..document_io import encode_document
 from ..runs import Runs
@@ -37,6 +39,9 @@ KEPT: Final = 64
 MOST: Final = 512
 """Commits after which the state is built upon another checkpoint: one that was written, or else one that this client
 makes, and does not write."""
+
+KEEPING_UP = 1800.0
+"""Seconds after which a client that reads runs in pieces looks for a newer checkpoint: less than any retention."""
 
 _log = logging.getLogger("mps3")
 
@@ -81,6 +86,7 @@ class Checkpoints:
         self._written = 0
         self._failed = 0
         self._shorten_from = 0
+        self._kept_up_at: float | None = None
         self._making = asyncio.Lock()
 
     def consider(self, created: AbstractSet[int]) -> None:
@@ -104,9 +110,11 @@ class Checkpoints:
             if self._tail.number != number:
                 return
             if self._uncovered >= some:
-                self._write()
+                self._write(quiet=True)
             elif later:
                 self._wait(number, *later)
+            elif number > self._written and levels.to_consolidate(self._tail.base.runs):
+                self._write(quiet=True)
 
         seconds, some = first
         self._quiet = asyncio.get_running_loop().call_later(seconds, is_quiet)
@@ -127,9 +135,10 @@ class Checkpoints:
             number, before = int(commit.version), commit.modified
         return tail.number - covered
 
-    def _write(self) -> None:
+    def _write(self, *, quiet: bool = False) -> None:
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._checkpoint(), name="mps3 checkpoint")
+            checkpoint = self._checkpoint(quiet=quiet)
+            self._task = asyncio.get_running_loop().create_task(checkpoint, name="mps3 checkpoint")
 
     async def shorten(self) -> None:
         """Build the state upon a newer checkpoint where it holds many commits. Where that fails, it stays as it is."""
@@ -137,10 +146,12 @@ class Checkpoints:
         if self._newest is not None and self._newest.sequence <= tail.base.sequence:
             self._newest = None
         try:
+            if self._newest is None and any(map(is_partial_run, tail.view.layers)):
+                await self._keep_up()
             if self._newest is None:
                 if len(tail.view.commits) >= max(MOST, self._shorten_from):
                     # Another client's, first: to make one may take runs, which readers may not be allowed to store.
-                    self._newest = await self._find() or await self._make()
+                    self._newest = await self._find(MOST // 2) or await self._make()
                     self._shorten_from = 0 if self._newest is not None else len(tail.view.commits) + MOST
             elif tail.number - self._newest.sequence >= KEPT:
                 document, self._newest = self._newest, None
@@ -152,21 +163,30 @@ class Checkpoints:
             self._shorten_from = len(tail.view.commits) + MOST
             _log.debug("could not build s3://%s/%s upon a newer checkpoint: %s", self._bucket, self._key, error)
 
-    async def _find(self) -> Document | None:
-        """Return the newest checkpoint that was written, if many commits are no longer needed with it."""
+    async def _keep_up(self) -> None:
+        """Build upon the newest checkpoint now and then: an old one may need runs that are to be collected."""
+        now = self._environment.monotonic()
+        if self._kept_up_at is not None and now < self._kept_up_at + KEEPING_UP:
+            return
+        before, self._kept_up_at = self._kept_up_at, now
+        if before is not None and (found := await self._find(1)) is not None:
+            await self._tail.rebase(found)
+
+    async def _find(self, least: int) -> Document | None:
+        """Return the newest checkpoint that was written, if so many commits at least are no longer needed with it."""
         tail = self._tail
         listing = await self._reader.list_newest()
         for number in listing.checkpoints:
-            if not tail.base.sequence + MOST // 2 <= number <= tail.number:
+            if not tail.base.sequence + least <= number <= tail.number:
                 continue
             if (found := await self._reader.checkpoint(number)) is not None:
                 return found.document
         return None
 
-    async def _make(self, *, announced: bool = False) -> Document | None:
+    async def _make(self, *, announced: bool = False, quiet: bool = False) -> Document | None:
         """Return the checkpoint of the newest state; ``None`` before the first commit, and where none may be made."""
         async with self._making:
-            return await self._compose() if await self._follow_collection(announced=announced) else None
+            return await self._compose(quiet=quiet) if await self._follow_collection(announced=announced) else None
 
     async def _follow_collection(self, *, announced: bool) -> bool:
         """After a collection, build upon the newest checkpoint: runs that only an older one names may be deleted.
@@ -189,12 +209,12 @@ class Checkpoints:
         # The one who collects keeps what its own state needs, but for what was announced before.
         return announced and sum(commit.update.get(COLLECTS) is True for commit in tail.view.commits) == 1
 
-    async def _compose(self) -> Document | None:
+    async def _compose(self, *, quiet: bool) -> Document | None:
         tail = self._tail
         stamp, number, view, base = tail.stamp(), tail.number, tail.view, tail.base
         if stamp is None or view.document is None:
             return None
-        into = await settle(base, view.commits, view, self._runs, self._compactor)
+        into = await settle(base, view.commits, view, self._runs, self._compactor, quiet=quiet)
         files, runs = await self._runs.whole(into.files, into.runs)
         return replace(
             base,
@@ -211,16 +231,17 @@ class Checkpoints:
             expired=into.expired,
         )
 
-    async def write(self, *, announced: bool = False) -> None:
+    async def write(self, *, announced: bool = False, quiet: bool = False) -> None:
         """Write a checkpoint of the newest state.
 
         Args:
             announced: Whether this client has just announced a collection, which the checkpoint has to precede.
+            quiet: As in `Compactor.apply`.
 
         Raises:
             MPS3Error: It could not be written.
         """
-        document = await self._make(announced=announced)
+        document = await self._make(announced=announced, quiet=quiet)
         if document is None:
             if announced:
                 raise UnavailableError("another collection has begun meanwhile: collect again", operation="PutObject")
@@ -235,9 +256,9 @@ class Checkpoints:
         self._newest = self._newest or document  # a newer one each time would never be old enough to build upon
         self._runs.named()
 
-    async def _checkpoint(self) -> None:
+    async def _checkpoint(self, *, quiet: bool) -> None:
         try:
-            await self.write()
+            await self.write(quiet=quiet)
             self._failed = 0
         except MPS3Error as error:
             # The log goes on without it, and another one is written later.

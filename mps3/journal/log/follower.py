@@ -18,7 +18,8 @@ from ..base import WINDOW, BaseJournal
 from ..document_io import wrong_journal
 from ..outcome import CommitOutcome, outcome_of
 from ..protocol import TransactionStatus
-from ..runs import MissingRunError
+from ..run_pieces import RunReading
+from ..run_reader import MissingRunError
 from .checkpoints import Checkpoints
 from .contact import LastContact
 from .contention import Crowd
@@ -61,8 +62,11 @@ class LogFollower(BaseJournal):
         trusted: bool = False,
         contested: bool = False,
         window: float = WINDOW,
+        reading: RunReading | None = None,
     ) -> None:
-        super().__init__(storage, bucket, key, environment, window=window, unique=environment.name, whole=True)
+        super().__init__(
+            storage, bucket, key, environment, window=window, unique=environment.name, whole=True, reading=reading
+        )
         self._reader = LogReader(storage, bucket, key, self._runs)
         self._past = LogPast(bucket, key, self._reader, self._runs, window)
         self._tail = LogTail(self._runs, window)
@@ -148,7 +152,7 @@ class LogFollower(BaseJournal):
 
     async def resolve(self, until: str | None = None) -> bool:
         """Read the slots after the last known one (L8)."""
-        if not self._opened:
+        if not self._opened or self._runs.reader.lost:
             return await self._open()
         before = self._tail.number
         if self._contested and not self._exists and not before and not await self._appeared():
@@ -225,7 +229,7 @@ class LogFollower(BaseJournal):
         self._contact.heard(asked)
         self._ahead.clear()
         await self._tail.become(fresh)
-        self._opened = True
+        self._opened, self._runs.reader.lost = True, False
         return head != self.view.head
 
     async def open_early(self) -> None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...errors import ConflictError, CorruptionError, MPS3Error
+from ...errors import ConflictError, CorruptionError, MPS3Error, UnavailableError
 from ...format.slot import empty_document
 from ...format.state import EMPTY
 from ..attempt import Attempt
 from ..document_io import encode_document
 from ..probe import require_creation
 from ..protocol import Retained
+from ..run_reader import MissingRunError
 from ..snapshot import JournalSnapshot
 from .retention import retained
 from .writer import SlotWriter
@@ -33,6 +34,19 @@ class LogJournal(SlotWriter):
             UnknownOutcomeError: An earlier try may have been committed, and nobody can tell any more.
             UnavailableError: Not known to be committed; call again with the same attempt.
         """
+        try:
+            await self._append(attempt)
+        except MissingRunError as error:
+            await self._open()  # it was collected: the newest checkpoint does not need it
+            raise UnavailableError(
+                f"the state was collected while a commit was made upon it: {error}",
+                bucket=self._bucket,
+                key=self._key,
+                operation="PutObject",
+                maybe_written=attempt.doubtful,
+            ) from error
+
+    async def _append(self, attempt: Attempt) -> None:
         if not self._opened:
             await self._open()
         self._created.clear()
@@ -41,7 +55,7 @@ class LogJournal(SlotWriter):
             if attempt.closes and self.view.has(self._author(attempt), attempt.sequence - 1):
                 return  # the transaction that it should end has arrived
             if slot != attempt.slot:
-                self._require(attempt)
+                await self._require(attempt)
             await self._require_root()
             await self._write(attempt, slot)
         self._stalls.moved()

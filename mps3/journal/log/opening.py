@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from ...errors import CorruptionError, UnavailableError
-from ..runs import MissingRunError
+from ..run_reader import MissingRunError
 from .reader import Listing, LogReader
 from .tail import LogTail
 

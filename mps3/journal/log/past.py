@@ -10,6 +10,7 @@ from ...errors import CorruptionError
 from ...format.document import CommitEntry, Document
 from ...format.state import EMPTY, View, build_view, needed_runs
 from ...support.gather import map_concurrently
+from ..at_hand import at_hand
 from ..kept_runs import KeptRuns
 from ..past import Walk
 from ..runs import Runs
@@ -225,4 +226,4 @@ class LogWalk(Walk):
         base = self._bases[number]
         commits = tuple(one for one in self.commits[: place + 1] if int(one.version) > number)
         held = await self._past.load(needed_runs(base, commits))
-        return build_view(base, commit.version, commits, held, 0.0, EMPTY)
+        return await at_hand(lambda: build_view(base, commit.version, commits, held, 0.0, EMPTY))

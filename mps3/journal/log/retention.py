@@ -7,6 +7,7 @@ import math
 from ...errors import UnavailableError
 from ...format.document import Document
 from ...format.state import View, build_view
+from ..named_values import named_values
 from ..past import Walk
 from ..protocol import Retained
 from ..runs import Runs
@@ -49,13 +50,7 @@ async def retained(
     kept = tuple(commit for commit in walk.commits)
     references = [run for one in documents for run in one.runs] + [run for commit in kept for run in commit.runs]
     held = await runs.load([*oldest.runs, *(run for commit in kept for run in commit.runs)])
-    named = frozenset(
-        (name, file["version"])
-        for commit in kept
-        for files in (commit.files.items(), *(held[run.sha256].items() for run in commit.runs))
-        for name, file in files
-        if file is not None
-    )
+    named = await named_values(kept, held)
 
     async def keys() -> frozenset[str]:
         return frozenset(reference.key for reference in references)

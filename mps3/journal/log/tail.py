@@ -9,6 +9,9 @@ from typing import Final
 from ...format.document import CommitEntry, Document
 from ...format.slot import checkpoint_stamp, empty_document, is_filler, slot_entry
 from ...format.state import EMPTY, View, added_commits, build_view, needed_runs
+from ...format.update import names_needed
+from ..at_hand import at_hand, prepare
+from ..run_pieces import Piece
 from ..runs import Runs
 from .fold import Judgement, apply, judge
 from .reader import ReadSlot
@@ -90,10 +93,14 @@ class LogTail:
             view = _at(view, number)
         else:
             entry = slot_entry(read.document, number, read.modified)
-            judgement = judge(view, entry)
+            pieces: list[Piece] = []
+            if entry.expect:
+                await prepare(view.layers, entry.expect, pieces)
+            judgement = await at_hand(lambda: judge(view, entry), pieces)
             if judgement is Judgement.COUNTS:
                 held = await self._runs.load(entry.runs) if entry.runs else {}
-                view = apply(view, entry, held)
+                await prepare(view.layers, names_needed(entry.update), pieces)
+                view = await at_hand(lambda before=view: apply(before, entry, held), pieces)  # type: ignore[misc]
             else:
                 view = _at(view, number)
         self.view, self.number = view, number
@@ -113,7 +120,7 @@ class LogTail:
             commits = tuple(commit for commit in self.view.commits if int(commit.version) > number)
             held = await self._runs.load(needed_runs(document, commits))
             collected = None if self.view.document is None else self.view.document.collected
-            view = build_view(document, self.view.head, commits, held, 0.0, self.view)
+            view = await at_hand(lambda: build_view(document, self.view.head, commits, held, 0.0, self.view))
             if view.document is not None and view.document.collected != collected:
                 view = _replace(view, collected)
             self.base, self.view = document, view

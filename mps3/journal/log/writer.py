@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from ...errors import ConfigurationError, ConflictError, MPS3Error, UnavailableError
@@ -14,9 +14,11 @@ from ...format.schema import NOTHING
 from ...format.slot import LAST, empty_document, slot_key
 from ...storage.protocol import Stored
 from ...support.gather import gather_bounded
+from ..at_hand import at_hand, prepare
 from ..attempt import Attempt, require
 from ..document_io import encode_document
 from ..outcome import CommitOutcome, not_yet, note, remembered, unknown
+from ..run_pieces import Piece
 from .fold import COLLECTED, COLLECTS, Judgement, collection
 from .follower import LogFollower
 from .reader import CONCURRENCY, ReadSlot, stamp_of
@@ -28,8 +30,10 @@ SLOW: Final = 0.5
 class SlotWriter(LogFollower):
     """Writes the commits of one client into slots."""
 
-    def _require(self, attempt: Attempt) -> None:
-        require(attempt, self.view, self._bucket, self._key)
+    async def _require(self, attempt: Attempt) -> None:
+        pieces: list[Piece] = []
+        await prepare(self.view.layers, attempt.expect, pieces)
+        await at_hand(lambda: require(attempt, self.view, self._bucket, self._key), pieces)
         if _names_objects(attempt.update) and attempt.collected != collection(self.view):
             raise self._outlived()
 
@@ -75,7 +79,7 @@ class SlotWriter(LogFollower):
             slot = await self._next_slot(slot)
             note(attempt, self.view)
             if attempt.expect or self._tail.number + 1 == slot:
-                self._require(attempt)
+                await self._require(attempt)
         judgement = await self._confirm(slot, read)
         self._conclude(attempt, judgement)
 
@@ -151,7 +155,7 @@ class SlotWriter(LogFollower):
             return None
         if slot == self._tail.number + 1:
             self._contact.heard(asked)
-        if stored.modified is None or self._is_near_an_end(attempt, stored.modified):
+        if stored.modified is None or await self._is_near_an_end(attempt, stored.modified):
             return await self._reader.slot(slot) or ReadSlot(document, stamp_of(stored.modified), len(body))
         return ReadSlot(document, stamp_of(stored.modified), len(body))
 
@@ -192,21 +196,23 @@ class SlotWriter(LogFollower):
         """Return the error for a commit that may be in the store, and has to be looked for."""
         return UnavailableError(why, bucket=self._bucket, key=self._key, operation="PutObject", maybe_written=True)
 
-    def _is_near_an_end(self, attempt: Attempt, modified: float) -> bool:
+    async def _is_near_an_end(self, attempt: Attempt, modified: float) -> bool:
         """Return whether it depends on the stamp that others see whether a transaction counts.
 
         The time of the answer is not that stamp, though near it.
         """
-        return bool(attempt.expect) and self._any_ends(attempt.expect, modified)
+        return bool(attempt.expect) and await self._any_ends(list(attempt.expect), modified)
 
-    def _patches_near_an_end(self, read: ReadSlot) -> bool:
+    async def _patches_near_an_end(self, read: ReadSlot) -> bool:
         """Return whether it depends on the stamp that others see whether a patch begins anew. All below is known."""
         files = read.document.update.get("files", NOTHING)
-        return self._any_ends((name for name, change in files.items() if is_patch(change)), read.modified)
+        return await self._any_ends([name for name, change in files.items() if is_patch(change)], read.modified)
 
-    def _any_ends(self, names: Iterable[str], modified: float) -> bool:
+    async def _any_ends(self, names: Sequence[str], modified: float) -> bool:
         state = self.view.at(-math.inf)
-        ends = (expires_of(state.look_up(name)) for name in names)
+        pieces: list[Piece] = []
+        await prepare(state.layers, names, pieces)
+        ends = await at_hand(lambda: [expires_of(state.look_up(name)) for name in names], pieces)
         return any(end is not None and end <= modified + 2 * self._window for end in ends)
 
     def _found_again(self, attempt: Attempt) -> ReadSlot | None:
@@ -271,7 +277,7 @@ class SlotWriter(LogFollower):
         judgement: Judgement | None = None
         while self._tail.number < slot:
             number = self._tail.number + 1
-            if number == slot and self._patches_near_an_end(read):
+            if number == slot and await self._patches_near_an_end(read):
                 self._ahead[slot] = await self._reader.slot(slot) or read
             judgement = await self._tail.extend(number, self._ahead.pop(number))
         await self._advance()

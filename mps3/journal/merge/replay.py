@@ -11,6 +11,7 @@ from ...format.document import CommitEntry, Document
 from ...format.schema import NOTHING
 from ...format.state import EMPTY, View, build_view, needed_runs
 from ...storage.protocol import Version
+from ..at_hand import at_hand
 from ..past import Walk
 from ..settle import SESSIONS
 from .order import causal_order, store_order
@@ -228,7 +229,7 @@ class Replay(Walk):
         else:
             commits = tuple(ordered[: upto + 1])
         held = await self._source.load(needed_runs(base, commits))
-        return build_view(base, commit.version, commits, held, 0.0, EMPTY)
+        return await at_hand(lambda: build_view(base, commit.version, commits, held, 0.0, EMPTY))
 
     def _version(self, commit: CommitEntry) -> Version | None:
         return next((one for one in self._reader.versions if one.version == commit.version), None)

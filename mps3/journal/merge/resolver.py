@@ -12,10 +12,13 @@ from ...format.document import LIMIT, CommitEntry, Document
 from ...format.state import EMPTY, View, build_view
 from ...storage.protocol import ABSENT, Object, Storage, Stored, Version
 from ...support.environment import Environment
+from ..at_hand import at_hand, work_at_hand
 from ..attempt import Attempt
 from ..base import WINDOW, BaseJournal
 from ..past import Past
-from ..runs import NAME, MissingRunError
+from ..run_pieces import Piece, RunReading
+from ..run_reader import MissingRunError
+from ..runs import NAME
 from ..snapshot import JournalSnapshot
 from .advance import advance_view
 from .listing import NULL, VersionListing
@@ -42,9 +45,16 @@ class MergeResolver(BaseJournal):
     kind: Final = "merge"
 
     def __init__(
-        self, storage: Storage, bucket: str, key: str, environment: Environment, *, window: float = WINDOW
+        self,
+        storage: Storage,
+        bucket: str,
+        key: str,
+        environment: Environment,
+        *,
+        window: float = WINDOW,
+        reading: RunReading | None = None,
     ) -> None:
-        super().__init__(storage, bucket, key, environment, window=window)
+        super().__init__(storage, bucket, key, environment, window=window, reading=reading)
         self._view = EMPTY
         self._etag: str | None = None
         self._unsettled = Unsettled(self.kind, storage, bucket, key, self._runs)
@@ -224,11 +234,16 @@ class MergeResolver(BaseJournal):
         judged, held = await self._unsettled.judge(document, ordered, stamps)
         wait = pace(judged.counting, stamp, document.window, self._sent)
         shown, before = judged.shown, self._view
-        view = advance_view(before, document, newest.version, shown, wait, judged.undecided)
+        pieces: list[Piece] = []
+        view = await at_hand(
+            lambda: advance_view(before, document, newest.version, shown, wait, judged.undecided), pieces
+        )
         if view is None:
-            view = await self._runs.work(
-                lambda _: build_view(document, newest.version, shown, held, wait, before, judged.undecided),
+            view = await work_at_hand(
+                self._runs.work,
+                lambda: build_view(document, newest.version, shown, held, wait, before, judged.undecided),
                 NAME * sum(len(commit.files) for commit in shown),
+                pieces,
             )
         if self._goes_back(view, stamp, document.window):
             raise UnavailableError(
@@ -243,6 +258,11 @@ class MergeResolver(BaseJournal):
             self._audit_at = self._environment.monotonic() + document.window
         elif self._audit_due():
             self._audit_at = math.inf
+        tentative = view
+        if judged.undecided:
+            tentative = await at_hand(
+                lambda: build_view(document, newest.version, judged.counting, held, wait, view), pieces
+            )
         self._decides_at = min(
             (known_since[one.version] + _longest(one, document) for one in judged.undecided), default=math.inf
         )
@@ -259,9 +279,7 @@ class MergeResolver(BaseJournal):
         self._ordered = ordered
         self._judged = judged
         self._known_since = known_since
-        self._view = self._tentative = view
-        if judged.undecided:
-            self._tentative = build_view(document, newest.version, judged.counting, held, wait, view)
+        self._view, self._tentative = view, tentative
         return changed
 
     def _known(self, ordered: list[CommitEntry]) -> dict[str, float]:

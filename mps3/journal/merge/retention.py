@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 
 from ...format.commit_age import max_commit_age
-from ...format.document import CommitEntry
 from ...format.run import Run
 from ...format.state import View, build_view
 from ...storage.protocol import Version
+from ..at_hand import at_hand
+from ..named_values import named_values
 from ..protocol import Retained
-from ..runs import MissingRunError
+from ..run_reader import MissingRunError
 from .listing import VersionListing
 from .unsettled import FETCHES, MOST_READS, OvertakenError, Unsettled
 
@@ -72,9 +73,9 @@ async def _retained(unsettled: Unsettled, listing: VersionListing, view: View, s
         _, ordered = await unsettled.context(document, newest, listing, bound)
         try:
             judged, held = await unsettled.judge(document, ordered, [newest.modified])
+            views.insert(0, await at_hand(lambda: build_view(document, newest.version, judged.shown, held, 0.0)))
         except MissingRunError:
             raise OvertakenError from None
-        views.insert(0, build_view(document, newest.version, judged.shown, held, 0.0))
         # Where nobody has committed for long, a transaction is still undecided whose values are old.
         undecided += judged.undecided
         runs |= held
@@ -93,15 +94,8 @@ async def _retained(unsettled: Unsettled, listing: VersionListing, view: View, s
                 references += found.references()
         return frozenset(reference.key for reference in references)
 
-    return Retained(moment, tuple(views), _values(undecided, runs), oldest, named, top)
-
-
-def _values(commits: Iterable[CommitEntry], runs: Mapping[str, Run]) -> frozenset[tuple[str, str]]:
-    """Return the values that some commits name, as the manifest's name of the key and the version."""
-    return frozenset(
-        (name, file["version"])
-        for commit in commits
-        for said in (commit.files.items(), *(runs[one.sha256].items() for one in commit.runs if one.sha256 in runs))
-        for name, file in said
-        if file is not None
-    )
+    try:
+        values = await named_values(undecided, runs)
+    except MissingRunError:
+        raise OvertakenError from None
+    return Retained(moment, tuple(views), values, oldest, named, top)

@@ -14,6 +14,7 @@ from ...format.run import Run
 from ...format.state import needed_runs
 from ...storage.protocol import ABSENT, Absence, Object, Storage, Version
 from ...storage.verification import read_verified
+from ..at_hand import at_hand
 from ..document_io import deleted_manifest, read_document
 from ..runs import Runs
 from .listing import VersionListing
@@ -238,7 +239,8 @@ class Unsettled:
             commits = tuple(once(ordered, document.sessions))
             return Evaluation(commits, commits), await self._runs.load(needed_runs(document, commits))
         held = await self._runs.load(needed_runs(document, ordered))
-        relevant, counting = evaluate(ordered, document.sessions, settled_file(document, held), held)
+        said = settled_file(document, held)
+        relevant, counting = await at_hand(lambda: evaluate(ordered, document.sessions, said, held))
         visible = max(visible_before(stamp, document.window) for stamp in stamps)
         open_ = undecided(ordered, relevant, visible)
         return Evaluation(tuple(relevant), tuple(counting), open_), held

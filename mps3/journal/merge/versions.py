@@ -10,6 +10,7 @@ from ...format.state import needed_runs
 from ...storage.pagination import PageProgress
 from ...storage.protocol import Absence, Object, Storage, Version
 from ...storage.verification import read_verified
+from ..at_hand import at_hand
 from ..document_io import read_document
 from ..kept_runs import KeptRuns
 from ..runs import Runs
@@ -45,7 +46,8 @@ class ManifestVersions(KeptRuns):
             commits = once(ordered, base.sessions)
             return commits, commits
         held = await self.load(needed_runs(base, ordered))
-        return evaluate(ordered, base.sessions, settled_file(base, held), held)
+        said = settled_file(base, held)
+        return await at_hand(lambda: evaluate(ordered, base.sessions, said, held))
 
     async def page(self, start: str | None, limit: int) -> tuple[list[Version], str | None]:
         """Return some versions of the manifest, newest first, and where the next ones are."""

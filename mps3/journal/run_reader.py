@@ -1,0 +1,218 @@
+"""Reading runs from the store, whole or in pieces; everything is verified before it is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from ..errors import CorruptionError
+from ..format import limits
+from ..format.block import Block
+from ..format.names import SUFFIX, Names
+from ..format.run import HeldPieces, Run, open_run, read_block, read_index
+from ..format.run_index import RunIndex
+from ..format.run_reference import RunReference
+from ..storage.cached import CachedObject, CachedStorage, add_to_cache
+from ..storage.protocol import ABSENT, Absence, Object, Storage
+from ..storage.verification import read_verified
+from ..support.gather import map_concurrently
+from ..types import Ref
+from .in_thread import Worker
+from .invalid_names import InvalidNames
+
+CONCURRENCY: Final = 8
+"""Runs, or stretches of them, that are sent or fetched at once."""
+SMALL = 256 * 2**10
+"""Bytes of a run that is read whole, with one request, where any piece of it is needed."""
+STRETCH: Final = 2**20
+"""Bytes of blocks that follow each other that are read with one request."""
+GROWTH: Final = 8
+"""How many bytes the lines of a block may have for each that is stored, about."""
+T = TypeVar("T")
+
+
+class MissingRunError(CorruptionError):
+    """A run is not there that a document names.
+
+    It was collected, if the document is no longer what the manifest says: whoever read it slept for very long before
+    asking for its runs. Else somebody has damaged the bucket.
+    """
+
+
+class RunReader:
+    """Reads the runs of one manifest.
+
+    Args:
+        storage: Where they are kept.
+        bucket: The manifest's bucket.
+        manifest: The manifest's key.
+        worker: Works on what is large.
+
+    Attributes:
+        bucket: The manifest's bucket.
+        lost: Whether a run of the state was missing that the client goes by: it has to be read anew.
+        invalid_names: Told of names that are none.
+        names: The names that keys may have.
+    """
+
+    def __init__(self, storage: Storage, bucket: str, manifest: str, worker: Worker) -> None:
+        self._storage = storage
+        self.bucket = bucket
+        self.lost = False
+        self._prefix = manifest + SUFFIX
+        self._worker = worker
+        self._switch = asyncio.Semaphore(CONCURRENCY)
+        self.invalid_names = InvalidNames(bucket)
+        self.names = Names(Ref(manifest, bucket))
+
+    def check(self, reference: RunReference) -> None:
+        """Refuse a run that is not one of its manifest, or that nobody would have written.
+
+        Raises:
+            CorruptionError: It is such a run.
+        """
+        if not reference.key.startswith(self._prefix):
+            raise self._corrupt(reference, "it is not among the runs of its manifest")
+        if reference.size > limits.RUN:
+            raise self._corrupt(reference, f"it has {reference.size} bytes, more than {limits.RUN}")
+        if reference.index > limits.RUN_INDEX:
+            raise self._corrupt(reference, f"its index has {reference.index} bytes, more than {limits.RUN_INDEX}")
+
+    async def require(self, reference: RunReference) -> None:
+        """Check that a run is there.
+
+        Raises:
+            MissingRunError: It is missing.
+        """
+        if await self._storage.head(self.bucket, reference.key) is ABSENT:
+            raise self._corrupt(reference, "it is missing", MissingRunError)
+
+    async def whole(self, reference: RunReference) -> Run:
+        """Return a run, all of which stays in memory.
+
+        Raises:
+            MissingRunError: It is missing.
+            CorruptionError: It is not what it should be.
+        """
+        self.check(reference)
+
+        def opened(body: bytes, *, trusted: bool, pause: Callable[[], object]) -> Run:
+            return open_run(reference, body, self.names, trusted=trusted, pause=pause)
+
+        run = await self._read(reference, None, opened)
+        if isinstance(run.pieces, HeldPieces):
+            self.invalid_names.report(reference.key, None, run.pieces.skipped)
+        return run
+
+    async def index(self, reference: RunReference) -> tuple[RunIndex, Mapping[int, Block]]:
+        """Return the index of a run, and all of its blocks where they are few.
+
+        Raises:
+            MissingRunError: The run is missing.
+            CorruptionError: It is not what it should be.
+        """
+        self.check(reference)
+        if reference.size <= SMALL:
+            run = await self.whole(reference)
+            index = run.pieces.index()
+            assert index is not None  # noqa: S101 - all of it is held
+            numbers = range(len(index.blocks))
+            return index, {number: block for number in numbers if (block := run.pieces.block(number)) is not None}
+
+        def opened(body: bytes, *, trusted: bool, pause: Callable[[], object]) -> RunIndex:  # noqa: ARG001 - it is small
+            return read_index(reference, body)
+
+        return await self._read(reference, (reference.size - reference.index, reference.size), opened), {}
+
+    async def blocks(self, reference: RunReference, index: RunIndex, numbers: Sequence[int]) -> Mapping[int, Block]:
+        """Return blocks of a run. Those that follow each other are read with one request.
+
+        Raises:
+            MissingRunError: The run is missing.
+            CorruptionError: It is not what it should be.
+        """
+
+        async def read(stretch: Sequence[int]) -> Mapping[int, Block]:
+            start, end = index.span(stretch[0])[0], index.span(stretch[-1])[1]
+
+            def opened(body: bytes, *, trusted: bool, pause: Callable[[], object]) -> Mapping[int, Block]:
+                found = {}
+                for number in stretch:
+                    first, last = index.span(number)
+                    pause()
+                    part = body[first - start : last - start]
+                    found[number] = read_block(reference, index, number, part, self.names, trusted=trusted)
+                return found
+
+            return await self._read(reference, (start, end), opened, [index.span(number) for number in stretch])
+
+        found: dict[int, Block] = {}
+        if isinstance(self._storage, CachedStorage):
+            # Each block by itself, however they were read together.
+            for number in numbers:
+                if await self._storage.has(self.bucket, reference.key, index.span(number)):
+                    found.update(await read([number]))
+        left = sorted(number for number in numbers if number not in found)
+        for part in await map_concurrently(read, _stretches(index, left)):
+            found.update(part)
+        self.invalid_names.report(reference.key, None, [name for block in found.values() for name in block.skipped])
+        return found
+
+    async def _read(
+        self,
+        reference: RunReference,
+        span: tuple[int, int] | None,
+        opened: Callable[..., T],
+        parts: Sequence[tuple[int, int]] = (),
+    ) -> T:
+        expected = reference.size if span is None else span[1] - span[0]
+
+        async def ask() -> Object | Absence:
+            async with self._switch:
+                return await self._storage.get(self.bucket, reference.key, byte_range=span, limit=expected)
+
+        async def check(found: Object | Absence) -> tuple[Object, T]:
+            if not isinstance(found, Object):
+                raise self._corrupt(reference, "it is missing", MissingRunError)
+            # What is in the cache was verified before it was kept, line by line.
+            trusted = isinstance(found, CachedObject)
+            try:
+                if len(found.body) != expected:
+                    raise ValueError(f"it has {len(found.body)} bytes where it should have {expected}")
+                return found, await self._worker.work(
+                    lambda pause: opened(found.body, trusted=trusted, pause=pause), GROWTH * expected
+                )
+            except ValueError as error:
+                raise self._corrupt(reference, str(error)) from error
+
+        found, result = await read_verified(ask, check)
+        for start, end in parts or [span or (0, expected)]:
+            first = span[0] if span is not None else 0
+            part = found if not parts else replace(found, body=found.body[start - first : end - first])
+            add_to_cache(
+                self._storage, self.bucket, reference.key, None, part, byte_range=None if span is None else (start, end)
+            )
+        return result
+
+    def _corrupt(
+        self, reference: RunReference, why: str, kind: type[CorruptionError] = CorruptionError
+    ) -> CorruptionError:
+        return kind(
+            f"cannot read the run s3://{self.bucket}/{reference.key}: {why}",
+            bucket=self.bucket,
+            key=reference.key,
+            operation="GetObject",
+        )
+
+
+def _stretches(index: RunIndex, numbers: Sequence[int]) -> list[list[int]]:
+    found: list[list[int]] = []
+    for number in numbers:
+        last = found[-1] if found else None
+        if last is not None and last[-1] == number - 1 and index.span(number)[1] - index.span(last[0])[0] <= STRETCH:
+            last.append(number)
+        else:
+            found.append([number])
+    return found
