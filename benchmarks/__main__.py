@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 if str(HERE.parent / "tests") not in sys.path:
     sys.path.append(str(HERE.parent / "tests"))  # the proxy, and the loop with virtual time
 
+import keys_page  # noqa: E402
 from bars import bars  # noqa: E402
 from meter import LATENCY  # noqa: E402
 from page import parts, write  # noqa: E402
@@ -39,7 +40,7 @@ def main() -> int:
     began = time.monotonic()
     gc.set_threshold(100_000, 50, 100)  # a store of a million objects lives in this process
     results = Suite(plan, server, options.latency, options.only or GROUPS).run()
-    judged = bars(results, plan.sizes[-1])
+    judged = bars(results, plan.sizes[-1], plan.huge)
     print()
     for bar in judged:
         for journal, finding in bar.found.items():
@@ -51,10 +52,14 @@ def main() -> int:
         said = parts(results, judged, command=command.removesuffix(" --"), store=store, latency=options.latency)
         if options.note:
             said["about"] += f"\n\n{options.note}"
-        write(options.page, said)
-        from plot import draw  # noqa: PLC0415 - needs matplotlib, which nothing else does
+        from plot import draw, draw_keys  # noqa: PLC0415 - needs matplotlib, which nothing else does
 
-        draw(results, options.page.with_suffix(".svg"))
+        if options.only == ["keys"]:
+            said = {name: said[name] for name in keys_page.PARTS}
+        else:
+            draw(results, options.page.with_suffix(".svg"))
+        write(options.page, said)
+        draw_keys(results, options.page.with_name(f"{options.page.stem}-keys.svg"))
     return int(options.strict and not all(bar.holds for bar in judged))
 
 
@@ -67,7 +72,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer keys and fewer rounds; does not write the page")
     parser.add_argument("--only", action="append", choices=GROUPS, help="only these scenarios; does not write the page")
     parser.add_argument("--limit", type=float, help="seconds that a scenario may take, but for loading (400, or 200)")
-    parser.add_argument("--page", type=Path, help=f"the page to write ({PAGE.name}, if all is measured)")
+    parser.add_argument(
+        "--page",
+        type=Path,
+        help=f"the page to write ({PAGE.name}, if all is measured; with `--only keys` only the parts about those)",
+    )
     parser.add_argument("--note", help="what the page is to say of this run besides")
     parser.add_argument("--strict", action="store_true", help="fail if a bar is missed, or was not measured")
     options = parser.parse_args()

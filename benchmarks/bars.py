@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+import former
 from dataset import entry_bytes, names
 from results import JOURNALS, Results, Row, named
 from scenarios.operations import OPERATIONS
@@ -57,15 +58,17 @@ class Bar:
         return all(finding.holds for finding in self.found.values() if finding.judged)
 
 
-def bars(results: Results, largest: int) -> list[Bar]:
+def bars(results: Results, largest: int, huge: int = 0) -> list[Bar]:
     """All of them.
 
     Args:
         results: What was found.
-        largest: The greatest number of keys that this run was about; the bars speak of 1,000,000.
+        largest: The greatest number of keys that most of this run was about; the bars speak of 1,000,000.
+        huge: That of which only a few were read; 0 if there was none. The bars speak of 10,000,000.
     """
     groups = _commits(results, largest), _reads(results), _contention(results), _wakes(results)
-    return [bar for group in (*groups, _lasting(results, largest)) for bar in group]
+    few = _few(results, largest, huge)
+    return [bar for group in (*groups, few, _lasting(results, largest)) for bar in group]
 
 
 def _commits(results: Results, largest: int) -> Iterable[Bar]:
@@ -150,6 +153,33 @@ def _wakes(results: Results) -> Iterable[Bar]:
     yield _bar(results, "lost wake-ups", f"{what} each heard within the ordinary poll interval", _most(most), BOTH)
     what = "a view of all keys: what it adds to a commit of one key depends on their number by less than half;"
     yield _bar(results, "view", f"{what} of 1,000 live queries, the commit wakes the one it concerns", _viewed(), BOTH)
+
+
+def _few(results: Results, largest: int, huge: int) -> Iterable[Bar]:
+    """Reading a few of very many keys, and what it takes to keep them in order."""
+    for keys, most in ((largest, 30), (huge, 60)):
+        if not keys:
+            continue
+        among = f"of {keys:,} keys in an idle store"
+        what = f"opening {keys:,} keys in an idle store: at most 8 requests and 1 MB"
+        yield _bar(results, "opening", what, _small(8, 1_000_000), BOTH, keys=keys)
+        what = f"a client that opens {keys:,} keys, and reads one: at most {most} MB more resident memory"
+        yield _bar(results, "memory of one key", what, _most({"MB": most}), BOTH, keys=keys)
+        what = f"`get` of a random key {among}, by a fresh client that is open: at most 3 requests and 200 kB"
+        yield _bar(results, "get", what, _coldest(3, 200_000), BOTH, keys=keys)
+        count = next((row.operations for row in results.all("absent", keys=keys)), 10_000)
+        what = f"`get` of a key that is not there, {among}: at most 1.1 requests, on average of {count:,} by one client"
+        yield _bar(results, "absent", what, _never, BOTH, keys=keys)
+    what = (
+        f"`get_all` of a prefix of 1,000 values of 100 bytes, in an idle store of {largest:,} keys: at most 12 requests"
+    )
+    yield _bar(results, "get_all of a prefix", f"{what}, and 3x the bytes of the values", _prefix, BOTH, keys=largest)
+    yield _grown(results, largest)
+    row = results.find("merging two runs")
+    size = f"{row.facts['MB merged'] / 2:,.0f}" if row else "100"
+    what = f"merging two runs of {size} MB: at most 50 MB of memory, no stop of the event loop above 20 ms"
+    yield _bar(results, "merging two runs", what, _most({"MB more at the peak": 50, "stop, ms": 20}))
+    yield _as_fast(results, largest)
 
 
 def _lasting(results: Results, largest: int) -> Iterable[Bar]:
@@ -301,6 +331,67 @@ def _heard(row: Row) -> Found:
     values = row.facts["value GETs, at most"]
     said = f"{gets:.0f} GET" + f", {listings:.0f} listing" * bool(listings) + f", {values:.0f} of values" * bool(values)
     return said, gets == 1 and not listings and not values
+
+
+def _small(requests: int, received: int) -> Judge:
+    """Judge the requests of an operation, and the bytes of their bodies."""
+
+    def judge(row: Row) -> Found:
+        made, size = row.per_operation(), row.bytes_each
+        return f"{_number(made)} requests, {size / 1000:,.0f} kB", made <= requests and size <= received
+
+    return judge
+
+
+def _coldest(requests: int, received: int) -> Judge:
+    """Judge the most expensive of several."""
+
+    def judge(row: Row) -> Found:
+        made, size = row.facts["requests, at most"], row.facts["bytes, at most"]
+        said = f"at most {made:.0f} requests, {size / 1000:,.0f} kB"
+        return f"{said} (of {row.operations})", made <= requests and size <= received
+
+    return judge
+
+
+def _never(row: Row) -> Found:
+    first = row.facts["requests of the first"]
+    return f"{row.per_operation():.2f} requests; of the first {first:.0f}", row.per_operation() <= 1.1
+
+
+def _prefix(row: Row) -> Found:
+    made, times = row.tally.count(), row.facts["times those"]
+    return f"{made:,} request{'s' * (made != 1)}, {times:.2f}x", made <= 12 and times <= 3
+
+
+def _grown(results: Results, largest: int) -> Bar:
+    """The bytes that a put sends where there are many keys, and where there are ten."""
+    found = {}
+    for journal in JOURNALS:
+        few, many = (results.find("put", journal=journal, keys=keys) for keys in (10, largest))
+        if few is None or many is None:
+            found[journal] = Finding(results.why_not(named("put", journal)), None, judged=True)
+        else:
+            sent = [row.tally.select().up / row.operations for row in (few, many)]
+            said = f"{sent[1]:,.0f} B, {sent[1] / sent[0]:.2f}x"
+            found[journal] = Finding(said, sent[1] <= 3 * sent[0], judged=True)
+    what = f"bytes sent by an awaited put, merging included, at {largest:,} keys: at most 3x those at 10"
+    return Bar(what, found)
+
+
+def _as_fast(results: Results, largest: int) -> Bar:
+    """The CPU that loading takes, and took before runs had blocks."""
+    found = {}
+    for journal in JOURNALS:
+        row, before = results.find("load", journal=journal, keys=largest), former.find("load", journal, largest)
+        if row is None or before is None or before.seconds is None:
+            why = results.why_not(named("load", journal)) if row is None else "not measured before the blocks"
+            found[journal] = Finding(why, None, judged=True)
+        else:
+            now = row.facts["CPU, seconds"]
+            found[journal] = Finding(f"{now:.1f} s, {now / before.seconds:.2f}x", now <= before.seconds, judged=True)
+    what = f"loading {largest:,} keys with `put_all`, 1,000 at a time: at most the CPU that it took before the blocks"
+    return Bar(what, found)
 
 
 def _lost(row: Row) -> Found:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
+from array import array
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, overload
 
 import orjson
 
@@ -12,13 +14,46 @@ from mps3 import MPS3
 
 CHUNK: Final = 1000
 """Keys that are loaded with one `put_all`."""
+MILLION: Final = 1_000_000
 
 
-def names(count: int, seed: int = 0) -> list[str]:
-    """So many keys, in an order that is not theirs."""
-    numbers = list(range(count))
-    random.Random(seed).shuffle(numbers)
-    return [f"item/{number:07d}" for number in numbers]
+class Names(Sequence[str]):
+    """Keys, each of which is made when it is asked for: ten million of them would take a gigabyte.
+
+    Args:
+        numbers: Their numbers.
+    """
+
+    def __init__(self, numbers: array[int]) -> None:
+        self._numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Names: ...
+
+    def __getitem__(self, place: int | slice) -> str | Names:
+        found = self._numbers[place]
+        return Names(found) if isinstance(found, array) else f"item/{found:07d}"
+
+    def prefix(self, count: int) -> str:
+        """Return a prefix that about so many of them have: each of its digits leaves a tenth."""
+        behind = math.log10(count * (max(self._numbers) + 1) / len(self))
+        return self[0][: len(self[0]) - round(behind)]
+
+
+def names(count: int, seed: int = 0) -> Names:
+    """So many keys, in an order that is not theirs. The first million of more than that are those of a million."""
+    dice = random.Random(seed)
+    numbers = array("I")
+    for some in array("I", range(min(count, MILLION))), array("I", range(MILLION, count)):
+        dice.shuffle(some)
+        numbers.extend(some)
+    return Names(numbers)
 
 
 def entry_bytes(keys: Sequence[str]) -> int:

@@ -1,13 +1,42 @@
-"""What the first protocol cost: a fixed table, for there is no code left to measure it with.
+"""What former versions cost: fixed tables, for there is no code left here to measure them with.
 
-The figures are those of `docs/performance.md` in the commit `2e6b2ce`, the last run with that protocol: every value was
-an object of its own, and the journals were merge and one of conditional replacements (`If-Match`). It had the same
-harness and latency: the same machine, Python 3.11.7 on two cores, and Ceph RGW 16 over HTTP.
+`FIGURES` are of the first protocol, `KEYS` of the second one before its runs had blocks.
+
+The figures of the first are those of `docs/performance.md` in the commit `2e6b2ce`, the last run with that protocol:
+every value was an object of its own, and the journals were merge and one of conditional replacements (`If-Match`). It
+had the same harness and latency: the same machine, Python 3.11.7 on two cores, and Ceph RGW 16 over HTTP.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Former:
+    """What one thing took, as a `results.Row` has it: the averages of its operations.
+
+    Attributes:
+        scenario: What was done.
+        journal: With which journal.
+        keys: How many keys the manifest had.
+        requests: How many.
+        up: Bytes of the bodies sent.
+        down: Bytes of those received.
+        seconds: Of CPU, where they are compared.
+        megabytes: Of resident memory, where they are.
+    """
+
+    scenario: str
+    journal: str
+    keys: int
+    requests: float
+    up: int
+    down: int
+    seconds: float | None = None
+    megabytes: float | None = None
+
 
 FIGURES: Final = (
     # what, with merge, with conditional replacements
@@ -29,6 +58,57 @@ FIGURES: Final = (
     ("memory, 1,000,000 keys", "155 MB", "160 MB"),
     ("longest stop of the loop, 1,000,000 keys", "7 ms", "9 ms"),
 )
+
+
+KEYS: Final = (
+    Former("opening", "log", 1_000, 3, 0, 73_541),
+    Former("opening", "log", 10_000, 15, 0, 752_289),
+    Former("opening", "log", 100_000, 6, 0, 7_645_252),
+    Former("opening", "log", 1_000_000, 16, 0, 78_114_217),
+    Former("opening", "merge", 1_000, 5, 0, 76_251),
+    Former("opening", "merge", 10_000, 17, 0, 761_050),
+    Former("opening", "merge", 100_000, 55, 0, 7_712_270),
+    Former("opening", "merge", 1_000_000, 61, 0, 78_312_026),
+    Former("memory of one key", "log", 1_000, 0, 0, 0, megabytes=0.5),
+    Former("memory of one key", "log", 10_000, 0, 0, 0, megabytes=0.9),
+    Former("memory of one key", "log", 100_000, 0, 0, 0, megabytes=8.2),
+    Former("memory of one key", "log", 1_000_000, 0, 0, 0, megabytes=81.4),
+    Former("memory of one key", "merge", 1_000, 0, 0, 0, megabytes=0.2),
+    Former("memory of one key", "merge", 10_000, 0, 0, 0, megabytes=0.9),
+    Former("memory of one key", "merge", 100_000, 0, 0, 0, megabytes=8.5),
+    Former("memory of one key", "merge", 1_000_000, 0, 0, 0, megabytes=82.1),
+    Former("get", "log", 1_000, 1, 0, 300),
+    Former("get", "log", 10_000, 1, 0, 300),
+    Former("get", "log", 100_000, 1, 0, 300),
+    Former("get", "log", 1_000_000, 1, 0, 300),
+    Former("get", "merge", 1_000, 1, 0, 0),
+    Former("get", "merge", 10_000, 1, 0, 0),
+    Former("get", "merge", 100_000, 1, 0, 0),
+    Former("get", "merge", 1_000_000, 1, 0, 0),
+    Former("get_all of a prefix", "log", 1_000, 1, 0, 300),
+    Former("get_all of a prefix", "log", 10_000, 1, 0, 300),
+    Former("get_all of a prefix", "log", 100_000, 1, 0, 300),
+    Former("get_all of a prefix", "log", 1_000_000, 1, 0, 300),
+    Former("get_all of a prefix", "merge", 1_000, 1, 0, 0),
+    Former("get_all of a prefix", "merge", 10_000, 1, 0, 0),
+    Former("get_all of a prefix", "merge", 100_000, 1, 0, 0),
+    Former("get_all of a prefix", "merge", 1_000_000, 1, 0, 0),
+    Former("put", "log", 10, 1.016, 324, 0),
+    Former("put", "log", 1_000_000, 1.017, 2_144, 163),
+    Former("put", "merge", 10, 2, 17_046, 33_256),
+    Former("put", "merge", 1_000_000, 2.023, 25_229, 33_253),
+    Former("load", "log", 1_000_000, 1_858, 191_897_701, 69_862_532, seconds=7.2),
+    Former("load", "merge", 1_000_000, 2_884, 268_782_561, 28_776_620, seconds=7.44),
+)
+"""The commit `97d59be`, the last one that held all runs in memory. The scenarios are those of the group `keys`, run
+with that version once, in the same session and on the same machine as those of the first version with blocks.
+"""
+
+
+def find(scenario: str, journal: str, keys: int) -> Former | None:
+    """Return one of `KEYS`; ``None`` if it was not measured."""
+    found = (one for one in KEYS if (one.scenario, one.journal, one.keys) == (scenario, journal, keys))
+    return next(found, None)
 
 
 def rows() -> list[list[str]]:

@@ -6,23 +6,19 @@ import itertools
 import os
 import platform
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Final
 
 import former
+import keys_page
 from bars import Bar
 from dataset import entry_bytes, names
-from results import JOURNALS, Results, Row, last_line, named
+from results import JOURNALS, Results, last_line, named
 from scenarios.operations import OPERATIONS
+from tables import bytes_of, dollars, fact_of, requests_of, table_of
 
 import mps3
-
-PRICES: Final = {"PUT": 5.0, "LIST": 5.0, "GET": 0.4, "HEAD": 0.4, "DELETE": 0.0, "OTHER": 0.4}
-"""US dollars for a million requests: S3 Standard, us-east-1, list prices of 2025."""
-
-Table = Sequence[Sequence[str]]
 
 
 def write(page: Path, parts: Mapping[str, str]) -> None:
@@ -53,7 +49,9 @@ def parts(results: Results, judged: Sequence[Bar], *, command: str, store: str, 
         "cost": cost(results),
         "contention": contention(results),
         "raw": raw(results),
-        "former": _table(["", "merge journal", "conditional journal"], former.rows()),
+        "keys": keys_page.few(results),
+        "arithmetic": keys_page.arithmetic(results),
+        "former": table_of(["", "merge journal", "conditional journal"], former.rows()),
         "rest": rest(results),
     }
 
@@ -86,7 +84,7 @@ def bars_table(judged: Sequence[Bar]) -> str:
             said += [finding.measured if shown else "", f"**{finding.verdict}**" if finding.verdict else ""]
         return said
 
-    return _table(["", "log journal", "", "merge journal", ""], map(cells, judged))
+    return table_of(["", "log journal", "", "merge journal", ""], map(cells, judged))
 
 
 def operations(results: Results) -> str:
@@ -103,14 +101,14 @@ def operations(results: Results) -> str:
                 [
                     scenario,
                     journal,
-                    _requests(row),
+                    requests_of(row),
                     "" if trips is None else f"{trips:,.1f}".removesuffix(".0"),
-                    _bytes(total.up / row.operations),
-                    _bytes(total.down / row.operations),
-                    "not measured" if wire is None else _requests(wire),
+                    bytes_of(total.up / row.operations),
+                    bytes_of(total.down / row.operations),
+                    "not measured" if wire is None else requests_of(wire),
                 ]
             )
-    return _table(["", "journal", "requests", "round trips", "sent", "received", "requests over HTTP"], table)
+    return table_of(["", "journal", "requests", "round trips", "sent", "received", "requests over HTTP"], table)
 
 
 def cost(results: Results) -> str:
@@ -129,15 +127,15 @@ def cost(results: Results) -> str:
             titles[row.scenario],
             row.journal,
             f"{row.keys:,}",
-            _requests(row),
-            _bytes(row.tally.select().up / row.operations),
-            _bytes(row.tally.select().down / row.operations),
+            requests_of(row),
+            bytes_of(row.tally.select().up / row.operations),
+            bytes_of(row.tally.select().down / row.operations),
             f"{1000 * row.seconds / row.operations:,.0f} ms" if row.seconds else "",
             f"${dollars(row):,.2f}",
         ]
         for row in rows
     ]
-    return _table(["", "journal", "keys", "requests", "sent", "received", "time", "a million"], table)
+    return table_of(["", "journal", "keys", "requests", "sent", "received", "time", "a million"], table)
 
 
 def contention(results: Results) -> str:
@@ -161,12 +159,7 @@ def contention(results: Results) -> str:
         "reads a commit",
         "lost",
     ]
-    return _table(head, table)
-
-
-def dollars(row: Row) -> float:
-    """What a million of these cost in requests."""
-    return sum(price * row.per_operation(kind) for kind, price in PRICES.items())
+    return table_of(head, table)
 
 
 def raw(results: Results) -> str:
@@ -186,23 +179,32 @@ def raw(results: Results) -> str:
                 f"{ours.seconds / theirs.seconds:.2f}x",
                 f"{ours.facts['CPU, ms']:.2f} ms",
                 f"{theirs.facts['CPU, ms']:.2f} ms",
-                _bytes(heads.heads / max(1, heads.requests)),
+                bytes_of(heads.heads / max(1, heads.requests)),
             ]
         )
     head = ["journal", "mps3", "raw", "", "CPU a put, mps3", "CPU a put, raw", "headers a request, both ways"]
-    return _table(head, table)
+    return table_of(head, table)
 
 
 def rest(results: Results) -> str:
     """What has no table of its own."""
-    shown = "load", "put_all", "CPU of a put", "subscriptions", "commit among subscriptions", "memory", "loop stops"
+    shown = (
+        "load",
+        "put_all",
+        "CPU of a put",
+        "subscriptions",
+        "commit among subscriptions",
+        "memory",
+        "loop stops",
+        "merging two runs",
+    )
     woken = "heard", "idle with wake-ups", "false wake-ups", "lost wake-ups", "view"
     table = [
-        [row.scenario, f"{row.keys:,}", row.journal, ", ".join(_fact(*fact) for fact in row.facts.items())]
+        [row.scenario, f"{row.keys:,}", row.journal, ", ".join(fact_of(*fact) for fact in row.facts.items())]
         for name in (*shown, "collection", *woken)
         for row in results.all(name)
     ]
-    text = _table(["", "keys", "journal", "found"], table)
+    text = table_of(["", "keys", "journal", "found"], table)
     if results.skipped:
         whys = (
             f"- {one.scenario}{'' if one.keys is None else f' at {one.keys:,} keys'}: {last_line(one.why)}"
@@ -215,29 +217,3 @@ def rest(results: Results) -> str:
 def whole_manifest(keys: int) -> int:
     """Bytes of a manifest that lists every key: computed, from the same entries."""
     return entry_bytes(names(keys))
-
-
-def _requests(row: Row) -> str:
-    each = {"PUT": "PUT", "GET": "GET", "HEAD": "HEAD", "LIST": "listing", "DELETE": "DELETE", "OTHER": "other"}
-    said = [
-        f"{row.per_operation(kind):,.2f}".rstrip("0").rstrip(".") + f" {name}"
-        for kind, name in each.items()
-        if row.tally.count(kind)
-    ]
-    return ", ".join(said) or "none"
-
-
-def _bytes(count: float) -> str:
-    for unit, size in (("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:,.1f} {unit}"
-    return f"{count:,.0f} B"
-
-
-def _fact(name: str, value: float) -> str:
-    return f"{name} {value:,.0f}" if value >= 100 or value == int(value) else f"{name} {value:,.2f}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

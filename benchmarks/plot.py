@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib as mpl
+from former import KEYS
 from matplotlib.figure import Figure
 from page import whole_manifest
 from results import Results
@@ -48,5 +49,46 @@ def draw(results: Results, target: Path) -> None:
             panel.set_xlabel("keys in the manifest")
             panel.grid(visible=True, which="major", alpha=0.3)
         panels[0].set_ylabel("bytes")
+        panels[0].legend(loc="upper left")
+        figure.savefig(target, format="svg", metadata={"Date": None})
+
+
+def draw_keys(results: Results, target: Path) -> None:
+    """Write the plot of opening, and of the memory that it takes, before the blocks and now.
+
+    Args:
+        results: What was found.
+        target: Where to.
+    """
+    with mpl.rc_context({"svg.hashsalt": "mps3", "svg.fonttype": "path", "font.size": 9}):
+        figure = Figure(figsize=(11, 3.6), layout="constrained")
+        panels = figure.subplots(1, 3)
+        for journal, color in (("log", "tab:blue"), ("merge", "tab:orange")):
+            opened = sorted(results.all("opening", journal=journal), key=lambda row: row.keys)
+            held = sorted(results.all("memory of one key", journal=journal), key=lambda row: row.keys)
+            keys = [row.keys for row in opened]
+            now = (
+                (keys, [row.tally.select().down for row in opened]),
+                (keys, [row.tally.count() for row in opened]),
+                ([row.keys for row in held], [row.facts["MB"] for row in held]),
+            )
+            openings = [one for one in KEYS if (one.scenario, one.journal) == ("opening", journal)]
+            memories = [one for one in KEYS if (one.scenario, one.journal) == ("memory of one key", journal)]
+            before = (
+                ([one.keys for one in openings], [one.down for one in openings]),
+                ([one.keys for one in openings], [one.requests for one in openings]),
+                ([one.keys for one in memories], [one.megabytes for one in memories]),
+            )
+            for panel, measured, old in zip(panels, now, before, strict=True):
+                if measured[0]:
+                    panel.loglog(*measured, "o-", color=color, label=f"{journal} journal")
+                panel.loglog(*old, "x:", color=color, label=f"{journal} journal, before")
+        for panel, title in zip(
+            panels, ("opening: bytes received", "opening: requests", "open, one key read: MB of memory"), strict=True
+        ):
+            panel.set_title(title)
+            panel.set_xlabel("keys in the manifest")
+            panel.grid(visible=True, which="major", alpha=0.3)
+        panels[2].set_yscale("symlog", linthresh=1)
         panels[0].legend(loc="upper left")
         figure.savefig(target, format="svg", metadata={"Date": None})

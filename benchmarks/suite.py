@@ -5,23 +5,49 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from dataset import entry_bytes, load, names
+from dataset import Names, entry_bytes, load, names
 from meter import Tally
 from processes import UnfinishedError, isolated
 from results import JOURNALS, Results, Row, named
-from scenarios import collection, contention, operations, patches, resources, sizes, subscriptions, wakes, wires
+from scenarios import (
+    collection,
+    contention,
+    keys,
+    merging,
+    operations,
+    patches,
+    resources,
+    sizes,
+    subscriptions,
+    wakes,
+    wires,
+)
 from virtual import Place
 from wire import Server, Wire
 
-GROUPS: Final = ("operations", "wire", "contention", "sizes", "subscriptions", "resources", "collection", "wakes")
+GROUPS: Final = (
+    "operations",
+    "wire",
+    "contention",
+    "sizes",
+    "keys",
+    "subscriptions",
+    "resources",
+    "collection",
+    "wakes",
+)
 VIEWED: Final = (1_000, 100_000)
+FEW: Final = 1_000
+"""Of so many keys, and more, a few are read."""
 SUBSCRIPTIONS: Final = 10_000
 WRITERS: Final = (32, 4)
+FORK: Final = 4
+"""How many times the limit of a scenario a fork may take that runs several."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +56,7 @@ class Plan:
 
     Attributes:
         sizes: Numbers of keys, each a bucket's whole content.
+        huge: One more number of keys, at which only reading a few of them is measured; 0 for none.
         puts: How many are averaged at each number of keys with the log journal, and at the least and the greatest
             with the merge journal.
         puts_between: How many at the others with the merge journal, which takes longer.
@@ -46,9 +73,11 @@ class Plan:
         restarts: Commits during which the service for wake-ups is killed and started ten times.
         loading: Seconds of computing that loading the keys may take.
         limit: Seconds that any other scenario may take.
+        merged: Stored bytes of each of two runs that are merged.
     """
 
     sizes: tuple[int, ...] = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
+    huge: int = 10_000_000
     puts: int = 10_000
     puts_between: int = 1_000
     collected: int = 10_000
@@ -64,10 +93,12 @@ class Plan:
     restarts: int = 2_000
     loading: float = 600.0
     limit: float = 400.0
+    merged: int = 100_000_000
 
 
 QUICK: Final = Plan(
     sizes=(10, 1_000, 10_000),
+    huge=0,
     puts=1_000,
     puts_between=200,
     collected=1_000,
@@ -82,6 +113,7 @@ QUICK: Final = Plan(
     restarts=400,
     loading=60.0,
     limit=200.0,
+    merged=5_000_000,
 )
 
 
@@ -104,7 +136,7 @@ class Suite:
         self._server = server
         self._latency = latency
         self._only = frozenset(only)
-        self._names = names(plan.sizes[-1])
+        self._names = names(max(plan.sizes[-1], plan.huge if "keys" in self._only else 0))
 
     def run(self) -> Results:
         """Run them all."""
@@ -116,7 +148,10 @@ class Suite:
             self._for_each(self._contention)
         if "wakes" in self._only:
             self._for_each(self._wakes)
-        if self._only & {"sizes", "subscriptions", "resources", "collection", "wakes"}:
+        if "keys" in self._only:
+            merge = merging.merge, self._plan.merged, self._plan.limit
+            self._try(named("merging two runs", "log"), None, *merge)
+        if self._only & {"sizes", "keys", "subscriptions", "resources", "collection", "wakes"}:
             self._for_each(self._sizes)
         return self.results
 
@@ -200,16 +235,17 @@ class Suite:
 
     # For each number of keys, in virtual time
 
-    def _loaded(self, place: Place) -> Iterator[Sequence[str]]:
+    def _loaded(self, place: Place) -> Iterator[Names]:
         """Load keys, and stop at each number of them: all there are then."""
         written, done = Tally(), 0
-        for size in self._plan.sizes:
+        huge = [self._plan.huge] if "keys" in self._only and self._plan.huge else []
+        for size in (*self._plan.sizes, *huge):
             cpu, loading = time.process_time(), time.monotonic()
             done, tally, seconds = self._grow(place, done, size)
             written += tally
             if done < size:
                 why = f"loading did not get beyond {done:,} keys in {self._plan.loading:.0f} s of computing"
-                for scenario in ("load", "put", "open", "change", "memory", "loop stops"):
+                for scenario in ("load", "put", "open", "change", "memory", "loop stops", "keys"):
                     self.results.skip(named(scenario, place.journal), size, why)
                 break
             manifest, runs = written.select("PUT", "manifest").up, written.select("PUT", "run").up
@@ -226,8 +262,8 @@ class Suite:
 
     def _sizes(self, journal: str) -> None:
         place = self._place(journal)
-        for keys in self._loaded(place):
-            self._at(place, keys)
+        for some in self._loaded(place):
+            self._at(place, some)
 
     def _grow(self, place: Place, done: int, size: int) -> tuple[int, Tally, float]:
         """Load more keys; returns how many there are now, the requests, and the virtual seconds."""
@@ -246,13 +282,19 @@ class Suite:
 
         return place.run(main)
 
-    def _at(self, place: Place, keys: Sequence[str]) -> None:
+    def _at(self, place: Place, some: Names) -> None:
         """What is measured with so many keys."""
-        size, plan, largest = len(keys), self._plan, self._plan.sizes[-1]
+        size, plan, largest = len(some), self._plan, self._plan.sizes[-1]
 
         def measure(scenario: str, work: Callable[..., Row | list[Row]], *arguments: Any) -> None:
-            self._try(named(scenario, place.journal), size, work, place, keys, *arguments)
+            self._try(named(scenario, place.journal), size, work, place, some, *arguments)
 
+        if "keys" in self._only and size >= FEW:
+            self._few_of(place, some)
+        if size > largest:
+            return
+        if "keys" in self._only and "sizes" not in self._only and size in (plan.sizes[0], largest):
+            measure("put", sizes.put, plan.puts)
         if "sizes" in self._only:
             all_puts = place.journal == "log" or size in (plan.sizes[0], largest)
             measure("put", sizes.put, plan.puts if all_puts else plan.puts_between)
@@ -272,3 +314,33 @@ class Suite:
             measure("loop stops", resources.stops, plan.limit)
         if "collection" in self._only and size == plan.collected:
             measure("collection", collection.collect)
+
+    def _few_of(self, place: Place, some: Names) -> None:
+        """Read a few of the keys of a store that a fork settles, as nothing else here is to find it settled."""
+
+        def work() -> Results:
+            self.results = Results()
+            self._measure_few(place, some)
+            return self.results
+
+        name = named("keys", place.journal)
+        try:
+            found = isolated(work, FORK * self._plan.limit)
+        except UnfinishedError as error:
+            self.results.skip(name, len(some), str(error))
+        else:
+            self.results.rows += found.rows  # it has been said
+            self.results.skipped += found.skipped
+
+    def _measure_few(self, place: Place, some: Names) -> None:
+        def measure(scenario: str, work: Callable[..., Row | list[Row]], *arguments: Any) -> None:
+            self._try(named(scenario, place.journal), len(some), work, place, some, *arguments)
+
+        self.results.add(keys.settle(place, some))
+        measure("shape", keys.shape)
+        measure("opening", keys.opening)
+        measure("memory of one key", keys.memory, self._plan.limit)
+        measure("get", keys.get)
+        measure("absent", keys.absent)
+        measure("page", keys.page)
+        measure("get_all of a prefix", keys.prefix)

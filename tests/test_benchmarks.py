@@ -7,14 +7,16 @@ import time
 from functools import partial
 from pathlib import Path
 
+import former
 import pytest
 from bars import bars
-from dataset import entry_bytes, names
+from dataset import MILLION, Names, entry_bytes, names
+from keys_page import arithmetic, few
 from meter import LISTING_XML, VERSION_XML, MeteredStorage, Tally
 from page import dollars, parts, write
 from processes import DistantStorage, UnfinishedError, apart, isolated, served
 from results import JOURNALS, Results, Row, named
-from scenarios import collection, contention, operations, resources, sizes, wakes
+from scenarios import collection, contention, keys, merging, operations, resources, sizes, wakes
 from virtual import Place
 from wire import CountingProxy
 
@@ -171,6 +173,114 @@ def test_entries_are_as_long_as_they_are_stored():
     assert entry_bytes(keys) == pytest.approx(place.run(main), rel=0.05)
 
 
+def test_keys_are_made_when_they_are_asked_for():
+    some = names(1_000)
+    assert len(set(some)) == len(some) == 1_000
+    assert isinstance(some[:10], Names)
+    assert list(some[:10]) == [some[place] for place in range(10)]
+    assert sum(name.startswith(some.prefix(100)) for name in some) == 100
+    assert names(MILLION + 10)[5] == names(MILLION)[5]
+
+
+@pytest.mark.parametrize("journal", JOURNALS)
+def test_a_few_of_many_keys_are_read_and_judged(journal, monkeypatch):
+    monkeypatch.setattr("mps3.journal.run_pieces.PREFETCH", 1_000)
+    monkeypatch.setattr("mps3.journal.run_reader.SMALL", 1_000)
+    monkeypatch.setattr(keys, "COLD", 2)
+    monkeypatch.setattr(keys, "ABSENT", 5)
+    place, some = Place(journal), names(3_000)
+
+    async def fill() -> None:
+        async with place.client(place.meter()) as client:
+            for start in range(0, len(some), 1_000):
+                await client.put_all(dict.fromkeys(some[start : start + 1_000], 7))
+
+    place.run(fill)
+    results = Results()
+    results.add(keys.settle(place, some), keys.shape(place, some), keys.opening(place, some), keys.get(place, some))
+    results.add(keys.absent(place, some), keys.page(place, some), *keys.prefix(place, some))
+    shape = results.find("shape").facts
+    assert shape["entries"] >= len(some) - keys.SETTLING
+    assert shape["parts"] >= shape["runs"] >= 1
+    get = results.find("get")
+    assert get.operations == 2
+    assert get.tally.count("GET", "run") >= 2
+    assert results.find("get_all of a prefix").facts["values"] == keys.VALUES
+    assert results.find("get_all of numbers").facts["values"] == 1_000
+    judged = {bar.what: bar.found[journal] for bar in bars(results, 3_000)}
+    found = [one for what, one in judged.items() if "in an idle store" in what]
+    assert len(found) == 4
+    assert all(one.judged and one.holds is not None for one in found)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux, which tells how much memory it takes")
+def test_two_runs_are_merged_in_another_process():
+    row = merging.merge(300_000, 60)
+    assert row.facts["MB merged"] >= 0.6
+    assert 0.5 < row.facts["MB stored"] / row.facts["MB merged"] < 1
+    assert row.facts["MB more at the peak"] >= 0
+    results = Results()
+    results.add(row)
+    (bar,) = [bar for bar in bars(results, 10) if bar.what.startswith("merging two runs")]
+    assert bar.found["log"].judged
+
+
+def test_what_was_before_stands_beside_what_is_now():
+    before = former.find("opening", "log", 1_000_000)
+    assert before is not None
+    assert before.requests == 16
+    assert former.find("opening", "log", 7) is None
+    results = Results()
+    results.add(
+        Row("opening", 1_000_000, tally=Tally([("GET", "run", 200, 3, 0, 500_000)])),
+        Row("memory of one key", 1_000_000, facts={"MB": 1.5}),
+        Row("load", 1_000_000, facts={"CPU, seconds": 7.0, "written, of the entries": 1.0}),
+        *(
+            Row(
+                "put",
+                count,
+                tally=Tally([("PUT", "manifest", 200, 1, sent, 0)]),
+                facts={"requests, median": 1.0, "bytes sent, median": float(sent)},
+            )
+            for count, sent in ((10, 100), (1_000_000, 301))
+        ),
+    )
+    table = few(results)
+    assert "| opening | log | 1,000,000 | 16 | 78.1 MB | 3 | 500.0 kB |" in table
+    assert "| 81.4 MB |  | 1.5 MB |" in table
+    assert "| 7.20 s | 0 | 7.00 s |" in table
+    judged = {bar.what: bar.found["log"] for bar in bars(results, 1_000_000)}
+    (fast,) = [found for what, found in judged.items() if "CPU that it took before the blocks" in what]
+    assert fast.verdict == "within the bar"
+    (grown,) = [found for what, found in judged.items() if what.startswith("bytes sent by an awaited put")]
+    assert grown.measured == "301 B, 3.01x"
+    assert grown.verdict == "misses it"
+
+
+def test_more_keys_are_computed_from_those_measured():
+    results = Results()
+    for count, objects in ((1_000_000, 40), (10_000_000, 400)):
+        facts = {
+            "runs": 1,
+            "parts": objects,
+            "entries": count,
+            "bytes of indexes": 2 * count,
+            "bytes of blocks": 10 * count,
+        }
+        results.add(
+            Row("shape", count, facts={**facts, "bytes of references": 300 * objects}),
+            Row("opening", count, tally=Tally([("GET", "run", 200, 3, 0, 500_000 + 300 * objects)])),
+            Row("memory of one key", count, facts={"MB": objects / 40}),
+            Row("get", count, tally=Tally([("GET", "run", 200, 3, 0, 70_000)])),
+        )
+    lines = {line.split(" | ")[0].strip("| "): line for line in arithmetic(results).splitlines()}
+    assert "| 3 | 3 | 4 | 4 |" in lines["opening: requests"]  # a checkpoint of more than a megabyte is asked for twice
+    assert "| 40 | 400 | 4,000 | 40,000 |" in lines["objects of runs"]
+    assert "| yes | yes | yes | **no** |" in lines["a manifest may name so many (at most 10,000)"]
+    assert "| 1 MB | 10 MB | 100 MB | 1,000 MB |" in lines["a client that has read one key: memory"]
+    assert arithmetic(Results()).startswith("Not measured")
+
+
 def test_work_elsewhere_comes_back_or_says_why_not():
     assert isolated(lambda: 7, 10) == 7
     with pytest.raises(UnfinishedError, match="not finished"):
@@ -303,7 +413,7 @@ def test_the_page_keeps_what_stands_around_the_parts(tmp_path):
 
 def test_the_plot_is_whole_in_itself(tmp_path):
     pytest.importorskip("matplotlib")
-    from plot import draw  # noqa: PLC0415
+    from plot import draw, draw_keys  # noqa: PLC0415
 
     results = Results()
     results.add(*(Row("put", keys, tally=Tally([("PUT", "value", 200, 1, 10, 0)])) for keys in (10, 100)))
@@ -311,3 +421,6 @@ def test_the_plot_is_whole_in_itself(tmp_path):
     draw(results, tmp_path / "b.svg")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert "<svg" in (tmp_path / "a.svg").read_text(encoding="utf-8")
+    results.add(Row("opening", 10), Row("memory of one key", 10, facts={"MB": 1.0}))
+    draw_keys(results, tmp_path / "c.svg")
+    assert "<svg" in (tmp_path / "c.svg").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ change; its polls that find nothing are not counted.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -134,7 +134,7 @@ async def _transaction(client: MPS3) -> None:
         transaction.put("number", number + 1)
 
 
-async def _read(store: Store, keys: list[str]) -> None:
+async def _read(store: Store, keys: Sequence[str]) -> None:
     async with store.make(poll_interval=NEVER) as client:
         assert len(await client.get_all(keys)) == len(keys)
 

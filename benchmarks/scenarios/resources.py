@@ -163,7 +163,7 @@ async def _merge_all(client: MPS3) -> dict[str, float]:
     await journal._runs.merge(runs, oldest=True)  # noqa: SLF001 - the same
     watching.cancel()
     return {
-        "MB merged": sum(len(run.body) for run in runs) / 1e6,
+        "MB merged": sum(run.reference.size for run in runs) / 1e6,
         "merging all, CPU seconds": time.process_time() - began,
         "MB more while merging all": (most - before) / 1e6,
     }
