@@ -295,7 +295,8 @@ def _inherits_the_time() -> Iterator[None]:
         kept = {"expires": current["expires"]} if current and "expires" in current else {}
         return {**kept, **original(current, patch, moment)}
 
-    with patch.object(update, "patched", patched):
+    # What says all there is to say is looked up, too.
+    with patch.object(update, "patched", patched), patch.object(update, "is_whole", lambda _: False):
         yield
 
 

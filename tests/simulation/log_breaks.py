@@ -95,7 +95,7 @@ def fails_while_its_slot_is_free() -> Iterator[None]:
 
     async def hasty(self: LogJournal, attempt: Any) -> None:
         if attempt.expect and attempt.doubtful:
-            self._require(attempt)
+            await self._require(attempt)
         await append(self, attempt)
 
     with (
@@ -165,8 +165,8 @@ def checkpoints_too_much() -> Iterator[None]:
     """L6: a checkpoint is named by a slot, and does not have what that slot says."""
     make = Checkpoints._compose
 
-    async def without_the_last(self: Checkpoints) -> Any:
-        document = await make(self)
+    async def without_the_last(self: Checkpoints, *, quiet: bool) -> Any:
+        document = await make(self, quiet=quiet)
         return document if document is None else replace(document, sequence=document.sequence + 1)
 
     with patch.object(Checkpoints, "_compose", without_the_last):
