@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from typing import Any
 
 from helpers import BUCKET, MANIFEST, Unreliable
@@ -66,16 +65,6 @@ async def settled_document(storage: MemoryStorage, manifest: str = MANIFEST) -> 
     """What holds the settled files, sessions and runs: the head, or the newest checkpoint of a log, if there is one."""
     head = await read(storage, manifest)
     return head if head["journal"] != "log" else await newest_checkpoint(storage, manifest) or head
-
-
-def files_in(run: bytes) -> dict[str, Any]:
-    """The keys and files of a run, however it is named."""
-    files: dict[str, Any] = {}
-    while not run.startswith(b"{"):  # its index
-        reader = zlib.decompressobj()
-        files.update(json.loads(line) for line in reader.decompress(run).split(b"\n"))
-        run = reader.unused_data
-    return files
 
 
 def refuse_commits(storage: Unreliable, error: MPS3Error) -> None:

@@ -12,7 +12,7 @@ from unittest.mock import patch
 import orjson
 import pytest
 from client.watch_reader import present
-from commits import files_in, read, settled_document
+from commits import read, settled_document
 from helpers import (
     BUCKET,
     COMMIT,
@@ -25,6 +25,7 @@ from helpers import (
     soon,
 )
 from simulation.loop import run
+from simulation.stored_runs import files_in
 from storage.clockless import ClocklessStorage
 
 from mps3 import DELETE, MPS3, ConfigurationError, ConflictError, CorruptionError, UnavailableError

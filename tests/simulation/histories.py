@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from commits import files_in
-
 from mps3.format import block, commit_age
 from mps3.format.file_entry import expires_of
 from mps3.format.patches import patched_body, stored_version
@@ -33,6 +31,7 @@ from .loop import Process, run
 from .options import WINDOW, Options, draw
 from .patching import PREFIX, check_patches, said
 from .store import EPOCH, Kept, SimStorage, SimStore
+from .stored_runs import files_in
 from .transacting import check_transactions
 
 BUCKET = "bucket"

@@ -42,9 +42,9 @@ async def nowhere(*_: Any) -> None:
 async def said(client: MPS3, at: Any) -> Any:
     try:
         snapshot = await client.snapshot(at)
+        return snapshot.id, [(file.key, file.version) for file in await snapshot.files()]
     except MPS3Error as error:
         return type(error)
-    return snapshot.id, [(file.key, file.version) for file in await snapshot.files()]
 
 
 @pytest.mark.parametrize(
