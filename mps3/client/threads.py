@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeVar
 
-from ..format.run import NotAtHandError
-from ..journal.run_pieces import Piece, fetch
+from ..journal.at_hand import at_hand, until_at_hand
 
 LARGE: Final = 2000
 """Keys that a function may process in the event loop. More would block it for too long."""
@@ -23,12 +23,6 @@ async def in_thread_if_large(size: int, function: Callable[..., T], *arguments: 
     Raises:
         MPS3Error: A run cannot be read.
     """
-    held: list[Piece] = []
-    while True:
-        try:
-            if size <= LARGE:
-                return function(*arguments)
-            return await asyncio.to_thread(function, *arguments)
-        except NotAtHandError as missing:
-            wanted = missing.wanted
-        held += await fetch(wanted)
+    if size <= LARGE:
+        return await at_hand(partial(function, *arguments))
+    return await until_at_hand(partial(asyncio.to_thread, function, *arguments))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from itertools import chain
 
 from .document import Document
 from .file_entry import expires_of
 from .layers import Layer, is_partial_run, look_up, require_at_hand
-from .run import NotAtHandError, Run
+from .run import Run, read_all
 from .state import EMPTY, View, added_commits, common_layers
 
 
@@ -74,16 +75,8 @@ def missed(view: View, old: View | None, until: float, moment: float) -> set[str
 
 
 def _names_expiring(view: View, until: float) -> set[str]:
-    found: set[str] = set()
-    wanted: dict[Run, Sequence[int]] = {}
-    for layer in view.layers:
-        try:
-            found.update(name for _, name in expiring(layer, until))
-        except NotAtHandError as error:
-            wanted.update(error.wanted)
-    if wanted:
-        raise NotAtHandError(wanted)
-    return found
+    found = read_all(view.layers, lambda layer: list(expiring(layer, until)))
+    return {name for _, name in chain.from_iterable(found)}
 
 
 def unread(view: View) -> list[tuple[float, str]]:
@@ -92,17 +85,8 @@ def unread(view: View) -> list[tuple[float, str]]:
     Raises:
         NotAtHandError: They are not at hand.
     """
-    found: list[tuple[float, str]] = []
-    wanted: dict[Run, Sequence[int]] = {}
-    for layer in view.layers:
-        if isinstance(layer, Run) and is_partial_run(layer):
-            try:
-                found += layer.expiring(math.inf)
-            except NotAtHandError as error:
-                wanted.update(error.wanted)
-    if wanted:
-        raise NotAtHandError(wanted)
-    return found
+    found = read_all(filter(is_partial_run, view.layers), lambda layer: list(expiring(layer)))
+    return list(chain.from_iterable(found))
 
 
 def expired_for_all(document: Document) -> float:

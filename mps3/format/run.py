@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from . import limits
@@ -15,6 +15,8 @@ from .run_index import RunIndex, decode_index, earliest
 from .run_reference import RunReference
 
 D = TypeVar("D")
+L = TypeVar("L")
+T = TypeVar("T")
 
 
 class Pieces(Protocol):
@@ -75,13 +77,8 @@ class Run:
         """
         if not self.reference.first <= name <= self.reference.last:
             return default
-        number = self._index().block_of(name)
-        if number is None:
-            return default
-        block = self.pieces.block(number)
-        if block is None:
-            raise NotAtHandError({self: (number,)})
-        return block.get(name, default)
+        number = self.index().block_of(name)
+        return default if number is None else self._blocks((number,))[0].get(name, default)
 
     def overlaps(self, start: str, stop: str | None) -> bool:
         """Return whether it may have keys from ``start`` on that are less than ``stop``."""
@@ -95,11 +92,13 @@ class Run:
         """
         if not self.overlaps(start, stop):
             return []
-        numbers = self._index().overlapping(start, stop)
-        found = [self.pieces.block(number) for number in numbers]
-        if missing := [number for number, block in zip(numbers, found, strict=True) if block is None]:
+        return self._blocks(self.index().overlapping(start, stop))
+
+    def _blocks(self, numbers: Sequence[int]) -> list[Block]:
+        found = {number: self.pieces.block(number) for number in numbers}
+        if missing := [number for number, block in found.items() if block is None]:
             raise NotAtHandError({self: missing})
-        return [block for block in found if block is not None]
+        return [block for block in found.values() if block is not None]
 
     def lines(self, start: str = "", stop: str | None = None) -> tuple[list[str], list[bytes]]:
         """Return the keys from ``start`` on that are less than ``stop``, in order, and their lines.
@@ -143,18 +142,42 @@ class Run:
         """
         if self.reference.expires is None or self.reference.expires > until:
             return iter(())
-        index = self._index()
-        due = [number for number, one in enumerate(index.blocks) if one.expires is not None and one.expires <= until]
-        found = [self.pieces.block(number) for number in due]
-        if missing := [number for number, block in zip(due, found, strict=True) if block is None]:
-            raise NotAtHandError({self: missing})
-        return (pair for block in found if block is not None for pair in block.expiring if pair[0] <= until)
+        ends = ((number, block.expires) for number, block in enumerate(self.index().blocks))
+        due = self._blocks([number for number, expires in ends if expires is not None and expires <= until])
+        return (pair for block in due for pair in block.expiring if pair[0] <= until)
 
-    def _index(self) -> RunIndex:
+    def index(self) -> RunIndex:
+        """Return its index.
+
+        Raises:
+            NotAtHandError: It is not at hand.
+        """
         index = self.pieces.index()
         if index is None:
             raise NotAtHandError({self: ()})
         return index
+
+
+def read_all(layers: Iterable[L], read: Callable[[L], T]) -> list[T]:
+    """Return what is read of each of several runs, or of other layers among them.
+
+    Args:
+        layers: They.
+        read: Reads one.
+
+    Raises:
+        NotAtHandError: Not all that it takes is at hand. It names what is missing of all of them.
+    """
+    found: list[T] = []
+    wanted: dict[Run, Sequence[int]] = {}
+    for layer in layers:
+        try:
+            found.append(read(layer))
+        except NotAtHandError as error:
+            wanted.update(error.wanted)
+    if wanted:
+        raise NotAtHandError(wanted)
+    return found
 
 
 def end_of(prefix: str) -> str | None:

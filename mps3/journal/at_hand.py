@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Sequence
 from heapq import nsmallest
+from itertools import chain
 from typing import Final, TypeVar
 
 from ..format.layers import Layer, is_partial_run, require_at_hand
-from ..format.run import NotAtHandError, Run
+from ..format.run import NotAtHandError, Run, read_all
 from .run_pieces import Piece, fetch, is_near
 
 BLOCKS: Final = 32
@@ -27,39 +28,33 @@ async def at_hand(function: Callable[[], T], held: list[Piece] | None = None) ->
     Raises:
         MPS3Error: A run cannot be read.
     """
-    held = [] if held is None else held
-    while True:
-        try:
-            return function()
-        except NotAtHandError as missing:
-            wanted = missing.wanted
-        held += await fetch(wanted)
+
+    async def call() -> T:
+        return function()
+
+    return await until_at_hand(call, held)
 
 
-async def work_at_hand(
-    work: Callable[[Callable[[Callable[[], object]], T], int], Awaitable[T]],
-    function: Callable[[], T],
-    size: int,
-    held: list[Piece] | None = None,
-) -> T:
-    """Do as `at_hand` does, in a thread if the function works on much.
+async def until_at_hand(call: Callable[[], Awaitable[T]], held: list[Piece] | None = None) -> T:
+    """Do as `at_hand` does with what calls such a function, in a thread for example.
 
     Args:
-        work: As `mps3.journal.in_thread.Worker.work`.
-        function: As in `at_hand`.
-        size: How much, in bytes.
+        call: It.
         held: As in `at_hand`.
+
+    Raises:
+        MPS3Error: A run cannot be read.
     """
     held = [] if held is None else held
     while True:
         try:
-            return await work(lambda _: function(), size)
+            return await call()
         except NotAtHandError as missing:
             wanted = missing.wanted
         held += await fetch(wanted)
 
 
-async def prepare(layers: Sequence[Layer], names: Iterable[str], held: list[Piece]) -> None:
+async def prepare(layers: Sequence[Layer], names: Collection[str], held: list[Piece]) -> None:
     """Fetch what it takes to look keys up, with a few requests that are made at once.
 
     Args:
@@ -70,9 +65,7 @@ async def prepare(layers: Sequence[Layer], names: Iterable[str], held: list[Piec
     Raises:
         MPS3Error: A run cannot be read.
     """
-    if any(map(is_partial_run, layers)):
-        names = list(names)
-        await at_hand(lambda: require_at_hand(layers, names), held)
+    await at_hand(lambda: require_at_hand(layers, names), held)
 
 
 async def look_up_all(layers: Sequence[Layer], names: Iterable[str], look_up: Callable[[str], T]) -> dict[str, T]:
@@ -137,8 +130,7 @@ def _bound(runs: Sequence[Run], start: str, stop: str | None, blocks: int) -> st
     first = min((run.reference.first for run in there), default="")
     # What is behind the first keys is not read yet, unless that takes nothing, or next to nothing.
     active = [run for run in there if run.reference.first <= max(start, first) or is_near(run)]
-    if missing := [run for run in active if run.pieces.index() is None]:
-        raise NotAtHandError(dict.fromkeys(missing, ()))
+    indexes = read_all(active, Run.index)
     bound = stop
     later = [run.reference.first for run in there if run not in active]
     if later:
@@ -146,9 +138,7 @@ def _bound(runs: Sequence[Run], start: str, stop: str | None, blocks: int) -> st
     # A block of each run reaches over the end of a range, and is read again with the next: that must not happen often.
     most = max(blocks, 2 * len(active))
     firsts: list[str] = []
-    for run in active:
-        index = run.pieces.index()
-        assert index is not None  # noqa: S101 - else it is missing
+    for index in indexes:
         numbers = index.overlapping(start, bound)[: most + 1]
         firsts += (first for number in numbers if (first := index.blocks[number].first) > start)
     return nsmallest(most, firsts)[-1] if len(firsts) >= most else bound
@@ -156,15 +146,6 @@ def _bound(runs: Sequence[Run], start: str, stop: str | None, blocks: int) -> st
 
 def _pieces(runs: Sequence[Run], start: str, stop: str | None) -> list[Piece]:
     """Return what it takes to read a range of keys."""
-    found: list[Piece] = []
-    wanted: dict[Run, Sequence[int]] = {}
-    for run in runs:
-        try:
-            found += run.blocks(start, stop)
-            if (index := run.pieces.index()) is not None:
-                found.append(index)
-        except NotAtHandError as error:
-            wanted.update(error.wanted)
-    if wanted:
-        raise NotAtHandError(wanted)
-    return found
+    blocks = read_all(runs, lambda run: run.blocks(start, stop))
+    indexes = (run.pieces.index() for run in runs)
+    return [*chain.from_iterable(blocks), *(index for index in indexes if index is not None)]

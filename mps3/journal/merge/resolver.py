@@ -12,7 +12,7 @@ from ...format.document import LIMIT, CommitEntry, Document
 from ...format.state import EMPTY, View, build_view
 from ...storage.protocol import ABSENT, Object, Storage, Stored, Version
 from ...support.environment import Environment
-from ..at_hand import at_hand, work_at_hand
+from ..at_hand import at_hand, until_at_hand
 from ..attempt import Attempt
 from ..base import WINDOW, BaseJournal
 from ..past import Past
@@ -239,10 +239,11 @@ class MergeResolver(BaseJournal):
             lambda: advance_view(before, document, newest.version, shown, wait, judged.undecided), pieces
         )
         if view is None:
-            view = await work_at_hand(
-                self._runs.work,
-                lambda: build_view(document, newest.version, shown, held, wait, before, judged.undecided),
-                NAME * sum(len(commit.files) for commit in shown),
+            view = await until_at_hand(
+                lambda: self._runs.work(
+                    lambda _: build_view(document, newest.version, shown, held, wait, before, judged.undecided),
+                    NAME * sum(len(commit.files) for commit in shown),
+                ),
                 pieces,
             )
         if self._goes_back(view, stamp, document.window):
