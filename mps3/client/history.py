@@ -16,7 +16,7 @@ from ..format.names import Naming, name_in
 from ..format.patches import comes_from, is_partial, is_patch, is_rebase
 from ..format.state import EMPTY, View
 from ..format.update import patched
-from ..journal.at_hand import at_hand, look_up_all
+from ..journal.at_hand import at_hand, look_up_in
 from ..journal.cursors import Position
 from ..journal.past import Past, Walk
 from ..journal.run_reader import MissingRunError
@@ -139,7 +139,7 @@ class Snapshot:
         """
         ref = key if isinstance(key, Ref) else Ref(key)
         name = name_in(self._manifest, ref.bucket or bucket or self._bucket, ref.key)
-        found = (await self._kept(look_up_all(self._view.layers, [name], self._view.look_up)))[name]
+        found = (await self._kept(look_up_in(self._view, [name])))[name]
         return default if found is None else (await self._reader.read([(name, found)]))[0]
 
     async def get_all(self, prefix: str = "", *, limit: int | None = None, after: str | None = None) -> dict[str, JSON]:

@@ -12,7 +12,7 @@ from ..format.layers import is_partial_run
 from ..format.names import Naming
 from ..format.run import end_of
 from ..format.state import EMPTY, View, differences, different_layers, weight
-from ..journal.at_hand import BLOCKS, at_hand, ranges
+from ..journal.at_hand import BLOCKS, look_up_all, ranges
 from .pages import page_of
 from .threads import LARGE, in_thread_if_large
 
@@ -117,10 +117,7 @@ async def list_page(
     """
     matches = naming.matches(prefix)
     over = {} if overlay is None else overlay
-    pending: dict[str, PendingValue | FileEntry | None] = {}
-    for name in over:
-        if matches(name):
-            pending[name] = await at_hand(lambda: over[name])  # noqa: B023 - called at once
+    pending = await look_up_all((), filter(matches, over), over.__getitem__)
     found: dict[str, Any] = {}
     in_order = naming.keeps_order
     begin = after if in_order else None

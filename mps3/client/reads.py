@@ -13,7 +13,7 @@ from ..errors import CorruptionError
 from ..format.file_entry import FileEntry
 from ..format.names import name_in
 from ..format.values import load
-from ..journal.at_hand import at_hand, look_up_all
+from ..journal.at_hand import look_up_all, look_up_in
 from ..journal.run_reader import MissingRunError
 from ..manifest.manifest import Manifest
 from ..types import DELETE, JSON, Batch, Ref
@@ -204,10 +204,10 @@ class Reads(PointInTime):
                 return await list_page(view, naming, prefix or "", limit, after, overlay)
             below = [name for name in names.values() if name not in overlay]
             found: dict[str, PendingValue | FileEntry | None] = {}
-            found.update(await look_up_all(view.layers, below, view.look_up))
-            for name in names.values():
-                if name in overlay:
-                    found[name] = await at_hand(lambda name=name: overlay[name])  # type: ignore[misc]
+            found.update(await look_up_in(view, below))
+            found.update(
+                await look_up_all((), [name for name in names.values() if name in overlay], overlay.__getitem__)
+            )
             return [(name, found[name]) for name in names.values()]
 
         async def read(wanted: list[tuple[str, PendingValue | FileEntry | None]]) -> dict[Any, JSON]:

@@ -14,7 +14,7 @@ from ..format.file_entry import FileEntry, expires_of, sha256_of_value, size_of_
 from ..format.names import Naming
 from ..format.patches import stored_version
 from ..format.state import View, alive
-from ..journal.at_hand import look_up_all
+from ..journal.at_hand import look_up_all, look_up_in
 from ..manifest.manifest import Manifest
 from ..types import JSON, Delete
 from .listing import differences_in
@@ -45,7 +45,7 @@ class SnapshotReader(ValueReader):
             missing = {
                 name for name, file in wanted if not isinstance(file, PendingValue) and _is_at(file, error.version)
             }
-            newest = await look_up_all(view.layers, missing, view.look_up)
+            newest = await look_up_in(view, missing)
             if any(_is_at(file, error.version) for file in newest.values()):
                 raise
             raise ExpiredError(
@@ -78,7 +78,7 @@ async def changes_to_restore(
     async with aclosing(differences_in(newest, then, naming.prefixes(prefix))) as parts:
         async for part in parts:
             names = [name for name, _ in part if matches(name)]
-            now = await look_up_all(newest.layers, names, newest.look_up)
+            now = await look_up_in(newest, names)
             before = await look_up_all(then.layers, names, wanted)
             different.update((name, before[name]) for name in names if _differs(now[name], before[name]))
     different.update(await look_up_all(then.layers, [name for name in pending if matches(name)], wanted))

@@ -7,8 +7,10 @@ from heapq import nsmallest
 from itertools import chain
 from typing import Final, TypeVar
 
+from ..format.file_entry import FileEntry
 from ..format.layers import Layer, is_partial_run, require_at_hand
 from ..format.run import NotAtHandError, Run, read_all
+from ..format.state import View
 from .run_pieces import Piece, fetch, is_near
 
 BLOCKS: Final = 32
@@ -89,6 +91,19 @@ async def look_up_all(layers: Sequence[Layer], names: Iterable[str], look_up: Ca
         for name in some:
             found[name] = await at_hand(lambda name=name: look_up(name), held)  # type: ignore[misc]
     return found
+
+
+async def look_up_in(view: View, names: Iterable[str]) -> dict[str, FileEntry | None]:
+    """Return what a state says of keys, many of which may have to be fetched.
+
+    Args:
+        view: The state.
+        names: The keys.
+
+    Raises:
+        MPS3Error: A run cannot be read.
+    """
+    return await look_up_all(view.layers, names, view.look_up)
 
 
 async def ranges(

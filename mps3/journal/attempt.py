@@ -9,7 +9,9 @@ from typing import Any
 
 from ..errors import ConflictError
 from ..format.document import CommitEntry
+from ..format.file_entry import version_of
 from ..format.state import View
+from .at_hand import look_up_in
 
 
 @dataclass(slots=True)
@@ -80,7 +82,7 @@ class OutdatedError(ConflictError):
     """What a transaction was made from is not what there is. It was not sent."""
 
 
-def require(attempt: Attempt, view: View, bucket: str, key: str) -> None:
+async def require(attempt: Attempt, view: View, bucket: str, key: str) -> None:
     """Refuse a transaction that would be void.
 
     Args:
@@ -91,10 +93,11 @@ def require(attempt: Attempt, view: View, bucket: str, key: str) -> None:
 
     Raises:
         OutdatedError: A key has another version than was expected.
+        MPS3Error: A run cannot be read.
     """
+    files = await look_up_in(view.at(attempt.now), attempt.expect)
     for name, expected in attempt.expect.items():
-        file = view.at(attempt.now).look_up(name)
-        found = None if file is None else file["version"]
+        found = version_of(files[name])
         if found != expected:
             raise OutdatedError(
                 f"{name!r} has changed: it {_is_at(found)}, where the write expects that it {_is_at(expected)}",

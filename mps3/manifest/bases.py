@@ -9,7 +9,7 @@ from ..errors import MPS3Error
 from ..format.file_entry import version_of
 from ..format.run import NotAtHandError
 from ..format.state import View
-from ..journal.at_hand import look_up_all
+from ..journal.at_hand import look_up_in
 from .pending import Pending
 from .state import ManifestState
 from .tasks import BackgroundTasks
@@ -47,7 +47,7 @@ class BaseVersions:
 
     async def _find(self, pending: Pending, view: View, names: list[str]) -> None:
         try:
-            found = await look_up_all(view.layers, names, view.look_up)
+            found = await look_up_in(view, names)
         except MPS3Error as error:
             _log.debug("it stays unknown what a write replaces: %s", error)
             return

@@ -21,7 +21,7 @@ from ..errors import (
 )
 from ..format.file_entry import version_of
 from ..format.patches import comes_from
-from ..journal.at_hand import look_up_all
+from ..journal.at_hand import look_up_in
 from ..journal.attempt import OutdatedError
 from ..support.environment import Environment
 from ..support.gather import map_concurrently
@@ -231,7 +231,7 @@ class TransactionBatch:
             return self._tries[-1][1] if found is None else found
         view = self._manifest.state()[0]
         for tried, runs in reversed(self._tries):
-            newest = await look_up_all(view.layers, tried.changes, view.look_up)
+            newest = await look_up_in(view, tried.changes)
             for name, content in tried.changes.items():
                 if content is not None and comes_from(version_of(newest[name]), content.version):
                     return runs

@@ -13,7 +13,7 @@ from ..content.value import PendingValue
 from ..errors import ConflictError, MPS3Error, UnavailableError, UnknownOutcomeError
 from ..format.document import commit_id
 from ..format.file_entry import version_of
-from ..journal.at_hand import look_up_all, prepare
+from ..journal.at_hand import look_up_in, prepare
 from ..journal.attempt import Attempt, OutdatedError
 from ..journal.outcome import CommitOutcome, few, note, versions_in
 from ..journal.protocol import Journal, TransactionStatus
@@ -347,7 +347,7 @@ async def _looks_outdated(commit: InFlightCommit, journal: Journal) -> bool:
         return False  # who makes another try reads before it
     view = journal.tentative.at(commit.attempt.now)
     expect = commit.attempt.expect
-    found = await look_up_all(view.layers, expect, view.look_up)
+    found = await look_up_in(view, expect)
     return any(version_of(found[name]) != version for name, version in expect.items())
 
 

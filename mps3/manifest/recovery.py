@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..format.file_entry import version_of
-from ..journal.at_hand import look_up_all
+from ..journal.at_hand import look_up_in
 from ..offline.protocol import StoredSession
 from ..offline.queue import OutboxQueue
 from ..offline.unsent_writes import RecoveryUnit, apply_expiry, in_order, select_changes
@@ -96,7 +96,7 @@ class Recovery:
             return
         view, earlier = self._state.view.at(self._context.time.now()), set[str]()
         names = [name for pending in self._outbox.all() if not pending.sent for name in pending.lapsed]
-        said = await look_up_all(view.layers, names, view.look_up)
+        said = await look_up_in(view, names)
         self._unchecked = False
         for pending in self._outbox.all():
             if pending.lapsed and not pending.sent:

@@ -13,7 +13,7 @@ from ..format.operations import fold
 from ..format.run import NotAtHandError
 from ..format.state import View
 from ..format.values import load
-from ..journal.at_hand import at_hand, look_up_all
+from ..journal.at_hand import at_hand, look_up_in
 from ..support.gather import map_concurrently
 from ..types import DELETE, JSON, Delete
 from .overlay import inapplicable_steps, patched_over
@@ -188,7 +188,7 @@ class Workspace:
 
     async def holds_in(self, view: View) -> bool:
         """Return whether everything that was read has the same version in another state."""
-        found = await look_up_all(view.layers, self.expect, view.look_up)
+        found = await look_up_in(view, self.expect)
         return all(version_of(found[name]) == expected for name, expected in self.expect.items())
 
 

@@ -14,11 +14,10 @@ from ...format.schema import NOTHING
 from ...format.slot import LAST, empty_document, slot_key
 from ...storage.protocol import Stored
 from ...support.gather import gather_bounded
-from ..at_hand import at_hand, prepare
+from ..at_hand import look_up_in
 from ..attempt import Attempt, require
 from ..document_io import encode_document
 from ..outcome import CommitOutcome, not_yet, note, remembered, unknown
-from ..run_pieces import Piece
 from .fold import COLLECTED, COLLECTS, Judgement, collection
 from .follower import LogFollower
 from .reader import CONCURRENCY, ReadSlot, stamp_of
@@ -31,9 +30,7 @@ class SlotWriter(LogFollower):
     """Writes the commits of one client into slots."""
 
     async def _require(self, attempt: Attempt) -> None:
-        pieces: list[Piece] = []
-        await prepare(self.view.layers, attempt.expect, pieces)
-        await at_hand(lambda: require(attempt, self.view, self._bucket, self._key), pieces)
+        await require(attempt, self.view, self._bucket, self._key)
         if _names_objects(attempt.update) and attempt.collected != collection(self.view):
             raise self._outlived()
 
@@ -209,10 +206,8 @@ class SlotWriter(LogFollower):
         return await self._any_ends([name for name, change in files.items() if is_patch(change)], read.modified)
 
     async def _any_ends(self, names: Sequence[str], modified: float) -> bool:
-        state = self.view.at(-math.inf)
-        pieces: list[Piece] = []
-        await prepare(state.layers, names, pieces)
-        ends = await at_hand(lambda: [expires_of(state.look_up(name)) for name in names], pieces)
+        found = await look_up_in(self.view.at(-math.inf), names)
+        ends = map(expires_of, found.values())
         return any(end is not None and end <= modified + 2 * self._window for end in ends)
 
     def _found_again(self, attempt: Attempt) -> ReadSlot | None:

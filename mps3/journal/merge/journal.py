@@ -13,12 +13,10 @@ from ...errors import ConfigurationError, ConflictError, MPS3Error, UnavailableE
 from ...format.commit_age import max_commit_age, refresh_age
 from ...format.document import CommitEntry, Document, visible_before
 from ...storage.protocol import Stored
-from ..at_hand import at_hand, prepare
 from ..attempt import Attempt, OutdatedError, require
 from ..document_io import encode_document
 from ..outcome import CommitOutcome, not_yet, note, outcome_of, settled_sessions, unknown
 from ..protocol import Retained, TransactionStatus
-from ..run_pieces import Piece
 from ..settle import settle
 from .listing import NULL
 from .order import needed
@@ -94,9 +92,7 @@ class MergeJournal(MergeResolver):
             if status is TransactionStatus.COMMITTED:
                 return
             if status is not TransactionStatus.OPEN:
-                pieces: list[Piece] = []
-                await prepare(self._tentative.layers, attempt.expect, pieces)
-                await at_hand(lambda: require(attempt, self._tentative, self._bucket, self._key), pieces)
+                await require(attempt, self._tentative, self._bucket, self._key)
         if self._environment.monotonic() - self._looked_at > refresh_age():
             await self._look()
         elif self._view.head is None:
