@@ -18,7 +18,7 @@ from ..format.expiry import missed, names_expired, unread
 from ..format.file_entry import FileEntry
 from ..format.names import Naming
 from ..format.state import View, alive, weight
-from ..journal.at_hand import at_hand, look_up_all
+from ..journal.at_hand import at_hand, look_up_all, look_up_in
 from ..journal.cursors import Position, cursor_of
 from ..journal.diff import Step, advance
 from ..journal.run_reader import MissingRunError
@@ -192,7 +192,7 @@ class Watch(Subscription[Batch[JSON]]):
         earlier: dict[str, FileEntry | None] = {}
         if initial.name:
             names = [name for name, _ in chunk if name <= initial.name]
-            earlier.update(await look_up_all(view.layers, names, view.look_up))
+            earlier.update(await look_up_in(view, names))
             earlier.update(await self._differences(initial.view, view, initial.name))
         self._initial = InitialListing(view.at(self._moment), self._files, initial.name)
         self._initial.chunk = sorted(earlier.items()) or None
@@ -240,7 +240,7 @@ class Watch(Subscription[Batch[JSON]]):
             async for part in parts:
                 found.update((name, file) for name, file in part if self._matches(name))
                 deleted = [name for name, file in part if file is None and name in found]
-                was = await look_up_all(before.layers, deleted, before.look_up)
+                was = await look_up_in(before, deleted)
                 for name in deleted:
                     if was[name] is None or name in lapsed:
                         del found[name]
@@ -289,7 +289,7 @@ class Watch(Subscription[Batch[JSON]]):
         left = [item for step in self._steps for item in step.files.items()]
         new = await self._superseding([(name, file) for name, file in left if file is not None])
         if self._view is not None and new is not None:
-            await self._catch_up(self._view, await look_up_all(new.layers, dict(left), new.look_up))
+            await self._catch_up(self._view, await look_up_in(new, dict(left)))
 
     async def _deliver_expired(self, view: View) -> bool:
         """Prepare batches for the keys that have expired since the last call. Return whether there are any."""
@@ -297,13 +297,13 @@ class Watch(Subscription[Batch[JSON]]):
         names, self._watcher.expired = self._watcher.expired, {}
         newest = self._manifest.state()[0].at(self._moment)
         try:
-            said = await look_up_all(view.layers, names, view.at(-math.inf).look_up)
+            said = await look_up_in(view.at(-math.inf), names)
             expired = [
                 name
                 for name, file in said.items()
                 if alive(file, before) is not None and alive(file, self._moment) is None
             ]
-            latest = await look_up_all(newest.layers, expired, newest.look_up)
+            latest = await look_up_in(newest, expired)
         except BaseException:
             self._moment = before
             self._watcher.expired.update(names)
@@ -348,17 +348,11 @@ class Watch(Subscription[Batch[JSON]]):
         if view is not self._view or not self._watcher.touched:
             return
         touched, self._watcher.touched = self._watcher.touched, {}
-        pending: dict[str, PendingValue | FileEntry | None] = {}
-        again: list[str] = []
-        for name in touched:
-            if name in overlay:
-                laid = await at_hand(lambda name=name: overlay[name])  # type: ignore[misc]
-                if self._shown.get(name, _MISSING) is not laid:
-                    pending[name] = laid
-            elif name in self._shown:
-                again.append(name)
         try:
-            back = list((await look_up_all(view.layers, again, view.at(self._moment).look_up)).items())
+            laid = await look_up_all((), [name for name in touched if name in overlay], overlay.__getitem__)
+            pending = {name: one for name, one in laid.items() if self._shown.get(name, _MISSING) is not one}
+            again = [name for name in touched if name not in laid and name in self._shown]
+            back = list((await look_up_in(view.at(self._moment), again)).items())
             restored = await self._changes(back)
             shown = await self._changes(list(pending.items()), pending=True)
         except BaseException:
@@ -383,7 +377,7 @@ class Watch(Subscription[Batch[JSON]]):
         """
         await self._manifest.refresh()
         view, _ = self._manifest.state()
-        newest = await look_up_all(view.layers, dict(wanted), view.look_up)
+        newest = await look_up_in(view, dict(wanted))
         if any(newest[name] != file for name, file in wanted):
             return view
         self._manifest.require_reachable()

@@ -10,7 +10,7 @@ import pytest
 from helpers import BUCKET, Unreliable, eventually, memory_client, soon
 from simulation.histories import Pieces, tiny
 
-from mps3 import DELETE, KEPT, ExpiredError
+from mps3 import DELETE, KEPT, ExpiredError, UnavailableError
 from mps3.format.run import Run
 
 IN_PIECES: dict[str, Any] = {"prefetch": 0, "memory_bytes": 0}
@@ -243,3 +243,24 @@ async def test_what_was_read_together_is_there_offline_one_by_one(storage, tmp_p
     async with memory_client(storage, **IN_PIECES, offline=tmp_path, online=False) as bob:
         assert await soon(bob.get(NAMES[61])) == values[NAMES[61]]
         assert await soon(bob.get_all(prefix="item/07")) == {name: values[name] for name in NAMES[70:80]}
+
+
+async def test_a_watch_tells_of_a_pending_patch_although_the_store_fails_once(storage):
+    await filled(storage)
+    async with opened(storage) as bob:
+        watch = bob.watch(NAMES[33])
+        assert (await soon(anext(watch))).end_of_initial
+        failed: list[str] = []
+
+        def fail(operation, key):
+            if operation == "get" and ".runs/" in key and len(failed) < 2:
+                failed.append(key)
+                return UnavailableError("not this time", operation="GetObject")
+            return UnavailableError("not yet", operation="PutObject") if operation == "put" else None
+
+        storage.fail = fail
+        write = bob.patch(NAMES[33], {"p": 1})
+        batch = await soon(anext(watch))
+        assert failed and [(change.value, change.pending) for change in batch.changes] == [({"n": 33, "p": 1}, True)]
+        storage.fail = lambda *_: None
+        await soon(write)
