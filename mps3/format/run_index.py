@@ -11,10 +11,10 @@ import sys
 import zlib
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -147,7 +147,7 @@ def decode_index(body: bytes, reference: RunReference) -> RunIndex:
     return RunIndex(blocks, _little_endian(marks))
 
 
-def earliest(moments: Any) -> float | None:
+def earliest(moments: Iterable[float | None]) -> float | None:
     """Return the first of some moments; ``None`` if there is none."""
     return min((moment for moment in moments if moment is not None), default=None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .block import expires_in, line_of, may_expire
+from .block import expires_in, line_of
 from .run import Run
 
 _DELETED = b",null]"
@@ -42,8 +42,7 @@ def merged_lines(
         lines = list(map(said.__getitem__, names))
     if expired is not None:
         lines = [
-            line_of(name, None) if may_expire(line) and _is_over(line, expired) else line
-            for name, line in zip(names, lines, strict=True)
+            line_of(name, None) if _is_over(line, expired) else line for name, line in zip(names, lines, strict=True)
         ]
     if oldest and any(line.endswith(_DELETED) for line in lines):
         kept = [place for place, line in enumerate(lines) if not line.endswith(_DELETED)]

@@ -7,7 +7,7 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 from weakref import WeakValueDictionary
 
 from ..errors import ExpiredError
@@ -16,7 +16,7 @@ from ..format.run import Run
 from ..format.run_index import RunIndex
 from ..format.run_reference import RunReference
 from ..support.gather import map_concurrently
-from .run_reader import MissingRunError
+from .run_reader import MissingRunError, RunReader
 
 CACHE: Final = 40 * 2**20
 """Bytes of the indexes and blocks of runs that are kept in memory, unless told otherwise."""
@@ -98,26 +98,6 @@ class RunReading:
     cache: PieceCache = field(default_factory=PieceCache)
 
 
-class PieceReader(Protocol):
-    """What reads pieces of a run: `mps3.journal.run_reader.RunReader`.
-
-    Attributes:
-        bucket: Where the runs are.
-        lost: Whether a run of the state was missing that the client goes by: it has to be read anew.
-    """
-
-    bucket: str
-    lost: bool
-
-    async def index(self, reference: RunReference) -> tuple[RunIndex, Mapping[int, Block]]:
-        """Return an index, and all blocks where they are few."""
-        ...
-
-    async def blocks(self, reference: RunReference, index: RunIndex, numbers: Sequence[int]) -> Mapping[int, Block]:
-        """Return blocks."""
-        ...
-
-
 class FetchedPieces:
     """The pieces of one run that are in the cache.
 
@@ -129,7 +109,7 @@ class FetchedPieces:
 
     __slots__ = ("_cache", "_reader", "_reference")
 
-    def __init__(self, reference: RunReference, cache: PieceCache, reader: PieceReader) -> None:
+    def __init__(self, reference: RunReference, cache: PieceCache, reader: RunReader) -> None:
         self._reference = reference
         self._cache = cache
         self._reader = reader
@@ -144,8 +124,7 @@ class FetchedPieces:
         found = self._cache.get(self._name(number))
         return found if isinstance(found, Block) else None
 
-    def keep(self, index: RunIndex, blocks: Mapping[int, Block]) -> None:
-        """Keep pieces that were read, or written."""
+    def _keep(self, index: RunIndex, blocks: Mapping[int, Block]) -> None:
         self._cache.add(self._name(_INDEX), index)
         for number, block in blocks.items():
             self._cache.add(self._name(number), block)
@@ -169,19 +148,22 @@ class FetchedPieces:
             if index is None:
                 whole, blocks = await self._reader.index(self._reference)
                 found.append(whole)
-                self.keep(whole, blocks)
+                self._keep(whole, blocks)
             else:
                 blocks = await self._reader.blocks(self._reference, index, numbers)
-                self.keep(index, blocks)
+                self._keep(index, blocks)
             found.extend(blocks.values())
 
         wanted = numbers if index is not None and numbers else [_INDEX]
         try:
             await self._cache.once([self._name(number) for number in wanted], read)
-        except MissingRunError:
-            self._reader.lost = True
+        except MissingRunError as error:
+            self._note_missing(error)
             raise
         return found
+
+    def _note_missing(self, error: MissingRunError) -> None:  # noqa: ARG002 - a subclass needs it
+        self._reader.lost = True
 
     def _name(self, number: int) -> _Name:
         # By its key: the same content may have other names that are none in another manifest.
@@ -193,7 +175,7 @@ class PastPieces(FetchedPieces):
 
     Args:
         pieces: The same pieces.
-        expired: Makes the error for what is gone.
+        expired: Makes the error for what is gone, in the place of `MissingRunError`.
     """
 
     __slots__ = ("_expired",)
@@ -202,19 +184,8 @@ class PastPieces(FetchedPieces):
         super().__init__(pieces._reference, pieces._cache, pieces._reader)  # noqa: SLF001 - they are the same
         self._expired = expired
 
-    async def fetch(self, numbers: Sequence[int]) -> list[Piece]:
-        """As `FetchedPieces.fetch`.
-
-        Raises:
-            ExpiredError: They are not kept any more.
-            MPS3Error: They cannot be read.
-        """
-        before = self._reader.lost
-        try:
-            return await super().fetch(numbers)
-        except MissingRunError as error:
-            self._reader.lost = before
-            raise self._expired() from error
+    def _note_missing(self, error: MissingRunError) -> None:
+        raise self._expired() from error
 
 
 def is_near(run: Run) -> bool:

@@ -14,7 +14,8 @@ from ..format.names import SUFFIX, Names
 from ..format.run import HeldPieces, Run, open_run, read_block, read_index
 from ..format.run_index import RunIndex
 from ..format.run_reference import RunReference
-from ..storage.cached import CachedObject, CachedStorage, add_to_cache
+from ..storage.bypass import BYPASS
+from ..storage.cached import CachedObject, CachedStorage
 from ..storage.protocol import ABSENT, Absence, Object, Storage
 from ..storage.verification import read_verified
 from ..support.gather import map_concurrently
@@ -59,6 +60,7 @@ class RunReader:
 
     def __init__(self, storage: Storage, bucket: str, manifest: str, worker: Worker) -> None:
         self._storage = storage
+        self._cached = storage if isinstance(storage, CachedStorage) else None
         self.bucket = bucket
         self.lost = False
         self._prefix = manifest + SUFFIX
@@ -134,7 +136,7 @@ class RunReader:
             CorruptionError: It is not what it should be.
         """
 
-        async def read(stretch: Sequence[int]) -> Mapping[int, Block]:
+        async def read(stretch: Sequence[int], known: Object | None = None) -> Mapping[int, Block]:
             start, end = index.span(stretch[0])[0], index.span(stretch[-1])[1]
 
             def opened(body: bytes, *, trusted: bool, pause: Callable[[], object]) -> Mapping[int, Block]:
@@ -146,14 +148,16 @@ class RunReader:
                     found[number] = read_block(reference, index, number, part, self.names, trusted=trusted)
                 return found
 
-            return await self._read(reference, (start, end), opened, [index.span(number) for number in stretch])
+            parts = [index.span(number) for number in stretch]
+            return await self._read(reference, (start, end), opened, parts=parts, known=known)
 
         found: dict[int, Block] = {}
-        if isinstance(self._storage, CachedStorage):
-            # Each block by itself, however they were read together.
+        if self._cached is not None:
+            # They were kept one by one, however they were read together.
             for number in numbers:
-                if await self._storage.has(self.bucket, reference.key, index.span(number)):
-                    found.update(await read([number]))
+                known = await self._cached.find(self.bucket, reference.key, index.span(number))
+                if known is not None:
+                    found.update(await read([number], known))
         left = sorted(number for number in numbers if number not in found)
         for part in await map_concurrently(read, _stretches(index, left)):
             found.update(part)
@@ -165,11 +169,24 @@ class RunReader:
         reference: RunReference,
         span: tuple[int, int] | None,
         opened: Callable[..., T],
+        *,
         parts: Sequence[tuple[int, int]] = (),
+        known: Object | None = None,
     ) -> T:
+        """Read a run or a part of it, verify it, and keep it in the cache of the storage.
+
+        Args:
+            reference: How a document names the run.
+            span: Where the part begins and ends, in bytes; ``None`` for all of it.
+            opened: Verifies it, and returns what it is.
+            parts: What of it is kept by itself; none if it is kept as it was read.
+            known: What the cache has of it.
+        """
         expected = reference.size if span is None else span[1] - span[0]
 
         async def ask() -> Object | Absence:
+            if known is not None and not BYPASS.get():
+                return known
             async with self._switch:
                 return await self._storage.get(self.bucket, reference.key, byte_range=span, limit=expected)
 
@@ -188,13 +205,24 @@ class RunReader:
                 raise self._corrupt(reference, str(error)) from error
 
         found, result = await read_verified(ask, check)
-        for start, end in parts or [span or (0, expected)]:
-            first = span[0] if span is not None else 0
-            part = found if not parts else replace(found, body=found.body[start - first : end - first])
-            add_to_cache(
-                self._storage, self.bucket, reference.key, None, part, byte_range=None if span is None else (start, end)
-            )
+        if self._cached is not None:
+            self._keep(self._cached, reference, found, span, parts)
         return result
+
+    def _keep(
+        self,
+        cached: CachedStorage,
+        reference: RunReference,
+        found: Object,
+        span: tuple[int, int] | None,
+        parts: Sequence[tuple[int, int]],
+    ) -> None:
+        if span is None or not parts:
+            cached.add_to_cache(self.bucket, reference.key, None, found, byte_range=span)
+            return
+        for start, end in parts:
+            part = replace(found, body=found.body[start - span[0] : end - span[0]])
+            cached.add_to_cache(self.bucket, reference.key, None, part, byte_range=(start, end))
 
     def _corrupt(
         self, reference: RunReference, why: str, kind: type[CorruptionError] = CorruptionError

@@ -16,6 +16,7 @@ from ..format import limits
 from ..format.commit_age import Moment
 from ..format.document import CommitEntry
 from ..format.file_entry import FileEntry, Files
+from ..format.layers import is_partial_run
 from ..format.names import SUFFIX
 from ..format.patches import is_partial
 from ..format.run import HeldPieces, Run, open_run
@@ -115,31 +116,28 @@ class Runs:
             CorruptionError: One is not what it should be.
         """
         wanted = {reference.sha256: reference for reference in references}
-        most = self._reading.prefetch
-        whole = sum(reference.size for reference in wanted.values()) <= most
-        self._is_large = self._is_large or not whole
-        held: dict[str, Run] = {}
-        missing: list[RunReference] = []
-        asked: list[RunReference] = []
-        for name, reference in wanted.items():
-            run = self._held.get(name)
-            if run is not None and isinstance(run.pieces, HeldPieces):
-                held[name] = run
-            elif whole:
-                missing.append(reference)
-            elif self.reader.lost:
-                # Something was collected that this client went by: it must not go by something else that is gone.
-                asked.append(reference)
-                held[name] = self._held[name] = self._in_pieces(reference)
-            elif run is not None and run.reference.key == reference.key:
-                held[name] = run
-            else:
+        held = {name: run for name in wanted if (run := self._held.get(name)) is not None and not is_partial_run(run)}
+        missing = [reference for name, reference in wanted.items() if name not in held]
+        if sum(reference.size for reference in wanted.values()) <= self._reading.prefetch:
+            await self._load_whole(missing, held)
+            return held
+        self._is_large = True
+        if self.reader.lost:
+            # Something was collected that this client went by: it must not go by something else that is gone.
+            await map_concurrently(self.reader.require, missing)
+        for reference in missing:
+            run = self._held.get(reference.sha256)
+            if run is None or run.reference.key != reference.key:
                 self.reader.check(reference)
-                held[name] = self._held[name] = self._in_pieces(reference)
-        await map_concurrently(self.reader.require, asked)
+                run = self._held[reference.sha256] = self._in_pieces(reference)
+            held[reference.sha256] = run
+        return held
+
+    async def _load_whole(self, missing: Sequence[RunReference], held: dict[str, Run]) -> None:
+        """Fetch runs that stay in memory, and add them to those that are held."""
         lines = 0
         for start in range(0, len(missing), CONCURRENCY):
-            if lines > EXPANDED * most:
+            if lines > EXPANDED * self._reading.prefetch:
                 # Nobody writes lines that are compressed so well.
                 held.update((one.sha256, self._in_pieces(one)) for one in missing[start:])
                 break
@@ -154,14 +152,13 @@ class Runs:
             self._fetched = held if failed else {}
             if failed:
                 raise failed[0]
-        return held
 
     def _in_pieces(self, reference: RunReference) -> Run:
         return Run(reference, FetchedPieces(reference, self._reading.cache, self.reader))
 
     def _passing(self, run: Run) -> Run:
         """Return a run that is read once, from one end to the other: its pieces take nobody's room in the cache."""
-        if isinstance(run.pieces, HeldPieces):
+        if not is_partial_run(run):
             return run
         return Run(run.reference, FetchedPieces(run.reference, PieceCache(0), self.reader))
 

@@ -107,9 +107,10 @@ class CachedStorage(StorageWrapper):
         body = None if whole is None else await self._cache.get(bucket, key, whole)
         return None if body is None else part_of(body, byte_range)
 
-    async def has(self, bucket: str, key: str, byte_range: tuple[int, int]) -> bool:
-        """Return whether a part of an object that never changes is in the cache."""
-        return not BYPASS.get() and await self._find(bucket, key, None, byte_range) is not None
+    async def find(self, bucket: str, key: str, byte_range: tuple[int, int]) -> CachedObject | None:
+        """Return a part of an object that never changes; ``None`` if the cache does not have it."""
+        body = None if BYPASS.get() else await self._find(bucket, key, None, byte_range)
+        return None if body is None else CachedObject(body, None, None, partial=True)
 
     def add_to_cache(
         self,
