@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from ..content.value import PendingValue
 from ..format.file_entry import FileEntry
-from ..format.layers import is_partial_run
+from ..format.layers import Layer, is_partial_run
 from ..format.names import Naming
-from ..format.run import end_of
+from ..format.run import end_of, lesser
 from ..format.state import EMPTY, View, differences, different_layers, weight
-from ..journal.at_hand import BLOCKS, look_up_all, ranges
+from ..journal.at_hand import BLOCKS, look_up_all, ranges, until_at_hand
 from .pages import page_of
-from .threads import LARGE, in_thread_if_large
+from .threads import in_thread_if_large
 
 FIRST_BLOCKS: Final = 4
 """Blocks that are read first where not all keys are wanted."""
+T = TypeVar("T")
 
 
 async def scan(
@@ -40,24 +43,45 @@ async def scan(
     Raises:
         MPS3Error: A run cannot be read.
     """
+
+    def items(prefix: str, start: str, stop: str | None) -> list[tuple[str, FileEntry]]:
+        found = view.items(prefix, start, stop)
+        return [(name, file) for name, file in found if (after is None or name > after) and matches(name)]
+
     for prefix in prefixes:
         start = prefix if after is None else max(prefix, after)
-        stop = end_of(prefix)
-        if stop is not None and start >= stop:
-            continue
-        if not any(map(is_partial_run, view.layers)):
-            yield await in_thread_if_large(weight(EMPTY, view), _items, view, prefix, start, None, matches, after)
-            continue
-        async with aclosing(ranges(view.layers, start, stop, blocks=blocks)) as found:
-            async for first, last in found:
-                yield await in_thread_if_large(LARGE + 1, _items, view, prefix, first, last, matches, after)
+        size = weight(EMPTY, view)
+        async with aclosing(_parts(view.layers, size, partial(items, prefix), start, end_of(prefix), blocks)) as parts:
+            async for part in parts:
+                yield part
 
 
-def _items(
-    view: View, prefix: str, start: str, stop: str | None, matches: Callable[[str], bool], after: str | None
-) -> list[tuple[str, FileEntry]]:
-    items = view.items(prefix, start, stop)
-    return [(name, file) for name, file in items if (after is None or name > after) and matches(name)]
+async def _parts(
+    layers: Sequence[Layer],
+    size: int,
+    read: Callable[[str, str | None], T],
+    start: str,
+    stop: str | None,
+    blocks: int = BLOCKS,
+) -> AsyncGenerator[T]:
+    """Return what is read of a range of keys: at once where all of it is at hand, and else a part after the other.
+
+    Args:
+        layers: Of which it is read.
+        size: How many keys they have, about.
+        read: Reads a range, from its first key to one that comes after it.
+        start: The first key, or one before it.
+        stop: A key behind the last one; ``None`` if there is none.
+        blocks: As in `ranges`.
+    """
+    if stop is not None and start >= stop:
+        return
+    if not any(map(is_partial_run, layers)):
+        yield await in_thread_if_large(size, read, start, stop)
+        return
+    async with aclosing(ranges(layers, start, stop, blocks=blocks)) as found:
+        async for first, last in found:
+            yield await until_at_hand(partial(asyncio.to_thread, read, first, last))
 
 
 async def differences_in(
@@ -69,29 +93,22 @@ async def differences_in(
         old: As in `differences`.
         new: As in `differences`.
         prefixes: What the keys begin with.
-        below: As in `differences`.
+        below: Only keys up to this one.
 
     Raises:
         MPS3Error: A run cannot be read.
     """
-    layers = different_layers(old, new)
+
+    def find(prefix: str, start: str, stop: str | None) -> list[tuple[str, FileEntry | None]]:
+        return list(differences(old, new, prefix, start, stop))
+
+    last = None if below is None else below + "\0"
+    layers, size = different_layers(old, new), weight(old, new)
     for prefix in prefixes:
-        if not any(map(is_partial_run, layers)):
-            yield await in_thread_if_large(
-                weight(old, new), lambda prefix=prefix: list(differences(old, new, prefix, below))
-            )
-            continue
-        async with aclosing(ranges(layers, prefix, end_of(prefix))) as found:
-            async for start, stop in found:
-                if below is not None and start > below:
-                    break
-                yield await in_thread_if_large(LARGE + 1, _differences, old, new, prefix, below, start, stop)
-
-
-def _differences(
-    old: View, new: View, prefix: str, below: str | None, start: str, stop: str | None
-) -> list[tuple[str, FileEntry | None]]:
-    return list(differences(old, new, prefix, below, start, stop))
+        stop = lesser(end_of(prefix), last)
+        async with aclosing(_parts(layers, size, partial(find, prefix), prefix, stop)) as parts:
+            async for part in parts:
+                yield part
 
 
 async def list_page(

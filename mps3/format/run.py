@@ -132,7 +132,7 @@ class Run:
         Raises:
             NotAtHandError: They are not all at hand.
         """
-        return _within(self.blocks(max(prefix, start), _lesser(stop, end_of(prefix))), prefix, start, stop)
+        return _within(self.blocks(max(prefix, start), lesser(stop, end_of(prefix))), prefix, start, stop)
 
     def expiring(self, until: float) -> Iterator[tuple[float, str]]:
         """Return the keys that expire up to a moment, and when, in seconds since 1970.
@@ -194,7 +194,8 @@ def end_of(prefix: str) -> str | None:
     return None
 
 
-def _lesser(one: str | None, other: str | None) -> str | None:
+def lesser(one: str | None, other: str | None) -> str | None:
+    """Return the lesser of two ends of ranges of keys; ``None`` is behind all keys."""
     if one is None or other is None:
         return other if one is None else one
     return min(one, other)

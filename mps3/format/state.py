@@ -266,7 +266,7 @@ def _differs(name: str, old: View, new: View, common: int) -> bool:
 
 
 def differences(
-    old: View, new: View, prefix: str, below: str | None = None, start: str = "", stop: str | None = None
+    old: View, new: View, prefix: str, start: str = "", stop: str | None = None
 ) -> Iterator[tuple[str, FileEntry | None]]:
     """The keys that begin with ``prefix`` and differ between two views, in order, and what the newer one says.
 
@@ -274,7 +274,6 @@ def differences(
         old: A view.
         new: Another of the same manifest.
         prefix: What the keys begin with.
-        below: Only keys up to this one.
         start: Only keys from this one on.
         stop: Only keys that are less than this one.
 
@@ -288,8 +287,6 @@ def differences(
         require_at_hand(new.layers, some)
         require_at_hand(old.layers, some)
         for name in some:
-            if below is not None and name > below:
-                return
             said = look_up(name, reversed(new.layers))
             if not is_same(look_up(name, reversed(old.layers)), said):
                 yield name, said
