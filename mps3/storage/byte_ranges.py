@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, MPS3Error, UnavailableError
+from .etags import strong
+from .protocol import UNCHANGED, Absence, Object
 
 MAX_POSITION: Final = 2**63 - 1
 """The greatest position, as SQLite and other stores have it."""
@@ -40,3 +43,26 @@ def part_of(body: bytes, byte_range: tuple[int, int] | None) -> bytes:
 def size_of_part(size: int, byte_range: tuple[int, int] | None) -> int:
     """Return how many bytes the part has of an object with ``size`` bytes."""
     return size if byte_range is None else max(0, min(size, byte_range[1]) - byte_range[0])
+
+
+def part_behind_end(
+    found: Object, size: int, start: int, if_none_match: str | None, error: Callable[[type[MPS3Error], str], MPS3Error]
+) -> Object | Absence:
+    """Return an empty part of an object that is said to end before it.
+
+    Args:
+        found: The part, with the version and the ETag of the object.
+        size: The bytes of the object, as the store says now.
+        start: Where the part begins.
+        if_none_match: As in ``get``.
+        error: Makes an error about the request.
+
+    Raises:
+        UnavailableError: The object does not end before it.
+    """
+    if if_none_match is not None and strong(found.etag) == strong(if_none_match):
+        return UNCHANGED
+    if size > start:
+        why = f"the object has {size} bytes, but the store says that it ends before byte {start}"
+        raise error(UnavailableError, why)
+    return found

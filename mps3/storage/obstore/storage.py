@@ -6,9 +6,9 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from ...errors import ConfigurationError, CorruptionError, UnavailableError
+from ...errors import ConfigurationError, CorruptionError
 from ...support.environment import Environment
-from ..byte_ranges import MAX_WHOLE_BYTES, RANGE_IGNORED, check_byte_range, part_of, size_of_part
+from ..byte_ranges import MAX_WHOLE_BYTES, RANGE_IGNORED, check_byte_range, part_behind_end, part_of, size_of_part
 from ..etags import strong
 from ..failure import MalformedResponseError
 from ..memory import check_names
@@ -196,12 +196,8 @@ class ObstoreStorage(Storage):
         if isinstance(found, Absence):
             return found
         meta = found.meta
-        if if_none_match is not None and strong(meta["e_tag"]) == strong(if_none_match):
-            return UNCHANGED
-        if int(meta["size"]) > start:
-            why = f"the object has {meta['size']} bytes, but the store says that it ends before byte {start}"
-            raise request.error(UnavailableError, why)
-        return Object(b"", None, meta["e_tag"], self._stamp(meta), partial=True)
+        part = Object(b"", None, meta["e_tag"], self._stamp(meta), partial=True)
+        return part_behind_end(part, int(meta["size"]), start, if_none_match, request.error)
 
     async def put(
         self,

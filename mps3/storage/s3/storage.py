@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError, HTTPClientError
 
-from ...errors import UnavailableError
 from ...support.environment import Environment
 from ...types import Auth
 from ..bypass import BYPASS
-from ..byte_ranges import check_byte_range
+from ..byte_ranges import check_byte_range, part_behind_end
 from ..etags import strong
 from ..failure import MalformedResponseError
 from ..protocol import (
@@ -204,14 +203,8 @@ class S3Storage(Storage):
         response = await self._ask_head(request.bucket, request.key or "", request.version)
         if isinstance(response, Absence):
             return response
-        found = _object(b"", response, partial=True)
-        if if_none_match is not None and strong(found.etag) == strong(if_none_match):
-            return UNCHANGED
-        size = head_of(response).size
-        if size > start:
-            why = f"the object has {size} bytes, but the store says that it ends before byte {start}"
-            raise request.error(UnavailableError, why)
-        return found
+        part = _object(b"", response, partial=True)
+        return part_behind_end(part, head_of(response).size, start, if_none_match, request.error)
 
     async def put(
         self,
