@@ -217,8 +217,9 @@ def crash(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Read random documents, and runs: ``nox -s fuzz -- --documents 1000000``."""
     install_wheel(session)
+    path = {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(ROOT / "tests")}
     for program in ("fuzz.py", "fuzz_runs.py"):
-        session.run("python", f"tests/{program}", *session.posargs, env={"PYTHONSAFEPATH": "1"})
+        session.run("python", f"tests/{program}", *session.posargs, env=path)
 
 
 @nox.session

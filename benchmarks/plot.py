@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from former import KEYS
 from matplotlib.figure import Figure
 from page import whole_manifest
 from results import Results
+
+
+@contextmanager
+def _panels(target: Path, size: tuple[float, float], titles: Sequence[str], **options: Any) -> Iterator[Sequence[Any]]:
+    """Panels beside each other, which are written as an SVG that needs nothing else."""
+    # The same results make the same bytes.
+    with mpl.rc_context({"svg.hashsalt": "mps3", "svg.fonttype": "path", "font.size": 9}):
+        figure = Figure(figsize=size, layout="constrained")
+        panels = figure.subplots(1, len(titles), **options)
+        yield panels
+        for panel, title in zip(panels, titles, strict=True):
+            panel.set_title(title)
+            panel.set_xlabel("keys in the manifest")
+            panel.grid(visible=True, which="major", alpha=0.3)
+        panels[0].legend(loc="upper left")
+        figure.savefig(target, format="svg", metadata={"Date": None})
 
 
 def draw(results: Results, target: Path) -> None:
@@ -18,16 +37,9 @@ def draw(results: Results, target: Path) -> None:
         results: What was found.
         target: Where to.
     """
-    # The same results make the same bytes.
-    with mpl.rc_context({"svg.hashsalt": "mps3", "svg.fonttype": "path", "font.size": 9}):
-        figure = Figure(figsize=(9, 4), layout="constrained")
-        panels = figure.subplots(1, 2, sharey=True)
-        for panel, scenario, title in zip(
-            panels,
-            ("put", "change"),
-            ("a put of one key: bytes sent and received", "another client hears of it: bytes received"),
-            strict=True,
-        ):
+    titles = "a put of one key: bytes sent and received", "another client hears of it: bytes received"
+    with _panels(target, (9, 4), titles, sharey=True) as panels:
+        for panel, scenario in zip(panels, ("put", "change"), strict=True):
             for journal, style in (("log", "o-"), ("merge", "s--")):
                 found = sorted(results.all(scenario, journal=journal), key=lambda row: row.keys)
                 if found:
@@ -45,12 +57,7 @@ def draw(results: Results, target: Path) -> None:
                 color="grey",
                 label="the whole manifest (computed)",
             )
-            panel.set_title(title)
-            panel.set_xlabel("keys in the manifest")
-            panel.grid(visible=True, which="major", alpha=0.3)
         panels[0].set_ylabel("bytes")
-        panels[0].legend(loc="upper left")
-        figure.savefig(target, format="svg", metadata={"Date": None})
 
 
 def draw_keys(results: Results, target: Path) -> None:
@@ -60,9 +67,8 @@ def draw_keys(results: Results, target: Path) -> None:
         results: What was found.
         target: Where to.
     """
-    with mpl.rc_context({"svg.hashsalt": "mps3", "svg.fonttype": "path", "font.size": 9}):
-        figure = Figure(figsize=(11, 3.6), layout="constrained")
-        panels = figure.subplots(1, 3)
+    titles = "opening: bytes received", "opening: requests", "open, one key read: MB of memory"
+    with _panels(target, (11, 3.6), titles) as panels:
         for journal, color in (("log", "tab:blue"), ("merge", "tab:orange")):
             opened = sorted(results.all("opening", journal=journal), key=lambda row: row.keys)
             held = sorted(results.all("memory of one key", journal=journal), key=lambda row: row.keys)
@@ -83,12 +89,4 @@ def draw_keys(results: Results, target: Path) -> None:
                 if measured[0]:
                     panel.loglog(*measured, "o-", color=color, label=f"{journal} journal")
                 panel.loglog(*old, "x:", color=color, label=f"{journal} journal, before")
-        for panel, title in zip(
-            panels, ("opening: bytes received", "opening: requests", "open, one key read: MB of memory"), strict=True
-        ):
-            panel.set_title(title)
-            panel.set_xlabel("keys in the manifest")
-            panel.grid(visible=True, which="major", alpha=0.3)
         panels[2].set_yscale("symlog", linthresh=1)
-        panels[0].legend(loc="upper left")
-        figure.savefig(target, format="svg", metadata={"Date": None})

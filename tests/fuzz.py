@@ -5,15 +5,15 @@ python tests/fuzz.py --documents 1000000 --seed 0
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import random
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
+
+from fuzzing import fuzz
 
 from mps3.errors import CorruptionError, FormatError
 from mps3.format import limits
@@ -326,24 +326,5 @@ def try_some(dice: random.Random, most: int) -> Iterator[str]:
     check_log(slots)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--documents", type=int, default=1_000_000)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    counts: dict[str, int] = {}
-    began = time.monotonic()
-    for number in range(0, options.documents, MANIFEST):
-        seed = f"{options.seed} {number}"
-        try:
-            for outcome in try_some(random.Random(seed), MANIFEST):
-                counts[outcome] = counts.get(outcome, 0) + 1
-        except Exception:
-            print(f"unexpected, with the seed {seed!r}", file=sys.stderr)
-            raise
-    print(f"{sum(counts.values())} documents in {time.monotonic() - began:.0f} s, 0 unexpected errors: {counts}")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(fuzz(__doc__, "documents", lambda dice, _: try_some(dice, MANIFEST), each=MANIFEST))

@@ -5,12 +5,10 @@ python tests/fuzz_runs.py --documents 1000000 --seed 0
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import random
 import sys
-import time
 import tracemalloc
 import zlib
 from array import array
@@ -20,6 +18,7 @@ from math import inf
 from typing import Any
 
 import orjson
+from fuzzing import fuzz
 
 from mps3.format import block, limits
 from mps3.format.block import line_of
@@ -407,25 +406,9 @@ def try_bomb(dice: random.Random) -> str:
     return "bomb: refused" if isinstance(found, str) else "bomb: read"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--documents", type=int, default=1_000_000)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    counts: dict[str, int] = {}
-    began = time.monotonic()
-    for number in range(options.documents):
-        seed = f"{options.seed} {number}"
-        dice = random.Random(seed)
-        try:
-            found = try_bomb(dice) if number % HOSTILE == HOSTILE - 1 else try_one(dice)
-        except Exception:
-            print(f"unexpected, with the seed {seed!r}", file=sys.stderr)
-            raise
-        counts[found] = counts.get(found, 0) + 1
-    print(f"{sum(counts.values())} runs in {time.monotonic() - began:.0f} s, 0 unexpected errors: {counts}")
-    return 0
+def try_number(dice: random.Random, number: int) -> list[str]:
+    return [try_bomb(dice) if number % HOSTILE == HOSTILE - 1 else try_one(dice)]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(fuzz(__doc__, "runs", try_number))
