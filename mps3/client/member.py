@@ -138,9 +138,11 @@ class Member:
         if manifest is None:
             return None
         try:
-            found = manifest.look_up(self._name)
+            return self._note_others(manifest.look_up(self._name))
         except NotAtHandError:
             return None  # it is none that this client has put lately
+
+    def _note_others(self, found: PendingValue | FileEntry | None) -> PendingValue | FileEntry | None:
         if found is not None and not isinstance(found, PendingValue) and not self._is_own(found):
             self._others_expire_at = self._environment.monotonic() + self._expires_in
         return found
@@ -150,12 +152,11 @@ class Member:
 
     async def _must_renew(self) -> bool:
         """Return whether the key is absent or expires before the next renewal, because another client has left."""
+        manifest = self._listen()
         try:
-            if (manifest := self._listen()) is not None:
-                await manifest.find(self._name)
+            found = None if manifest is None else self._note_others(await manifest.find(self._name))
         except MPS3Error:
             return False  # when it is due, it is renewed
-        found = self._look_up()
         if self._write is None or self._write.pending or isinstance(found, PendingValue) or self._failed():
             return False
         if self._listening is None or self._listening.ended:
