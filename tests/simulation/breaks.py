@@ -261,7 +261,7 @@ def _counts_though_changed(view: Any, entry: Any) -> Any:
 _judge = fold.judge
 
 
-def _accept(attempt: Any, *others: Any) -> None:
+async def _accept(attempt: Any, *others: Any) -> None:
     pass
 
 
