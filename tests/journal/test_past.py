@@ -177,6 +177,25 @@ def test_what_came_before_a_state_is_what_it_has_and_no_more():
     assert joined_commits(walk, replace(view, commits=())) == [settled, forgotten]
 
 
+def test_what_no_log_orders_has_its_place_by_the_stamps():
+    """Two first commits that arrived late, of which the next one had seen the later; a collection was cut off."""
+
+    def document(session: str, sequence: int, previous: str | None, *log: CommitEntry, **sessions: int) -> Document:
+        return Document("merge", 5.0, session, sequence, previous, {"files": {}}, log, sessions=sessions)
+
+    bucket = Bucket(5.0)
+    for version, stamp, made in (
+        ("b1", 1001.0, document("b", 1, None)),
+        ("b2", 1002.0, document("b", 2, "b1", entry("b", 1, 1001.0))),
+        ("c1", 1032.0, document("c", 1, None)),
+        ("a1", 1033.0, document("a", 1, None)),
+        ("a2", 1034.0, document("a", 2, "a1", entry("a", 1, 1033.0), b=2)),
+    ):
+        bucket.documents[version], bucket.stamps[version] = made, stamp
+    walk = walk_through(ToldPast(bucket, 1, frozenset({"b2"})), bucket.truth(5))
+    assert [one.version for one in walk.commits] == ["c1", "a1", "a2"]
+
+
 some_buckets = buckets().filter(lambda bucket: bucket.documents)
 
 

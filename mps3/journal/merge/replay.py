@@ -113,7 +113,9 @@ class Replay(Walk):
         self, base: Document, listed: Sequence[Version], log: Sequence[CommitEntry] = ()
     ) -> float | None:
         """Tell the commits from a document on, if nothing is missing; else as `_missing_from`."""
-        ordered = causal_order(store_order((*base.log, *log), self._reader.entries_of(listed)), base.sessions, base.log)
+        # Where R5 had moved something in a log, R5 moves it again.
+        logged = sorted((*base.log, *log), key=lambda entry: entry.modified) if log else base.log
+        ordered = causal_order(store_order(logged, self._reader.entries_of(listed)), base.sessions, base.log)
         try:
             relevant, counting = await self._source.judge(base, ordered)
         except ExpiredError:
