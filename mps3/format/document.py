@@ -48,6 +48,7 @@ class CommitEntry:
     extra: Mapping[str, Any] = field(default_factory=_nothing)
     # A log is written again with each commit, its entries never change, and seldom what they come after.
     _written: dict[tuple[bool, bool], bytes] = field(default_factory=dict, compare=False, repr=False)
+    _runs: list[tuple[RunReference, ...]] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def id(self) -> str:
@@ -63,7 +64,11 @@ class CommitEntry:
     @property
     def runs(self) -> tuple[RunReference, ...]:
         """Where a large change is stored."""
-        return update_runs(self.update)
+        if "runs" not in self.update:
+            return ()
+        if not self._runs:
+            self._runs.append(update_runs(self.update))  # asked for again and again
+        return self._runs[0]
 
     @property
     def expect(self) -> Mapping[str, str | None]:

@@ -36,6 +36,7 @@ class Attempt:
         witnesses: The sessions that the state remembered when it was first sent, and how far they had come; ``None``
             until then.
         named: The keys and versions that its tries have named.
+        noted: The update whose keys and versions were added to those last.
         earlier: Whether there were tries in an earlier life of the client.
         sent_updates: The updates of its tries, one after the other, but for those of an earlier life of the client.
         until: With the merge journal, until when its last try counts (R16); ``None`` if it does not say.
@@ -57,6 +58,7 @@ class Attempt:
     now: float = -math.inf
     witnesses: Mapping[str, int] | None = None
     named: set[tuple[str, str]] = field(default_factory=set)
+    noted: Mapping[str, Any] | None = None
     earlier: bool = False
     sent_updates: list[Mapping[str, Any]] = field(default_factory=list)
     until: float | None = None

@@ -123,7 +123,9 @@ def note(attempt: Attempt, view: View) -> None:
     """Note the witnesses of an attempt before it is first sent, and the versions that it names each time."""
     if attempt.witnesses is None:
         attempt.witnesses = remembered(view)
-    attempt.named.update(versions_in(attempt.update))
+    if attempt.noted is not attempt.update:
+        attempt.named.update(versions_in(attempt.update))
+        attempt.noted = attempt.update
 
 
 def not_yet(attempt: Attempt, seen: Mapping[str, int]) -> None:

@@ -291,6 +291,7 @@ class Runs:
         except MPS3Error as error:
             error.maybe_written = False  # a run that no document names is nothing but an object
             raise
+        self.reader.wrote(reference)
         run = self._held.get(reference.sha256)
         if run is None or run.reference.key != reference.key:
             run = await self._keep(reference, part.body)
