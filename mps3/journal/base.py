@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final
@@ -60,6 +61,15 @@ class BaseJournal(ABC):
     def session(self) -> str:
         """This client's name among the writers."""
         return self._session
+
+    @property
+    def tidies_at(self) -> float:
+        """When to call `tidy`, by this client's clock: never, where that takes no commit."""
+        return math.inf
+
+    def tidy(self) -> bool:
+        """Go on leaving few runs, since nobody commits; return whether that takes another commit, whatever it says."""
+        return False
 
     async def aclose(self) -> None:
         """Stop what is done in the background."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final, TypeAlias
 
 from ..errors import MPS3Error
@@ -22,6 +24,7 @@ RESULTS: Final = 4
 """Results that wait for a commit to name them, at the most."""
 
 _Result: TypeAlias = tuple[Spill | Merge, StoredRun]
+_Due: TypeAlias = Callable[[Stack], Stack]
 
 _log = logging.getLogger("mps3")
 
@@ -50,16 +53,36 @@ class Compactor:
 
         Of several busy writers, one on average begins.
         """
-        document = view.document
-        if document is None or self._task is not None or len(self._results) >= RESULTS:
-            return
-        files, runs = self._applied(document.files, document.runs)
-        expired = expired_for_all(document)
-        if not self._due(files, runs):
-            return
         writers = len({commit.session for commit in view.commits}) or 1
-        if self._environment.random.random() * writers < 1:
-            self._task = asyncio.get_running_loop().create_task(self._background(files, runs, expired))
+        self._start(view, levels.due, 1 / writers)
+
+    def consolidate(self, view: View) -> bool:
+        """When nobody commits: start what leaves few runs, unless something is being done; return whether it did."""
+        return self._start(view, levels.to_consolidate)
+
+    def _start(self, view: View, due: _Due, chance: float = 1.0) -> bool:
+        document = view.document
+        if document is None or self.is_busy or len(self._results) >= RESULTS:
+            return False
+        files, runs = self._applied(document.files, document.runs)
+        spills = not self._whole and levels.size_of(files) > levels.SPILL
+        sources = () if spills else due(runs)
+        if not (spills or sources) or self._environment.random.random() >= chance:
+            return False
+        merge = partial(self._merge, sources, expired_for_all(document), runs)
+        doing = self._background(partial(self._spill, files, runs) if spills else merge)
+        self._task = asyncio.get_running_loop().create_task(doing)
+        return True
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is being done in the background."""
+        return self._task is not None
+
+    @property
+    def has_results(self) -> bool:
+        """Whether something waits for a commit to name it."""
+        return bool(self._results)
 
     async def apply(
         self, files: Files, runs: Stack, expired: float = -math.inf, *, quiet: bool = False
@@ -83,7 +106,7 @@ class Compactor:
             files, runs = self._add(await self._spill(files, runs), files, runs)
         sources = levels.to_consolidate(runs) if quiet else levels.due(runs, levels.OVERDUE * levels.FANOUT)
         if sources:
-            files, runs = self._add(await self._merge(sources, expired, oldest=runs[0] is sources[0]), files, runs)
+            files, runs = self._add(await self._merge(sources, expired, runs), files, runs)
         left_out = (result.expired for result, _ in self._results if isinstance(result, Merge))
         return files, runs, max((moment for moment in left_out if moment is not None), default=None)
 
@@ -131,18 +154,9 @@ class Compactor:
             most = levels.OVERDUE * levels.SPILL
         return levels.size_of(files) > most or len(files) > limits.FILES // 2
 
-    def _spill_due(self, files: Files) -> bool:
-        return not self._whole and levels.size_of(files) > levels.SPILL
-
-    def _due(self, files: Files, runs: Stack) -> bool:
-        return self._spill_due(files) or bool(levels.due(runs))
-
-    async def _background(self, files: Files, runs: Stack, expired: float) -> None:
+    async def _background(self, do: Callable[[], Awaitable[_Result]]) -> None:
         try:
-            if self._spill_due(files):
-                self._results.append(await self._spill(files, runs))
-            elif sources := levels.due(runs):
-                self._results.append(await self._merge(sources, expired, oldest=runs[0] is sources[0]))
+            self._results.append(await do())
         except MPS3Error as error:
             # The next commit that must not wait any longer does it itself, and says what is wrong.
             _log.debug("could not store a run: %s", error)
@@ -153,7 +167,8 @@ class Compactor:
         saved = await self._runs.save(files)
         return Spill(files, runs, saved.references), saved
 
-    async def _merge(self, sources: Stack, expired: float, *, oldest: bool) -> _Result:
+    async def _merge(self, sources: Stack, expired: float, among: Stack) -> _Result:
+        oldest = among[0] is sources[0]
         held = await self._runs.load(sources)
         runs = [held[source.sha256] for source in sources]
         ends = (source.expires for source in sources)

@@ -85,6 +85,15 @@ class Journal(Protocol):
         """
         ...
 
+    @property
+    def tidies_at(self) -> float:
+        """When to call `tidy`, by this client's clock; infinite if there is nothing to be tidied."""
+        ...
+
+    def tidy(self) -> bool:
+        """Go on leaving few runs, since nobody commits; return whether that takes another commit, whatever it says."""
+        ...
+
     def status_of(self, attempt: Attempt) -> TransactionStatus:
         """Return how a transaction stands, by what was resolved last."""
         ...

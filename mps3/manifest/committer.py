@@ -297,7 +297,10 @@ class Committer:
 
     def failed(self, journal: Journal, commit: InFlightCommit, error: MPS3Error) -> None:
         """Handle a try that has failed: plan another one, or fail the commit."""
-        if isinstance(error, OutdatedError):
+        if commit.optional:
+            _log.debug("%s: runs were left as they are: %s", self._state.ref, error)
+            self._pipeline.sending = None
+        elif isinstance(error, OutdatedError):
             self._outdated(journal, commit, error)
         elif isinstance(error, ConflictError):
             self._conflicted(commit)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from typing import Final
-
 from ..journal.attempt import Attempt, OutdatedError
 from ..journal.outcome import CommitOutcome, spans
 from ..journal.protocol import Journal, TransactionStatus
@@ -13,52 +10,28 @@ from .context import ManifestContext
 from .in_flight import CLOSES, InFlightCommit, conflict_of
 from .pending import ConflictPolicy, Pending
 from .pipeline import CommitPipeline
-from .session import Session
 from .state import ManifestState
-
-NO_OP_INTERVAL: Final = 0.5
-"""Seconds between two commits that only show that time has passed."""
 
 
 class TransactionDecider:
-    """Decides the transactions of this client in one manifest.
-
-    ``volatile`` is the session of commits that nothing keeps durably.
-    """
+    """Decides the transactions of this client in one manifest."""
 
     def __init__(
         self,
         state: ManifestState,
         pipeline: CommitPipeline,
         completion: CommitCompletion,
-        volatile: Session,
         context: ManifestContext,
     ) -> None:
         self._state = state
         self._pipeline = pipeline
         self._completion = completion
-        self._volatile = volatile
         self._observer = context.observer
-        self._no_op_at = -math.inf
 
     def conclude(self, pending: Pending) -> None:
         """Find out for certain what became of a transaction that was tried, and make no other try of it."""
         assert pending.attempt is not None  # noqa: S101 - it was tried
         self._pipeline.undecided.append(InFlightCommit(pending.attempt, [pending], pending.session))
-
-    def decides_at(self, journal: Journal) -> float:
-        """Return when to make a commit that decides transactions of this client, if no other client makes one."""
-        return max(journal.decides_at, self._no_op_at) if self._pipeline.undecided else math.inf
-
-    def no_op(self, journal: Journal, now: float) -> InFlightCommit | None:
-        """Return a commit without content, if one is due: it decides what came before it (R20)."""
-        if now < self.decides_at(journal):
-            return None
-        self._no_op_at = now + NO_OP_INTERVAL
-        session = self._volatile
-        session.sequence += 1
-        attempt = Attempt(session.sequence, {}, collected=self._state.last_collection, session=session.name)
-        return InFlightCommit(attempt, [], session)
 
     def decide(self, journal: Journal) -> None:
         """Complete the transactions that are decided in the newest state."""

@@ -38,6 +38,7 @@ class InFlightCommit:
         retry_at: When to try again, by this client's clock.
         renewed: Values that were stored again, and the last collection that was known before.
         failed: The error of a transaction that does not hold; it is raised once no try of it can arrive any more.
+        optional: Whether it is made once or not at all: a commit without content that only leaves fewer runs.
         closes: Of a commit without content: the transaction that cannot hold any more once this commit counts (R4).
     """
 
@@ -52,6 +53,7 @@ class InFlightCommit:
     retry_at: float = -math.inf
     renewed: dict[PendingValue, str | None] = field(default_factory=dict)
     failed: MPS3Error | None = None
+    optional: bool = False
     closes: InFlightCommit | None = None
     versions: dict[str, str | None] = field(default_factory=dict)
 

@@ -11,6 +11,7 @@ from .committer import Committer
 from .context import ManifestContext
 from .decider import TransactionDecider
 from .in_flight import InFlightCommit
+from .no_ops import NoOps
 from .outbox import Outbox
 from .pipeline import CommitPipeline
 from .poller import Poller
@@ -36,6 +37,7 @@ class CommitLoop:
         pipeline: CommitPipeline,
         committer: Committer,
         decider: TransactionDecider,
+        no_ops: NoOps,
         recovery: Recovery,
         review: Review | None,
         context: ManifestContext,
@@ -48,6 +50,7 @@ class CommitLoop:
         self._pipeline = pipeline
         self._committer = committer
         self._decider = decider
+        self._no_ops = no_ops
         self._recovery = recovery
         self._review = review
         self._environment = context.environment
@@ -60,7 +63,7 @@ class CommitLoop:
             state.awake.clear()
             now = self._environment.monotonic()
             if pipeline.sending is None and now >= self._committer.commit_at:
-                pipeline.sending = await self._next_commit() or self._decider.no_op(journal, now)
+                pipeline.sending = await self._next_commit() or self._no_ops.next(journal, now)
             if pipeline.sending is not None and now >= pipeline.sending.retry_at:
                 with self._reachability.time_limit():
                     await self._commit(journal)
@@ -70,7 +73,7 @@ class CommitLoop:
             else:
                 # A time that has passed waits for another event.
                 retry_at = pipeline.sending.retry_at if pipeline.sending else self._committer.commit_at
-                times = (retry_at, self._decider.decides_at(journal))
+                times = (retry_at, self._no_ops.due_at(journal))
                 within = min([self._poller.poll_at, *(one for one in times if one > now)]) - now
                 await wait_for_event(state.awake, within)
 

@@ -29,6 +29,7 @@ from .foresight import PatchForesight
 from .kept_writes import KeptWrites
 from .listeners import Listeners
 from .loop import CommitLoop
+from .no_ops import NoOps
 from .opener import Opener, OpenJournal
 from .outbox import Outbox
 from .pending import Pending
@@ -96,7 +97,7 @@ class Manifest:
         )
         rebaser = ValueRebaser(self._volatile, self._tasks, self.add, context)
         self._completion = CommitCompletion(outbox, self._pipeline, self.session_pool, self._tasks, rebaser, context)
-        self._decider = TransactionDecider(state, self._pipeline, self._completion, self._volatile, context)
+        self._decider = TransactionDecider(state, self._pipeline, self._completion, context)
         self._committer = Committer(
             state, self._reachability, outbox, self._pipeline, self._completion, self._decider, self._volatile, context
         )
@@ -110,6 +111,7 @@ class Manifest:
             self._pipeline,
             self._committer,
             self._decider,
+            NoOps(state, self._pipeline, self._volatile),
             self._recovery,
             self._review,
             context,

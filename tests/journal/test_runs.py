@@ -377,7 +377,7 @@ async def test_what_is_overdue_is_done_without_forgetting_what_was_done_already(
         old = await runs.save({"a": {**entry, "expires": "1970-01-01T00:00:05Z"}, "b": entry})
         new = await runs.save({"c": entry})
         stack = (*old.references, *new.references)
-        merged = await compactor._merge(stack, 10.0, oldest=True)
+        merged = await compactor._merge(stack, 10.0, stack)
         compactor._results.append(merged)
         files, left, expired = await compactor.apply({f"key {number}": entry for number in range(9)}, stack)
     assert files == {} and left[0] == merged[0].runs[0] and len(left) > 1

@@ -40,6 +40,16 @@ class MergeJournal(MergeResolver):
         self._stalls.moved()
         self._runs.named()
         self._compactor.consider(self._view)
+        self._tidying.committed(self._view, empty=not any(attempt.update.values()))
+
+    @property
+    def tidies_at(self) -> float:
+        """When to call `tidy`, by this client's clock; infinite if there is nothing to be tidied."""
+        return self._tidying.due_at(self._view)
+
+    def tidy(self) -> bool:
+        """Go on leaving few runs, since nobody commits; return whether that takes another commit, whatever it says."""
+        return self._tidying.step(self._view)
 
     def _not_moved(self, attempt: Attempt, failure: ConflictError | UnavailableError) -> None:
         """Give up if commits were stored again and again and do not count, or are not listed."""

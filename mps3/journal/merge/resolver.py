@@ -23,6 +23,7 @@ from ..snapshot import JournalSnapshot
 from .advance import advance_view
 from .listing import NULL, VersionListing
 from .pace import pace
+from .tidying import Tidying
 from .unsettled import MOST_READS, OvertakenError, Unsettled
 from .validation import Evaluation
 from .versioned_past import VersionedPast
@@ -58,6 +59,7 @@ class MergeResolver(BaseJournal):
         self._view = EMPTY
         self._etag: str | None = None
         self._unsettled = Unsettled(self.kind, storage, bucket, key, self._runs)
+        self._tidying = Tidying(self._compactor, environment)
         self._tentative = EMPTY
         self._ordered: list[CommitEntry] = []
         self._judged = Evaluation((), ())
