@@ -14,6 +14,7 @@ from simulation.histories import Pieces, tiny
 from mps3 import MPS3, UnavailableError
 from mps3.format.run_reference import RunReference, read_references
 from mps3.journal import levels
+from mps3.storage import Page, VersionPage
 from mps3.testing import VirtualClock, VirtualEnvironment, VirtualLoop
 
 QUIET = 120.0
@@ -23,12 +24,13 @@ VALUES = {name: value for chunk in CHUNKS for name, value in chunk.items()}
 
 
 class Store(Unreliable):
-    """Counts the commits that it is asked for."""
+    """Counts the commits that it is asked for, and the versions and objects that it lists."""
 
     def __init__(self, *, versioning: bool) -> None:
         super().__init__(versioning=versioning, clock=VirtualClock().time)
         self.journal = "merge" if versioning else "log"
         self.seeds = iter(range(100))
+        self.listed = 0
 
     def client(self, **options: Any) -> MPS3:
         environment = VirtualEnvironment(seed=next(self.seeds))
@@ -37,6 +39,16 @@ class Store(Unreliable):
     async def runs(self) -> tuple[RunReference, ...]:
         document = await settled_document(self)
         return read_references(document.get("runs", []), "runs")
+
+    async def versions(self, bucket: str, key: str, **options: Any) -> VersionPage:
+        page = await super().versions(bucket, key, **options)
+        self.listed += len(page.versions)
+        return page
+
+    async def list(self, bucket: str, prefix: str, **options: Any) -> Page:
+        page = await super().list(bucket, prefix, **options)
+        self.listed += len(page.entries)
+        return page
 
     def commits(self) -> int:
         return sum(operation == "put" and is_commit(key) for operation, key in self.calls)
@@ -83,6 +95,20 @@ def test_nothing_is_done_again_and_again(run):
             store.calls.clear()
             await asyncio.sleep(100 * QUIET)
             assert not any(operation == "put" for operation, _ in store.calls)
+
+    run(scenario)
+
+
+def test_opening_a_store_at_rest_lists_little_of_what_was_there(run):
+    async def scenario(store: Store) -> None:
+        async with store.client() as ann:
+            for _ in range(60):
+                await fill(ann)
+            await asyncio.sleep(QUIET)
+        store.listed = 0
+        async with store.client(prefetch=0, memory_bytes=0) as bob:
+            assert await bob.get("item/007") == VALUES["item/007"]
+        assert store.listed <= {"merge": 400, "log": 1000}[store.journal]  # a log is listed once, by a page
 
     run(scenario)
 

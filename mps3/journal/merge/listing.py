@@ -10,6 +10,12 @@ from ...format.schema import NOTHING, whole_milliseconds
 from ...storage.pagination import PageProgress
 from ...storage.protocol import Storage, Version
 
+LARGEST: Final = 1000
+"""Versions that a request asks for at the most."""
+SECOND: Final = 128
+"""Versions that the second request of a listing asks for: more than there are in most windows."""
+NEWER: Final = 32
+"""Versions that may have come while a listing was read in pages, and is read once more."""
 NULL: Final = "null"
 """How a version is listed that is none."""
 
@@ -70,7 +76,7 @@ class VersionListing:
         if not self.pages:
             self.answered = page.answered
         self.pages += 1
-        self._next, self._page = self._progress.forward(page.next), 1000
+        self._next, self._page = self._progress.forward(page.next), LARGEST if self.pages > 1 else max(self._page, SECOND)
         self.complete = page.next is None
 
     @property
@@ -95,7 +101,8 @@ class VersionListing:
 
     async def again(self, moment: float) -> VersionListing:
         """Return the same listing once more, read in as few pages as can be."""
-        listing = VersionListing(self._storage, self._bucket, self._key, page=1000, known=self._known)
+        page = min(LARGEST, len(self.versions) + NEWER)
+        listing = VersionListing(self._storage, self._bucket, self._key, page=page, known=self._known)
         await listing.back_to(moment)
         if [one.version for one in listing.versions] == [one.version for one in self.versions]:
             listing._confirmed = len(listing.versions)
