@@ -76,7 +76,8 @@ class VersionListing:
         if not self.pages:
             self.answered = page.answered
         self.pages += 1
-        self._next, self._page = self._progress.forward(page.next), LARGEST if self.pages > 1 else max(self._page, SECOND)
+        self._next = self._progress.forward(page.next)
+        self._page = LARGEST if self.pages > 1 else max(self._page, SECOND)
         self.complete = page.next is None
 
     @property
