@@ -258,10 +258,10 @@ class LocalStorage:
         )
         return Scan(found, f"{found[-1].key}/{rows[PAGE_SIZE - 1][0]}" if len(rows) > PAGE_SIZE else None)
 
-    async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
+    async def list(self, bucket: str, prefix: str = "", *, start: str | None = None, limit: int | None = None) -> Page:
         """As `mps3.storage.Storage.list`."""
         check_names(bucket, prefix or "any", "ListObjects")
-        first = prefix.encode()
+        first, size = prefix.encode(), page_size(limit)
         rows = await self._database.read(
             "ListObjects",
             LIST,
@@ -270,10 +270,10 @@ class LocalStorage:
             first=first,
             end=_end(first),
             start=b"" if start is None else start.encode(),
-            limit=PAGE_SIZE + 1,
+            limit=size + 1,
         )
-        entries = tuple(ListedObject(key.decode(), modified, size) for key, modified, size in rows[:PAGE_SIZE])
-        return Page(entries=entries, next=entries[-1].key if len(rows) > PAGE_SIZE else None)
+        entries = tuple(ListedObject(key.decode(), modified, size) for key, modified, size in rows[:size])
+        return Page(entries=entries, next=entries[-1].key if len(rows) > size else None)
 
 
 def _end(first: bytes) -> bytes:

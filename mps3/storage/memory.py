@@ -282,7 +282,7 @@ class MemoryStorage:
         more = str(rows[size - 1].number) if len(rows) > size else None
         return VersionPage(versions=tuple([row.listed for row in rows[:size]]), next=more, answered=self._clock())
 
-    async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
+    async def list(self, bucket: str, prefix: str = "", *, start: str | None = None, limit: int | None = None) -> Page:
         """As `mps3.storage.Storage.list`."""
         check_names(bucket, prefix or "any", "ListObjects")
         await asyncio.sleep(0)
@@ -291,9 +291,10 @@ class MemoryStorage:
         )
         newest = ((key, _newest(self._rows(bucket, key))) for key in keys)
         current = ((key, row) for key, row in newest if row is not None and row.etag is not None)
-        found = list(itertools.islice(current, PAGE_SIZE + 1))
-        entries = tuple(ListedObject(key, row.modified, len(row.body)) for key, row in found[:PAGE_SIZE])
-        return Page(entries=entries, next=entries[-1].key if len(found) > PAGE_SIZE else None)
+        size = page_size(limit)
+        found = list(itertools.islice(current, size + 1))
+        entries = tuple(ListedObject(key, row.modified, len(row.body)) for key, row in found[:size])
+        return Page(entries=entries, next=entries[-1].key if len(found) > size else None)
 
     async def scan(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Scan:
         """As `mps3.storage.Storage.scan`."""

@@ -319,8 +319,15 @@ class Storage(Protocol):
         """
         ...
 
-    async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
-        """List current objects whose keys start with ``prefix``. ``start`` is ``next`` of the previous page."""
+    async def list(self, bucket: str, prefix: str = "", *, start: str | None = None, limit: int | None = None) -> Page:
+        """List current objects whose keys start with ``prefix``.
+
+        Args:
+            bucket: The bucket.
+            prefix: The prefix.
+            start: ``next`` of the previous page.
+            limit: The approximate maximum of objects in a page. A page may have fewer even if more follow.
+        """
         ...
 
     async def scan(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Scan:

@@ -121,6 +121,8 @@ class StorageWrapper:
             "ListObjectVersions", bucket, prefix, lambda: self._storage.scan(bucket, prefix, start=start)
         )
 
-    async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
+    async def list(self, bucket: str, prefix: str = "", *, start: str | None = None, limit: int | None = None) -> Page:
         """As `mps3.storage.Storage.list`."""
-        return await self._ask("ListObjects", bucket, prefix, lambda: self._storage.list(bucket, prefix, start=start))
+        return await self._ask(
+            "ListObjects", bucket, prefix, lambda: self._storage.list(bucket, prefix, start=start, limit=limit)
+        )

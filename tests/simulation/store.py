@@ -378,7 +378,7 @@ class SimStorage:
         )
         return Scan(found, json.dumps([page[-1][0], page[-1][1].stamp, page[-1][1].number]) if more else None)
 
-    async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
+    async def list(self, bucket: str, prefix: str = "", *, start: str | None = None, limit: int | None = None) -> Page:
         await self._ask("LIST", bucket, prefix)
         store, now = self._store, self._now()
         newest = {
@@ -391,7 +391,8 @@ class SimStorage:
             for key, kept in newest.items()
             if kept and kept.body is not None
         ]
-        page, more = entries[: store.page], len(entries) > store.page
+        size = store.page if limit is None else min(limit, store.page)
+        page, more = entries[:size], len(entries) > size
         store.note(self._client, "LIST", prefix, f"{len(page)} keys")
         await self._answer("LIST", bucket, prefix)
         return Page(tuple(page), page[-1].key if more else None)

@@ -166,7 +166,7 @@ class Circling(MemoryStorage):
     async def scan(self, bucket: str, prefix: str = "", *, start: Any = None) -> Scan:
         return Scan((), self.round(start))
 
-    async def list(self, bucket: str, prefix: str = "", *, start: Any = None) -> Page:
+    async def list(self, bucket: str, prefix: str = "", *, start: Any = None, limit: Any = None) -> Page:
         return Page((), self.round(start))
 
 

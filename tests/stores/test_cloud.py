@@ -79,8 +79,8 @@ async def test_objects_that_are_listed_only_after_others_are_removed():
     class Hiding(MemoryStorage):
         """Lists `a/x` only if there is no `a`."""
 
-        async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
-            page = await super().list(bucket, prefix, start=start)
+        async def list(self, bucket: str, prefix: str = "", **options: Any) -> Page:
+            page = await super().list(bucket, prefix, **options)
             keys = {entry.key for entry in page.entries}
             return Page(tuple(one for one in page.entries if one.key.rpartition("/")[0] not in keys), page.next)
 

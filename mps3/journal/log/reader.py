@@ -22,6 +22,8 @@ from ..runs import Runs
 
 CONCURRENCY: Final = 32
 """Slots that are read at once."""
+NEWEST: Final = 160
+"""Objects that the first page of a listing has: more than there usually are since the newest checkpoint."""
 AGAIN: Final = 2
 """How often a page of a listing is asked for again."""
 SMALL: Final = 2**20
@@ -162,19 +164,19 @@ class LogReader:
     async def _list(self, *, whole: bool) -> Listing:
         slots: set[int] = set()
         stamps: dict[int, float] = {}
-        async for page, ordered in self._pages():
+        async for page, ordered in self._pages(None if whole else NEWEST):
             slots.update(name.number for name, _ in page if not name.is_checkpoint)
             stamps.update((name.number, modified) for name, modified in page if name.is_checkpoint)
             if stamps and ordered and not whole:
                 break
         return Listing(tuple(sorted(stamps, reverse=True)), frozenset(slots), stamps)
 
-    async def _pages(self) -> AsyncIterator[tuple[list[tuple[SlotName, float]], bool]]:
-        """List page by page, and whether everything was in order so far."""
+    async def _pages(self, first: int | None) -> AsyncIterator[tuple[list[tuple[SlotName, float]], bool]]:
+        """List page by page, and whether everything was in order so far; ``first`` limits the first page."""
         prefix, start, last, ordered = self._key + LOG_SUFFIX, None, "", True
         pages = PageProgress(self._bucket, prefix, "ListObjectsV2")
         while True:
-            page = await self._page(prefix, start)
+            page = await self._page(prefix, start, first if start is None else None)
             for entry in page.entries:
                 ordered, last = ordered and entry.key > last, entry.key
             names = ((SlotName.parse(self._key, entry.key), stamp_of(entry.modified)) for entry in page.entries)
@@ -183,12 +185,12 @@ class LogReader:
             if start is None:
                 return
 
-    async def _page(self, prefix: str, start: str | None) -> Page:
+    async def _page(self, prefix: str, start: str | None, limit: int | None) -> Page:
         """List one page. One that follows others is asked for again, so that long listings come to an end."""
         for _ in range(0 if start is None else AGAIN):
             with contextlib.suppress(UnavailableError):
-                return await self._storage.list(self._bucket, prefix, start=start)
-        return await self._storage.list(self._bucket, prefix, start=start)
+                return await self._storage.list(self._bucket, prefix, start=start, limit=limit)
+        return await self._storage.list(self._bucket, prefix, start=start, limit=limit)
 
 
 def stamp_of(modified: float | None) -> float:

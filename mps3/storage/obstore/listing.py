@@ -24,19 +24,21 @@ class Listings:
     """
 
     def __init__(self) -> None:
-        self._streams: OrderedDict[tuple[str, str, str], Any] = OrderedDict()
+        self._streams: OrderedDict[tuple[str, str, str], tuple[Any, int]] = OrderedDict()
 
     def clear(self) -> None:
         """Forget all listings."""
         self._streams.clear()
 
-    async def page(self, store: Any, bucket: str, prefix: str, start: str | None) -> Page:
-        """Return the page that begins at ``start``."""
-        stream = None if start is None else self._streams.pop((bucket, prefix, start), None)
-        if stream is None:
+    async def page(self, store: Any, bucket: str, prefix: str, start: str | None, limit: int | None = None) -> Page:
+        """Return the page that begins at ``start``. All pages of a stream have as many objects as its first."""
+        known = None if start is None else self._streams.pop((bucket, prefix, start), None)
+        if known is None:
             import obstore  # noqa: PLC0415 - it is an extra
 
-            stream = obstore.list(store, folder_of(prefix) or None, offset=start, chunk_size=PAGE)
+            size = PAGE if limit is None else min(limit, PAGE)
+            known = obstore.list(store, folder_of(prefix) or None, offset=start, chunk_size=size), size
+        stream, size = known
         try:
             found: Sequence[Mapping[str, Any]] = await anext(stream)
         except StopAsyncIteration:
@@ -46,9 +48,9 @@ class Listings:
             key = key_of(item["path"])
             if key is not None and key.startswith(prefix):
                 entries.append(ListedObject(key, item["last_modified"].timestamp(), item["size"]))
-        following = str(found[-1]["path"]) if len(found) >= PAGE else None
+        following = str(found[-1]["path"]) if len(found) >= size else None
         if following is not None:
-            self._streams[bucket, prefix, following] = stream
+            self._streams[bucket, prefix, following] = stream, size
             if len(self._streams) > STREAMS:
                 self._streams.popitem(last=False)
         return Page(tuple(entries), following)

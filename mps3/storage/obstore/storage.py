@@ -278,12 +278,12 @@ class ObstoreStorage(Storage):
         current = Version(NULL_VERSION, modified, meta["e_tag"], int(meta["size"]), deleted=False)
         return VersionPage((current,), None, None if answered is None else max(answered, modified))
 
-    async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
+    async def list(self, bucket: str, prefix: str = "", *, start: str | None = None, limit: int | None = None) -> Page:
         """As `mps3.storage.Storage.list`."""
         request = self._request("ListObjectsV2", bucket)
 
         async def send(store: Any) -> Page:
-            return await self._listings.page(store, bucket, prefix, start)
+            return await self._listings.page(store, bucket, prefix, start, limit)
 
         return await self._session.call(request, send, retries=LISTING_RETRIES)
 

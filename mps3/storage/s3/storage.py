@@ -314,12 +314,17 @@ class S3Storage(Storage):
 
         return await self._session.call(request, send)
 
-    async def list(self, bucket: str, prefix: str = "", *, start: str | None = None) -> Page:
+    async def list(self, bucket: str, prefix: str = "", *, start: str | None = None, limit: int | None = None) -> Page:
         """As `mps3.storage.Storage.list`."""
         request = S3Request("ListObjectsV2", "s3:ListBucket", bucket)
         token, after = start_of(start)
         params = _given(
-            Bucket=bucket, Prefix=prefix, ContinuationToken=token, StartAfter=after, MaxKeys=PAGE, EncodingType="url"
+            Bucket=bucket,
+            Prefix=prefix,
+            ContinuationToken=token,
+            StartAfter=after,
+            MaxKeys=PAGE if limit is None else min(limit, PAGE),
+            EncodingType="url",
         )
 
         async def send(client: Any) -> Page:

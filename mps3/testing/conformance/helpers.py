@@ -79,9 +79,9 @@ async def versions_if_listed(
         return None
 
 
-async def all_entries(storage: Storage, bucket: str, prefix: str) -> list[ListedObject]:
+async def all_entries(storage: Storage, bucket: str, prefix: str, *, limit: int | None = None) -> list[ListedObject]:
     """Return all objects with a prefix, listed page by page."""
-    pages = await all_pages(lambda start: storage.list(bucket, prefix, start=start))
+    pages = await all_pages(lambda start: storage.list(bucket, prefix, start=start, limit=limit))
     return [entry for page in pages for entry in page.entries]
 
 
