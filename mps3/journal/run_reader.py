@@ -109,8 +109,8 @@ class RunReader:
         """
         self.check(reference)
 
-        def opened(body: bytes, *, trusted: bool, pause: Callable[[], object]) -> Run:
-            return open_run(reference, body, self.names, trusted=trusted, pause=pause)
+        def opened(body: bytes, *, names: Names | None, trusted: bool, pause: Callable[[], object]) -> Run:
+            return open_run(reference, body, names, trusted=trusted, pause=pause)
 
         run = await self._read(reference, None, opened)
         if isinstance(run.pieces, HeldPieces):
@@ -132,7 +132,7 @@ class RunReader:
             numbers = range(len(index.blocks))
             return index, {number: block for number in numbers if (block := run.pieces.block(number)) is not None}
 
-        def opened(body: bytes, *, trusted: bool, pause: Callable[[], object]) -> RunIndex:  # noqa: ARG001 - it is small
+        def opened(body: bytes, **_: object) -> RunIndex:
             return read_index(reference, body)
 
         return await self._read(reference, (reference.size - reference.index, reference.size), opened), {}
@@ -148,13 +148,15 @@ class RunReader:
         async def read(stretch: Sequence[int], known: Object | None = None) -> Mapping[int, Block]:
             start, end = index.span(stretch[0])[0], index.span(stretch[-1])[1]
 
-            def opened(body: bytes, *, trusted: bool, pause: Callable[[], object]) -> Mapping[int, Block]:
+            def opened(
+                body: bytes, *, names: Names | None, trusted: bool, pause: Callable[[], object]
+            ) -> Mapping[int, Block]:
                 found = {}
                 for number in stretch:
                     first, last = index.span(number)
                     pause()
                     part = body[first - start : last - start]
-                    found[number] = read_block(reference, index, number, part, self.names, trusted=trusted)
+                    found[number] = read_block(reference, index, number, part, names, trusted=trusted)
                 return found
 
             parts = [index.span(number) for number in stretch]
@@ -193,6 +195,7 @@ class RunReader:
         """
         expected = reference.size if span is None else span[1] - span[0]
         written = self._written.get(reference.sha256) == replace(reference, key="")
+        names = None if written else self.names  # what is written here has no names that are none
 
         async def ask() -> Object | Absence:
             if known is not None and not BYPASS.get():
@@ -209,7 +212,7 @@ class RunReader:
                 if len(found.body) != expected:
                     raise ValueError(f"it has {len(found.body)} bytes where it should have {expected}")
                 return found, await self._worker.work(
-                    lambda pause: opened(found.body, trusted=trusted, pause=pause), GROWTH * expected
+                    lambda pause: opened(found.body, names=names, trusted=trusted, pause=pause), GROWTH * expected
                 )
             except ValueError as error:
                 raise self._corrupt(reference, str(error)) from error

@@ -303,9 +303,9 @@ class Runs:
         if self._is_large and reference.size > SMALL:
             run = self._in_pieces(reference)
         else:
-            names = self.reader.names
+            # Nothing that is written here has names that are none.
             run = await self.work(
-                lambda pause: open_run(reference, body, names, trusted=True, pause=pause), GROWTH * len(body)
+                lambda pause: open_run(reference, body, trusted=True, pause=pause), GROWTH * len(body)
             )
         self._held[reference.sha256] = run
         return run
