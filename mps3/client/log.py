@@ -26,7 +26,8 @@ class LogEntry:
         session: The session of the client that made it.
         versions: The version of each key that it wrote; ``None`` for a deleted key. A key in another bucket than the
             default is written ``s3://bucket/key``. That of a patched value begins with the version here, see `history`.
-            A commit without keys announces a garbage collection, or has stored a value anew that patches waited for.
+            A commit without keys announces a garbage collection, has stored a value anew that patches waited for, or
+            shows that time has passed, for transactions and for merging what was written before.
         slot: The number of its slot in the log journal; ``None`` with the merge journal.
     """
 

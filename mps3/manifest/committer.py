@@ -199,7 +199,8 @@ class Committer:
         try:
             arrived = await self._send(journal, commit, started)
         except MPS3Error as error:
-            self._context.tried(self, error if isinstance(error, UnavailableError) else None)
+            waits = isinstance(error, UnavailableError) and not commit.optional
+            self._context.tried(self, error if waits else None)
             return SendResult(commit, started, arrived=False, error=error)
         self._context.tried(self, None)
         return SendResult(commit, started, arrived)

@@ -85,6 +85,8 @@ class CommitLoop:
         await self._publish(journal)
         if result.error is not None:
             self._committer.failed(journal, result.commit, result.error)
+            if result.commit.optional:
+                self._poller.poll_soon()  # it is not tried again, which would tell whether the store answers
         elif result.arrived:
             self._committer.plan_next(journal, result.started)
             self._reachability.resolved(result.started)

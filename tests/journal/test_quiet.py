@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from commits import is_commit, settled_document
+from commits import is_commit, refuse_commits, settled_document
 from helpers import BUCKET, Unreliable
 from simulation.histories import Pieces, tiny
 
 from mps3 import MPS3, UnavailableError
 from mps3.format.run_reference import RunReference, read_references
 from mps3.journal import levels
+from mps3.manifest.reachability import SILENCE
 from mps3.storage import Page, VersionPage
 from mps3.testing import VirtualClock, VirtualEnvironment, VirtualLoop
 
@@ -24,13 +26,20 @@ VALUES = {name: value for chunk in CHUNKS for name, value in chunk.items()}
 
 
 class Store(Unreliable):
-    """Counts the commits that it is asked for, and the versions and objects that it lists."""
+    """Counts the commits that it is asked for, and the versions and objects that it lists.
+
+    Attributes:
+        lost: How many commits are stored next, and not answered.
+        slow: Whether commits fail, each after a time in which a client takes the store for unreachable.
+    """
 
     def __init__(self, *, versioning: bool) -> None:
         super().__init__(versioning=versioning, clock=VirtualClock().time)
         self.journal = "merge" if versioning else "log"
         self.seeds = iter(range(100))
         self.listed = 0
+        self.lost = 0
+        self.slow = False
 
     def client(self, **options: Any) -> MPS3:
         environment = VirtualEnvironment(seed=next(self.seeds))
@@ -39,6 +48,20 @@ class Store(Unreliable):
     async def runs(self) -> tuple[RunReference, ...]:
         document = await settled_document(self)
         return read_references(document.get("runs", []), "runs")
+
+    async def logged_runs(self) -> list[Any]:
+        document = await settled_document(self)
+        return [run for entry in document.get("log", []) for run in entry["update"].get("runs", [])]
+
+    async def put(self, bucket: str, key: str, body: bytes, **options: Any) -> Any:
+        if self.slow and is_commit(key):
+            await asyncio.sleep(SILENCE + 1)
+            raise UnavailableError("no commits today")
+        stored = await super().put(bucket, key, body, **options)
+        if self.lost and is_commit(key):
+            self.lost -= 1
+            raise UnavailableError("the answer is lost")
+        return stored
 
     async def versions(self, bucket: str, key: str, **options: Any) -> VersionPage:
         page = await super().versions(bucket, key, **options)
@@ -165,5 +188,51 @@ def test_writes_go_on_while_runs_become_few(run):
             expected = VALUES | {f"item/{number * 5:03}": number for number in range(40)}
             assert await ann.get_all(prefix="item/") == expected
             assert await bob.get_all(prefix="item/") == expected
+
+    run(scenario)
+
+
+def test_only_one_of_many_that_wrote_at_once_goes_on(run):
+    async def scenario(store: Store) -> None:
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(store.client()) for _ in range(20)]
+            await fill(clients[0])
+            await asyncio.gather(*(client.put(f"last/{number}", 1) for number, client in enumerate(clients)))
+            store.calls.clear()
+            await asyncio.sleep(QUIET)
+            assert store.commits() <= 5
+
+    run(scenario)
+
+
+def test_no_write_is_said_to_wait_when_there_is_none(run):
+    async def scenario(store: Store) -> None:
+        async with store.client() as ann:
+            await fill(ann)
+            refuse_commits(store, UnavailableError("no commits today"))
+            await asyncio.sleep(QUIET)
+            assert ann.status().online and ann.status().last_error is None
+
+    run(scenario)
+
+
+def test_runs_become_few_although_an_answer_is_lost(run):
+    async def scenario(store: Store) -> None:
+        async with store.client() as ann:
+            await fill(ann)
+            store.lost = 1
+            await asyncio.sleep(QUIET)
+            assert not levels.to_consolidate(await store.runs()) and not await store.logged_runs()
+
+    run(scenario)
+
+
+def test_a_client_is_not_offline_for_long_after_a_commit_that_is_not_made_again(run, tmp_path):
+    async def scenario(store: Store) -> None:
+        async with store.client(offline=tmp_path) as ann:
+            await fill(ann)
+            store.slow = True
+            await asyncio.sleep(QUIET / 2)
+            assert ann.status().online
 
     run(scenario)

@@ -59,7 +59,7 @@ class MergeResolver(BaseJournal):
         self._view = EMPTY
         self._etag: str | None = None
         self._unsettled = Unsettled(self.kind, storage, bucket, key, self._runs)
-        self._tidying = Tidying(self._compactor, environment)
+        self._tidying = Tidying(self._compactor, environment, self._session)
         self._tentative = EMPTY
         self._ordered: list[CommitEntry] = []
         self._judged = Evaluation((), ())

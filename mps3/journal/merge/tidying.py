@@ -27,30 +27,37 @@ class Tidying:
     Args:
         compactor: Merges runs in the background.
         environment: The clock.
+        session: Whose commits say nothing.
     """
 
-    def __init__(self, compactor: Compactor, environment: Environment) -> None:
+    def __init__(self, compactor: Compactor, environment: Environment, session: str) -> None:
         self._compactor = compactor
         self._environment = environment
+        self._session = session
         self._head: str | None = None
         self._at = math.inf
         self._left = 0
 
-    def committed(self, view: View, *, empty: bool) -> None:
+    def committed(self, view: View, *, empty: bool, last: bool) -> None:
         """Note that a commit of this client was acknowledged.
 
         Args:
             view: The state with it.
             empty: Whether it says nothing.
+            last: Whether it is the last one: else the client that made that goes on, and not each of many.
         """
         if not empty:
             self._left = STEPS
-        self._head = view.head
+        self._head = view.head if last else None
         self._plan(wanted=self._left > 0 and _is_untidy(view))
 
     def due_at(self, view: View) -> float:
         """Return when to call `step`, by this client's clock; infinite if somebody else has gone on."""
-        return self._at if view.head == self._head else math.inf
+        if (document := view.document) is None:
+            return math.inf
+        # The answer to a commit that says nothing may have been lost, and then nobody acknowledges it.
+        goes_on = document.session == self._session and not any(document.update.values())
+        return self._at if goes_on or view.head == self._head else math.inf
 
     def step(self, view: View) -> bool:
         """Do what is next for leaving fewer runs in ``view``; return whether that is a commit that says nothing."""
