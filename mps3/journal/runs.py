@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from ..errors import MPS3Error
+from ..errors import CorruptionError, MPS3Error
 from ..format import limits
 from ..format.commit_age import Moment
 from ..format.document import CommitEntry
@@ -267,7 +267,14 @@ class Runs:
                 found = await self._storage.get(self._bucket, reference.key, limit=reference.size)
                 if isinstance(found, Absence):
                     raise MissingRunError(f"the run {reference.key} was collected", key=reference.key)
-                yield WrittenPart(replace(reference, key=""), found.body, None)
+                body = found.body
+                try:
+                    check = partial(open_run, reference, body, trusted=True)
+                    await self.work(lambda pause, check=check: check(pause=pause), GROWTH * len(body))  # type: ignore[misc]
+                except ValueError as error:
+                    # What arrived damaged must not take the place of what is whole.
+                    raise CorruptionError(f"the run {reference.key} is damaged: {error}", key=reference.key) from error
+                yield WrittenPart(replace(reference, key=""), body, None)
 
         return await self._send(parts())
 

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -405,3 +406,20 @@ async def keys_before_the_newest(storage):
         if not name.is_checkpoint or document != await storage.document():
             for run in (*document.get("runs", ()), *document["update"].get("runs", ())):
                 yield run["key"]
+
+
+async def test_what_is_stored_again_is_verified_before():
+    class Damaging(MemoryStorage):
+        async def get(self, bucket, key, **options):
+            found = await super().get(bucket, key, **options)
+            return replace(found, body=bytes([found.body[0] ^ 1]) + found.body[1:])
+
+    storage = Damaging()
+    runs = Runs(storage, BUCKET, MANIFEST, lambda: Moment(time.monotonic()))
+    saved = await runs.save({"a": {"version": "v", "sha256": "0" * 64}})
+    runs.named()
+    (reference,) = saved.references
+    before = await MemoryStorage.get(storage, BUCKET, reference.key)
+    with pytest.raises(CorruptionError):
+        await runs.renew(saved)
+    assert (await MemoryStorage.get(storage, BUCKET, reference.key)).body == before.body
