@@ -36,6 +36,9 @@ SERVER = ("MPS3_TEST_ENDPOINT", "MPS3_TEST_ACCESS_KEY", "MPS3_TEST_SECRET_KEY", 
 # Most tests wait for a network, real or made up, most of the time.
 AT_ONCE = ("-n", "3")
 
+# What sessions of their own run.
+ELSEWHERE = tuple(f"--ignore=tests/{folder}" for folder in ("browser", "stores"))
+
 
 def group(*names: str) -> list[str]:
     return nox.project.dependency_groups(PROJECT, *names)
@@ -85,10 +88,21 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests against the installed wheel and a server that they start."""
+    """Run the tests against the installed wheel and a server that they start: those that take minutes altogether."""
     install_wheel(session)
-    skipped = ("--ignore=tests/browser", "--ignore=tests/stores")
-    pytest(session, *AT_ONCE, *skipped, *session.posargs, **dict.fromkeys(SERVER))
+    everyday = ("-m", "not thorough", *ELSEWHERE)
+    pytest(session, *AT_ONCE, *everyday, *session.posargs, MPS3_TEST_PROFILE="everyday", **dict.fromkeys(SERVER))
+
+
+@nox.session
+def thorough(session: nox.Session) -> None:
+    """Run the tests that `tests` leaves out, and those with made-up examples with many more of these.
+
+    Except the simulated histories: the session `simulation` runs them all, as many as it is told to.
+    """
+    install_wheel(session)
+    chosen = ("-m", "thorough or hypothesis", "--ignore=tests/simulation", *ELSEWHERE)
+    pytest(session, *AT_ONCE, *chosen, *session.posargs, MPS3_TEST_PROFILE="thorough", **dict.fromkeys(SERVER))
 
 
 @nox.session(python=PYTHONS[0])

@@ -14,6 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import create_loader
 from botocore.session import get_session
+from helpers import EXAMPLES
 from hypothesis import settings
 
 from mps3 import MPS3
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 # A test that is slow on a busy machine is no failure.
-settings.register_profile("mps3", deadline=None)
+settings.register_profile("mps3", deadline=None, max_examples=EXAMPLES)
 settings.load_profile("mps3")
 
 

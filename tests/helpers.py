@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -18,6 +19,10 @@ from mps3.support.environment import Environment
 
 POLL = 0.05
 WINDOW = 3.0
+PROFILE = os.environ.get("MPS3_TEST_PROFILE", "")
+"""How much there is of what could go on for ever: "everyday" for `nox`, "thorough" for `nox -s thorough`."""
+EXAMPLES = {"everyday": 25, "thorough": 500}.get(PROFILE, 100)
+"""How many Hypothesis makes up for a test that does not say how many."""
 PATIENCE = 60.0  # seconds after which a test that waits has failed, on a machine however busy
 BUCKET = "bucket"
 MANIFEST = "manifest.json"

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 from format.stored_runs import hold
+from helpers import EXAMPLES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -136,7 +137,7 @@ def value_of(file: Any, stored: dict[str, Any]) -> Any:
     return fold(base, [step for one in file.get(WAITING, ()) for step in one["steps"]])[0]
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * EXAMPLES)
 @given(st.lists(EVENTS, max_size=14), st.data())
 def test_a_history_is_one_state_wherever_it_is_cut(events, data):
     commits, stored, expected = history(events)
@@ -176,7 +177,7 @@ def test_a_history_is_one_state_wherever_it_is_cut(events, data):
         assert (found or {}).get("expires") == (wanted or {}).get("expires")
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * EXAMPLES)
 @given(VALUES | st.just(DELETE), STEPS)
 def test_patches_that_are_joined_do_what_they_do_one_by_one(value, steps):
     """Unless a number overflows on the way, which these do not."""
@@ -192,7 +193,7 @@ def test_patches_that_are_joined_do_what_they_do_one_by_one(value, steps):
         assert [one is not None for one in of_part] == [error is not None]
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * EXAMPLES)
 @given(VALUES, STEPS)
 def test_nothing_that_is_folded_is_changed(value, steps):
     before = copy.deepcopy((value, steps))

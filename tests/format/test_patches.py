@@ -11,6 +11,7 @@ import orjson
 import pytest
 from format.test_document import SHA256
 from format.test_state import Held, document
+from helpers import EXAMPLES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -113,7 +114,7 @@ def read_again(files: dict[str, Any]) -> dict[str, Any]:
     return dict(decode(body, bucket="bucket", key="manifest.json", version=None).files)
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * EXAMPLES)
 @given(commits, st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
 def test_the_same_wherever_the_past_is_kept(some, first, second, third):
     history = History(some)
@@ -140,7 +141,7 @@ def test_the_same_wherever_the_past_is_kept(some, first, second, third):
     assert [entry.update for entry in entries] == frozen
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * EXAMPLES)
 @given(commits, st.integers(0, 9))
 def test_pending_writes_show_what_they_will_make(some, place):
     history = History([one for one in some if one[0] != "rebase"])
@@ -171,7 +172,7 @@ def test_pending_writes_show_what_they_will_make(some, place):
         assert orjson.dumps(history.value(found)) == orjson.dumps(history.value(expected))
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * EXAMPLES)
 @given(commits)
 def test_storing_a_value_anew_changes_nothing(some):
     history, without = History(some), History([one for one in some if one[0] != "rebase"])

@@ -70,7 +70,16 @@ FOUND = [
     (1096, Kind(versioning=False, watch=True, expiring=True, tiny=True)),
 ]
 
+LONG = {21, 22, 1037, 31007, 31105, 50261, 50438}
+"""Seeds of histories that take seconds."""
 
-@pytest.mark.parametrize(("seed", "kind"), FOUND, ids=[f"{seed} {kind.flags()}" for seed, kind in FOUND])
+
+@pytest.mark.parametrize(
+    ("seed", "kind"),
+    [
+        pytest.param(seed, kind, id=f"{seed} {kind.flags()}", marks=[pytest.mark.thorough] if seed in LONG else [])
+        for seed, kind in FOUND
+    ],
+)
 def test_a_history_that_went_wrong_is_good(seed, kind):
     assert one(seed, kind).violations == []

@@ -56,8 +56,8 @@ async def said(client: MPS3, at: Any) -> Any:
         (Kind(transact=True), (39, 102, 129)),
         (Kind(collect=True), range(1, 2)),
         (Kind(versioning=False, tiny=True), range(20, 26)),
-        (Kind(versioning=False, tiny=True, expiring=True), range(4)),
-        (Kind(versioning=False, tiny=True, collect=True), range(1, 3)),
+        pytest.param(Kind(versioning=False, tiny=True, expiring=True), range(4), marks=pytest.mark.thorough),
+        pytest.param(Kind(versioning=False, tiny=True, collect=True), range(1, 3), marks=pytest.mark.thorough),
     ],
     ids=["merge", "expiring", "transactions", "collecting", "log", "log, expiring", "log, collecting"],
 )
