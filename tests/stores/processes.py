@@ -20,12 +20,18 @@ ENDING = 15.0  # seconds that it may take to end
 
 @dataclass(frozen=True)
 class Command:
-    """A process of a server. ``ready`` is a port that it has to listen on before the next one starts."""
+    """A process of a server.
+
+    Attributes:
+        ready: A port that it has to listen on before the next one starts.
+        ending: The signal that ends it, though clients are connected.
+    """
 
     arguments: Sequence[str | Path]
     environment: Mapping[str, str] = field(default_factory=dict)
     directory: Path | None = None
     ready: int | None = None
+    ending: signal.Signals = signal.SIGTERM
 
 
 @dataclass
@@ -74,13 +80,13 @@ def running(commands: Sequence[Command], directory: Path) -> Iterator[list[Proce
         yield started
     finally:
         for one in reversed(started):
-            end(one.process)
+            end(one.process, one.command.ending)
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes], ending: signal.Signals = signal.SIGTERM) -> None:
     """End a process and all that it started."""
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
+        os.killpg(process.pid, ending)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(ENDING)
     with contextlib.suppress(ProcessLookupError):

@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -100,7 +101,8 @@ class Postgres(PushServer):
 
     def command(self) -> Command:
         where = ["-D", self.directory / "data", "-p", str(self.port), "-k", "", "-c", "listen_addresses=127.0.0.1"]
-        return Command([*_as_nobody(), _find("postgres"), *where])
+        # SIGTERM would let it wait for its clients to leave.
+        return Command([*_as_nobody(), _find("postgres"), *where], ending=signal.SIGQUIT)
 
     def wake(self) -> Any:
         return wake.postgres(f"postgresql://mps3:{SECRET}@127.0.0.1:{self.port}/postgres")
