@@ -70,6 +70,7 @@ def named(key: str) -> str:
 
 
 @pytest.mark.server
+@pytest.mark.usefixtures("mps3_clock")
 async def test_there_is_nothing_but_the_manifest(place, s3, s3_config):
     async with client(place, s3_config) as one, client(place, s3_config) as two:
         for value in VALUES:
@@ -199,6 +200,7 @@ async def test_a_key_may_change_between_inline_and_stored(storage):
         assert history[:8] == [3, DELETE, large, None, large, 2, large, 1]
 
 
+@pytest.mark.usefixtures("mps3_clock")
 async def test_a_version_is_that_of_its_commit_and_can_be_expected(storage):
     async with memory_client(storage) as one, memory_client(storage) as two:
         first = (await one.put("k", 1)).versions["k"]
@@ -270,6 +272,7 @@ async def test_the_log_stays_small_however_much_is_written(storage):
         assert len(await two.get_all()) == 1200
 
 
+@pytest.mark.usefixtures("mps3_clock")
 async def test_settled_values_become_runs(storage, monkeypatch):
     monkeypatch.setattr(levels, "SPILL", 2000)
     monkeypatch.setattr(levels, "CHECKPOINT", 2000)

@@ -91,6 +91,7 @@ async def test_leaving_with_an_error_sends_what_is_pending_too():
         assert await other.get("k") == 1
 
 
+@pytest.mark.usefixtures("mps3_clock")
 async def test_closing_with_a_dead_store_ends_and_fails_what_is_pending(caplog):
     storage = Unreliable()
     one = memory_client(storage)

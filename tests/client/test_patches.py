@@ -328,6 +328,7 @@ async def test_the_history_has_each_change(storage):
         assert await other.get("k") == {"n": 2}
 
 
+@pytest.mark.usefixtures("mps3_clock")
 async def test_if_version(storage):
     async with memory_client(storage) as one, memory_client(storage) as other:
         with pytest.raises(ConflictError):
@@ -340,6 +341,7 @@ async def test_if_version(storage):
         assert second.versions["k"] == (await one.history("k"))[0].version
 
 
+@pytest.mark.usefixtures("mps3_clock")
 async def test_in_a_transaction(storage):
     async with memory_client(storage) as one, memory_client(storage) as other:
         await one.put_all({"k": {"n": 1}, "l": 1})
@@ -399,6 +401,7 @@ async def test_many_patches_are_several_commits(storage):
         assert "c" not in (await one.get("k0"))
 
 
+@pytest.mark.usefixtures("mps3_clock")
 async def test_updates_and_patches_of_one_key(storage):
     """An update that read what a patch changed meanwhile runs again."""
     async with memory_client(storage) as one, memory_client(storage) as other:

@@ -68,6 +68,7 @@ async def test_every_call_that_reads(storage):
         assert [await revision.value() for revision in await bob.history(NAMES[3])] == [{"n": 3}]
 
 
+@pytest.mark.usefixtures("mps3_clock")
 async def test_every_call_that_writes(storage):
     await filled(storage)
     async with opened(storage) as bob:
@@ -95,6 +96,7 @@ async def test_every_call_that_writes(storage):
             assert await carl.get_all(prefix="item/") == await bob.get_all(prefix="item/")
 
 
+@pytest.mark.usefixtures("mps3_clock")
 async def test_a_transaction_keeps_an_expiry_that_has_to_be_fetched(storage):
     async with memory_client(storage) as ann:
         await ann.put("short", 1, expires_in=3600)
@@ -128,6 +130,7 @@ async def test_subscriptions_and_watches(storage):
         assert {change.key: change.value for change in batch.changes} == {NAMES[9]: "changed", NAMES[10]: DELETE}
 
 
+@pytest.mark.usefixtures("mps3_clock")
 async def test_a_key_that_lies_in_a_run_expires_for_who_has_looked_at_it(storage):
     async with memory_client(storage) as ann:
         await ann.put("short", 1, expires_in=4)

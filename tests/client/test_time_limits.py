@@ -85,6 +85,7 @@ async def test_the_status_says_why_a_write_waits_though_polls_are_answered(kind,
         assert one.status().last_error is None
 
 
+@pytest.mark.usefixtures("mps3_clock")
 async def test_closing_with_unsent_writes_raises_nothing_and_logs_an_error(caplog):
     storage = Unreliable()
     caplog.set_level(logging.ERROR, "mps3")

@@ -227,6 +227,7 @@ async def test_update(storage):
         assert await ann.get(Ref("x", "other"), manifest="m.json") == 5
 
 
+@pytest.mark.usefixtures("mps3_clock")
 async def test_who_comes_too_late_may_have_nothing_to_write(storage):
     """As two do that want the same thing, of whom the second then sees that it is taken."""
     async with memory_client(storage) as ann, memory_client(storage) as bob:
@@ -320,6 +321,7 @@ async def test_closing_ends_it():
             await ann.update("count", one_more, 0)
 
 
+@pytest.mark.usefixtures("mps3_clock")
 async def test_nobody_sees_a_transaction_that_may_still_become_void():
     storage = MemoryStorage(versioning=True)
     with patch.object(MergeJournal.__init__, "__kwdefaults__", {"window": 2.0}):

@@ -103,6 +103,7 @@ async def expiry(client: MPS3, key: str) -> datetime | None:
     return {one.key: one.expires for one in await (await client.snapshot()).files()}[key]
 
 
+@pytest.mark.usefixtures("mps3_clock")
 async def test_an_update_keeps_the_expiry(any_storage):
     storage = any_storage
     async with memory_client(storage) as ann, memory_client(storage) as bob:

@@ -111,6 +111,7 @@ async def nobody_sees(store: Slow, *clients: MPS3) -> None:
 
 @pytest.mark.parametrize("way", [act, act_in_a_block], ids=["transact", "block"])
 @pytest.mark.parametrize("journal", ["log", "merge"])
+@pytest.mark.usefixtures("mps3_clock")
 async def test_a_transaction_that_has_raised_takes_no_effect_when_its_put_arrives_later(journal, way):
     store = Slow(versioning=journal == "merge")
     async with memory_client(store, poll_interval=60) as ann:

@@ -39,6 +39,7 @@ async def doctor(storage: MemoryStorage, journal: Any = "auto") -> Diagnosis:
     )  # fmt: skip
 
 
+@pytest.mark.usefixtures("mps3_clock")
 async def test_a_client_refuses_a_listing_that_leaves_versions_out():
     storage = Jumbled()
     with pytest.raises(ConfigurationError, match="it lists 1 of 2 new versions") as refusal:
@@ -52,6 +53,7 @@ async def test_the_log_journal_does_not_need_it():
         await soon(one.put("key", 1))
 
 
+@pytest.mark.usefixtures("mps3_clock")
 async def test_the_doctor_says_the_same():
     storage = Jumbled()
     found = await doctor(storage)
@@ -62,6 +64,7 @@ async def test_the_doctor_says_the_same():
     assert (found.journal, found.healthy) == (None, False)
 
 
+@pytest.mark.usefixtures("mps3_clock")
 async def test_the_doctor_refuses_it_also_where_there_is_a_manifest():
     storage = Jumbled()
     storage.jumbled = False

@@ -275,6 +275,7 @@ async def test_a_run_that_was_changed_is_refused(storage):
             await memory_client(storage).__aenter__()
 
 
+@pytest.mark.usefixtures("mps3_clock")
 async def test_closing_stops_what_is_done_in_the_background(storage):
     started = asyncio.Event()
 

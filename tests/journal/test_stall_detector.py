@@ -154,6 +154,7 @@ class Clock:
     now = 0.0
 
 
+@pytest.mark.usefixtures("mps3_clock")
 async def test_a_listing_without_what_was_stored_is_no_endless_retry(hasty):
     class Forgetful(MemoryStorage):
         """Its listing of versions stays as it was."""
@@ -174,6 +175,7 @@ async def test_a_listing_without_what_was_stored_is_no_endless_retry(hasty):
 
 
 @pytest.mark.parametrize("versioning", [True, False])
+@pytest.mark.usefixtures("mps3_clock")
 async def test_a_transaction_whose_value_is_gone_is_no_endless_retry(versioning):
     """Though an earlier try of it was made: it is certain first that that one does not count."""
     storage = MemoryStorage(versioning=versioning)

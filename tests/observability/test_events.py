@@ -278,6 +278,7 @@ async def test_transactions_that_have_to_run_again(seen):
         assert one._observer._pending_writes == one._observer._sent_commits == {}
 
 
+@pytest.mark.usefixtures("mps3_clock")
 async def test_a_condition_that_does_not_hold(storage, seen):
     async with memory_client(storage, hooks=[seen]) as one:
         await one.put("k", 0)
