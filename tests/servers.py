@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -90,9 +91,37 @@ def serve_moto() -> None:
             self.regex = f"(?s:{self.regex})"
 
     class Handler(WSGIRequestHandler):
+        """Keeps connections open, as S3 does. Werkzeug's own closes each after an answer, for which tests would pay."""
+
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+        wbufsize = -1  # head and body are one packet
 
         def log_request(self, *_: Any) -> None: ...
+
+        def run_wsgi(self) -> None:
+            self.wfile.flush()  # with "100 Continue", if that was asked for
+            environ = self.make_environ()
+            # What the application leaves of a body would be taken for the next request.
+            stream = environ["wsgi.input"]
+            chunked = environ.get("wsgi.input_terminated")
+            sent = stream.read() if chunked else stream.read(int(environ.get("CONTENT_LENGTH") or 0))
+            environ["wsgi.input"] = io.BytesIO(sent)
+            (body,) = self.server.app(environ, self._start)
+            head = self.command == "HEAD"
+            if not head and self._code not in {204, 304}:
+                self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(b"" if head else body)
+            self.wfile.flush()
+
+        def _start(self, status: str, headers: list[tuple[str, str]], _: Any = None) -> Any:
+            code, _, reason = status.partition(" ")
+            self._code = int(code)
+            self.send_response(self._code, reason)
+            for name, value in headers:
+                if self.command == "HEAD" or name.lower() != "content-length":
+                    self.send_header(name, value)
 
     werkzeug_app.RegexConverter = AnyLine
     application = one_at_a_time(werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app))
