@@ -100,7 +100,7 @@ async def play(settings: dict, *, puts: int = PUTS, every: int = 1) -> None:
             assert final[key] == [value for value in values if value[0] == name][-1]
 
 
-@pytest.mark.parametrize("journal", ["merge", "log"])
+@pytest.mark.parametrize("journal", [pytest.param("merge", marks=pytest.mark.thorough), "log"])
 @pytest.mark.server
 async def test_over_a_server(bucket, s3_config, journal):
     slow = MOTO  # moto takes its time for each request

@@ -31,6 +31,7 @@ def number(text: str) -> float:
     return float(re.sub(r"[^\d.]", "", text))
 
 
+@pytest.mark.thorough
 def test_a_run_in_the_cloud_costs_what_the_page_says():
     made, said = cloud.estimates(), rows("bucket")
     assert [row[0] for row in made] == [row[0] for row in said]

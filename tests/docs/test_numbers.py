@@ -445,8 +445,19 @@ def test_many_puts_of_a_fresh_client_ask_once_for_versioning():
 # What the page on costs says of an hour ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("journal", ["merge", "log"])
-@pytest.mark.parametrize("scenario", [costs.idle, costs.patient, costs.presence, costs.chat, costs.jobs])
+@pytest.mark.parametrize(
+    ("scenario", "journal"),
+    [
+        pytest.param(
+            scenario,
+            journal,
+            id=f"{scenario.__name__}-{journal}",
+            marks=[pytest.mark.thorough] if (scenario, journal) == (costs.presence, "log") else [],
+        )
+        for scenario in (costs.idle, costs.patient, costs.presence, costs.chat, costs.jobs)
+        for journal in ("merge", "log")
+    ],
+)
 def test_an_hour_costs_what_the_page_says(scenario, journal, monkeypatch):
     """An hour, or five minutes of what is more work to count.
 

@@ -21,7 +21,11 @@ def journal(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.mark.parametrize("journal", crash.JOURNALS, indirect=True)
+@pytest.mark.parametrize(
+    "journal",
+    [one if one == "log" else pytest.param(one, marks=pytest.mark.thorough) for one in crash.JOURNALS],
+    indirect=True,
+)
 async def test_what_is_kept_is_applied_once_and_in_order(server, journal, capsys):
     verdict = await crash.run(12, journal, server, seed=1)
     with capsys.disabled():

@@ -67,8 +67,12 @@ class Writer:
 @pytest.mark.parametrize("journal", ["merge", "log"])
 @pytest.mark.parametrize(
     ("faults", "large"),
-    [(EVERYTHING, False), (EVERYTHING, True), (FLAPPING, False), (STALE, False)],
-    ids=["everything", "everything, large values", "flapping", "stale answers"],
+    [
+        pytest.param(EVERYTHING, False, id="everything"),
+        pytest.param(EVERYTHING, True, id="everything, large values", marks=pytest.mark.thorough),
+        pytest.param(FLAPPING, False, id="flapping"),
+        pytest.param(STALE, False, id="stale answers", marks=pytest.mark.thorough),
+    ],
 )
 async def test_nothing_acknowledged_is_lost(
     server: Any, s3_config: dict[str, Any], usable_bucket: Any, faults: Faults, large: bool, journal: Any

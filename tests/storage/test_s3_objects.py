@@ -22,6 +22,7 @@ from mps3.testing.conformance import check_storage
 # What the protocol of storages asks -----------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough  # test_conformance.py tries one check after the other
 @pytest.mark.parametrize("versioning", ["Enabled", None])
 async def test_conforms(s3_config, make_bucket, versioning):
     report = await check_storage(S3Storage(s3_config), make_bucket(versioning))
@@ -42,6 +43,7 @@ KEYS = [
 ]
 
 
+@pytest.mark.thorough
 async def test_keys_are_literal(s3_storage, bucket):
     assert all(len(key.encode()) <= 1024 for key in KEYS)
     stored = {key: [await s3_storage.put(bucket, key, b"%d" % number) for number in range(2)] for key in KEYS}
