@@ -70,7 +70,6 @@ def named(key: str) -> str:
 
 
 @pytest.mark.server
-@pytest.mark.usefixtures("mps3_clock")
 async def test_there_is_nothing_but_the_manifest(place, s3, s3_config):
     async with client(place, s3_config) as one, client(place, s3_config) as two:
         for value in VALUES:
