@@ -26,7 +26,7 @@ PYTHONS = [version for version in ("3.11", "3.12", "3.13", "3.14") if version ==
 if HERE not in PYTHONS:
     PYTHONS.append(HERE)
 
-nox.options.sessions = ["lint", "types", f"tests-{HERE}"]
+nox.options.sessions = ["lint", "types", f"tests-{HERE}", "thorough", "simulation"]
 nox.options.reuse_venv = "yes"
 
 # Where the tests find an S3 server other than the one they start.
@@ -186,7 +186,10 @@ def stores(session: nox.Session) -> None:
 
 @nox.session
 def simulation(session: nox.Session) -> None:
-    """Run whole histories in a simulated, hostile world: ``nox -s simulation -- --histories 10000``."""
+    """Run whole histories in a simulated, hostile world: ``nox -s simulation -- --histories 10000``.
+
+    Without a number, as many of each kind as `MPS3_TEST_HISTORIES` says, or 100.
+    """
     install_wheel(session)
     # As long as it takes: no dump of where it is.
     pytest(session, "tests/simulation", "-o", "faulthandler_timeout=0", *session.posargs, **dict.fromkeys(SERVER))

@@ -20,7 +20,7 @@ from mps3.support.environment import Environment
 POLL = 0.05
 WINDOW = 3.0
 PROFILE = os.environ.get("MPS3_TEST_PROFILE", "")
-"""How much there is of what could go on for ever: "everyday" for `nox`, "thorough" for `nox -s thorough`."""
+"""How much there is of what could go on for ever: "everyday" for `nox -s tests`, "thorough" for `nox -s thorough`."""
 EXAMPLES = {"everyday": 25, "thorough": 500}.get(PROFILE, 100)
 """How many Hypothesis makes up for a test that does not say how many."""
 PATIENCE = 60.0  # seconds after which a test that waits has failed, on a machine however busy

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from helpers import PROFILE
 
-# `nox` tries each kind; the session `simulation` tries as many as it is told to.
-HISTORIES = 6 if PROFILE == "everyday" else 100
+# Everyday tests try each kind; the session `simulation` tries as many as it is told to.
+HISTORIES = 6 if PROFILE == "everyday" else int(os.environ.get("MPS3_TEST_HISTORIES", "100"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
