@@ -51,6 +51,7 @@ class VersionListing:
         self._progress = PageProgress(bucket, key, "ListObjectVersions")
         self._seen: set[str] = set()
         self._confirmed = 0
+        self._is_again = False
         self._pages: tuple[list[Version], list[Version]] = ([], [])
         self.versions: list[Version] = []
         self.late = 0
@@ -102,8 +103,10 @@ class VersionListing:
 
     async def again(self, moment: float) -> VersionListing:
         """Return the same listing once more, read in as few pages as can be."""
-        page = min(LARGEST, len(self.versions) + NEWER)
+        # More than expected came while it was read once more: it would be torn again and again.
+        page = LARGEST if self._is_again else min(LARGEST, len(self.versions) + NEWER)
         listing = VersionListing(self._storage, self._bucket, self._key, page=page, known=self._known)
+        listing._is_again = True
         await listing.back_to(moment)
         if [one.version for one in listing.versions] == [one.version for one in self.versions]:
             listing._confirmed = len(listing.versions)
