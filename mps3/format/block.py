@@ -87,11 +87,6 @@ def expires_in(line: bytes) -> float | None:
     return expires_of(orjson.loads(line)[1]) if _EXPIRES in line else None
 
 
-def may_expire(lines: bytes) -> bool:
-    """Return whether there may be a key among some lines that is to expire."""
-    return _EXPIRES in lines
-
-
 def compress(lines: bytes) -> bytes:
     """Return the lines of a block as they are stored."""
     return zlib.compress(lines, LEVEL)

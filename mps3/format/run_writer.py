@@ -6,16 +6,19 @@ import hashlib
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Final
 
 from . import block
-from .block import compress, expires_in, line_of, may_expire
+from .block import Block, compress, line_of, open_block
 from .file_entry import FileEntry
-from .run_index import IndexedBlock, earliest, encode_index, mark_of
+from .run import HeldPieces
+from .run_index import IndexedBlock, RunIndex, earliest, encode_index, mark_of
 from .run_reference import RunReference
 
+HELD: Final = 256 * 2**10
+"""Bytes of the lines of a whole run up to which they are held until it is stored, so that it need not be read again."""
 BATCH: Final = 256
 """Lines to write without a pause."""
 
@@ -28,11 +31,13 @@ class WrittenPart:
         reference: How documents name it, once it has a key.
         body: Its bytes.
         sha256: Of its bytes, if it is known.
+        pieces: What it is in memory, where it is small.
     """
 
     reference: RunReference
     body: bytes
     sha256: bytes | None
+    pieces: HeldPieces | None = field(default=None, compare=False)
 
 
 class RunWriter:
@@ -50,6 +55,7 @@ class RunWriter:
     def _begin(self) -> None:
         self._blocks: list[IndexedBlock] = []
         self._bodies: list[bytes] = []
+        self._held: list[Block] = []
         self._marks = array("H")
         self._size = 0
         self._last = ""
@@ -101,8 +107,10 @@ class RunWriter:
     def _end_block(self) -> None:
         lines = b"\n".join(self._lines)
         body = compress(lines)
-        ends = earliest(map(expires_in, self._lines)) if may_expire(lines) else None
+        block = open_block(lines)
+        ends = earliest(moment for moment, _ in block.expiring)
         digest = hashlib.sha256(body).hexdigest()
+        self._held = [*self._held, block] if self._size <= HELD else []
         self._blocks.append(IndexedBlock(self._first, len(body), len(self._lines), digest, ends))
         self._bodies.append(body)
         self._begin_block()
@@ -123,9 +131,10 @@ class RunWriter:
             expires=earliest(one.expires for one in self._blocks),
             continues=self._continues,
         )
+        pieces = HeldPieces(RunIndex(self._blocks, self._marks), self._held) if self._size <= HELD else None
         self._continues = True
         self._begin()
-        return WrittenPart(reference, body, hashlib.sha256(body).digest())
+        return WrittenPart(reference, body, hashlib.sha256(body).digest(), pieces)
 
 
 def encode_runs(

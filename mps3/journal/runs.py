@@ -301,18 +301,20 @@ class Runs:
         self.reader.wrote(reference)
         run = self._held.get(reference.sha256)
         if run is None or run.reference.key != reference.key:
-            run = await self._keep(reference, part.body)
+            run = await self._keep(reference, part)
         stored = _Part(reference, run, began)
         self._stored.append(stored)
         return stored
 
-    async def _keep(self, reference: RunReference, body: bytes) -> Run:
+    async def _keep(self, reference: RunReference, part: WrittenPart) -> Run:
         if self._is_large and reference.size > SMALL:
             run = self._in_pieces(reference)
+        elif part.pieces is not None:
+            run = Run(reference, part.pieces)
         else:
             # Nothing that is written here has names that are none.
             run = await self.work(
-                lambda pause: open_run(reference, body, trusted=True, pause=pause), GROWTH * len(body)
+                lambda pause: open_run(reference, part.body, trusted=True, pause=pause), GROWTH * len(part.body)
             )
         self._held[reference.sha256] = run
         return run
