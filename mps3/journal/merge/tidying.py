@@ -16,7 +16,9 @@ from .. import levels
 from ..compactor import Compactor
 
 QUIET: Final = 5.0
-"""Seconds without another commit after which one is made: more than a window and what time stamps are coarse by."""
+"""Seconds without another commit after which one is made, at the least..."""
+COARSE: Final = 2.0
+"""...and how much longer than a window it is: by what time stamps are coarse, so that one settles what came before."""
 STEPS: Final = 5
 """Such commits, and merges begun for them, after a commit that says something: store and client may fail each time."""
 
@@ -49,7 +51,7 @@ class Tidying:
         if not empty:
             self._left = STEPS
         self._head = view.head if last else None
-        self._plan(wanted=self._left > 0 and _is_untidy(view))
+        self._plan(view, wanted=self._left > 0 and _is_untidy(view))
 
     def due_at(self, view: View) -> float:
         """Return when to call `step`, by this client's clock; infinite if somebody else has gone on."""
@@ -67,11 +69,12 @@ class Tidying:
             begun = not settles and self._compactor.consolidate(view)
             commits = settles or (not self._compactor.is_busy and self._compactor.has_results)
             self._left -= commits or begun
-        self._plan(wanted=commits or self._compactor.is_busy)
+        self._plan(view, wanted=commits or self._compactor.is_busy)
         return commits
 
-    def _plan(self, *, wanted: bool) -> None:
-        self._at = self._environment.monotonic() + QUIET if wanted else math.inf
+    def _plan(self, view: View, *, wanted: bool) -> None:
+        window = 0.0 if view.document is None else view.document.window
+        self._at = self._environment.monotonic() + max(QUIET, window + COARSE) if wanted else math.inf
 
 
 def _is_untidy(view: View) -> bool:
