@@ -24,6 +24,7 @@ class GoFakeS3(StoreServer):
     weaknesses = {
         **dict.fromkeys(("awkward_keys", "control_characters", "deleted", "exact_key", "without_versions"), LISTINGS),
         "absent": LISTINGS,
+        "listing": "a page of few objects says that more follow, and the next is empty; mps3 stops at what it looks for",
         "parts": "its HEAD, which is asked for after a range behind the end, names another version than its GET",
         "described": "a PUT without metadata leaves those of the object before; mps3 writes no value twice",
     }
