@@ -108,6 +108,18 @@ def test_runs_become_few_when_nobody_commits(run):
     run(scenario)
 
 
+def test_runs_become_few_with_a_window_that_is_long(run):
+    async def scenario(store: Store) -> None:
+        async with store.client() as ann:
+            ann._manifests[ann._default]._state.journal._window = 20.0
+            await fill(ann)
+            await asyncio.sleep(5 * QUIET)
+            runs = await store.runs()
+            assert runs and not levels.to_consolidate(runs) and not await store.logged_runs()
+
+    run(scenario)
+
+
 def test_nothing_is_done_again_and_again(run):
     async def scenario(store: Store) -> None:
         async with store.client() as ann:
