@@ -18,8 +18,9 @@ from .local_clock import SharedClock, uptime
 from .local_database import LocalDatabase
 from .local_notifications import LocalNotifications
 from .local_schema import DELETE, GET_NEWEST, GET_VERSION, HEAD, LIST, PUT, PUT_DELETE_MARKER, SCAN, VERSIONS
-from .memory import PAGE_SIZE, check_names, checked_etag, conflict, page_size, too_large
+from .memory import check_names, checked_etag, conflict, too_large
 from .monotonic_clock import MonotonicWallClock
+from .pagination import PAGE_SIZE, page_size
 from .protocol import (
     ABSENT,
     NULL_VERSION,

@@ -19,6 +19,7 @@ from ..errors import ConfigurationError, ConflictError, CorruptionError
 from .byte_ranges import check_byte_range, part_of, size_of_part
 from .monotonic_clock import MonotonicWallClock
 from .notifications import Notifications
+from .pagination import PAGE_SIZE, page_size
 from .protocol import (
     ABSENT,
     NULL_VERSION,
@@ -39,8 +40,6 @@ from .protocol import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-PAGE_SIZE = 1000
-"""The most entries of a page, as on S3."""
 MAX_KEY_BYTES = 1024
 """The most bytes of a key in UTF-8, as on S3."""
 
@@ -111,11 +110,6 @@ def too_large(bucket: str, key: str, version: str | None, size: int, limit: int)
         operation="GetObject",
         version=version,
     )
-
-
-def page_size(limit: int | None) -> int:
-    """Return the number of entries of a page with this ``limit``."""
-    return PAGE_SIZE if limit is None else max(1, min(limit, PAGE_SIZE))
 
 
 @dataclass(frozen=True, slots=True)

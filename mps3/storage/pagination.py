@@ -1,4 +1,4 @@
-"""A guard for listings that are read page by page: it refuses a listing that does not end."""
+"""Listings page by page: how large a page is, and a guard that refuses a listing that does not end."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ from typing import Final
 
 from ..errors import UnavailableError
 
+PAGE_SIZE: Final = 1000
+"""The most entries of a page, as on S3."""
 MAX_PAGES: Final = 100_000
 """The most pages of one listing: a hundred million objects, or versions of one object."""
+
+
+def page_size(limit: int | None, most: int = PAGE_SIZE) -> int:
+    """Return the number of entries of a page with this ``limit``, at most ``most``."""
+    return most if limit is None else max(1, min(limit, most))
 
 
 class PageProgress:

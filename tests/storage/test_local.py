@@ -15,7 +15,7 @@ from mps3.errors import AccessError, ConfigurationError, CorruptionError, Unavai
 from mps3.storage import ABSENT, memory
 from mps3.storage.local import FILE_NAME, LocalStorage
 from mps3.storage.local_database import LOCK_WAIT
-from mps3.storage.memory import PAGE_SIZE
+from mps3.storage.pagination import PAGE_SIZE
 from mps3.support import sqlite
 from mps3.support.sqlite import error_of
 

@@ -5,7 +5,8 @@ import pytest
 
 from mps3.errors import ConfigurationError, CorruptionError
 from mps3.storage import ABSENT, Object
-from mps3.storage.memory import PAGE_SIZE, MemoryStorage, memory_storage
+from mps3.storage.memory import MemoryStorage, memory_storage
+from mps3.storage.pagination import PAGE_SIZE
 
 
 async def test_stamps_are_the_clocks():

@@ -6,10 +6,11 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from ..pagination import PAGE_SIZE, page_size
 from ..protocol import ListedObject, Page
 from .keys import folder_of, key_of
 
-PAGE: Final = 1000
+PAGE: Final = PAGE_SIZE
 LISTING_RETRIES: Final = 3
 """How often obstore asks for a page again: a listing that fails halfway begins anew."""
 STREAMS: Final = 32
@@ -36,7 +37,7 @@ class Listings:
         if known is None:
             import obstore  # noqa: PLC0415 - it is an extra
 
-            size = PAGE if limit is None else min(limit, PAGE)
+            size = page_size(limit, PAGE)
             known = obstore.list(store, folder_of(prefix) or None, offset=start, chunk_size=size), size
         stream, size = known
         try:

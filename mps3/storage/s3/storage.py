@@ -14,6 +14,7 @@ from ..bypass import BYPASS
 from ..byte_ranges import check_byte_range, part_behind_end
 from ..etags import strong
 from ..failure import MalformedResponseError
+from ..pagination import page_size
 from ..protocol import (
     ABSENT,
     UNCHANGED,
@@ -39,7 +40,7 @@ from .request import S3Request
 from .responses import etag_of, head_of, is_listing, is_web_page, read, require, require_object, stamp, version_of
 from .session import S3Session
 from .vendors import Vendor
-from .version_pages import PAGE, version_page
+from .version_pages import version_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -323,7 +324,7 @@ class S3Storage(Storage):
             Prefix=prefix,
             ContinuationToken=token,
             StartAfter=after,
-            MaxKeys=PAGE if limit is None else min(limit, PAGE),
+            MaxKeys=page_size(limit),
             EncodingType="url",
         )
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
+from ..pagination import PAGE_SIZE, page_size
 from .listing import Listing, listing, nothing_follows, place_before, start_of
-
-PAGE: Final = 1000
-"""The most versions that a store lists in a page."""
 
 
 async def version_page(
@@ -32,13 +30,13 @@ async def version_page(
         MalformedResponseError: It is empty although the previous one said that more follow, and the store does not
             say the same when it is asked another way.
     """
-    markers, limit = start_of(start), min(limit or PAGE, PAGE)
+    markers, limit = start_of(start), page_size(limit)
     page, response = await _ask(client, bucket, prefix, markers, limit)
     if start is None or (page.truncated and not page.items):
         return page, response
     if not page.items:
         place = place_before(start)
-        again = None if place is None else (await _ask(client, bucket, prefix, place, PAGE))[0]
+        again = None if place is None else (await _ask(client, bucket, prefix, place, PAGE_SIZE))[0]
         if again is None or again.truncated or not again.items or _place(again, -1) != markers:
             raise nothing_follows()
         return page, response
