@@ -110,7 +110,9 @@ class RunWriter:
         block = open_block(lines)
         ends = earliest(moment for moment, _ in block.expiring)
         digest = hashlib.sha256(body).hexdigest()
-        self._held = [*self._held, block] if self._size <= HELD else []
+        self._held.append(block)
+        if self._size > HELD:
+            self._held.clear()
         self._blocks.append(IndexedBlock(self._first, len(body), len(self._lines), digest, ends))
         self._bodies.append(body)
         self._begin_block()

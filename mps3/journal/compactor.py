@@ -69,9 +69,11 @@ class Compactor:
         sources = () if spills else due(runs)
         if not (spills or sources) or self._environment.random.random() >= chance:
             return False
-        merge = partial(self._merge, sources, expired_for_all(document), runs)
-        doing = self._background(partial(self._spill, files, runs) if spills else merge)
-        self._task = asyncio.get_running_loop().create_task(doing)
+        if spills:
+            do = partial(self._spill, files, runs)
+        else:
+            do = partial(self._merge, sources, expired_for_all(document), runs)
+        self._task = asyncio.get_running_loop().create_task(self._background(do))
         return True
 
     @property
