@@ -40,7 +40,7 @@ class MergeJournal(MergeResolver):
         self._stalls.moved()
         self._runs.named()
         self._compactor.consider(self._view)
-        self._tidying.committed(self._view, empty=not any(attempt.update.values()), last=self._is_head(attempt))
+        self._tidying.committed(self._view, attempt.update, last=self._is_head(attempt))
 
     @property
     def tidies_at(self) -> float:

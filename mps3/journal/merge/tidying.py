@@ -8,7 +8,8 @@ merged in the background, one that names the result.
 from __future__ import annotations
 
 import math
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from ...format.state import View
 from ...support.environment import Environment
@@ -40,15 +41,15 @@ class Tidying:
         self._at = math.inf
         self._left = 0
 
-    def committed(self, view: View, *, empty: bool, last: bool) -> None:
+    def committed(self, view: View, update: Mapping[str, Any], *, last: bool) -> None:
         """Note that a commit of this client was acknowledged.
 
         Args:
             view: The state with it.
-            empty: Whether it says nothing.
+            update: What it says.
             last: Whether it is the last one: else the client that made that goes on, and not each of many.
         """
-        if not empty:
+        if not _is_empty(update):
             self._left = STEPS
         self._head = view.head if last else None
         self._plan(view, wanted=self._left > 0 and _is_untidy(view))
@@ -58,7 +59,7 @@ class Tidying:
         if (document := view.document) is None:
             return math.inf
         # The answer to a commit that says nothing may have been lost, and then nobody acknowledges it.
-        goes_on = document.session == self._session and not any(document.update.values())
+        goes_on = document.session == self._session and _is_empty(document.update)
         return self._at if goes_on or view.head == self._head else math.inf
 
     def step(self, view: View) -> bool:
@@ -75,6 +76,10 @@ class Tidying:
     def _plan(self, view: View, *, wanted: bool) -> None:
         window = 0.0 if view.document is None else view.document.window
         self._at = self._environment.monotonic() + max(QUIET, window + COARSE) if wanted else math.inf
+
+
+def _is_empty(update: Mapping[str, Any]) -> bool:
+    return not any(update.values())
 
 
 def _is_untidy(view: View) -> bool:
