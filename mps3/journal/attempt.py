@@ -42,6 +42,8 @@ class Attempt:
         until: With the merge journal, until when its last try counts (R16); ``None`` if it does not say.
         slot: With the log journal, the slot that it was last sent to.
         lost: With the log journal, how many slots another client was given that it was sent to.
+        blind: Whether it may be acknowledged before what comes before it was read (L12).
+        ahead: Whether it was, so that `Journal.view` may not have it yet.
     """
 
     sequence: int
@@ -64,6 +66,8 @@ class Attempt:
     until: float | None = None
     slot: int | None = None
     lost: int = 0
+    blind: bool = False
+    ahead: bool = False
 
     def is_forged(self, entry: CommitEntry) -> bool:
         """Return whether somebody else has certainly made a commit with the same identity: it is none of its tries."""

@@ -73,6 +73,11 @@ class Journal(Protocol):
         ...
 
     @property
+    def position(self) -> str | None:
+        """The newest position that is known to count: that of `view`, or a later one; ``None`` before the first."""
+        ...
+
+    @property
     def tentative(self) -> View:
         """The newest state, with transactions that are not decided yet as they stand now."""
         ...
@@ -144,7 +149,7 @@ class Journal(Protocol):
         ...
 
     async def append(self, attempt: Attempt) -> None:
-        """Try to commit. When it returns, the commit is acknowledged and part of `view`.
+        """Try to commit. When it returns, the commit is acknowledged, and part of `view` unless it is `Attempt.ahead`.
 
         A transaction, that is an attempt with ``expect``, has only arrived then: see `status_of`.
 

@@ -212,10 +212,11 @@ class Committer:
             return await self._find_outcome(journal, commit, commit.sent, started)
         # A commit must not build on a state that could not be read, or that is too old. After a sleep of the machine,
         # its clock does not tell how old that is, nor what time it is at the store, from which expiries count (R19).
-        slept = self._environment.slept()
-        stale = self._reachability.is_stale(started) or slept - self._slept > SLEPT
+        slept, attempt.blind = self._environment.slept(), self._may_be_blind(commit)
+        stale = self._reachability.is_stale(started, blind=attempt.blind) or slept - self._slept > SLEPT
         if stale or await _looks_outdated(commit, journal):
             await journal.resolve()
+            self._reachability.resolved(started)
             self._slept = slept
         self._avoid_used_sequence(journal, commit)
         await self._store_again(journal, commit)
@@ -238,6 +239,18 @@ class Committer:
             for _ in range(attempt.lost - lost):
                 self._observer.conflicted(self._state.ref, attempt, 0.0)
         return True
+
+    def _may_be_blind(self, commit: InFlightCommit) -> bool:
+        """Return whether a commit may be acknowledged before others are read: nobody here waits to hear of those.
+
+        What is kept in a cache is what a later life of the client shows, so its own writes have to be part of that.
+        """
+        context, reachability = self._context, self._reachability
+        if context.cache is not None or context.on_reconnect is not None or commit.optional:
+            return False
+        if reachability.is_wanted or not reachability.is_reachable or len(self._state.listeners):
+            return False
+        return not any(pending.is_large or pending.is_patch for pending in commit.group)
 
     def _avoid_used_sequence(self, journal: Journal, commit: InFlightCommit) -> None:
         """Continue above the commits that another client has made under the name of the session, or rename it."""

@@ -167,7 +167,11 @@ class CommitCompletion:
         self._observer.acknowledged(self._ref, identity, attempt, acknowledged)
         for pending, error in failed.items():
             self._observer.refused(self._ref, attempt, [pending], error)
-        self._outbox.remove(commit.group)
+        if attempt.ahead:
+            self._pipeline.ahead.append(commit)
+            self._outbox.remove_durable(commit.group)
+        else:
+            self._outbox.remove(commit.group)
         for pending in self._outbox.waiting():
             if not pending.base_versions:
                 continue  # nobody asks for them

@@ -80,8 +80,8 @@ class CommitLoop:
     async def _commit(self, journal: Journal) -> None:
         waiting = self._reachability.waiting()
         result = await self._committer.send(journal)
-        if result.arrived and (head := journal.view.head) is not None:
-            self._waker.announce(self._state.ref, head)
+        if result.arrived and (position := journal.position) is not None:
+            self._waker.announce(self._state.ref, position)
         await self._publish(journal)
         if result.error is not None:
             self._committer.failed(journal, result.commit, result.error)
@@ -89,11 +89,13 @@ class CommitLoop:
                 self._poller.poll_soon()  # it is not tried again, which would tell whether the store answers
         elif result.arrived:
             self._committer.plan_next(journal, result.started)
-            self._reachability.resolved(result.started)
+            if not result.commit.attempt.ahead:
+                self._reachability.resolved(result.started)
             self._poller.plan_after_commit()
             self._committer.arrived(journal, result.commit)
-            self._reachability.answered(waiting)
-            answer(waiting)
+            if not result.commit.attempt.ahead:
+                self._reachability.answered(waiting)
+                answer(waiting)
 
     async def _poll(self, journal: Journal) -> None:
         waiting = await self._poller.poll(journal)

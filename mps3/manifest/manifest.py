@@ -76,7 +76,7 @@ class Manifest:
         self._observer = context.observer
         self._review = Review(context.contents, context.on_reconnect) if context.on_reconnect is not None else None
 
-        self._state = state = ManifestState(ref, publishes_kept=context.cache is not None)
+        self._state = state = ManifestState(ref, self.listeners, publishes_kept=context.cache is not None)
         self._kept = KeptWrites(state.wake, context.environment)
         self._tasks = BackgroundTasks(ref, self._end)
         self._bases = BaseVersions(state, self._tasks)

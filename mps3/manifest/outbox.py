@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from functools import partial
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import Any, cast
 
 from ..content.many import ManyValues
@@ -51,6 +51,7 @@ class Outbox:
         self._ready = ready
         self._changed = changed
         self._pending: dict[Pending, None] = {}
+        self._durable: dict[Pending, None] = {}  # what the state does not show yet
         self._newest: dict[str, Laid] = {}  # the part of the overlay that new writes change
         self._overlay: Mapping[str, Laid] = self._newest
         self._patches = 0  # pending writes that change parts of values
@@ -85,7 +86,7 @@ class Outbox:
             moment: The time at the store, in seconds since 1970.
         """
         laid: dict[str, Laid] = {}
-        for one in takewhile(lambda one: one is not pending, self._pending):
+        for one in takewhile(lambda one: one is not pending, chain(self._durable, self._pending)):
             if one.stage != SEEN:
                 lay(laid, {name: one.changes[name] for name in pending.changes if name in one.changes}, laid)
         return ResolvedOverlay(laid, view, moment)
@@ -163,6 +164,17 @@ class Outbox:
         if not self._pending:
             self._empty.set()
 
+    def remove_durable(self, group: list[Pending]) -> None:
+        """Remove writes that are durable, though the state does not show them yet: the overlay does, until `forget`."""
+        self._durable.update(dict.fromkeys(group))
+        self.remove(group)
+
+    def forget(self, group: list[Pending]) -> None:
+        """Show durable writes no longer: the state does."""
+        for pending in group:
+            del self._durable[pending]
+        self._update_overlay(final_changes(group))
+
     def mark_seen(self, group: list[Pending], *, seen: bool) -> None:
         """Record whether writes in flight are part of the resolved state, which then shows them itself."""
         stage = SEEN if seen else SENT
@@ -191,7 +203,7 @@ class Outbox:
         newest: dict[str, Laid] = {}
         below: list[Any] = []  # large writes, and what is between them
         self._patches = sum(pending.is_patch for pending in self._pending)
-        for pending in self._pending:
+        for pending in chain(self._durable, self._pending):
             if pending.stage == SEEN:
                 continue
             changes = pending.changes

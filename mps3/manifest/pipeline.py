@@ -26,6 +26,7 @@ class CommitPipeline:
         proposed: Transactions, and what ends them, that wait to be sent.
         sending: The commit that is being sent.
         undecided: Transactions that have arrived, and what ends them.
+        ahead: Commits that are acknowledged, and not part of the state that is known here (L12).
     """
 
     def __init__(self, state: ManifestState, outbox: Outbox) -> None:
@@ -35,6 +36,7 @@ class CommitPipeline:
         self.proposed: deque[InFlightCommit] = deque()
         self.sending: InFlightCommit | None = None
         self.undecided: list[InFlightCommit] = []
+        self.ahead: list[InFlightCommit] = []
 
     def next(self) -> InFlightCommit | None:
         """Take the commit that is sent before what is in the outbox, if there is one."""
@@ -58,6 +60,10 @@ class CommitPipeline:
                 if seen != commit.seen:
                     commit.seen = seen
                     self._outbox.mark_seen(commit.group, seen=seen)
+        for commit in list(self.ahead):
+            if not journal.is_beyond(str(commit.attempt.slot)):
+                self.ahead.remove(commit)
+                self._outbox.forget(commit.group)
         for commit in self.undecided:
             for pending in commit.group:
                 self._outbox.mark_overwritten(pending, _changed_after(pending, journal.tentative))

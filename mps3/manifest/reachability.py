@@ -17,6 +17,8 @@ from .state import ManifestState
 
 STALE: Final = 10.0
 """Seconds without a successful read after which a commit is preceded by one."""
+BLIND: Final = 60.0
+"""The same for a commit that depends on nothing in the state."""
 SILENCE: Final = 5.0
 """Seconds without an answer after which a client that can work offline does so."""
 
@@ -56,9 +58,15 @@ class StoreReachability:
         """Whether the store answers, as far as is known, and may be asked."""
         return not self.failures and not self._context.shut()
 
-    def is_stale(self, now: float) -> bool:
-        """Return whether a commit must not build on the known state: it could not be read, or is too old."""
-        return self.unreadable or now - self.resolved_at > max(STALE, 2 * self._context.idle_interval)
+    def is_stale(self, now: float, *, blind: bool) -> bool:
+        """Return whether a commit must not build on the known state: it could not be read, or is too old.
+
+        Args:
+            now: The time by this client's clock.
+            blind: Whether the commit depends on nothing in the state (L12).
+        """
+        most = max(BLIND if blind else STALE, 2 * self._context.idle_interval)
+        return self.unreadable or now - self.resolved_at > most
 
     def require(self) -> None:
         """Check that the store answers.

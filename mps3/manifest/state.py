@@ -8,6 +8,7 @@ from ..errors import MPS3Error, UnavailableError
 from ..format.state import EMPTY, View
 from ..journal.protocol import Journal
 from ..types import Ref
+from .listeners import Listeners
 
 
 class ManifestState:
@@ -15,6 +16,7 @@ class ManifestState:
 
     Args:
         ref: The manifest, bucket included.
+        listeners: Who wants to hear of changes.
         publishes_kept: Whether a state is shown only once it is kept in the cache.
 
     Attributes:
@@ -25,8 +27,9 @@ class ManifestState:
         ended: Why the manifest has stopped; ``None`` if it has not.
     """
 
-    def __init__(self, ref: Ref, *, publishes_kept: bool) -> None:
+    def __init__(self, ref: Ref, listeners: Listeners, *, publishes_kept: bool) -> None:
         self.ref = ref
+        self.listeners = listeners
         self.journal: Journal | None = None
         self.verified = False
         self.shown: View | None = None

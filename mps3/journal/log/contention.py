@@ -48,6 +48,11 @@ class Crowd:
             self._others += (RISE if others > self._others else FALL) * (others - self._others)
 
     @property
+    def others(self) -> int:
+        """How many slots others create meanwhile."""
+        return int(self._others)
+
+    @property
     def is_dense(self) -> bool:
         """Whether the first free slot is not worth a try."""
         return self._others >= CROWDED

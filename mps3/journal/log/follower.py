@@ -28,6 +28,7 @@ from .lookahead import Lookahead
 from .opening import open_log
 from .past import LogPast
 from .reader import LogReader, ReadSlot
+from .survey import Survey
 from .tail import LogTail
 
 AHEAD: Final = 16
@@ -72,6 +73,12 @@ class LogFollower(BaseJournal):
         self._tail = LogTail(self._runs, window)
         self._contact = LastContact(storage, environment)
         self._crowd = Crowd()
+        self._survey = Survey()
+        self._listed_at = -math.inf
+        self._put_took = 0.0
+        self._skip_from = 0
+        self._read_first_until = -math.inf
+        self._unread: set[int] = set()
         self._checkpoints = Checkpoints(
             storage, bucket, key, self._tail, self._reader, self._runs, self._compactor, environment
         )
@@ -93,6 +100,11 @@ class LogFollower(BaseJournal):
     def tentative(self) -> View:
         """The same: a commit is final when it is known."""
         return self._tail.view
+
+    @property
+    def position(self) -> str | None:
+        """The number of the last slot that is known to count."""
+        return str(max(self._tail.number, self._survey.floor)) if self.view.head is not None else None
 
     @property
     def decides_at(self) -> float:
@@ -152,7 +164,14 @@ class LogFollower(BaseJournal):
 
     async def resolve(self, until: str | None = None) -> bool:
         """Read the slots after the last known one (L8)."""
-        if not self._opened or self._runs.reader.lost:
+        news = await self._resolve(until)
+        if self._unread and max(self._unread) <= self._tail.number:
+            self._checkpoints.consider(self._unread)
+            self._unread = set()
+        return news
+
+    async def _resolve(self, until: str | None) -> bool:
+        if not self._opened or self._runs.reader.lost or self._is_far_behind(AHEAD):
             return await self._open()
         before = self._tail.number
         if self._contested and not self._exists and not before and not await self._appeared():
@@ -167,6 +186,10 @@ class LogFollower(BaseJournal):
         except MissingRunError:
             pass  # it was collected: newer states do not need it
         return await self._open() or self._tail.number > before
+
+    def _is_far_behind(self, most: int) -> bool:
+        """Return whether a commit of this client is acknowledged that many slots above the state (L12)."""
+        return self._survey.floor - self._tail.number > most
 
     async def _appeared(self) -> bool:
         """Return whether somebody has created the manifest since it was found to be absent.
@@ -227,8 +250,9 @@ class LogFollower(BaseJournal):
         if fresh.number < before:
             raise self._went_back(fresh.number)
         self._contact.heard(asked)
-        self._ahead.clear()
-        await self._tail.become(fresh)
+        if fresh.number >= self._tail.number:  # else it has gone on from a newer checkpoint meanwhile
+            self._ahead.clear()
+            await self._tail.become(fresh)
         self._opened, self._runs.reader.lost = True, False
         return head != self.view.head
 

@@ -16,11 +16,12 @@ from ..probe import require_creation
 from ..protocol import Retained
 from ..run_reader import MissingRunError
 from ..snapshot import JournalSnapshot
+from .blind import BlindWriter
+from .follower import AHEAD, FAR
 from .retention import retained
-from .writer import SlotWriter
 
 
-class LogJournal(SlotWriter):
+class LogJournal(BlindWriter):
     """Orders commits by the number of their slot."""
 
     kind: Final = "log"
@@ -47,7 +48,7 @@ class LogJournal(SlotWriter):
             ) from error
 
     async def _append(self, attempt: Attempt) -> None:
-        if not self._opened:
+        if not self._opened or self._is_far_behind(FAR if self._may_be_blind(attempt) else AHEAD):
             await self._open()
         self._created.clear()
         slot = await self._find_slot(attempt) if attempt.doubtful else await self._next_slot()
@@ -57,7 +58,12 @@ class LogJournal(SlotWriter):
             if slot != attempt.slot:
                 await self._require(attempt)
             await self._require_root()
-            await self._write(attempt, slot)
+            document, body = await self._compose(attempt)
+            while not (
+                await self._write(attempt, slot, document, body) or await self._write_blindly(attempt, document, body)
+            ):
+                await self.resolve()
+                slot = await self._next_slot()
         self._stalls.moved()
         self._runs.named()
         self._compactor.consider(self.view)

@@ -161,6 +161,23 @@ class LogReader:
         """List all slots and checkpoints."""
         return await self._list(whole=True)
 
+    async def list_slots(self, count: int) -> list[int] | None:
+        """Return the numbers of the newest slots, as far as a page has them; ``None`` if the store lists in no order.
+
+        Args:
+            count: Objects that the page has.
+        """
+        prefix, last, found = self._key + LOG_SUFFIX, "", list[int]()
+        page = await self._storage.list(self._bucket, prefix, limit=count)
+        for entry in page.entries:
+            if entry.key < last:
+                return None
+            last = entry.key
+            name = SlotName.parse(self._key, entry.key)
+            if name is not None and not name.is_checkpoint:
+                found.append(name.number)
+        return found
+
     async def _list(self, *, whole: bool) -> Listing:
         slots: set[int] = set()
         stamps: dict[int, float] = {}

@@ -31,7 +31,7 @@ class SlotWriter(LogFollower):
 
     async def _require(self, attempt: Attempt) -> None:
         await require(attempt, self.view, self._bucket, self._key)
-        if _names_objects(attempt.update) and attempt.collected != collection(self.view):
+        if names_objects(attempt.update) and attempt.collected != collection(self.view):
             raise self._outlived()
 
     def _outlived(self) -> ConflictError:
@@ -49,7 +49,7 @@ class SlotWriter(LogFollower):
         update = await self._runs.by_reference(attempt.update, held=self._tail.count_keys())
         attempt.update = update
         members = dict(update)
-        if _names_objects(update):
+        if names_objects(update):
             members[COLLECTED] = attempt.collected
         if attempt.fence:
             members[COLLECTS] = True
@@ -57,28 +57,40 @@ class SlotWriter(LogFollower):
         document = Document("log", self._window, self._author(attempt), attempt.sequence, None, members)
         return document, await encode_document(document, self._runs, bucket=self._bucket, key=self._key)
 
-    async def _write(self, attempt: Attempt, slot: int) -> None:
-        """Find a slot for a commit, and take in everything up to it (L1, L4)."""
-        document, body = await self._compose(attempt)
-        while True:
+    def _may_be_blind(self, attempt: Attempt) -> bool:
+        """Return whether a commit depends on nothing before it, and many others are made at the same time."""
+        if not (attempt.blind and self._crowd.is_dense) or self._environment.monotonic() < self._read_first_until:
+            return False
+        if attempt.doubtful or attempt.is_transaction or attempt.fence or names_objects(attempt.update):
+            return False
+        return not any(map(is_patch, attempt.update.get("files", NOTHING).values()))
+
+    async def _write(self, attempt: Attempt, slot: int, document: Document, body: bytes) -> bool:
+        """Find a slot for a commit, and take in everything up to it (L1, L4).
+
+        Returns:
+            Whether it has one; if not, so many others commit that this one should better be written blindly.
+        """
+        while not self._may_be_blind(attempt):
             if slot > LAST:
                 raise self._full()
             top, started = self._top, self._environment.monotonic()
-            read = await self._put(attempt, slot, document, body)
+            self._look_around(slot)
+            read = await self._put(attempt, slot, document, body, self._crowd.look_at())
             fresh, attempt.lost = attempt.lost > 0, attempt.lost + (read is None)
             slow = self._environment.monotonic() - started > SLOW
             if not slow:
                 self._crowd.saw(sum(number > top for number in self._ahead), fresh=fresh)
             if read is not None:
-                break
+                self._conclude(attempt, await self._confirm(slot, read))
+                return True
             if slow:
                 await self.resolve()
             slot = await self._next_slot(slot)
             note(attempt, self.view)
             if attempt.expect or self._tail.number + 1 == slot:
                 await self._require(attempt)
-        judgement = await self._confirm(slot, read)
-        self._conclude(attempt, judgement)
+        return False
 
     def _full(self) -> ConfigurationError:
         """Return the error for a log that has no number left: no client could have filled it."""
@@ -110,8 +122,13 @@ class SlotWriter(LogFollower):
                 operation="PutObject",
             )
 
-    async def _put(self, attempt: Attempt, slot: int, document: Document, body: bytes) -> ReadSlot | None:
-        """Create a slot. Return it as the store has it; ``None`` if somebody else was first."""
+    async def _put(
+        self, attempt: Attempt, slot: int, document: Document, body: bytes, further: Iterable[int] = ()
+    ) -> ReadSlot | None:
+        """Create a slot. Return it as the store has it; ``None`` if somebody else was first.
+
+        Then slots at ``further`` distances from it are read, too.
+        """
         before = attempt.doubtful
         attempt.doubtful, attempt.slot = True, slot
         attempt.unanswered = 1
@@ -122,7 +139,7 @@ class SlotWriter(LogFollower):
             # A lost answer may look like a conflict, and a lost race like a failure: the slot tells (L3).
             found = self._ahead.get(slot)
             if found is None or self._contact.is_long_ago():
-                found = await self._whose(attempt, slot, self._crowd.look_at())
+                found = await self._whose(attempt, slot, further)
             if found is None:
                 if isinstance(error, ConflictError):
                     raise self._refused(slot, error) from error
@@ -156,14 +173,16 @@ class SlotWriter(LogFollower):
             return await self._reader.slot(slot) or ReadSlot(document, stamp_of(stored.modified), len(body))
         return ReadSlot(document, stamp_of(stored.modified), len(body))
 
-    async def _create(self, slot: int, body: bytes) -> Stored:
-        """Create a slot, and read those below it at the same time, and where others write some above it (L4).
+    def _look_around(self, slot: int) -> None:
+        """Begin to read the slots below one that is created, and where others write some above it (L4).
 
         What is slow above it is not waited for.
         """
         below = [number for number in range(self._tail.number + 1, slot) if number not in self._ahead]
         beside = [number for number in self._crowd.look_beside(slot) if number not in self._ahead]
         self._lookahead.begin([*below, *beside])
+
+    async def _create(self, slot: int, body: bytes) -> Stored:
         try:
             return await self._storage.put(self._bucket, slot_key(self._key, slot), body, if_none_match=True)
         except ConflictError:
@@ -263,12 +282,7 @@ class SlotWriter(LogFollower):
         for result in await gather_bounded(self._read_or_fill, missing, CONCURRENCY):
             if isinstance(result, BaseException):
                 raise result
-        if self._contact.is_long_ago():
-            # What was taken for a hole may have been a commit that was collected meanwhile (L9).
-            await self._open()
-            raise self._doubtful(
-                f"the store was silent for long, so a commit to s3://{self._bucket}/{self._key} has to be looked for"
-            )
+        await self._require_contact()
         judgement: Judgement | None = None
         while self._tail.number < slot:
             number = self._tail.number + 1
@@ -277,6 +291,18 @@ class SlotWriter(LogFollower):
             judgement = await self._tail.extend(number, self._ahead.pop(number))
         await self._advance()
         return judgement
+
+    async def _require_contact(self) -> None:
+        """Check that what was taken for a hole was not a commit that was collected meanwhile (L9).
+
+        Raises:
+            UnavailableError: It may have been.
+        """
+        if self._contact.is_long_ago():
+            await self._open()
+            raise self._doubtful(
+                f"the store was silent for long, so a commit to s3://{self._bucket}/{self._key} has to be looked for"
+            )
 
     async def _read_or_fill(self, number: int) -> None:
         """Read a slot, and put a filler into it if it is absent, until it is known."""
@@ -358,7 +384,7 @@ def _lost(attempt: Attempt) -> None:
     attempt.doubtful, attempt.unanswered, attempt.witnesses = False, 0, None
 
 
-def _names_objects(update: Mapping[str, Any]) -> bool:
+def names_objects(update: Mapping[str, Any]) -> bool:
     """Return whether a commit names objects that a collection may delete: values or runs."""
     files: Mapping[str, Any] = update.get("files", {})
     return "runs" in update or any(

@@ -83,6 +83,11 @@ class MergeResolver(BaseJournal):
         return self._view
 
     @property
+    def position(self) -> str | None:
+        """The newest version that was resolved."""
+        return self._view.head
+
+    @property
     def tentative(self) -> View:
         """The same with the transactions that are not decided yet, as they stand now."""
         return self._tentative
