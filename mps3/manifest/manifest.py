@@ -235,8 +235,8 @@ class Manifest:
             return (await look_up_all(self.state()[0].layers, [name], self.look_up))[name]
 
     def is_pending(self, name: str) -> bool:
-        """Return whether the newest value of a key is a pending one of this client."""
-        return name in self.state()[1]
+        """Return whether the newest value of a key is a pending one of this client, whatever others commit."""
+        return name in self.state()[1] and not self._outbox.is_durable(name)
 
     async def refresh(self) -> None:
         """Wait until the known state is at least as new as this call.

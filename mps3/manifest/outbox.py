@@ -169,6 +169,10 @@ class Outbox:
         self._durable.update(dict.fromkeys(group))
         self.remove(group)
 
+    def is_durable(self, name: str) -> bool:
+        """Return whether such a write changes a key: others may have changed it since."""
+        return any(name in pending.changes for pending in self._durable)
+
     def forget(self, group: list[Pending]) -> None:
         """Show durable writes no longer: the state does."""
         for pending in group:

@@ -32,7 +32,7 @@ from mps3.manifest.manifest import Manifest
 from mps3.manifest.session import Session
 from mps3.offline.queue import OutboxQueue
 
-from . import log_breaks, patch_breaks
+from . import crowd, log_breaks, patch_breaks
 from .faults import Faults
 
 
@@ -49,6 +49,7 @@ class Break:
         first: The seed to begin with, where those before it are known to show nothing.
         forgetful: Whether documents remember few sessions.
         overdue: Whether some versions are visible later than is assumed; some rules matter little otherwise.
+        crowd: Whether everyone takes themselves for one of very many writers.
     """
 
     damage: Callable[[], AbstractContextManager[Any]]
@@ -58,6 +59,7 @@ class Break:
     collect: bool = False
     forgetful: bool = False
     overdue: bool = True
+    crowd: bool = False
     first: int = 0
 
 
@@ -503,6 +505,9 @@ BREAKS: dict[str, Break] = {
     "L9 grace": Break(log_breaks.collects_slots_without_grace, versioning=False, collect=True),
     "L10 outbox forgets what it sent": Break(_forgets_what_it_sent, versioning=False, durable=True),
     "L11 unknown is not no": Break(log_breaks.takes_collected_for_no, _COLLECTED_DOUBT, versioning=False, collect=True),
+    "L12 all below exists": Break(crowd.counts_beyond_holes, _CROWDED, versioning=False, crowd=True),
+    "L12 ahead is not read": Break(crowd.takes_ahead_for_read, _CROWDED, versioning=False, crowd=True),
+    "L12 own writes": Break(crowd.shows_no_own_writes, {**_CROWDED, "offline": 0.3}, versioning=False, crowd=True),
     "watch without late commits": Break(_watch_without_late_commits, {"watchers": True}),
     "watch goes on by the order": Break(_watch_goes_on_by_the_order, {"watchers": True}),
     "patches: a version of its own": Break(patch_breaks.version_of_the_patch_alone, _PATCHED_LATE, overdue=False),

@@ -14,6 +14,7 @@ from mps3 import DELETE, MPS3
 from mps3.content.value import PendingValue
 from mps3.errors import CorruptionError, ExpiredError, MPS3Error, UnavailableError, UnknownOutcomeError, WithdrawnError
 
+from .crowd import add_ahead
 from .disk import Disk, SimDirectory
 from .history import (
     Acknowledged,
@@ -414,6 +415,7 @@ class Life:
             files = at_once(self.environment.store, lambda: dict(view.items()))
             values = {key: self.environment.write_of(key, file) for key, file in files.items()}
             ids, versions = ([getattr(commit, name) for commit in view.commits] for name in ("id", "version"))
+            add_ahead(self.client._manifests[self.client._default], values, ids, versions)
             self.record(State(self.now(), self.name, values, ids, versions))
             if self.environment.options.transactions:
                 self.record(self.transacting.state(view))

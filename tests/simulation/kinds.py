@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import shlex
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from .breaks import BREAKS
+from .crowd import among_many
 from .options import Options, draw, draw_durable, forgetful
 
 FLAGS: Final = {
@@ -23,6 +25,7 @@ FLAGS: Final = {
     "stored": "every value is an object of its own, in every history, not in a third of them",
     "leases": "half of what clients do is transactions, and half of those need a lease that expires",
     "patch": "half of what clients do is patches",
+    "crowd": "everyone takes themselves for one of very many writers",
 }
 """What a kind may have, each a flag of the command line, and what it means."""
 EXPIRING: Final = 0.5
@@ -55,6 +58,7 @@ class Kind:
     stored: bool = False
     leases: bool = False
     patch: bool = False
+    crowd: bool = False
     broken: str | None = None
     whole: bool = False
 
@@ -82,7 +86,7 @@ class Kind:
             patches=self.patch,
             waiting=random.Random(f"waiting {seed}").choice([None, 2, 4]) if self.patch else None,
             # What is broken shows where values are stored.
-            inline=0.0 if self.stored or broken else random.Random(f"inline {seed}").choice([0.0, 0.5, 1.0]),
+            inline=self._inline(seed),
         )
         if self.forgetful or (broken is not None and broken.forgetful):
             options = forgetful(options, seed)
@@ -92,9 +96,24 @@ class Kind:
             options = replace(options, lateness=lateness, grace=max(options.grace, 2 * lateness))
         return options if broken is None else replace(options, **broken.options)
 
-    def damage(self) -> AbstractContextManager[Any]:
-        """Breaks the client while the context lasts, if it is to be broken."""
-        return nullcontext() if self.broken is None or self.whole else BREAKS[self.broken].damage()
+    def _inline(self, seed: int) -> float:
+        # What is broken shows where values are stored, and what is stored is never written blindly.
+        broken = None if self.broken is None else BREAKS[self.broken]
+        if self.stored or (broken is not None and not broken.crowd):
+            return 0.0
+        dice = random.Random(f"inline {seed}")
+        return dice.choice([0.5, 1.0] if self.crowd or broken else [0.0, 0.5, 1.0])
+
+    @contextmanager
+    def damage(self) -> Iterator[None]:
+        """Breaks the client while the context lasts, if it is to be broken, and lets it meet many others."""
+        broken = None if self.broken is None else BREAKS[self.broken]
+        with ExitStack() as stack:
+            if self.crowd or (broken is not None and broken.crowd):
+                stack.enter_context(among_many())
+            if broken is not None and not self.whole:
+                stack.enter_context(broken.damage())
+            yield
 
     def flags(self) -> str:
         """What the command line needs to replay it."""
