@@ -85,8 +85,8 @@ class Plan:
     single: int = 10_000
     large: int = 100_000
     before: int = 10_000
-    commits: int = 12
-    commits_on_the_wire: int = 5
+    commits: int = 20
+    commits_on_the_wire: int = 20
     increments: int = 100
     turns: int = 100
     heard: int = 500
@@ -219,7 +219,7 @@ class Suite:
                 self._ask(named("one put", journal), len(some), wires.one_put, server, wire, journal, some, plan.pairs)
                 for writers in WRITERS:
                     name, commits = named("contention, wire", journal), plan.commits_on_the_wire
-                    self._ask(name, None, wires.contention, server, wire, journal, writers, commits)
+                    self._ask(name, None, wires.contention, server, self._latency, journal, writers, commits)
 
             measure.__name__ = "_wire"
             self._for_each(measure)

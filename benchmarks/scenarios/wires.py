@@ -7,10 +7,10 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from dataset import load
-from meter import MANIFEST, Meter, Tally
+from meter import MANIFEST, MeteredStorage, Tally
 from results import Row
 from wire import Server, Wire
 
@@ -98,16 +98,18 @@ class _Timed:
         return statistics.fmean(self._cpus)
 
 
-async def contention(server: Server, wire: Wire, journal: str, writers: int, commits: int) -> Row:
+async def contention(server: Server, latency: float, journal: str, writers: int, commits: int) -> Row:
     """Many writers over HTTP, all in this process, over one client of the SDK.
 
     They share two cores with the server, so that a request takes much longer than its latency: a round trip is the
-    median of their requests.
+    median of their requests. The latency is added here, and requests are counted here, so that no proxy needs a part of
+    the two cores.
     """
     async with server.bucket(versioning=journal == "merge") as bucket:
-        storage = _TimedStorage(S3Storage(server.config(wire.url)))
+        meter = MeteredStorage(S3Storage(server.config()), latency=latency)
+        storage = _TimedStorage(cast("S3Storage", meter))
         make = partial(MPS3, bucket, MANIFEST, storage=storage, journal=journal)  # type: ignore[arg-type]
-        row = await contend(make, [_WireMeter(wire)], writers, commits, lambda: statistics.median(storage.took))
+        row = await contend(make, [meter], writers, commits, lambda: statistics.median(storage.took))
     row.journal, row.where = journal, "wire"
     row.facts["round trip, ms"] = 1000 * statistics.median(storage.took)
     return row
@@ -128,14 +130,3 @@ class _TimedStorage(StorageWrapper):
             return await super()._ask(operation, bucket, key, request, sent=sent)
         finally:
             self.took.append(asyncio.get_running_loop().time() - began)
-
-
-class _WireMeter(Meter):
-    """The meter of a proxy."""
-
-    def __init__(self, wire: Wire) -> None:
-        super().__init__()
-        self._wire = wire
-
-    def take(self) -> Tally:
-        return self._wire.take()

@@ -55,7 +55,6 @@ class BlindWriter(SlotWriter):
             Whether it was possible; if not, listings do not help here, and others have to be read first.
         """
         survey, monotonic = self._survey, self._environment.monotonic
-        survey.know(self._tail.number)
         survey.saw(self._ahead)
         survey.expect(self._crowd.others)
         if monotonic() - self._listed_at > OLD * self._put_took:
@@ -85,11 +84,12 @@ class BlindWriter(SlotWriter):
             self._conclude(attempt, await self._confirm(slot, read))
         else:
             attempt.doubtful, attempt.unanswered, attempt.ahead = False, 0, True
-        self._unread.update((slot, *self._created))
+            self._unread.update((slot, *self._created))
         return True
 
     async def _try_a_free_slot(self, attempt: Attempt, document: Document, body: bytes) -> ReadSlot | None:
         """Try to create one of the first free slots, and look around meanwhile; as `_put`."""
+        self._survey.know(self._tail.number)
         slot, started = self._survey.choose(self._environment.random), self._environment.monotonic()
         if slot > LAST:
             raise self._full()
