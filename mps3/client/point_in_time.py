@@ -54,7 +54,7 @@ class PointInTime(Patches):
         _check_limit(limit)
         ref, place, literal = self._resolve(key, bucket, manifest)
         opened, _, reader = self._manifest_to_read(manifest)
-        await opened.refresh()
+        await opened.refresh_committed()
         view, _ = opened.state()
         return await revisions(opened.past, view, name_in(ref, place, literal), limit, reader)
 
@@ -76,7 +76,7 @@ class PointInTime(Patches):
         """
         _check_limit(limit)
         opened, naming, _ = self._manifest_to_read(manifest, prefix)
-        await opened.refresh()
+        await opened.refresh_committed()
         view, _ = opened.state()
         return await read_log(opened.past, view, naming, prefix, limit)
 
@@ -97,7 +97,7 @@ class PointInTime(Patches):
             ClosedError: The client is not open.
         """
         opened, naming, reader = self._manifest_to_read(manifest)
-        await opened.refresh()
+        await opened.refresh_committed()
         view, _ = opened.present()
         if at is not None:
             view = await view_at(opened.past, view, at)
@@ -129,7 +129,7 @@ class PointInTime(Patches):
         """
         ref, place, literal = self._resolve(key, bucket, manifest)
         opened, _, reader = self._manifest_to_read(ref)
-        await opened.refresh()
+        await opened.refresh_committed()
         newest, _ = opened.present()
         name = name_in(ref, place, literal)
         if isinstance(revision, Revision):  # which may be one of another key
@@ -174,7 +174,7 @@ class PointInTime(Patches):
         """
         allowed = check_buckets(buckets)
         opened, naming, reader = self._manifest_to_read(manifest, prefix)
-        await opened.refresh()
+        await opened.refresh_committed()
         newest, overlay = opened.present()
         then = await view_at(opened.past, newest, at)
         different = await changes_to_restore(newest, then, naming, prefix, overlay)

@@ -40,7 +40,7 @@ class SnapshotReader(ValueReader):
         try:
             return await super().read(wanted)
         except MissingError as error:
-            await self._manifest.refresh()
+            await self._manifest.refresh_committed()
             view, _ = self._manifest.present()
             missing = {
                 name for name, file in wanted if not isinstance(file, PendingValue) and _is_at(file, error.version)

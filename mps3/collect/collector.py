@@ -57,9 +57,9 @@ async def collect(
                 await manifest.open()
                 manifest.start()
             kept = max(options.retention, options.grace)
-            if foreign and manifest.needs_announcement:
+            if foreign and manifest.announcer.is_needed:
                 return None  # being sure takes a commit to it, which the caller has not allowed
-            retained = await manifest.retained(kept, announce=not options.dry_run)
+            retained = await manifest.announcer.retained(kept, announce=not options.dry_run)
             return None if retained is None else LiveVersions(ref, retained.moment - options.grace, retained)
 
         own = ref.bucket or ""

@@ -130,7 +130,11 @@ class Journal(Protocol):
         ...
 
     def is_beyond(self, position: str) -> bool:
-        """Return whether a position, which somebody says is the newest, is not part of `view`."""
+        """Return whether a position, which somebody says is the newest, is later than all that are known to count."""
+        ...
+
+    def shows(self, attempt: Attempt) -> bool:
+        """Return whether the place of an acknowledged commit is part of `view`."""
         ...
 
     async def resolve(self, until: str | None = None) -> bool:

@@ -250,7 +250,10 @@ class Committer:
             return False
         if reachability.is_wanted or not reachability.is_reachable or len(self._state.listeners):
             return False
-        return not any(pending.is_large or pending.is_patch for pending in commit.group)
+        return not any(
+            pending.is_large or pending.is_patch or any(map(_expires, pending.changes.values()))
+            for pending in commit.group
+        )
 
     def _avoid_used_sequence(self, journal: Journal, commit: InFlightCommit) -> None:
         """Continue above the commits that another client has made under the name of the session, or rename it."""
@@ -366,6 +369,10 @@ async def _looks_outdated(commit: InFlightCommit, journal: Journal) -> bool:
     expect = commit.attempt.expect
     found = await look_up_in(view, expect)
     return any(version_of(found[name]) != version for name, version in expect.items())
+
+
+def _expires(content: PendingValue | None) -> bool:
+    return content is not None and (content.expires_in is not None or content.until is not None)
 
 
 class _UnrecordedError(UnavailableError):

@@ -89,7 +89,9 @@ class CommitLoop:
                 self._poller.poll_soon()  # it is not tried again, which would tell whether the store answers
         elif result.arrived:
             self._committer.plan_next(journal, result.started)
-            if not result.commit.attempt.ahead:
+            if result.commit.attempt.ahead:
+                self._reachability.heard()
+            else:
                 self._reachability.resolved(result.started)
             self._poller.plan_after_commit()
             self._committer.arrived(journal, result.commit)

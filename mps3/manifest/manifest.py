@@ -14,11 +14,11 @@ from ..format.file_entry import FileEntry
 from ..format.state import View, alive
 from ..journal.at_hand import look_up_all
 from ..journal.past import Past
-from ..journal.protocol import Retained
 from ..journal.run_reader import MissingRunError
 from ..offline.protocol import StoredSession
 from ..offline.queue import OutboxQueue
 from ..types import Ref
+from .announcer import CollectionAnnouncer
 from .bases import BaseVersions
 from .committer import Committer
 from .completion import CommitCompletion
@@ -59,6 +59,7 @@ class Manifest:
         affinity: The event loop that the client is bound to.
         session_pool: The sessions of transactions.
         session: The session of other writes.
+        announcer: Announces collections.
         poller: Says when to poll.
         expiry: Notifies the listeners of keys that expire.
     """
@@ -101,6 +102,7 @@ class Manifest:
         self._committer = Committer(
             state, self._reachability, outbox, self._pipeline, self._completion, self._decider, self._volatile, context
         )
+        self.announcer = CollectionAnnouncer(state, self._volatile, self.refresh, self.add, context)
         self._recovery = Recovery(state, self._reachability, outbox, self._committer, context)
         self._loop = CommitLoop(
             state,
@@ -249,6 +251,17 @@ class Manifest:
         """
         await self.ask()
 
+    async def refresh_committed(self) -> None:
+        """Do the same for somebody who wants to know what was committed, without what lies over the state.
+
+        Raises:
+            UnavailableError: The store cannot be reached, and the known state lacks what this client has committed.
+            MPS3Error: The manifest cannot be read any more.
+        """
+        await self.refresh()
+        if self._pipeline.ahead:
+            self.require_reachable()
+
     def ask(self) -> asyncio.Future[None]:
         """Return a future that is done once the state has been read anew. Its owner may cancel it."""
         return self._reachability.ask()
@@ -270,9 +283,10 @@ class Manifest:
         As a write does, it waits for as long as the store does not answer.
         """
         await self.refresh_from_store()
-        made = [pending.outcome for pending in self._outbox.all()]
-        if made:
+        if made := [pending.outcome for pending in self._outbox.all()]:
             await asyncio.wait(made)
+        if self._pipeline.ahead:
+            await self.refresh_from_store()
 
     # Writing
 
@@ -339,36 +353,6 @@ class Manifest:
         self.poller.poll_soon()
         self._pipeline.retry_now()
         self._state.wake()
-
-    @property
-    def needs_announcement(self) -> bool:
-        """Whether a commit has to say so before anything is deleted that it may name (R17)."""
-        return self._state.journal is None or self._state.journal.kind != "merge"
-
-    async def retained(self, seconds: float, *, announce: bool) -> Retained | None:
-        """Return what a collection must not delete.
-
-        Args:
-            seconds: How far back all states are kept.
-            announce: Whether it may be deleted after. Then, where that is what makes it safe, a commit says
-                so before (R17).
-
-        Returns:
-            ``None`` if there is no manifest.
-
-        Raises:
-            MPS3Error: It cannot be read, or not be written.
-        """
-        await self.refresh()
-        journal = self._state.journal
-        if journal is None or journal.view.head is None:
-            return None
-        announced = announce and self.needs_announcement
-        if announced:
-            pending = Pending({}, {}, {}, self._environment.now(), self._volatile, announces_collection=True)
-            self.add(pending)
-            await asyncio.shield(pending.outcome)
-        return await journal.retained(seconds, announced=announced)
 
     async def _run(self) -> None:
         try:

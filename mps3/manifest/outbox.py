@@ -170,8 +170,10 @@ class Outbox:
         self.remove(group)
 
     def is_durable(self, name: str) -> bool:
-        """Return whether such a write changes a key: others may have changed it since."""
-        return any(name in pending.changes for pending in self._durable)
+        """Return whether such a write is the newest of a key: others may have changed it since."""
+        if not any(name in pending.changes for pending in self._durable):
+            return False
+        return not any(name in pending.changes for pending in self._pending if pending.stage != SEEN)
 
     def forget(self, group: list[Pending]) -> None:
         """Show durable writes no longer: the state does."""

@@ -60,10 +60,10 @@ class CommitPipeline:
                 if seen != commit.seen:
                     commit.seen = seen
                     self._outbox.mark_seen(commit.group, seen=seen)
-        for commit in list(self.ahead):
-            if not journal.is_beyond(str(commit.attempt.slot)):
-                self.ahead.remove(commit)
-                self._outbox.forget(commit.group)
+        seen_now = [commit for commit in self.ahead if journal.shows(commit.attempt)]
+        if seen_now:
+            self.ahead = [commit for commit in self.ahead if commit not in seen_now]
+            self._outbox.forget([pending for commit in seen_now for pending in commit.group])
         for commit in self.undecided:
             for pending in commit.group:
                 self._outbox.mark_overwritten(pending, _changed_after(pending, journal.tentative))

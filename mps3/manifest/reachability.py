@@ -90,6 +90,10 @@ class StoreReachability:
         self.unreadable = False
         self._context.on_response(None)
 
+    def heard(self) -> None:
+        """Record that the store has answered, though the state has not been read."""
+        self._context.on_response(None)
+
     def lost(self) -> None:
         """Record that the store has not answered: pending writes are reviewed before they are sent."""
         if self._review is not None:

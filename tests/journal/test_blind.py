@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 from commits import is_slot, names_of, newest_checkpoint
-from helpers import MANIFEST, Unreliable, deaf_client, eventually, no_task_left
+from helpers import (
+    MANIFEST,
+    Unreliable,
+    deaf_client,
+    eventually,
+    memory_client,
+    no_task_left,
+    settle,
+    soon,
+)
 
 from mps3 import MPS3, ClosedError, Ref, UnavailableError
 from mps3.format.slot import slot_key
@@ -207,6 +216,70 @@ async def test_a_read_that_waits_is_answered_with_the_newest(storage):
             await ann.put("a", number)
             _, found = await asyncio.gather(bob.put("b", number), bob.get("a"))
             assert found == number
+
+
+async def test_a_transaction_sees_what_was_put_before_it_and_not_awaited(storage):
+    async with deaf_client(storage, **NEVER) as ann, deaf_client(storage, **NEVER) as bob:
+        await bob.put("k", 1)
+        await ann.put("a", 1)
+        storage.hang = lambda operation, key: operation == "put" and key.startswith("big")
+        bob.put("big", "x" * 5000)
+        bob.put("k", 5)
+        await eventually(lambda: any(key.startswith("big") for operation, key in storage.calls))
+        reading = asyncio.ensure_future(bob.update("k", lambda k: k + 1))
+        await settle()
+        storage.release()
+        assert await reading == 6
+
+
+async def test_what_was_committed_is_not_told_without_own_commits(storage):
+    async with deaf_client(storage, **NEVER) as ann, deaf_client(storage, **NEVER) as bob:
+        await bob.put("k", 0)
+        await ann.put("a", 1)
+        commit = await bob.put("k", 1)
+        storage.down()
+        assert await bob.get("k") == 1
+        for ask in (bob.snapshot, lambda: bob.history("k"), bob.log, lambda: bob.get("k", at=commit.id)):
+            with pytest.raises(UnavailableError):
+                await ask()
+        storage.up()
+        await eventually(lambda: "a" in state_of(bob))
+        assert [await revision.value() for revision in await bob.history("k")] == [1, 0]
+
+
+async def test_a_pending_value_over_an_acknowledged_one_is_shown_at_once(storage):
+    async with deaf_client(storage, **NEVER) as ann, deaf_client(storage, **NEVER) as bob:
+        await bob.put("k", 0)
+        await ann.put("a", 1)
+        await bob.put("k", 1)
+        storage.hold("put")
+        bob.put("k", 2)
+        assert await soon(bob.get("k")) == 2
+        storage.release()
+
+
+async def test_what_expires_is_not_ahead(storage):
+    async with deaf_client(storage, **NEVER) as ann, deaf_client(storage, **NEVER) as bob:
+        await bob.put("k", 0)
+        await ann.put("a", 1)
+        await bob.put("k", 1, expires_in=60)
+        assert state_of(bob) == {"a", "k"}
+
+
+async def test_an_own_commit_is_no_news(storage):
+    """A client hears of its own commits, too, and does not poll because of it."""
+    async with deaf_client(storage, **NEVER) as ann, memory_client(storage, **NEVER) as bob:
+        await bob.put("b", 0)
+        await ann.put("a", 1)
+        await eventually(lambda: state_of(bob) == {"a", "b"})
+        await bob.put("b", 1)
+        await ann.put("c", 1)
+        await eventually(lambda: "c" in state_of(bob))
+        storage.calls.clear()
+        written = await bob.put("d", 1)
+        await settle()
+        assert written.versions["d"]
+        assert len(storage.slots_read()) <= 1
 
 
 async def test_a_lost_answer_is_looked_for(storage):

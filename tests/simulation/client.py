@@ -257,6 +257,14 @@ class Life:
         self.environment.collected += collected.deleted
         self.environment.store.note(self.name, "COLLECTED", "", str(collected))
 
+    async def collect_at_last(self) -> None:
+        """Collect, again where another collection, that has begun before, has deleted what this one goes by."""
+        while True:
+            try:
+                return await self.collect()
+            except UnavailableError:
+                await asyncio.sleep(1.0)
+
     async def collect_for_ever(self) -> None:
         dice = random.Random(f"{self.environment.seed} {self.name} collector")
         while True:

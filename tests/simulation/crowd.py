@@ -41,7 +41,7 @@ def add_ahead(manifest: Manifest, values: dict[str, str], ids: list[str], versio
     journal = manifest._state.require_journal()
     for commit in manifest._pipeline.ahead:
         attempt = commit.attempt
-        if not journal.is_beyond(str(attempt.slot)):
+        if journal.shows(attempt):
             continue
         ids.append(commit_id(attempt.session or journal.session, attempt.sequence))
         versions.append(str(attempt.slot))

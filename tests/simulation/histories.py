@@ -246,7 +246,7 @@ async def _history(environment: World) -> None:
         await _in_time(environment, person.life, person.life.read_all())
     if options.collectors:
         await asyncio.sleep(options.retention + options.grace + options.lateness)
-        await _in_time(environment, person.life, person.life.collect())
+        await _in_time(environment, person.life, person.life.collect_at_last())
         heir = Person(environment, "heir")
         environment.people.append(heir)
         await heir.begin().process.spawn(heir.life.open())

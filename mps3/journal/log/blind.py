@@ -21,7 +21,7 @@ from ..run_reader import MissingRunError
 from .reader import CONCURRENCY, ReadSlot
 from .survey import lacks
 from .tail import EVERY, LogTail
-from .writer import SlotWriter
+from .writer import SLOW, SlotWriter
 
 MARGIN: Final = 24
 """How many more slots are listed than are known after the first hole, besides twice what others create meanwhile."""
@@ -35,7 +35,7 @@ PATIENCE: Final = 2
 """How often holes are looked at again before they are filled."""
 PAGE: Final = 1000
 """Objects that a page of a listing has, at the most."""
-TRIES: Final = 16
+TRIES: Final = 32
 """Slots that are lost one after the other, at the most, until others are read first again: listings do not help..."""
 PAUSE: Final = 60.0
 """...for so many seconds."""
@@ -57,7 +57,7 @@ class BlindWriter(SlotWriter):
         survey, monotonic = self._survey, self._environment.monotonic
         survey.saw(self._ahead)
         survey.expect(self._crowd.others)
-        if monotonic() - self._listed_at > OLD * self._put_took:
+        if monotonic() - self._listed_at > self._long:
             await self._list_slots()
         tries = 0
         while (read := await self._try_a_free_slot(attempt, document, body)) is None:
@@ -98,27 +98,38 @@ class BlindWriter(SlotWriter):
         try:
             read = await self._put(attempt, slot, document, body)
             self._put_took = self._environment.monotonic() - started
-            await beside
+            await asyncio.wait([beside], timeout=self._patience)
         finally:
             beside.cancel()
             await asyncio.gather(beside, return_exceptions=True)
         self._survey.saw([slot])
         return read
 
+    @property
+    def _patience(self) -> float:
+        """Seconds that a listing is waited for: it only makes other requests fewer."""
+        return max(SLOW, self._long)
+
+    @property
+    def _long(self) -> float:
+        """Seconds after which what was listed is old; how long a PUT takes is not known before the first."""
+        return OLD * self._put_took or SLOW
+
     async def _look(self) -> None:
         """While a slot is created: list the newest ones, and go on from a newer checkpoint if one should be there."""
-        fresh = self._environment.monotonic() - self._listed_at <= OLD * self._put_took
+        fresh = self._environment.monotonic() - self._listed_at <= self._long
         found, _ = await asyncio.gather(self._list_slots(), self._skip_to_newest())
-        if fresh and found is not None:
-            self._crowd.saw(found, fresh=True)
+        # Without a count, the estimate goes down: a writer that reads others counts them.
+        self._crowd.saw(found if fresh and found is not None else 0, fresh=True)
 
     async def _list_slots(self) -> int | None:
         """List the newest slots; return how many were not known, or ``None`` where that fails: less is known then."""
         asked, survey = self._environment.monotonic(), self._survey
         known = survey.above
         try:
-            found = await self._reader.list_slots(min(PAGE, len(known) + MARGIN + 2 * self._crowd.others))
-        except MPS3Error as error:
+            async with asyncio.timeout(self._patience):
+                found = await self._reader.list_slots(min(PAGE, len(known) + MARGIN + 2 * self._crowd.others))
+        except (MPS3Error, TimeoutError) as error:
             _log.debug("could not list the slots of s3://%s/%s: %s", self._bucket, self._key, error)
             return None
         if found is None or lacks(found, known):

@@ -160,7 +160,11 @@ class LogFollower(BaseJournal):
 
     def is_beyond(self, position: str) -> bool:
         """As `Journal.is_beyond`: a position is the number of a slot."""
-        return _number(position) > self._tail.number
+        return _number(position) > max(self._tail.number, self._survey.floor)
+
+    def shows(self, attempt: Attempt) -> bool:
+        """Whether the place of an acknowledged commit is part of `view`."""
+        return attempt.slot is not None and attempt.slot <= self._tail.number
 
     async def resolve(self, until: str | None = None) -> bool:
         """Read the slots after the last known one (L8)."""
@@ -188,8 +192,12 @@ class LogFollower(BaseJournal):
         return await self._open() or self._tail.number > before
 
     def _is_far_behind(self, most: int) -> bool:
-        """Return whether a commit of this client is acknowledged that many slots above the state (L12)."""
-        return self._survey.floor - self._tail.number > most
+        """Return whether a commit of this client is acknowledged that many slots above the state (L12).
+
+        Where listings did not help lately, that is not asked for: opening anew would take one.
+        """
+        listable = self._environment.monotonic() >= self._read_first_until
+        return listable and self._survey.floor - self._tail.number > most
 
     async def _appeared(self) -> bool:
         """Return whether somebody has created the manifest since it was found to be absent.

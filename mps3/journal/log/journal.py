@@ -17,8 +17,11 @@ from ..protocol import Retained
 from ..run_reader import MissingRunError
 from ..snapshot import JournalSnapshot
 from .blind import BlindWriter
-from .follower import AHEAD, FAR
+from .follower import AHEAD
 from .retention import retained
+
+MOST_AHEAD: Final = 1024
+"""Slots that a commit is acknowledged above the state, at the most: checkpoints of others come sooner."""
 
 
 class LogJournal(BlindWriter):
@@ -48,7 +51,7 @@ class LogJournal(BlindWriter):
             ) from error
 
     async def _append(self, attempt: Attempt) -> None:
-        if not self._opened or self._is_far_behind(FAR if self._may_be_blind(attempt) else AHEAD):
+        if not self._opened or self._is_far_behind(MOST_AHEAD if self._may_be_blind(attempt) else AHEAD):
             await self._open()
         self._created.clear()
         slot = await self._find_slot(attempt) if attempt.doubtful else await self._next_slot()

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Iterable
+from typing import Final
+
+MOST: Final = 4
+"""How many times as many slots as others create meanwhile are chosen from, at the most."""
 
 
 class Survey:
@@ -62,8 +66,8 @@ class Survey:
         return number
 
     def expect(self, others: int) -> None:
-        """Choose from as many slots at least as others create meanwhile."""
-        self._choice = max(self._choice, others)
+        """Choose from as many slots at least as others create meanwhile, and not from many times as many."""
+        self._choice = min(max(self._choice, 1, others), MOST * max(1, others))
 
     def won(self) -> None:
         """Record that the slot that was chosen was free."""

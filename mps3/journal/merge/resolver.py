@@ -114,6 +114,10 @@ class MergeResolver(BaseJournal):
     def _now(self) -> Moment:
         return Moment(self._environment.monotonic(), self._clock)
 
+    def shows(self, attempt: Attempt) -> bool:
+        """Whether the place of an acknowledged commit is part of `view`: none is acknowledged before."""
+        return not attempt.ahead
+
     def is_beyond(self, position: str) -> bool:
         """As `Journal.is_beyond`: a position is a version of the manifest."""
         return position != self._view.head and all(commit.version != position for commit in self._view.commits)
