@@ -137,6 +137,10 @@ class Journal(Protocol):
         """Return whether the place of an acknowledged commit is part of `view`."""
         ...
 
+    def is_void(self, attempt: Attempt) -> bool:
+        """Return whether an acknowledged commit does not count: somebody else has used the name of this client."""
+        ...
+
     async def resolve(self, until: str | None = None) -> bool:
         """Look for what others committed: one conditional GET when there is nothing new.
 

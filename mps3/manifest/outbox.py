@@ -181,6 +181,16 @@ class Outbox:
             del self._durable[pending]
         self._update_overlay(final_changes(group))
 
+    def send_again(self, group: list[Pending]) -> None:
+        """Send durable writes again, whose commit does not count after all, before those that wait."""
+        for pending in group:
+            del self._durable[pending]
+            pending.stage = READY
+        self._pending = {**dict.fromkeys(group), **self._pending}
+        self._empty.clear()
+        self._update_overlay(final_changes(group))
+        self._ready()
+
     def mark_seen(self, group: list[Pending], *, seen: bool) -> None:
         """Record whether writes in flight are part of the resolved state, which then shows them itself."""
         stage = SEEN if seen else SENT

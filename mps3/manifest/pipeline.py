@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 
 from ..errors import MPS3Error, doubted
@@ -13,6 +14,8 @@ from .in_flight import InFlightCommit
 from .outbox import Outbox
 from .pending import Pending
 from .state import ManifestState
+
+_log = logging.getLogger("mps3")
 
 
 class CommitPipeline:
@@ -63,7 +66,11 @@ class CommitPipeline:
         seen_now = [commit for commit in self.ahead if journal.shows(commit.attempt)]
         if seen_now:
             self.ahead = [commit for commit in self.ahead if commit not in seen_now]
-            self._outbox.forget([pending for commit in seen_now for pending in commit.group])
+            void = [commit for commit in seen_now if journal.is_void(commit.attempt)]
+            self._outbox.forget([pending for commit in seen_now if commit not in void for pending in commit.group])
+            if void:
+                _log.warning("another client has made commits to %s in the name of this client", self._state.ref)
+                self._outbox.send_again([pending for commit in void for pending in commit.group])
         for commit in self.undecided:
             for pending in commit.group:
                 self._outbox.mark_overwritten(pending, _changed_after(pending, journal.tentative))

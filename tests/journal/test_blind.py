@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from helpers import (
     soon,
 )
 
-from mps3 import MPS3, ClosedError, Ref, UnavailableError
+from mps3 import MPS3, ClosedError, ConflictError, Ref, UnavailableError
 from mps3.format.slot import slot_key
 from mps3.journal.log import blind, checkpoints, tail
 from mps3.journal.log.contention import Crowd
@@ -62,7 +63,11 @@ def crowd(monkeypatch):
 
 def state_of(client: MPS3) -> set[str]:
     """The keys of the state that a client knows, without what it shows above it."""
-    return {key for key, _ in client._manifests[Ref(MANIFEST, "bucket")]._state.view.items()}
+    return {key for key, _ in manifest_of(client)._state.view.items()}
+
+
+def manifest_of(client: MPS3) -> Any:
+    return client._manifests[Ref(MANIFEST, "bucket")]
 
 
 async def slots_in(storage: Listed) -> list[int]:
@@ -299,6 +304,50 @@ async def test_a_lost_answer_is_looked_for(storage):
         await bob.put("b", 1)
         assert len(lost) == 1
         assert [list(commit.versions) for commit in await bob.log()].count(["b"]) == 2, "it is there once"
+
+
+async def test_what_somebody_has_made_void_in_its_name_is_made_again(storage):
+    """Somebody with write access has used the session of a client, for a commit that it has not read."""
+    async with deaf_client(storage, journal="log") as ann, deaf_client(storage, **NEVER) as bob:
+        await ann.put("k", 0)
+        await bob.put("b", 0)
+        forged = json.loads((await storage.get("bucket", slot_key(MANIFEST, 1))).body)
+        forged["sequence"] = 50
+        await storage.put("bucket", slot_key(MANIFEST, 3), json.dumps(forged).encode(), if_none_match=True)
+        for number in range(1, 6):
+            await ann.put("k", number)
+        assert await ann.get("k") == 5
+        await eventually(lambda: ann.status().pending == 0 and not manifest_of(ann)._outbox._durable)
+        assert await bob.get("k") == 5
+        await ann.put("k", 6)
+        assert await bob.get("k") == 6
+
+
+async def test_a_slot_that_is_neither_created_nor_shown_is_tried_at_intervals(storage, monkeypatch):
+    monkeypatch.setattr(Survey, "choose", lambda self, chance: self.floor + 2)
+    async with deaf_client(storage, **NEVER) as ann:
+        await ann.put("a", 0)
+        hole = slot_key(MANIFEST, 3)
+        storage.fail = lambda operation, key: ConflictError("409") if (operation, key) == ("put", hole) else None
+        pending = asyncio.ensure_future(ann.put("a", 1))
+        await eventually(lambda: storage.count("put", hole) == 2)
+        assert storage.count("get", hole) <= 6
+        storage.up()
+        await pending
+    async with deaf_client(storage, **NEVER) as bob:
+        assert await bob.get("a") == 1
+
+
+async def test_what_was_put_far_above_by_somebody_is_left_alone(storage):
+    async with deaf_client(storage, **NEVER) as ann, deaf_client(storage, **NEVER) as bob:
+        await ann.put("a", 0)
+        for number in range(20):
+            await storage.put("bucket", slot_key(MANIFEST, 100_000 + number), b"junk")
+        for number in range(5):
+            await ann.put("a", number)
+            await bob.put("b", number)
+        assert await bob.get("a") == 4
+    assert len(await slots_in(storage)) < 60
 
 
 async def test_without_a_listing_holes_are_found_one_by_one(storage):

@@ -35,6 +35,8 @@ PATIENCE: Final = 2
 """How often holes are looked at again before they are filled."""
 PAGE: Final = 1000
 """Objects that a page of a listing has, at the most."""
+REACH: Final = 1024
+"""Slots above the last known one that others may be writing to: what is further above has somebody else put there."""
 TRIES: Final = 32
 """Slots that are lost one after the other, at the most, until others are read first again: listings do not help..."""
 PAUSE: Final = 60.0
@@ -136,7 +138,7 @@ class BlindWriter(SlotWriter):
             self._read_first_until = math.inf if found is None else asked + PAUSE
             return None
         self._listed_at = asked
-        return survey.saw(found)
+        return survey.saw(number for number in found if number <= survey.floor + REACH)
 
     async def _close_holes(self, slot: int) -> None:
         """Make sure that all slots below one of this client exist, so that it counts (L2): fill those that do not."""
@@ -165,15 +167,15 @@ class BlindWriter(SlotWriter):
         number = to - to % EVERY
         if number <= self._tail.number:
             return True
+        fresh = LogTail(self._runs, self._window)
         try:
-            if (found := await self._reader.checkpoint(number)) is None:
-                return False
-            fresh = LogTail(self._runs, self._window)
-            await fresh.begin(found, number)
-        except (MPS3Error, MissingRunError) as error:
+            async with asyncio.timeout(self._patience):
+                if (found := await self._reader.checkpoint(number)) is None:
+                    return False
+                await fresh.begin(found, number)
+        except (MPS3Error, MissingRunError, TimeoutError) as error:
             _log.debug("could not go on from a checkpoint of s3://%s/%s: %s", self._bucket, self._key, error)
             return False
-        if fresh.number > self._tail.number:
-            await self._tail.become(fresh)
-            self._survey.know(number)
+        await self._tail.become(fresh)
+        self._survey.know(number)
         return True

@@ -156,6 +156,13 @@ class LogFollower(BaseJournal):
         """The commit, while it is not part of the checkpoint."""
         return next((entry for entry in reversed(self.view.commits) if self._is_own(entry, attempt)), None)
 
+    def is_void(self, attempt: Attempt) -> bool:
+        """Whether the place of an acknowledged commit is known, and somebody else's commit in its name counts."""
+        slot = attempt.slot or 0
+        if not self._tail.base.sequence < slot <= self._tail.number:
+            return False
+        return all(commit.version != str(slot) for commit in self.view.commits)
+
     # Reading
 
     def is_beyond(self, position: str) -> bool:
@@ -258,9 +265,8 @@ class LogFollower(BaseJournal):
         if fresh.number < before:
             raise self._went_back(fresh.number)
         self._contact.heard(asked)
-        if fresh.number >= self._tail.number:  # else it has gone on from a newer checkpoint meanwhile
-            self._ahead.clear()
-            await self._tail.become(fresh)
+        self._ahead.clear()
+        await self._tail.become(fresh)
         self._opened, self._runs.reader.lost = True, False
         return head != self.view.head
 

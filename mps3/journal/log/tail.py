@@ -126,8 +126,10 @@ class LogTail:
             self.base, self.view = document, view
 
     async def become(self, other: LogTail) -> None:
-        """Take over the state of another one, which began with a newer checkpoint."""
+        """Take over the state of another one, which began with a newer checkpoint, unless this one is further."""
         async with self._changing:
+            if other.number < self.number:
+                return
             self.number, self.view, self.modified = other.number, other.view, other.modified
             self.base, self.due, self._bytes = other.base, other.due, other._bytes
             self.lately_due = other.lately_due

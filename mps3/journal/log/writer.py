@@ -305,28 +305,36 @@ class SlotWriter(LogFollower):
             )
 
     async def _read_or_fill(self, number: int) -> None:
-        """Read a slot, and put a filler into it if it is absent, until it is known."""
+        """Read a slot, and put a filler into it if it is absent, until it is known.
+
+        Raises:
+            UnavailableError: The store refuses to create it, and does not show it.
+        """
         await self._lookahead.wait([number])
+        refused: ConflictError | None = None
         while number not in self._ahead:
             read = await self._reader.slot(number)
-            if read is None:
-                await self._fill(number)
-            else:
+            if read is not None:
                 self._ahead[number] = read
+            elif refused is not None:
+                raise self._refused(number, refused) from refused
+            else:
+                refused = await self._fill(number)
 
-    async def _fill(self, number: int) -> None:
-        """Put a filler into a slot that nobody has taken."""
+    async def _fill(self, number: int) -> ConflictError | None:
+        """Put a filler into a slot that nobody has taken; return the error if somebody has."""
         document = empty_document(self._window)
         body = await encode_document(document, self._runs, bucket=self._bucket, key=self._key)
         try:
             stored = await self._storage.put(self._bucket, slot_key(self._key, number), body, if_none_match=True)
-        except ConflictError:
-            return  # it is read again
+        except ConflictError as error:
+            return error  # it is read again
         except MPS3Error as error:
             error.maybe_written = True  # the commit above it is there
             raise
         self._created.add(number)
         self._ahead[number] = ReadSlot(document, stamp_of(stored.modified), len(body))
+        return None
 
     async def _find_slot(self, attempt: Attempt) -> int | None:
         """Find out what became of a commit whose answer was lost (L3).

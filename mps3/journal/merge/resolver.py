@@ -118,6 +118,10 @@ class MergeResolver(BaseJournal):
         """Whether the place of an acknowledged commit is part of `view`: none is acknowledged before."""
         return not attempt.ahead
 
+    def is_void(self, attempt: Attempt) -> bool:
+        """Whether an acknowledged commit does not count: it was seen to."""
+        return attempt.ahead
+
     def is_beyond(self, position: str) -> bool:
         """As `Journal.is_beyond`: a position is a version of the manifest."""
         return position != self._view.head and all(commit.version != position for commit in self._view.commits)
