@@ -94,6 +94,15 @@ def test_nothing_live_is_collected(run, histories, journal, tiny):
     assert totals.collected > 10 * totals.histories
 
 
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"collect": True}, {"transact": True}, {"patch": True}, {"forgetful": True}, {"expiring": True}],
+    ids=["", "collectors", "transactions", "patches", "forgetful", "expiring"],
+)
+def test_no_promise_is_broken_where_commits_are_ahead_of_the_state(run, histories, more):
+    run(histories // (10 if more else 2), replace(LOG, crowd=True, **more))
+
+
 FAILED = [
     (2173, {}),
     (12487, {"overdue": True}),
