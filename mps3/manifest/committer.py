@@ -216,7 +216,8 @@ class Committer:
         stale = self._reachability.is_stale(started, blind=attempt.blind) or slept - self._slept > SLEPT
         if stale or await _looks_outdated(commit, journal):
             await journal.resolve()
-            self._reachability.resolved(started)
+            if attempt.blind:
+                self._reachability.resolved(started)  # its acknowledgement will not tell that
             self._slept = slept
         self._avoid_used_sequence(journal, commit)
         await self._store_again(journal, commit)

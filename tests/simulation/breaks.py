@@ -27,8 +27,8 @@ from mps3.journal.merge import unsettled, validation
 from mps3.journal.merge.journal import MergeJournal
 from mps3.journal.merge.order import once
 from mps3.journal.merge.unsettled import Unsettled
+from mps3.manifest.announcer import CollectionAnnouncer
 from mps3.manifest.committer import Committer
-from mps3.manifest.manifest import Manifest
 from mps3.manifest.session import Session
 from mps3.offline.queue import OutboxQueue
 
@@ -173,12 +173,12 @@ def _promises_too_early() -> Iterator[None]:
 @contextmanager
 def _without_r17() -> Iterator[None]:
     """No collection is announced."""
-    original = Manifest.retained
+    original = CollectionAnnouncer.retained
 
-    async def silent(self: Manifest, seconds: float, *, announce: bool) -> Any:
+    async def silent(self: CollectionAnnouncer, seconds: float, *, announce: bool) -> Any:
         return await original(self, seconds, announce=False)
 
-    with patch.object(Manifest, "retained", silent):
+    with patch.object(CollectionAnnouncer, "retained", silent):
         yield
 
 
