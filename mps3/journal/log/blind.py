@@ -14,6 +14,7 @@ from typing import Final
 from ...errors import MPS3Error
 from ...format.document import Document
 from ...format.slot import LAST
+from ...storage.pagination import page_size
 from ...support.gather import gather_bounded
 from ..attempt import Attempt
 from ..outcome import note
@@ -33,8 +34,6 @@ AGAIN: Final = 16
 """Slots after which a checkpoint that was missing is looked for again."""
 PATIENCE: Final = 2
 """How often holes are looked at again before they are filled."""
-PAGE: Final = 1000
-"""Objects that a page of a listing has, at the most."""
 REACH: Final = 1024
 """Slots above the last known one that others may be writing to: what is further above has somebody else put there."""
 TRIES: Final = 32
@@ -130,7 +129,7 @@ class BlindWriter(SlotWriter):
         known = survey.above
         try:
             async with asyncio.timeout(self._patience):
-                found = await self._reader.list_slots(min(PAGE, len(known) + MARGIN + 2 * self._crowd.others))
+                found = await self._reader.list_slots(page_size(len(known) + MARGIN + 2 * self._crowd.others))
         except (MPS3Error, TimeoutError) as error:
             _log.debug("could not list the slots of s3://%s/%s: %s", self._bucket, self._key, error)
             return None

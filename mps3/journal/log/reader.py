@@ -167,16 +167,9 @@ class LogReader:
         Args:
             count: Objects that the page has.
         """
-        prefix, last, found = self._key + LOG_SUFFIX, "", list[int]()
-        page = await self._storage.list(self._bucket, prefix, limit=count)
-        for entry in page.entries:
-            if entry.key < last:
-                return None
-            last = entry.key
-            name = SlotName.parse(self._key, entry.key)
-            if name is not None and not name.is_checkpoint:
-                found.append(name.number)
-        return found
+        async for page, ordered in self._pages(count):
+            return [name.number for name, _ in page if not name.is_checkpoint] if ordered else None
+        return []
 
     async def _list(self, *, whole: bool) -> Listing:
         slots: set[int] = set()
